@@ -1,0 +1,260 @@
+"""One frozen settings tree: defaults here, then ``semconv.toml``, then ``SEMCONV_*``, then flags.
+
+A field's ``doc`` is its documentation everywhere: in the generated settings page, in the comments
+of a new project's ``semconv.toml`` and in the help of a flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from semconv.columns import Seen, TrainCut
+from semconv.errors import InputError, SettingsError
+
+
+def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """A settings field: its default, its documentation and, for numbers, its inclusive range."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Which interactions train, and what a history is."""
+
+    train_cut: TrainCut = option("[:-2]", "What of each sequence trains: [:-2] keeps validation and test out, [:-1] the test item alone, [:] nothing.")
+    k_core: int = option(5, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1)
+    history_length: int = option(20, "Items of a history that a prompt shows, the latest ones.", low=1)
+
+
+@dataclass(frozen=True)
+class BehaviorSettings:
+    """Stage one, behaviour vectors."""
+
+    source: Literal["svd", "given"] = option("svd", "Where item vectors come from: svd of the interaction matrix, or given in a Parquet file.")
+    dimensions: int = option(32, "Width D of a behaviour vector.", low=2)
+    vectors: str = option("", "With source = given: a Parquet file of item_id and vector, relative to the project.")
+    seed: int = option(0, "Seed of the randomised SVD.", low=0)
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """The language model that is tuned."""
+
+    path: str = option("", "A local folder or hub name of a causal language model; empty makes the embedded default.")
+    width: int = option(128, "Embedded default: hidden size.", low=8)
+    layers: int = option(4, "Embedded default: decoder layers.", low=1)
+    heads: int = option(4, "Embedded default: attention heads.", low=1)
+    mlp_width: int = option(384, "Embedded default: width of the gated MLP.", low=8)
+    vocabulary: int = option(2000, "Embedded default: size of the BPE vocabulary.", low=300)
+    context: int = option(2048, "Embedded default: longest sequence in tokens.", low=64)
+    trust_remote_code: bool = option(False, "Run Python code that a model folder brings along.")
+    seed: int = option(0, "Seed of the embedded default's weights.", low=0)
+
+
+@dataclass(frozen=True)
+class CodebookSettings:
+    """Stage one, codes (paper, eq. 1 to 3)."""
+
+    levels: int = option(4, "Number N of codebooks, codes an item.", low=1, high=6)
+    codes: int = option(256, "Codes C of each book.", low=2, high=65535)
+    alignment: float = option(0.1, "lambda, weight of the pull towards the backbone's input space (paper, eq. 3); 0 is plain residual k-means.", low=0)
+    residual: Literal["signed", "absolute"] = option("signed", "absolute is the paper's literal eq. 1.")
+    distance: Literal["l2", "cosine"] = option("l2", "Distance of assignment and reconstruction.")
+    alignment_distance: Literal["l2", "cosine"] = option("l2", "Distance of the alignment term.")
+    assign_with: Literal["behavior", "both"] = option("behavior", "What an item's code is nearest to: the residual, or residual and text target.")
+    collisions: Literal["resolve", "keep"] = option("resolve", "Move items that share all codes to free codes, or leave them.")
+    iterations: int = option(10, "k-means iterations a level.", low=1)
+    seed: int = option(0, "Seed of the k-means++ start.", low=0)
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Stage two, prompts and labels."""
+
+    sequential: bool = option(True, "Train the task: history to next item.")
+    text: bool = option(True, "Train the task: title and description to item.")
+    query: bool = option(True, "Train the task: a user's query to item.")
+    negatives: int = option(3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0)
+    negative_share: float = option(1.0, "Share of a user's epochs in which the negative task is drawn.", low=0, high=1)
+    negative_rating_max: float | None = option(None, "Interactions rated at most this are negatives, not labels.")
+    max_prompt_tokens: int = option(2048, "Longer prompts are dropped and counted.", low=16)
+    seed: int = option(0, "Seed of the draws of wordings and negatives.", low=0)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """Stage two, training."""
+
+    mode: Literal["full", "lora"] = option("full", "Train all weights, or low-rank adapters and the rows of the code tokens.")
+    epochs: int = option(20, "Passes over the training users.", low=1)
+    max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
+    learning_rate: float = option(2e-3, "Peak learning rate of AdamW, reached after the warm-up.", low=0)
+    weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
+    warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
+    clip: float = option(1.0, "Largest norm of the gradient.", low=0)
+    dropout: float = option(0.1, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    batch_tokens: int = option(8192, "Tokens a step, shared histories counted once.", low=64)
+    dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
+    lora_rank: int = option(8, "LoRA: rank.", low=1)
+    lora_alpha: int = option(32, "LoRA: scale.", low=1)
+    lora_dropout: float = option(0.05, "LoRA: dropout.", low=0, high=0.9)
+    validation_users: int = option(2000, "Users of the sampled beam search after each epoch; 0 turns it off.", low=0)
+    validate_every: int = option(1, "Epochs between two validations.", low=1)
+    patience: int = option(5, "Validations without a better NDCG@10 before training stops.", low=1)
+    checkpoint_seconds: int = option(60, "Seconds between two checkpoints.", low=1)
+    serve_refit: bool = option(False, "Tune again on everything, with the epochs that validation chose, before serving.")
+    seed: int = option(0, "Seed of order, draws and dropout.", low=0)
+
+
+@dataclass(frozen=True)
+class RecommendSettings:
+    """Stage two, top-K for every user."""
+
+    top_k: int = option(20, "Length K of a user's list.", low=1)
+    beams: int = option(0, "Beam width; 0 means max(20, K).", low=0)
+    seen: Seen = option("masked", "Leave out items that the user already has, inside the search, or keep them.")
+    where: str = option("", "Standing filter: a SQL condition on the table item.")
+    scores: Literal["full", "level"] = option("full", "Log probabilities over the full vocabulary, or over the level's codes.")
+    shard_users: int = option(4096, "Users a shard; a killed job repeats one shard at most.", low=1)
+    batch_tokens: int = option(16384, "Prompt tokens a forward pass.", low=64)
+    full_every_days: float = option(7.0, "Days between two passes over all users.", low=0)
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Figures."""
+
+    bootstrap_samples: int = option(1000, "Resamples of the users for an interval.", low=10)
+    confidence: float = option(0.95, "Coverage of the interval.", low=0.5, high=0.999)
+    max_users: int = option(0, "Evaluate a fixed sample of so many users, 0 for all.", low=0)
+    transition_decay: float = option(0.6, "Transition counter: exponent of the distance.")
+    transition_symmetry: float = option(0.7, "Transition counter: weight of the reverse pair.")
+    transition_history_decay: float = option(0.75, "Transition counter: exponent of the place in the history.")
+    transition_alpha: float = option(0.5, "Transition counter: exponent of the row sum.")
+    seed: int = option(0, "Seed of bootstrap and sample.", low=0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run can be told."""
+
+    split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
+    behavior: BehaviorSettings = dataclasses.field(default_factory=BehaviorSettings)
+    backbone: BackboneSettings = dataclasses.field(default_factory=BackboneSettings)
+    codebook: CodebookSettings = dataclasses.field(default_factory=CodebookSettings)
+    tasks: TaskSettings = dataclasses.field(default_factory=TaskSettings)
+    tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
+    recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
+    evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
+
+
+def sections() -> dict[str, type[Any]]:
+    """Section name -> its dataclass."""
+    return {name: cast("type[Any]", hint) for name, hint in get_type_hints(Settings).items()}
+
+
+def iter_options() -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Yield ``(section, field, type)`` of every setting."""
+    for section, cls in sections().items():
+        hints = get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            yield section, field, hints[field.name]
+
+
+def load_settings(
+    file: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read the tree: default < file < ``SEMCONV_SECTION_KEY`` < override (``"section.key"``).
+
+    Raises:
+        InputError: the file is missing or no TOML.
+        SettingsError: an unknown section or key, a wrong type, a value out of range.
+    """
+    values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
+    if file is not None:
+        for section, content in _read_toml(file).items():
+            if section not in values or not isinstance(content, Mapping):
+                raise SettingsError(f"{file}: unknown section [{section}]; known are {', '.join(values)}")
+            values[section].update(content)
+    for name, text in (os.environ if environment is None else environment).items():
+        section, _, key = name.removeprefix("SEMCONV_").lower().partition("_")
+        if name.startswith("SEMCONV_") and section in values:
+            values[section][key] = text
+    for dotted, value in (overrides or {}).items():
+        section, _, key = dotted.partition(".")
+        if section not in values:
+            raise SettingsError(f"unknown setting {dotted}; sections are {', '.join(values)}")
+        values[section][key] = value
+    where = str(file) if file is not None else "settings"
+    return Settings(**{name: _build(cls, name, values[name], where) for name, cls in sections().items()})
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Plain values for JSON; ``load`` of it gives the same tree back."""
+    return dataclasses.asdict(settings)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file; `semconv init` makes a project") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not valid TOML ({error})") from error
+
+
+def _build(cls: type[Any], section: str, values: Mapping[str, Any], where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in fields:
+            raise SettingsError(f"{where}: unknown key {key} in [{section}]; known are {', '.join(fields)}")
+    converted = {key: _convert(value, hints[key], fields[key], f"{section}.{key}") for key, value in values.items()}
+    return cls(**converted)
+
+
+def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None or value in ("", "none"):
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+        origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise SettingsError(f"{name} = {value!r}: must be one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    result = _scalar(value, hint, name)
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    if (low is not None and not result >= low) or (high is not None and not result <= high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise SettingsError(f"{name} = {result}: must be {bounds}")
+    return result
+
+
+def _scalar(value: Any, hint: type[Any], name: str) -> Any:
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "1", "yes", "false", "0", "no"):
+            return str(value).lower() in ("true", "1", "yes")
+        raise SettingsError(f"{name} = {value!r}: must be true or false")
+    if hint is str:
+        return str(value)
+    if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
+        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}")
+    try:
+        return hint(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}") from error

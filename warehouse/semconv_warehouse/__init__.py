@@ -1,0 +1,1 @@
+"""semconv's warehouse: DuckDB through SQLAlchemy. Ingest, migrate, read, write, publish, hand features to Feast."""
