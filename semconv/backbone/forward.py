@@ -1,0 +1,69 @@
+"""The forward pass that training and search share: hidden states under a 4D mask, rows of the output matrix.
+
+It calls the model's own decoder, so no layer is written again here. What it does not know: masks of
+sliding windows, ALiBi, state-space caches. Backbones with those are refused at load.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def decoder(model: Any) -> nn.Module:
+    """The stack of layers below the output matrix, of a plain causal language model or of one wrapped by PEFT."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    result: nn.Module = inner.get_decoder()
+    return result
+
+
+def decode_hidden(
+    model: Any,
+    input_ids: Tensor,
+    *,
+    attention_mask: Tensor | None,
+    position_ids: Tensor,
+    cache: Any | None = None,
+) -> Tensor:
+    """Last hidden states after the final norm, ``(B, T, D)``.
+
+    Args:
+        input_ids: ``(B, T)``.
+        attention_mask: bool ``(B, 1, T, P + T)``, True where a query may look, P tokens being in the
+            cache already; None for a plain causal mask.
+        position_ids: ``(B, T)``.
+        cache: a transformers cache that is extended in place, or None.
+    """
+    output = decoder(model)(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )
+    hidden: Tensor = output.last_hidden_state
+    return hidden
+
+
+def output_matrix(model: Any) -> Tensor:
+    """The output matrix ``(V, D)`` as the model applies it, adapters on token rows included; differentiable."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = inner.get_output_embeddings()
+    if hasattr(head, "token_adapter"):  # PEFT: the trained rows lie apart from the frozen matrix
+        merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)
+        return merged
+    weight: Tensor = head.weight
+    return weight
+
+
+def output_rows(model: Any, token_ids: Tensor) -> Tensor:
+    """Rows ``(n, D)`` of the output matrix."""
+    return output_matrix(model)[token_ids]
+
+
+def model_device(model: Any) -> torch.device:
+    """Where the weights lie."""
+    device: torch.device = next(model.parameters()).device
+    return device
