@@ -1,0 +1,1 @@
+"""Stage one: interactions of the train cut become item and user vectors."""

@@ -1,0 +1,94 @@
+"""Behaviour vectors: what every source of them hands on, and how they are centred and scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.artifacts import read_arrays, write_arrays
+from semconv.columns import GIVEN, LEARNED
+from semconv.errors import InputError
+
+FILE_NAME = "vectors.safetensors"
+_NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale")
+
+
+@dataclass(frozen=True)
+class BehaviorVectors:
+    """Item and user vectors in one space of width D; only items and users that have a vector are rows."""
+
+    item_index: NDArray[np.int32]  # (M,)
+    item_vectors: NDArray[np.float32]  # (M, D) centred, mean norm 1
+    user_index: NDArray[np.int32]  # (V,)
+    user_vectors: NDArray[np.float32]  # (V, D) scaled like the items, not centred
+    mean: NDArray[np.float32]  # (D,) what was taken off the items
+    scale: float  # what items and users were then multiplied by
+    source: str  # 'learned' or 'given'
+
+    def save(self, path: Path) -> None:
+        """Write ``vectors.safetensors``; the source is an array of one flag, 1 where given."""
+        write_arrays(
+            path,
+            {
+                "item_index": self.item_index,
+                "item_vectors": self.item_vectors,
+                "user_index": self.user_index,
+                "user_vectors": self.user_vectors,
+                "mean": self.mean,
+                "scale": np.array([self.scale], dtype=np.float32),
+                "is_given": np.array([self.source == GIVEN], dtype=np.uint8),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> BehaviorVectors:
+        """Read what ``save`` wrote; InputError when the file is missing, damaged or of another kind."""
+        arrays = read_arrays(path)
+        missing = [name for name in _NAMES if name not in arrays]
+        if missing:
+            raise InputError(f"{path}: holds no {', '.join(missing)}; run `semconv embed behavior` again")
+        is_given = bool(arrays["is_given"][0]) if "is_given" in arrays else False
+        return cls(
+            item_index=arrays["item_index"],
+            item_vectors=arrays["item_vectors"],
+            user_index=arrays["user_index"],
+            user_vectors=arrays["user_vectors"],
+            mean=arrays["mean"],
+            scale=float(arrays["scale"][0]),
+            source=GIVEN if is_given else LEARNED,
+        )
+
+
+def normalize(
+    item_index: NDArray[np.int32],
+    item_vectors: NDArray[np.floating],
+    user_index: NDArray[np.int32],
+    user_vectors: NDArray[np.floating],
+    source: str,
+) -> BehaviorVectors:
+    """Centre the items and scale once so that their mean norm is 1 (method, section 1).
+
+    Users are multiplied by the same scale and not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``,
+    so every user's order of items by dot product stays what it was.
+
+    Args:
+        item_vectors: ``(M, D)`` finite.
+        user_vectors: ``(V, D)`` finite.
+        source: ``learned`` or ``given``.
+    """
+    mean = item_vectors.mean(axis=0, dtype=np.float64)  # (D,)
+    centred = item_vectors - mean  # (M, D)
+    mean_norm = float(np.linalg.norm(centred, axis=1).mean())
+    scale = 1.0 / mean_norm if mean_norm > 0 else 1.0  # all items alike: they sit in the origin
+    return BehaviorVectors(
+        item_index=item_index.astype(np.int32),
+        item_vectors=(centred * scale).astype(np.float32),
+        user_index=user_index.astype(np.int32),
+        user_vectors=(user_vectors * scale).astype(np.float32),
+        mean=mean.astype(np.float32),
+        scale=float(np.float32(scale)),
+        source=source,
+    )

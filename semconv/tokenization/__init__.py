@@ -1,0 +1,1 @@
+"""Stage one: item vectors, pulled towards the backbone's input space, become codes."""

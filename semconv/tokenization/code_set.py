@@ -1,0 +1,237 @@
+"""A code set: the result of one fit, what is stored of it, and the two functions that the pipeline calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
+from semconv.behavior.vectors import BehaviorVectors
+from semconv.config import CodebookSettings
+from semconv.errors import InputError
+from semconv.tokenization import text_map as text_maps
+from semconv.tokenization.assign import AssignedCodes, assign_from_text
+from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
+from semconv.tokenization.collisions import Resolution, colliding, resolve_collisions
+from semconv.tokenization.kmeans import squared_norms
+from semconv.tokenization.text_map import TextMap, fit_text_map
+
+CODES_FILE = "codes.safetensors"
+BOOKS_FILE = "books.safetensors"
+FIGURES_FILE = "figures.json"
+
+
+@dataclass(frozen=True)
+class CodeSet:
+    """Codes of every item that has behaviour vectors, the books, and the map for new items."""
+
+    item_index: NDArray[np.int32]  # (M,)
+    codes: NDArray[np.uint16]  # (M, N)
+    is_reassigned: NDArray[np.bool_]  # (M,) moved apart from another item
+    popularity: NDArray[np.int64]  # (M,) interactions of the train cut
+    books: NDArray[np.float32]  # (N, C, D)
+    is_used: NDArray[np.bool_]  # (N, C) codes that the fit gave to an item
+    text_map: TextMap | None  # None where too few items have text and interactions
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write the files of a codebook run."""
+        save_codes(folder / CODES_FILE, self.item_index, self.codes, self.is_reassigned, self.popularity)
+        write_arrays(folder / BOOKS_FILE, {"books": self.books, "is_used": self.is_used})
+        if self.text_map is not None:
+            self.text_map.save(folder / text_maps.FILE_NAME)
+        write_json(folder / FIGURES_FILE, self.figures)
+
+    @classmethod
+    def load(cls, folder: Path) -> CodeSet:
+        """Read what ``save`` wrote; InputError when a file is missing or damaged."""
+        codes, books = read_arrays(folder / CODES_FILE), read_arrays(folder / BOOKS_FILE)
+        map_file = folder / text_maps.FILE_NAME
+        try:
+            return cls(
+                item_index=codes["item_index"],
+                codes=codes["codes"],
+                is_reassigned=codes["is_reassigned"].astype(bool),
+                popularity=codes["popularity"],
+                books=books["books"],
+                is_used=books["is_used"].astype(bool),
+                text_map=TextMap.load(map_file) if map_file.exists() else None,
+                figures=read_json(folder / FIGURES_FILE),
+            )
+        except KeyError as error:
+            raise InputError(f"{folder}: holds no {error}; run `semconv codebook fit` again") from error
+
+
+def save_codes(
+    path: Path,
+    item_index: NDArray[np.int32],
+    codes: NDArray[np.uint16],
+    is_reassigned: NDArray[np.bool_],
+    popularity: NDArray[np.int64],
+) -> None:
+    """Write ``codes.safetensors``, of a fit or of an assign run."""
+    write_arrays(
+        path, {"item_index": item_index, "codes": codes, "is_reassigned": is_reassigned, "popularity": popularity}
+    )
+
+
+def fit_code_set(
+    vectors: BehaviorVectors,
+    text_item_index: NDArray[np.int32],
+    text_vectors: NDArray[np.floating],
+    popularity: NDArray[np.int64],
+    settings: CodebookSettings,
+) -> CodeSet:
+    """Behaviour and text vectors -> codes.
+
+    Args:
+        text_item_index: ``(T,)`` items that have text, T may be 0.
+        text_vectors: ``(T, D_llm)``.
+        popularity: ``(I,)`` interactions of the train cut of every item of the catalogue.
+    Raises:
+        InputError: no behaviour vectors, NaN or infinite values.
+    """
+    rows, text_rows = _with_both(vectors.item_index, text_item_index)
+    text_map, held_out = _fit_map(vectors.item_vectors[rows], text_vectors[text_rows], settings)
+    is_aligned = text_map is not None and text_map.is_useful and settings.alignment > 0
+    aligned, has_text = None, None
+    if is_aligned:
+        aligned, has_text = np.zeros_like(vectors.item_vectors), np.zeros(len(vectors.item_index), dtype=bool)
+        aligned[rows], has_text[rows] = held_out, True
+    fitted = fit_codebooks(vectors.item_vectors, aligned, settings, has_text)
+    counts = popularity[vectors.item_index].astype(np.int64)
+    resolution = _resolved(vectors.item_vectors, fitted, counts, settings)
+    figures = _figures(vectors.item_vectors, fitted, resolution)
+    figures |= _map_figures(text_map, held_out, rows, fitted, settings)
+    figures["alignment"] = {"lambda": settings.alignment, "is_on": is_aligned, "why_off": _why_off(text_map, settings)}
+    return CodeSet(
+        vectors.item_index,
+        resolution.codes,
+        resolution.is_moved,
+        counts,
+        fitted.books,
+        fitted.is_used,
+        text_map,
+        figures,
+    )
+
+
+def assign_new_items(
+    code_set: CodeSet,
+    new_item_index: NDArray[np.int32],
+    new_text_vectors: NDArray[np.floating],
+    settings: CodebookSettings,
+    taken: NDArray[np.uint16] | None = None,
+) -> AssignedCodes:
+    """Codes of items without behaviour vectors, from their text; codes that exist stay as they are.
+
+    Args:
+        new_item_index: ``(n,)``.
+        new_text_vectors: ``(n, D_llm)``.
+        taken: ``(T, N)`` codes that earlier assign runs gave to further items.
+    Raises:
+        InputError: an item has codes already, the code set has no text map, or the vectors are not usable.
+    """
+    known = np.intersect1d(code_set.item_index, new_item_index)
+    if len(known):
+        raise InputError(
+            f"{len(known)} of {len(new_item_index)} new items have codes already, the first is item_index {known[0]}"
+        )
+    if code_set.text_map is None:
+        raise InputError(
+            "this code set has no text map (too few items have text and interactions), so items cannot be coded from their text"
+        )
+    everything = code_set.codes if taken is None else np.concatenate([code_set.codes, taken])
+    return assign_from_text(code_set.text_map, new_text_vectors, code_set.books, code_set.is_used, everything, settings)
+
+
+def _with_both(
+    item_index: NDArray[np.int32], text_item_index: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the behaviour vectors and of the text vectors of the items that have both."""
+    _, rows, text_rows = np.intersect1d(item_index, text_item_index, return_indices=True)
+    return rows, text_rows
+
+
+def _fit_map(
+    vectors: NDArray[np.float32], text: NDArray[np.floating], settings: CodebookSettings
+) -> tuple[TextMap | None, NDArray[np.float32]]:
+    if len(text) < text_maps.MIN_ITEMS:
+        return None, np.zeros((0, vectors.shape[1]), dtype=np.float32)
+    return fit_text_map(text, vectors, settings.seed)
+
+
+def _resolved(
+    vectors: NDArray[np.float32], fitted: Codebooks, popularity: NDArray[np.int64], settings: CodebookSettings
+) -> Resolution:
+    if settings.collisions == "resolve":
+        return resolve_collisions(vectors, fitted.codes, popularity, fitted.books, settings)
+    share = float(colliding(fitted.codes).mean())
+    return Resolution(fitted.codes, np.zeros(len(vectors), dtype=bool), share, share)
+
+
+def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None:
+    if settings.alignment == 0:
+        return "codebook.alignment is 0"
+    if text_map is None:
+        return f"fewer than {text_maps.MIN_ITEMS} items have both text and interactions"
+    if not text_map.is_useful:
+        return f"text explains {text_map.held_out_r2:.3f} of the behaviour vectors' variance, less than {text_maps.USEFUL_R2}"
+    return None
+
+
+def _figures(vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution) -> dict[str, Any]:
+    """Reconstruction, use of the codes and collisions."""
+    levels = []
+    for n in range(fitted.codes.shape[1]):
+        counts = np.bincount(resolution.codes[:, n], minlength=fitted.books.shape[1])
+        share = counts[counts > 0] / counts.sum()
+        levels.append(
+            {
+                "level": n,
+                "reconstruction_error": fitted.errors[n],
+                "entropy_bits": float(-(share * np.log2(share)).sum()),
+                "dead_codes": int((counts == 0).sum()),
+                "objective": list(fitted.objectives[n]),
+            }
+        )
+    rest = squared_norms(vectors - decode(resolution.codes, fitted.books)).sum(dtype=np.float64)
+    total = squared_norms(vectors).sum(dtype=np.float64)
+    return {
+        "items": len(vectors),
+        "levels": levels,
+        "reconstruction_error": float(rest / total) if total > 0 else 0.0,
+        "collision_share_before": resolution.share_before,
+        "collision_share_after": resolution.share_after,
+        "moved_items": int(resolution.is_moved.sum()),
+    }
+
+
+def _map_figures(
+    text_map: TextMap | None,
+    held_out: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    fitted: Codebooks,
+    settings: CodebookSettings,
+) -> dict[str, Any]:
+    """How well text stands in for behaviour: on items that the map did not see, first codes against the learned ones."""
+    if text_map is None:
+        return {"text_map": None}
+    stretched = (held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
+    guessed = encode(stretched, fitted.books[:1], fitted.is_used[:1], settings)[:, 0]
+    learned = fitted.codes[rows, 0]
+    return {
+        "text_map": {
+            "items": len(rows),
+            "held_out_r2": text_map.held_out_r2,
+            "penalty": text_map.penalty,
+            "first_code_agreement": float((guessed == learned).mean()),
+            "most_frequent_code": float(np.bincount(learned).max() / len(learned)),
+            "codes_in_use": len(np.unique(guessed)),
+            "codes_in_use_learned": len(np.unique(learned)),
+        }
+    }

@@ -1,0 +1,152 @@
+"""One level's problem: residuals, the text target on their scale, and the two alternating steps.
+
+Both distances are written as sums over codes, so that an iteration needs one matrix product for the
+assignment and one pass over the rows for the sums; centroids and objective follow from the sums.
+
+On the sphere (``distance = cosine``) a code is a direction, and its length is the mean projection of
+its residuals, so that subtracting it makes the residual shorter. There an L2 alignment is measured
+between unit vectors, which is twice the cosine distance. With an L2 distance and a cosine
+alignment, the alignment is weighted by the level's mean squared residual, so that lambda means the same at
+every level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.config import CodebookSettings
+from semconv.tokenization.kmeans import Floats, nearest, squared_norms, sums_by_code
+
+_LENGTH_ROUNDS = 4
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What an assignment leaves of the rows, per code."""
+
+    counts: NDArray[np.float64]  # (C,)
+    text_counts: NDArray[np.float64]  # (C,) rows that have a text target
+    residual: NDArray[np.float64]  # (C, D) sum of r
+    unit: NDArray[np.float64]  # (C, D) sum of r / |r|, only for distance = cosine
+    text: NDArray[np.float64]  # (C, D) sum of t, or of t / |t| where the alignment is a cosine
+
+
+class Level:
+    """Residuals ``(M, D)`` of one level and their targets; see the module."""
+
+    def __init__(
+        self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None, settings: CodebookSettings
+    ) -> None:
+        """``text`` is t, ``(M, D)`` in any scale, looked at only where ``has_text``; None turns alignment off."""
+        self.settings = settings
+        self.residual = residual
+        self.is_sphere = settings.distance == "cosine"
+        self.mean_square = float(squared_norms(residual).mean(dtype=np.float64))
+        self.unit = unit_rows(residual) if self.is_sphere else residual
+        self.weight = settings.alignment if text is not None else 0.0
+        self.is_cosine_text = self.is_sphere or settings.alignment_distance == "cosine"
+        if self.weight > 0 and text is not None:
+            self.has_text = np.ones(len(residual), dtype=bool) if has_text is None else has_text
+            self.text = self._target(text)
+            if self.is_sphere and settings.alignment_distance == "l2":
+                self.weight *= 2
+            elif not self.is_sphere and self.is_cosine_text:
+                self.weight *= self.mean_square
+        self._points = self._assignment_points()  # (M, D or 2 D)
+
+    def _target(self, text: Floats) -> Floats:
+        """t_n ``(M, D)``: t on the level's scale, or its direction; zero rows where there is no text."""
+        masked = np.where(self.has_text[:, None], text, np.float32(0))
+        if self.is_cosine_text:
+            return unit_rows(masked)
+        mean_square = float(squared_norms(masked).sum(dtype=np.float64)) / max(1, int(self.has_text.sum()))
+        return masked * np.float32(np.sqrt(self.mean_square / mean_square)) if mean_square > 0 else masked
+
+    def _assignment_points(self) -> Floats:
+        if self.weight == 0 or self.settings.assign_with == "behavior":
+            return self.unit
+        if self.is_sphere:
+            return self.unit + np.float32(self.weight) * self.text
+        if self.is_cosine_text:
+            return np.hstack([self.residual, np.float32(self.weight / 2) * self.text])
+        share = (np.float32(self.weight) * self.has_text)[:, None]
+        return (self.residual + share * self.text) / (1 + share)
+
+    def assign(self, book: Floats, is_active: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Code of each row, ``(M,)``, among the active ones of ``book`` ``(C, D)``."""
+        features = unit_rows(book) if self.is_sphere else book
+        offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
+        if self._points.shape[1] > book.shape[1]:
+            features = np.hstack([book, unit_rows(book)])
+        return nearest(self._points, features, np.where(is_active, offsets, np.float32(np.inf)))
+
+    def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
+        """Sums of the rows of each code."""
+        residual = sums_by_code(self.residual, codes, num_codes)
+        counts = np.bincount(codes, minlength=num_codes).astype(np.float64)
+        if self.weight > 0:
+            text = sums_by_code(self.text, codes, num_codes)
+            text_counts = np.bincount(codes[self.has_text], minlength=num_codes).astype(np.float64)
+        else:
+            text, text_counts = np.zeros_like(residual), np.zeros_like(counts)
+        unit = sums_by_code(self.unit, codes, num_codes) if self.is_sphere else residual
+        return Sums(counts, text_counts, residual, unit, text)
+
+    def centroids(self, sums: Sums, book: Floats) -> Floats:
+        """The book ``(C, D)`` that is best for the assignment behind ``sums``; codes without rows keep theirs."""
+        if self.is_sphere:
+            best = self._sphere_centroids(sums, book)
+        elif self.weight > 0 and self.is_cosine_text:
+            best = self._mixed_centroids(sums, book)
+        else:  # (mean r + lambda mean t) / (1 + lambda), with lambda on the rows that have a text
+            weights = sums.counts + self.weight * sums.text_counts
+            best = (sums.residual + self.weight * sums.text) / np.maximum(weights, 1)[:, None]
+        return np.where(sums.counts[:, None] > 0, best, book).astype(np.float32)
+
+    def _sphere_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
+        pull = sums.unit + self.weight * sums.text
+        direction = np.where(np.linalg.norm(pull, axis=1, keepdims=True) > _TINY, pull, book)
+        direction = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), _TINY)
+        length = np.einsum("cd,cd->c", sums.residual, direction) / np.maximum(sums.counts, 1)
+        return direction * np.maximum(length, 1e-6)[:, None]  # a length of zero would forget the direction
+
+    def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
+        """L2 to the residuals, cosine to the texts: direction and length in turn, from the present length on."""
+        counts = np.maximum(sums.counts, 1)
+        length = np.linalg.norm(book, axis=1).astype(np.float64)  # (C,)
+        for _ in range(_LENGTH_ROUNDS):
+            pull = 2 * length[:, None] * sums.residual + self.weight * sums.text
+            direction = pull / np.maximum(np.linalg.norm(pull, axis=1, keepdims=True), _TINY)
+            length = np.maximum(np.einsum("cd,cd->c", sums.residual, direction) / counts, 1e-6)
+        return direction * length[:, None]
+
+    def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
+        """Behaviour term and alignment term (lambda included) of ``book`` at the assignment behind ``sums``."""
+        wide = book.astype(np.float64)
+        norms = np.einsum("cd,cd->c", wide, wide)  # (C,)
+        unit = wide / np.maximum(np.sqrt(norms), _TINY)[:, None]
+        rows = len(self.residual)
+        if self.is_sphere:
+            behavior = rows - float((sums.unit * unit).sum())
+        else:
+            behavior = (
+                rows * self.mean_square - 2 * float((sums.residual * wide).sum()) + float((sums.counts * norms).sum())
+            )
+        if self.weight == 0:
+            return behavior, 0.0
+        if self.is_cosine_text:
+            alignment = float(self.has_text.sum()) - float((sums.text * unit).sum())
+        else:
+            text_square = float(squared_norms(self.text).sum(dtype=np.float64))
+            alignment = text_square - 2 * float((sums.text * wide).sum()) + float((sums.text_counts * norms).sum())
+        return behavior, self.weight * alignment
+
+
+def unit_rows(rows: Floats) -> Floats:
+    """Rows over their length; zero rows stay zero."""
+    lengths = np.sqrt(squared_norms(rows))[:, None]
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
