@@ -86,12 +86,12 @@ class DemoResult:
         """Plain values for JSON."""
         return asdict(self) | {"directory": str(self.directory)}
 
-    def lines(self) -> list[str]:
+    def text(self) -> str:
         """The result as text for a terminal."""
         history = [f"  {entry['title'] or entry['item_id']}" for entry in self.history]
         top_k = [f"  {entry['rank']:>2}  {entry['title'] or entry['item_id']}" for entry in self.top_k]
         best = f"  {'best possible':<14} {self.best_possible_ndcg:>8.4f} {'':>18} {self.best_possible_hit_ratio:>8.4f}"
-        return [
+        lines = [
             f"{self.user_id} had, oldest first:",
             *history,
             "",
@@ -106,6 +106,7 @@ class DemoResult:
             f"Generation {self.generation} is published in {self.directory} ({self.seconds:.0f} s). Next:",
             *[f"  {command}" for command in self.next_commands],
         ]
+        return "\n".join(lines)
 
 
 def run_demo(directory: Path, progress: Progress) -> DemoResult:
@@ -230,7 +231,7 @@ def _figure_line(figure: DemoFigure) -> str:
 
 def _next_commands(directory: Path, user_id: str) -> list[str]:
     project = f"--project {shlex.quote(_shortest(directory))}"
-    query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"
+    query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"  # noqa: S608 - printed, not run
     return [
         f'semconv {project} sql "{query}"',
         f'semconv {project} recommend --query "a packable tripod for long exposures"',
