@@ -54,5 +54,5 @@ class LevelScorer:
     def _log_normalizer(self, hidden: Tensor) -> Tensor:
         flat = hidden.reshape(-1, hidden.shape[-1])  # (n, D)
         block = max(1, _BLOCK_ELEMENTS // len(self._matrix))
-        parts = [(part @ self._matrix.T).float().logsumexp(dim=-1) for part in flat.split(block)]
+        parts = [(part @ self._matrix.T).float().logsumexp(dim=-1) for part in torch.split(flat, block)]
         return torch.cat(parts).reshape(hidden.shape[:-1])

@@ -1,8 +1,7 @@
 """Beam search over the code trie with the prompt read once (method: Inference).
 
-After the prefill a step feeds the beams side by side on the sequence axis: every beam stands at the
-same position and sees the prompt and its own ancestors. Pruned beams stay in the cache, masked.
-Items a user has are left out inside the search: a node whose leaves are all taken is never entered.
+The prompt's last hidden state scores the first codes; each further step reads the beams' last codes
+side by side (``tree``) and keeps the best children that the trie knows. Items a user has are left out inside the search: a node whose leaves are all taken is never entered.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.backbone.forward import decode_hidden, model_device
+from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
 from semconv.inference.levels import LevelScorer, Normalization
 from semconv.inference.prompts import Prefilled, batches, prefill
 from semconv.inference.seen import SeenItems
+from semconv.inference.tree import Tree
 from semconv.inference.trie import CodeTrie
 
 _NEVER = -torch.inf
@@ -145,36 +145,19 @@ def _search_batch(
         codes=torch.zeros((batch, 1), dtype=torch.long, device=device),
         ancestors=torch.zeros((batch, 1, 0), dtype=torch.long, device=device),
     )
-    hidden, fed = read.last_hidden[:, None, :], 0  # (B, W, D); beam slots in the cache
+    tree, hidden = Tree(read), read.last_hidden[:, None, :]  # (B, W, D)
     for level in range(len(trie.child_codes)):
         if level > 0:
-            hidden, fed = _feed(model, scorer.tokens[level - 1], read, beams, fed)
+            tokens = scorer.tokens[level - 1][beams.codes]
+            hidden, beams.ancestors = tree.descend(model, tokens, beams.ancestors)
         log_probs = scorer.log_probs(hidden, level)  # (B, W, C)
-        beams = _grow(trie, taken, beams, log_probs, level, width, fed)
+        beams = _grow(trie, taken, beams, log_probs, level, width)
     if bool(beams.scores.isnan().any()):
         raise InputError("the model yields NaN; its weights are damaged or its training diverged")
     return beams.nodes.cpu().numpy(), beams.scores.cpu().numpy()
 
 
-def _feed(model: Any, tokens: Tensor, read: Prefilled, beams: _Beams, fed: int) -> tuple[Tensor, int]:
-    """Hidden states ``(B, W, D)`` of the beams' last codes and the new number of beam slots."""
-    batch, width = beams.nodes.shape
-    own = torch.arange(fed, fed + width, device=tokens.device).expand(batch, width)  # (B, W)
-    beams.ancestors = torch.cat([beams.ancestors, own[:, :, None]], dim=2)  # (B, W, depth), itself last
-    mask = torch.zeros((batch, width, read.width + fed + width), dtype=torch.bool, device=tokens.device)
-    mask[:, :, : read.width] = read.visible()
-    mask.scatter_(2, beams.ancestors + read.width, True)
-    depth = beams.ancestors.shape[2]
-    positions = (read.lengths + depth - 1)[:, None].expand(batch, width)  # (B, W)
-    hidden = decode_hidden(
-        model, tokens[beams.codes], attention_mask=mask[:, None], position_ids=positions, cache=read.cache
-    )
-    return hidden, fed + width
-
-
-def _grow(
-    trie: _TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int, fed: int
-) -> _Beams:
+def _grow(trie: _TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int) -> _Beams:
     """The best ``width`` children of all beams."""
     begin = trie.child_offsets[level][beams.nodes]  # (B, W)
     count = trie.child_offsets[level][beams.nodes + 1] - begin

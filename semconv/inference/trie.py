@@ -114,6 +114,12 @@ class CodeTrie:
         rows[self.row_items[inside]] = np.flatnonzero(inside)
         return rows
 
+    def code_table(self, size: int) -> NDArray[np.int64]:
+        """``(size, N)`` codes of each item_index below ``size``, -1 in the rows of items that are not here."""
+        rows = self.row_of_item(size)
+        table: NDArray[np.int64] = np.where(rows[:, None] >= 0, self.row_codes[rows], -1)
+        return table
+
     def leaf_of_row(self) -> NDArray[np.int64]:
         """``(M,)`` leaf of each row."""
         return np.repeat(np.arange(self.num_leaves), np.diff(self.item_offsets))
