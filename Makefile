@@ -1,0 +1,53 @@
+# Every target sets itself up from nothing: Python 3.11 or newer, make and pip are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := semconv cli warehouse tests benchmarks hatch_build.py
+
+.PHONY: help demo test test-slow check format docs bench clean
+
+help:
+	@echo "make demo       see everything run on generated data, in ./demo"
+	@echo "make test       checks and tests;  make test-slow  the tests that take minutes"
+	@echo "make check      lint, types, import contracts, documentation"
+	@echo "make bench      small benchmarks, JSON into benchmarks/results"
+	@echo "make docs       write the generated documentation pages;  make format  format the code"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("semconv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/semconv demo demo
+
+check: $(STAMP)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m semconv_cli.reference docs --check
+
+# One thread a library: small tensors, and two test processes side by side stay fair.
+test test-slow: export OMP_NUM_THREADS ?= 1
+
+test: check
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --size small --output benchmarks/results
+
+docs: $(STAMP)
+	$(BIN)/python -m semconv_cli.reference docs
+
+format: $(STAMP)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean:
+	rm -rf demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

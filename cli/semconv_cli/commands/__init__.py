@@ -1,0 +1,1 @@
+"""One module a subject; a command parses, calls one method of the Project and prints."""

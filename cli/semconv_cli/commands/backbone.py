@@ -1,0 +1,41 @@
+"""``semconv backbone``: the language model that is tuned."""
+
+from __future__ import annotations
+
+import click
+
+from semconv_cli import runs
+from semconv_cli.options import Group, json_option, setting
+from semconv_cli.state import State, pass_state
+
+
+@click.group("backbone", cls=Group)
+def backbone_command() -> None:
+    """Make the embedded default, or take a model that is there."""
+
+
+@backbone_command.command("create")
+@setting("--width", "backbone.width")
+@setting("--layers", "backbone.layers")
+@setting("--heads", "backbone.heads")
+@setting("--vocabulary", "backbone.vocabulary")
+@setting("--seed", "backbone.seed")
+@json_option
+@pass_state
+def backbone_create(state: State, as_json: bool) -> None:
+    """Make the embedded default: a small decoder with a tokenizer of the catalogue's own words."""
+    with state.open() as project:
+        record = project.backbone_create()
+    runs.write_run(record, as_json)
+
+
+@backbone_command.command("use")
+@click.argument("path")
+@setting("--trust-remote-code", "backbone.trust_remote_code")
+@json_option
+@pass_state
+def backbone_use(state: State, path: str, as_json: bool) -> None:
+    """Take a causal language model from a local folder or by its hub name; PATH."""
+    with state.open() as project:
+        record = project.backbone_use(path)
+    runs.write_run(record, as_json)

@@ -1,0 +1,58 @@
+"""``semconv codebook``: vectors into codes."""
+
+from __future__ import annotations
+
+import click
+
+from semconv_cli import output, runs
+from semconv_cli.errors import say
+from semconv_cli.options import Group, json_option, setting
+from semconv_cli.state import State, pass_state
+
+
+@click.group("codebook", cls=Group)
+def codebook_command() -> None:
+    """Turn item vectors into short code sequences."""
+
+
+@codebook_command.command("fit")
+@setting("--levels", "codebook.levels")
+@setting("--codes", "codebook.codes")
+@setting("--alignment", "codebook.alignment")
+@setting("--collisions", "codebook.collisions")
+@setting("--seed", "codebook.seed")
+@json_option
+@pass_state
+def codebook_fit(state: State, as_json: bool) -> None:
+    """Fit the code books and give every item with a behaviour vector its codes."""
+    with state.open() as project:
+        record = project.codebook_fit()
+    runs.write_run(record, as_json)
+
+
+@codebook_command.command("assign")
+@json_option
+@pass_state
+def codebook_assign(state: State, as_json: bool) -> None:
+    """Give new items codes from their text; codes already given never change."""
+    with state.open() as project:
+        record = project.codebook_assign()
+    if record is not None:
+        runs.write_run(record, as_json)
+        return
+    say("no new item with text: nothing to assign")
+    if as_json:
+        output.write_json(None)
+
+
+@codebook_command.command("report")
+@json_option
+@pass_state
+def codebook_report(state: State, as_json: bool) -> None:
+    """How well the books fit: codes in use, collisions, reconstruction, and whether a refit is due."""
+    with state.open() as project:
+        report = project.codebook_report()
+    if as_json:
+        output.write_json(report)
+    else:
+        output.write_fields(report)

@@ -1,0 +1,38 @@
+"""``semconv embed``: behaviour vectors and text vectors."""
+
+from __future__ import annotations
+
+import click
+
+from semconv_cli import runs
+from semconv_cli.options import Group, absolute, json_option, setting
+from semconv_cli.state import State, pass_state
+
+
+@click.group("embed", cls=Group)
+def embed_command() -> None:
+    """Turn items into vectors: from behaviour, and from text."""
+
+
+@embed_command.command("behavior")
+@setting("--source", "behavior.source")
+@setting("--vectors", "behavior.vectors", convert=absolute, metavar="FILE")
+@setting("--dimensions", "behavior.dimensions")
+@setting("--seed", "behavior.seed")
+@json_option
+@pass_state
+def embed_behavior(state: State, as_json: bool) -> None:
+    """Item and user vectors from the interactions of the train cut, or item vectors of your own."""
+    with state.open() as project:
+        record = project.embed_behavior()
+    runs.write_run(record, as_json)
+
+
+@embed_command.command("text")
+@json_option
+@pass_state
+def embed_text(state: State, as_json: bool) -> None:
+    """Item vectors from title and description, by the backbone's input embeddings."""
+    with state.open() as project:
+        record = project.embed_text()
+    runs.write_run(record, as_json)

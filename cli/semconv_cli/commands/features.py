@@ -1,0 +1,68 @@
+"""``semconv features``: what Feast serves."""
+
+from __future__ import annotations
+
+import click
+
+from semconv_cli import output
+from semconv_cli.options import Group, json_option
+from semconv_cli.state import State, pass_state
+
+
+@click.group("features", cls=Group)
+def features_command() -> None:
+    """Hand vectors, codes and top-K to Feast, and look them up."""
+
+
+@features_command.command("apply")
+@json_option
+@pass_state
+def features_apply(state: State, as_json: bool) -> None:
+    """Register the definitions of feature_repo with Feast."""
+    with state.open() as project:
+        result = project.features_apply()
+    _write(result, as_json)
+
+
+@features_command.command("materialize")
+@json_option
+@pass_state
+def features_materialize(state: State, as_json: bool) -> None:
+    """Load the published generation into the online store."""
+    with state.open() as project:
+        result = project.features_materialize()
+    _write(result, as_json)
+
+
+@features_command.command("status")
+@json_option
+@pass_state
+def features_status(state: State, as_json: bool) -> None:
+    """Which generation is published, exported and online."""
+    with state.open() as project:
+        result = project.features_status()
+    _write(result, as_json)
+
+
+@features_command.command("get")
+@click.option("--user", "user_id", metavar="USER", help="The features of this user.")
+@click.option("--item", "item_id", metavar="ITEM", help="The features of this item.")
+@json_option
+@click.pass_context
+def features_get(ctx: click.Context, user_id: str | None, item_id: str | None, as_json: bool) -> None:
+    """Look up the online features of one user or one item."""
+    if (user_id is None) == (item_id is None):
+        raise click.UsageError("give one of --user and --item", ctx)
+    with ctx.ensure_object(State).open() as project:
+        result = project.features_get(user=user_id, item=item_id)
+    _write(result, as_json)
+
+
+def _write(result: object, as_json: bool) -> None:
+    fields = output.plain(result)
+    if as_json:
+        output.write_json(fields)
+    elif isinstance(fields, list):
+        output.write_rows(fields)
+    else:
+        output.write_fields(fields)

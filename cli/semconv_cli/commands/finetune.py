@@ -1,0 +1,29 @@
+"""``semconv finetune``: teach the backbone to write codes."""
+
+from __future__ import annotations
+
+import click
+
+from semconv_cli import runs
+from semconv_cli.options import Command, json_option, setting
+from semconv_cli.state import State, pass_state
+
+
+@click.command("finetune", cls=Command, short_help="Tune the backbone on the prompts.")
+@click.option("--from", "from_run", metavar="RUN", help="Go on from the weights of a finished finetune run.")
+@setting("--mode", "tuning.mode")
+@setting("--epochs", "tuning.epochs")
+@setting("--max-samples", "tuning.max_samples")
+@setting("--learning-rate", "tuning.learning_rate")
+@setting("--batch-tokens", "tuning.batch_tokens")
+@setting("--dtype", "tuning.dtype")
+@setting("--validation-users", "tuning.validation_users")
+@setting("--patience", "tuning.patience")
+@setting("--seed", "tuning.seed")
+@json_option
+@pass_state
+def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
+    """Tune the backbone on the prompts; a killed run goes on where it stopped."""
+    with state.open() as project:
+        record = project.finetune(from_run=from_run)
+    runs.write_run(record, as_json)

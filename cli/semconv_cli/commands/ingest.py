@@ -1,0 +1,134 @@
+"""``semconv ingest``: files into the warehouse, every row counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from semconv_cli import output
+from semconv_cli.errors import say
+from semconv_cli.options import Group, json_option
+from semconv_cli.state import State, pass_state
+
+if TYPE_CHECKING:
+    from semconv_warehouse.ingest import IngestReport
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("ingest", cls=Group, short_help="Read interactions and items from files.")
+def ingest_command() -> None:
+    """Read interactions and items: Parquet, CSV or JSON lines, also .gz."""
+
+
+def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"{pair!r} is not OUR_COLUMN=COLUMN_OF_THE_FILE", ctx, param)
+        if ours in mapping:
+            raise click.BadParameter(f"{ours} is mapped twice", ctx, param)
+        mapping[ours] = theirs
+    return mapping
+
+
+def _row_options(command: F) -> F:
+    for option in (
+        json_option,
+        click.option("--rejected", type=_FILE, metavar="FILE", help="Write the rejected rows and their reasons there."),
+    ):
+        command = option(command)
+    return command
+
+
+def _map_option(command: F) -> F:
+    return click.option(
+        "--map",
+        "mapping",
+        multiple=True,
+        callback=_mapping,
+        metavar="OURS=THEIRS",
+        help="Where the file names a column differently, as in event_time=timestamp; repeatable.",
+    )(command)
+
+
+def _print(report: IngestReport, as_json: bool, rejected: Path | None) -> None:
+    if as_json:
+        output.write_json(report.to_dict())
+    else:
+        output.write("\n".join(report.summary()))
+    if rejected is not None:
+        say(f"rejected rows, if any: {rejected}")
+
+
+@ingest_command.command("interactions")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_map_option
+@click.option(
+    "--order",
+    type=click.Choice(["file"]),
+    help="Take the order of the file's rows, for files with neither event_time nor source_position.",
+)
+@_row_options
+@pass_state
+def ingest_interactions(
+    state: State,
+    files: tuple[Path, ...],
+    mapping: dict[str, str],
+    order: str | None,
+    rejected: Path | None,
+    as_json: bool,
+) -> None:
+    """Add interactions: user_id, item_id, and event_time or source_position; rating and query if there are any.
+
+    The same row again changes nothing; more rows of a known user extend the sequence.
+    """
+    with state.open() as project:
+        report = project.ingest_interactions(files, mapping, order_by_file=order == "file", rejected=rejected)
+    _print(report, as_json, rejected)
+
+
+@ingest_command.command("items")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_map_option
+@click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark absent items as removed.")
+@_row_options
+@pass_state
+def ingest_items(
+    state: State, files: tuple[Path, ...], mapping: dict[str, str], snapshot: bool, rejected: Path | None, as_json: bool
+) -> None:
+    """Add or update items: item_id; title, description, brand and categories if there are any.
+
+    Further columns are kept as attributes.
+    """
+    with state.open() as project:
+        report = project.ingest_items(files, mapping, snapshot=snapshot, rejected=rejected)
+    _print(report, as_json, rejected)
+
+
+@ingest_command.command("amazon")
+@click.option("--reviews", required=True, type=_FILE, metavar="FILE", help="Reviews of one category, 2018 edition.")
+@click.option("--meta", required=True, type=_FILE, metavar="FILE", help="Product metadata of the same category.")
+@_row_options
+@pass_state
+def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
+    """Read a category of the Amazon reviews (2018): reviews as interactions and queries, metadata as items."""
+    with state.open() as project:
+        report = project.ingest_amazon(reviews, meta, rejected=rejected)
+    _print(report, as_json, rejected)
+
+
+@ingest_command.command("movielens")
+@click.argument("directory", type=_FILE)
+@_row_options
+@pass_state
+def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
+    """Read a MovieLens folder: ratings as interactions, movies as items."""
+    with state.open() as project:
+        report = project.ingest_movielens(directory, rejected=rejected)
+    _print(report, as_json, rejected)

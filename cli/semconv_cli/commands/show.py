@@ -1,0 +1,55 @@
+"""``semconv show``: one user or one item, with titles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from semconv_cli import output
+from semconv_cli.options import Group, json_option
+from semconv_cli.state import State, pass_state
+
+
+@click.group("show", cls=Group)
+def show_command() -> None:
+    """Look at one user or one item as published."""
+
+
+@show_command.command("user")
+@click.argument("user_id")
+@json_option
+@pass_state
+def show_user(state: State, user_id: str, as_json: bool) -> None:
+    """The history and the top-K of USER_ID."""
+    with state.open() as project:
+        user = project.show_user(user_id)
+    _write(user, as_json)
+
+
+@show_command.command("item")
+@click.argument("item_id")
+@json_option
+@pass_state
+def show_item(state: State, item_id: str, as_json: bool) -> None:
+    """The text, the codes and the neighbours of ITEM_ID."""
+    with state.open() as project:
+        item = project.show_item(item_id)
+    _write(item, as_json)
+
+
+def _write(record: Mapping[str, Any], as_json: bool) -> None:
+    """Single values first, then each list of records as a table of its own."""
+    if as_json:
+        output.write_json(record)
+        return
+    tables = {name: value for name, value in record.items() if isinstance(value, list) and _is_table(value)}
+    output.write_fields({name: value for name, value in record.items() if name not in tables})
+    for name, rows in tables.items():
+        output.write(f"\n{name.replace('_', ' ')}")
+        output.write_rows(rows)
+
+
+def _is_table(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(row, Mapping) for row in value)

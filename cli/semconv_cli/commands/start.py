@@ -1,0 +1,45 @@
+"""``semconv demo`` and ``semconv init``: the two ways in."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from semconv_cli import output
+from semconv_cli.errors import say
+from semconv_cli.options import Command, json_option
+from semconv_cli.state import State, pass_state
+
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("init", cls=Command, short_help="Make a project: settings explained, Feast definitions.")
+@click.argument("directory", type=_DIRECTORY, default=".")
+def init_command(directory: Path) -> None:
+    """Make a project: semconv.toml with every setting explained, and a copy of the Feast definitions."""
+    from semconv_warehouse.project import Project
+
+    from semconv.config_text import settings_template
+
+    layout = Project.init(directory, settings_template())
+    output.write(str(layout.root))
+    say(f"next: cd {directory} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run")
+
+
+@click.command("demo", cls=Command, short_help="See everything run on a small generated catalogue.")
+@click.argument("directory", type=_DIRECTORY, default="demo")
+@json_option
+@pass_state
+def demo_command(state: State, directory: Path, as_json: bool) -> None:
+    """Make a project with a small generated catalogue, run every step, and show what came out."""
+    with contextlib.redirect_stdout(sys.stderr):
+        from semconv_warehouse.demo import run_demo
+
+        result = run_demo(directory, state.progress())
+    if as_json:
+        output.write_json(result)
+    else:
+        output.write(result.text())

@@ -1,0 +1,95 @@
+"""The one owner of stderr and of exit codes.
+
+Every error ends as one line ``error: what, where, what to do next`` and a code: 0 done, 1 a check
+failed, 2 usage or settings, 3 locked, 4 input or artifact, 5 the machine, 130 interrupted, 141 the
+reader of stdout went away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+import click
+
+from semconv.errors import MachineError, SemconvError
+
+INTERNAL = 1
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141  # as the shell counts a program ended by SIGPIPE
+_MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOMEM)
+_OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # torch's and DuckDB's, neither is imported here
+
+
+def say(message: str) -> None:
+    """Write one line to stderr; a reader that went away must not end a job."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(message, err=True)
+
+
+@contextlib.contextmanager
+def reported(is_verbose: Callable[[], bool]) -> Iterator[None]:
+    """Turn whatever leaves the block into one line on stderr and click's Exit with the exit code."""
+    try:
+        yield
+    except (click.exceptions.Exit, SystemExit):
+        raise
+    except BaseException as error:
+        if is_verbose():
+            say("".join(traceback.format_exception(error)).rstrip())
+        raise click.exceptions.Exit(report(error)) from None
+
+
+def report(error: BaseException) -> int:
+    """Print the line of an error and return its exit code."""
+    if isinstance(error, BrokenPipeError):
+        _forget_stdout()
+        return OUTPUT_CLOSED
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        say("interrupted; the same command goes on where it stopped")
+        return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        say(f"error: {_one_line(error.format_message())}{_where_to_look(error)}")
+        return error.exit_code
+    if isinstance(error, SemconvError):
+        say(f"error: {_one_line(str(error))}")
+        return error.exit_code
+    if (refusal := _machine_refusal(error)) is not None:
+        say(f"error: {refusal}")
+        return MachineError.exit_code
+    say(f"internal error: {type(error).__name__}: {_one_line(str(error))}; -v shows where, please report it")
+    return INTERNAL
+
+
+def _machine_refusal(error: BaseException) -> str | None:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, MemoryError) or names.intersection(_OUT_OF_MEMORY) or "can't allocate memory" in str(error):
+        return "out of memory; a smaller batch (tuning.batch_tokens, recommend.batch_tokens) or a larger machine helps"
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; free space or check owner and mode, then run the same command again"
+    return None
+
+
+def _where_to_look(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see `{context.command_path} --help`)" if context is not None else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) or "no message"
+
+
+def _forget_stdout() -> None:
+    """Point stdout at nothing, so that the flush at exit does not fail a second time."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)

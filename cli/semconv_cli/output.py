@@ -1,0 +1,138 @@
+"""What goes to stdout: tables for people, JSON, JSON lines and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+import click
+
+Format = Literal["table", "json", "ndjson", "csv"]
+_MAX_CELL = 60
+
+
+def write(text: str) -> None:
+    """Print data."""
+    click.echo(text)
+
+
+def write_json(value: Any) -> None:
+    """Print any result as JSON; a number that JSON has no word for becomes null."""
+    write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def write_rows(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    form: Format = "table",
+    columns: Sequence[str] | None = None,
+    null: str = "-",
+    is_cut: bool = True,
+) -> None:
+    """Print rows in a form; ``columns`` chooses those of the table and of CSV, JSON has all of them.
+
+    ``is_cut`` shortens long cells of the table and marks them with an ellipsis.
+    """
+    rows = list(rows)
+    if form == "json":
+        write_json(rows)
+    elif form == "ndjson":
+        for row in rows:
+            write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False))
+    else:
+        names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+        if form == "csv":
+            write(_csv(names, rows).rstrip("\n"))
+        else:
+            write(_table(names, rows, null, _MAX_CELL if is_cut else None))
+
+
+def write_fields(fields: Mapping[str, Any]) -> None:
+    """Print one record, a line a field, nested records indented."""
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        write(f"{name:<{width}}  {_cell(value, '-')}")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON's own types: dataclasses become objects, times ISO 8601, NaN and infinity null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    to_list: Callable[[], Any] | None = getattr(value, "tolist", None)  # numpy scalars and arrays
+    return plain(to_list()) if to_list is not None else str(value)
+
+
+def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values = [plain(row.get(name)) for name in names]
+        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values])
+    return stream.getvalue()
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, max_cell: int | None) -> str:
+    cells = [[_shorten(_cell(row.get(name), null), max_cell) for name in names] for row in rows]
+    is_number = [
+        all(isinstance(row.get(name), (int, float)) or row.get(name) is None for row in rows) and bool(rows)
+        for name in names
+    ]
+    widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)] if names else []
+
+    def line(values: Sequence[str]) -> str:
+        parts = [_pad(text, width, right) for text, width, right in zip(values, widths, is_number, strict=True)]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def _cell(value: Any, null: str) -> str:
+    """One line of text for a value; control characters of foreign text never reach the terminal."""
+    value = plain(value)
+    if value is None:
+        return null
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(_cell(inner, null) for inner in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(inner, null)}" for name, inner in value.items())
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def _shorten(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text[: width - 1] + "…"
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space

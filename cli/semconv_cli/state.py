@@ -1,0 +1,52 @@
+"""What the global options say, and the one way from them to a Project."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semconv.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from semconv_warehouse.project import Project
+
+
+@dataclass
+class State:
+    """Global options of one command line, filled while it is parsed."""
+
+    project: Path | None = None
+    wait_seconds: float = 0.0
+    settings: dict[str, str] = field(default_factory=dict)  # --set section.key=value
+    flags: dict[str, Any] = field(default_factory=dict)  # a setting's own flag, which wins over --set
+    verbose: bool = False
+    quiet: bool = False
+
+    def progress(self) -> Progress:
+        """Bars on a terminal, lines elsewhere, nothing with ``--quiet``."""
+        if self.quiet:
+            return Silent()
+        from semconv_cli.progress import stderr_progress
+
+        return stderr_progress()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Project]:
+        """Open the project for one method call.
+
+        Inside, whatever a library prints goes to stderr: stdout carries the command's data alone.
+        """
+        with contextlib.redirect_stdout(sys.stderr):
+            from semconv_warehouse.project import Project
+
+            overrides = {**self.settings, **self.flags}
+            yield Project.open(self.project, overrides=overrides, wait=self.wait_seconds, progress=self.progress())
+
+
+pass_state = click.make_pass_decorator(State, ensure=True)
