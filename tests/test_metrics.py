@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+
+from semconv.metrics import bootstrap_interval, hit_ratio, ndcg, paired_bootstrap, target_ranks
+
+
+def test_ranks_count_from_one_and_zero_is_a_miss():
+    items = np.array([[5, 3, 9], [5, 3, -1], [1, 2, 3], [-1, -1, -1]], dtype=np.int32)
+    targets = np.array([9, 5, 7, -1], dtype=np.int32)
+    assert target_ranks(items, targets).tolist() == [3, 1, 0, 0]
+
+
+def test_an_empty_place_is_no_hit_for_a_user_without_target():
+    assert target_ranks(np.array([[-1]], dtype=np.int32), np.array([-1], dtype=np.int32)).tolist() == [0]
+
+
+def test_hit_ratio_and_ndcg_per_user():
+    ranks = np.array([0, 1, 2, 5, 6])
+    assert hit_ratio(ranks, 5).tolist() == [0, 1, 1, 1, 0]
+    assert ndcg(ranks, 5).tolist() == [0, 1, pytest.approx(1 / log2(3)), pytest.approx(1 / log2(6)), 0]
+    assert ndcg(ranks, 1).tolist() == hit_ratio(ranks, 1).tolist()
+
+
+def test_interval_has_the_binomial_width():
+    values = np.repeat([1.0, 0.0], [300, 700])
+    low, high = bootstrap_interval(values, samples=20_000, confidence=0.95, seed=0)
+    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
+    assert low == pytest.approx(0.3 - half, abs=0.002)
+    assert high == pytest.approx(0.3 + half, abs=0.002)
+
+
+def test_interval_equals_resampling_users_one_by_one():
+    rng = np.random.default_rng(5)
+    values = ndcg(rng.integers(0, 12, 400), 10)
+    means = values[rng.integers(0, 400, (20_000, 400))].mean(axis=1)
+    got = bootstrap_interval(values, samples=20_000, confidence=0.9, seed=1)
+    assert got == pytest.approx(np.quantile(means, [0.05, 0.95]), abs=0.002)
+
+
+def test_interval_is_reproducible_and_degenerate_cases_are_defined():
+    values = np.array([0.0, 1.0, 0.5])
+    first = bootstrap_interval(values, samples=50, confidence=0.9, seed=4)
+    assert first == bootstrap_interval(values[::-1], samples=50, confidence=0.9, seed=4)
+    assert bootstrap_interval(np.full(7, 0.25), samples=50, confidence=0.9, seed=4) == (0.25, 0.25)
+    assert all(np.isnan(bound) for bound in bootstrap_interval(np.zeros(0), samples=50, confidence=0.9, seed=4))
+
+
+def test_paired_interval_is_tighter_than_an_unpaired_one():
+    rng = np.random.default_rng(0)
+    theirs = (rng.random(5000) < 0.2).astype(float)
+    ours = theirs.copy()
+    ours[:25] = 1.0
+    mean, low, high = paired_bootstrap(ours, theirs, samples=2000, confidence=0.95, seed=0)
+    assert mean == pytest.approx((ours - theirs).mean())
+    assert 0 < low < mean < high < 0.01
