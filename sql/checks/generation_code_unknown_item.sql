@@ -1,0 +1,5 @@
+-- database: generation
+-- Every item with codes is in the catalogue.
+SELECT run_id, item_id, semantic_id
+FROM item_code
+WHERE item_id NOT IN (SELECT item_id FROM item)

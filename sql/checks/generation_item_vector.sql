@@ -1,0 +1,8 @@
+-- database: generation
+-- Item vectors belong to known items, one an item, and hold finite numbers alone.
+SELECT item_id, count(*) AS num_rows
+FROM item_embedding
+GROUP BY item_id
+HAVING count(*) > 1
+    OR item_id NOT IN (SELECT item_id FROM item)
+    OR NOT bool_and(isfinite(list_sum(vector::FLOAT[])))

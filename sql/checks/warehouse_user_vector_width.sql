@@ -1,0 +1,6 @@
+-- database: warehouse
+-- The user vectors of a run have one width and hold finite numbers alone.
+SELECT run_id, min(len(vector)) AS narrowest, max(len(vector)) AS widest, count(*) AS num_vectors
+FROM user_embedding
+GROUP BY run_id
+HAVING min(len(vector)) <> max(len(vector)) OR NOT bool_and(isfinite(list_sum(vector)))

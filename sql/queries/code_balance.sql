@@ -1,0 +1,6 @@
+-- database: serving
+-- Levels of the code book: codes in use, and the share of items on the busiest code.
+SELECT level, count(*) AS num_codes_used, max(num_items) / sum(num_items) AS share_of_busiest_code
+FROM code_usage
+GROUP BY level
+ORDER BY level;

@@ -1,0 +1,14 @@
+-- database: generation
+-- The codes of every item in the published generation, with its title.
+CREATE VIEW current_item_code AS
+SELECT
+    item_code.item_id,
+    item.title,
+    item_code.codes,
+    item_code.semantic_id,
+    item_code.vector_source,
+    item_code.code_set_run_id,
+    item_code.is_reassigned,
+    item_code.generation
+FROM item_code
+LEFT JOIN item ON item.item_id = item_code.item_id;

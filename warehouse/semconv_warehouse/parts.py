@@ -1,0 +1,166 @@
+"""Top-K lists made elsewhere: Parquet parts validated whole, then written as the parts of a recommend run.
+
+A part holds ``user_id``, ``rank`` (from 1), ``item_id``, ``score`` and may hold ``sources`` and
+``reason_item_id``. All lists of a user lie in one part, so that a repeated or overlapping job shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semconv.artifacts import atomic_path
+from semconv.columns import ITEM_ID, RANK, REASON_ITEM_ID, SCORE, SOURCES, USER_ID
+from semconv.errors import InputError
+from semconv_warehouse.database import database_errors
+
+SOURCE_EXTERNAL = "external"  # who proposed a row, where the part does not say
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class LoadedParts:
+    """What was taken in."""
+
+    num_rows: int
+    num_users: int
+    files: tuple[Path, ...]  # as written, sorted by user and rank
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+_REQUIRED = {
+    USER_ID: ("a string", _is_string),
+    RANK: ("a whole number", pa.types.is_integer),
+    ITEM_ID: ("a string", _is_string),
+    SCORE: (
+        "a number",
+        lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind),
+    ),
+}
+_OPTIONAL = {
+    SOURCES: ("a list of strings", lambda kind: _is_list(kind) and _is_string(kind.value_type)),
+    REASON_ITEM_ID: ("a string", lambda kind: _is_string(kind) or pa.types.is_null(kind)),
+}
+
+# What a row or a user breaks -> SELECT of an example text, one row a violation.
+_VIOLATIONS = {
+    "rows with an empty user_id, rank, item_id or score": """
+        SELECT concat(file, ': user ', user_id, ' rank ', rank, ' item ', item_id) FROM part
+        WHERE user_id IS NULL OR rank IS NULL OR item_id IS NULL OR score IS NULL""",
+    "users unknown to the warehouse": """
+        SELECT DISTINCT user_id FROM part WHERE user_id NOT IN (SELECT id FROM known_user)""",
+    "items unknown to the warehouse": """
+        SELECT DISTINCT item_id FROM part WHERE item_id NOT IN (SELECT id FROM known_item)""",
+    "reason items unknown to the warehouse": """
+        SELECT DISTINCT reason_item_id FROM part WHERE reason_item_id NOT IN (SELECT id FROM known_item)""",
+    "scores that are not finite": """
+        SELECT concat('user ', user_id, ' rank ', rank, ': ', score) FROM part WHERE NOT isfinite(score)""",
+    "users in more than one part": """
+        SELECT concat(user_id, ' in ', string_agg(DISTINCT file, ' and ' ORDER BY file)) FROM part
+        GROUP BY user_id HAVING count(DISTINCT file) > 1""",
+    "users whose ranks do not run from 1 without gaps or doubles": """
+        SELECT concat(user_id, ' has ', list(rank ORDER BY rank)) FROM part
+        GROUP BY user_id HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)""",
+    "users with an item twice": """
+        SELECT concat(user_id, ' has ', item_id, ' ', count(*), ' times') FROM part
+        GROUP BY user_id, item_id HAVING count(*) > 1""",
+}
+
+
+def load_parts(files: Sequence[Path], *, item_ids: Sequence[str], user_ids: Sequence[str], folder: Path) -> LoadedParts:
+    """Validate parts and write them into a run folder, ``part-00000.parquet`` and on, sorted by user and rank.
+
+    Args:
+        item_ids: every item of the catalogue.
+        user_ids: every user of the warehouse.
+    Raises:
+        InputError: no file, an unreadable one, a missing or wrong column, or rows that break a rule, with counts
+            and examples; nothing is written then.
+    """
+    if not files:
+        raise InputError("no parts given; name one or more Parquet files")
+    if len({file.resolve() for file in files}) < len(files):
+        raise InputError("a part is named twice; name each file once")
+    columns = [name for file in files for name in _checked_columns(file)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with database_errors(folder), duckdb.connect(config={"temp_directory": str(folder / ".spill")}) as connection:
+        for name, ids in (("known_item", item_ids), ("known_user", user_ids)):
+            connection.register(name, pa.table({"id": pa.array(ids, pa.string())}))
+        _read(connection, files, columns)
+        found = connection.execute("SELECT count(*), count(DISTINCT user_id) FROM part").fetchone() or (0, 0)
+        if found[0] == 0:
+            raise InputError(f"{', '.join(map(str, files))}: no rows; a part holds at least one user's list")
+        _require_rules(connection)
+        return LoadedParts(found[0], found[1], _write(connection, files, folder))
+
+
+def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns: Sequence[str]) -> None:
+    sources = f"coalesce(sources, ['{SOURCE_EXTERNAL}'])" if SOURCES in columns else f"['{SOURCE_EXTERNAL}']"
+    reason = REASON_ITEM_ID if REASON_ITEM_ID in columns else "NULL"
+    try:
+        connection.execute(
+            "CREATE TEMP TABLE part AS SELECT filename AS file, user_id::VARCHAR AS user_id, rank::BIGINT AS rank,"  # noqa: S608
+            f" item_id::VARCHAR AS item_id, score::DOUBLE AS score, {sources} AS sources, {reason}::VARCHAR AS reason_item_id"
+            " FROM read_parquet($files, union_by_name = true, filename = true, hive_partitioning = false)",
+            {"files": [str(file) for file in files]},
+        )
+    except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+        raise InputError(f"a part cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _require_rules(connection: duckdb.DuckDBPyConnection) -> None:
+    broken = []
+    for rule, examples in _VIOLATIONS.items():
+        rows = connection.execute(
+            f"SELECT example, count(*) OVER () FROM (\n{examples}\n) AS violation(example) ORDER BY example LIMIT {_EXAMPLES}"  # noqa: S608
+        ).fetchall()
+        if rows:
+            broken.append(f"{rows[0][1]:,} {rule} ({'; '.join(str(row[0]) for row in rows)})")
+    if broken:
+        raise InputError(f"the parts are refused, nothing was taken in: {' | '.join(broken)}")
+
+
+def _write(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    for left in folder.glob("part-*.parquet"):
+        left.unlink()
+    written = []
+    for number, file in enumerate(files):
+        rows = connection.sql(
+            "SELECT user_id, rank::INTEGER AS rank, item_id, score, sources, reason_item_id FROM part"
+            " WHERE file = $file ORDER BY user_id, rank",
+            params={"file": str(file)},
+        )
+        path = folder / f"part-{number:05d}.parquet"
+        with atomic_path(path) as temporary:
+            rows.write_parquet(str(temporary), compression="zstd")
+        written.append(path)
+    return tuple(written)
+
+
+def _checked_columns(file: Path) -> list[str]:
+    try:
+        schema = pq.read_schema(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    missing = [name for name in _REQUIRED if name not in schema.names]
+    if missing:
+        raise InputError(f"{file}: column {', '.join(missing)} is missing; a part has {', '.join(_REQUIRED)}")
+    for name, (wanted, accepts) in {**_REQUIRED, **_OPTIONAL}.items():
+        if name in schema.names and not accepts(schema.field(name).type):
+            raise InputError(f"{file}: column {name} is {schema.field(name).type}, must be {wanted}")
+    return list(schema.names)

@@ -1,0 +1,298 @@
+"""Putting a generation in place of the one before it, and the record of which was in place when.
+
+The rename over ``serving.duckdb`` is the commit point: before it the old generation is served and
+nothing is lost but time, after it the new one is served and :func:`reconcile` can write the record
+from what lies on the disk. A lock in ``data/generations`` lets one process at a time do any of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from semconv.artifacts import is_locked, machine_errors, run_lock
+from semconv.errors import InputError, LockedError, SemconvError
+from semconv_warehouse.generation import Build, build_generation, read_info, seal
+from semconv_warehouse.layout import ProjectLayout
+from semconv_warehouse.lineage import plan_generation
+from semconv_warehouse.store import DuckDBStore
+
+Clock = Callable[[], datetime]
+# Feast's online stores compare whole seconds, so two publications are at least one apart.
+_TICK = timedelta(seconds=1)
+_PAUSE_SECONDS = 0.2
+_RECORD_WAIT_SECONDS = 10.0  # for the row after the commit point, whatever the user asked
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One act of putting a generation in place."""
+
+    publication: int
+    generation: int
+    published_at: datetime  # UTC, whole seconds, later than that of the publication before
+    is_new: bool = True  # False: the same inputs were in place already and nothing was done
+
+
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+def publish(
+    layout: ProjectLayout,
+    store: DuckDBStore,
+    recommend_run_id: str,
+    *,
+    evaluate_run_ids: Sequence[str] = (),
+    clock: Clock = utc_now,
+) -> Publication:
+    """Make a generation of a recommend run and its lineage, check it, and put it in place.
+
+    The same inputs make no second generation: they are left in place, or put in place again after a rollback.
+
+    Raises:
+        InputError: a run or its parts are missing.
+        SettingsError: lists made for an evaluation or with an ad-hoc condition.
+        CheckFailedError: offending rows; the file is removed and what was served stays.
+        LockedError: another publish is at work, or the warehouse is being written to.
+    """
+    plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
+    with _publishing(layout, store.wait):
+        _reconcile(layout, store, clock)
+        last, known = _last_publication(store), _generations(store)
+        same = max(
+            (number for number, run_ids in known.items() if run_ids.get("fingerprint") == plan.fingerprint), default=0
+        )
+        served = served_generation(layout)
+        if same and last is not None and same == served:
+            return Publication(last.publication, last.generation, last.published_at, is_new=False)
+        if same and layout.generation_file(same).exists():
+            return _put_in_place(layout, store, same, _next_time(last, clock))
+        generation, published_at = max(known, default=0) + 1, _next_time(last, clock)
+        served_file = _file_of(layout, served) if served else None
+        target = layout.generation_file(generation)
+        with _temporary(target) as temporary:
+            build_generation(layout, store, Build(plan, generation, published_at, served_file), temporary)
+            seal(temporary)
+            temporary.replace(target)
+        _sync_folder(layout.generations)
+        return _put_in_place(layout, store, generation, published_at)
+
+
+def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication:
+    """Put the generation before the served one in place again, as a new publication; no file is edited.
+
+    Raises:
+        InputError: nothing is served, or no earlier generation is left.
+    """
+    with _publishing(layout, store.wait):
+        _reconcile(layout, store, clock)
+        served = served_generation(layout)
+        if served is None:
+            raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
+        earlier = previous_generation(layout, served)
+        if earlier is None:
+            raise InputError(f"no generation before {served} is left to go back to; `semconv generations` lists them")
+        return _put_in_place(layout, store, earlier, _next_time(_last_publication(store), clock))
+
+
+def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication | None:
+    """Make the record follow what is served, after a publish that was killed between the rename and its row.
+
+    Reads alone unless something is amiss. A publish at work is left to finish its own record.
+
+    Returns:
+        The publication that was recorded late, None when the record was right.
+    """
+    if not layout.warehouse.exists() or not (layout.serving.exists() or _generation_files(layout)):
+        return None
+    try:
+        if _is_recorded(layout, _last_publication(store)):
+            return None
+    except LockedError:
+        if is_locked(layout.generations):
+            return None
+        raise
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(layout.generations))
+        except LockedError:
+            return None
+        return _reconcile(layout, store, clock)
+
+
+def publications(store: DuckDBStore) -> list[Publication]:
+    """Every publication, oldest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
+        ).all()
+    return [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows]
+
+
+def served_generation(layout: ProjectLayout) -> int | None:
+    """Which generation ``serving.duckdb`` is, None when nothing is served.
+
+    Told by the hard link where possible: a connection that this process still holds to an older
+    ``serving.duckdb`` would answer for the older file.
+    """
+    if not layout.serving.exists():
+        return None
+    for number, path in _generation_files(layout).items():
+        if path.samefile(layout.serving):
+            return number
+    return read_info(layout.serving).generation
+
+
+def previous_generation(layout: ProjectLayout, generation: int) -> int | None:
+    """The latest generation before this one whose file is left."""
+    return max((number for number in _generation_files(layout) if number < generation), default=None)
+
+
+def _put_in_place(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
+    _replace_serving(layout, generation)
+    store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
+    try:
+        return _record(layout, store, generation, published_at)
+    except SemconvError as error:
+        message = f"generation {generation} is in place, but not yet recorded; the next command records it ({error})"
+        raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
+
+
+def _replace_serving(layout: ProjectLayout, generation: int) -> None:
+    """The commit point: ``serving.duckdb`` becomes this generation, for everyone who opens it from now on."""
+    with machine_errors(layout.serving), _temporary(layout.serving) as link:
+        try:
+            os.link(layout.generation_file(generation), link)
+        except OSError:  # a file system without hard links
+            shutil.copy2(layout.generation_file(generation), link)
+        # A write-ahead log of the old file would be replayed into the new one.
+        layout.serving.with_name(f"{layout.serving.name}.wal").unlink(missing_ok=True)
+        link.replace(layout.serving)
+    _sync_folder(layout.data)
+
+
+def _record(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
+    """The rows of a publication, in one short transaction."""
+    info = read_info(_file_of(layout, generation))
+    with store.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO generation VALUES (:generation, :run_ids, 'published', :created_at)"
+                " ON CONFLICT (generation) DO UPDATE SET status = 'published'"
+            ),
+            {"generation": generation, "run_ids": json.dumps(info.run_ids), "created_at": info.published_at},
+        )
+        number = connection.execute(
+            sa.text(
+                "INSERT INTO publication SELECT coalesce(max(publication), 0) + 1, :generation, :published_at FROM publication"
+                " RETURNING publication"
+            ),
+            {"generation": generation, "published_at": published_at.replace(tzinfo=None)},
+        ).scalar_one()
+    return Publication(int(number), generation, published_at)
+
+
+def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> Publication | None:
+    """Inside the lock: clean up after a killed publish, bring a lost link back, write a lost record."""
+    _remove_leftovers(layout, known=set(_generations(store)))
+    last, served = _last_publication(store), served_generation(layout)
+    if served is None and last is not None and layout.generation_file(last.generation).exists():
+        _replace_serving(layout, last.generation)
+    if served is None or _is_recorded(layout, last):
+        return None
+    first_published = read_info(_file_of(layout, served)).published_at.replace(tzinfo=UTC)
+    is_first = last is None or first_published > last.published_at
+    return _record(layout, store, served, first_published if is_first else _next_time(last, clock))
+
+
+def _is_recorded(layout: ProjectLayout, last: Publication | None) -> bool:
+    return (last.generation if last else None) == served_generation(layout)
+
+
+def _last_publication(store: DuckDBStore) -> Publication | None:
+    return max(publications(store), key=lambda publication: publication.publication, default=None)
+
+
+def _generations(store: DuckDBStore) -> dict[int, dict[str, object]]:
+    """Every recorded generation with its run ids."""
+    with store.read() as connection:
+        rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
+    return {int(row[0]): json.loads(row[1]) for row in rows}
+
+
+def _generation_files(layout: ProjectLayout) -> dict[int, Path]:
+    return {int(path.stem): path for path in layout.generations.glob("*.duckdb") if path.stem.isdecimal()}
+
+
+def _file_of(layout: ProjectLayout, served: int) -> Path:
+    """The file of the served generation, under its own name while it has one."""
+    own = layout.generation_file(served)
+    return own if own.exists() else layout.serving
+
+
+def _next_time(last: Publication | None, clock: Clock) -> datetime:
+    """Now in whole seconds, later than the last publication even when the clock was set back."""
+    now = clock().astimezone(UTC).replace(microsecond=0)
+    return now if last is None else max(now, last.published_at + _TICK)
+
+
+@contextmanager
+def _publishing(layout: ProjectLayout, wait: float) -> Iterator[None]:
+    deadline = time.monotonic() + wait
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(run_lock(layout.generations))
+                break
+            except LockedError as error:
+                if time.monotonic() >= deadline:
+                    way_out = "wait for it, or use --wait SECONDS"
+                    raise LockedError(f"process {error.pid} is publishing; {way_out}", error.pid) from error
+                time.sleep(min(_PAUSE_SECONDS, wait))
+        yield
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` that does not survive the block."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+    finally:
+        _remove_file(temporary)
+
+
+def _remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:
+    """What a killed publish left: temporary files, and a generation file that never came into place."""
+    for folder in (layout.generations, layout.data):
+        for path in folder.glob(".*.duckdb.*.tmp*"):
+            _remove_file(path)
+    served = served_generation(layout)
+    for number, path in _generation_files(layout).items():
+        if number not in known and number != served:
+            _remove_file(path)
+
+
+def _remove_file(path: Path) -> None:
+    for name in (path, path.with_name(f"{path.name}.wal")):
+        name.unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)  # what DuckDB spilled
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""Reading what is published: SQL on ``serving.duckdb``, one user, one item. Nothing here can write."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from semconv.errors import InputError, SettingsError
+from semconv_warehouse.database import database_errors
+from semconv_warehouse.layout import ProjectLayout
+from semconv_warehouse.publish import previous_generation, served_generation
+
+_READING = {"SELECT", "EXPLAIN", "PRAGMA", "MULTI"}  # MULTI: a PIVOT
+# A macro reads the tables of the database in use, whatever database it is called from.
+_PREVIOUS_MACRO = re.compile(r'"?\bprevious\b"?\s*\.\s*("?main"?\s*\.\s*)?"?similar_item\b', re.IGNORECASE)
+SIMILAR_ITEMS = 10
+
+
+@contextlib.contextmanager
+def open_serving(layout: ProjectLayout) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The served generation, read-only, with the generation before it attached as ``previous`` when there is one.
+
+    The connection can reach no other file, and its settings cannot be changed.
+
+    Raises:
+        InputError: nothing is published yet, or the file is damaged.
+    """
+    served = served_generation(layout)
+    if served is None:
+        raise InputError(f"{layout.serving}: nothing is published yet; `semconv run` or `semconv publish` does it")
+    with database_errors(layout.serving), duckdb.connect(str(layout.serving), read_only=True) as connection:
+        previous = previous_generation(layout, served)
+        if previous is not None:
+            connection.execute("ATTACH ? AS previous (READ_ONLY)", [str(layout.generation_file(previous))])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def query(layout: ProjectLayout, statement: str, limit: int | None = None) -> pa.Table:
+    """The rows of one reading statement.
+
+    Args:
+        limit: fetch at most one row more than this, so that ``num_rows > limit`` tells of a cut; None for all.
+    Raises:
+        SettingsError: the statement is not one, writes, or fails; with the first line of DuckDB's error.
+        InputError: nothing is published yet.
+    """
+    with open_serving(layout) as connection:
+        try:
+            _require_reading(connection, statement)
+            relation = connection.sql(statement)
+            return _fetch(relation.to_arrow_reader(), limit)
+        except (duckdb.IOException, duckdb.OutOfMemoryException):
+            raise
+        except duckdb.Error as error:
+            raise SettingsError(f"SQL: {str(error).splitlines()[0]}") from error
+
+
+def show_user(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
+    """History and top-K of one user with titles; InputError when the served generation does not know the user."""
+    with open_serving(layout) as connection:
+        history = _rows(
+            connection,
+            "SELECT user_history.position, user_history.item_id, item.title, user_history.event_time, user_history.rating"
+            " FROM user_history LEFT JOIN item USING (item_id) WHERE user_id = $id ORDER BY position",
+            user_id,
+        )
+        recommended = _rows(
+            connection,
+            "SELECT rank, item_id, title, score, sources, reason_item_id, reason_title"
+            " FROM current_recommendation WHERE user_id = $id ORDER BY rank",
+            user_id,
+        )
+        if not history and not recommended:
+            raise InputError(
+                f"user {user_id!r} is not in the served generation; `semconv ingest` and a new publish bring users in"
+            )
+        return {
+            "user_id": user_id,
+            "generation": _generation(connection),
+            "history": history,
+            "recommendations": recommended,
+        }
+
+
+def show_item(layout: ProjectLayout, item_id: str) -> dict[str, Any]:
+    """Text, codes and similar items of one item; InputError when the served generation does not know it."""
+    with open_serving(layout) as connection:
+        found = _rows(
+            connection,
+            "SELECT item.item_id, item.title, item.description, item.brand, item.categories, item.is_available,"
+            " item_code.codes, item_code.semantic_id, item_code.vector_source, item_code.is_reassigned"
+            " FROM item LEFT JOIN item_code USING (item_id) WHERE item.item_id = $id",
+            item_id,
+        )
+        if not found:
+            raise InputError(
+                f"item {item_id!r} is not in the served generation; `semconv ingest items` and a new publish bring it in"
+            )
+        similar = _rows(connection, f"SELECT item_id, title, distance FROM similar_item($id, {SIMILAR_ITEMS})", item_id)  # noqa: S608
+        num_users = connection.execute("SELECT count(*) FROM recommendation WHERE item_id = ?", [item_id]).fetchone()
+        return {
+            **found[0],
+            "generation": _generation(connection),
+            "num_users_recommended_to": num_users[0] if num_users else 0,
+            "similar_items": similar,
+        }
+
+
+def _require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    statements = connection.extract_statements(statement)
+    if len(statements) != 1:
+        raise SettingsError(f"SQL: give one statement, not {len(statements)}")
+    kind = statements[0].type.name
+    if kind not in _READING:
+        raise SettingsError(f"SQL: {kind} is refused, what is published is only read; copy a table out with a SELECT")
+    if _PREVIOUS_MACRO.search(statement):
+        raise SettingsError(
+            "SQL: similar_item answers for the served generation alone; for the one before, compare previous.item_embedding"
+        )
+
+
+def _fetch(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:
+    if limit is None:
+        return reader.read_all()
+    batches, missing = [], limit + 1
+    for batch in reader:
+        batches.append(batch.slice(0, missing))
+        missing -= batches[-1].num_rows
+        if missing <= 0:
+            break
+    return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: str, key: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(statement, {"id": key})
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _generation(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute("SELECT generation FROM generation_info").fetchone()
+    return int(row[0]) if row else 0
