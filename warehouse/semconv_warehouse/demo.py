@@ -198,7 +198,7 @@ def _collect(project: Project, data: DemoData, outcome: dict[str, Any], seconds:
         best_possible_hit_ratio=data.best_possible_hit_ratio(10),
         generation=outcome["publication"]["generation"],
         seconds=seconds,
-        next_commands=_next_commands(project.layout.root, user_id),
+        next_commands=next_commands(project.layout.root, user_id),
     )
 
 
@@ -229,7 +229,8 @@ def _figure_line(figure: DemoFigure) -> str:
     return f"  {figure.method:<14} {figure.ndcg:>8.4f} {interval:>18} {figure.hit_ratio:>8.4f}"
 
 
-def _next_commands(directory: Path, user_id: str) -> list[str]:
+def next_commands(directory: Path, user_id: str) -> list[str]:
+    """Three command lines to try on the demo project, one for each way to use it."""
     project = f"--project {shlex.quote(_shortest(directory))}"
     query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"  # noqa: S608 - printed, not run
     return [

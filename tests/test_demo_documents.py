@@ -1,0 +1,96 @@
+"""README and docs: every command, setting and link that they show exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from semconv.config import iter_options, load_settings, sections
+from semconv_cli.main import cli
+from semconv_cli.state import State
+from semconv_warehouse.demo import next_commands
+
+ROOT = Path(__file__).parents[1]
+GENERATED = {"cli.md", "settings.md"}  # written from the code itself, with a test of their own
+PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in GENERATED)]
+
+
+def commands_of(page: Path) -> list[str]:
+    """The `semconv ...` commands of a page: lines of shell blocks, and code between backticks."""
+    text = page.read_text()
+    blocks = re.findall(r"```(?:bash)?\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [line for line in (*lines, *inline) if line.startswith("semconv ")]
+
+
+def parsed(line: str) -> click.Context:
+    """Parse a command line as the entry point does, without running it; raises where it would be refused."""
+    args = shlex.split(line.partition(" < ")[0], comments=True)[1:]
+    context = cli.make_context("semconv", args)
+    while isinstance(context.command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        if not rest and context.command.invoke_without_command:
+            break
+        name, command, rest = context.command.resolve_command(context, rest)
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    return context
+
+
+COMMANDS = [(page.name, line) for page in PAGES for line in commands_of(page)]
+
+
+def test_the_pages_show_commands() -> None:
+    shown = {page for page, _ in COMMANDS}
+    assert {"README.md", "data.md", "operations.md"} <= shown
+    assert len(COMMANDS) > 30
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line}" for page, line in COMMANDS])
+def test_command_parses(page: str, line: str) -> None:
+    context = parsed(line)
+    state = context.find_object(State) or State()
+    load_settings(environment={}, overrides={**state.settings, **state.flags})  # values are in range
+
+
+@pytest.mark.parametrize(
+    "line", ["semconv recomend", "semconv run --refti", "semconv sql", "semconv publish --rollback now"]
+)
+def test_a_wrong_command_does_not_parse(line: str) -> None:
+    with pytest.raises((click.UsageError, click.exceptions.Exit)):
+        parsed(line)
+
+
+def test_the_demo_ends_with_three_commands_that_parse() -> None:
+    lines = next_commands(Path("demo with space"), "user-0007")
+    assert len(lines) == 3
+    for line in lines:
+        parsed(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_named_on_a_page_exist(page: Path) -> None:
+    known = {f"{section}.{field.name}" for section, field, _ in iter_options()}
+    named = {
+        name
+        for name in re.findall(r"`(\w+\.\w+)(?:\s*=[^`]*)?`", page.read_text())
+        if name.partition(".")[0] in sections()
+    }
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        assert (page.parent / path).exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", (page.parent / path).read_text(), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
