@@ -83,6 +83,7 @@ class TaskSettings:
     query: bool = option(True, "Train the task: a user's query to item.")
     negatives: int = option(3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0)
     negative_share: float = option(1.0, "Share of a user's epochs in which the negative task is drawn.", low=0, high=1)
+    late_share: float = option(0.25, "Share of the places after a history's first 20 items that an epoch draws; each needs a window of its own.", low=0, high=1)
     negative_rating_max: float | None = option(None, "Interactions rated at most this are negatives, not labels.")
     max_prompt_tokens: int = option(2048, "Longer prompts are dropped and counted.", low=16)
     seed: int = option(0, "Seed of the draws of wordings and negatives.", low=0)

@@ -1,0 +1,59 @@
+"""Code tokens: N * C new words of the backbone, ``<a_0>`` to ``<d_255>`` (method: Tokens)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semconv.columns import code_token
+from semconv.errors import InputError
+
+
+def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
+    """Add the code tokens that are missing and grow both embedding matrices.
+
+    New rows are drawn like the backbone's own: normal, with the mean and deviation of the rows that
+    were there. (The paper leaves them untrained, and its Table 7 shows that starting them from the
+    codebook is worse.)
+
+    Returns:
+        token ids ``(levels, codes)``.
+    """
+    names = [code_token(level, code) for level in range(levels) for code in range(codes)]
+    known = tokenizer.get_vocab()
+    missing = [name for name in names if name not in known]
+    if missing:
+        tokenizer.add_tokens(missing)
+        old_rows = model.get_input_embeddings().weight.shape[0]
+        if len(tokenizer) > old_rows:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        _draw_rows(model, [tokenizer.convert_tokens_to_ids(name) for name in missing])
+    return level_tokens(tokenizer, levels, codes)
+
+
+def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
+    """Token ids ``(levels, codes)``; InputError when the tokenizer lacks one."""
+    known = tokenizer.get_vocab()
+    try:
+        ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
+    except KeyError as error:
+        raise InputError(f"the backbone's tokenizer lacks the code token {error.args[0]}; tune it again with `semconv finetune`") from error
+    return np.array(ids, dtype=np.int64)
+
+
+@torch.no_grad()
+def _draw_rows(model: Any, token_ids: list[int]) -> None:
+    """Draw rows from the distribution of the rows that are not new."""
+    generator = torch.Generator().manual_seed(len(token_ids))
+    matrices = [model.get_input_embeddings().weight]
+    if model.get_output_embeddings().weight is not matrices[0]:
+        matrices.append(model.get_output_embeddings().weight)
+    for weight in matrices:
+        old = torch.ones(weight.shape[0], dtype=torch.bool)
+        old[token_ids] = False
+        mean, deviation = weight[old].mean(dim=0), weight[old].std(dim=0)
+        noise = torch.randn(len(token_ids), weight.shape[1], generator=generator)
+        weight[token_ids] = (mean.cpu() + deviation.cpu() * noise).to(weight)

@@ -1,0 +1,116 @@
+"""The embedded default backbone: a small Llama-architecture decoder for a place without a pretrained model.
+
+Its tokenizer is byte-level BPE over the catalogue's text, and holds every fixed phrase of the prompts
+as one token: a model made from nothing has no use for the words of a question, and the prompt of a
+history of 20 items is 102 tokens instead of some 180. Its input rows start from an SVD of the
+token-by-item PPMI matrix, so that words that go together lie together and text vectors mean something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from semconv.config import BackboneSettings
+from semconv.errors import InputError
+
+END = "</s>"
+PAD = "<pad>"
+
+
+def create_backbone(
+    folder: Path, item_texts: Sequence[str], other_texts: Iterable[str], phrases: Sequence[str], settings: BackboneSettings
+) -> dict[str, Any]:
+    """Make and save the embedded default.
+
+    Args:
+        folder: where transformers will find model and tokenizer.
+        item_texts: text of each item that has some.
+        other_texts: training-split queries and other words the tokenizer should know.
+        phrases: fixed pieces of prompts that become one token each.
+    Returns:
+        figures: vocabulary and parameter counts.
+    """
+    if settings.width % settings.heads:
+        raise InputError(f"backbone.width = {settings.width} is no multiple of backbone.heads = {settings.heads}")
+    tokenizer = train_tokenizer([*item_texts, *other_texts], phrases, settings.vocabulary)
+    torch.manual_seed(settings.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.width,
+            intermediate_size=settings.mlp_width,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_key_value_heads=settings.heads,
+            max_position_embeddings=settings.context,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    token_lists = tokenizer(list(item_texts))["input_ids"] if item_texts else []
+    rows = ppmi_rows(token_lists, len(tokenizer), settings.width, settings.seed)
+    with torch.no_grad():
+        weight = model.get_input_embeddings().weight
+        seen = np.abs(rows).sum(axis=1) > 0
+        weight[torch.from_numpy(seen)] = torch.from_numpy(rows[seen])
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    body = sum(parameter.numel() for parameter in model.get_decoder().layers.parameters())
+    return {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "layer_parameters": body}
+
+
+def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE over ``texts``, each phrase one token, no token before a text."""
+    core = Tokenizer(models.BPE(unk_token=None))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    core.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in phrases])
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False)
+
+
+def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int, seed: int) -> NDArray[np.float32]:
+    """Input rows ``(V, width)`` from the SVD of the token-by-item PPMI matrix; zero where a token never occurs.
+
+    The rows' root mean square is 0.02, the scale at which transformers starts a Llama.
+    """
+    from scipy import sparse  # only where a backbone is made: tuning machines may lack scipy
+    from scipy.sparse.linalg import svds
+
+    rows = np.zeros((vocabulary, width), dtype=np.float32)
+    if not token_lists:
+        return rows
+    tokens = np.concatenate([np.asarray(tokens, dtype=np.int64) for tokens in token_lists])
+    items = np.repeat(np.arange(len(token_lists)), [len(tokens) for tokens in token_lists])
+    counts = sparse.coo_array((np.ones(len(tokens)), (tokens, items)), shape=(vocabulary, len(token_lists))).tocsr()
+    counts.data[:] = np.minimum(counts.data, 1.0)  # a word repeated in one text says nothing more
+    total = counts.sum()
+    per_token = np.asarray(counts.sum(axis=1)).ravel()
+    per_item = np.asarray(counts.sum(axis=0)).ravel()
+    ppmi = counts.tocoo()
+    ppmi.data = np.maximum(np.log(total / (per_token[ppmi.row] * per_item[ppmi.col])), 0.0)
+    rank = min(width, min(ppmi.shape) - 1)
+    if rank < 1:
+        return rows
+    start = np.random.default_rng(seed).standard_normal(min(ppmi.shape))
+    left, values, _ = svds(ppmi.tocsr(), k=rank, v0=start)
+    rows[:, :rank] = left[:, ::-1] * np.sqrt(values[::-1])
+    occurring = per_token > 0
+    scale = np.sqrt(np.mean(rows[occurring] ** 2))
+    return np.asarray(rows * (0.02 / max(scale, 1e-12)), dtype=np.float32)

@@ -1,0 +1,63 @@
+"""Load a backbone or a tuned model, and refuse what the shared forward pass cannot serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semconv.errors import InputError
+
+_ROTARY_FULL_ATTENTION = ("llama", "qwen2", "qwen3", "mistral")
+MIN_CONTEXT = 64
+
+
+def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
+    """Model and tokenizer from a local folder or a hub name.
+
+    Raises:
+        InputError: no such model, no tokenizer, an architecture or an attention window that the tree
+            masks cannot serve, a context that is too short.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    name = str(path)
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise InputError(f"backbone {name}: no such folder")
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"backbone {name}: no model configuration that transformers knows ({_first_line(error)})") from error
+    _check_config(name, config)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"backbone {name}: no tokenizer beside the model ({_first_line(error)})") from error
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"backbone {name}: its tokenizer has no end token, which every label needs")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
+    return model, tokenizer
+
+
+def _check_config(name: str, config: Any) -> None:
+    if config.model_type not in _ROTARY_FULL_ATTENTION:
+        raise InputError(
+            f"backbone {name}: architecture {config.model_type} is not supported; "
+            f"rotary positions and full attention are needed: {', '.join(_ROTARY_FULL_ATTENTION)}"
+        )
+    windowed = getattr(config, "use_sliding_window", config.model_type == "mistral")
+    if windowed and getattr(config, "sliding_window", None) is not None:
+        raise InputError(f"backbone {name}: a sliding attention window cannot carry the shared history; set sliding_window to null")
+    context = getattr(config, "max_position_embeddings", None)
+    if context is not None and context < MIN_CONTEXT:
+        raise InputError(f"backbone {name}: a context of {context} tokens is too short, at least {MIN_CONTEXT} are needed")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,65 @@
+"""Text vectors: the mean of the backbone's INPUT rows over the tokens of an item's text (method: Text vectors).
+
+No forward pass: the codebooks are pulled towards the space in which the model reads, not the one in
+which it thinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semconv.artifacts import read_arrays, write_arrays
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """Vectors of the items that have text."""
+
+    item_index: NDArray[np.int32]  # (M,)
+    vectors: NDArray[np.float32]  # (M, D_llm)
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        write_arrays(path, {"item_index": self.item_index, "vectors": self.vectors})
+
+    @classmethod
+    def load(cls, path: Path) -> TextVectors:
+        """Read what ``save`` wrote."""
+        arrays = read_arrays(path)
+        return cls(arrays["item_index"], arrays["vectors"])
+
+
+def item_text(title: str | None, description: str | None) -> str:
+    """The text of an item, empty when it has none."""
+    return ". ".join(part.strip() for part in (title, description) if part and part.strip())
+
+
+def embed_texts(model: Any, tokenizer: Any, item_index: NDArray[np.int32], texts: Sequence[str]) -> TextVectors:
+    """Mean input row of each text; a text without a token is left out.
+
+    Args:
+        item_index: ``(M,)``.
+        texts: ``(M,)``.
+    """
+    weight = model.get_input_embeddings().weight.detach().float().cpu()  # (V, D_llm)
+    kept, parts = [], []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = tokenizer(list(texts[start : start + _CHUNK]), add_special_tokens=False)["input_ids"]
+        lengths = np.array([len(tokens) for tokens in chunk])
+        offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+        tokens = torch.tensor([token for tokens in chunk for token in tokens], dtype=torch.int64)
+        means = torch.nn.functional.embedding_bag(tokens, weight, offsets, mode="mean").numpy()
+        parts.append(means[lengths > 0])
+        kept.append(item_index[start : start + _CHUNK][lengths > 0])
+    if not parts:
+        return TextVectors(np.zeros(0, np.int32), np.zeros((0, weight.shape[1]), np.float32))
+    return TextVectors(np.concatenate(kept), np.concatenate(parts).astype(np.float32))

@@ -1,0 +1,111 @@
+"""What every stage is given, and which runs are current."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import read_arrays
+from semconv.config import Settings
+from semconv.errors import InputError
+from semconv.progress import Progress
+from semconv.runs import RunBook
+from semconv.store import RunRecord, Sequences, Store
+
+_MADE_BY = {
+    columns.BACKBONE: "semconv backbone create",
+    columns.EMBED_BEHAVIOR: "semconv embed behavior",
+    columns.EMBED_TEXT: "semconv embed text",
+    columns.CODEBOOK: "semconv codebook fit",
+    columns.FINETUNE: "semconv finetune",
+    columns.RECOMMEND: "semconv recommend",
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """One project's storage, runs, settings and screen."""
+
+    store: Store
+    book: RunBook
+    settings: Settings
+    progress: Progress
+
+    @property
+    def root(self) -> Path:
+        """The project folder."""
+        return self.book.root
+
+    def section(self, *names: str) -> dict[str, Any]:
+        """Plain values of some sections of the settings."""
+        return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
+
+    def latest(self, stage: str) -> RunRecord | None:
+        """The newest finished run of a stage."""
+        return next(iter(self.store.runs(stage=stage, status="finished")), None)
+
+    def need(self, stage: str) -> RunRecord:
+        """The newest finished run of a stage; InputError names the command that makes one."""
+        record = self.latest(stage)
+        if record is None:
+            raise InputError(f"no finished run of {stage}; `{_MADE_BY[stage]}` or `semconv run` makes one")
+        return record
+
+    def run(self, run_id: str) -> RunRecord:
+        """A run by id."""
+        for record in self.store.runs():
+            if record.run_id == run_id:
+                return record
+        raise InputError(f"no run {run_id}; `semconv runs` lists them")
+
+    def input_of(self, record: RunRecord, stage: str) -> RunRecord:
+        """The run of ``stage`` that ``record`` read, directly or through its own inputs."""
+        pending = list(record.inputs)
+        known = {run.run_id: run for run in self.store.runs()}
+        while pending:
+            run = known[pending.pop(0)]
+            if run.stage == stage:
+                return run
+            pending += run.inputs
+        raise InputError(f"{record.run_id} was made without a run of {stage}")
+
+    def assigns_of(self, codebook: RunRecord) -> tuple[RunRecord, ...]:
+        """Finished assign runs of a code set, oldest first."""
+        runs = self.store.runs(stage=columns.ASSIGN, status="finished")
+        return tuple(run for run in reversed(runs) if codebook.run_id in run.inputs)
+
+    def sequences(self, *, queries: bool = False) -> Sequences:
+        """All sequences; InputError when nothing was ingested."""
+        sequences = self.store.sequences(queries=queries)
+        if len(sequences.items) == 0:
+            raise InputError("no interactions in the warehouse; `semconv ingest interactions FILE` brings some in")
+        return sequences
+
+
+@dataclass(frozen=True)
+class ItemCodes:
+    """Codes in force: those of a code set and of what was assigned since."""
+
+    item_index: NDArray[np.int32]  # (M,)
+    codes: NDArray[np.uint16]  # (M, N)
+    popularity: NDArray[np.int64]  # (M,)
+
+    @classmethod
+    def read(cls, context: Context, runs: tuple[RunRecord, ...]) -> ItemCodes:
+        """Join the ``codes.safetensors`` of a codebook run and its assign runs."""
+        parts = [read_arrays(context.book.folder(run) / "codes.safetensors") for run in runs]
+        return cls(*(np.concatenate([part[name] for part in parts]) for name in ("item_index", "codes", "popularity")))
+
+    def of(self, item_index: NDArray[np.int32]) -> NDArray[np.uint16]:
+        """Codes ``(n, N)`` of items that all have some; InputError names the first that has none."""
+        place = {int(item): row for row, item in enumerate(self.item_index)}
+        missing = [int(item) for item in item_index if int(item) not in place]
+        if missing:
+            raise InputError(f"{len(missing)} items that the model was tuned on have no codes any more; tune again with `semconv finetune`")
+        return self.codes[[place[int(item)] for item in item_index]]

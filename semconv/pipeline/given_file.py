@@ -1,0 +1,36 @@
+"""Reading the user's own item vectors from Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from semconv.columns import ITEM_ID, VECTOR
+from semconv.errors import InputError
+
+
+def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]]]:
+    """Item index ``(M,)`` and vectors of the file's items that the catalogue has.
+
+    Raises:
+        InputError: no Parquet file, a column missing or of another type.
+    """
+    try:
+        table = pq.read_table(path, columns=[ITEM_ID, VECTOR])
+    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError) as error:
+        raise InputError(f"{path}: not a Parquet file with the columns {ITEM_ID} and {VECTOR} ({str(error).splitlines()[0]})") from error
+    kind = table.schema.field(VECTOR).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not pa.types.is_floating(kind.value_type):
+        raise InputError(f"{path}: column {VECTOR} is {kind}, must be a list of floats")
+    known = {item_id: index for index, item_id in enumerate(item_ids)}
+    ids = [str(value) for value in table.column(ITEM_ID).to_pylist()]
+    rows = [row for row, item_id in enumerate(ids) if item_id in known]
+    vectors = table.column(VECTOR).take(pa.array(rows, pa.int64())).to_pylist()
+    index = np.array([known[ids[row]] for row in rows], dtype=np.int32)
+    return index, [np.array(vector if vector is not None else [], dtype=np.float64) for vector in vectors]

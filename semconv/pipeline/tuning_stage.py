@@ -1,0 +1,203 @@
+"""Stage two as runs: prompts and tuning."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import read_json, write_arrays, write_json
+from semconv.config import Settings
+from semconv.errors import InputError
+from semconv.metrics import ndcg, target_ranks
+from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.tokenizing import backbone_path, load_run_backbone
+from semconv.runs import Outcome, StageRequest
+from semconv.splits import history_lengths, targets, train_part
+from semconv.store import RunRecord, Sequences
+from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.plan import TaskData, plan_epoch, task_data
+from semconv.tasks.rows import Row, RowBuilder, epoch_rows
+
+MODEL_FOLDER = "model"
+TUNED_CODES = "tuned_codes.safetensors"
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """Everything that prompts are built from."""
+
+    encoder: PromptEncoder
+    data: TaskData
+    settings: Settings
+
+    def builder(self) -> RowBuilder:
+        """A fresh builder with its own counts."""
+        return RowBuilder(self.encoder, self.data, self.settings.tasks)
+
+    def rows(self, epoch: int) -> list[Row]:
+        """Rows of an epoch."""
+        tasks = self.settings.tasks
+        plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
+        return epoch_rows(self.builder(), plan, np.random.default_rng([tasks.seed, epoch]))
+
+
+def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int64], codes: ItemCodes) -> PromptSource:
+    """Read the training part and put codes to it."""
+    settings = context.settings
+    catalog = context.store.catalog()
+    sequences = context.sequences(queries=settings.tasks.query)
+    train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(catalog))
+    data = task_data(train, encoder.has_codes, catalog.titles, catalog.descriptions, settings.tasks)
+    return PromptSource(encoder, data, settings)
+
+
+def prepared_backbone(context: Context, backbone: RunRecord, codebook: RunRecord) -> tuple[Any, Any, NDArray[np.int64]]:
+    """Model and tokenizer with the code tokens of a code set."""
+    from semconv.backbone.code_tokens import add_code_tokens
+
+    shape = codebook.settings["codebook"]
+    model, tokenizer = load_run_backbone(context, backbone)
+    return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
+
+
+def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord) -> Outcome:
+    """Tune the backbone on the codes in force."""
+    settings = context.settings
+    code_runs = (codebook, *context.assigns_of(codebook))
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        from semconv.tuning.model import prepare, save_tuned
+        from semconv.tuning.train import Training, tune
+
+        codes = ItemCodes.read(context, code_runs)
+        model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
+        source = prompt_source(context, tokenizer, level_tokens, codes)
+        model = prepare(model, level_tokens, settings.tuning)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        validate = _validation(context, source, codes, level_tokens)
+        figures = tune(model, Training(source.rows, validate, int(pad), folder, context.progress), settings.tuning)
+        shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+        write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
+        save_tuned(model, tokenizer, folder / MODEL_FOLDER, _manifest(context, backbone, codebook, codes))
+        write_json(folder / "figures.json", figures)
+        return {}
+
+    request = StageRequest(
+        columns.FINETUNE, context.section("split", "tasks", "tuning"), (backbone, *code_runs), ("item", "interaction")
+    )
+    return context.book.execute(request, compute)
+
+
+def _manifest(context: Context, backbone: RunRecord, codebook: RunRecord, codes: ItemCodes) -> dict[str, Any]:
+    from semconv.tuning.model import codes_digest
+
+    shape, tuning = codebook.settings["codebook"], context.settings.tuning
+    return {
+        "mode": tuning.mode,
+        "dtype": tuning.dtype,
+        "backbone": backbone_path(context, backbone),
+        "trust_remote_code": context.settings.backbone.trust_remote_code,
+        "levels": shape["levels"],
+        "codes": shape["codes"],
+        "codes_digest": codes_digest(codes.item_index, codes.codes),
+        "code_set_run_id": codebook.run_id,
+        "train_cut": context.settings.split.train_cut,
+    }
+
+
+def _validation(
+    context: Context, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64]
+) -> Callable[[Any], float] | None:
+    """A search for a fixed sample of users against their validation item: NDCG@10, seen items masked.
+
+    None when the train cut holds the validation items already: nothing is chosen on its own data.
+    """
+    settings = context.settings
+    if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
+        return None
+    from semconv.inference.search import SearchSettings, beam_search
+    from semconv.inference.trie import CodeTrie
+
+    sequences = context.sequences()
+    held_out = targets(sequences, "valid")
+    ends = history_lengths(sequences.lengths, "valid")
+    users = validation_users(sequences, source.encoder.has_codes, settings)
+    if len(users) == 0:
+        return None
+    prompts = [source.encoder.inference_prompt(visible_history(sequences, int(user), int(ends[user]), source.encoder, settings)) for user in users]
+    seen = [sequences.of(int(user))[: ends[user]] for user in users]
+    allowed = context.store.catalog().is_servable
+    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
+    search = SearchSettings(top_k=10, beams=20, scores=settings.recommend.scores, batch_tokens=settings.recommend.batch_tokens)
+
+    def validate(model: Any) -> float:
+        items, _ = beam_search(model, trie, level_tokens, prompts, seen, search)
+        return float(ndcg(target_ranks(items, held_out[users]), 10).mean())
+
+    return validate
+
+
+def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
+    """A fixed sample of users whose validation history has an item with codes."""
+    ends = history_lengths(sequences.lengths, "valid")
+    coded = np.concatenate([[0], np.cumsum(has_codes[sequences.items])])
+    with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
+    users = np.flatnonzero(with_history)
+    wanted = min(settings.tuning.validation_users, len(users))
+    return np.sort(np.random.default_rng(settings.tuning.seed).choice(users, wanted, replace=False))
+
+
+def visible_history(sequences: Sequences, user: int, end: int, encoder: PromptEncoder, settings: Settings) -> NDArray[np.int32]:
+    """The latest items with codes among the first ``end`` of a user, as a prompt shows them."""
+    items = sequences.of(user)[:end]
+    return items[encoder.has_codes[items]][-settings.split.history_length :]
+
+
+def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]:
+    """Write every sample of an epoch as JSON lines or Parquet; counts by task.
+
+    Raises:
+        InputError: another ending than .jsonl or .parquet.
+    """
+    from semconv.pipeline.prompt_file import write_samples
+    from semconv.tasks.export import samples
+
+    if output.suffix not in (".jsonl", ".parquet"):
+        raise InputError(f"{output}: prompts are written as .jsonl or .parquet")
+    backbone, codebook = context.need(columns.BACKBONE), context.need(columns.CODEBOOK)
+    codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
+    _, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
+    source = prompt_source(context, tokenizer, level_tokens, codes)
+    builder = source.builder()
+    plan = plan_epoch(source.data, context.settings.tasks, epoch, context.settings.split.history_length)
+    users, catalog = context.sequences().user_ids, context.store.catalog()
+    return write_samples(output, samples(builder, plan), users, catalog.item_ids)
+
+
+def tuned_codes(context: Context, finetune: RunRecord) -> tuple[ItemCodes, str]:
+    """Codes in force for a tuned model, and the digest of those it was tuned on.
+
+    The digest is computed from today's codes, so that a model refuses codes that changed under it.
+    """
+    from semconv.artifacts import read_arrays
+    from semconv.tuning.model import codes_digest
+
+    codebook = context.input_of(finetune, columns.CODEBOOK)
+    codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
+    index = read_arrays(context.book.folder(finetune) / TUNED_CODES)["item_index"]
+    return codes, codes_digest(index, codes.of(index))
+
+
+def tuning_figures(context: Context, finetune: RunRecord) -> dict[str, Any]:
+    """What ``tune`` returned for a run."""
+    figures: dict[str, Any] = read_json(context.book.folder(finetune) / "figures.json")
+    return figures

@@ -1,0 +1,142 @@
+"""Executing one stage: reuse what is done, resume what was killed, record the result in one transaction.
+
+A run's fingerprint is its stage's format version, the settings that the stage reads, the fingerprints
+of its inputs and the content of the tables it reads. A finished run with the same fingerprint is
+reused; one that died or failed goes on in its own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv import __version__
+from semconv.artifacts import atomic_path, machine_errors, read_json, run_lock, write_json
+from semconv.errors import LockedError, SemconvError
+from semconv.progress import Progress
+from semconv.store import RunRecord, Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT_VERSION = 1  # of every stage's artifacts; raise it when old ones can no longer be read
+COMPLETE = "complete.json"
+Tables = Mapping[str, "pa.Table"]
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """What is to be run."""
+
+    stage: str
+    settings: Mapping[str, Any]  # only what the stage reads
+    inputs: tuple[RunRecord, ...] = ()
+    tables: tuple[str, ...] = ()  # warehouse tables whose content matters
+    content: Mapping[str, str] = field(default_factory=dict)  # further hashes: files given by the user
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run and how it came about."""
+
+    record: RunRecord
+    is_reused: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunBook:
+    """Runs of one project."""
+
+    store: Store
+    root: Path  # the project folder
+    runs_folder: Path
+    progress: Progress
+
+    def folder(self, record: RunRecord) -> Path:
+        """Where a run's artifacts lie."""
+        return self.root / record.artifact_path
+
+    def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
+        """Run ``compute(folder)`` unless a finished run has the same fingerprint.
+
+        ``compute`` may be called again on the same folder after a kill and must go on from what is there.
+
+        Raises:
+            LockedError: another process computes this run, or holds the warehouse; what is computed is kept.
+        """
+        started = time.monotonic()
+        fingerprint = self.fingerprint(request)
+        same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
+        for run in same:
+            if run.status == "finished" and (self.folder(run) / COMPLETE).exists():
+                return Outcome(run, True, time.monotonic() - started)
+        record = same[0] if same else self._new_record(request, fingerprint)
+        with run_lock(self.folder(record)):
+            self._compute(record, compute)
+        finished = next(run for run in self.store.runs(stage=request.stage) if run.run_id == record.run_id)
+        return Outcome(finished, False, time.monotonic() - started)
+
+    def fingerprint(self, request: StageRequest) -> str:
+        """A digest of everything that determines the result."""
+        content = {
+            "stage": request.stage,
+            "format": FORMAT_VERSION,
+            "settings": dict(request.settings),
+            "inputs": [run.fingerprint for run in request.inputs],
+            "tables": {table: self.store.content_hash(table) for table in request.tables},
+            "content": dict(request.content),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
+        now = datetime.now(UTC)
+        run_id = f"{request.stage}-{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
+        path = (self.runs_folder / run_id).relative_to(self.root)
+        inputs = tuple(run.run_id for run in request.inputs)
+        return RunRecord(run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now)
+
+    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables]) -> None:
+        folder = self.folder(record)
+        self.store.start_run(replace(record, status="running", error=None))
+        try:
+            with machine_errors(folder):
+                if not (folder / COMPLETE).exists():
+                    _keep_tables(folder, compute(folder))
+                self.store.finish_run(record.run_id, _kept_tables(folder))
+        except LockedError:
+            raise  # the result lies in the folder; the same command records it
+        except SemconvError as error:
+            self._note_failure(record, str(error))
+            raise
+        except MemoryError:
+            self._note_failure(record, "out of memory")
+            raise
+
+    def _note_failure(self, record: RunRecord, message: str) -> None:
+        try:
+            self.store.fail_run(record.run_id, message.split("\n")[0])
+        except SemconvError:
+            self.progress.say(f"{record.run_id}: the failure could not be recorded either; the run counts as killed")
+
+
+def _keep_tables(folder: Path, tables: Tables) -> None:
+    """Put result rows beside the artifacts, then say that the run is complete."""
+    import pyarrow.parquet as pq
+
+    for name, rows in tables.items():
+        with atomic_path(folder / f"table-{name}.parquet") as path:
+            pq.write_table(rows, path)
+    write_json(folder / COMPLETE, {"tables": sorted(tables)})
+
+
+def _kept_tables(folder: Path) -> dict[str, pa.Table]:
+    import pyarrow.parquet as pq
+
+    return {name: pq.read_table(folder / f"table-{name}.parquet") for name in read_json(folder / COMPLETE)["tables"]}

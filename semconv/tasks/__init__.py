@@ -1,0 +1,1 @@
+"""Codes and text become prompts and labels (method: Alignment tasks)."""

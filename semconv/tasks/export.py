@@ -1,0 +1,51 @@
+"""Samples as people read them: prompt, label, task, one at a time, exactly what training sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from semconv.tasks import wordings
+from semconv.tasks.plan import EpochPlan, HistoryUnit
+from semconv.tasks.rows import RowBuilder
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt with its label; ``user`` is -1 for the text task."""
+
+    task: str  # 'sequential', 'text', 'query', 'negative'
+    prompt: str
+    label: str
+    user: int
+    item: int
+
+
+def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
+    """Every sample of an epoch, prompts over the limit left out."""
+    for unit in plan.histories:
+        yield from _history_samples(builder, unit)
+    limit = builder.settings.max_prompt_tokens
+    for text in plan.texts:
+        prompt = builder.text_prompt(text)
+        if len(builder.encoder.tokenize([prompt])[0]) <= limit:
+            yield Sample(text.task, prompt, builder.encoder.item_text(text.item), text.user, text.item)
+
+
+def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]:
+    encoder, items = builder.encoder, builder.data.items
+    head = wordings.opening(wordings.HISTORY_HEADS[unit.head])
+    for place, sequential, negative, hated in zip(unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True):
+        history = items[unit.start : unit.start + place]
+        visible = len(encoder.trunk(history, unit.head))
+        asked = []
+        if sequential >= 0 and visible + len(encoder.sequential_tails[sequential]) <= builder.settings.max_prompt_tokens:
+            tail = wordings.closing(wordings.SEQUENTIAL_TAILS[sequential])
+            asked.append(("sequential", tail, [int(items[unit.start + place])]))
+        if negative >= 0 and visible + len(encoder.negative_tails[negative]) <= builder.settings.max_prompt_tokens:
+            tail = wordings.closing(wordings.NEGATIVE_TAILS[negative])
+            asked.append(("negative", tail, [int(item) for item in hated if item >= 0]))
+        for task, tail, answers in asked:
+            prompt = head + encoder.history_text(history) + tail
+            for item in answers:
+                yield Sample(task, prompt, encoder.item_text(item), unit.user, item)

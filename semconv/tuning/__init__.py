@@ -1,0 +1,1 @@
+"""Prompts tune the backbone (method: Tuning)."""

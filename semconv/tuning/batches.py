@@ -1,0 +1,76 @@
+"""Rows grouped by length into batches, in an order that is a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semconv.tasks.rows import Row
+
+_BATCHES_A_WINDOW = 64  # rows are sorted by length inside windows of so many batches: random order, little padding
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded rows as tensors."""
+
+    input_ids: Tensor  # (B, S)
+    position_ids: Tensor  # (B, S)
+    mask: Tensor  # (B, 1, S, S) bool
+    label_index: Tensor  # (L,) into the flattened (B * S) tokens
+    label_tokens: Tensor  # (L,)
+    num_samples: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.mask, self.label_index, self.label_tokens)]
+        return Batch(*moved, self.num_samples)
+
+
+def batch_order(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    """Rows of each batch, at most ``batch_tokens`` padded tokens or one row."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, epoch * 16 + 8]))
+    sizes = np.asarray(lengths)
+    order = rng.permutation(len(sizes))
+    mean = max(1.0, float(sizes.mean())) if len(sizes) else 1.0
+    window = max(1, int(_BATCHES_A_WINDOW * batch_tokens / mean))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.argsort(-sizes[part], kind="stable")]
+        at = 0
+        while at < len(part):
+            count = max(1, batch_tokens // int(sizes[part[at]]))
+            batches.append([int(row) for row in part[at : at + count]])
+            at += count
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def collate(rows: Sequence[Row], pad: int) -> Batch:
+    """Stack rows; a padded token sees itself alone, so that no softmax is over nothing."""
+    longest = max(len(row) for row in rows)
+    tokens = np.full((len(rows), longest), pad, dtype=np.int64)
+    positions = np.zeros((len(rows), longest), dtype=np.int64)
+    mask = np.zeros((len(rows), 1, longest, longest), dtype=bool)
+    index = []
+    for place, row in enumerate(rows):
+        size = len(row)
+        tokens[place, :size] = row.tokens
+        positions[place, :size] = row.layout.positions
+        mask[place, 0, :size, :size] = row.layout.mask
+        index.append(row.layout.label_index + place * longest)
+        if size < longest:
+            padded = np.arange(size, longest)
+            mask[place, 0, padded, padded] = True
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(positions),
+        torch.from_numpy(mask),
+        torch.from_numpy(np.concatenate(index)),
+        torch.from_numpy(np.concatenate([row.label_tokens for row in rows])),
+        sum(row.num_samples for row in rows),
+    )

@@ -1,0 +1,133 @@
+"""A backbone made ready for tuning, saved when tuned, and loaded again for search."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semconv.artifacts import read_json, write_json
+from semconv.backbone.code_tokens import level_tokens
+from semconv.backbone.forward import decoder
+from semconv.backbone.load import load_backbone
+from semconv.config import TuningSettings
+from semconv.errors import InputError
+
+MANIFEST = "semconv.json"
+
+
+def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
+    """A digest of which item has which codes, independent of row order."""
+    order = np.argsort(item_index, kind="stable")
+    content = np.ascontiguousarray(item_index[order].astype("<i4")).tobytes() + np.ascontiguousarray(codes[order].astype("<u2")).tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings) -> Any:
+    """Choose what is trained: everything, or LoRA with the rows of the code tokens (method: Tuning).
+
+    With untied matrices the rows of both are trained; the list form of PEFT's option would leave the
+    output rows frozen without a word.
+    """
+    if settings.mode == "full":
+        model.requires_grad_(True)
+    else:
+        from peft import LoraConfig, get_peft_model
+
+        ids = [int(token) for token in code_tokens.ravel()]
+        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=settings.lora_rank,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.lora_dropout,
+            target_modules="all-linear",
+            trainable_token_indices=ids if tied else {"embed_tokens": ids, "lm_head": ids},
+        )
+        model = get_peft_model(model, config)
+    if settings.mode == "full" and settings.dropout > 0:
+        add_dropout(model, settings.dropout)
+    return model
+
+
+def add_dropout(model: Any, probability: float) -> list[Any]:
+    """Dropout on the embeddings and on both outputs of each layer while training; nothing is saved with the model.
+
+    Published decoders carry no such dropout in their layers, so hooks add it. Returns the hooks' handles.
+    """
+    stack: Any = decoder(model)
+    modules = [stack.embed_tokens]
+    for layer in stack.layers:
+        modules += [layer.self_attn, layer.mlp]
+    return [module.register_forward_hook(_dropout_hook(probability)) for module in modules]
+
+
+def _dropout_hook(probability: float) -> Callable[[Any, Any, Any], Any]:
+    def hook(module: Any, _inputs: Any, output: Any) -> Any:
+        if not module.training:
+            return output
+        if isinstance(output, tuple):
+            return (torch.nn.functional.dropout(output[0], probability), *output[1:])
+        return torch.nn.functional.dropout(output, probability)
+
+    return hook
+
+
+def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """Trained parameters by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """A model ready for search, adapters merged."""
+
+    model: Any
+    tokenizer: Any
+    level_tokens: NDArray[np.int64]  # (N, C)
+    manifest: dict[str, Any]
+
+
+def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a folder that transformers (full) or peft (lora) load by themselves, with our manifest beside.
+
+    The manifest is written last: a folder without it is not a saved model.
+    """
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_json(folder / MANIFEST, manifest)
+
+
+def load_tuned(folder: Path, digest: str | None = None) -> TunedModel:
+    """Load for search; with ``digest`` given, refuse codes that the model was not tuned on.
+
+    Raises:
+        InputError: no saved model, or one tuned on other codes.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if digest is not None and manifest["codes_digest"] != digest:
+        raise InputError(f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`")
+    if manifest["mode"] == "full":
+        model, tokenizer = load_backbone(folder)
+    else:
+        model, tokenizer = _load_adapter(folder, manifest)
+    model.eval()
+    model.requires_grad_(False)
+    return TunedModel(model, tokenizer, level_tokens(tokenizer, manifest["levels"], manifest["codes"]), manifest)
+
+
+def _load_adapter(folder: Path, manifest: dict[str, Any]) -> tuple[Any, Any]:
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    model, _ = load_backbone(manifest["backbone"], trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return PeftModel.from_pretrained(model, folder).merge_and_unload(), tokenizer
