@@ -3,12 +3,18 @@
 WITH shown AS (
     SELECT item_id, count(*) AS num_users FROM recommendation GROUP BY item_id
 ),
-top AS (
-    SELECT sum(num_users) AS num_rows FROM (SELECT num_users FROM shown ORDER BY num_users DESC LIMIT 10)
+figures AS (
+    SELECT
+        (SELECT count(DISTINCT user_id) FROM recommendation) AS num_users,
+        (SELECT count(*) FROM item WHERE is_available) AS num_available_items,
+        (SELECT count(*) FROM shown) AS num_recommended_items,
+        (SELECT sum(num_users) FROM shown) AS num_rows,
+        (SELECT sum(num_users) FROM (SELECT num_users FROM shown ORDER BY num_users DESC LIMIT 10)) AS num_rows_of_ten
 )
 SELECT
-    (SELECT count(DISTINCT user_id) FROM recommendation) AS num_users,
-    (SELECT count(*) FROM item WHERE is_available) AS num_available_items,
-    (SELECT count(*) FROM shown) AS num_recommended_items,
+    num_users,
+    num_available_items,
+    num_recommended_items,
     num_recommended_items / nullif(num_available_items, 0) AS item_coverage,
-    (SELECT num_rows FROM top) / nullif((SELECT count(*) FROM recommendation), 0) AS share_of_ten_most_recommended;
+    num_rows_of_ten / nullif(num_rows, 0) AS share_of_ten_most_recommended
+FROM figures;

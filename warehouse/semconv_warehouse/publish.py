@@ -79,7 +79,7 @@ def publish(
         if same and layout.generation_file(same).exists():
             return _put_in_place(layout, store, same, _next_time(last, clock))
         generation, published_at = max(known, default=0) + 1, _next_time(last, clock)
-        served_file = _file_of(layout, served) if served else None
+        served_file = generation_path(layout, served) if served else None
         target = layout.generation_file(generation)
         with _temporary(target) as temporary:
             build_generation(layout, store, Build(plan, generation, published_at, served_file), temporary)
@@ -159,6 +159,12 @@ def previous_generation(layout: ProjectLayout, generation: int) -> int | None:
     return max((number for number in _generation_files(layout) if number < generation), default=None)
 
 
+def generation_path(layout: ProjectLayout, generation: int) -> Path:
+    """The file of the served or an earlier generation; ``serving.duckdb`` when its own name is gone."""
+    own = layout.generation_file(generation)
+    return own if own.exists() else layout.serving
+
+
 def _put_in_place(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
     _replace_serving(layout, generation)
     store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
@@ -184,7 +190,7 @@ def _replace_serving(layout: ProjectLayout, generation: int) -> None:
 
 def _record(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
     """The rows of a publication, in one short transaction."""
-    info = read_info(_file_of(layout, generation))
+    info = read_info(generation_path(layout, generation))
     with store.write() as connection:
         connection.execute(
             sa.text(
@@ -211,7 +217,7 @@ def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> Publi
         _replace_serving(layout, last.generation)
     if served is None or _is_recorded(layout, last):
         return None
-    first_published = read_info(_file_of(layout, served)).published_at.replace(tzinfo=UTC)
+    first_published = read_info(generation_path(layout, served)).published_at.replace(tzinfo=UTC)
     is_first = last is None or first_published > last.published_at
     return _record(layout, store, served, first_published if is_first else _next_time(last, clock))
 
@@ -233,12 +239,6 @@ def _generations(store: DuckDBStore) -> dict[int, dict[str, object]]:
 
 def _generation_files(layout: ProjectLayout) -> dict[int, Path]:
     return {int(path.stem): path for path in layout.generations.glob("*.duckdb") if path.stem.isdecimal()}
-
-
-def _file_of(layout: ProjectLayout, served: int) -> Path:
-    """The file of the served generation, under its own name while it has one."""
-    own = layout.generation_file(served)
-    return own if own.exists() else layout.serving
 
 
 def _next_time(last: Publication | None, clock: Clock) -> datetime:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.database import database_errors
 from semconv_warehouse.layout import ProjectLayout
-from semconv_warehouse.publish import previous_generation, served_generation
+from semconv_warehouse.publish import generation_path, previous_generation, served_generation
 
 _READING = {"SELECT", "EXPLAIN", "PRAGMA", "MULTI"}  # MULTI: a PIVOT
 # A macro reads the tables of the database in use, whatever database it is called from.
@@ -33,10 +33,14 @@ def open_serving(layout: ProjectLayout) -> Iterator[duckdb.DuckDBPyConnection]:
     served = served_generation(layout)
     if served is None:
         raise InputError(f"{layout.serving}: nothing is published yet; `semconv run` or `semconv publish` does it")
-    with database_errors(layout.serving), duckdb.connect(str(layout.serving), read_only=True) as connection:
-        previous = previous_generation(layout, served)
-        if previous is not None:
-            connection.execute("ATTACH ? AS previous (READ_ONLY)", [str(layout.generation_file(previous))])
+    # Attached under its own name, the file is the served one even if this process still holds an older serving.duckdb.
+    attached = {"previous": previous_generation(layout, served), "serving": served}
+    spill = str(layout.data / ".spill")
+    with database_errors(layout.serving), duckdb.connect(config={"temp_directory": spill}) as connection:
+        for name, generation in attached.items():
+            if generation is not None:
+                connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
+        connection.execute("USE serving")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
@@ -55,6 +59,8 @@ def query(layout: ProjectLayout, statement: str, limit: int | None = None) -> pa
         try:
             _require_reading(connection, statement)
             relation = connection.sql(statement)
+            if relation is None:
+                raise SettingsError("SQL: the statement gives no rows; give a SELECT")
             return _fetch(relation.to_arrow_reader(), limit)
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
@@ -119,7 +125,7 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> N
         raise SettingsError(f"SQL: give one statement, not {len(statements)}")
     kind = statements[0].type.name
     if kind not in _READING:
-        raise SettingsError(f"SQL: {kind} is refused, what is published is only read; copy a table out with a SELECT")
+        raise SettingsError(f"SQL: {kind} is refused, what is published is only read; give a SELECT")
     if _PREVIOUS_MACRO.search(statement):
         raise SettingsError(
             "SQL: similar_item answers for the served generation alone; for the one before, compare previous.item_embedding"

@@ -1,0 +1,40 @@
+"""What Feast serves: item vectors and codes, user vectors and top-K, each row with its generation.
+
+Sources are the Parquet files that `semconv features materialize` exports, one a publication, with
+event_timestamp = time of the publication. A row whose features are all NULL marks an id that is gone.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast.types import Array, Float32, Float64, Int64, PrimitiveFeastType, String
+
+# Feast resolves a relative path of a source against two different folders; an absolute one is safe.
+FEATURES = Path(__file__).resolve().parents[1] / "data" / "features"
+
+
+def _view(name: str, entity: Entity, features: dict[str, Array | PrimitiveFeastType]) -> FeatureView:
+    schema = {entity.join_key: String, **features, "generation": Int64}
+    source = FileSource(name=name, path=str(FEATURES / name / "*.parquet"), timestamp_field="event_timestamp")
+    return FeatureView(
+        name=name,
+        entities=[entity],
+        ttl=timedelta(0),  # a published row is valid until the next publication
+        schema=[Field(name=column, dtype=kind) for column, kind in schema.items()],
+        source=source,
+        online=True,
+    )
+
+
+item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
+user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
+
+# The vector is alone in its view: a second array beside it breaks Feast's vector stores.
+item_embedding = _view("item_embedding", item, {"vector": Array(Float32)})
+item_code = _view("item_code", item, {"codes": Array(Int64), "semantic_id": String})
+user_embedding = _view("user_embedding", user, {"vector": Array(Float32)})
+user_top_k = _view("user_top_k", user, {"item_ids": Array(String), "scores": Array(Float64)})
+
+item_v1 = FeatureService(name="item_v1", features=[item_embedding, item_code])
+user_v1 = FeatureService(name="user_v1", features=[user_embedding, user_top_k])

@@ -1,0 +1,103 @@
+"""Parquet for Feast: one file a view and a publication, with tombstones for ids that are gone.
+
+Every file holds the whole view. ``event_timestamp`` is the time of the publication, so the latest
+row of an id is what is served, also after a rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from semconv.artifacts import atomic_path
+from semconv_warehouse.database import database_errors
+from semconv_warehouse.generation import open_generation
+from semconv_warehouse.layout import ProjectLayout
+from semconv_warehouse.publish import Publication, generation_path
+
+
+@dataclass(frozen=True)
+class ExportedView:
+    """One feature view: its key, its features with their types, and its rows in a generation file."""
+
+    key: str
+    features: Mapping[str, str]
+    rows: str
+
+
+# Codes as INTEGER[]: Feast turns a small unsigned list with NULL rows beside it into floats.
+VIEWS: Mapping[str, ExportedView] = {
+    "item_embedding": ExportedView(
+        "item_id", {"vector": "FLOAT[]"}, "SELECT item_id, vector::FLOAT[] AS vector, generation FROM item_embedding"
+    ),
+    "item_code": ExportedView(
+        "item_id",
+        {"codes": "INTEGER[]", "semantic_id": "VARCHAR"},
+        "SELECT item_id, codes::INTEGER[] AS codes, semantic_id, generation FROM item_code",
+    ),
+    "user_embedding": ExportedView(
+        "user_id", {"vector": "FLOAT[]"}, "SELECT user_id, vector::FLOAT[] AS vector, generation FROM user_embedding"
+    ),
+    "user_top_k": ExportedView(
+        "user_id",
+        {"item_ids": "VARCHAR[]", "scores": "DOUBLE[]"},
+        "SELECT user_id, list(item_id ORDER BY rank) AS item_ids, list(score ORDER BY rank) AS scores,"
+        " any_value(generation) AS generation FROM recommendation GROUP BY user_id",
+    ),
+}
+
+
+def feature_file(layout: ProjectLayout, view: str, publication: int) -> Path:
+    """``features/item_code/000003.parquet``."""
+    return layout.features / view / f"{publication:06d}.parquet"
+
+
+def exported_publications(layout: ProjectLayout, view: str) -> list[int]:
+    """Publications that a view has a file of, in order."""
+    return sorted(int(path.stem) for path in (layout.features / view).glob("*.parquet") if path.stem.isdecimal())
+
+
+def export_publications(layout: ProjectLayout, publications: Iterable[Publication]) -> list[int]:
+    """Write the missing files of publications, in order; those of a pruned generation are left out.
+
+    Returns:
+        The publications that files were written for.
+    """
+    written = []
+    for publication in publications:
+        source = generation_path(layout, publication.generation)
+        missing = [view for view in VIEWS if not feature_file(layout, view, publication.publication).exists()]
+        if missing and source == layout.generation_file(publication.generation):
+            for view in missing:
+                _export(layout, view, publication, source)
+            written.append(publication.publication)
+    return written
+
+
+def _export(layout: ProjectLayout, name: str, publication: Publication, source: Path) -> None:
+    view = VIEWS[name]
+    before = [number for number in exported_publications(layout, name) if number < publication.publication]
+    rows = view.rows
+    files: dict[str, object] = {}
+    if before:
+        # Names and types of this module, never values from outside.
+        nothing = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
+        rows += (
+            f" UNION ALL BY NAME SELECT {view.key}, {nothing}, NULL::BIGINT AS generation FROM read_parquet($before)"  # noqa: S608
+            f" WHERE generation IS NOT NULL AND {view.key} NOT IN (SELECT {view.key} FROM ({view.rows}))"
+        )
+        files["before"] = str(feature_file(layout, name, before[-1]))
+    statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608
+    target = feature_file(layout, name, publication.publication)
+    with open_generation(source) as connection, database_errors(target), atomic_path(target) as temporary:
+        values = {"published_at": publication.published_at.replace(tzinfo=None), **files}
+        _write_parquet(connection, statement, values, temporary)
+
+
+def _write_parquet(
+    connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object], path: Path
+) -> None:
+    connection.sql(statement, params=dict(values)).write_parquet(str(path), compression="zstd")

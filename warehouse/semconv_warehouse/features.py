@@ -1,0 +1,206 @@
+"""What Feast needs of us: apply the definitions, bring its online store up to the last publication, look one id up.
+
+Feast is imported inside the calls (it takes seconds). What it prints is caught, so that standard
+output stays data. Nothing here is on a batch job's way: Feast's Python layer is for single keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv.artifacts import machine_errors, read_json, run_lock, write_json
+from semconv.errors import InputError, SemconvError, SettingsError
+from semconv_warehouse.feature_export import VIEWS, export_publications, exported_publications
+from semconv_warehouse.feature_objects import load_objects
+from semconv_warehouse.layout import ProjectLayout, package_folder
+from semconv_warehouse.publish import Publication, publications
+from semconv_warehouse.store import DuckDBStore
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+_SERVICES = {"item_id": "item_v1", "user_id": "user_v1"}
+_YAML = "feature_store.yaml"
+
+
+def create_feature_repo(layout: ProjectLayout) -> None:
+    """Copy the package's Feast definitions into a project; files that are there stay as they are."""
+    with machine_errors(layout.feature_repo):
+        layout.feature_repo.mkdir(parents=True, exist_ok=True)
+        for source in package_folder("feature_repo").iterdir():
+            target = layout.feature_repo / source.name
+            if source.is_file() and not target.exists():
+                shutil.copyfile(source, target)
+
+
+def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
+    """Write the Parquet files of publications that have none yet; returns these publications."""
+    with run_lock(layout.features):
+        return export_publications(layout, publications(store))
+
+
+def apply(layout: ProjectLayout) -> dict[str, list[str]]:
+    """Bring Feast's registry in line with ``feature_repo``; returns names by kind, what left the files is removed.
+
+    Raises:
+        SettingsError: the definitions or the yaml are wrong.
+    """
+    feast_store = _open(layout)
+    with _feast("apply"):
+        objects = load_objects(layout.feature_repo)
+        feast_store.apply(objects.all, objects_to_delete=objects.stale(feast_store), partial=False)
+        feast_store.refresh_registry()
+        return objects.names()
+
+
+def materialize(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
+    """Export what is missing and bring the online store up to the last publication; returns :func:`status`.
+
+    Reads only what was published since the last materialize that finished; one that was killed is repeated.
+
+    Raises:
+        InputError: nothing is published yet.
+        LockedError: another materialize is at work.
+    """
+    known = publications(store)
+    if not known:
+        raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
+    with run_lock(layout.features):
+        export_publications(layout, known)
+        last, marker = known[-1], _read_marker(layout)
+        if marker is None or marker["publication"] != last.publication:
+            since = datetime.fromisoformat(marker["published_at"]) if marker else None
+            _materialize_since(layout, since, last)
+            write_json(_marker_file(layout), _marker(layout, last))
+    return status(layout, store)
+
+
+def status(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
+    """How far the online store is behind what is published; Feast is not asked.
+
+    Returns:
+        ``published`` and ``materialized`` (publication, generation, published_at, or None), ``publications_behind``,
+        ``is_current``, ``exported`` (view -> number of files).
+    """
+    known, marker = publications(store), _read_marker(layout)
+    done = marker["publication"] if marker else 0
+    behind = sum(publication.publication > done for publication in known)
+    return {
+        "published": _described(known[-1]) if known else None,
+        "materialized": {name: marker[name] for name in ("publication", "generation", "published_at")}
+        if marker
+        else None,
+        "publications_behind": behind,
+        "is_current": behind == 0,
+        "exported": {view: len(exported_publications(layout, view)) for view in VIEWS},
+    }
+
+
+def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | None = None) -> dict[str, Any]:
+    """The online features of one user or one item, by view; each view says its generation.
+
+    Raises:
+        SettingsError: not exactly one of user and item is given.
+        InputError: the online store does not know the id, or nothing was materialized yet.
+    """
+    if (user is None) == (item is None):
+        raise SettingsError("name one user or one item")
+    key, value = ("user_id", user) if item is None else ("item_id", item)
+    if _read_marker(layout) is None:
+        raise InputError("the online store is empty; `semconv features materialize` fills it")
+    feast_store = _open(layout)
+    with _feast("get"):
+        service = feast_store.get_feature_service(_SERVICES[key])
+        answer = feast_store.get_online_features(service, [{key: value}], full_feature_names=True).to_dict()
+    found: dict[str, Any] = {key: value}
+    for name, values in answer.items():
+        view, _, feature = name.partition("__")
+        if feature:
+            found.setdefault(view, {})[feature] = values[0]
+    views = [content for name, content in found.items() if name != key]
+    if all(feature is None for content in views for feature in content.values()):
+        raise InputError(
+            f"{key.removesuffix('_id')} {value!r} has no features online; `semconv features status` tells how current they are"
+        )
+    return found
+
+
+def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publication) -> None:
+    applied = apply(layout)  # every time, because sources are absolute paths, which a moved project changes
+    views = [view for view in VIEWS if view in applied["feature_views"]]
+    feast_store = _open(layout)
+    # Publications are whole seconds apart and Feast's window includes both ends.
+    start = since + timedelta(milliseconds=1) if since else datetime(1970, 1, 2, tzinfo=UTC)
+    with _feast("materialize"):
+        feast_store.materialize(start, last.published_at, feature_views=views)
+
+
+def _open(layout: ProjectLayout) -> FeatureStore:
+    if not (layout.feature_repo / _YAML).is_file():
+        raise InputError(f"{layout.feature_repo / _YAML}: missing; `semconv init` copies it into a project")
+    with _feast("open"):
+        from feast import FeatureStore
+
+        return FeatureStore(repo_path=str(layout.feature_repo))
+
+
+@contextlib.contextmanager
+def _feast(what: str) -> Iterator[None]:
+    """Catch what Feast prints and turn what it raises into one line."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except SemconvError:
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise SettingsError(
+                f"feature_repo: Feast failed to {what} ({lines[0]}); see feature_repo/{_YAML}"
+            ) from error
+
+
+def _marker(layout: ProjectLayout, publication: Publication) -> dict[str, Any]:
+    return {**_described(publication), "online_store": _online_store(layout)}
+
+
+def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
+    """The last publication that was materialized whole into the online store that the yaml names now."""
+    path = _marker_file(layout)
+    if not path.exists():
+        return None
+    marker: dict[str, Any] = read_json(path)
+    return marker if marker.get("online_store") == _online_store(layout) else None
+
+
+def _marker_file(layout: ProjectLayout) -> Path:
+    return layout.features / "materialized.json"
+
+
+def _described(publication: Publication) -> dict[str, Any]:
+    return {
+        "publication": publication.publication,
+        "generation": publication.generation,
+        "published_at": publication.published_at.isoformat(),
+    }
+
+
+def _online_store(layout: ProjectLayout) -> str:
+    """What tells one online store from another: the yaml that names it and, for the default, that it is the same file."""
+    path, file = layout.feature_repo / _YAML, layout.data / "online_store.db"
+    try:
+        text = os.path.expandvars(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; `semconv init` copies it into a project") from error
+    identity = f"{text}\0{file.stat().st_ino if file.is_file() else ''}"
+    return hashlib.sha256(identity.encode()).hexdigest()
