@@ -94,6 +94,7 @@ class BaselineRequest:
     history_length: int = 20
     parameters: Mapping[str, float] = field(default_factory=dict)
     users: NDArray[np.int32] | None = None  # user_index of those asked for, None for all
+    items: NDArray[np.bool_] | None = None  # (I,) that may be listed; None: all, to serve only those available
 
 
 @dataclass(frozen=True)
