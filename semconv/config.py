@@ -110,7 +110,6 @@ class TuningSettings:
     validate_every: int = option(1, "Epochs between two validations.", low=1)
     patience: int = option(5, "Validations without a better NDCG@10 before training stops.", low=1)
     checkpoint_seconds: int = option(60, "Seconds between two checkpoints.", low=1)
-    serve_refit: bool = option(False, "Tune again on everything, with the epochs that validation chose, before serving.")
     seed: int = option(0, "Seed of order, draws and dropout.", low=0)
 
 

@@ -79,7 +79,7 @@ class RunBook:
                 return Outcome(run, True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
         with run_lock(self.folder(record)):
-            self._compute(record, compute)
+            self._compute(record, compute, request.tables)
         finished = next(run for run in self.store.runs(stage=request.stage) if run.run_id == record.run_id)
         return Outcome(finished, False, time.monotonic() - started)
 
@@ -95,6 +95,14 @@ class RunBook:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
+    def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
+        """Whether the stage would come out differently now: other settings, other rows in the tables it read."""
+        if any(settings[name] != value for name, value in record.settings.items() if name in settings):
+            return True
+        path = self.folder(record) / COMPLETE
+        content = read_json(path)["content"] if path.exists() else {}
+        return any(self.store.content_hash(table) != digest for table, digest in content.items())
+
     def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
         now = datetime.now(UTC)
         run_id = f"{request.stage}-{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
@@ -102,13 +110,14 @@ class RunBook:
         inputs = tuple(run.run_id for run in request.inputs)
         return RunRecord(run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now)
 
-    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables]) -> None:
+    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], tables: tuple[str, ...]) -> None:
         folder = self.folder(record)
         self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):
                 if not (folder / COMPLETE).exists():
-                    _keep_tables(folder, compute(folder))
+                    hashes = {table: self.store.content_hash(table) for table in tables}
+                    _keep_tables(folder, compute(folder), hashes)
                 self.store.finish_run(record.run_id, _kept_tables(folder))
         except LockedError:
             raise  # the result lies in the folder; the same command records it
@@ -126,14 +135,14 @@ class RunBook:
             self.progress.say(f"{record.run_id}: the failure could not be recorded either; the run counts as killed")
 
 
-def _keep_tables(folder: Path, tables: Tables) -> None:
+def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:
     """Put result rows beside the artifacts, then say that the run is complete."""
     import pyarrow.parquet as pq
 
     for name, rows in tables.items():
         with atomic_path(folder / f"table-{name}.parquet") as path:
             pq.write_table(rows, path)
-    write_json(folder / COMPLETE, {"tables": sorted(tables)})
+    write_json(folder / COMPLETE, {"tables": sorted(tables), "content": dict(hashes)})
 
 
 def _kept_tables(folder: Path) -> dict[str, pa.Table]:

@@ -22,7 +22,7 @@ from semconv.inference.jobs import Recommender, ShardResult, ShardUsers, recomme
 from semconv.inference.reasons import vector_table
 from semconv.inference.search import SearchSettings, beam_search
 from semconv.inference.trie import CodeTrie
-from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.context import Context
 from semconv.pipeline.tuning_stage import MODEL_FOLDER, tuned_codes, visible_history
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths
@@ -50,6 +50,7 @@ class Request:
     users: NDArray[np.int32] | None = None  # None for all
     where: str | None = None  # an ad-hoc filter on top of the standing one; such a run cannot be published
     carry_from: RunRecord | None = None  # unchanged users keep their lists of this run
+    refresh: NDArray[np.int32] | None = None  # with carry_from: recompute these users and new ones, carry all others
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
     """Lists of the asked users, written shard by shard."""
     codebook = context.input_of(finetune, columns.CODEBOOK)
     behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
-    carried = (request.carry_from,) if request.carry_from is not None else ()
-    inputs = (finetune, codebook, *context.assigns_of(codebook), behavior, *carried)
+    inputs = (finetune, codebook, *context.assigns_of(codebook), behavior)
     settings = {
         **context.section("recommend"),
         "split": request.split,
         "where": request.where or "",
         "history_length": context.settings.split.history_length,
         "train_cut": finetune.settings["split"]["train_cut"],
+        "pass": "full" if request.carry_from is None else "changed",
     }
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -91,7 +92,11 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
         _write_shards(job, folder, users, carry)
         return {}
 
-    content = {"users": "all" if request.users is None else hashlib.sha256(request.users.tobytes()).hexdigest()}
+    content = {
+        "users": users_digest(request.users),
+        "refresh": users_digest(request.refresh),
+        "carry_from": "" if request.carry_from is None else request.carry_from.fingerprint,
+    }
     tables = ("item", "interaction")
     return context.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, tables, content), compute)
 
@@ -117,6 +122,11 @@ def _prepare(context: Context, finetune: RunRecord, behavior: RunRecord, request
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
     ends = history_lengths(sequences.lengths, request.split)
     return _Job(context, request, recommender, encoder, sequences, catalog, ends)
+
+
+def users_digest(users: NDArray[np.int32] | None) -> str:
+    """A digest of a list of users, 'all' for none given."""
+    return "all" if users is None else hashlib.sha256(np.sort(users).tobytes()).hexdigest()
 
 
 def search_settings(context: Context) -> SearchSettings:
@@ -170,7 +180,10 @@ def _unchanged(
     folder = context.book.folder(previous)
     before = read_arrays(folder / STATES)
     known = dict(zip(before["users"].tolist(), before["states"].tolist(), strict=True))
-    same = [int(user) for user, state in zip(users, states.tolist(), strict=True) if known.get(int(user)) == state]
+    if job.request.refresh is None:
+        same = [int(user) for user, state in zip(users, states.tolist(), strict=True) if known.get(int(user)) == state]
+    else:
+        same = sorted(set(users.tolist()) & known.keys() - set(job.request.refresh.tolist()))
     rows = read_parts(folder)
     still = set(job.catalog.item_ids[int(item)] for item in job.recommender.trie.row_items) | _fallback_names(job)
     gone = pa.array([item not in still for item in rows.column(columns.ITEM_ID).to_pylist()], pa.bool_())
@@ -260,8 +273,3 @@ def answer_query(context: Context, finetune: RunRecord, text: str, user: int | N
         seen = [context.sequences().of(user)]
     items, scores = beam_search(tuned.model, trie, tuned.level_tokens, [encoder.query_prompt(text)], seen, search_settings(context))
     return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]
-
-
-def coded_items(context: Context, finetune: RunRecord) -> ItemCodes:
-    """Codes that the model of a run can recommend."""
-    return tuned_codes(context, finetune)[0]

@@ -60,26 +60,38 @@ def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int
     return PromptSource(encoder, data, settings)
 
 
-def prepared_backbone(context: Context, backbone: RunRecord, codebook: RunRecord) -> tuple[Any, Any, NDArray[np.int64]]:
+def prepared_backbone(
+    context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None
+) -> tuple[Any, Any, NDArray[np.int64]]:
     """Model and tokenizer with the code tokens of a code set."""
     from semconv.backbone.code_tokens import add_code_tokens
+    from semconv.backbone.load import load_backbone
 
     shape = codebook.settings["codebook"]
-    model, tokenizer = load_run_backbone(context, backbone)
+    if start is None:
+        model, tokenizer = load_run_backbone(context, backbone)
+    else:
+        model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
     return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
 
 
-def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord) -> Outcome:
-    """Tune the backbone on the codes in force."""
+def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None) -> Outcome:
+    """Tune the backbone on the codes in force, or go on from the weights of ``start``, tuned on the same code set.
+
+    Raises:
+        InputError: ``start`` is no finished full tuning of this code set.
+    """
     settings = context.settings
     code_runs = (codebook, *context.assigns_of(codebook))
+    if start is not None:
+        _check_start(context, start, codebook)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.tuning.model import prepare, save_tuned
         from semconv.tuning.train import Training, tune
 
         codes = ItemCodes.read(context, code_runs)
-        model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
+        model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
         source = prompt_source(context, tokenizer, level_tokens, codes)
         model = prepare(model, level_tokens, settings.tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -92,9 +104,19 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord) -> 
         return {}
 
     request = StageRequest(
-        columns.FINETUNE, context.section("split", "tasks", "tuning"), (backbone, *code_runs), ("item", "interaction")
+        columns.FINETUNE,
+        context.section("split", "tasks", "tuning"),
+        (backbone, *code_runs, *([] if start is None else [start])),
+        ("item", "interaction"),
     )
     return context.book.execute(request, compute)
+
+
+def _check_start(context: Context, start: RunRecord, codebook: RunRecord) -> None:
+    if start.stage != columns.FINETUNE or start.status != "finished" or start.settings["tuning"]["mode"] != "full":
+        raise InputError(f"{start.run_id} is no finished full tuning to go on from; `semconv runs` lists them")
+    if context.input_of(start, columns.CODEBOOK).run_id != codebook.run_id:
+        raise InputError(f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead")
 
 
 def _manifest(context: Context, backbone: RunRecord, codebook: RunRecord, codes: ItemCodes) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""What a nightly ``semconv run`` does: what is due, in order; what is stale is kept and named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv import columns
+from semconv.errors import InputError
+from semconv.runs import Outcome, StageRequest
+from semconv.store import RunRecord
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from semconv_warehouse.project import Project
+
+Stage = dict[str, Any]
+_BEFORE_TUNING = (columns.BACKBONE, columns.EMBED_BEHAVIOR, columns.EMBED_TEXT, columns.CODEBOOK, columns.ASSIGN, columns.FINETUNE)
+
+
+def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
+    """Everything that is due; ``refit`` redoes embeddings, codes and tuning where data or settings changed.
+
+    Returns:
+        ``stages`` (stage, run_id, state, seconds) and ``publication``.
+    """
+    stages: list[Stage] = []
+    is_first = project.context.latest(columns.FINETUNE) is None
+    if is_first or refit:
+        _fit(project, stages)
+    else:
+        _keep(project, stages)
+        _assign_new(project, stages)
+    _do(project, stages, columns.RECOMMEND, lambda: serve_lists(project))
+    _do(project, stages, columns.EVALUATE, lambda: evaluate_current(project))
+    publication = project.publish()
+    project.progress.say(f"generation {publication.generation} is in place" + ("" if publication.is_new else " already"))
+    project.features_apply()
+    status = project.features_materialize()
+    return {"stages": stages, "publication": asdict(publication), "features": status}
+
+
+def _fit(project: Project, stages: list[Stage]) -> None:
+    from semconv.pipeline import tokenizing, tuning_stage
+
+    context = project.context
+    kept = context.latest(columns.BACKBONE)
+    if kept is not None and project.settings.backbone.path == "" and "path" in kept.settings.get("backbone", {}) and not _is_created(kept):
+        backbone = kept  # `semconv backbone use` chose it
+        stages.append(_stage(columns.BACKBONE, kept.run_id, "reused", 0.0))
+    else:
+        backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
+    behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: tokenizing.embed_behavior_run(context))
+    text = _do(project, stages, columns.EMBED_TEXT, lambda: tokenizing.embed_text_run(context, backbone))
+    codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
+    _assign_new(project, stages, codebook)
+    _do(project, stages, columns.FINETUNE, lambda: tuning_stage.finetune_run(context, backbone, codebook))
+
+
+def _is_created(backbone: RunRecord) -> bool:
+    return "width" in backbone.settings["backbone"]
+
+
+def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | None = None) -> None:
+    from semconv.pipeline.tokenizing import assign_run
+
+    outcome = assign_run(project.context, codebook or project.current_codebook())
+    if outcome is not None:
+        _note(project, stages, columns.ASSIGN, outcome)
+
+
+def _keep(project: Project, stages: list[Stage]) -> None:
+    """Name what would come out differently today but is kept until ``--refit``."""
+    context = project.context
+    settings = context.section("split", "behavior", "codebook", "tasks", "tuning")
+    finetune = context.need(columns.FINETUNE)
+    was_stale = False
+    for stage in _BEFORE_TUNING:
+        if stage == columns.ASSIGN:
+            continue
+        record = finetune if stage == columns.FINETUNE else context.input_of(finetune, stage)
+        was_stale = context.book.is_stale(record, settings) or was_stale
+        stages.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
+    if was_stale:
+        project.progress.say("data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again")
+
+
+def serve_lists(project: Project) -> Outcome:
+    """Lists for serving: of those who changed, or of all when a full pass is due."""
+    from semconv.pipeline.recommending import Request, recommend_run
+
+    finetune = project.context.need(columns.FINETUNE)
+    before = carry_source(project, finetune)
+    if before is not None and not project.book.is_stale(before, {}) and not _is_full_due(project, before):
+        codes = {run.run_id for run in project.context.assigns_of(project.context.input_of(finetune, columns.CODEBOOK))}
+        if codes <= set(before.inputs):
+            return Outcome(before, True, 0.0)
+    due = before is None or _is_full_due(project, before)
+    return recommend_run(project.context, finetune, Request(carry_from=None if due else before))
+
+
+def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
+    """The newest serve run of this model and these settings whose lists may be carried over."""
+    wanted = project.context.section("recommend")
+    for run in project.store.runs(stage=columns.RECOMMEND, status="finished"):
+        made = run.settings
+        same = made.get("recommend") == wanted["recommend"] and finetune.run_id in run.inputs
+        has_states = (project.book.folder(run) / "states.safetensors").exists()
+        if same and has_states and made.get("split") == "serve" and not made.get("where"):
+            return run
+    return None
+
+
+def _is_full_due(project: Project, before: RunRecord) -> bool:
+    """Whether the last full pass of the model is older than ``recommend.full_every_days``."""
+    days = project.settings.recommend.full_every_days
+    model = set(before.inputs)
+    full = [
+        run.finished_at
+        for run in project.store.runs(stage=columns.RECOMMEND, status="finished")
+        if run.settings.get("pass") == "full" and run.settings.get("split") == "serve" and model & set(run.inputs) and run.finished_at
+    ]
+    if not full:
+        return True
+    last = max(time if time.tzinfo else time.replace(tzinfo=UTC) for time in full)
+    return datetime.now(UTC) - last > timedelta(days=days)
+
+
+def evaluate_current(project: Project) -> Outcome:
+    """The current model's figures on the test split, lists and figures reused where nothing changed."""
+    from semconv.pipeline.evaluating import evaluate_run
+    from semconv.pipeline.recommending import Request, recommend_run
+
+    context = project.context
+    lists = recommend_run(context, context.need(columns.FINETUNE), Request("test"))
+    outcome = evaluate_run(context, lists.record)
+    return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
+
+
+def newest_lists(project: Project) -> RunRecord:
+    """The newest finished serve run; InputError when there is none."""
+    for run in project.store.runs(stage=columns.RECOMMEND, status="finished"):
+        if run.settings.get("split") == "serve" and not run.settings.get("where"):
+            return run
+    raise InputError("no lists for serving yet; `semconv recommend` makes them")
+
+
+def evaluate_run_ids(project: Project) -> list[str]:
+    """The newest evaluate run of the model that made the newest lists."""
+    models = set(newest_lists(project).inputs)
+    for run in project.store.runs(stage=columns.EVALUATE, status="finished"):
+        if models & set(run.inputs):
+            return [run.run_id]
+    return []
+
+
+def load_run(project: Project, files: Sequence[Path]) -> Outcome:
+    """Parts made elsewhere as a recommend run; its lineage is the current model's code set, where there is one."""
+    from semconv_warehouse.parts import load_parts
+
+    finetune = project.context.latest(columns.FINETUNE)
+    inputs: tuple[RunRecord, ...] = ()
+    if finetune is not None:
+        codebook = project.context.input_of(finetune, columns.CODEBOOK)
+        behavior = project.context.input_of(codebook, columns.EMBED_BEHAVIOR)
+        inputs = (codebook, *project.context.assigns_of(codebook), behavior)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        catalog, users = project.store.catalog(), project.store.sequences().user_ids
+        load_parts(files, item_ids=catalog.item_ids, user_ids=users, folder=folder)
+        return {}
+
+    settings = {**project.context.section("recommend"), "split": "serve", "where": "", "is_loaded": True}
+    content = {str(place): _digest(file) for place, file in enumerate(files)}
+    return project.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, (), content), compute)
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _do(project: Project, stages: list[Stage], stage: str, run: Callable[[], Outcome]) -> RunRecord:
+    project.progress.say(f"{stage} ...")
+    return _note(project, stages, stage, run())
+
+
+def _note(project: Project, stages: list[Stage], stage: str, outcome: Outcome) -> RunRecord:
+    state = "reused" if outcome.is_reused else "done"
+    project.progress.say(f"{stage}: {state} in {outcome.seconds:.1f} s ({outcome.record.run_id})")
+    stages.append(_stage(stage, outcome.record.run_id, state, outcome.seconds))
+    return outcome.record
+
+
+def _stage(stage: str, run_id: str, state: str, seconds: float) -> Stage:
+    return {"stage": stage, "run_id": run_id, "state": state, "seconds": round(seconds, 1)}

@@ -1,0 +1,342 @@
+"""The one object that a command talks to: a project folder with its settings, storage and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv import columns
+from semconv.artifacts import machine_errors, write_bytes
+from semconv.columns import Split
+from semconv.config import Settings, load_settings
+from semconv.errors import InputError, SettingsError
+from semconv.progress import Progress, Silent
+from semconv.runs import Outcome, RunBook
+from semconv.store import RunRecord
+from semconv_warehouse import maintenance, nightly
+from semconv_warehouse.checks import CheckResult
+from semconv_warehouse.layout import ProjectLayout, find_project
+from semconv_warehouse.migrate import migrate
+from semconv_warehouse.publish import Publication, publications, publish, reconcile, rollback
+from semconv_warehouse.store import DuckDBStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from semconv.pipeline.context import Context
+    from semconv_warehouse.ingest import IngestReport
+
+_FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may read, others may not
+
+
+class Project:
+    """A project folder, opened.
+
+    Every method raises a SemconvError of its own kind; nothing holds the warehouse between calls.
+    """
+
+    def __init__(self, layout: ProjectLayout, settings: Settings, store: DuckDBStore, progress: Progress) -> None:
+        self.layout = layout
+        self.settings = settings
+        self.store = store
+        self.progress = progress
+
+    @classmethod
+    def open(
+        cls, path: Path | None = None, *, overrides: Mapping[str, Any] | None = None, wait: float = 0.0, progress: Progress | None = None
+    ) -> Project:
+        """Open the project at ``path``, or the nearest one above the current folder.
+
+        Brings the schema up to date and reconciles the record with what is served.
+        """
+        layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
+        if not layout.settings_file.is_file():
+            raise InputError(f"{layout.root}: no semconv.toml here; `semconv init` makes a project")
+        settings = load_settings(layout.settings_file, overrides=overrides)
+        store = DuckDBStore(layout, wait)
+        migrate(layout.warehouse, wait)
+        reconcile(layout, store)
+        return cls(layout, settings, store, progress or Silent())
+
+    @staticmethod
+    def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
+        """Make a project folder: settings, an empty warehouse, the Feast definitions."""
+        from semconv.config_text import settings_template
+        from semconv_warehouse.features import create_feature_repo
+
+        layout = ProjectLayout(directory.resolve())
+        if layout.settings_file.exists():
+            raise SettingsError(f"{layout.settings_file} exists; this folder is a project already")
+        with machine_errors(directory):
+            layout.root.mkdir(parents=True, exist_ok=True)
+            layout.data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            for folder in (layout.runs, layout.generations, layout.features):
+                folder.mkdir(exist_ok=True)
+        migrate(layout.warehouse, 0.0)
+        create_feature_repo(layout)
+        write_bytes(layout.settings_file, (settings_text or settings_template()).encode())
+        return layout
+
+    @cached_property
+    def context(self) -> Context:
+        """What the stages are given."""
+        from semconv.pipeline.context import Context
+
+        return Context(self.store, self.book, self.settings, self.progress)
+
+    @cached_property
+    def book(self) -> RunBook:
+        """The project's runs."""
+        return RunBook(self.store, self.layout.root, self.layout.runs, self.progress)
+
+    # Ingest
+
+    def ingest_interactions(
+        self, files: Sequence[Path], mapping: Mapping[str, str], *, order_by_file: bool = False, rejected: Path | None = None
+    ) -> IngestReport:
+        """Interactions from Parquet, CSV or JSON lines."""
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_interactions(self.store, files, mapping, order_by_file=order_by_file, rejected=rejected)
+
+    def ingest_items(
+        self, files: Sequence[Path], mapping: Mapping[str, str], *, snapshot: bool = False, rejected: Path | None = None
+    ) -> IngestReport:
+        """Item text; with ``snapshot`` items that are absent are marked removed."""
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_items(self.store, files, mapping, snapshot=snapshot, rejected=rejected)
+
+    def ingest_amazon(self, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+        """Amazon 2018 reviews and metadata."""
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected)
+
+    def ingest_movielens(self, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+        """A MovieLens folder with ratings.csv and movies.csv."""
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_movielens(self.store, directory, rejected=rejected)
+
+    # Stages
+
+    def backbone_create(self) -> RunRecord:
+        """Make the embedded default backbone."""
+        from semconv.pipeline.tokenizing import create_backbone_run
+
+        return self._record(create_backbone_run(self.context))
+
+    def backbone_use(self, path: str) -> RunRecord:
+        """Take a pretrained model from a folder or the hub."""
+        from semconv.pipeline.tokenizing import use_backbone_run
+
+        return self._record(use_backbone_run(self.context, path))
+
+    def embed_behavior(self) -> RunRecord:
+        """Behaviour vectors of items and users."""
+        from semconv.pipeline.tokenizing import embed_behavior_run
+
+        return self._record(embed_behavior_run(self.context))
+
+    def embed_text(self) -> RunRecord:
+        """Text vectors of items."""
+        from semconv.pipeline.tokenizing import embed_text_run
+
+        return self._record(embed_text_run(self.context, self.context.need(columns.BACKBONE)))
+
+    def codebook_fit(self) -> RunRecord:
+        """A new code set beside the old ones."""
+        from semconv.pipeline.tokenizing import fit_codebook_run
+
+        behavior, text = self.context.need(columns.EMBED_BEHAVIOR), self.context.need(columns.EMBED_TEXT)
+        return self._record(fit_codebook_run(self.context, behavior, text))
+
+    def codebook_assign(self) -> RunRecord | None:
+        """Codes for new items, in the code set of the current model; None when there are none."""
+        from semconv.pipeline.tokenizing import assign_run
+
+        outcome = assign_run(self.context, self.current_codebook())
+        return None if outcome is None else self._record(outcome)
+
+    def codebook_report(self) -> dict[str, Any]:
+        """Figures of the current code set."""
+        from semconv.artifacts import read_json
+
+        codebook = self.current_codebook()
+        assigned = sum(self._num_codes(run) for run in self.context.assigns_of(codebook))
+        figures = read_json(self.book.folder(codebook) / "figures.json")
+        return {"run_id": codebook.run_id, "items": self._num_codes(codebook), "items_assigned_since": assigned, **figures}
+
+    def current_codebook(self) -> RunRecord:
+        """The code set of the current model, or the newest one while nothing is tuned."""
+        finetune = self.context.latest(columns.FINETUNE)
+        return self.context.need(columns.CODEBOOK) if finetune is None else self.context.input_of(finetune, columns.CODEBOOK)
+
+    def _num_codes(self, run: RunRecord) -> int:
+        from semconv.artifacts import read_arrays
+
+        return len(read_arrays(self.book.folder(run) / "codes.safetensors")["item_index"])
+
+    def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
+        """Write an epoch's samples; counts by task."""
+        from semconv.pipeline.tuning_stage import export_prompts
+
+        return export_prompts(self.context, output, epoch)
+
+    def finetune(self, *, from_run: str | None = None) -> RunRecord:
+        """Tune the backbone on the newest code set, or go on from the weights of an earlier run."""
+        from semconv.pipeline.tuning_stage import finetune_run
+
+        start = None if from_run is None else self.context.run(from_run)
+        backbone, codebook = self.context.need(columns.BACKBONE), self.context.need(columns.CODEBOOK)
+        return self._record(finetune_run(self.context, backbone, codebook, start))
+
+    def recommend(
+        self, *, split: Split = "serve", users_file: Path | None = None, only_changed: bool = False, where: str | None = None
+    ) -> RunRecord:
+        """Top-K lists; for serving, users that are not asked for keep the lists of the run before."""
+        from semconv.pipeline.recommending import Request, recommend_run
+
+        finetune = self.context.need(columns.FINETUNE)
+        users = None if users_file is None else self.store.user_ids_file(users_file)
+        before = nightly.carry_source(self, finetune) if split == "serve" and not where else None
+        if users is not None and before is not None:
+            request = Request(split, None, where, before, users)
+        elif only_changed:
+            if before is None:
+                self.progress.say("no earlier lists of this model and these settings to carry over; all users are computed")
+            request = Request(split, users, where, before)
+        else:
+            request = Request(split, users, where)
+        return self._record(recommend_run(self.context, finetune, request))
+
+    def recommend_query(self, text: str, user_id: str | None = None) -> list[dict[str, Any]]:
+        """Best items for a user's words."""
+        from semconv.pipeline.recommending import answer_query
+
+        user = None
+        if user_id is not None:
+            names = list(self.store.sequences().user_ids)
+            if user_id not in names:
+                raise InputError(f"unknown user {user_id}")
+            user = names.index(user_id)
+        catalog = self.store.catalog()
+        answers = answer_query(self.context, self.context.need(columns.FINETUNE), text, user)
+        return [
+            {"rank": rank, "item_id": catalog.item_ids[item], "title": catalog.titles[item], "score": score}
+            for rank, (item, score) in enumerate(answers, start=1)
+        ]
+
+    def recommend_load(self, files: Sequence[Path]) -> RunRecord:
+        """Take in Parquet parts made elsewhere as a recommend run."""
+        return self._record(nightly.load_run(self, files))
+
+    def evaluate(self, *, against: str | None = None) -> list[dict[str, Any]]:
+        """Figures of the current model on the test split beside the baselines; makes the lists if need be.
+
+        With ``against`` (an evaluate run) rows of the paired difference instead.
+        """
+        from semconv.pipeline.evaluating import compare_runs
+
+        outcome = nightly.evaluate_current(self)
+        if against is not None:
+            return compare_runs(self.context, outcome.record, self.context.run(against))
+        return self.store.metric_rows([outcome.record.run_id])
+
+    # Publishing
+
+    def publish(self) -> Publication:
+        """Put the newest lists in place as a generation."""
+        return publish(self.layout, self.store, nightly.newest_lists(self).run_id, evaluate_run_ids=nightly.evaluate_run_ids(self))
+
+    def rollback(self) -> Publication:
+        """Put the generation before the served one in place again."""
+        return rollback(self.layout, self.store)
+
+    def features_apply(self) -> dict[str, Any]:
+        """Register the Feast definitions."""
+        from semconv_warehouse import features
+
+        features.export_features(self.layout, self.store)
+        return dict(features.apply(self.layout))
+
+    def features_materialize(self) -> dict[str, Any]:
+        """Bring the online store up to the last publication."""
+        from semconv_warehouse import features
+
+        return features.materialize(self.layout, self.store)
+
+    def features_status(self) -> dict[str, Any]:
+        """How far the online store is behind."""
+        from semconv_warehouse import features
+
+        return features.status(self.layout, self.store)
+
+    def features_get(self, *, user: str | None = None, item: str | None = None) -> dict[str, Any]:
+        """Online features of one user or one item."""
+        from semconv_warehouse import features
+
+        return features.get_features(self.layout, user=user, item=item)
+
+    def run(self, *, refit: bool = False) -> dict[str, Any]:
+        """Do what is due, in order, then publish and hand the features to Feast."""
+        return nightly.run_due(self, refit=refit)
+
+    # Reading
+
+    def show_user(self, user_id: str) -> dict[str, Any]:
+        """History and top-K of a user with titles."""
+        from semconv_warehouse import serving
+
+        return serving.show_user(self.layout, user_id)
+
+    def show_item(self, item_id: str) -> dict[str, Any]:
+        """An item, its codes and similar items."""
+        from semconv_warehouse import serving
+
+        return serving.show_item(self.layout, item_id)
+
+    def sql(self, statement: str, *, limit: int | None = None) -> pa.Table:
+        """Run a reading statement on what is published."""
+        from semconv_warehouse import serving
+
+        return serving.query(self.layout, statement, limit)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Runs, newest first."""
+        return [{**asdict(run), "settings": dict(run.settings), "inputs": list(run.inputs)} for run in self.store.runs()]
+
+    def generations(self) -> list[dict[str, Any]]:
+        """Generations with their publications, newest first."""
+        return maintenance.generations(self)
+
+    def check(self) -> list[CheckResult]:
+        """Run the integrity checks on the warehouse and on what is served."""
+        return maintenance.check(self)
+
+    def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
+        """Remove generation files and run folders that nothing kept needs."""
+        return maintenance.prune(self, keep, dry_run)
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """Look at installation, disk, warehouse and lineage."""
+        return maintenance.doctor(self)
+
+    def backbone_run(self) -> Outcome:
+        """The backbone that the settings name, made or checked."""
+        from semconv.pipeline.tokenizing import create_backbone_run, use_backbone_run
+
+        path = self.settings.backbone.path
+        return use_backbone_run(self.context, path) if path else create_backbone_run(self.context)
+
+    def publications(self) -> list[Publication]:
+        """Every publication, oldest first."""
+        return publications(self.store)
+
+    @staticmethod
+    def _record(outcome: Outcome) -> RunRecord:
+        return outcome.record
