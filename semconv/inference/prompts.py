@@ -19,6 +19,9 @@ from transformers import DynamicCache
 from semconv.backbone.forward import decode_hidden, model_device
 from semconv.errors import InputError
 
+# A shorter common head costs more in a second pass than it saves.
+_WORTHWHILE_HEAD = 8
+
 
 @dataclass(frozen=True)
 class Prefilled:
@@ -59,16 +62,33 @@ def batches(prompts: Sequence[NDArray[Any]], batch_tokens: int, step_tokens: int
 
 
 def prefill(model: Any, prompts: Sequence[NDArray[Any]]) -> Prefilled:
-    """Read a batch of prompts once."""
+    """Read a batch of prompts once; the tokens that all of them begin with are read once for the whole batch."""
     device = model_device(model)
     lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
     width = int(lengths.max())
     padded = np.zeros((len(prompts), width), dtype=np.int64)  # (B, P)
     padded[np.arange(width)[None, :] < lengths[:, None]] = np.concatenate(prompts)
-    ids = torch.from_numpy(padded).to(device)
-    positions = torch.arange(width, device=device).expand(len(prompts), width)
+    head = _common_head(padded, int(lengths.min()))
     cache = DynamicCache()
-    hidden = decode_hidden(model, ids, attention_mask=None, position_ids=positions, cache=cache)  # (B, P, D)
+    mask = None
+    if head:
+        _read(model, torch.from_numpy(padded[:1, :head]).to(device), 0, None, cache)
+        cache.batch_repeat_interleave(len(prompts))
+        slots = torch.arange(width, device=device)
+        mask = (slots[None, :] <= slots[head:, None]).expand(len(prompts), 1, -1, -1)  # (B, 1, P - head, P)
+    hidden = _read(model, torch.from_numpy(padded[:, head:]).to(device), head, mask, cache)  # (B, P - head, D)
     ends = torch.from_numpy(lengths).to(device)
-    last = hidden[torch.arange(len(prompts), device=device), ends - 1]
+    last = hidden[torch.arange(len(prompts), device=device), ends - 1 - head]
     return Prefilled(cache, ends, width, last)
+
+
+def _read(model: Any, ids: Tensor, start: int, mask: Tensor | None, cache: Any) -> Tensor:
+    positions = torch.arange(start, start + ids.shape[1], device=ids.device).expand_as(ids)
+    return decode_hidden(model, ids, attention_mask=mask, position_ids=positions, cache=cache)
+
+
+def _common_head(padded: NDArray[np.int64], shortest: int) -> int:
+    """Length of what all prompts begin with, at least one token less than the shortest; 0 where it does not pay."""
+    same = np.all(padded[:, : shortest - 1] == padded[0, : shortest - 1], axis=0)
+    head = int(same.argmin()) if not same.all() else len(same)
+    return head if len(padded) > 1 and head >= _WORTHWHILE_HEAD else 0
