@@ -68,6 +68,13 @@ def report(error: BaseException) -> int:
     return INTERNAL
 
 
+def end_stderr() -> None:
+    """Close stderr behind our last word: at exit DuckDB's binding lists some hundred live objects there."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+        _point_at_nothing(sys.stderr.fileno())
+
+
 def _machine_refusal(error: BaseException) -> str | None:
     names = {cls.__name__ for cls in type(error).__mro__}
     if isinstance(error, MemoryError) or names.intersection(_OUT_OF_MEMORY) or "can't allocate memory" in str(error):
@@ -88,8 +95,12 @@ def _one_line(text: str) -> str:
 
 
 def _forget_stdout() -> None:
-    """Point stdout at nothing, so that the flush at exit does not fail a second time."""
+    """So that the flush at exit does not fail a second time."""
     with contextlib.suppress(OSError, ValueError):
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)
+        _point_at_nothing(sys.stdout.fileno())
+
+
+def _point_at_nothing(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)

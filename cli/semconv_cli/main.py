@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import semconv
-from semconv_cli.errors import reported
+from semconv_cli.errors import end_stderr, reported
 from semconv_cli.options import Group, global_options
 from semconv_cli.state import State
 
@@ -95,7 +95,11 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     _quiet_libraries()
-    cli(prog_name="semconv")
+    try:
+        cli(prog_name="semconv")
+    except SystemExit:
+        end_stderr()
+        raise
 
 
 def _quiet_libraries() -> None:

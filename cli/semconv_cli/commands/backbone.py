@@ -23,7 +23,7 @@ def backbone_command() -> None:
 @json_option
 @pass_state
 def backbone_create(state: State, as_json: bool) -> None:
-    """Make the embedded default: a small decoder with a tokenizer of the catalogue's own words."""
+    """Make the embedded default. A small decoder with a tokenizer of the catalogue's own words."""
     with state.open() as project:
         record = project.backbone_create()
     runs.write_run(record, as_json)
@@ -35,7 +35,7 @@ def backbone_create(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def backbone_use(state: State, path: str, as_json: bool) -> None:
-    """Take a causal language model from a local folder or by its hub name; PATH."""
+    """Take a causal language model. PATH is a local folder or a hub name."""
     with state.open() as project:
         record = project.backbone_use(path)
     runs.write_run(record, as_json)

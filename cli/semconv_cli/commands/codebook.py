@@ -24,7 +24,7 @@ def codebook_command() -> None:
 @json_option
 @pass_state
 def codebook_fit(state: State, as_json: bool) -> None:
-    """Fit the code books and give every item with a behaviour vector its codes."""
+    """Fit the code books. Every item with a behaviour vector gets its codes."""
     with state.open() as project:
         record = project.codebook_fit()
     runs.write_run(record, as_json)
@@ -34,7 +34,7 @@ def codebook_fit(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Give new items codes from their text; codes already given never change."""
+    """Give new items codes from their text. Codes already given never change."""
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:
@@ -49,7 +49,7 @@ def codebook_assign(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_report(state: State, as_json: bool) -> None:
-    """How well the books fit: codes in use, collisions, reconstruction, and whether a refit is due."""
+    """Tell how well the books fit. Codes in use, collisions, reconstruction, and whether a refit is due."""
     with state.open() as project:
         report = project.codebook_report()
     if as_json:

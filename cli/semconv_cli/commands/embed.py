@@ -22,7 +22,7 @@ def embed_command() -> None:
 @json_option
 @pass_state
 def embed_behavior(state: State, as_json: bool) -> None:
-    """Item and user vectors from the interactions of the train cut, or item vectors of your own."""
+    """Make item and user vectors from behaviour. Those of the train cut, or item vectors of your own."""
     with state.open() as project:
         record = project.embed_behavior()
     runs.write_run(record, as_json)
@@ -32,7 +32,7 @@ def embed_behavior(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
-    """Item vectors from title and description, by the backbone's input embeddings."""
+    """Make item vectors from text. Title and description go through the backbone's input embeddings."""
     with state.open() as project:
         record = project.embed_text()
     runs.write_run(record, as_json)

@@ -84,7 +84,7 @@ def ingest_interactions(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add interactions: user_id, item_id, and event_time or source_position; rating and query if there are any.
+    """Add interactions, one a row. Columns: user_id, item_id, and event_time or source_position; rating and query if there.
 
     The same row again changes nothing; more rows of a known user extend the sequence.
     """
@@ -102,7 +102,7 @@ def ingest_interactions(
 def ingest_items(
     state: State, files: tuple[Path, ...], mapping: dict[str, str], snapshot: bool, rejected: Path | None, as_json: bool
 ) -> None:
-    """Add or update items: item_id; title, description, brand and categories if there are any.
+    """Add or update items. Columns: item_id; title, description, brand and categories if there.
 
     Further columns are kept as attributes.
     """
@@ -117,7 +117,7 @@ def ingest_items(
 @_row_options
 @pass_state
 def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a category of the Amazon reviews (2018): reviews as interactions and queries, metadata as items."""
+    """Read a category of the Amazon reviews of 2018. Reviews become interactions and queries, metadata items."""
     with state.open() as project:
         report = project.ingest_amazon(reviews, meta, rejected=rejected)
     _print(report, as_json, rejected)
@@ -128,7 +128,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @_row_options
 @pass_state
 def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a MovieLens folder: ratings as interactions, movies as items."""
+    """Read a MovieLens folder. Ratings become interactions, movies items."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
     _print(report, as_json, rejected)

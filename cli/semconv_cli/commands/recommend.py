@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from semconv.columns import Split
 from semconv_cli import output, runs
 from semconv_cli.options import DefaultGroup, json_option, setting
 from semconv_cli.state import State, pass_state
@@ -39,7 +40,7 @@ def recommend_command(
     ctx: click.Context,
     users_file: Path | None,
     only_changed: bool,
-    split: str,
+    split: Split,
     where: str | None,
     query: str | None,
     user_id: str | None,
@@ -71,7 +72,7 @@ def recommend_command(
 @json_option
 @pass_state
 def recommend_load(state: State, files: tuple[Path, ...], as_json: bool) -> None:
-    """Take Parquet parts made elsewhere as a recommend run: user_id, rank, item_id, score; validated."""
+    """Take lists made elsewhere as a run. Parquet parts of user_id, rank, item_id, score; validated."""
     with state.open() as project:
         record = project.recommend_load(files)
     runs.write_run(record, as_json)

@@ -35,7 +35,7 @@ def sql_command(state: State, statement: str, form: output.Format | None, limit:
     form = form or "table"
     most = limit if limit is not None else (_TABLE_ROWS if form == "table" else 0)
     with state.open() as project:
-        table = project.sql(statement, limit=most + 1 if most else None)
+        table = project.sql(statement, limit=most or None)  # one row more tells of a cut
     is_cut = bool(most) and table.num_rows > most
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
     output.write_rows(rows, form=form, columns=table.column_names, null="NULL")

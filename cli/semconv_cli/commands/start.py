@@ -22,9 +22,7 @@ def init_command(directory: Path) -> None:
     """Make a project: semconv.toml with every setting explained, and a copy of the Feast definitions."""
     from semconv_warehouse.project import Project
 
-    from semconv.config_text import settings_template
-
-    layout = Project.init(directory, settings_template())
+    layout = Project.init(directory)
     output.write(str(layout.root))
     say(f"next: cd {directory} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run")
 

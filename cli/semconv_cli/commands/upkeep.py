@@ -16,9 +16,19 @@ from semconv_cli.state import State, pass_state
 def check_command(state: State, as_json: bool) -> None:
     """Run every integrity check on the warehouse and on what is published; exit code 1 when one fails."""
     with state.open() as project:
-        results = output.plain(project.check())
-    output.write_rows(results, form="json" if as_json else "table")
-    if failed := [row["name"] for row in results if not row["passed"]]:
+        results = project.check()
+    rows = [
+        {
+            "check": result.name,
+            "passed": result.passed,
+            "rows": result.num_rows,
+            "rule": result.rule,
+            "examples": result.examples,
+        }
+        for result in results
+    ]
+    output.write_rows(rows, form="json" if as_json else "table", columns=["check", "passed", "rows", "rule"])
+    if failed := [result.name for result in results if not result.passed]:
         raise CheckFailedError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")
 
 

@@ -1,0 +1,157 @@
+"""What is printed: tables, JSON, CSV, figures, progress lines."""
+
+import csv
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from semconv.columns import FINETUNE
+from semconv.store import RunRecord
+from semconv_cli import output
+from semconv_cli.figures import write_figures
+from semconv_cli.progress import BarProgress, LineProgress
+from semconv_cli.runs import write_run
+
+ROWS = [
+    {"user_id": "u1", "rank": 1, "score": -0.25, "title": "Café ☕", "codes": [1, 2]},
+    {"user_id": "u22", "rank": 10, "score": None, "title": None, "codes": []},
+]
+
+
+def test_table_aligns_and_names_nulls(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows(ROWS, columns=["user_id", "rank", "score", "title"], null="NULL")
+    assert capsys.readouterr().out.splitlines() == [
+        "user_id  rank    score  title",
+        "-------  ----  -------  -------",
+        "u1          1  -0.2500  Café ☕",
+        "u22        10     NULL  NULL",
+    ]
+
+
+def test_foreign_text_reaches_the_terminal_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([{"title": "a\x1b[31mred\nline\ttab"}])
+    assert capsys.readouterr().out.splitlines()[2] == "a [31mred line tab"
+
+
+def test_wide_characters_keep_columns_straight(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([{"title": "日本", "n": 1}, {"title": "ab", "n": 2}])
+    assert capsys.readouterr().out.splitlines()[2:] == ["日本   1", "ab     2"]
+
+
+def test_long_cells_are_cut_visibly(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([{"title": "x" * 100}])
+    assert capsys.readouterr().out.splitlines()[2] == "x" * 59 + "…"
+    output.write_rows([{"title": "x" * 100}], is_cut=False)
+    assert "x" * 100 in capsys.readouterr().out
+
+
+def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([], columns=["run_id"])
+    assert capsys.readouterr().out == "run_id\n------\n"
+    output.write_rows([], form="json")
+    assert json.loads(capsys.readouterr().out) == []
+    output.write_rows([], form="ndjson")
+    assert capsys.readouterr().out == ""
+
+
+def test_json_forms_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows(ROWS, form="json", columns=["rank"])
+    assert json.loads(capsys.readouterr().out) == ROWS
+    output.write_rows(ROWS, form="ndjson")
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
+
+
+def test_csv_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([{"a": 'x,"y"\nz', "b": None, "c": [1, 2]}], form="csv")
+    assert list(csv.DictReader(io.StringIO(capsys.readouterr().out))) == [{"a": 'x,"y"\nz', "b": "", "c": "[1, 2]"}]
+
+
+def test_plain_values() -> None:
+    value = {
+        "nan": float("nan"),
+        "when": datetime(2026, 1, 2, 3),  # noqa: DTZ001
+        "array": np.arange(2),
+        "one": np.float32(0.5),
+        "at": Path("x"),
+    }
+    expected = {"nan": None, "when": "2026-01-02T03:00:00", "array": [0, 1], "one": 0.5, "at": "x"}
+    assert output.plain(value) == expected
+
+
+def test_run_record(capsys: pytest.CaptureFixture[str]) -> None:
+    start = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
+    record = RunRecord(
+        "finetune-1",
+        FINETUNE,
+        "finished",
+        {"k": 1},
+        ("a",),
+        "f",
+        "data/runs/finetune-1",
+        "0.1",
+        start,
+        start.replace(second=15),
+    )
+    write_run(record, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "run        finetune-1",
+        "status     finished",
+        "artifacts  data/runs/finetune-1",
+        "seconds    10.0",
+    ]
+    write_run(record, as_json=True)
+    assert json.loads(capsys.readouterr().out)["inputs"] == ["a"]
+
+
+def test_figures_are_a_line_a_method(capsys: pytest.CaptureFixture[str]) -> None:
+    shared = {"run_id": "r", "split": "test", "segment": "all", "train_cut": "[:-2]", "seen": "masked", "num_users": 50}
+    rows = [
+        {**shared, "method": method, "name": name, "k": 10, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
+        for method, name, value in [
+            ("model", "hit_ratio", 0.2), ("model", "ndcg", 0.1), ("popularity", "hit_ratio", 0.06), ("popularity", "ndcg", 0.03)
+        ]
+    ]  # fmt: skip
+    write_figures(rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "method       hr@10  ndcg@10  ndcg@10 interval",
+        "----------  ------  -------  ----------------",
+        "model       0.2000   0.1000  0.0900 to 0.1100",
+        "popularity  0.0600   0.0300  0.0200 to 0.0400",
+        "",
+        "50 users, split test, train_cut [:-2], seen masked",
+    ]
+
+
+def test_progress_lines_are_rare_and_tell_rate_and_time_left() -> None:
+    now, lines = [0.0], list[str]()
+    progress = LineProgress(lines.append, lambda: now[0])
+    with progress.task("tuning", 1000, "samples", done=100) as task:
+        for _ in range(9):
+            now[0] += 10
+            task.advance(100, "loss 2.0")
+    progress.say("done")
+    assert lines == [
+        "tuning: 400 of 1,000 samples, 10 samples/s, 1 min 00 s left (loss 2.0)",
+        "tuning: 700 of 1,000 samples, 10 samples/s, 30.0 s left (loss 2.0)",
+        "tuning: 1,000 of 1,000 samples, 10 samples/s, 0.0 s left (loss 2.0)",
+        "tuning: 1,000 of 1,000 samples in 1 min 30 s (loss 2.0)",
+        "done",
+    ]
+
+
+def test_bars_on_a_terminal_show_count_rate_and_note() -> None:
+    stream = io.StringIO()
+    progress = BarProgress(Console(file=stream, force_terminal=True, width=120))
+    with progress.task("outer", 2, "epochs"), progress.task("tuning [x]", 10, "samples", done=4) as task:
+        task.advance(6, "loss [1.5]")
+        progress.say("a remark [red]as it is[/red]")
+    text = stream.getvalue()
+    assert "10/10 samples" in text
+    assert "loss [1.5]" in text
+    assert "tuning [x]" in text
+    assert "a remark [red]as it is[/red]" in text
