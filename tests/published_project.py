@@ -43,9 +43,18 @@ def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
     store = DuckDBStore(layout)
     with store.write() as connection:
         insert_arrow(connection, "item", _items())
-        insert_arrow(connection, "user_account", pa.table({"user_id": [user(u) for u in range(NUM_USERS)], "user_index": list(range(NUM_USERS))}))
+        insert_arrow(
+            connection,
+            "user_account",
+            pa.table({"user_id": [user(u) for u in range(NUM_USERS)], "user_index": list(range(NUM_USERS))}),
+        )
         insert_arrow(connection, "interaction", _interactions())
-    add_run(store, "embed-1", "embed_behavior", tables={"item_embedding": item_vectors("embed-1"), "user_embedding": user_vectors("embed-1")})
+    add_run(
+        store,
+        "embed-1",
+        "embed_behavior",
+        tables={"item_embedding": item_vectors("embed-1"), "user_embedding": user_vectors("embed-1")},
+    )
     add_run(store, "text-1", "embed_text")
     add_run(
         store,
@@ -55,7 +64,9 @@ def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
         settings={"codebook": {"collisions": "resolve"}},
         tables={"item_code": item_codes("codebook-1", range(8))},
     )
-    add_run(store, "assign-1", "assign", inputs=["codebook-1", "text-1"], tables={"item_code": item_codes("assign-1", [8])})
+    add_run(
+        store, "assign-1", "assign", inputs=["codebook-1", "text-1"], tables={"item_code": item_codes("assign-1", [8])}
+    )
     add_run(store, "finetune-1", "finetune", inputs=["codebook-1"])
     add_recommend_run(store, "recommend-1", lists())
     add_run(store, "evaluate-1", "evaluate", inputs=["finetune-1"], tables={"metric": metrics("evaluate-1", 0.25)})
@@ -78,7 +89,16 @@ def add_run(
 ) -> RunRecord:
     """A finished run with its rows."""
     (store.layout.runs / run_id).mkdir(parents=True, exist_ok=True)
-    record = RunRecord(run_id, stage, "running", settings or {}, tuple(inputs), f"fingerprint of {run_id}", f"data/runs/{run_id}", "0.1.0")
+    record = RunRecord(
+        run_id,
+        stage,
+        "running",
+        settings or {},
+        tuple(inputs),
+        f"fingerprint of {run_id}",
+        f"data/runs/{run_id}",
+        "0.1.0",
+    )
     store.start_run(record)
     store.finish_run(run_id, tables or {})
     return record
@@ -99,11 +119,15 @@ def add_recommend_run(
     folder = store.layout.runs / run_id
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / "part-00000.parquet")
-    return add_run(store, run_id, "recommend", inputs=["finetune-1", "codebook-1", "assign-1", "embed-1"], settings=settings)
+    return add_run(
+        store, run_id, "recommend", inputs=["finetune-1", "codebook-1", "assign-1", "embed-1"], settings=settings
+    )
 
 
 def recommendation_rows(top_k: Mapping[str, Sequence[str]]) -> pa.Table:
-    rows = [(u, rank, i, -float(rank), ["model"], item(0)) for u, items in top_k.items() for rank, i in enumerate(items, 1)]
+    rows = [
+        (u, rank, i, -float(rank), ["model"], item(0)) for u, items in top_k.items() for rank, i in enumerate(items, 1)
+    ]
     schema = pa.schema(
         [
             ("user_id", pa.string()),

@@ -43,6 +43,22 @@ class Publication:
     is_new: bool = True  # False: the same inputs were in place already and nothing was done
 
 
+@dataclass(frozen=True)
+class _Record:
+    """The tables ``generation`` and ``publication``."""
+
+    generations: dict[int, dict[str, object]]  # with their run ids
+    publications: list[Publication]  # oldest first
+
+    @property
+    def last(self) -> Publication | None:
+        return self.publications[-1] if self.publications else None
+
+    def generation_of(self, fingerprint: str) -> int | None:
+        """The latest generation made of these inputs."""
+        return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
+
+
 def utc_now() -> datetime:
     """The present, in UTC."""
     return datetime.now(UTC)
@@ -66,19 +82,16 @@ def publish(
         CheckFailedError: offending rows; the file is removed and what was served stays.
         LockedError: another publish is at work, or the warehouse is being written to.
     """
-    plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
     with _publishing(layout, store.wait):
-        _reconcile(layout, store, clock)
-        last, known = _last_publication(store), _generations(store)
-        same = max(
-            (number for number, run_ids in known.items() if run_ids.get("fingerprint") == plan.fingerprint), default=0
-        )
-        served = served_generation(layout)
+        with store.read() as connection:
+            plan = plan_generation(connection, recommend_run_id, evaluate_run_ids)
+        record, _ = _reconcile(layout, store, clock)
+        same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
         if same and last is not None and same == served:
             return Publication(last.publication, last.generation, last.published_at, is_new=False)
         if same and layout.generation_file(same).exists():
             return _put_in_place(layout, store, same, _next_time(last, clock))
-        generation, published_at = max(known, default=0) + 1, _next_time(last, clock)
+        generation, published_at = max(record.generations, default=0) + 1, _next_time(last, clock)
         served_file = generation_path(layout, served) if served else None
         target = layout.generation_file(generation)
         with _temporary(target) as temporary:
@@ -96,14 +109,14 @@ def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_no
         InputError: nothing is served, or no earlier generation is left.
     """
     with _publishing(layout, store.wait):
-        _reconcile(layout, store, clock)
+        record, _ = _reconcile(layout, store, clock)
         served = served_generation(layout)
         if served is None:
             raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
         earlier = previous_generation(layout, served)
         if earlier is None:
             raise InputError(f"no generation before {served} is left to go back to; `semconv generations` lists them")
-        return _put_in_place(layout, store, earlier, _next_time(_last_publication(store), clock))
+        return _put_in_place(layout, store, earlier, _next_time(record.last, clock))
 
 
 def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication | None:
@@ -117,7 +130,7 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_n
     if not layout.warehouse.exists() or not (layout.serving.exists() or _generation_files(layout)):
         return None
     try:
-        if _is_recorded(layout, _last_publication(store)):
+        if _is_recorded(layout, _read_record(store)):
             return None
     except LockedError:
         if is_locked(layout.generations):
@@ -128,16 +141,12 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_n
             stack.enter_context(run_lock(layout.generations))
         except LockedError:
             return None
-        return _reconcile(layout, store, clock)
+        return _reconcile(layout, store, clock)[1]
 
 
 def publications(store: DuckDBStore) -> list[Publication]:
     """Every publication, oldest first."""
-    with store.read() as connection:
-        rows = connection.execute(
-            sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
-        ).all()
-    return [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows]
+    return _read_record(store).publications
 
 
 def served_generation(layout: ProjectLayout) -> int | None:
@@ -169,7 +178,7 @@ def _put_in_place(layout: ProjectLayout, store: DuckDBStore, generation: int, pu
     _replace_serving(layout, generation)
     store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
     try:
-        return _record(layout, store, generation, published_at)
+        return _write_record(layout, store, generation, published_at)
     except SemconvError as error:
         message = f"generation {generation} is in place, but not yet recorded; the next command records it ({error})"
         raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
@@ -188,7 +197,7 @@ def _replace_serving(layout: ProjectLayout, generation: int) -> None:
     _sync_folder(layout.data)
 
 
-def _record(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
+def _write_record(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
     """The rows of a publication, in one short transaction."""
     info = read_info(generation_path(layout, generation))
     with store.write() as connection:
@@ -209,32 +218,39 @@ def _record(layout: ProjectLayout, store: DuckDBStore, generation: int, publishe
     return Publication(int(number), generation, published_at)
 
 
-def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> Publication | None:
-    """Inside the lock: clean up after a killed publish, bring a lost link back, write a lost record."""
-    _remove_leftovers(layout, known=set(_generations(store)))
-    last, served = _last_publication(store), served_generation(layout)
+def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> tuple[_Record, Publication | None]:
+    """Inside the lock: clean up after a killed publish, bring a lost link back, write a lost row.
+
+    Returns:
+        The record as it is now, and the publication that was written, if one was.
+    """
+    record = _read_record(store)
+    _remove_leftovers(layout, known=set(record.generations))
+    last, served = record.last, served_generation(layout)
     if served is None and last is not None and layout.generation_file(last.generation).exists():
         _replace_serving(layout, last.generation)
-    if served is None or _is_recorded(layout, last):
-        return None
+    if served is None or _is_recorded(layout, record):
+        return record, None
     first_published = read_info(generation_path(layout, served)).published_at.replace(tzinfo=UTC)
     is_first = last is None or first_published > last.published_at
-    return _record(layout, store, served, first_published if is_first else _next_time(last, clock))
+    late = _write_record(layout, store, served, first_published if is_first else _next_time(last, clock))
+    return _read_record(store), late
 
 
-def _is_recorded(layout: ProjectLayout, last: Publication | None) -> bool:
-    return (last.generation if last else None) == served_generation(layout)
+def _is_recorded(layout: ProjectLayout, record: _Record) -> bool:
+    return (record.last.generation if record.last else None) == served_generation(layout)
 
 
-def _last_publication(store: DuckDBStore) -> Publication | None:
-    return max(publications(store), key=lambda publication: publication.publication, default=None)
-
-
-def _generations(store: DuckDBStore) -> dict[int, dict[str, object]]:
-    """Every recorded generation with its run ids."""
+def _read_record(store: DuckDBStore) -> _Record:
     with store.read() as connection:
-        rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
-    return {int(row[0]): json.loads(row[1]) for row in rows}
+        generations = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
+        rows = connection.execute(
+            sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
+        ).all()
+    return _Record(
+        {int(row[0]): json.loads(row[1]) for row in generations},
+        [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows],
+    )
 
 
 def _generation_files(layout: ProjectLayout) -> dict[int, Path]:
