@@ -41,7 +41,7 @@ def check_given(
         raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")
     names: Sequence[str] = item_ids or ()
     matrix = _matrix(index, vectors, names)
-    _refuse(index, ~np.isfinite(matrix).all(axis=1), "have NaN or infinite values", names)
+    _refuse(index, np.logical_not(np.isfinite(matrix).all(axis=1)), "have NaN or infinite values", names)
     _, first = np.unique(index, return_index=True)
     is_repeated = np.ones(len(index), dtype=bool)
     is_repeated[first] = False
@@ -59,7 +59,7 @@ def _matrix(
         rows = [np.asarray(row, dtype=np.float64).ravel() for row in vectors]
         widths = np.array([len(row) for row in rows])
         common = int(np.bincount(widths).argmax())
-        _refuse(index, widths != common, f"have another width than the {common} of most", names)
+        _refuse(index, np.not_equal(widths, common), f"have another width than the {common} of most", names)
         vectors = np.stack(rows)
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise InputError(

@@ -46,7 +46,8 @@ def sums_by_code(points: Floats, codes: NDArray[np.int64], num_codes: int) -> ND
 
 def squared_norms(points: Floats) -> Floats:
     """Squared length of each row, ``(M,)``."""
-    return np.einsum("md,md->m", points, points)
+    norms: Floats = np.einsum("md,md->m", points, points)
+    return norms
 
 
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -73,8 +73,9 @@ class Level:
             return self.unit + np.float32(self.weight) * self.text
         if self.is_cosine_text:
             return np.hstack([self.residual, np.float32(self.weight / 2) * self.text])
-        share = (np.float32(self.weight) * self.has_text)[:, None]
-        return (self.residual + share * self.text) / (1 + share)
+        share: Floats = (np.float32(self.weight) * self.has_text.astype(np.float32))[:, None]
+        points: Floats = (self.residual + share * self.text) / (np.float32(1) + share)
+        return points
 
     def assign(self, book: Floats, is_active: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Code of each row, ``(M,)``, among the active ones of ``book`` ``(C, D)``."""
@@ -112,7 +113,10 @@ class Level:
         direction = np.where(np.linalg.norm(pull, axis=1, keepdims=True) > _TINY, pull, book)
         direction = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), _TINY)
         length = np.einsum("cd,cd->c", sums.residual, direction) / np.maximum(sums.counts, 1)
-        return direction * np.maximum(length, 1e-6)[:, None]  # a length of zero would forget the direction
+        centroids: NDArray[np.float64] = (
+            direction * np.maximum(length, 1e-6)[:, None]
+        )  # zero would forget the direction
+        return centroids
 
     def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
         """L2 to the residuals, cosine to the texts: direction and length in turn, from the present length on."""
@@ -122,7 +126,8 @@ class Level:
             pull = 2 * length[:, None] * sums.residual + self.weight * sums.text
             direction = pull / np.maximum(np.linalg.norm(pull, axis=1, keepdims=True), _TINY)
             length = np.maximum(np.einsum("cd,cd->c", sums.residual, direction) / counts, 1e-6)
-        return direction * length[:, None]
+        centroids: NDArray[np.float64] = direction * length[:, None]
+        return centroids
 
     def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
         """Behaviour term and alignment term (lambda included) of ``book`` at the assignment behind ``sums``."""

@@ -57,7 +57,8 @@ class TextMap:
             raise InputError(
                 f"the text map expects vectors of width {len(self.text_mean)}, got {text.shape}; is it another backbone?"
             )
-        return (np.asarray(text, dtype=np.float32) - self.text_mean) @ self.weights
+        shifted = np.asarray(text, dtype=np.float32) - self.text_mean
+        return (shifted @ self.weights).astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:
         """Write the map as safetensors."""
@@ -100,23 +101,23 @@ def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed
         InputError: too few items, shapes that differ, NaN or infinite values.
     """
     _check(text, vectors)
-    text = np.ascontiguousarray(text, dtype=np.float32)
-    vectors = np.asarray(vectors, dtype=np.float64)
-    fold = np.random.default_rng(seed).permutation(len(text)) % _FOLDS  # (M,)
-    is_wide = text.shape[1] > len(text)
-    solver = _KernelRidge(text, vectors) if is_wide else _GramRidge(text, vectors, fold)
-    penalty = _choose_penalty(*solver.spectrum(), vectors)
-    held_out = np.empty_like(vectors)
+    rows: Floats = np.ascontiguousarray(text, dtype=np.float32)
+    targets: Doubles = vectors.astype(np.float64)
+    fold = np.random.default_rng(seed).permutation(len(rows)) % _FOLDS  # (M,)
+    is_wide = rows.shape[1] > len(rows)
+    solver = _KernelRidge(rows, targets) if is_wide else _GramRidge(rows, targets, fold)
+    penalty = _choose_penalty(*solver.spectrum(), targets)
+    held_out = np.empty_like(targets)
     for k in range(_FOLDS):
         held_out[fold == k] = solver.predict_fold(fold == k, penalty * float((fold != k).mean()))
-    total = float(((vectors - vectors.mean(axis=0)) ** 2).sum())
-    r2 = 1.0 - float(((vectors - held_out) ** 2).sum()) / total if total > 0 else 0.0
+    total = float(((targets - targets.mean(axis=0)) ** 2).sum())
+    r2 = 1.0 - float(((targets - held_out) ** 2).sum()) / total if total > 0 else 0.0
     spread = held_out.std(axis=0)
-    stretch = np.divide(vectors.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-9)
+    stretch = np.divide(targets.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-9)
     text_map = TextMap(
-        text_mean=text.mean(axis=0, dtype=np.float64).astype(np.float32),
+        text_mean=rows.mean(axis=0, dtype=np.float64).astype(np.float32),
         weights=solver.weights(penalty).astype(np.float32),
-        vector_mean=vectors.mean(axis=0).astype(np.float32),
+        vector_mean=targets.mean(axis=0).astype(np.float32),
         stretch=stretch.astype(np.float32),
         penalty=penalty,
         held_out_r2=r2,
@@ -210,7 +211,8 @@ class _GramRidge:
             penalty,
         )
         shifted = self._text[is_out] - (self._shift + text_mean)
-        return shifted @ weights + target_mean + self._target_mean
+        predicted: Doubles = shifted @ weights + target_mean + self._target_mean
+        return predicted
 
 
 class _KernelRidge:
@@ -228,7 +230,9 @@ class _KernelRidge:
         return values[keep], (projected**2).sum(axis=1)
 
     def weights(self, penalty: float) -> Doubles:
-        return self._centred.T @ _solve(self._kernel, self._vectors - self._vectors.mean(axis=0), penalty)
+        dual = _solve(self._kernel, self._vectors - self._vectors.mean(axis=0), penalty)
+        weights: Doubles = self._centred.T @ dual
+        return weights
 
     def predict_fold(self, is_out: NDArray[np.bool_], penalty: float) -> Doubles:
         kernel = self._kernel[np.ix_(~is_out, ~is_out)]
@@ -238,7 +242,8 @@ class _KernelRidge:
         dual = _solve(centred, self._vectors[~is_out] - mean, penalty)
         cross = self._kernel[np.ix_(is_out, ~is_out)]
         cross = cross - cross.mean(axis=1, keepdims=True) - column + column.mean()
-        return cross @ dual + mean
+        predicted: Doubles = cross @ dual + mean
+        return predicted
 
 
 def _solve(matrix: Doubles, right: Doubles, penalty: float) -> Doubles:
