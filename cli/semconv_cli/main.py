@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from typing import Any
 
 import click
@@ -69,7 +68,7 @@ class Root(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the named command; whatever goes wrong is reported here."""
         state = ctx.ensure_object(State)
-        with reported(lambda: state.verbose), warnings.catch_warnings():
+        with reported(lambda: state.verbose):
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that went away shows here, not at exit
             return result

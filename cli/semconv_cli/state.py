@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +38,20 @@ class State:
         return stderr_progress()
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Project]:
-        """Open the project for one method call.
+    def libraries(self) -> Iterator[None]:
+        """Where libraries work: what they print goes to stderr, so that stdout carries the command's data alone.
 
-        Inside, whatever a library prints goes to stderr: stdout carries the command's data alone.
+        Their warnings are shown with ``--verbose``.
         """
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            if not self.verbose:
+                warnings.simplefilter("ignore")
+            yield
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Project]:
+        """Open the project for one method call."""
+        with self.libraries():
             from semconv_warehouse.project import Project
 
             overrides = {**self.settings, **self.flags}

@@ -62,8 +62,8 @@ def _print(report: IngestReport, as_json: bool, rejected: Path | None) -> None:
         output.write_json(report.to_dict())
     else:
         output.write("\n".join(report.summary()))
-    if rejected is not None:
-        say(f"rejected rows, if any: {rejected}")
+    if rejected is not None and report.rejected:
+        say(f"rejected rows: {rejected}")
 
 
 @ingest_command.command("interactions")

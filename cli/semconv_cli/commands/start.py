@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import click
@@ -33,7 +31,7 @@ def init_command(directory: Path) -> None:
 @pass_state
 def demo_command(state: State, directory: Path, as_json: bool) -> None:
     """Make a project with a small generated catalogue, run every step, and show what came out."""
-    with contextlib.redirect_stdout(sys.stderr):
+    with state.libraries():
         from semconv_warehouse.demo import run_demo
 
         result = run_demo(directory, state.progress())
