@@ -110,5 +110,7 @@ def test_a_shard_without_seen_items_or_vectors():
     result = recommend_shard(recommender, shard)
     assert (result.top_k.items >= 0).all()
     assert (result.reasons == -1).all()
+    nobody = recommend_shard(recommender, ShardUsers(np.zeros(0, np.int32), [], [], []))
+    assert nobody.top_k.items.shape == nobody.reasons.shape == (0, 3)
     with pytest.raises(InputError, match="shard of 3 users"):
         recommend_shard(recommender, ShardUsers(np.arange(3, dtype=np.int32), case.prompts, shard.histories, None))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from inference_case import ARCHITECTURES, Case, make_case, ranked
+from inference_case import ARCHITECTURES, WORDS, Case, make_case, ranked
 from transformers import GenerationConfig
 
 from semconv.errors import InputError, SettingsError
@@ -124,6 +124,36 @@ def test_batch_equals_single(batch_tokens):
         one, one_values = search(alone, [seen[row]], top_k=6, beams=6)
         np.testing.assert_array_equal(items[row], one[0])
         np.testing.assert_allclose(values[row], one_values[0], atol=1e-4)
+
+
+def test_a_common_beginning_is_read_once_and_changes_nothing(monkeypatch):
+    case = make_case("qwen3", prompts=6, seed=13)
+    head = case.rng.integers(0, WORDS, 11)
+    case.prompts = [np.concatenate([head, prompt]) for prompt in case.prompts]
+    case.prompts[4] = np.append(head, 3)  # one token of its own
+    read = []
+    forward = case.model.model.forward
+    monkeypatch.setattr(
+        case.model.model, "forward", lambda **given: (read.append(given["input_ids"].shape), forward(**given))[1]
+    )
+    items, values = search(case, top_k=8, beams=8)
+    longest = max(map(len, case.prompts))
+    assert read[:2] == [(1, 11), (6, longest - 11)]
+    monkeypatch.setattr("semconv.inference.prompts._WORTHWHILE_HEAD", 1000)
+    read.clear()
+    plain, plain_values = search(case, top_k=8, beams=8)
+    assert read[0] == (6, longest)
+    np.testing.assert_array_equal(items, plain)
+    np.testing.assert_allclose(values, plain_values, atol=1e-4)
+
+
+def test_equal_prompts_share_all_but_their_last_token():
+    case = make_case(prompts=2, seed=14)
+    case.prompts = [np.arange(12)] * 3
+    items, values = search(case, top_k=5, beams=30)
+    expected, expected_values = ranked(case.oracle(), 5)
+    np.testing.assert_array_equal(items, expected)
+    np.testing.assert_allclose(values, expected_values, atol=1e-4)
 
 
 def test_kept_collisions_open_into_all_their_items_most_popular_first():

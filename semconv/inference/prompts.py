@@ -19,8 +19,9 @@ from transformers import DynamicCache
 from semconv.backbone.forward import decode_hidden, model_device
 from semconv.errors import InputError
 
-# A shorter common head costs more in a second pass than it saves.
+# A shorter common head costs more, in a second pass and an explicit mask, than it saves.
 _WORTHWHILE_HEAD = 8
+_WORTHWHILE_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -91,4 +92,5 @@ def _common_head(padded: NDArray[np.int64], shortest: int) -> int:
     """Length of what all prompts begin with, at least one token less than the shortest; 0 where it does not pay."""
     same = np.all(padded[:, : shortest - 1] == padded[0, : shortest - 1], axis=0)
     head = int(same.argmin()) if not same.all() else len(same)
-    return head if len(padded) > 1 and head >= _WORTHWHILE_HEAD else 0
+    pays = len(padded) > 1 and head >= max(_WORTHWHILE_HEAD, _WORTHWHILE_SHARE * padded.shape[1])
+    return head if pays else 0

@@ -22,6 +22,7 @@ from semconv.inference.prompts import Prefilled, batches, prefill
 from semconv.inference.seen import SeenItems
 from semconv.inference.tree import Tree
 from semconv.inference.trie import CodeTrie
+from semconv.inference.trie_tensors import TrieTensors
 
 _NEVER = -torch.inf
 
@@ -46,22 +47,6 @@ class SearchSettings:
     def width(self) -> int:
         """Beam width in force."""
         return self.beams or max(20, self.top_k)
-
-
-@dataclass(frozen=True)
-class _TrieTensors:
-    """The trie on the model's device."""
-
-    child_offsets: list[Tensor]
-    child_codes: list[Tensor]
-    leaf_offsets: list[Tensor]
-
-    @classmethod
-    def of(cls, trie: CodeTrie, device: torch.device) -> _TrieTensors:
-        def move(arrays: Sequence[NDArray[np.int64]]) -> list[Tensor]:
-            return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
-
-        return cls(move(trie.child_offsets), move(trie.child_codes), move(trie.leaf_offsets))
 
 
 @dataclass
@@ -108,7 +93,7 @@ def beam_search(
     with torch.inference_mode():
         device = model_device(model)
         scorer = LevelScorer(model, level_tokens, settings.scores)
-        tensors = _TrieTensors.of(trie, device)
+        tensors = TrieTensors.of(trie, device)
         for rows in batches(prompts, settings.batch_tokens, settings.width):
             taken = SeenItems.of(trie, None if seen is None else [seen[row] for row in rows], device)
             read = prefill(model, [prompts[row] for row in rows])
@@ -135,7 +120,7 @@ def _check(
 
 
 def _search_batch(
-    model: Any, trie: _TrieTensors, scorer: LevelScorer, read: Prefilled, taken: SeenItems, width: int
+    model: Any, trie: TrieTensors, scorer: LevelScorer, read: Prefilled, taken: SeenItems, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Leaves ``(B, W)`` of one batch and their scores, best first."""
     batch, device = len(read.lengths), read.lengths.device
@@ -157,18 +142,14 @@ def _search_batch(
     return beams.nodes.cpu().numpy(), beams.scores.cpu().numpy()
 
 
-def _grow(trie: _TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int) -> _Beams:
+def _grow(trie: TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int) -> _Beams:
     """The best ``width`` children of all beams."""
-    begin = trie.child_offsets[level][beams.nodes]  # (B, W)
-    count = trie.child_offsets[level][beams.nodes + 1] - begin
-    place = torch.arange(int(count.max()), device=begin.device)  # (F,) children at most
-    exists = place < count[:, :, None]  # (B, W, F)
-    children = torch.where(exists, begin[:, :, None] + place, 0)
-    codes = trie.child_codes[level][children]
-    scores = beams.scores[:, :, None] + log_probs.gather(2, codes)
-    open_ = exists & taken.has_left(children, trie.leaf_offsets[level + 1])
-    scores = torch.where(open_, scores, _NEVER).flatten(1)  # (B, W * F)
+    children = trie.children(beams.nodes, level)  # (B, W, F)
+    scores = beams.scores[:, :, None] + log_probs.gather(2, children.codes)
+    is_open = children.exists & taken.has_left(children.nodes, trie.leaf_offsets[level + 1])
+    scores = torch.where(is_open, scores, _NEVER).flatten(1)  # (B, W * F)
     best, index = scores.topk(min(width, scores.shape[1]), dim=1)  # (B, W')
-    parent = index // len(place)
+    parent = index // children.nodes.shape[2]
     ancestors = beams.ancestors.gather(1, parent[:, :, None].expand(-1, -1, beams.ancestors.shape[2]))
-    return _Beams(children.flatten(1).gather(1, index), best, codes.flatten(1).gather(1, index), ancestors)
+    nodes, codes = (tensor.flatten(1).gather(1, index) for tensor in (children.nodes, children.codes))
+    return _Beams(nodes, best, codes, ancestors)
