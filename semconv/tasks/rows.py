@@ -9,7 +9,7 @@ therefore equals the loss of its samples computed one at a time, at a fraction o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from semconv.tasks.plan import EpochPlan, HistoryUnit, TaskData, TextUnit
 
 PACKED_ROW_TOKENS = 256
 _MAX_LAYOUTS = 512
+
+
+def _nothing() -> NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Row:
     layout: Layout
     label_tokens: NDArray[np.int64]  # (L,) what is predicted
     num_samples: int
+    history_index: NDArray[np.int64] = field(default_factory=_nothing)  # (H,) trunk token before each code of the history but the first item's
+    history_tokens: NDArray[np.int64] = field(default_factory=_nothing)  # (H,) those codes
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -119,7 +125,9 @@ class RowBuilder:
             return None
         layout = self._layout(len(trunk), tuple(branches))
         samples = sum(branch.labels for branch in branches)
-        return Row(np.concatenate(pieces), layout, np.concatenate(targets), samples)
+        first_code = len(encoder.heads[unit.head]) + np.arange(1, unit.length) * width  # (items - 1,)
+        history = (first_code[:, None] + np.arange(encoder.num_levels)).ravel()
+        return Row(np.concatenate(pieces), layout, np.concatenate(targets), samples, history - 1, trunk[history])
 
     def text_rows(self, units: Sequence[TextUnit]) -> list[Row]:
         """Item and query samples, several to a row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ class Batch:
     mask: Tensor  # (B, 1, S, S) bool
     label_index: Tensor  # (L,) into the flattened (B * S) tokens
     label_tokens: Tensor  # (L,)
+    history_index: Tensor  # (H,) like label_index, for the codes of the histories themselves
+    history_tokens: Tensor  # (H,)
     num_samples: int
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.mask, self.label_index, self.label_tokens)]
-        return Batch(*moved, self.num_samples)
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
 
 def batch_order(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
@@ -56,13 +58,14 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
     tokens = np.full((len(rows), longest), pad, dtype=np.int64)
     positions = np.zeros((len(rows), longest), dtype=np.int64)
     mask = np.zeros((len(rows), 1, longest, longest), dtype=bool)
-    index = []
+    index, history = [], []
     for place, row in enumerate(rows):
         size = len(row)
         tokens[place, :size] = row.tokens
         positions[place, :size] = row.layout.positions
         mask[place, 0, :size, :size] = row.layout.mask
         index.append(row.layout.label_index + place * longest)
+        history.append(row.history_index + place * longest)
         if size < longest:
             padded = np.arange(size, longest)
             mask[place, 0, padded, padded] = True
@@ -72,5 +75,7 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
         torch.from_numpy(mask),
         torch.from_numpy(np.concatenate(index)),
         torch.from_numpy(np.concatenate([row.label_tokens for row in rows])),
+        torch.from_numpy(np.concatenate(history)),
+        torch.from_numpy(np.concatenate([row.history_tokens for row in rows])),
         sum(row.num_samples for row in rows),
     )

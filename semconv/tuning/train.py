@@ -126,9 +126,8 @@ class _Loop:
         torch.manual_seed(settings.seed * 1_000_003 + counters.step)  # dropout is a function of (seed, step)
         half = settings.dtype == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            loss = batch_loss(self.model, batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
+            loss, value = batch_loss(self.model, batch, settings.history_loss)
+        if not math.isfinite(float(loss.detach())):
             raise CheckFailedError(f"loss is {value} at step {counters.step}; lower tuning.learning_rate or tuning.clip and run the same command again")
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), settings.clip or math.inf)
