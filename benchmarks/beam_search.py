@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.rows import Row, Size, Subject, command, seconds_of
+from semconv.inference.prompts import batches, prefill
 from semconv.inference.search import SearchSettings, beam_search
 from semconv.inference.trie import CodeTrie
 
 SUBJECT = Subject("beam_search", "transformers.generate", ["torch", "transformers"])
+AGAINST_PREFILL = Subject("beam_search", "the bare prefill", ["torch", "transformers"])
 USERS = {"small": 16, "full": 256}
 ITEMS, LEVELS, CODES, WORDS, PROMPT, BEAMS = 10_000, 4, 256, 2000, 110, 20
 
@@ -53,7 +55,18 @@ def run(size: Size) -> list[Row]:
         raise SystemExit(f"only {same:.0%} of the users have the same list on both sides")
     case = f"{len(prompts)} users, {ITEMS} items, {BEAMS} beams, {torch.get_num_threads()} threads"
     per_second = len(prompts) / ours_seconds, len(prompts) / peer_seconds
-    return [SUBJECT.row(case, "throughput", "users/s", ours=per_second[0], peer=per_second[1], higher_is_better=True)]
+    prefill_seconds, _ = seconds_of(lambda: read_prompts(model, prompts, settings))
+    return [
+        SUBJECT.row(case, "throughput", "users/s", ours=per_second[0], peer=per_second[1], higher_is_better=True),
+        AGAINST_PREFILL.row(case, "whole search", "s", ours=ours_seconds, peer=prefill_seconds),
+    ]
+
+
+def read_prompts(model: Any, prompts: list[NDArray[Any]], settings: SearchSettings) -> None:
+    """What no search can do without: one pass over the prompts in the search's own batches."""
+    with torch.inference_mode():
+        for rows in batches(prompts, settings.batch_tokens, settings.width):
+            prefill(model, [prompts[row] for row in rows])
 
 
 def generate(model: Any, codes: NDArray[Any], prompts: NDArray[Any]) -> NDArray[Any]:
