@@ -38,22 +38,35 @@ def normalized_matrix(rows: Sequence[Sequence[int]], vectors: BehaviorVectors) -
     return matrix / np.sqrt(matrix.sum(axis=1, keepdims=True)) / np.sqrt(matrix.sum(axis=0))
 
 
-def test_full_width_gives_the_matrix_back() -> None:
+def undamped(vectors: BehaviorVectors) -> np.ndarray:
+    """V S^1/2 from the stored vectors: uncentred, unscaled, the length squared again."""
+    raw = vectors.item_vectors / vectors.scale + vectors.mean
+    return raw * np.linalg.norm(raw, axis=1, keepdims=True)
+
+
+def test_full_width_items_give_the_root_of_the_item_graph_back() -> None:
+    """With all components V S V^T is the square root of N^T N."""
     rows = random_rows(40, 20, seed=1)
     vectors = fit_svd(sequences_of(rows), 20, BehaviorSettings(dimensions=20))
-    raw_items = vectors.item_vectors / vectors.scale + vectors.mean
-    raw_users = vectors.user_vectors / vectors.scale
-    np.testing.assert_allclose(raw_users @ raw_items.T, normalized_matrix(rows, vectors), atol=1e-5)
+    matrix, items = normalized_matrix(rows, vectors), undamped(vectors)
+    root = items @ items.T
+    np.testing.assert_allclose(root @ root, matrix.T @ matrix, atol=1e-5)
 
 
 def test_iterative_path_is_the_best_approximation_of_its_rank() -> None:
     rows = random_rows(400, 300, seed=2)
     vectors = fit_svd(sequences_of(rows), 300, BehaviorSettings(dimensions=8))
-    matrix = normalized_matrix(rows, vectors)
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    best = (left[:, :8] * values[:8]) @ right[:8]
-    raw_items = vectors.item_vectors / vectors.scale + vectors.mean
-    np.testing.assert_allclose(vectors.user_vectors / vectors.scale @ raw_items.T, best, atol=1e-4)
+    _, values, right = np.linalg.svd(normalized_matrix(rows, vectors), full_matrices=False)
+    items = undamped(vectors)
+    np.testing.assert_allclose(items @ items.T, (right[:8].T * values[:8]) @ right[:8], atol=1e-4)
+
+
+def test_users_are_the_mean_of_their_items() -> None:
+    rows = [[3, 7], [], [7, 9, 7]]
+    vectors = fit_svd(sequences_of(rows), 12, BehaviorSettings(dimensions=2))
+    raw = vectors.item_vectors / vectors.scale + vectors.mean  # of items 3, 7, 9
+    expected = [(raw[0] + raw[1]) / 2, (2 * raw[1] + raw[2]) / 3]
+    np.testing.assert_allclose(vectors.user_vectors / vectors.scale, expected, atol=1e-6)
 
 
 def test_separates_planted_communities() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from semconv.behavior.vectors import BehaviorVectors, normalize
+from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import GIVEN
 from semconv.errors import InputError
 from semconv.store import Sequences
@@ -48,7 +47,9 @@ def check_given(
     _refuse(index, is_repeated, "come more than once", names)
     order = np.argsort(index, kind="stable")
     index, matrix = index[order].astype(np.int32), matrix[order]
-    users, user_vectors = _history_means(index, matrix, sequences)
+    if sequences is None:
+        return normalize(index, matrix, np.zeros(0, dtype=np.int32), np.zeros((0, matrix.shape[1])), GIVEN)
+    users, user_vectors = history_means(index, matrix, sequences)
     return normalize(index, matrix, users, user_vectors, GIVEN)
 
 
@@ -76,18 +77,3 @@ def _refuse(index: NDArray[np.integer], is_bad: NDArray[np.bool_], what: str, na
         raise InputError(
             f"{len(bad)} of {len(index)} given behaviour vectors {what}: {shown}{more}; correct the file of behavior.vectors"
         )
-
-
-def _history_means(
-    index: NDArray[np.int32], matrix: NDArray[np.float64], sequences: Sequences | None
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """``(V,)`` users and ``(V, D)`` means over their items that have a vector."""
-    if sequences is None or len(sequences.items) == 0:
-        return np.zeros(0, dtype=np.int32), np.zeros((0, matrix.shape[1]))
-    place = np.searchsorted(index, sequences.items).clip(max=len(index) - 1)
-    has_vector = index[place] == sequences.items
-    users = np.repeat(np.arange(len(sequences)), sequences.lengths)[has_vector]
-    known, rows = np.unique(users, return_inverse=True)
-    membership = sp.csr_array((np.ones(len(rows)), (rows, place[has_vector])), shape=(len(known), len(index)))
-    counts = np.bincount(rows, minlength=len(known))[:, None]
-    return known.astype(np.int32), (membership @ matrix) / np.maximum(counts, 1)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.columns import GIVEN, LEARNED
 from semconv.errors import InputError
+from semconv.store import Sequences
 
 FILE_NAME = "vectors.safetensors"
 _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale")
@@ -92,3 +94,23 @@ def normalize(
         scale=float(np.float32(scale)),
         source=source,
     )
+
+
+def history_means(
+    item_index: NDArray[np.int32], item_vectors: NDArray[np.floating], sequences: Sequences
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """A user's vector is the mean over their interactions with items that have one; a user without any is absent.
+
+    Args:
+        item_index: ``(M,)`` ascending.
+        item_vectors: ``(M, D)`` as they are before ``normalize``.
+    Returns:
+        user_index ``(V,)`` and user vectors ``(V, D)``.
+    """
+    place = np.searchsorted(item_index, sequences.items).clip(max=len(item_index) - 1)
+    has_vector = item_index[place] == sequences.items
+    users = np.repeat(np.arange(len(sequences)), sequences.lengths)[has_vector]
+    known, rows = np.unique(users, return_inverse=True)
+    membership = sp.csr_array((np.ones(len(rows)), (rows, place[has_vector])), shape=(len(known), len(item_index)))
+    counts = np.bincount(rows, minlength=len(known))[:, None]
+    return known.astype(np.int32), (membership @ item_vectors) / np.maximum(counts, 1)
