@@ -101,6 +101,7 @@ class TuningSettings:
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
     dropout: float = option(0.1, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    token_start: Literal["auto", "random", "codebook"] = option("auto", "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.")
     history_loss: float = option(0.0, "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone.", low=0)
     batch_tokens: int = option(8192, "Tokens a step, shared histories counted once.", low=64)
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")

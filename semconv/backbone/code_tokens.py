@@ -45,13 +45,41 @@ def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
 
 
 @torch.no_grad()
-def _draw_rows(model: Any, token_ids: list[int]) -> None:
-    """Draw rows from the distribution of the rows that are not new."""
-    generator = torch.Generator().manual_seed(len(token_ids))
+def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np.float32], seed: int) -> None:
+    """Start the rows of the code tokens from the codebooks: one fixed random rotation into the model's width.
+
+    Codes whose centroids lie together start together. For a pretrained model the paper's Table 7 found
+    that worse than drawing the rows; a model made from nothing has no space of its own to disturb.
+
+    Args:
+        token_ids: ``(N, C)``.
+        books: ``(N, C, D)``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    width, dimensions = model.get_input_embeddings().weight.shape[1], books.shape[2]
+    rotation = torch.linalg.qr(torch.randn(max(width, dimensions), dimensions, generator=generator))[0][:width]  # (width, D)
+    for weight in _matrices(model):
+        scale = float(weight.float().pow(2).mean().sqrt())
+        for ids, book in zip(token_ids, books, strict=True):
+            rows = torch.from_numpy(np.ascontiguousarray(book)) @ rotation.t()  # (C, width)
+            rows = rows * (scale / rows.pow(2).mean().sqrt().clamp_min(1e-12))
+            noise = torch.randn(rows.shape, generator=generator) * (0.2 * scale)  # tells codes without items apart
+            weight[torch.from_numpy(ids)] = (rows + noise).to(weight)
+
+
+def _matrices(model: Any) -> list[torch.Tensor]:
+    """Input matrix, and output matrix where it is another one."""
     matrices = [model.get_input_embeddings().weight]
     if model.get_output_embeddings().weight is not matrices[0]:
         matrices.append(model.get_output_embeddings().weight)
-    for weight in matrices:
+    return matrices
+
+
+@torch.no_grad()
+def _draw_rows(model: Any, token_ids: list[int]) -> None:
+    """Draw rows from the distribution of the rows that are not new."""
+    generator = torch.Generator().manual_seed(len(token_ids))
+    for weight in _matrices(model):
         old = torch.ones(weight.shape[0], dtype=torch.bool)
         old[token_ids] = False
         mean, deviation = weight[old].mean(dim=0), weight[old].std(dim=0)

@@ -18,13 +18,14 @@ from semconv.config import Settings
 from semconv.errors import InputError
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline.context import Context, ItemCodes
-from semconv.pipeline.tokenizing import backbone_path, load_run_backbone
+from semconv.pipeline.tokenizing import BACKBONE_MANIFEST, backbone_path, load_run_backbone
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part
 from semconv.store import RunRecord, Sequences
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.plan import TaskData, plan_epoch, task_data
 from semconv.tasks.rows import Row, RowBuilder, epoch_rows
+from semconv.tokenization.code_set import CodeSet
 
 MODEL_FOLDER = "model"
 TUNED_CODES = "tuned_codes.safetensors"
@@ -64,7 +65,7 @@ def prepared_backbone(
     context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None
 ) -> tuple[Any, Any, NDArray[np.int64]]:
     """Model and tokenizer with the code tokens of a code set."""
-    from semconv.backbone.code_tokens import add_code_tokens
+    from semconv.backbone.code_tokens import add_code_tokens, start_from_books
     from semconv.backbone.load import load_backbone
 
     shape = codebook.settings["codebook"]
@@ -72,7 +73,17 @@ def prepared_backbone(
         model, tokenizer = load_run_backbone(context, backbone)
     else:
         model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
-    return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
+    ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
+    if start is None and _starts_from_books(context, backbone):
+        books = CodeSet.load(context.book.folder(codebook)).books
+        start_from_books(model, ids, books, context.settings.tuning.seed)
+    return model, tokenizer, ids
+
+
+def _starts_from_books(context: Context, backbone: RunRecord) -> bool:
+    choice = context.settings.tuning.token_start
+    is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
+    return choice == "codebook" or (choice == "auto" and is_embedded)
 
 
 def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None) -> Outcome:
