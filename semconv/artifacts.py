@@ -30,9 +30,13 @@ def machine_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError(f"{path}: no space left on the device; free some and run the same command again") from error
+            raise MachineError(
+                f"{path}: no space left on the device; free some and run the same command again"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise MachineError(f"{path}: cannot be written ({error.strerror}); check owner and mode of the folder") from error
+            raise MachineError(
+                f"{path}: cannot be written ({error.strerror}); check owner and mode of the folder"
+            ) from error
         raise
 
 
@@ -102,7 +106,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             pid = lock_holder(folder)
-            raise LockedError(f"{folder.name} is being computed by process {pid}; wait for it or stop it", pid) from error
+            raise LockedError(
+                f"{folder.name} is being computed by process {pid}; wait for it or stop it", pid
+            ) from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         yield

@@ -28,8 +28,13 @@ def option(default: Any, doc: str, *, low: float | None = None, high: float | No
 class SplitSettings:
     """Which interactions train, and what a history is."""
 
-    train_cut: TrainCut = option("[:-2]", "What of each sequence trains: [:-2] keeps validation and test out, [:-1] the test item alone, [:] nothing.")
-    k_core: int = option(5, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1)
+    train_cut: TrainCut = option(
+        "[:-2]",
+        "What of each sequence trains: [:-2] keeps validation and test out, [:-1] the test item alone, [:] nothing.",
+    )
+    k_core: int = option(
+        5, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1
+    )
     history_length: int = option(20, "Items of a history that a prompt shows, the latest ones.", low=1)
 
 
@@ -37,7 +42,9 @@ class SplitSettings:
 class BehaviorSettings:
     """Stage one, behaviour vectors."""
 
-    source: Literal["svd", "given"] = option("svd", "Where item vectors come from: svd of the interaction matrix, or given in a Parquet file.")
+    source: Literal["svd", "given"] = option(
+        "svd", "Where item vectors come from: svd of the interaction matrix, or given in a Parquet file."
+    )
     dimensions: int = option(32, "Width D of a behaviour vector.", low=2)
     vectors: str = option("", "With source = given: a Parquet file of item_id and vector, relative to the project.")
     seed: int = option(0, "Seed of the randomised SVD.", low=0)
@@ -64,12 +71,20 @@ class CodebookSettings:
 
     levels: int = option(4, "Number N of codebooks, codes an item.", low=1, high=6)
     codes: int = option(256, "Codes C of each book.", low=2, high=65535)
-    alignment: float = option(0.1, "lambda, weight of the pull towards the backbone's input space (paper, eq. 3); 0 is plain residual k-means.", low=0)
+    alignment: float = option(
+        0.1,
+        "lambda, weight of the pull towards the backbone's input space (paper, eq. 3); 0 is plain residual k-means.",
+        low=0,
+    )
     residual: Literal["signed", "absolute"] = option("signed", "absolute is the paper's literal eq. 1.")
     distance: Literal["l2", "cosine"] = option("l2", "Distance of assignment and reconstruction.")
     alignment_distance: Literal["l2", "cosine"] = option("l2", "Distance of the alignment term.")
-    assign_with: Literal["behavior", "both"] = option("behavior", "What an item's code is nearest to: the residual, or residual and text target.")
-    collisions: Literal["resolve", "keep"] = option("resolve", "Move items that share all codes to free codes, or leave them.")
+    assign_with: Literal["behavior", "both"] = option(
+        "behavior", "What an item's code is nearest to: the residual, or residual and text target."
+    )
+    collisions: Literal["resolve", "keep"] = option(
+        "resolve", "Move items that share all codes to free codes, or leave them."
+    )
     iterations: int = option(10, "k-means iterations a level.", low=1)
     seed: int = option(0, "Seed of the k-means++ start.", low=0)
 
@@ -81,9 +96,16 @@ class TaskSettings:
     sequential: bool = option(True, "Train the task: history to next item.")
     text: bool = option(True, "Train the task: title and description to item.")
     query: bool = option(True, "Train the task: a user's query to item.")
-    negatives: int = option(3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0)
+    negatives: int = option(
+        3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0
+    )
     negative_share: float = option(1.0, "Share of a user's epochs in which the negative task is drawn.", low=0, high=1)
-    late_share: float = option(0.25, "Share of the places after a history's first 20 items that an epoch draws; each needs a window of its own.", low=0, high=1)
+    late_share: float = option(
+        0.25,
+        "Share of the places after a history's first 20 items that an epoch draws; each needs a window of its own.",
+        low=0,
+        high=1,
+    )
     negative_rating_max: float | None = option(None, "Interactions rated at most this are negatives, not labels.")
     max_prompt_tokens: int = option(2048, "Longer prompts are dropped and counted.", low=16)
     seed: int = option(0, "Seed of the draws of wordings and negatives.", low=0)
@@ -93,7 +115,9 @@ class TaskSettings:
 class TuningSettings:
     """Stage two, training."""
 
-    mode: Literal["full", "lora"] = option("full", "Train all weights, or low-rank adapters and the rows of the code tokens.")
+    mode: Literal["full", "lora"] = option(
+        "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
+    )
     epochs: int = option(20, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
     learning_rate: float = option(2e-3, "Peak learning rate of AdamW, reached after the warm-up.", low=0)
@@ -101,8 +125,13 @@ class TuningSettings:
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
     dropout: float = option(0.1, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
-    token_start: Literal["auto", "random", "codebook"] = option("auto", "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.")
-    history_loss: float = option(0.0, "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone.", low=0)
+    token_start: Literal["auto", "random", "codebook"] = option(
+        "auto",
+        "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.",
+    )
+    history_loss: float = option(
+        0.0, "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone.", low=0
+    )
     batch_tokens: int = option(8192, "Tokens a step, shared histories counted once.", low=64)
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
     lora_rank: int = option(8, "LoRA: rank.", low=1)
@@ -123,7 +152,9 @@ class RecommendSettings:
     beams: int = option(0, "Beam width; 0 means max(20, K).", low=0)
     seen: Seen = option("masked", "Leave out items that the user already has, inside the search, or keep them.")
     where: str = option("", "Standing filter: a SQL condition on the table item.")
-    scores: Literal["full", "level"] = option("full", "Log probabilities over the full vocabulary, or over the level's codes.")
+    scores: Literal["full", "level"] = option(
+        "full", "Log probabilities over the full vocabulary, or over the level's codes."
+    )
     shard_users: int = option(4096, "Users a shard; a killed job repeats one shard at most.", low=1)
     batch_tokens: int = option(16384, "Prompt tokens a forward pass.", low=64)
     full_every_days: float = option(7.0, "Days between two passes over all users.", low=0)

@@ -43,7 +43,9 @@ def bootstrap_interval(
     if len(values) == 0:
         return float("nan"), float("nan")
     distinct, counts = np.unique(values, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=samples)  # (samples, distinct)
+    draws = np.random.default_rng(seed).multinomial(
+        len(values), counts / len(values), size=samples
+    )  # (samples, distinct)
     means = draws @ distinct / len(values)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])

@@ -108,7 +108,9 @@ class RunBook:
         run_id = f"{request.stage}-{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
         path = (self.runs_folder / run_id).relative_to(self.root)
         inputs = tuple(run.run_id for run in request.inputs)
-        return RunRecord(run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now)
+        return RunRecord(
+            run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now
+        )
 
     def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], tables: tuple[str, ...]) -> None:
         folder = self.folder(record)

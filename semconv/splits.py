@@ -43,7 +43,9 @@ def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
     return result
 
 
-def core_masks(users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def core_masks(
+    users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The k-core of the interaction graph, iterated to its fixed point.
 
     Args:

@@ -61,7 +61,12 @@ class Sequences:
         running = np.concatenate([[0], np.cumsum(keep)])
         queries = None if self.queries is None else [self.queries[row] for row in np.flatnonzero(keep)]
         return Sequences(
-            self.user_ids, running[self.offsets].astype(np.int64), self.items[keep], self.times[keep], self.ratings[keep], queries
+            self.user_ids,
+            running[self.offsets].astype(np.int64),
+            self.items[keep],
+            self.times[keep],
+            self.ratings[keep],
+            queries,
         )
 
 

@@ -40,7 +40,9 @@ def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
     try:
         ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
     except KeyError as error:
-        raise InputError(f"the backbone's tokenizer lacks the code token {error.args[0]}; tune it again with `semconv finetune`") from error
+        raise InputError(
+            f"the backbone's tokenizer lacks the code token {error.args[0]}; tune it again with `semconv finetune`"
+        ) from error
     return np.array(ids, dtype=np.int64)
 
 
@@ -57,7 +59,9 @@ def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np
     """
     generator = torch.Generator().manual_seed(seed)
     width, dimensions = model.get_input_embeddings().weight.shape[1], books.shape[2]
-    rotation = torch.linalg.qr(torch.randn(max(width, dimensions), dimensions, generator=generator))[0][:width]  # (width, D)
+    rotation = torch.linalg.qr(torch.randn(max(width, dimensions), dimensions, generator=generator))[0][
+        :width
+    ]  # (width, D)
     for weight in _matrices(model):
         scale = float(weight.float().pow(2).mean().sqrt())
         for ids, book in zip(token_ids, books, strict=True):

@@ -26,7 +26,11 @@ PAD = "<pad>"
 
 
 def create_backbone(
-    folder: Path, item_texts: Sequence[str], other_texts: Iterable[str], phrases: Sequence[str], settings: BackboneSettings
+    folder: Path,
+    item_texts: Sequence[str],
+    other_texts: Iterable[str],
+    phrases: Sequence[str],
+    settings: BackboneSettings,
 ) -> dict[str, Any]:
     """Make and save the embedded default.
 
@@ -82,7 +86,9 @@ def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: in
     )
     core.train_from_iterator(texts, trainer)
     core.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in phrases])
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
 
 
 def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int, seed: int) -> NDArray[np.float32]:

@@ -28,7 +28,9 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"backbone {name}: no model configuration that transformers knows ({_first_line(error)})") from error
+        raise InputError(
+            f"backbone {name}: no model configuration that transformers knows ({_first_line(error)})"
+        ) from error
     _check_config(name, config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
@@ -53,10 +55,14 @@ def _check_config(name: str, config: Any) -> None:
         )
     windowed = getattr(config, "use_sliding_window", config.model_type == "mistral")
     if windowed and getattr(config, "sliding_window", None) is not None:
-        raise InputError(f"backbone {name}: a sliding attention window cannot carry the shared history; set sliding_window to null")
+        raise InputError(
+            f"backbone {name}: a sliding attention window cannot carry the shared history; set sliding_window to null"
+        )
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and context < MIN_CONTEXT:
-        raise InputError(f"backbone {name}: a context of {context} tokens is too short, at least {MIN_CONTEXT} are needed")
+        raise InputError(
+            f"backbone {name}: a context of {context} tokens is too short, at least {MIN_CONTEXT} are needed"
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -107,5 +107,7 @@ class ItemCodes:
         place = {int(item): row for row, item in enumerate(self.item_index)}
         missing = [int(item) for item in item_index if int(item) not in place]
         if missing:
-            raise InputError(f"{len(missing)} items that the model was tuned on have no codes any more; tune again with `semconv finetune`")
+            raise InputError(
+                f"{len(missing)} items that the model was tuned on have no codes any more; tune again with `semconv finetune`"
+            )
         return self.codes[[place[int(item)] for item in item_index]]

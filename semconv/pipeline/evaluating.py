@@ -35,7 +35,9 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
     """
     split = recommend.settings["split"]
     if split == "serve":
-        raise InputError(f"{recommend.run_id} was made for serving and sees the held-out items; `semconv recommend --split test` makes lists to score")
+        raise InputError(
+            f"{recommend.run_id} was made for serving and sees the held-out items; `semconv recommend --split test` makes lists to score"
+        )
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         sequences = context.sequences()
@@ -44,9 +46,15 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
         lengths = history_lengths(sequences.lengths, split)[users]
         ranks = {"model": target_ranks(_model_items(context, recommend, sequences, users), held_out)}
         for name in BASELINES:
-            ranks[name] = target_ranks(context.store.baseline_top_k(_baseline(context, recommend, name, users)).items, held_out)
+            ranks[name] = target_ranks(
+                context.store.baseline_top_k(_baseline(context, recommend, name, users)).items, held_out
+            )
         protocol = _protocol(context, recommend, len(sequences) - len(users))
-        rows = [row for method, mine in ranks.items() for row in metric_rows(method, mine, lengths, protocol, context.settings.evaluate)]
+        rows = [
+            row
+            for method, mine in ranks.items()
+            for row in metric_rows(method, mine, lengths, protocol, context.settings.evaluate)
+        ]
         _write_ranks(folder / RANKS, sequences, users, ranks)
         return {"metric": _metric_table(rows)}
 
@@ -72,7 +80,9 @@ def _evaluated_users(context: Context, recommend: RunRecord, sequences: Sequence
     return users
 
 
-def _model_items(context: Context, recommend: RunRecord, sequences: Sequences, users: NDArray[np.int32]) -> NDArray[np.int32]:
+def _model_items(
+    context: Context, recommend: RunRecord, sequences: Sequences, users: NDArray[np.int32]
+) -> NDArray[np.int32]:
     """``(U, K)`` item_index of the run's lists, -1 where a list is shorter."""
     rows = read_parts(context.book.folder(recommend))
     item_index = {item_id: index for index, item_id in enumerate(context.store.catalog().item_ids)}
@@ -119,15 +129,21 @@ def _protocol(context: Context, recommend: RunRecord, num_left_out: int) -> Eval
         "tuning_seed": context.input_of(recommend, columns.FINETUNE).settings["tuning"]["seed"],
         "num_users_left_out": num_left_out,
     }
-    return EvaluationProtocol(made["split"], made["train_cut"], made["recommend"]["seen"], made["recommend"]["top_k"], details)
+    return EvaluationProtocol(
+        made["split"], made["train_cut"], made["recommend"]["seen"], made["recommend"]["top_k"], details
+    )
 
 
 def _metric_table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "protocol": json.dumps(row["protocol"], sort_keys=True)} for row in rows])
 
 
-def _write_ranks(path: Path, sequences: Sequences, users: NDArray[np.int32], ranks: dict[str, NDArray[np.int64]]) -> None:
+def _write_ranks(
+    path: Path, sequences: Sequences, users: NDArray[np.int32], ranks: dict[str, NDArray[np.int64]]
+) -> None:
     """Rank of every evaluated user's target by method, 0 for a miss."""
     names = pa.array([sequences.user_ids[int(user)] for user in users], pa.string())
     with atomic_path(path) as temporary:
-        pq.write_table(pa.table({columns.USER_ID: names, **{name: pa.array(values) for name, values in ranks.items()}}), temporary)
+        pq.write_table(
+            pa.table({columns.USER_ID: names, **{name: pa.array(values) for name, values in ranks.items()}}), temporary
+        )

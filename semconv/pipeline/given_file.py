@@ -23,7 +23,9 @@ def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], 
     try:
         table = pq.read_table(path, columns=[ITEM_ID, VECTOR])
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError) as error:
-        raise InputError(f"{path}: not a Parquet file with the columns {ITEM_ID} and {VECTOR} ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{path}: not a Parquet file with the columns {ITEM_ID} and {VECTOR} ({str(error).splitlines()[0]})"
+        ) from error
     kind = table.schema.field(VECTOR).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not pa.types.is_floating(kind.value_type):

@@ -19,7 +19,9 @@ _SCHEMA = pa.schema([(name, pa.string()) for name in ("task", "prompt", "label",
 _ROWS_AT_ONCE = 50_000
 
 
-def write_samples(path: Path, samples: Iterator[Sample], user_ids: Sequence[str], item_ids: Sequence[str]) -> dict[str, Any]:
+def write_samples(
+    path: Path, samples: Iterator[Sample], user_ids: Sequence[str], item_ids: Sequence[str]
+) -> dict[str, Any]:
     """Write one row a sample, whole or not at all; returns counts by task."""
     counts: Counter[str] = Counter()
 
@@ -27,7 +29,13 @@ def write_samples(path: Path, samples: Iterator[Sample], user_ids: Sequence[str]
         for sample in samples:
             counts[sample.task] += 1
             user = user_ids[sample.user] if sample.user >= 0 else None
-            yield {"task": sample.task, "prompt": sample.prompt, "label": sample.label, "user_id": user, "item_id": item_ids[sample.item]}
+            yield {
+                "task": sample.task,
+                "prompt": sample.prompt,
+                "label": sample.label,
+                "user_id": user,
+                "item_id": item_ids[sample.item],
+            }
 
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":

@@ -66,7 +66,10 @@ class _Job:
     ends: NDArray[np.int64]  # (U,) length of each history
 
     def histories(self, users: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-        return [visible_history(self.sequences, int(user), int(self.ends[user]), self.encoder, self.context.settings) for user in users]
+        return [
+            visible_history(self.sequences, int(user), int(self.ends[user]), self.encoder, self.context.settings)
+            for user in users
+        ]
 
 
 def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Outcome:
@@ -144,7 +147,9 @@ def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDAr
     return allowed
 
 
-def _fallback_ranking(context: Context, split: Split, allowed: NDArray[np.bool_], sequences: Sequences) -> NDArray[np.int32]:
+def _fallback_ranking(
+    context: Context, split: Split, allowed: NDArray[np.bool_], sequences: Sequences
+) -> NDArray[np.int32]:
     """Allowed items by recent popularity, enough of them for the longest list beside the longest history."""
     longest = int(sequences.lengths.max(initial=0))
     some_user = np.array([int(np.argmax(sequences.lengths))], dtype=np.int32)
@@ -185,10 +190,12 @@ def _unchanged(
     else:
         same = sorted(set(users.tolist()) & known.keys() - set(job.request.refresh.tolist()))
     rows = read_parts(folder)
-    still = set(job.catalog.item_ids[int(item)] for item in job.recommender.trie.row_items) | _fallback_names(job)
+    still = {job.catalog.item_ids[int(item)] for item in job.recommender.trie.row_items} | _fallback_names(job)
     gone = pa.array([item not in still for item in rows.column(columns.ITEM_ID).to_pylist()], pa.bool_())
     touched = set(rows.filter(gone).column(columns.USER_ID).to_pylist())
-    names = pa.array([name for name in (job.sequences.user_ids[user] for user in same) if name not in touched], pa.string())
+    names = pa.array(
+        [name for name in (job.sequences.user_ids[user] for user in same) if name not in touched], pa.string()
+    )
     return rows.filter(pa.compute.is_in(rows.column(columns.USER_ID), value_set=names))
 
 
@@ -208,12 +215,16 @@ def _write_shards(job: _Job, folder: Path, users: NDArray[np.int32], carry: pa.T
         for part, path in zip(parts, paths, strict=True):
             if path.exists():
                 continue
-            changed = np.array([user for user in part if job.sequences.user_ids[int(user)] not in carried], dtype=np.int32)
+            changed = np.array(
+                [user for user in part if job.sequences.user_ids[int(user)] not in carried], dtype=np.int32
+            )
             rows = _part_table(job, recommend_shard(job.recommender, _shard_users(job, changed)))
             if carry is not None:
                 names = pa.array([job.sequences.user_ids[int(user)] for user in part], pa.string())
                 kept = carry.filter(pa.compute.is_in(carry.column(columns.USER_ID), value_set=names))
-                rows = pa.concat_tables([rows, kept]).sort_by([(columns.USER_ID, "ascending"), (columns.RANK, "ascending")])
+                rows = pa.concat_tables([rows, kept]).sort_by(
+                    [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
+                )
             with atomic_path(path) as temporary:
                 pq.write_table(rows, temporary)
             bar.advance(len(part))
@@ -221,7 +232,9 @@ def _write_shards(job: _Job, folder: Path, users: NDArray[np.int32], carry: pa.T
 
 def _shard_users(job: _Job, users: NDArray[np.int32]) -> ShardUsers:
     histories = job.histories(users)
-    prompts = [job.encoder.inference_prompt(history) if len(history) else np.zeros(0, np.int64) for history in histories]
+    prompts = [
+        job.encoder.inference_prompt(history) if len(history) else np.zeros(0, np.int64) for history in histories
+    ]
     masked = job.context.settings.recommend.seen == "masked"
     seen = [job.sequences.of(int(user))[: job.ends[user]] for user in users] if masked else None
     return ShardUsers(users, prompts, histories, seen)
@@ -234,7 +247,9 @@ def _part_table(job: _Job, result: ShardResult) -> pa.Table:
     sources = np.where(result.is_fallback[rows, places], columns.SOURCE_FALLBACK, columns.SOURCE_MODEL)
     table = pa.table(
         {
-            columns.USER_ID: pa.array([job.sequences.user_ids[int(user)] for user in result.top_k.users[rows]], pa.string()),
+            columns.USER_ID: pa.array(
+                [job.sequences.user_ids[int(user)] for user in result.top_k.users[rows]], pa.string()
+            ),
             columns.RANK: pa.array((places + 1).astype(np.int32)),
             columns.ITEM_ID: pa.array([ids[int(item)] for item in items[rows, places]], pa.string()),
             columns.SCORE: pa.array(result.top_k.scores[rows, places].astype(np.float64)),
@@ -254,7 +269,9 @@ def read_parts(folder: Path) -> pa.Table:
     try:
         return pa.concat_tables([pq.read_table(path, schema=PART_SCHEMA) for path in paths])
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{folder}: a part cannot be read ({str(error).splitlines()[0]}); remove it and run `semconv recommend` again") from error
+        raise InputError(
+            f"{folder}: a part cannot be read ({str(error).splitlines()[0]}); remove it and run `semconv recommend` again"
+        ) from error
 
 
 def answer_query(context: Context, finetune: RunRecord, text: str, user: int | None) -> list[tuple[int, float]]:
@@ -266,10 +283,14 @@ def answer_query(context: Context, finetune: RunRecord, text: str, user: int | N
     codes, digest = tuned_codes(context, finetune)
     tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest)
     catalog = context.store.catalog()
-    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed_items(context, catalog, None))
+    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(
+        allowed_items(context, catalog, None)
+    )
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
     seen: Sequence[NDArray[Any]] | None = None
     if user is not None and context.settings.recommend.seen == "masked":
         seen = [context.sequences().of(user)]
-    items, scores = beam_search(tuned.model, trie, tuned.level_tokens, [encoder.query_prompt(text)], seen, search_settings(context))
+    items, scores = beam_search(
+        tuned.model, trie, tuned.level_tokens, [encoder.query_prompt(text)], seen, search_settings(context)
+    )
     return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]

@@ -39,7 +39,9 @@ def create_backbone_run(context: Context) -> Outcome:
         from semconv.backbone.create import create_backbone
 
         texts = [text for text in _texts(catalog) if text]
-        figures = create_backbone(folder / "model", texts, _training_queries(context), wordings.phrases(), settings.backbone)
+        figures = create_backbone(
+            folder / "model", texts, _training_queries(context), wordings.phrases(), settings.backbone
+        )
         write_json(folder / BACKBONE_MANIFEST, {"path": "model", "is_relative": True, **figures})
         return {}
 
@@ -73,7 +75,9 @@ def load_run_backbone(context: Context, record: RunRecord, dtype: str = "float32
     """Model and tokenizer of a backbone run."""
     from semconv.backbone.load import load_backbone
 
-    return load_backbone(backbone_path(context, record), trust_remote_code=context.settings.backbone.trust_remote_code, dtype=dtype)
+    return load_backbone(
+        backbone_path(context, record), trust_remote_code=context.settings.backbone.trust_remote_code, dtype=dtype
+    )
 
 
 def embed_behavior_run(context: Context) -> Outcome:
@@ -83,7 +87,9 @@ def embed_behavior_run(context: Context) -> Outcome:
     catalog = context.store.catalog()
     train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
     if len(train.items) == 0:
-        raise InputError(f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more")
+        raise InputError(
+            f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more"
+        )
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = _behavior_vectors(context, train, catalog)
@@ -92,8 +98,12 @@ def embed_behavior_run(context: Context) -> Outcome:
         users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
         context.store.mark_core(items, users)
         return {
-            "item_embedding": embedding_table("item_id", catalog.item_ids, vectors.item_index, vectors.item_vectors, vectors.source),
-            "user_embedding": embedding_table("user_id", sequences.user_ids, vectors.user_index, vectors.user_vectors, vectors.source),
+            "item_embedding": embedding_table(
+                "item_id", catalog.item_ids, vectors.item_index, vectors.item_vectors, vectors.source
+            ),
+            "user_embedding": embedding_table(
+                "user_id", sequences.user_ids, vectors.user_index, vectors.user_vectors, vectors.source
+            ),
         }
 
     given = _given_file(context)
@@ -165,17 +175,29 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
         vectors = text_vectors(context, backbone, catalog, wanted)
         assigned = assign_new_items(code_set, vectors.item_index, vectors.vectors, settings, coded.codes)
         count = len(vectors.item_index)
-        save_codes(folder / "codes.safetensors", vectors.item_index, assigned.codes, assigned.is_reassigned, np.zeros(count, np.int64))
+        save_codes(
+            folder / "codes.safetensors",
+            vectors.item_index,
+            assigned.codes,
+            assigned.is_reassigned,
+            np.zeros(count, np.int64),
+        )
         source = np.full(count, columns.MAPPED_FROM_TEXT)
         return {
-            "item_code": code_table(catalog, vectors.item_index, assigned.codes, source, assigned.is_reassigned, codebook.run_id),
-            "item_embedding": embedding_table("item_id", catalog.item_ids, vectors.item_index, assigned.vectors, columns.MAPPED_FROM_TEXT),
+            "item_code": code_table(
+                catalog, vectors.item_index, assigned.codes, source, assigned.is_reassigned, codebook.run_id
+            ),
+            "item_embedding": embedding_table(
+                "item_id", catalog.item_ids, vectors.item_index, assigned.vectors, columns.MAPPED_FROM_TEXT
+            ),
         }
 
     return context.book.execute(StageRequest(columns.ASSIGN, {}, (codebook, backbone, *earlier), ("item",)), compute)
 
 
-def embedding_table(id_column: str, ids: Any, index: NDArray[np.int32], vectors: NDArray[np.float32], source: str) -> pa.Table:
+def embedding_table(
+    id_column: str, ids: Any, index: NDArray[np.int32], vectors: NDArray[np.float32], source: str
+) -> pa.Table:
     """Rows of ``item_embedding`` or ``user_embedding`` without their run id."""
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     offsets = pa.array(np.arange(len(index) + 1, dtype=np.int32) * vectors.shape[1])
@@ -189,7 +211,12 @@ def embedding_table(id_column: str, ids: Any, index: NDArray[np.int32], vectors:
 
 
 def code_table(
-    catalog: Catalog, index: NDArray[np.int32], codes: NDArray[np.uint16], source: NDArray[Any], is_reassigned: NDArray[np.bool_], code_set_run_id: str
+    catalog: Catalog,
+    index: NDArray[np.int32],
+    codes: NDArray[np.uint16],
+    source: NDArray[Any],
+    is_reassigned: NDArray[np.bool_],
+    code_set_run_id: str,
 ) -> pa.Table:
     """Rows of ``item_code`` without their run id."""
     names = [[code_token(level, int(code)) for level, code in enumerate(row)] for row in codes]
@@ -211,13 +238,17 @@ def _book_table(books: NDArray[np.float32]) -> pa.Table:
         {
             "level": pa.array(np.repeat(np.arange(levels, dtype=np.int32), size)),
             "code": pa.array(np.tile(np.arange(size, dtype=np.int32), levels)),
-            columns.VECTOR: pa.array([row.tolist() for row in books.reshape(levels * size, -1)], pa.list_(pa.float32())),
+            columns.VECTOR: pa.array(
+                [row.tolist() for row in books.reshape(levels * size, -1)], pa.list_(pa.float32())
+            ),
         }
     )
 
 
 def _texts(catalog: Catalog) -> list[str]:
-    return [item_text(title, description) for title, description in zip(catalog.titles, catalog.descriptions, strict=True)]
+    return [
+        item_text(title, description) for title, description in zip(catalog.titles, catalog.descriptions, strict=True)
+    ]
 
 
 def _training_queries(context: Context) -> Iterator[str]:

@@ -127,7 +127,9 @@ def _check_start(context: Context, start: RunRecord, codebook: RunRecord) -> Non
     if start.stage != columns.FINETUNE or start.status != "finished" or start.settings["tuning"]["mode"] != "full":
         raise InputError(f"{start.run_id} is no finished full tuning to go on from; `semconv runs` lists them")
     if context.input_of(start, columns.CODEBOOK).run_id != codebook.run_id:
-        raise InputError(f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead")
+        raise InputError(
+            f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead"
+        )
 
 
 def _manifest(context: Context, backbone: RunRecord, codebook: RunRecord, codes: ItemCodes) -> dict[str, Any]:
@@ -166,11 +168,18 @@ def _validation(
     users = validation_users(sequences, source.encoder.has_codes, settings)
     if len(users) == 0:
         return None
-    prompts = [source.encoder.inference_prompt(visible_history(sequences, int(user), int(ends[user]), source.encoder, settings)) for user in users]
+    prompts = [
+        source.encoder.inference_prompt(
+            visible_history(sequences, int(user), int(ends[user]), source.encoder, settings)
+        )
+        for user in users
+    ]
     seen = [sequences.of(int(user))[: ends[user]] for user in users]
     allowed = context.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    search = SearchSettings(top_k=10, beams=20, scores=settings.recommend.scores, batch_tokens=settings.recommend.batch_tokens)
+    search = SearchSettings(
+        top_k=10, beams=20, scores=settings.recommend.scores, batch_tokens=settings.recommend.batch_tokens
+    )
 
     def validate(model: Any) -> float:
         items, _ = beam_search(model, trie, level_tokens, prompts, seen, search)
@@ -189,7 +198,9 @@ def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], setting
     return np.sort(np.random.default_rng(settings.tuning.seed).choice(users, wanted, replace=False))
 
 
-def visible_history(sequences: Sequences, user: int, end: int, encoder: PromptEncoder, settings: Settings) -> NDArray[np.int32]:
+def visible_history(
+    sequences: Sequences, user: int, end: int, encoder: PromptEncoder, settings: Settings
+) -> NDArray[np.int32]:
     """The latest items with codes among the first ``end`` of a user, as a prompt shows them."""
     items = sequences.of(user)[:end]
     return items[encoder.has_codes[items]][-settings.split.history_length :]

@@ -24,7 +24,14 @@ _CODE_LIKE = re.compile(r"<([a-h]_\d+)>")
 class PromptEncoder:
     """Token ids of items and of the fixed pieces, for one tokenizer and one set of codes."""
 
-    def __init__(self, tokenizer: Any, level_tokens: NDArray[np.int64], item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_items: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        level_tokens: NDArray[np.int64],
+        item_index: NDArray[np.int32],
+        codes: NDArray[np.uint16],
+        num_items: int,
+    ) -> None:
         """``level_tokens`` ``(N, C)``; ``item_index`` ``(M,)``; ``codes`` ``(M, N)``."""
         self.tokenizer = tokenizer
         self.num_levels = codes.shape[1]
@@ -37,7 +44,9 @@ class PromptEncoder:
         first_id, last_id = int(level_tokens[0, 0]), int(level_tokens[-1, 0])
         self.heads = [self._before(wordings.opening(head), first, first_id) for head in wordings.HISTORY_HEADS]
         self.separator = self._after(wordings.SEPARATOR, last, last_id)
-        self.sequential_tails = [self._after(wordings.closing(tail), last, last_id) for tail in wordings.SEQUENTIAL_TAILS]
+        self.sequential_tails = [
+            self._after(wordings.closing(tail), last, last_id) for tail in wordings.SEQUENTIAL_TAILS
+        ]
         self.negative_tails = [self._after(wordings.closing(tail), last, last_id) for tail in wordings.NEGATIVE_TAILS]
 
     @property

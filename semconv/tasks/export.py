@@ -35,11 +35,16 @@ def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
 def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]:
     encoder, items = builder.encoder, builder.data.items
     head = wordings.opening(wordings.HISTORY_HEADS[unit.head])
-    for place, sequential, negative, hated in zip(unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True):
+    for place, sequential, negative, hated in zip(
+        unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
+    ):
         history = items[unit.start : unit.start + place]
         visible = len(encoder.trunk(history, unit.head))
         asked = []
-        if sequential >= 0 and visible + len(encoder.sequential_tails[sequential]) <= builder.settings.max_prompt_tokens:
+        if (
+            sequential >= 0
+            and visible + len(encoder.sequential_tails[sequential]) <= builder.settings.max_prompt_tokens
+        ):
             tail = wordings.closing(wordings.SEQUENTIAL_TAILS[sequential])
             asked.append(("sequential", tail, [int(items[unit.start + place])]))
         if negative >= 0 and visible + len(encoder.negative_tails[negative]) <= builder.settings.max_prompt_tokens:

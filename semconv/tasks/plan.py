@@ -36,7 +36,11 @@ class TaskData:
 
 
 def task_data(
-    train: Sequences, has_codes: NDArray[np.bool_], titles: Sequence[str | None], descriptions: Sequence[str | None], settings: TaskSettings
+    train: Sequences,
+    has_codes: NDArray[np.bool_],
+    titles: Sequence[str | None],
+    descriptions: Sequence[str | None],
+    settings: TaskSettings,
 ) -> TaskData:
     """Keep what prompts can name.
 
@@ -49,9 +53,13 @@ def task_data(
     coded = train.select_rows(has_codes[train.items])
     low = settings.negative_rating_max
     is_label = np.ones(len(coded.items), dtype=bool) if low is None else ~(coded.ratings <= low)
-    with_text = np.array([bool((t or "").strip() or (d or "").strip()) for t, d in zip(titles, descriptions, strict=True)], dtype=bool)
+    with_text = np.array(
+        [bool((t or "").strip() or (d or "").strip()) for t, d in zip(titles, descriptions, strict=True)], dtype=bool
+    )
     queries = coded.queries or []
-    query_rows = np.array([row for row, text in enumerate(queries) if text and text.strip() and is_label[row]], dtype=np.int64)
+    query_rows = np.array(
+        [row for row, text in enumerate(queries) if text and text.strip() and is_label[row]], dtype=np.int64
+    )
     data = TaskData(
         offsets=coded.offsets,
         items=coded.items,
@@ -66,7 +74,9 @@ def task_data(
     )
     longest = int(np.diff(coded.offsets).max(initial=0))
     if (longest < 2 or not settings.sequential) and not len(data.text_items) and not len(data.query_rows):
-        raise InputError("no task has a sample: no training user has two items with codes, and there is no text; lower split.k_core or ingest more")
+        raise InputError(
+            "no task has a sample: no training user has two items with codes, and there is no text; lower split.k_core or ingest more"
+        )
     return data
 
 
@@ -111,7 +121,9 @@ def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_lengt
     text_words = words.integers(len(wordings.TEXT_WORDINGS), size=len(data.text_items))
     query_words = words.integers(len(wordings.QUERY_WORDINGS), size=len(data.query_rows))
     users = np.searchsorted(data.offsets, data.query_rows, side="right") - 1
-    texts = [TextUnit("text", int(item), -1, -1, int(word)) for item, word in zip(data.text_items, text_words, strict=True)]
+    texts = [
+        TextUnit("text", int(item), -1, -1, int(word)) for item, word in zip(data.text_items, text_words, strict=True)
+    ]
     texts += [
         TextUnit("query", int(data.items[row]), int(user), place, int(word))
         for place, (row, user, word) in enumerate(zip(data.query_rows, users, query_words, strict=True))
@@ -119,7 +131,9 @@ def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_lengt
     return EpochPlan(histories, texts)
 
 
-def _history_units(data: TaskData, settings: TaskSettings, rng: np.random.Generator, history_length: int) -> list[HistoryUnit]:
+def _history_units(
+    data: TaskData, settings: TaskSettings, rng: np.random.Generator, history_length: int
+) -> list[HistoryUnit]:
     lengths = np.diff(data.offsets)
     num_users, num_rows = len(lengths), len(data.items)
     heads = rng.integers(len(wordings.HISTORY_HEADS), size=num_users)
@@ -138,17 +152,37 @@ def _history_units(data: TaskData, settings: TaskSettings, rng: np.random.Genera
         rows = first + places
         shared = places[asked[rows]]
         if len(shared):
-            units.append(_unit(int(user), int(heads[user]), first, shared, first + shared, sequential, negative, negatives))
+            units.append(
+                _unit(int(user), int(heads[user]), first, shared, first + shared, sequential, negative, negatives)
+            )
         for place in range(history_length + 1, length):
             row = first + place
             if takes_late[row] and asked[row]:
                 window = np.array([history_length])
-                units.append(_unit(int(user), int(heads[user]), row - history_length, window, np.array([row]), sequential, negative, negatives))
+                units.append(
+                    _unit(
+                        int(user),
+                        int(heads[user]),
+                        row - history_length,
+                        window,
+                        np.array([row]),
+                        sequential,
+                        negative,
+                        negatives,
+                    )
+                )
     return units
 
 
 def _unit(
-    user: int, head: int, start: int, places: NDArray[np.int64], rows: NDArray[np.int64], sequential: NDArray[np.int64], negative: NDArray[np.int64], negatives: NDArray[np.int32]
+    user: int,
+    head: int,
+    start: int,
+    places: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    sequential: NDArray[np.int64],
+    negative: NDArray[np.int64],
+    negatives: NDArray[np.int32],
 ) -> HistoryUnit:
     return HistoryUnit(user, head, start, int(places[-1]), places, sequential[rows], negative[rows], negatives[rows])
 

@@ -43,7 +43,9 @@ class Row:
     layout: Layout
     label_tokens: NDArray[np.int64]  # (L,) what is predicted
     num_samples: int
-    history_index: NDArray[np.int64] = field(default_factory=_nothing)  # (H,) trunk token before each code of the history but the first item's
+    history_index: NDArray[np.int64] = field(
+        default_factory=_nothing
+    )  # (H,) trunk token before each code of the history but the first item's
     history_tokens: NDArray[np.int64] = field(default_factory=_nothing)  # (H,) those codes
 
     def __len__(self) -> int:
@@ -114,7 +116,9 @@ class RowBuilder:
         branches: list[Branch] = []
         pieces = [trunk]
         targets: list[NDArray[np.int64]] = []
-        for place, sequential, negative, hated in zip(unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True):
+        for place, sequential, negative, hated in zip(
+            unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
+        ):
             visible = len(encoder.heads[unit.head]) + int(place) * width - len(encoder.separator)
             if sequential >= 0:
                 answers = self.data.items[unit.start + place : unit.start + place + 1]
@@ -166,7 +170,13 @@ class RowBuilder:
         return Row(np.concatenate(pieces), layout, np.concatenate(targets), len(samples))
 
     def _branch(
-        self, branches: list[Branch], pieces: list[NDArray[np.int64]], targets: list[NDArray[np.int64]], visible: int, tail: NDArray[np.int64], answers: NDArray[np.int32]
+        self,
+        branches: list[Branch],
+        pieces: list[NDArray[np.int64]],
+        targets: list[NDArray[np.int64]],
+        visible: int,
+        tail: NDArray[np.int64],
+        answers: NDArray[np.int32],
     ) -> None:
         if visible + len(tail) > self.settings.max_prompt_tokens:
             self.too_long += len(answers)

@@ -69,8 +69,15 @@ class TextWording:
 
 
 TEXT_WORDINGS: Final = (
-    TextWording("Which item is named ", " and has the description ", "? Answer with the item.", "? Answer with the item."),
-    TextWording("An item is called ", " and described as ", ", can you tell me which item it is?", ", can you tell me which item it is?"),
+    TextWording(
+        "Which item is named ", " and has the description ", "? Answer with the item.", "? Answer with the item."
+    ),
+    TextWording(
+        "An item is called ",
+        " and described as ",
+        ", can you tell me which item it is?",
+        ", can you tell me which item it is?",
+    ),
     TextWording("Find the item with the title ", ". About it we know: ", ". Which one is it?", ". Which one is it?"),
     TextWording("The catalogue lists ", ", with the words: ", ". Give its item.", ". Give its item."),
     TextWording("Somebody looks for ", ", told to be ", ". Name the item.", ". Name the item."),

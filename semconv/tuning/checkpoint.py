@@ -46,7 +46,11 @@ def save_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, count
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{name}"] = torch.as_tensor(value).detach()
     with atomic_path(folder / STATE) as path:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata={"counters": json.dumps(asdict(counters))})
+        save_file(
+            {key: value.contiguous() for key, value in tensors.items()},
+            path,
+            metadata={"counters": json.dumps(asdict(counters))},
+        )
 
 
 def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Counters:

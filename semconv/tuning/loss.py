@@ -23,7 +23,9 @@ def batch_loss(model: Any, batch: Batch, history_weight: float = 0.0) -> tuple[T
             what stands before it in the prompt. The method's loss is the label's alone (0); a model made from
             nothing learns transitions several times faster with it, at no further token.
     """
-    hidden = decode_hidden(model, batch.input_ids, attention_mask=batch.mask, position_ids=batch.position_ids)  # (B, S, D)
+    hidden = decode_hidden(
+        model, batch.input_ids, attention_mask=batch.mask, position_ids=batch.position_ids
+    )  # (B, S, D)
     states = hidden.flatten(0, 1)
     matrix = output_matrix(model)  # (V, D)
     loss = label_loss = _mean(states[batch.label_index], matrix, batch.label_tokens)

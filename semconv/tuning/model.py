@@ -25,7 +25,10 @@ MANIFEST = "semconv.json"
 def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
     """A digest of which item has which codes, independent of row order."""
     order = np.argsort(item_index, kind="stable")
-    content = np.ascontiguousarray(item_index[order].astype("<i4")).tobytes() + np.ascontiguousarray(codes[order].astype("<u2")).tobytes()
+    content = (
+        np.ascontiguousarray(item_index[order].astype("<i4")).tobytes()
+        + np.ascontiguousarray(codes[order].astype("<u2")).tobytes()
+    )
     return hashlib.sha256(content).hexdigest()
 
 
@@ -112,7 +115,9 @@ def load_tuned(folder: Path, digest: str | None = None) -> TunedModel:
     """
     manifest = read_json(folder / MANIFEST)
     if digest is not None and manifest["codes_digest"] != digest:
-        raise InputError(f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`")
+        raise InputError(
+            f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`"
+        )
     if manifest["mode"] == "full":
         model, tokenizer = load_backbone(folder)
     else:
@@ -126,7 +131,9 @@ def _load_adapter(folder: Path, manifest: dict[str, Any]) -> tuple[Any, Any]:
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    model, _ = load_backbone(manifest["backbone"], trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"])
+    model, _ = load_backbone(
+        manifest["backbone"], trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"]
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

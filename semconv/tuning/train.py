@@ -19,7 +19,7 @@ from semconv.errors import CheckFailedError
 from semconv.progress import Progress, Task
 from semconv.tasks.rows import Row
 from semconv.tuning.batches import batch_order, collate
-from semconv.tuning.checkpoint import BEST, Counters, load_best, load_state, save_best, save_state
+from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
 from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import trainable
 
@@ -109,7 +109,12 @@ class _Loop:
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
             for members in batches[counters.batch :]:
-                self._step([rows[row] for row in members], (counters.epoch + counters.batch / len(batches)) / settings.epochs, log, bar)
+                self._step(
+                    [rows[row] for row in members],
+                    (counters.epoch + counters.batch / len(batches)) / settings.epochs,
+                    log,
+                    bar,
+                )
                 if self._samples_spent():
                     break
         self._close_epoch()
@@ -128,7 +133,9 @@ class _Loop:
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             loss, value = batch_loss(self.model, batch, settings.history_loss)
         if not math.isfinite(float(loss.detach())):
-            raise CheckFailedError(f"loss is {value} at step {counters.step}; lower tuning.learning_rate or tuning.clip and run the same command again")
+            raise CheckFailedError(
+                f"loss is {value} at step {counters.step}; lower tuning.learning_rate or tuning.clip and run the same command again"
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), settings.clip or math.inf)
         self.optimizer.step()
@@ -136,7 +143,15 @@ class _Loop:
         counters.batch += 1
         counters.step += 1
         counters.samples += batch.num_samples
-        line = {"step": counters.step, "epoch": counters.epoch, "loss": round(value, 5), "learning_rate": rate, "gradient_norm": round(float(norm), 4), "samples": batch.num_samples, "tokens": batch.input_ids.numel()}
+        line = {
+            "step": counters.step,
+            "epoch": counters.epoch,
+            "loss": round(value, 5),
+            "learning_rate": rate,
+            "gradient_norm": round(float(norm), 4),
+            "samples": batch.num_samples,
+            "tokens": batch.input_ids.numel(),
+        }
         log.write(json.dumps(line) + "\n")
         bar.advance(batch.num_samples, f"loss {value:.3f}")
         if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:

@@ -67,7 +67,9 @@ def find_project(start: Path) -> ProjectLayout:
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / SETTINGS_FILE).is_file():
             return ProjectLayout(folder)
-    raise InputError(f"no {SETTINGS_FILE} in {start.resolve()} or above; `semconv init` makes a project, --project names one")
+    raise InputError(
+        f"no {SETTINGS_FILE} in {start.resolve()} or above; `semconv init` makes a project, --project names one"
+    )
 
 
 def package_folder(name: str) -> Path:

@@ -28,7 +28,13 @@ _LOW_DISK_BYTES = 1_000_000_000
 def generations(project: Project) -> list[dict[str, Any]]:
     """Generations, newest first, with size and publications."""
     with project.store.read() as connection:
-        rows = connection.execute(sa.text("SELECT generation, status, created_at FROM generation ORDER BY generation DESC")).mappings().all()
+        rows = (
+            connection.execute(
+                sa.text("SELECT generation, status, created_at FROM generation ORDER BY generation DESC")
+            )
+            .mappings()
+            .all()
+        )
     served, known = served_generation(project.layout), publications(project.store)
     result = []
     for row in rows:
@@ -68,7 +74,9 @@ def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
     needed = _needed_runs(project, kept)
     folders = [run for run in project.store.runs() if run.run_id not in needed and project.book.folder(run).is_dir()]
     folders = [run for run in folders if not is_locked(project.book.folder(run))]
-    freed = sum(_size(project.book.folder(run)) for run in folders) + sum(row["bytes"] for row in rows if row["generation"] in gone)
+    freed = sum(_size(project.book.folder(run)) for run in folders) + sum(
+        row["bytes"] for row in rows if row["generation"] in gone
+    )
     if not dry_run:
         with machine_errors(project.layout.data):
             for generation in gone:
@@ -77,7 +85,11 @@ def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
                 shutil.rmtree(project.book.folder(run))
         if gone:
             with project.store.write() as connection:
-                connection.execute(sa.text("UPDATE generation SET status = 'pruned' WHERE generation IN :gone").bindparams(sa.bindparam("gone", gone, expanding=True)))
+                connection.execute(
+                    sa.text("UPDATE generation SET status = 'pruned' WHERE generation IN :gone").bindparams(
+                        sa.bindparam("gone", gone, expanding=True)
+                    )
+                )
     return {"dry_run": dry_run, "generations": gone, "runs": [run.run_id for run in folders], "bytes": freed}
 
 
@@ -87,7 +99,11 @@ def _needed_runs(project: Project, kept: set[int]) -> set[str]:
 
     runs = project.store.runs()
     by_id = {run.run_id: run for run in runs}
-    pending = [run.run_id for stage in columns.STAGES for run in [r for r in runs if r.stage == stage and r.status == "finished"][:1]]
+    pending = [
+        run.run_id
+        for stage in columns.STAGES
+        for run in [r for r in runs if r.stage == stage and r.status == "finished"][:1]
+    ]
     pending += [run.run_id for run in runs if run.status == "running"]
     pending += [run.run_id for run in runs if run.stage == columns.ASSIGN]
     with project.store.read() as connection:
@@ -120,17 +136,29 @@ def doctor(project: Project) -> list[dict[str, Any]]:
     try:
         with project.store.read() as connection:
             counts = connection.execute(
-                sa.text("SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM user_account), (SELECT count(*) FROM interaction)")
+                sa.text(
+                    "SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM user_account), (SELECT count(*) FROM interaction)"
+                )
             ).one()
         rows.append(_finding("warehouse", True, f"{counts[0]} items, {counts[1]} users, {counts[2]} interactions"))
     except SemconvError as error:
         return [*rows, _finding("warehouse", False, str(error))]
     for run in project.store.runs(status="running"):
         folder = project.book.folder(run)
-        holder = f"computed by process {lock_holder(folder)}" if is_locked(folder) else "was killed; the same command goes on from its shards"
+        holder = (
+            f"computed by process {lock_holder(folder)}"
+            if is_locked(folder)
+            else "was killed; the same command goes on from its shards"
+        )
         rows.append(_finding(f"run {run.run_id}", is_locked(folder), holder))
     served = served_generation(layout)
-    rows.append(_finding("serving", served is not None, f"generation {served}" if served is not None else "nothing published yet; `semconv run` does it"))
+    rows.append(
+        _finding(
+            "serving",
+            served is not None,
+            f"generation {served}" if served is not None else "nothing published yet; `semconv run` does it",
+        )
+    )
     lists = project.context.latest(columns.RECOMMEND)
     if lists is not None and lists.settings.get("split") == "serve":
         try:

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from semconv_warehouse.project import Project
 
 Stage = dict[str, Any]
-_BEFORE_TUNING = (columns.BACKBONE, columns.EMBED_BEHAVIOR, columns.EMBED_TEXT, columns.CODEBOOK, columns.ASSIGN, columns.FINETUNE)
+_BEFORE_TUNING = (
+    columns.BACKBONE,
+    columns.EMBED_BEHAVIOR,
+    columns.EMBED_TEXT,
+    columns.CODEBOOK,
+    columns.ASSIGN,
+    columns.FINETUNE,
+)
 
 
 def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
@@ -39,7 +46,9 @@ def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
     _do(project, stages, columns.RECOMMEND, lambda: serve_lists(project))
     _do(project, stages, columns.EVALUATE, lambda: evaluate_current(project))
     publication = project.publish()
-    project.progress.say(f"generation {publication.generation} is in place" + ("" if publication.is_new else " already"))
+    project.progress.say(
+        f"generation {publication.generation} is in place" + ("" if publication.is_new else " already")
+    )
     project.features_apply()
     status = project.features_materialize()
     return {"stages": stages, "publication": asdict(publication), "features": status}
@@ -50,7 +59,12 @@ def _fit(project: Project, stages: list[Stage]) -> None:
 
     context = project.context
     kept = context.latest(columns.BACKBONE)
-    if kept is not None and project.settings.backbone.path == "" and "path" in kept.settings.get("backbone", {}) and not _is_created(kept):
+    if (
+        kept is not None
+        and project.settings.backbone.path == ""
+        and "path" in kept.settings.get("backbone", {})
+        and not _is_created(kept)
+    ):
         backbone = kept  # `semconv backbone use` chose it
         stages.append(_stage(columns.BACKBONE, kept.run_id, "reused", 0.0))
     else:
@@ -87,7 +101,9 @@ def _keep(project: Project, stages: list[Stage]) -> None:
         was_stale = context.book.is_stale(record, settings) or was_stale
         stages.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
     if was_stale:
-        project.progress.say("data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again")
+        project.progress.say(
+            "data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again"
+        )
 
 
 def serve_lists(project: Project) -> Outcome:
@@ -123,7 +139,10 @@ def _is_full_due(project: Project, before: RunRecord) -> bool:
     full = [
         run.finished_at
         for run in project.store.runs(stage=columns.RECOMMEND, status="finished")
-        if run.settings.get("pass") == "full" and run.settings.get("split") == "serve" and model & set(run.inputs) and run.finished_at
+        if run.settings.get("pass") == "full"
+        and run.settings.get("split") == "serve"
+        and model & set(run.inputs)
+        and run.finished_at
     ]
     if not full:
         return True

@@ -46,7 +46,12 @@ class Project:
 
     @classmethod
     def open(
-        cls, path: Path | None = None, *, overrides: Mapping[str, Any] | None = None, wait: float = 0.0, progress: Progress | None = None
+        cls,
+        path: Path | None = None,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        wait: float = 0.0,
+        progress: Progress | None = None,
     ) -> Project:
         """Open the project at ``path``, or the nearest one above the current folder.
 
@@ -95,7 +100,12 @@ class Project:
     # Ingest
 
     def ingest_interactions(
-        self, files: Sequence[Path], mapping: Mapping[str, str], *, order_by_file: bool = False, rejected: Path | None = None
+        self,
+        files: Sequence[Path],
+        mapping: Mapping[str, str],
+        *,
+        order_by_file: bool = False,
+        rejected: Path | None = None,
     ) -> IngestReport:
         """Interactions from Parquet, CSV or JSON lines."""
         from semconv_warehouse import ingest
@@ -169,12 +179,21 @@ class Project:
         codebook = self.current_codebook()
         assigned = sum(self._num_codes(run) for run in self.context.assigns_of(codebook))
         figures = read_json(self.book.folder(codebook) / "figures.json")
-        return {"run_id": codebook.run_id, "items": self._num_codes(codebook), "items_assigned_since": assigned, **figures}
+        return {
+            "run_id": codebook.run_id,
+            "items": self._num_codes(codebook),
+            "items_assigned_since": assigned,
+            **figures,
+        }
 
     def current_codebook(self) -> RunRecord:
         """The code set of the current model, or the newest one while nothing is tuned."""
         finetune = self.context.latest(columns.FINETUNE)
-        return self.context.need(columns.CODEBOOK) if finetune is None else self.context.input_of(finetune, columns.CODEBOOK)
+        return (
+            self.context.need(columns.CODEBOOK)
+            if finetune is None
+            else self.context.input_of(finetune, columns.CODEBOOK)
+        )
 
     def _num_codes(self, run: RunRecord) -> int:
         from semconv.artifacts import read_arrays
@@ -196,7 +215,12 @@ class Project:
         return self._record(finetune_run(self.context, backbone, codebook, start))
 
     def recommend(
-        self, *, split: Split = "serve", users_file: Path | None = None, only_changed: bool = False, where: str | None = None
+        self,
+        *,
+        split: Split = "serve",
+        users_file: Path | None = None,
+        only_changed: bool = False,
+        where: str | None = None,
     ) -> RunRecord:
         """Top-K lists; for serving, users that are not asked for keep the lists of the run before."""
         from semconv.pipeline.recommending import Request, recommend_run
@@ -208,7 +232,9 @@ class Project:
             request = Request(split, None, where, before, users)
         elif only_changed:
             if before is None:
-                self.progress.say("no earlier lists of this model and these settings to carry over; all users are computed")
+                self.progress.say(
+                    "no earlier lists of this model and these settings to carry over; all users are computed"
+                )
             request = Request(split, users, where, before)
         else:
             request = Request(split, users, where)
@@ -251,7 +277,9 @@ class Project:
 
     def publish(self) -> Publication:
         """Put the newest lists in place as a generation."""
-        return publish(self.layout, self.store, nightly.newest_lists(self).run_id, evaluate_run_ids=nightly.evaluate_run_ids(self))
+        return publish(
+            self.layout, self.store, nightly.newest_lists(self).run_id, evaluate_run_ids=nightly.evaluate_run_ids(self)
+        )
 
     def rollback(self) -> Publication:
         """Put the generation before the served one in place again."""
@@ -308,7 +336,9 @@ class Project:
 
     def runs(self) -> list[dict[str, Any]]:
         """Runs, newest first."""
-        return [{**asdict(run), "settings": dict(run.settings), "inputs": list(run.inputs)} for run in self.store.runs()]
+        return [
+            {**asdict(run), "settings": dict(run.settings), "inputs": list(run.inputs)} for run in self.store.runs()
+        ]
 
     def generations(self) -> list[dict[str, Any]]:
         """Generations with their publications, newest first."""
