@@ -67,9 +67,11 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
 def content_hash(connection: sa.Connection, table: str) -> str:
     """A hash over the rows of ``item`` or ``interaction`` in any order; duplicate rows count."""
     columns = ", ".join(_HASHED[table])
-    count, combined, total = raw(connection).execute(
-        f"SELECT count(*), coalesce(bit_xor(h), 0), coalesce(sum(h::HUGEINT), 0) FROM (SELECT hash({columns}) AS h FROM {table})"  # noqa: S608
-    ).fetchone() or (0, 0, 0)
+    sql = (
+        "SELECT count(*), coalesce(bit_xor(h), 0), coalesce(sum(h::HUGEINT), 0)"  # noqa: S608
+        f" FROM (SELECT hash({columns}) AS h FROM {table})"
+    )
+    count, combined, total = raw(connection).execute(sql).fetchall()[0]
     return f"{count:x}-{combined:016x}-{total:x}"
 
 

@@ -1,0 +1,178 @@
+"""Turning a column as a file has it into one of ours: ids, times, numbers, text, lists. All as polars expressions."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from semconv.errors import InputError
+
+_TIME: Final = pl.Datetime("us")
+_TEXT_TIMES: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+# A number is seconds, milli-, micro- or nanoseconds since 1970 by its size: 1e11 s is the year 5138, 1e11 ms is 1973.
+_LARGEST_SECONDS, _LARGEST_MILLISECONDS, _LARGEST_MICROSECONDS = 1e11, 1e14, 1e17
+_YEARS: Final = (1, 9999)  # what a Python datetime can hold
+
+# With what is in them: what a browser would not show. Then tags that end a line, then all others.
+_HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
+_BREAK = r"(?i)</?(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr)\b[^<>]*>"
+_TAG = r"</?[a-zA-Z][^<>]*>"
+_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
+
+_BETWEEN = "\ue000"  # between the parts of a list while they are one text; a private character, in no text
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """A column as a file has it."""
+
+    name: str  # in the frame at hand
+    shown: str  # in the file
+    dtype: pl.DataType
+    file: Path
+
+
+def id_text(raw: RawColumn) -> pl.Expr:
+    """An id as text without blanks around it, null where there is none; InputError for a type that is no id."""
+    value = pl.col(raw.name)
+    if raw.dtype.is_float():  # whole numbers that became floats because some were missing
+        whole = value.cast(pl.Int64, strict=False)
+        value = pl.when(whole.cast(pl.Float64) == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
+    elif not (raw.dtype.is_integer() or isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)):
+        raise _wrong_type(raw, "text or whole numbers")
+    text = value.cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def time(raw: RawColumn) -> pl.Expr:
+    """A moment in UTC, from a datetime, a date, seconds/ms/us/ns since 1970, or ISO text; null where unreadable."""
+    value = pl.col(raw.name)
+    if isinstance(raw.dtype, pl.Datetime):
+        return (value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if raw.dtype.time_zone else value).cast(
+            _TIME
+        )
+    if isinstance(raw.dtype, pl.Date):
+        return value.cast(_TIME)
+    if raw.dtype.is_integer() or raw.dtype.is_float() or isinstance(raw.dtype, pl.Decimal):
+        return _number_time(value.cast(pl.Float64))
+    if not isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null):
+        raise _wrong_type(raw, "datetimes, numbers or ISO text")
+    text = value.cast(pl.String).str.strip_chars()
+    iso = text.str.replace(r"^(\d{4}-\d{2}-\d{2}) ", "${1}T")
+    zoned = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us").dt.replace_time_zone(None)
+    return pl.coalesce(
+        _number_time(text.cast(pl.Float64, strict=False)),
+        *(iso.str.to_datetime(form, strict=False, time_unit="us") for form in _TEXT_TIMES),
+        zoned,
+        iso.str.to_date("%Y-%m-%d", strict=False).cast(_TIME),
+    )
+
+
+def whole_number(raw: RawColumn) -> pl.Expr:
+    """A whole number, null where the value is none; InputError for a type that holds no numbers."""
+    value = number(raw)
+    if raw.dtype.is_integer():
+        return pl.col(raw.name).cast(pl.Int64, strict=False)
+    if isinstance(raw.dtype, pl.String):  # not through a float, which would round beyond 2^53
+        return pl.col(raw.name).str.strip_chars().cast(pl.Int64, strict=False)
+    return pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
+
+
+def number(raw: RawColumn) -> pl.Expr:
+    """A finite number, null where the value is none; InputError for a type that holds no numbers."""
+    value = pl.col(raw.name)
+    if isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum):
+        value = value.cast(pl.String).str.strip_chars()
+    elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
+        raise _wrong_type(raw, "numbers")
+    value = value.cast(pl.Float64, strict=False)
+    return pl.when(value.is_finite()).then(value)
+
+
+def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
+    """Text without HTML entities, tags and needless blanks; a list of texts is joined; null where nothing is left."""
+    value = pl.col(raw.name)
+    if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
+        value = value.list.join(" ", ignore_nulls=True)
+    elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
+        raise _wrong_type(raw, "text")
+    elif may_be_json:
+        value = _changed(value, "[", lambda item: " ".join(_json_list(item) or [item]))
+    return without_html(value.cast(pl.String))
+
+
+def text_list(raw: RawColumn) -> pl.Expr:
+    """A list of clean texts, from a list, a JSON array, or text with ``|`` between its parts; null where there is none."""
+    value = pl.col(raw.name)
+    if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
+        joined = value.list.join(_BETWEEN, ignore_nulls=True)
+    elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
+        raise _wrong_type(raw, "text or lists of text")
+    else:
+        text = value.cast(pl.String)
+        array = _changed(text, "[", lambda item: _BETWEEN.join(_json_list(item) or [item]))
+        joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
+    # Cleaned as one text, because Python's part of it must not be called list by list.
+    parts = without_html(joined).str.split(_BETWEEN).list.eval(pl.element().str.strip_chars())
+    cleaned = parts.list.filter(pl.element() != "")
+    return pl.when(cleaned.list.len() > 0).then(cleaned)
+
+
+def without_html(value: pl.Expr) -> pl.Expr:
+    """Text as a browser would show it, on one line; a code token such as ``<a_17>`` in it goes like any other tag."""
+    shown = _changed(value, "&", html.unescape)
+    for pattern, replacement in ((_HIDDEN, " "), (_BREAK, " "), (_TAG, ""), (_CONTROL, ""), (r"\s+", " ")):
+        shown = shown.str.replace_all(pattern, replacement)
+    shown = shown.str.strip_chars()
+    return pl.when(shown != "").then(shown)
+
+
+def _changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
+    """Apply a Python function to the few texts that hold ``sign``."""
+
+    def apply(texts: pl.Series) -> pl.Series:
+        touched = texts.str.contains(sign, literal=True).fill_null(value=False)
+        if not touched.any():
+            return texts
+        places = touched.arg_true()
+        return texts.scatter(places, pl.Series([change(item) for item in texts.gather(places)], dtype=pl.String))
+
+    return value.map_batches(apply, return_dtype=pl.String)
+
+
+def _json_list(value: str) -> list[str] | None:
+    if not re.match(r"\s*\[", value):
+        return None
+    try:
+        parsed: Any = json.loads(value)
+    except ValueError:
+        return None
+    return [item for item in parsed if isinstance(item, str)] if isinstance(parsed, list) else None
+
+
+def _number_time(value: pl.Expr) -> pl.Expr:
+    size = value.abs()
+    microseconds = (
+        pl.when(size < _LARGEST_SECONDS)
+        .then(value * 1e6)
+        .when(size < _LARGEST_MILLISECONDS)
+        .then(value * 1e3)
+        .when(size < _LARGEST_MICROSECONDS)
+        .then(value)
+        .otherwise(value / 1e3)
+    )
+    moment = microseconds.round().cast(pl.Int64, strict=False).cast(_TIME)
+    return pl.when(value.is_finite() & moment.dt.year().is_between(*_YEARS)).then(moment)
+
+
+def _wrong_type(raw: RawColumn, wanted: str) -> InputError:
+    return InputError(
+        f"{raw.file}: column {raw.shown} holds {raw.dtype}, {wanted} are needed; name another one with --map"
+    )

@@ -1,0 +1,140 @@
+"""Merging cleaned rows into the warehouse: SQL over Arrow, inside the caller's transaction, whatever the number of rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from semconv.errors import InputError
+from semconv_warehouse.database import raw, registered
+
+OrderBy = Literal["source_position", "event_time", "file"]
+
+# Rows that the warehouse does not have. A duplicate is the same (user, item, event_time), without a time the
+# same (user, source_position, item), without both one that is there as often as the file has had it so far.
+_FRESH = """
+CREATE OR REPLACE TEMP TABLE fresh AS
+SELECT user_id, item_id, event_time, source_position, rating, query, arrival
+FROM {incoming} AS n
+WHERE NOT EXISTS (
+    SELECT 1 FROM interaction e WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time = n.event_time
+) AND NOT EXISTS (
+    SELECT 1 FROM interaction e
+    WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.source_position = n.source_position
+      AND ($by_position OR n.event_time IS NULL)
+) AND (n.event_time IS NOT NULL OR n.source_position IS NOT NULL OR n.occurrence > coalesce((
+    SELECT count(*) FROM interaction e
+    WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time IS NULL AND e.source_position IS NULL
+), 0))
+"""
+_FRESH_IN_EMPTY = """
+CREATE OR REPLACE TEMP TABLE fresh AS
+SELECT user_id, item_id, event_time, source_position, rating, query, arrival FROM {incoming}
+"""
+_TAKEN = """
+SELECT count(*) OVER () AS conflicts, user_id, source_position, list(item_id ORDER BY item_id) AS items
+FROM (
+    SELECT user_id, source_position, item_id FROM fresh
+    UNION ALL
+    SELECT user_id, source_position, item_id FROM interaction SEMI JOIN fresh USING (user_id, source_position)
+)
+GROUP BY user_id, source_position HAVING count(*) > 1
+ORDER BY user_id, source_position LIMIT 1
+"""
+_NEW_IDS = """
+INSERT INTO {table} ({id}, {index})
+SELECT {id}, (SELECT coalesce(max({index}), -1) FROM {table}) + row_number() OVER (ORDER BY first_arrival)
+FROM (SELECT {id}, min(arrival) AS first_arrival FROM fresh ANTI JOIN {table} USING ({id}) GROUP BY {id})
+ORDER BY first_arrival
+"""
+# Existing rows keep their order among each other where the order column ties; new ones follow as they came.
+_ORDERS: Final[dict[OrderBy, str]] = {
+    "source_position": "source_position",
+    "event_time": "event_time, position NULLS LAST, arrival",
+    "file": "position NULLS LAST, arrival",
+}
+_RENEWED = """
+CREATE OR REPLACE TEMP TABLE renewed AS
+SELECT user_id, item_id, event_time, source_position, rating, query,
+       row_number() OVER (PARTITION BY user_id ORDER BY {order}) - 1 AS position
+FROM (
+    SELECT user_id, item_id, event_time, source_position, rating, query, position, NULL AS arrival
+    FROM interaction SEMI JOIN fresh USING (user_id)
+    UNION ALL
+    SELECT user_id, item_id, event_time, source_position, rating, query, NULL, arrival FROM fresh
+)
+"""
+_INSERT = """
+INSERT INTO interaction BY NAME
+SELECT renewed.* FROM renewed JOIN user_account USING (user_id) ORDER BY user_index, position
+"""
+_ODD = """
+SELECT
+    (SELECT count(*) FROM item SEMI JOIN {incoming} USING (item_id) WHERE title IS NULL AND description IS NULL),
+    (SELECT count(*) FROM (
+        SELECT user_id FROM interaction SEMI JOIN {incoming} USING (user_id) GROUP BY user_id HAVING count(*) = 1))
+"""
+
+
+def stored_order(connection: sa.Connection) -> OrderBy | None:
+    """What the first ingest fixed as the order of sequences, None before it."""
+    found = connection.execute(
+        sa.text("SELECT value FROM project_setting WHERE name = 'order_by'")
+    ).scalar_one_or_none()
+    if found is not None and found not in get_args(OrderBy):
+        raise InputError(f"the warehouse orders sequences by {found!r}, which this semconv does not know")
+    return found
+
+
+def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: OrderBy) -> int:
+    """Add what is new, give new ids their index in the order of arrival, renumber the users concerned.
+
+    Returns:
+        the number of rows added.
+    Raises:
+        InputError: a position is taken by another item, or the order was fixed otherwise meanwhile.
+    """
+    inner = raw(connection)
+    with registered(connection, rows) as incoming:
+        if _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)"):
+            inner.execute(_FRESH_IN_EMPTY.format(incoming=incoming))
+        else:
+            inner.execute(_FRESH.format(incoming=incoming), {"by_position": order_by == "source_position"})
+    fixed = stored_order(connection)
+    if fixed is None:
+        connection.execute(sa.text("INSERT INTO project_setting VALUES ('order_by', :value)"), {"value": order_by})
+    elif fixed != order_by:
+        raise InputError(f"another ingest fixed {fixed} as the order of this project meanwhile; run this one again")
+    added: int = _one(inner, "SELECT count(*) FROM fresh")
+    if added:
+        if order_by == "source_position":
+            _refuse_taken_positions(inner)
+        inner.execute(_NEW_IDS.format(table="item", id="item_id", index="item_index"))
+        inner.execute(_NEW_IDS.format(table="user_account", id="user_id", index="user_index"))
+        inner.execute(_RENEWED.format(order=_ORDERS[order_by]))
+        inner.execute("DELETE FROM interaction WHERE user_id IN (SELECT user_id FROM fresh)")
+        inner.execute(_INSERT)
+    return added
+
+
+def odd_interactions(connection: sa.Connection, rows: pa.Table) -> dict[str, int]:
+    """What is odd but usable about the ids of ``rows`` as the warehouse now has them."""
+    with registered(connection, rows) as incoming:
+        without_text, single = raw(connection).execute(_ODD.format(incoming=incoming)).fetchall()[0]
+    return {"item ids without metadata": without_text, "users with one interaction": single}
+
+
+def _refuse_taken_positions(inner: Any) -> None:
+    found = inner.execute(_TAKEN).fetchall()
+    if found:
+        conflicts, user, position, items = found[0]
+        raise InputError(
+            f"{conflicts} positions are taken by another item, the first is position {position} of user {user} "
+            f"({' and '.join(items)}); positions number the whole sequence of a user; nothing was changed"
+        )
+
+
+def _one(inner: Any, sql: str) -> Any:
+    return inner.execute(sql).fetchall()[0][0]  # all, because a result not read to its end blocks the connection

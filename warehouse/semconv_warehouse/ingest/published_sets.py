@@ -1,0 +1,74 @@
+"""Two published layouts, read as their users download them: Amazon reviews 2018 and MovieLens."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, EVENT_TIME, ITEM_ID, QUERY, RATING, TITLE, USER_ID
+from semconv.errors import InputError
+from semconv_warehouse.ingest import interactions, items
+from semconv_warehouse.ingest.readers import open_source
+from semconv_warehouse.ingest.report import IngestReport, combined, write_rejected
+from semconv_warehouse.store import DuckDBStore
+
+_AMAZON_REVIEWS: Final = {USER_ID: "reviewerID", ITEM_ID: "asin", EVENT_TIME: "unixReviewTime"}
+_AMAZON_META: Final = {
+    ITEM_ID: "asin",
+    TITLE: "title",
+    DESCRIPTION: "description",
+    BRAND: "brand",
+    CATEGORIES: "category",
+}
+_MOVIELENS_RATINGS: Final = {USER_ID: "userId", ITEM_ID: "movieId", EVENT_TIME: "timestamp", RATING: "rating"}
+_MOVIELENS_MOVIES: Final = {ITEM_ID: "movieId", TITLE: "title", CATEGORIES: "genres"}
+_NO_GENRE = "(no genres listed)"
+
+
+def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+    """Add Amazon 2018 reviews and product metadata (JSON lines, plain or .gz) in one transaction.
+
+    The query of an interaction is the review's summary and text. Times have the resolution of a day;
+    within a day the order of the file stands.
+    """
+    source = open_source(Path(reviews))
+    mapping = dict(_AMAZON_REVIEWS)
+    if source.has("overall"):
+        mapping[RATING] = "overall"
+    if texts := [name for name in ("summary", "reviewText") if source.has(name)]:
+        mapping[QUERY] = "+".join(texts)
+    known = open_source(Path(meta))
+    meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
+    return _ingest(
+        store,
+        interactions.read_interactions(store, [reviews], mapping),
+        items.read_items([meta], meta_mapping),
+        rejected,
+    )
+
+
+def ingest_movielens(store: DuckDBStore, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+    """Add ``ratings.csv`` and ``movies.csv`` of a MovieLens folder in one transaction; genres become categories."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; give the one that holds ratings.csv and movies.csv")
+    movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES)
+    genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
+    genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
+    movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
+    ratings = interactions.read_interactions(store, [directory / "ratings.csv"], _MOVIELENS_RATINGS)
+    return _ingest(store, ratings, movies, rejected)
+
+
+def _ingest(
+    store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items, rejected: Path | None
+) -> IngestReport:
+    if rejected is not None:
+        write_rejected(pl.concat([read.rejected, catalogue.rejected]), rejected)
+    with store.write() as connection:
+        # Items first, so that an id without metadata is told from one whose metadata comes in the same call.
+        merged = items.merge(connection, catalogue)
+        return combined([interactions.merge(connection, read), merged])
