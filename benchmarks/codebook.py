@@ -1,18 +1,47 @@
-"""Fitting the code books beside faiss's residual quantiser, on the same vectors, levels and codes."""
+"""Fitting the code books beside faiss's residual quantiser, on the same vectors, levels, codes and threads.
+
+``full`` takes the behaviour vectors of the real Games interactions where they are at hand, in the folder of
+``SEMCONV_TEST_DATA`` or ``../shared/data``, and as many synthetic ones otherwise.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import faiss
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row, Size, Subject, command, seconds_of
-from semconv.config import CodebookSettings
-from semconv.tokenization.codebook import decode, fit_codebooks
+from semconv.behavior.svd import fit_svd
+from semconv.config import BehaviorSettings, CodebookSettings
+from semconv.splits import train_part
+from semconv.store import Sequences
+from semconv.tokenization.codebook import Codebooks, decode, fit_codebooks
 
 SUBJECT = Subject("codebook", "faiss.ResidualQuantizer", ["numpy", "faiss-cpu"])
-ITEMS = {"small": 5_000, "full": 200_000}
+ITEMS = {"small": 10_000, "full": 16_840}
 LEVELS, BITS, WIDTH = 4, 8, 32
+
+
+def games_vectors() -> NDArray[np.float32] | None:
+    """Behaviour vectors of the train cut of Games, ``(16840, 32)``; None where the data is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    file = Path(os.environ.get("SEMCONV_TEST_DATA", default)) / "games" / "interactions.parquet"
+    if not file.is_file():
+        return None
+    rows = pl.read_parquet(file).sort("user_id", "position")
+    users, lengths = np.unique(rows["user_id"].to_numpy(), return_counts=True)
+    ids, items = np.unique(rows["item_id"].to_numpy(), return_inverse=True)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    unknown = np.full(len(items), np.nan, dtype=np.float32)
+    sequences = Sequences(
+        users.tolist(), offsets, items.astype(np.int32), np.zeros(len(items), dtype=np.int64), unknown
+    )
+    train = train_part(sequences, "[:-2]", 5, len(ids))
+    return fit_svd(train, len(ids), BehaviorSettings(dimensions=WIDTH)).item_vectors
 
 
 def vectors_of(num_items: int) -> NDArray[np.float32]:
@@ -27,30 +56,48 @@ def vectors_of(num_items: int) -> NDArray[np.float32]:
     return scaled
 
 
+def texts_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Targets that know half of the vectors' variance, as text may."""
+    noise = np.random.default_rng(1).standard_normal(points.shape) * points.std(axis=0)
+    return (points / 2 + noise / 2).astype(np.float32)
+
+
+def quantize(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What faiss makes of the points with its defaults, greedy as ours."""
+    quantizer = faiss.ResidualQuantizer(WIDTH, LEVELS, BITS)
+    quantizer.max_beam_size = 1
+    quantizer.train(points)
+    decoded: NDArray[np.float32] = quantizer.decode(quantizer.compute_codes(points))
+    return decoded
+
+
 def run(size: Size) -> list[Row]:
     """Fit and encode; seconds and share of the variance that is left."""
-    points = vectors_of(ITEMS[size])
-    case = f"{len(points)} items, {LEVELS} levels of {1 << BITS}, lambda 0"
-    settings = CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=0.0)
-    ours_seconds, ours = seconds_of(lambda: fit_codebooks(points, None, settings))
+    faiss.omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))  # as numpy's BLAS takes
+    real = games_vectors() if size == "full" else None
+    points = vectors_of(ITEMS[size]) if real is None else real
+    name = f"{len(points)} {'synthetic' if real is None else 'Games'} items, {LEVELS} x {1 << BITS}"
+    texts = texts_of(points)
+    peer_seconds, peer = seconds_of(lambda: quantize(points), repeats=1)  # much the slower side
+    peer_error = _share_left(points, peer)
+    rows = []
+    for alignment in (0.0, 0.1):
+        ours_seconds, fitted = seconds_of(lambda weight=alignment: _fit(points, texts, weight))  # type: ignore[misc]
+        error = _share_left(points, decode(fitted.codes, fitted.books))
+        if not 0.5 < error / peer_error < 1.5:
+            raise SystemExit(f"the two do not do the same: errors {error:.4f} and {peer_error:.4f}")
+        case = f"{name}, lambda {alignment:g}"
+        rows.append(SUBJECT.row(case, "fit and encode", "s", ours=ours_seconds, peer=peer_seconds))
+        rows.append(SUBJECT.row(case, "reconstruction error", "share of variance", ours=error, peer=peer_error))
+    return rows
 
-    def fit_peer() -> NDArray[np.float32]:
-        quantizer = faiss.ResidualQuantizer(WIDTH, LEVELS, BITS)
-        quantizer.max_beam_size = 1  # greedy, as ours
-        quantizer.train(points)
-        decoded: NDArray[np.float32] = quantizer.decode(quantizer.compute_codes(points))
-        return decoded
 
-    peer_seconds, peer = seconds_of(fit_peer, repeats=1)  # much the slower side
-    total = float((points**2).sum())
-    ours_error = float(((points - decode(ours.codes, ours.books)) ** 2).sum()) / total
-    peer_error = float(((points - peer) ** 2).sum()) / total
-    if not 0.5 < ours_error / peer_error < 1.5:
-        raise SystemExit(f"the two do not do the same: errors {ours_error:.4f} and {peer_error:.4f}")
-    return [
-        SUBJECT.row(case, "fit and encode", "s", ours=ours_seconds, peer=peer_seconds),
-        SUBJECT.row(case, "reconstruction error", "share of variance", ours=ours_error, peer=peer_error),
-    ]
+def _fit(points: NDArray[np.float32], texts: NDArray[np.float32], alignment: float) -> Codebooks:
+    return fit_codebooks(points, texts, CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=alignment))
+
+
+def _share_left(points: NDArray[np.float32], decoded: NDArray[np.float32]) -> float:
+    return float(((points - decoded) ** 2).sum() / (points**2).sum())
 
 
 if __name__ == "__main__":
