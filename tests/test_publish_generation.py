@@ -238,11 +238,11 @@ def test_lists_of_some_users_carry_the_others_over(project: Project) -> None:
     assert rows(layout.serving, "SELECT DISTINCT generation FROM recommendation") == [(2,)]
 
 
-def test_lists_of_some_users_need_a_generation_to_carry_over(project: Project) -> None:
+def test_lists_of_some_users_alone_when_nothing_is_served(project: Project) -> None:
     layout, store = project
     add_recommend_run(store, "recommend-2", {user(0): ["i7"]}, settings={**SERVE, "users": "file"})
-    with pytest.raises(InputError, match="for everybody"):
-        publish(layout, store, "recommend-2")
+    publish(layout, store, "recommend-2")
+    assert rows(layout.serving, "SELECT user_id, item_id FROM recommendation") == [("u0", "i7")]
 
 
 def _unfinished(layout: ProjectLayout, store: DuckDBStore) -> None:

@@ -15,8 +15,9 @@ import duckdb
 from semconv.artifacts import atomic_path
 from semconv_warehouse.database import database_errors
 from semconv_warehouse.generation import open_generation
+from semconv_warehouse.generation_files import generation_path
 from semconv_warehouse.layout import ProjectLayout
-from semconv_warehouse.publish import Publication, generation_path
+from semconv_warehouse.publish import Publication
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
     """Write and check a generation file at ``target``, closed and checkpointed; nothing else is touched.
 
     Raises:
-        InputError: parts are missing or unreadable, or there is no served generation to carry lists over from.
+        InputError: parts are missing or unreadable.
         CheckFailedError: offending rows; the message names each check with examples.
         LockedError: the warehouse is being written to.
     """
@@ -190,8 +190,8 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
         connection = raw(session)
         connection.execute("ATTACH ? AS built (READ_WRITE)", [str(target)])
         try:
-            if build.plan.carries_over:
-                _carry_over(connection, build)
+            if build.plan.carries_over and build.served is not None:
+                _carry_over(connection, build.served, build)
             _copy_tables(connection, build)
             connection.execute("USE built")
             return run_checks(connection, package_folder("sql") / "checks", "publish")
@@ -217,15 +217,9 @@ def _copy_tables(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
         connection.execute(f"CREATE TABLE built.{table} AS {rows.format(width=width)}", used)
 
 
-def _carry_over(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
-    run = build.plan.recommend
-    if build.served is None:
-        raise InputError(
-            f"run {run.run_id} made lists for some users only, and no generation is served that has the others'; "
-            "run `semconv recommend` for everybody"
-        )
-    seen = run.settings.get("recommend", {}).get("seen", "masked")
-    connection.execute("ATTACH ? AS served (READ_ONLY)", [str(build.served)])
+def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Build) -> None:
+    seen = build.plan.recommend.settings.get("recommend", {}).get("seen", "masked")
+    connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
     connection.execute(_CARRY_OVER, {"generation": build.generation, "masked": seen == "masked"})
     connection.execute("DETACH served")
 

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from semconv.columns import ASSIGN, CODEBOOK, EMBED_BEHAVIOR, EVALUATE, RECOMMEND
 from semconv.errors import InputError, SettingsError
 from semconv.store import RunRecord
 from semconv_warehouse.reading import content_hash
 from semconv_warehouse.run_table import select_runs
+from semconv_warehouse.store import DuckDBStore
 
 # Raised whenever a generation file made of the same runs would hold something else.
 GENERATION_FORMAT = 1
@@ -52,16 +51,17 @@ class GenerationPlan:
         }
 
 
-def plan_generation(
-    connection: sa.Connection, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()
-) -> GenerationPlan:
-    """Walk the inputs of a recommend run, in an open warehouse, and check that it may be published.
+def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()) -> GenerationPlan:
+    """Walk the inputs of a recommend run and check that it may be published.
 
     Raises:
         InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
         SettingsError: the lists were made for an evaluation or with an ad-hoc condition.
     """
-    known = {run.run_id: run for run in select_runs(connection, "true", {})}
+    with store.read() as connection:
+        known = {run.run_id: run for run in select_runs(connection, "true", {})}
+        # Titles, removals and histories are copied too, so the tables belong to the inputs beside the runs.
+        content = {table: content_hash(connection, table) for table in ("item", "interaction")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
     evaluate = [_finished(known, run_id, EVALUATE).run_id for run_id in dict.fromkeys(evaluate_run_ids)]
@@ -80,7 +80,7 @@ def plan_generation(
         code_runs=(*codebooks, *assigned),
         embedding_run=_embedding_run(known, recommend, lineage),
         evaluate_runs=tuple(sorted(evaluate)),
-        fingerprint=_fingerprint(connection, lineage, evaluate),
+        fingerprint=_fingerprint(lineage, evaluate, content),
     )
 
 
@@ -130,8 +130,6 @@ def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage
     return None
 
 
-def _fingerprint(connection: sa.Connection, lineage: Sequence[str], evaluate: Sequence[str]) -> str:
-    # Titles, removals and histories are copied too, so the tables belong to the inputs beside the runs.
-    content = {table: content_hash(connection, table) for table in ("item", "interaction")}
+def _fingerprint(lineage: Sequence[str], evaluate: Sequence[str], content: Mapping[str, str]) -> str:
     inputs = [GENERATION_FORMAT, sorted(lineage), sorted(evaluate), content]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

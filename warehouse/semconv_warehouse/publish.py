@@ -8,20 +8,27 @@ from what lies on the disk. A lock in ``data/generations`` lets one process at a
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 
-from semconv.artifacts import is_locked, machine_errors, run_lock
+from semconv.artifacts import is_locked, run_lock
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.generation import Build, build_generation, read_info, seal
+from semconv_warehouse.generation_files import (
+    generation_files,
+    generation_path,
+    previous_generation,
+    remove_leftovers,
+    replace_serving,
+    sync_folder,
+    temporary_path,
+)
+from semconv_warehouse.generation_files import served_generation as served_generation
 from semconv_warehouse.layout import ProjectLayout
 from semconv_warehouse.lineage import plan_generation
 from semconv_warehouse.store import DuckDBStore
@@ -82,9 +89,8 @@ def publish(
         CheckFailedError: offending rows; the file is removed and what was served stays.
         LockedError: another publish is at work, or the warehouse is being written to.
     """
+    plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
     with _publishing(layout, store.wait):
-        with store.read() as connection:
-            plan = plan_generation(connection, recommend_run_id, evaluate_run_ids)
         record, _ = _reconcile(layout, store, clock)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
         if same and last is not None and same == served:
@@ -94,11 +100,11 @@ def publish(
         generation, published_at = max(record.generations, default=0) + 1, _next_time(last, clock)
         served_file = generation_path(layout, served) if served else None
         target = layout.generation_file(generation)
-        with _temporary(target) as temporary:
+        with temporary_path(target) as temporary:
             build_generation(layout, store, Build(plan, generation, published_at, served_file), temporary)
             seal(temporary)
             temporary.replace(target)
-        _sync_folder(layout.generations)
+        sync_folder(layout.generations)
         return _put_in_place(layout, store, generation, published_at)
 
 
@@ -127,7 +133,7 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_n
     Returns:
         The publication that was recorded late, None when the record was right.
     """
-    if not layout.warehouse.exists() or not (layout.serving.exists() or _generation_files(layout)):
+    if not layout.warehouse.exists() or not (layout.serving.exists() or generation_files(layout)):
         return None
     try:
         if _is_recorded(layout, _read_record(store)):
@@ -149,52 +155,14 @@ def publications(store: DuckDBStore) -> list[Publication]:
     return _read_record(store).publications
 
 
-def served_generation(layout: ProjectLayout) -> int | None:
-    """Which generation ``serving.duckdb`` is, None when nothing is served.
-
-    Told by the hard link where possible: a connection that this process still holds to an older
-    ``serving.duckdb`` would answer for the older file.
-    """
-    if not layout.serving.exists():
-        return None
-    for number, path in _generation_files(layout).items():
-        if path.samefile(layout.serving):
-            return number
-    return read_info(layout.serving).generation
-
-
-def previous_generation(layout: ProjectLayout, generation: int) -> int | None:
-    """The latest generation before this one whose file is left."""
-    return max((number for number in _generation_files(layout) if number < generation), default=None)
-
-
-def generation_path(layout: ProjectLayout, generation: int) -> Path:
-    """The file of the served or an earlier generation; ``serving.duckdb`` when its own name is gone."""
-    own = layout.generation_file(generation)
-    return own if own.exists() else layout.serving
-
-
 def _put_in_place(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
-    _replace_serving(layout, generation)
+    replace_serving(layout, generation)
     store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
     try:
         return _write_record(layout, store, generation, published_at)
     except SemconvError as error:
         message = f"generation {generation} is in place, but not yet recorded; the next command records it ({error})"
         raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
-
-
-def _replace_serving(layout: ProjectLayout, generation: int) -> None:
-    """The commit point: ``serving.duckdb`` becomes this generation, for everyone who opens it from now on."""
-    with machine_errors(layout.serving), _temporary(layout.serving) as link:
-        try:
-            os.link(layout.generation_file(generation), link)
-        except OSError:  # a file system without hard links
-            shutil.copy2(layout.generation_file(generation), link)
-        # A write-ahead log of the old file would be replayed into the new one.
-        layout.serving.with_name(f"{layout.serving.name}.wal").unlink(missing_ok=True)
-        link.replace(layout.serving)
-    _sync_folder(layout.data)
 
 
 def _write_record(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
@@ -225,10 +193,10 @@ def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> tuple
         The record as it is now, and the publication that was written, if one was.
     """
     record = _read_record(store)
-    _remove_leftovers(layout, known=set(record.generations))
+    remove_leftovers(layout, known=set(record.generations))
     last, served = record.last, served_generation(layout)
     if served is None and last is not None and layout.generation_file(last.generation).exists():
-        _replace_serving(layout, last.generation)
+        replace_serving(layout, last.generation)
     if served is None or _is_recorded(layout, record):
         return record, None
     first_published = read_info(generation_path(layout, served)).published_at.replace(tzinfo=UTC)
@@ -253,10 +221,6 @@ def _read_record(store: DuckDBStore) -> _Record:
     )
 
 
-def _generation_files(layout: ProjectLayout) -> dict[int, Path]:
-    return {int(path.stem): path for path in layout.generations.glob("*.duckdb") if path.stem.isdecimal()}
-
-
 def _next_time(last: Publication | None, clock: Clock) -> datetime:
     """Now in whole seconds, later than the last publication even when the clock was set back."""
     now = clock().astimezone(UTC).replace(microsecond=0)
@@ -277,38 +241,3 @@ def _publishing(layout: ProjectLayout, wait: float) -> Iterator[None]:
                     raise LockedError(f"process {error.pid} is publishing; {way_out}", error.pid) from error
                 time.sleep(min(_PAUSE_SECONDS, wait))
         yield
-
-
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` that does not survive the block."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-    finally:
-        _remove_file(temporary)
-
-
-def _remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:
-    """What a killed publish left: temporary files, and a generation file that never came into place."""
-    for folder in (layout.generations, layout.data):
-        for path in folder.glob(".*.duckdb.*.tmp*"):
-            _remove_file(path)
-    served = served_generation(layout)
-    for number, path in _generation_files(layout).items():
-        if number not in known and number != served:
-            _remove_file(path)
-
-
-def _remove_file(path: Path) -> None:
-    for name in (path, path.with_name(f"{path.name}.wal")):
-        name.unlink(missing_ok=True)
-    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)  # what DuckDB spilled
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

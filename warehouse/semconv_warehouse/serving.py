@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.database import database_errors
+from semconv_warehouse.generation_files import generation_path, previous_generation, served_generation
 from semconv_warehouse.layout import ProjectLayout
-from semconv_warehouse.publish import generation_path, previous_generation, served_generation
 
 _READING = {"SELECT", "EXPLAIN", "PRAGMA", "MULTI"}  # MULTI: a PIVOT
 # A macro reads the tables of the database in use, whatever database it is called from.
