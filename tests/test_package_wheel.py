@@ -113,8 +113,6 @@ def test_installed_program_finds_its_sql(run: Run, tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id,title\ni1,Lamp\ni2,\n")
     ingest = run("semconv", "ingest", "items", "items.csv", "--json")
     assert ingest.returncode == 0, ingest.stderr
-    runs = run("semconv", "runs", "--json")
-    assert (runs.returncode, runs.stdout) == (0, "[]\n"), runs.stderr
     check = run("semconv", "check", "--json")
     assert check.returncode == 0, check.stderr
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semconv.progress import Progress, Silent
+from semconv_cli.errors import say
 
 if TYPE_CHECKING:
     from semconv_warehouse.project import Project
@@ -36,6 +37,11 @@ class State:
         from semconv_cli.progress import stderr_progress
 
         return stderr_progress()
+
+    def remark(self, message: str) -> None:
+        """One line on stderr that ``--quiet`` leaves out."""
+        if not self.quiet:
+            say(message)
 
     @contextlib.contextmanager
     def libraries(self) -> Iterator[None]:

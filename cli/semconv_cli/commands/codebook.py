@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from semconv_cli import output, runs
-from semconv_cli.errors import say
 from semconv_cli.options import Group, json_option, setting
 from semconv_cli.state import State, pass_state
 
@@ -40,7 +39,7 @@ def codebook_assign(state: State, as_json: bool) -> None:
     if record is not None:
         runs.write_run(record, as_json)
         return
-    say("no new item with text: nothing to assign")
+    state.remark("no new item with text: nothing to assign")
     if as_json:
         output.write_json(None)
 

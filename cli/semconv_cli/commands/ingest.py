@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from semconv_cli import output
-from semconv_cli.errors import say
 from semconv_cli.options import Group, json_option
 from semconv_cli.state import State, pass_state
 
@@ -57,13 +56,13 @@ def _map_option(command: F) -> F:
     )(command)
 
 
-def _print(report: IngestReport, as_json: bool, rejected: Path | None) -> None:
+def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | None) -> None:
     if as_json:
         output.write_json(report.to_dict())
     else:
         output.write("\n".join(report.summary()))
     if rejected is not None and report.rejected:
-        say(f"rejected rows: {rejected}")
+        state.remark(f"rejected rows: {rejected}")
 
 
 @ingest_command.command("interactions")
@@ -90,7 +89,7 @@ def ingest_interactions(
     """
     with state.open() as project:
         report = project.ingest_interactions(files, mapping, order_by_file=order == "file", rejected=rejected)
-    _print(report, as_json, rejected)
+    _print(state, report, as_json, rejected)
 
 
 @ingest_command.command("items")
@@ -108,7 +107,7 @@ def ingest_items(
     """
     with state.open() as project:
         report = project.ingest_items(files, mapping, snapshot=snapshot, rejected=rejected)
-    _print(report, as_json, rejected)
+    _print(state, report, as_json, rejected)
 
 
 @ingest_command.command("amazon")
@@ -120,7 +119,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
     """Read a category of the Amazon reviews of 2018. Reviews become interactions and queries, metadata items."""
     with state.open() as project:
         report = project.ingest_amazon(reviews, meta, rejected=rejected)
-    _print(report, as_json, rejected)
+    _print(state, report, as_json, rejected)
 
 
 @ingest_command.command("movielens")
@@ -131,4 +130,4 @@ def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_js
     """Read a MovieLens folder. Ratings become interactions, movies items."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
-    _print(report, as_json, rejected)
+    _print(state, report, as_json, rejected)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from semconv_cli import output
-from semconv_cli.errors import say
 from semconv_cli.options import Command, json_option
 from semconv_cli.state import State, pass_state
 
@@ -23,4 +22,4 @@ def run_command(state: State, refit: bool, as_json: bool) -> None:
         return
     output.write_rows(result["stages"], columns=["stage", "state", "seconds", "run_id"])
     if publication := output.plain(result.get("publication")):
-        say("published generation {generation} at {published_at}".format(**publication))
+        state.remark("published generation {generation} at {published_at}".format(**publication))

@@ -7,7 +7,6 @@ import sys
 import click
 
 from semconv_cli import output
-from semconv_cli.errors import say
 from semconv_cli.options import Command
 from semconv_cli.state import State, pass_state
 
@@ -40,4 +39,4 @@ def sql_command(state: State, statement: str, form: output.Format | None, limit:
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
     output.write_rows(rows, form=form, columns=table.column_names, null="NULL")
     if is_cut:
-        say(f"the first {most} rows; --limit 0 shows all")
+        state.remark(f"the first {most} rows; --limit 0 shows all")

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from semconv_cli import output
-from semconv_cli.errors import say
 from semconv_cli.options import Command, json_option
 from semconv_cli.state import State, pass_state
 
@@ -16,13 +15,16 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
 @click.command("init", cls=Command, short_help="Make a project: settings explained, Feast definitions.")
 @click.argument("directory", type=_DIRECTORY, default=".")
-def init_command(directory: Path) -> None:
+@pass_state
+def init_command(state: State, directory: Path) -> None:
     """Make a project: semconv.toml with every setting explained, and a copy of the Feast definitions."""
     from semconv_warehouse.project import Project
 
     layout = Project.init(directory)
     output.write(str(layout.root))
-    say(f"next: cd {directory} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run")
+    state.remark(
+        f"next: cd {directory} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run"
+    )
 
 
 @click.command("demo", cls=Command, short_help="See everything run on a small generated catalogue.")
