@@ -107,7 +107,7 @@ def _needed_runs(project: Project, kept: set[int]) -> set[str]:
     pending += [run.run_id for run in runs if run.status == "running"]
     pending += [run.run_id for run in runs if run.stage == columns.ASSIGN]
     with project.store.read() as connection:
-        rows = connection.execute(sa.text("SELECT generation, run_ids FROM generation")).all()
+        rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
     for generation, run_ids in rows:
         if generation in kept:
             pending += json.loads(run_ids)["lineage"]

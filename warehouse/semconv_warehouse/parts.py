@@ -72,7 +72,7 @@ _VIOLATIONS = {
         SELECT concat(user_id, ' in ', string_agg(DISTINCT file, ' and ' ORDER BY file)) FROM part
         GROUP BY user_id HAVING count(DISTINCT file) > 1""",
     "users whose ranks do not run from 1 without gaps or doubles": """
-        SELECT concat(user_id, ' has ', list(rank ORDER BY rank)) FROM part
+        SELECT concat(user_id, ' has ', list(rank ORDER BY rank)::VARCHAR) FROM part
         GROUP BY user_id HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)""",
     "users with an item twice": """
         SELECT concat(user_id, ' has ', item_id, ' ', count(*), ' times') FROM part
