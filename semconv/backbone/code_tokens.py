@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import AddedToken
 
 from semconv.columns import code_token
 from semconv.errors import InputError
@@ -26,11 +27,14 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
     known = tokenizer.get_vocab()
     missing = [name for name in names if name not in known]
     if missing:
-        tokenizer.add_tokens(missing)
+        # Not normalised: a tokenizer that puts a mark before every word would know the first of a run alone.
+        tokenizer.add_tokens([AddedToken(name, normalized=False, special=False) for name in missing])
         old_rows = model.get_input_embeddings().weight.shape[0]
         if len(tokenizer) > old_rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        _draw_rows(model, [tokenizer.convert_tokens_to_ids(name) for name in missing])
+        # With rows that the tokenizer had and the model lacked, so that nothing hangs on the state of a generator.
+        new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
+        _draw_rows(model, sorted(new))
     return level_tokens(tokenizer, levels, codes)
 
 
@@ -59,9 +63,8 @@ def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np
     """
     generator = torch.Generator().manual_seed(seed)
     width, dimensions = model.get_input_embeddings().weight.shape[1], books.shape[2]
-    rotation = torch.linalg.qr(torch.randn(max(width, dimensions), dimensions, generator=generator))[0][
-        :width
-    ]  # (width, D)
+    square = torch.randn(max(width, dimensions), dimensions, generator=generator)
+    rotation = torch.linalg.qr(square)[0][:width]  # (width, D)
     for weight in _matrices(model):
         scale = float(weight.float().pow(2).mean().sqrt())
         for ids, book in zip(token_ids, books, strict=True):

@@ -18,7 +18,7 @@ from semconv.columns import code_token
 from semconv.errors import InputError
 from semconv.tasks import wordings
 
-_CODE_LIKE = re.compile(r"<([a-h]_\d+)>")
+_TAG = re.compile(r"<([^\s<>]+)>")  # a code token, an end of text, whatever else a tokenizer may hold as a tag
 
 
 class PromptEncoder:
@@ -68,13 +68,16 @@ class PromptEncoder:
 
     def query_prompt(self, text: str) -> NDArray[np.int64]:
         """The query task's first wording around a user's words."""
-        return np.array(self.tokenizer(query_text(text, 0))["input_ids"], dtype=np.int64)
+        return self.tokenize([query_text(text, 0)])[0]
 
     def tokenize(self, prompts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of whole prompts."""
         if not prompts:
             return []
-        return [np.array(ids, dtype=np.int64) for ids in self.tokenizer(list(prompts))["input_ids"]]
+        found = [np.array(ids, dtype=np.int64) for ids in self.tokenizer(list(prompts))["input_ids"]]
+        return [
+            ids[:-1] if len(ids) and ids[-1] == self.end else ids for ids in found
+        ]  # the label ends, not the prompt
 
     def item_text(self, item: int) -> str:
         """An item as text: its code tokens."""
@@ -100,8 +103,10 @@ class PromptEncoder:
 
 
 def clean(text: str) -> str:
-    """A user's or a catalogue's words without anything that would read as a code token."""
-    return _CODE_LIKE.sub(r"\1", text).strip()
+    """A user's or a catalogue's words without anything that would read as a code token or another tag."""
+    while (bare := _TAG.sub(r"\1", text)) != text:  # the outer of nested brackets would make a tag of its own
+        text = bare
+    return text.strip()
 
 
 def query_text(text: str, wording: int) -> str:

@@ -16,7 +16,7 @@ from semconv.errors import InputError
 from semconv.store import Sequences
 from semconv.tasks import wordings
 
-_MAX_REDRAWS = 64
+_MAX_REDRAWS = 8
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ def task_data(
     titles: Sequence[str | None],
     descriptions: Sequence[str | None],
     settings: TaskSettings,
+    touched: Sequences | None = None,
 ) -> TaskData:
     """Keep what prompts can name.
 
     Args:
         train: the training part (``semconv.splits.train_part``), with queries.
         has_codes: ``(I,)``.
+        touched: the train cut with the items outside the core, which are nobody's negatives either; None: ``train``.
     Raises:
         InputError: no user has two items with codes and no other task has a sample.
     """
@@ -64,7 +66,7 @@ def task_data(
         offsets=coded.offsets,
         items=coded.items,
         is_label=is_label,
-        touched=train,
+        touched=train if touched is None else touched,
         candidates=np.flatnonzero(has_codes).astype(np.int32),
         text_items=np.flatnonzero(has_codes & with_text).astype(np.int32) if settings.text else np.zeros(0, np.int32),
         titles=titles,
@@ -73,7 +75,11 @@ def task_data(
         queries=[queries[row] or "" for row in query_rows],
     )
     longest = int(np.diff(coded.offsets).max(initial=0))
-    if (longest < 2 or not settings.sequential) and not len(data.text_items) and not len(data.query_rows):
+    if (
+        (longest < 2 or not (settings.sequential or settings.negatives))
+        and not len(data.text_items)
+        and not len(data.query_rows)
+    ):
         raise InputError(
             "no task has a sample: no training user has two items with codes, and there is no text; lower split.k_core or ingest more"
         )
@@ -196,18 +202,22 @@ def _draw_negatives(data: TaskData, settings: TaskSettings, rng: np.random.Gener
     user_of_row = np.repeat(np.arange(len(data.offsets) - 1, dtype=np.int64), np.diff(data.offsets))
     touched_user = np.repeat(np.arange(len(data.touched), dtype=np.int64), data.touched.lengths)
     touched = np.unique(touched_user * num_items + data.touched.items)
-    drawn = rng.choice(data.candidates, size=(num_rows, k))
+    drawn = rng.choice(data.candidates, size=num_rows * k)  # (n * k,)
+    user = np.repeat(user_of_row, k)
+    wrong = np.arange(len(drawn))
     for _ in range(_MAX_REDRAWS):
-        keys = user_of_row[:, None] * num_items + drawn  # (n, k)
-        place = np.minimum(np.searchsorted(touched, keys), len(touched) - 1)
-        wrong = touched[place] == keys
-        if not wrong.any():
+        keys = user[wrong] * num_items + drawn[wrong]
+        wrong = wrong[touched[np.minimum(np.searchsorted(touched, keys), len(touched) - 1)] == keys]
+        if not len(wrong):
             break
-        drawn[wrong] = rng.choice(data.candidates, size=int(wrong.sum()))
-    else:
-        drawn[wrong] = -1  # a user who touched nearly everything
-    _put_disliked_first(data, drawn)
-    return drawn.astype(np.int32)
+        drawn[wrong] = rng.choice(data.candidates, size=len(wrong))
+    for one in np.unique(user[wrong]):  # users who touched nearly everything: from what is left, if anything is
+        places = wrong[user[wrong] == one]
+        left = np.setdiff1d(data.candidates, data.touched.of(int(one)))
+        drawn[places] = rng.choice(left, size=len(places)) if len(left) else -1
+    table = drawn.reshape(num_rows, k)
+    _put_disliked_first(data, table)
+    return table.astype(np.int32)
 
 
 def _put_disliked_first(data: TaskData, drawn: NDArray[np.int32]) -> None:

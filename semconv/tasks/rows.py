@@ -1,6 +1,6 @@
 """From a plan to token rows: shared histories as trees, item and query samples packed.
 
-A row is a flat sequence of tokens with positions and a mask. In a history row the trunk (head and
+A row is a flat sequence of tokens with positions and, for each token, the spans of the row that it sees. In a history row the trunk (head and
 history) stands once; each question is a branch that sees its own prefix of the trunk and itself, at
 the positions it would have had alone; each label is a branch of its question. The loss of a row
 therefore equals the loss of its samples computed one at a time, at a fraction of the tokens.
@@ -31,7 +31,7 @@ class Layout:
     """What of a row depends on lengths alone, shared by all rows of the same shape."""
 
     positions: NDArray[np.int64]  # (S,)
-    mask: NDArray[np.bool_]  # (S, S) query by key
+    spans: NDArray[np.int64]  # (S, 4) a, b, c, d: token q sees the tokens before a, from b to before c, and from d to q
     label_index: NDArray[np.int64]  # (L,) token whose hidden state predicts a label token
 
 
@@ -43,10 +43,9 @@ class Row:
     layout: Layout
     label_tokens: NDArray[np.int64]  # (L,) what is predicted
     num_samples: int
-    history_index: NDArray[np.int64] = field(
-        default_factory=_nothing
-    )  # (H,) trunk token before each code of the history but the first item's
-    history_tokens: NDArray[np.int64] = field(default_factory=_nothing)  # (H,) those codes
+    # (H,) trunk token before each code of the history but the first item's, and those codes
+    history_index: NDArray[np.int64] = field(default_factory=_nothing)
+    history_tokens: NDArray[np.int64] = field(default_factory=_nothing)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,7 +61,9 @@ class Branch:
 
 
 def tree_layout(trunk: int, branches: Sequence[Branch], label_tokens: int) -> Layout:
-    """Positions, mask and label places of a trunk with its branches.
+    """Positions, spans and label places of a trunk with its branches.
+
+    Spans instead of a mask: an epoch's rows lie in memory together, and a mask grows with the square of a row.
 
     Args:
         trunk: tokens of head and history, may be 0.
@@ -70,25 +71,21 @@ def tree_layout(trunk: int, branches: Sequence[Branch], label_tokens: int) -> La
     """
     size = trunk + sum(branch.tail + branch.labels * label_tokens for branch in branches)
     positions = np.arange(size, dtype=np.int64)
-    mask = np.zeros((size, size), dtype=bool)
-    mask[:trunk, :trunk] = np.tri(trunk, dtype=bool)
+    spans = np.zeros((size, 4), dtype=np.int64)
     label_index = []
     at = trunk
     for branch in branches:
         question = slice(at, at + branch.tail)
         positions[question] = branch.visible + np.arange(branch.tail)
-        mask[question, : branch.visible] = True
-        mask[question, question] = np.tri(branch.tail, dtype=bool)
+        spans[question] = branch.visible, 0, 0, question.start
         at += branch.tail
         for _ in range(branch.labels):
             label = slice(at, at + label_tokens)
             positions[label] = branch.visible + branch.tail + np.arange(label_tokens)
-            mask[label, : branch.visible] = True
-            mask[label, question] = True
-            mask[label, label] = np.tri(label_tokens, dtype=bool)
+            spans[label] = branch.visible, question.start, question.stop, label.start
             label_index.append(np.concatenate([[question.stop - 1], np.arange(label.start, label.stop)]))
             at += label_tokens
-    return Layout(positions, mask, np.concatenate(label_index) if label_index else np.zeros(0, np.int64))
+    return Layout(positions, spans, np.concatenate(label_index) if label_index else _nothing())
 
 
 class RowBuilder:
@@ -127,9 +124,13 @@ class RowBuilder:
                 self._branch(branches, pieces, targets, visible, encoder.negative_tails[negative], hated[hated >= 0])
         if not branches:
             return None
+        pieces[0] = trunk = trunk[
+            : max(branch.visible for branch in branches)
+        ]  # items that no question sees are not read
         layout = self._layout(len(trunk), tuple(branches))
         samples = sum(branch.labels for branch in branches)
-        first_code = len(encoder.heads[unit.head]) + np.arange(1, unit.length) * width  # (items - 1,)
+        shown = (len(trunk) - len(encoder.heads[unit.head]) + len(encoder.separator)) // width
+        first_code = len(encoder.heads[unit.head]) + np.arange(1, shown) * width  # (items - 1,)
         history = (first_code[:, None] + np.arange(encoder.num_levels)).ravel()
         return Row(np.concatenate(pieces), layout, np.concatenate(targets), samples, history - 1, trunk[history])
 

@@ -57,25 +57,33 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
     longest = max(len(row) for row in rows)
     tokens = np.full((len(rows), longest), pad, dtype=np.int64)
     positions = np.zeros((len(rows), longest), dtype=np.int64)
-    mask = np.zeros((len(rows), 1, longest, longest), dtype=bool)
+    spans = np.zeros((len(rows), longest, 4), dtype=np.int64)
+    spans[:, :, 3] = np.arange(longest)  # a padded token sees itself alone
     index, history = [], []
     for place, row in enumerate(rows):
         size = len(row)
         tokens[place, :size] = row.tokens
         positions[place, :size] = row.layout.positions
-        mask[place, 0, :size, :size] = row.layout.mask
+        spans[place, :size] = row.layout.spans
         index.append(row.layout.label_index + place * longest)
         history.append(row.history_index + place * longest)
-        if size < longest:
-            padded = np.arange(size, longest)
-            mask[place, 0, padded, padded] = True
     return Batch(
         torch.from_numpy(tokens),
         torch.from_numpy(positions),
-        torch.from_numpy(mask),
+        span_mask(torch.from_numpy(spans)),
         torch.from_numpy(np.concatenate(index)),
         torch.from_numpy(np.concatenate([row.label_tokens for row in rows])),
         torch.from_numpy(np.concatenate(history)),
         torch.from_numpy(np.concatenate([row.history_tokens for row in rows])),
         sum(row.num_samples for row in rows),
     )
+
+
+def span_mask(spans: Tensor) -> Tensor:
+    """Spans ``(B, S, 4)`` of ``tasks.rows.Layout`` as a mask ``(B, 1, S, S)``, query by key."""
+    first, start, stop, own = spans[..., None].unbind(dim=2)  # each (B, S, 1)
+    key = torch.arange(spans.shape[1], device=spans.device)
+    mask = key < first  # (B, S, S)
+    mask |= (key >= start) & (key < stop)
+    mask |= (key >= own) & (key <= key[:, None])
+    return mask[:, None]
