@@ -104,7 +104,7 @@ def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
     elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
         raise _wrong_type(raw, "text")
     elif may_be_json:
-        value = _changed(value, "[", lambda item: " ".join(_json_list(item) or [item]))
+        value = _changed(value, "[", lambda item: _joined(item, " "))
     return without_html(value.cast(pl.String))
 
 
@@ -117,7 +117,7 @@ def text_list(raw: RawColumn) -> pl.Expr:
         raise _wrong_type(raw, "text or lists of text")
     else:
         text = value.cast(pl.String)
-        array = _changed(text, "[", lambda item: _BETWEEN.join(_json_list(item) or [item]))
+        array = _changed(text, "[", lambda item: _joined(item, _BETWEEN))
         joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
     # Cleaned as one text, because Python's part of it must not be called list by list.
     parts = without_html(joined).str.split(_BETWEEN).list.eval(pl.element().str.strip_chars())
@@ -147,14 +147,15 @@ def _changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr
     return value.map_batches(apply, return_dtype=pl.String)
 
 
-def _json_list(value: str) -> list[str] | None:
+def _joined(value: str, between: str) -> str:
+    """The texts of a JSON array as one; other text as it is."""
     if not re.match(r"\s*\[", value):
-        return None
+        return value
     try:
         parsed: Any = json.loads(value)
     except ValueError:
-        return None
-    return [item for item in parsed if isinstance(item, str)] if isinstance(parsed, list) else None
+        return value
+    return between.join(item for item in parsed if isinstance(item, str))
 
 
 def _number_time(value: pl.Expr) -> pl.Expr:

@@ -214,7 +214,7 @@ def _json_lines(file: Path) -> Source:
 def _lines(file: Path) -> pl.LazyFrame:
     lines = pl.scan_lines(file, name=RECORD, row_index_name=ROW, row_index_offset=1, glob=False)
     try:
-        lines.select(pl.len()).collect()
+        lines.select(pl.col(RECORD).str.len_bytes().sum()).collect()  # looks at every line
     except PolarsError as error:
         if "utf8" not in str(error):
             raise
