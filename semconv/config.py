@@ -56,7 +56,7 @@ class BackboneSettings:
 
     path: str = option("", "A local folder or hub name of a causal language model; empty makes the embedded default.")
     width: int = option(128, "Embedded default: hidden size.", low=8)
-    layers: int = option(4, "Embedded default: decoder layers.", low=1)
+    layers: int = option(3, "Embedded default: decoder layers.", low=1)
     heads: int = option(4, "Embedded default: attention heads.", low=1)
     mlp_width: int = option(384, "Embedded default: width of the gated MLP.", low=8)
     vocabulary: int = option(2000, "Embedded default: size of the BPE vocabulary.", low=300)
@@ -99,9 +99,9 @@ class TaskSettings:
     negatives: int = option(
         3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0
     )
-    negative_share: float = option(1.0, "Share of a user's epochs in which the negative task is drawn.", low=0, high=1)
+    negative_share: float = option(0.1, "Share of a user's epochs in which the negative task is drawn.", low=0, high=1)
     late_share: float = option(
-        0.25,
+        0.05,
         "Share of the places after a history's first 20 items that an epoch draws; each needs a window of its own.",
         low=0,
         high=1,
@@ -118,28 +118,32 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
     )
-    epochs: int = option(20, "Passes over the training users.", low=1)
+    epochs: int = option(10, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
-    learning_rate: float = option(2e-3, "Peak learning rate of AdamW, reached after the warm-up.", low=0)
+    learning_rate: float | None = option(
+        None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
+    )
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
     dropout: float = option(0.1, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
-    token_start: Literal["auto", "random", "codebook"] = option(
+    code_start: Literal["auto", "random", "codebook"] = option(
         "auto",
         "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.",
     )
-    history_loss: float = option(
-        0.0, "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone.", low=0
+    history_loss: float | None = option(
+        None,
+        "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone; unset: 1 for the embedded default, 0 for a pretrained model.",
+        low=0,
     )
-    batch_tokens: int = option(8192, "Tokens a step, shared histories counted once.", low=64)
+    batch_tokens: int = option(2048, "Tokens a step, shared histories counted once.", low=64)
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
     lora_rank: int = option(8, "LoRA: rank.", low=1)
     lora_alpha: int = option(32, "LoRA: scale.", low=1)
     lora_dropout: float = option(0.05, "LoRA: dropout.", low=0, high=0.9)
     validation_users: int = option(2000, "Users of the sampled beam search after each epoch; 0 turns it off.", low=0)
     validate_every: int = option(1, "Epochs between two validations.", low=1)
-    patience: int = option(5, "Validations without a better NDCG@10 before training stops.", low=1)
+    patience: int = option(3, "Validations without a better NDCG@10 before training stops.", low=1)
     checkpoint_seconds: int = option(60, "Seconds between two checkpoints.", low=1)
     seed: int = option(0, "Seed of order, draws and dropout.", low=0)
 

@@ -59,7 +59,7 @@ class Sequences:
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
         """The same users with the kept interactions alone."""
         running = np.concatenate([[0], np.cumsum(keep)])
-        queries = None if self.queries is None else [self.queries[row] for row in np.flatnonzero(keep)]
+        queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
             running[self.offsets].astype(np.int64),

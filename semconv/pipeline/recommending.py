@@ -156,7 +156,7 @@ def _fallback_ranking(
     count = min(len(allowed), context.settings.recommend.top_k + longest + int((~allowed).sum()))
     train_cut = "[:]" if split == "serve" else context.settings.split.train_cut
     request = BaselineRequest("recent_popularity", split, train_cut, "kept", count, users=some_user)
-    ranking = context.store.baseline_top_k(request).items[0]
+    ranking: NDArray[np.int32] = context.store.baseline_top_k(request).items[0]
     ranking = ranking[ranking >= 0]
     return ranking[allowed[ranking]]
 

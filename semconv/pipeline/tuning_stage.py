@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_json, write_arrays, write_json
-from semconv.config import Settings
+from semconv.config import Settings, TuningSettings
 from semconv.errors import InputError
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline.context import Context, ItemCodes
@@ -74,16 +75,28 @@ def prepared_backbone(
     else:
         model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
     ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
-    if start is None and _starts_from_books(context, backbone):
+    if start is None and resolved_tuning(context, backbone).code_start == "codebook":
         books = CodeSet.load(context.book.folder(codebook)).books
         start_from_books(model, ids, books, context.settings.tuning.seed)
     return model, tokenizer, ids
 
 
-def _starts_from_books(context: Context, backbone: RunRecord) -> bool:
-    choice = context.settings.tuning.token_start
+def resolved_tuning(context: Context, backbone: RunRecord) -> TuningSettings:
+    """The tuning settings with everything that depends on the kind of backbone filled in.
+
+    A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
+    histories; a pretrained one wants the line's reference recipe (method: Tuning).
+    """
+    tuning = context.settings.tuning
     is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
-    return choice == "codebook" or (choice == "auto" and is_embedded)
+    rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
+    start: Literal["random", "codebook"] = "codebook" if is_embedded else "random"
+    return dataclasses.replace(
+        tuning,
+        learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,
+        history_loss=weight if tuning.history_loss is None else tuning.history_loss,
+        code_start=start if tuning.code_start == "auto" else tuning.code_start,
+    )
 
 
 def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None) -> Outcome:
@@ -92,7 +105,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
     Raises:
         InputError: ``start`` is no finished full tuning of this code set.
     """
-    settings = context.settings
+    tuning = resolved_tuning(context, backbone)
     code_runs = (codebook, *context.assigns_of(codebook))
     if start is not None:
         _check_start(context, start, codebook)
@@ -104,10 +117,10 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         codes = ItemCodes.read(context, code_runs)
         model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
         source = prompt_source(context, tokenizer, level_tokens, codes)
-        model = prepare(model, level_tokens, settings.tuning)
+        model = prepare(model, level_tokens, tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         validate = _validation(context, source, codes, level_tokens)
-        figures = tune(model, Training(source.rows, validate, int(pad), folder, context.progress), settings.tuning)
+        figures = tune(model, Training(source.rows, validate, int(pad), folder, context.progress), tuning)
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, _manifest(context, backbone, codebook, codes))
@@ -116,7 +129,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
 
     request = StageRequest(
         columns.FINETUNE,
-        context.section("split", "tasks", "tuning"),
+        {**context.section("split", "tasks"), "tuning": dataclasses.asdict(tuning)},
         (backbone, *code_runs, *([] if start is None else [start])),
         ("item", "interaction"),
     )

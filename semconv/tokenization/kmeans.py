@@ -66,7 +66,8 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator) -> NDAr
         if running[-1] <= 0:
             break
         row = int(np.searchsorted(running, rng.random() * running[-1], side="right"))
-        row = min(row, int(np.flatnonzero(distances)[-1]))
+        if row == len(pool):  # the product above was rounded up to the total
+            row = int(np.flatnonzero(distances)[-1])
         chosen.append(row)
         np.minimum(distances, squared_norms(pool - pool[row]), out=distances)
     return sample[chosen]

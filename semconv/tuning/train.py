@@ -15,7 +15,7 @@ import torch
 
 from semconv.backbone.forward import model_device
 from semconv.config import TuningSettings
-from semconv.errors import CheckFailedError
+from semconv.errors import CheckFailedError, SettingsError
 from semconv.progress import Progress, Task
 from semconv.tasks.rows import Row
 from semconv.tuning.batches import batch_order, collate
@@ -78,7 +78,7 @@ class _Loop:
         matrices = [weight for weight in weights.values() if weight.ndim > 1]
         vectors = [weight for weight in weights.values() if weight.ndim <= 1]  # norms are not decayed
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS)
+        self.optimizer = torch.optim.AdamW(groups, lr=peak_rate(settings), betas=_BETAS)
         self.counters = load_state(training.folder, model, self.optimizer)
         self.saved_at = time.monotonic()
 
@@ -125,13 +125,13 @@ class _Loop:
         batch = collate(rows, self.training.pad).to(self.device)
         if settings.max_samples:
             share_done = max(share_done, counters.samples / settings.max_samples)
-        rate = settings.learning_rate * schedule(share_done, settings.warmup)
+        rate = peak_rate(settings) * schedule(share_done, settings.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(settings.seed * 1_000_003 + counters.step)  # dropout is a function of (seed, step)
         half = settings.dtype == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            loss, value = batch_loss(self.model, batch, settings.history_loss)
+            loss, value = batch_loss(self.model, batch, settings.history_loss or 0.0)
         if not math.isfinite(float(loss.detach())):
             raise CheckFailedError(
                 f"loss is {value} at step {counters.step}; lower tuning.learning_rate or tuning.clip and run the same command again"
@@ -177,6 +177,13 @@ class _Loop:
         else:
             counters.rounds_without_better += 1
             counters.stopped = counters.rounds_without_better >= settings.patience
+
+
+def peak_rate(settings: TuningSettings) -> float:
+    """The peak learning rate; who hands settings in has resolved it for the kind of backbone."""
+    if settings.learning_rate is None:
+        raise SettingsError("tuning.learning_rate is not set")
+    return settings.learning_rate
 
 
 def schedule(share_done: float, warmup: float) -> float:

@@ -90,9 +90,12 @@ def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | Non
 
 def _keep(project: Project, stages: list[Stage]) -> None:
     """Name what would come out differently today but is kept until ``--refit``."""
+    from semconv.pipeline.tuning_stage import resolved_tuning
+
     context = project.context
-    settings = context.section("split", "behavior", "codebook", "tasks", "tuning")
     finetune = context.need(columns.FINETUNE)
+    tuning = resolved_tuning(context, context.input_of(finetune, columns.BACKBONE))
+    settings = {**context.section("split", "behavior", "codebook", "tasks"), "tuning": asdict(tuning)}
     was_stale = False
     for stage in _BEFORE_TUNING:
         if stage == columns.ASSIGN:
