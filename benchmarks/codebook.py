@@ -59,7 +59,8 @@ def vectors_of(num_items: int) -> NDArray[np.float32]:
 def texts_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Targets that know half of the vectors' variance, as text may."""
     noise = np.random.default_rng(1).standard_normal(points.shape) * points.std(axis=0)
-    return (points / 2 + noise / 2).astype(np.float32)
+    texts: NDArray[np.float32] = (points / 2 + noise / 2).astype(np.float32)
+    return texts
 
 
 def quantize(points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -264,3 +264,17 @@ def test_sums_by_code() -> None:
     points, codes = blobs(50), np.arange(50) % 4
     expected = [points[codes == c].sum(axis=0) for c in range(5)]
     np.testing.assert_allclose(sums_by_code(points, codes, 5), expected, atol=1e-5)
+
+
+def test_start_is_distinct_rows_also_from_a_sample() -> None:
+    points = np.repeat(blobs(6), 7_000, axis=0)  # more rows than the start looks at
+    rows = start_rows(points, 10, np.random.default_rng(0))
+    assert len(rows) == len(np.unique(points[rows], axis=0)) == 6
+
+
+def test_start_prefers_far_points() -> None:
+    points = np.concatenate([np.zeros((1000, 2)), np.full((1, 2), 50.0), np.full((1, 2), -50.0)]).astype(np.float32)
+    points[:1000] += 0.01 * blobs(1000, width=2)
+    for seed in range(10):
+        rows = start_rows(points, 3, np.random.default_rng(seed))
+        assert {1000, 1001} <= set(rows.tolist())
