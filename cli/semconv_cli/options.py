@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
@@ -107,6 +108,8 @@ def setting(
 ) -> Callable[[F], F]:
     """A flag that overrides the setting ``section.key``; help, type and range are the setting's own."""
     field, hint = _options()[name]
+    if get_origin(hint) in (Union, types.UnionType):  # an unset setting has no flag value
+        hint = next(part for part in get_args(hint) if part is not type(None))
 
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value is not None:
