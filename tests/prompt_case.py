@@ -19,7 +19,28 @@ from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.plan import TaskData, task_data
 
 LEVELS, CODES = 3, 8
-WORDS = "red green blue small large old new lamp chair table rug shelf for the quiet reading corner of a house".split()
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "small",
+    "large",
+    "old",
+    "new",
+    "lamp",
+    "chair",
+    "table",
+    "rug",
+    "shelf",
+    "for",
+    "the",
+    "quiet",
+    "reading",
+    "corner",
+    "of",
+    "a",
+    "house",
+]
 TOKENIZERS = ("embedded", "metaspace-first", "metaspace-always", "prepended")
 
 

@@ -96,7 +96,7 @@ def paths(row: Row, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]
 
 @pytest.mark.parametrize("limit", [2048, 110])
 def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: int) -> None:
-    settings = TaskSettings(late_share=0.5, max_prompt_tokens=limit)
+    settings = TaskSettings(late_share=0.5, negative_share=1.0, max_prompt_tokens=limit)
     data = case.small_data(encoder, settings)
     plan = plan_epoch(data, settings, 1, history_length=6)
     builder = RowBuilder(encoder, data, settings)
