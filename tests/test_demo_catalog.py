@@ -8,6 +8,8 @@ import re
 
 import numpy as np
 import pytest
+
+from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 from semconv_warehouse.demo_catalog import (
     NUM_ITEMS,
     DemoData,
@@ -18,8 +20,6 @@ from semconv_warehouse.demo_catalog import (
     kind_style_brand,
 )
 from semconv_warehouse.demo_words import KINDS, STYLES, wording
-
-from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 
 
 @pytest.fixture(scope="module")

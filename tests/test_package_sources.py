@@ -19,7 +19,7 @@ PYTHON = sorted(
     for folder in ("semconv", "cli", "warehouse", "feature_repo", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 )
-MOST_LINES, MOST_LINES_OF_FUNCTION = 320, 60
+MOST_LINES, MOST_LINES_OF_FUNCTION = 400, 60  # past 300 and 40: ask whether two ideas live in one
 
 
 @pytest.mark.parametrize("path", SQL, ids=lambda path: str(path.relative_to(ROOT)))
