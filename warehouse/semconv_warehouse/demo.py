@@ -16,7 +16,7 @@ from semconv import columns
 from semconv.artifacts import atomic_path, machine_errors, write_bytes
 from semconv.errors import InputError
 from semconv.progress import Progress
-from semconv_warehouse.demo_catalog import DemoData, generate
+from semconv_warehouse.demo_catalog import DemoData, DemoShape, generate
 from semconv_warehouse.layout import SETTINGS_FILE
 from semconv_warehouse.project import Project
 
@@ -34,11 +34,11 @@ DEMO_SETTINGS = """\
 k_core = 2
 
 [backbone]
-width = 96
+width = 64
 layers = 2
 heads = 4
-mlp_width = 256
-vocabulary = 1000
+mlp_width = 192
+vocabulary = 2000
 context = 1024
 
 [codebook]
@@ -47,12 +47,13 @@ codes = 32
 
 [tasks]
 negatives = 1
-negative_share = 0.25
+negative_share = 0.1
 
 [tuning]
-epochs = 20
+epochs = 10
+batch_tokens = 2048
 validation_users = 500
-validate_every = 4
+validate_every = 5
 """
 
 
@@ -109,10 +110,13 @@ class DemoResult:
         return "\n".join(lines)
 
 
-def run_demo(directory: Path, progress: Progress) -> DemoResult:
+def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None) -> DemoResult:
     """Make a project in ``directory``, fill it with generated data, run everything and collect what to show.
 
     A second run in the same folder finds its data ingested and its runs finished, and shows them again.
+
+    Args:
+        shape: size of the shop and how its customers choose; the default is the demo's.
 
     Raises:
         InputError: the folder holds something else.
@@ -120,7 +124,7 @@ def run_demo(directory: Path, progress: Progress) -> DemoResult:
     started = time.monotonic()
     directory = directory.resolve()
     _prepare(directory)
-    data = generate()
+    data = generate(shape)
     files = directory / "input"
     with machine_errors(files):
         files.mkdir(exist_ok=True)
@@ -220,7 +224,8 @@ def _figures(rows: list[dict[str, Any]]) -> list[DemoFigure]:
 
 
 def _is_shown(row: dict[str, Any]) -> bool:
-    return row["split"] == "test" and row["segment"] == "all" and row["seen"] == "masked" and row["k"] == 10
+    shown = {"split": "test", "segment": "all", "seen": "masked", "k": 10}
+    return all(row[name] == value for name, value in shown.items())
 
 
 def _figure_line(figure: DemoFigure) -> str:

@@ -37,7 +37,7 @@ class DemoShape:
     longest: int = 25
     randomness: float = 0.3  # 0: the next item is certain; 1: any item is as likely as any other
     style_change: float = 0.3  # chance that an item of another style changes the customer's style
-    query_share: float = 0.3  # interactions with a review text
+    query_share: float = 0.1  # interactions with a review text
     duplicates: int = 12  # rows that the interaction file has twice
     seed: int = 0
 
@@ -190,7 +190,7 @@ def _kind_affinity(weights: Affinity) -> NDArray[np.float64]:
 
 def _sequence_lengths(rng: np.random.Generator, shape: DemoShape) -> NDArray[np.int64]:
     spread = shape.longest - shape.shortest
-    lengths = shape.shortest + np.floor(rng.beta(1.6, 2.0, size=shape.users) * (spread + 1)).astype(np.int64)
+    lengths = shape.shortest + np.floor(rng.beta(1.2, 2.4, size=shape.users) * (spread + 1)).astype(np.int64)
     lengths = np.minimum(lengths, shape.longest)
     lengths[-1] = 1  # somebody who came once
     return lengths
