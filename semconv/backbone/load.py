@@ -40,7 +40,11 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         raise InputError(f"backbone {name}: its tokenizer has no end token, which every label needs")
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
+            name,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            attn_implementation="sdpa",  # eager attention adds a bool mask as numbers: wrong lists without a word
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
