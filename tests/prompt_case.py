@@ -92,9 +92,9 @@ def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: in
     return made.eval()
 
 
-def coded(kind: str = "embedded", **shape: Any) -> tuple[Any, Any, NDArray[np.int64]]:
+def coded(tokens: str = "embedded", **shape: Any) -> tuple[Any, Any, NDArray[np.int64]]:
     """Model, tokenizer and code tokens ``(LEVELS, CODES)``."""
-    made = tokenizer(kind)
+    made = tokenizer(tokens)
     backbone = model(len(made), **shape)
     return backbone, made, add_code_tokens(backbone, made, LEVELS, CODES)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from semconv.backbone.probe import check_branches
 from semconv.errors import InputError
 
 _ROTARY_FULL_ATTENTION = ("llama", "qwen2", "qwen3", "mistral")
@@ -17,8 +18,8 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     """Model and tokenizer from a local folder or a hub name.
 
     Raises:
-        InputError: no such model, no tokenizer, an architecture or an attention window that the tree
-            masks cannot serve, a context that is too short.
+        InputError: no such model, no tokenizer, an architecture or an attention that branches of
+            a shared prompt do not work on, a context that is too short.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -48,6 +49,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
+    check_branches(model, name)
     return model, tokenizer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         figures = tune(model, Training(source.rows, validate, int(pad), folder, context.progress), tuning)
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
-        save_tuned(model, tokenizer, folder / MODEL_FOLDER, _manifest(context, backbone, codebook, codes))
+        manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)
+        save_tuned(model, tokenizer, folder / MODEL_FOLDER, manifest)
         write_json(folder / "figures.json", figures)
         return {}
 
@@ -145,14 +147,18 @@ def _check_start(context: Context, start: RunRecord, codebook: RunRecord) -> Non
         )
 
 
-def _manifest(context: Context, backbone: RunRecord, codebook: RunRecord, codes: ItemCodes) -> dict[str, Any]:
+def _manifest(
+    context: Context, backbone: RunRecord, codebook: RunRecord, codes: ItemCodes, folder: Path
+) -> dict[str, Any]:
     from semconv.tuning.model import codes_digest
 
     shape, tuning = codebook.settings["codebook"], context.settings.tuning
+    path = backbone_path(context, backbone)
+    inside = Path(path).is_relative_to(context.root)  # of the project, which may be moved as a whole
     return {
         "mode": tuning.mode,
         "dtype": tuning.dtype,
-        "backbone": backbone_path(context, backbone),
+        "backbone": os.path.relpath(path, folder) if inside else path,
         "trust_remote_code": context.settings.backbone.trust_remote_code,
         "levels": shape["levels"],
         "codes": shape["codes"],

@@ -62,15 +62,19 @@ def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Co
         with safe_open(path, framework="pt") as file:
             counters = Counters(**json.loads(file.metadata()["counters"]))
         tensors = load_file(path)
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to train this run from its start") from error
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        kind, name = key.split("/", 1)
+        state.setdefault(name, {})[kind] = value
     with torch.no_grad():
         for name, parameter in trainable(model).items():
-            parameter.copy_(tensors[f"weight/{name}"])
-            moments = {key.split("/", 1)[0]: value for key, value in tensors.items() if key.split("/", 1)[1] == name}
-            del moments["weight"]
-            if moments:
-                optimizer.state[parameter] = {key: value.clone() for key, value in moments.items()}
+            parameter.copy_(state[name].pop("weight"))
+            if state[name]:  # `step` stays where the optimizer keeps it, on the CPU
+                optimizer.state[parameter] = {
+                    kind: value if kind == "step" else value.to(parameter) for kind, value in state[name].items()
+                }
     return counters
 
 

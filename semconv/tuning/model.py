@@ -53,7 +53,9 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
             target_modules="all-linear",
             trainable_token_indices=ids if tied else {"embed_tokens": ids, "lm_head": ids},
         )
-        model = get_peft_model(model, config)
+        with torch.random.fork_rng():  # what a killed training started from must come out again
+            torch.manual_seed(settings.seed)
+            model = get_peft_model(model, config)
     if settings.mode == "full" and settings.dropout > 0:
         add_dropout(model, settings.dropout)
     return model
@@ -100,6 +102,8 @@ class TunedModel:
 def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any]) -> None:
     """Write a folder that transformers (full) or peft (lora) load by themselves, with our manifest beside.
 
+    ``manifest["backbone"]`` is a path relative to ``folder``, an absolute one, or a hub name.
+
     The manifest is written last: a folder without it is not a saved model.
     """
     model.save_pretrained(folder)
@@ -131,9 +135,9 @@ def _load_adapter(folder: Path, manifest: dict[str, Any]) -> tuple[Any, Any]:
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    model, _ = load_backbone(
-        manifest["backbone"], trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"]
-    )
+    beside = folder / manifest["backbone"]
+    name = str(beside.resolve()) if beside.is_dir() else manifest["backbone"]
+    model, _ = load_backbone(name, trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

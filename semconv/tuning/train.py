@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import torch
 
+from semconv.artifacts import write_bytes
 from semconv.backbone.forward import model_device
 from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, SettingsError
@@ -46,7 +47,7 @@ def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, 
     Returns:
         figures: epochs, steps, samples, seconds of this process, validations, best epoch.
     Raises:
-        CheckFailedError: the loss is no longer finite.
+        CheckFailedError: loss or gradient are no longer finite.
     """
     loop = _Loop(model, training, settings)
     started = time.monotonic()
@@ -85,6 +86,8 @@ class _Loop:
     @property
     def finished(self) -> bool:
         counters = self.counters
+        if counters.batch:  # the epoch at hand is not closed and not validated yet, even if the samples are spent
+            return False
         return counters.stopped or counters.epoch >= self.settings.epochs or self._samples_spent()
 
     def _samples_spent(self) -> bool:
@@ -93,10 +96,9 @@ class _Loop:
     def open_log(self) -> TextIO:
         """The step log, without the lines of steps that will be done again."""
         path = self.training.folder / STEPS
-        lines = path.read_text().splitlines()[: self.counters.step] if path.exists() else []
-        stream = path.open("w")
-        stream.writelines(line + "\n" for line in lines)
-        return stream
+        lines = path.read_bytes().split(b"\n")[: self.counters.step] if path.exists() else []
+        write_bytes(path, b"".join(line + b"\n" for line in lines))
+        return path.open("a")
 
     def run_epoch(self, log: TextIO) -> None:
         """Train what is left of the epoch, then validate."""
@@ -109,16 +111,19 @@ class _Loop:
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
             for members in batches[counters.batch :]:
-                self._step(
-                    [rows[row] for row in members],
-                    (counters.epoch + counters.batch / len(batches)) / settings.epochs,
-                    log,
-                    bar,
-                )
                 if self._samples_spent():
                     break
+                share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
+                self._step([rows[row] for row in members], share_done, log, bar)
+                if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:
+                    self._save(log)
         self._close_epoch()
-        save_state(self.training.folder, self.model, self.optimizer, counters)
+        self._save(log)
+
+    def _save(self, log: TextIO) -> None:
+        log.flush()  # first: the log may know more steps than the state, never fewer
+        save_state(self.training.folder, self.model, self.optimizer, self.counters)
+        self.saved_at = time.monotonic()
 
     def _step(self, rows: list[Row], share_done: float, log: TextIO, bar: Task) -> None:
         settings, counters = self.settings, self.counters
@@ -132,12 +137,10 @@ class _Loop:
         half = settings.dtype == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             loss, value = batch_loss(self.model, batch, settings.history_loss or 0.0)
-        if not math.isfinite(float(loss.detach())):
-            raise CheckFailedError(
-                f"loss is {value} at step {counters.step}; lower tuning.learning_rate or tuning.clip and run the same command again"
-            )
+        _require_finite("loss", float(loss.detach()), counters.step)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), settings.clip or math.inf)
+        _require_finite("norm of the gradient", float(norm), counters.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         counters.batch += 1
@@ -154,10 +157,6 @@ class _Loop:
         }
         log.write(json.dumps(line) + "\n")
         bar.advance(batch.num_samples, f"loss {value:.3f}")
-        if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:
-            log.flush()
-            save_state(self.training.folder, self.model, self.optimizer, counters)
-            self.saved_at = time.monotonic()
 
     def _close_epoch(self) -> None:
         counters, settings = self.counters, self.settings
@@ -177,6 +176,13 @@ class _Loop:
         else:
             counters.rounds_without_better += 1
             counters.stopped = counters.rounds_without_better >= settings.patience
+
+
+def _require_finite(what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise CheckFailedError(
+            f"the {what} is {value} at step {step}; lower tuning.learning_rate or tuning.clip and run the same command again"
+        )
 
 
 def peak_rate(settings: TuningSettings) -> float:
