@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,26 @@ from safetensors.numpy import load_file, save
 
 from semconv.errors import InputError, LockedError, MachineError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words what the system refused
+
 
 @contextlib.contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
     """Turn a full disk, a missing permission or a read-only folder into a MachineError that names the place."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        found = _OS_ERROR.search(str(error))
+        number = error.errno if isinstance(error, OSError) and error.errno else int(found.group(1)) if found else 0
+        if number in _FULL:
             raise MachineError(
                 f"{path}: no space left on the device; free some and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if number in _FORBIDDEN:
             raise MachineError(
-                f"{path}: cannot be written ({error.strerror}); check owner and mode of the folder"
+                f"{path}: cannot be written ({os.strerror(number)}); check owner and mode of the folder"
             ) from error
         raise
 
