@@ -249,6 +249,7 @@ def test_a_moved_project_reads_its_own_files(project: Project, tmp_path: Path) -
     assert features.get_features(moved, user="u1")["user_top_k"]["generation"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 def test_point_in_time_reads_keep_codes_whole_numbers(project: Project) -> None:
     layout, store = project
     features.materialize(layout, store)

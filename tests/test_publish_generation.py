@@ -42,6 +42,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("template") / "project")[0].root
 
 
+@pytest.fixture(scope="module")
+def published_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("published") / "project"
+    shutil.copytree(template, root)
+    publish(ProjectLayout(root), DuckDBStore(ProjectLayout(root)), "recommend-1")
+    return root
+
+
+@pytest.fixture
+def published(published_template: Path, tmp_path: Path) -> Project:
+    """Generation 1 of recommend-1 is served."""
+    shutil.copytree(published_template, tmp_path / "project")
+    layout = ProjectLayout(tmp_path / "project")
+    return layout, DuckDBStore(layout)
+
+
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
     shutil.copytree(template, tmp_path / "project")
@@ -80,9 +96,8 @@ def test_file_holds_the_lineage_of_the_run(project: Project) -> None:
     assert rows(served, "SELECT count(*) FROM item") == [(10,)]
 
 
-def test_every_table_carries_the_generation_and_vectors_have_a_width(project: Project) -> None:
-    layout, store = project
-    publish(layout, store, "recommend-1")
+def test_every_table_carries_the_generation_and_vectors_have_a_width(published: Project) -> None:
+    layout, _ = published
     columns = rows(layout.serving, "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal")
     tables = {table for table, _, _ in columns}
     assert tables >= {
@@ -150,16 +165,14 @@ def test_same_inputs_make_no_second_generation(project: Project) -> None:
         "INSERT INTO interaction BY NAME SELECT 'u0' AS user_id, 'i9' AS item_id, 1 AS position",
     ],
 )
-def test_changed_tables_make_a_new_generation(project: Project, statement: str) -> None:
-    layout, store = project
-    publish(layout, store, "recommend-1")
+def test_changed_tables_make_a_new_generation(published: Project, statement: str) -> None:
+    layout, store = published
     change(store, statement)
     assert publish(layout, store, "recommend-1").generation == 2
 
 
-def test_other_figures_make_a_new_generation(project: Project) -> None:
-    layout, store = project
-    publish(layout, store, "recommend-1")
+def test_other_figures_make_a_new_generation(published: Project) -> None:
+    layout, store = published
     assert publish(layout, store, "recommend-1", evaluate_run_ids=["evaluate-1"]).generation == 2
     assert rows(layout.serving, "SELECT value FROM metric") == [(0.25,)]
 
@@ -202,10 +215,9 @@ def test_rollback_is_a_new_publication_of_an_unchanged_file(project: Project) ->
         rollback(layout, store)
 
 
-def test_publish_after_rollback_puts_the_same_generation_back(project: Project) -> None:
-    layout, store = project
+def test_publish_after_rollback_puts_the_same_generation_back(published: Project) -> None:
+    layout, store = published
     add_recommend_run(store, "recommend-2", lists(1))
-    publish(layout, store, "recommend-1")
     publish(layout, store, "recommend-2")
     rollback(layout, store)
     publication = publish(layout, store, "recommend-2")
@@ -218,9 +230,8 @@ def test_rollback_of_nothing(project: Project) -> None:
         rollback(*project)
 
 
-def test_lists_of_some_users_carry_the_others_over(project: Project) -> None:
-    layout, store = project
-    publish(layout, store, "recommend-1")
+def test_lists_of_some_users_carry_the_others_over(published: Project) -> None:
+    layout, store = published
     change(store, "UPDATE item SET is_available = false, removed_at = now()::TIMESTAMP WHERE item_id = 'i4'")
     change(store, "INSERT INTO interaction BY NAME SELECT 'u2' AS user_id, 'i3' AS item_id, 3 AS position")
     add_recommend_run(store, "recommend-2", {user(0): ["i7"]}, settings={**SERVE, "users": "file"})
@@ -335,10 +346,9 @@ def test_a_run_that_is_no_recommend_run(project: Project, run_id: str, message: 
     ],
 )
 def test_offending_rows_keep_a_generation_from_being_published(
-    project: Project, top_k: dict[str, list[str]], columns: dict[str, Any], check: str
+    published: Project, top_k: dict[str, list[str]], columns: dict[str, Any], check: str
 ) -> None:
-    layout, store = project
-    publish(layout, store, "recommend-1")
+    layout, store = published
     add_recommend_run(store, "recommend-2", top_k, columns=columns)
     with pytest.raises(CheckFailedError, match=check) as failure:
         publish(layout, store, "recommend-2")

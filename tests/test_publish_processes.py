@@ -125,16 +125,7 @@ def test_a_warehouse_in_use_stops_a_publish_and_changes_nothing(project: Project
     assert publish(layout, store, "recommend-2").generation == 2
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "generation:_copy_from_warehouse",
-        "generation:run_checks",
-        "publish:seal",
-        "publish:sync_folder",
-        "publish:replace_serving",
-    ],
-)
+@pytest.mark.parametrize("moment", ["generation:run_checks", "publish:seal", "publish:replace_serving"])
 def test_killed_before_the_commit_point(project: Project, moment: str) -> None:
     layout, store = project
     kill_at(layout, moment, "publish", "recommend-2")
