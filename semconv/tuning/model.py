@@ -106,7 +106,8 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
 
     The manifest is written last: a folder without it is not a saved model.
     """
-    model.save_pretrained(folder)
+    # PEFT would add both whole matrices to an adapter whose backbone grew, though it holds the rows that were trained.
+    model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
     tokenizer.save_pretrained(folder)
     write_json(folder / MANIFEST, manifest)
 
