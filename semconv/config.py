@@ -19,9 +19,16 @@ from semconv.columns import Seen, TrainCut
 from semconv.errors import InputError, SettingsError
 
 
-def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A settings field: its default, its documentation and, for numbers, its inclusive range."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
+def option(
+    default: Any, doc: str, *, low: float | None = None, high: float | None = None, is_late: bool = False
+) -> Any:
+    """A settings field: its default, its documentation and, for numbers, its inclusive range.
+
+    A late field is left out of a run's settings while it has its default, so that runs that were made
+    before the field existed stay the runs of the same settings.
+    """
+    metadata = {"doc": doc, "low": low, "high": high, "is_late": is_late}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,32 @@ class SplitSettings:
 class BehaviorSettings:
     """Stage one, behaviour vectors."""
 
-    source: Literal["svd", "given"] = option(
-        "svd", "Where item vectors come from: svd of the interaction matrix, or given in a Parquet file."
+    source: Literal["svd", "dccf", "given"] = option(
+        "svd",
+        "Where item vectors come from: svd of the interaction matrix; dccf, the paper's graph recommender; or given in a Parquet file.",
     )
     dimensions: int = option(32, "Width D of a behaviour vector.", low=2)
     vectors: str = option("", "With source = given: a Parquet file of item_id and vector, relative to the project.")
-    seed: int = option(0, "Seed of the randomised SVD.", low=0)
+    seed: int = option(0, "Seed of the randomised SVD, or of start and draws of dccf.", low=0)
+
+
+@dataclass(frozen=True)
+class DccfSettings:
+    """Stage one, behavior.source = dccf: a graph recommender with intents and two adaptive masks."""
+
+    epochs: int = option(100, "Largest number of epochs.", low=1)
+    batches: int = option(40, "Batches an epoch.", low=1)
+    batch: int = option(2048, "Triples a batch; the contrastive loss grows with its square.", low=1)
+    learning_rate: float = option(1e-3, "Learning rate of Adam.", low=0)
+    layers: int = option(2, "Layers of propagation.", low=1)
+    intents: int = option(128, "Intents of the users, and as many of the items.", low=1)
+    ego_weight: float = option(2.5e-5, "Weight of the squared length of a batch's own rows.", low=0)
+    intent_weight: float = option(5e-3, "Weight of the squared length of the intents.", low=0)
+    contrast_weight: float = option(0.1, "Weight of the contrastive loss between the views.", low=0)
+    temperature: float = option(1.0, "Temperature of the contrastive loss.", low=0.01)
+    validation_users: int = option(5000, "Users of the validation after each epoch; 0 turns it off.", low=0)
+    patience: int = option(10, "Validations without a better recall@20 before training stops.", low=1)
+    checkpoint_seconds: int = option(60, "Seconds between two checkpoints within an epoch.", low=1)
 
 
 @dataclass(frozen=True)
@@ -69,6 +96,11 @@ class BackboneSettings:
 class CodebookSettings:
     """Stage one, codes (paper, eq. 1 to 3)."""
 
+    method: Literal["residual", "rqvae"] = option(
+        "residual",
+        "residual quantises the vectors themselves; rqvae what an encoder makes of them, trained with a decoder (paper, Table 3, ED).",
+        is_late=True,
+    )
     levels: int = option(4, "Number N of codebooks, codes an item.", low=1, high=6)
     codes: int = option(256, "Codes C of each book.", low=2, high=65535)
     alignment: float = option(
@@ -87,6 +119,17 @@ class CodebookSettings:
     )
     iterations: int = option(10, "k-means iterations a level.", low=1)
     seed: int = option(0, "Seed of the k-means++ start.", low=0)
+
+
+@dataclass(frozen=True)
+class RqvaeSettings:
+    """Stage one, codebook.method = rqvae: an encoder and a decoder around the codebooks."""
+
+    hidden: int = option(128, "Width of the two hidden layers of encoder and decoder.", low=1)
+    epochs: int = option(100, "Passes over the items.", low=1)
+    batch: int = option(1024, "Items a step.", low=1)
+    learning_rate: float = option(1e-3, "Learning rate of Adam.", low=0)
+    commitment: float = option(0.25, "Weight of the pull of the encoder's outputs towards their codes.", low=0)
 
 
 @dataclass(frozen=True)
@@ -184,8 +227,10 @@ class Settings:
 
     split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
     behavior: BehaviorSettings = dataclasses.field(default_factory=BehaviorSettings)
+    dccf: DccfSettings = dataclasses.field(default_factory=DccfSettings)
     backbone: BackboneSettings = dataclasses.field(default_factory=BackboneSettings)
     codebook: CodebookSettings = dataclasses.field(default_factory=CodebookSettings)
+    rqvae: RqvaeSettings = dataclasses.field(default_factory=RqvaeSettings)
     tasks: TaskSettings = dataclasses.field(default_factory=TaskSettings)
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
@@ -234,6 +279,13 @@ def load_settings(
         values[section][key] = value
     where = str(file) if file is not None else "settings"
     return Settings(**{name: _build(cls, name, values[name], where) for name, cls in sections().items()})
+
+
+def run_settings(section: Any) -> dict[str, Any]:
+    """Plain values of a section as a run records them: without late fields at their default."""
+    late = {field.name: field.default for field in dataclasses.fields(section) if field.metadata["is_late"]}
+    values = dataclasses.asdict(section)
+    return {name: value for name, value in values.items() if name not in late or value != late[name]}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

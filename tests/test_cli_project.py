@@ -158,7 +158,7 @@ def test_show(project: Path) -> None:
 def test_evaluate_prints_model_and_baselines(project: Path) -> None:
     rows = read(project, "evaluate")
     methods = {row["method"] for row in rows}
-    assert {"model", "popularity", "transition"} <= methods
+    assert {"model", "popularity", "transition", "behavior-svd"} <= methods
     text = invoke(project, "evaluate").stdout
     assert all(any(line.startswith(method) for line in text.splitlines()) for method in methods)
     assert f"{USERS} users" in text

@@ -46,6 +46,12 @@ def test_every_item_has_codes_of_its_own_and_figures_say_so() -> None:
     assert figures["collision_share_after"] == 0
     assert figures["collision_share_before"] > 0
     assert figures["moved_items"] == code_set.is_reassigned.sum() > 0
+    assert figures["moved"]["share"] == code_set.is_reassigned.mean()
+    assert figures["moved"]["error_after"] >= figures["moved"]["error_before"] > 0
+    assert [row["levels"] for row in figures["collisions"]] == [1, 2, 3]
+    assert figures["collisions"][-1]["share_before"] == figures["collision_share_before"]
+    assert figures["collisions"][-1]["moved_share"] == pytest.approx(code_set.is_reassigned.mean())
+    assert figures["collisions"][0]["share_before"] > figures["collisions"][-1]["share_before"]
     np.testing.assert_array_equal(code_set.popularity, case.popularity[code_set.item_index])
     assert figures["alignment"] == {"lambda": 0.1, "is_on": True, "why_off": None}
     assert len(figures["levels"]) == 3

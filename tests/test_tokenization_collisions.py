@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semconv.config import CodebookSettings
-from semconv.tokenization.collisions import colliding, resolve_collisions
+from semconv.tokenization.codebook import fit_codebooks
+from semconv.tokenization.collisions import colliding, collision_figures, resolve_collisions
 
 RULES = CodebookSettings(levels=3, codes=3, alignment=0.0)
 
@@ -108,3 +110,23 @@ def test_colliding_share() -> None:
     codes = np.array([[1, 2], [1, 2], [2, 1], [3, 3]], dtype=np.uint16)
     assert colliding(codes).tolist() == [True, True, False, False]
     assert colliding(codes, np.array([[3, 3]], dtype=np.uint16)).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("num_codes", [2, 3, 6])
+def test_figures_of_a_prefix_are_those_of_a_set_of_so_many_levels(num_codes: int) -> None:
+    """Also where a free code for everyone is known without looking, the figures are what moving them would give."""
+    rng = np.random.default_rng(4)
+    vectors = rng.standard_normal((40, 5)).astype(np.float32)
+    rules = CodebookSettings(levels=4, codes=num_codes, alignment=0)
+    fitted = fit_codebooks(vectors, None, rules)
+    popularity = rng.integers(1, 9, size=40)
+    figures = collision_figures(vectors, fitted.codes, popularity, fitted.books, rules)
+    assert [row["levels"] for row in figures] == [1, 2, 3, 4]
+    for n, row in enumerate(figures, start=1):
+        alone = fit_codebooks(vectors, None, replace(rules, levels=n))
+        resolution = resolve_collisions(vectors, alone.codes, popularity, alone.books, rules)
+        assert row["share_before"] == pytest.approx(resolution.share_before)
+        assert row["share_after"] == pytest.approx(resolution.share_after)
+        assert row["moved_share"] == pytest.approx(resolution.is_moved.mean())
+    kept = collision_figures(vectors, fitted.codes, popularity, fitted.books, replace(rules, collisions="keep"))
+    assert [row["share_after"] for row in kept] == [row["share_before"] for row in figures]

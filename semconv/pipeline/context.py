@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_arrays
-from semconv.config import Settings
+from semconv.config import Settings, run_settings
 from semconv.errors import InputError
 from semconv.progress import Progress
 from semconv.runs import RunBook
@@ -44,7 +43,7 @@ class Context:
 
     def section(self, *names: str) -> dict[str, Any]:
         """Plain values of some sections of the settings."""
-        return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
+        return {name: run_settings(getattr(self.settings, name)) for name in names}
 
     def latest(self, stage: str) -> RunRecord | None:
         """The newest finished run of a stage."""

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import atomic_path
+from semconv.behavior.vectors import FILE_NAME as VECTORS
+from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import Split
 from semconv.errors import InputError
 from semconv.evaluation.evaluate import EvaluationProtocol, compare, metric_rows, sample_users
+from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.metrics import target_ranks
 from semconv.pipeline.context import Context
 from semconv.pipeline.recommending import read_parts
@@ -39,6 +42,9 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
             f"{recommend.run_id} was made for serving and sees the held-out items; `semconv recommend --split test` makes lists to score"
         )
 
+    finetune, behavior = (context.input_of(recommend, stage) for stage in (columns.FINETUNE, columns.EMBED_BEHAVIOR))
+    behavior_method = f"behavior-{behavior.settings['behavior']['source']}"
+
     def compute(folder: Path) -> dict[str, pa.Table]:
         sequences = context.sequences()
         users = _evaluated_users(context, recommend, sequences, split)
@@ -49,6 +55,7 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
             ranks[name] = target_ranks(
                 context.store.baseline_top_k(_baseline(context, recommend, name, users)).items, held_out
             )
+        ranks[behavior_method] = target_ranks(_behavior_items(context, recommend, behavior, sequences, users), held_out)
         protocol = _protocol(context, recommend, len(sequences) - len(users))
         rows = [
             row
@@ -58,8 +65,9 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
         _write_ranks(folder / RANKS, sequences, users, ranks)
         return {"metric": _metric_table(rows)}
 
-    finetune = context.input_of(recommend, columns.FINETUNE)
-    request = StageRequest(columns.EVALUATE, context.section("evaluate"), (finetune, recommend), ("interaction",))
+    content = {"methods": ",".join(("model", *BASELINES, behavior_method))}
+    settings = context.section("evaluate")
+    request = StageRequest(columns.EVALUATE, settings, (finetune, recommend), ("interaction",), content)
     return context.book.execute(request, compute)
 
 
@@ -94,6 +102,21 @@ def _model_items(
         if row is not None:
             items[row, rank - 1] = item_index[item_id]
     return items
+
+
+def _behavior_items(
+    context: Context, recommend: RunRecord, behavior: RunRecord, sequences: Sequences, users: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """``(U, K)`` item_index of stage one's own ranking, over the model's candidates and under its mask."""
+    made = recommend.settings
+    vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
+    allowed = context.store.catalog().is_servable.copy()
+    for condition in filter(None, (made["recommend"]["where"], made["where"])):
+        allowed &= context.store.allowed_items(condition)
+    ends = history_lengths(sequences.lengths, made["split"])
+    masked = made["recommend"]["seen"] == "masked"
+    seen = [sequences.of(int(user))[: ends[user]] for user in users] if masked else None
+    return rank_by_vectors(vectors, users, allowed, seen, made["recommend"]["top_k"])
 
 
 def _baseline(context: Context, recommend: RunRecord, name: str, users: NDArray[np.int32]) -> BaselineRequest:

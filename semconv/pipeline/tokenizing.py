@@ -20,8 +20,8 @@ from semconv.config import CodebookSettings
 from semconv.errors import InputError
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.runs import Outcome, StageRequest
-from semconv.splits import core_masks, train_part
-from semconv.store import Catalog, RunRecord
+from semconv.splits import core_masks, targets, train_part
+from semconv.store import Catalog, RunRecord, Sequences
 from semconv.tasks import wordings
 from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, save_codes
 
@@ -92,7 +92,7 @@ def embed_behavior_run(context: Context) -> Outcome:
         )
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        vectors = _behavior_vectors(context, train, catalog)
+        vectors = _behavior_vectors(context, train, sequences, len(catalog), folder)
         vectors.save(folder / "vectors.safetensors")
         rows = np.repeat(np.arange(len(sequences), dtype=np.int64), sequences.lengths)
         users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
@@ -108,7 +108,8 @@ def embed_behavior_run(context: Context) -> Outcome:
 
     given = _given_file(context)
     content = {} if given is None else {"vectors": _file_digest(given)}
-    request = StageRequest(columns.EMBED_BEHAVIOR, context.section("split", "behavior"), (), ("interaction",), content)
+    read = context.section("split", "behavior", *(["dccf"] if settings.behavior.source == "dccf" else []))
+    request = StageRequest(columns.EMBED_BEHAVIOR, read, (), ("interaction",), content)
     return context.book.execute(request, compute)
 
 
@@ -143,13 +144,15 @@ def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> 
         vectors = BehaviorVectors.load(context.book.folder(behavior) / "vectors.safetensors")
         texts = TextVectors.load(context.book.folder(text) / "text.safetensors")
         popularity = _popularity(context, behavior, len(catalog))
-        code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings)
+        rqvae = context.settings.rqvae
+        code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings, rqvae)
         code_set.save(folder)
         source = np.full(len(code_set.item_index), vectors.source)
         codes = code_table(catalog, code_set.item_index, code_set.codes, source, code_set.is_reassigned, folder.name)
         return {"item_code": codes, "codebook_vector": _book_table(code_set.books)}
 
-    return context.book.execute(StageRequest(columns.CODEBOOK, context.section("codebook"), (behavior, text)), compute)
+    read = context.section("codebook", *(["rqvae"] if settings.method == "rqvae" else []))
+    return context.book.execute(StageRequest(columns.CODEBOOK, read, (behavior, text)), compute)
 
 
 def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
@@ -266,23 +269,37 @@ def _popularity(context: Context, behavior: RunRecord, num_items: int) -> NDArra
     return np.bincount(train.items, minlength=num_items).astype(np.int64)
 
 
-def _behavior_vectors(context: Context, train: Any, catalog: Catalog) -> BehaviorVectors:
-    given = _given_file(context)
-    if given is None:
+def _behavior_vectors(
+    context: Context, train: Sequences, sequences: Sequences, num_items: int, folder: Path
+) -> BehaviorVectors:
+    settings = context.settings
+    if settings.behavior.source == "svd":
         from semconv.behavior.svd import fit_svd
 
-        return fit_svd(train, len(catalog), context.settings.behavior)
+        return fit_svd(train, num_items, settings.behavior)
+    if settings.behavior.source == "dccf":
+        from semconv.behavior.dccf_training import DccfTraining, fit_dccf
+
+        # Nothing is chosen on its own data: a cut that trains on the validation items leaves none to stop by.
+        held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
+        training = DccfTraining(folder, context.progress, held_out)
+        vectors, figures = fit_dccf(train, num_items, settings.behavior, settings.dccf, training)
+        write_json(folder / "figures.json", figures)
+        return vectors
     from semconv.behavior.given import check_given
     from semconv.pipeline.given_file import read_given
 
-    index, vectors = read_given(given, catalog.item_ids)
-    return check_given(index, vectors, train, catalog.item_ids)
+    item_ids = context.store.catalog().item_ids
+    index, vectors_given = read_given(_required_given(context), item_ids)
+    return check_given(index, vectors_given, train, item_ids)
 
 
 def _given_file(context: Context) -> Path | None:
+    return _required_given(context) if context.settings.behavior.source == "given" else None
+
+
+def _required_given(context: Context) -> Path:
     settings = context.settings.behavior
-    if settings.source != "given":
-        return None
     if not settings.vectors:
         raise InputError("behavior.source = given needs behavior.vectors, a Parquet file of item_id and vector")
     path = context.root / settings.vectors

@@ -23,20 +23,9 @@ class AssignedCodes:
     is_reassigned: NDArray[np.bool_]  # (n,) moved because the nearest codes were taken
 
 
-def assign_from_text(
-    text_map: TextMap,
-    text_vectors: NDArray[np.floating],
-    books: NDArray[np.float32],
-    is_used: NDArray[np.bool_],
-    taken: NDArray[np.uint16],
-    settings: CodebookSettings,
-) -> AssignedCodes:
-    """Codes of new items from their text; codes in ``taken`` never change and are never given twice.
+def vectors_from_text(text_map: TextMap, text_vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Behaviour vectors ``(n, D)`` that the frozen map makes of text vectors ``(n, D_llm)``.
 
-    Args:
-        text_vectors: ``(n, D_llm)``.
-        books: ``(N, C, D)``; is_used: ``(N, C)``.
-        taken: ``(T, N)`` every code sequence that an item has.
     Raises:
         InputError: NaN or infinite values, another width than the map's.
     """
@@ -45,11 +34,27 @@ def assign_from_text(
         raise InputError(
             f"{len(bad)} of {len(text_vectors)} text vectors of new items have NaN or infinite values, the first in row {bad[0]}"
         )
-    vectors = text_map.predict_stretched(text_vectors)
-    codes = encode(vectors, books, is_used, settings)
+    return text_map.predict_stretched(text_vectors)
+
+
+def assign_codes(
+    points: NDArray[np.float32],
+    books: NDArray[np.float32],
+    is_used: NDArray[np.bool_],
+    taken: NDArray[np.uint16],
+    settings: CodebookSettings,
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """Codes of new items, and which of them moved; codes in ``taken`` never change and are never given twice.
+
+    Args:
+        points: ``(n, D)`` what the books quantise.
+        books: ``(N, C, D)``; is_used: ``(N, C)``.
+        taken: ``(T, N)`` every code sequence that an item has.
+    """
+    codes = encode(points, books, is_used, settings)
     is_moved = np.zeros(len(codes), dtype=bool)
     if settings.collisions == "resolve":
         no_interactions = np.zeros(len(codes), dtype=np.int64)
-        resolution = resolve_collisions(vectors, codes, no_interactions, books, settings, taken)
+        resolution = resolve_collisions(points, codes, no_interactions, books, settings, taken)
         codes, is_moved = resolution.codes, resolution.is_moved
-    return AssignedCodes(codes, vectors, is_moved)
+    return codes, is_moved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.config import CodebookSettings
+from semconv.config import CodebookSettings, RqvaeSettings
 from semconv.errors import InputError
+from semconv.tokenization import rqvae
 from semconv.tokenization import text_map as text_maps
-from semconv.tokenization.assign import AssignedCodes, assign_from_text
+from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text
 from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
-from semconv.tokenization.collisions import Resolution, colliding, resolve_collisions
+from semconv.tokenization.collisions import Resolution, colliding, collision_figures, resolve_collisions
 from semconv.tokenization.kmeans import squared_norms
+from semconv.tokenization.rqvae import Autoencoder
 from semconv.tokenization.text_map import TextMap, fit_text_map
 
 CODES_FILE = "codes.safetensors"
@@ -37,6 +39,16 @@ class CodeSet:
     is_used: NDArray[np.bool_]  # (N, C) codes that the fit gave to an item
     text_map: TextMap | None  # None where too few items have text and interactions
     figures: dict[str, Any] = field(default_factory=dict)
+    autoencoder: Autoencoder | None = None  # of the method rqvae
+
+    def points(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the books quantise, ``(n, D)``: the vectors, or what an encoder makes of them."""
+        return vectors if self.autoencoder is None else self.autoencoder.latents(vectors)
+
+    def reconstruct(self, codes: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """The vectors that codes ``(n, N)`` stand for, ``(n, D)``."""
+        total = decode(codes, self.books)
+        return total if self.autoencoder is None else self.autoencoder.reconstruct(total)
 
     def save(self, folder: Path) -> None:
         """Write the files of a codebook run."""
@@ -44,13 +56,15 @@ class CodeSet:
         write_arrays(folder / BOOKS_FILE, {"books": self.books, "is_used": self.is_used})
         if self.text_map is not None:
             self.text_map.save(folder / text_maps.FILE_NAME)
+        if self.autoencoder is not None:
+            self.autoencoder.save(folder / rqvae.FILE_NAME)
         write_json(folder / FIGURES_FILE, self.figures)
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
         """Read what ``save`` wrote; InputError when a file is missing or damaged."""
         codes, books = read_arrays(folder / CODES_FILE), read_arrays(folder / BOOKS_FILE)
-        map_file = folder / text_maps.FILE_NAME
+        map_file, autoencoder_file = folder / text_maps.FILE_NAME, folder / rqvae.FILE_NAME
         try:
             return cls(
                 item_index=codes["item_index"],
@@ -61,6 +75,7 @@ class CodeSet:
                 is_used=books["is_used"].astype(bool),
                 text_map=TextMap.load(map_file) if map_file.exists() else None,
                 figures=read_json(folder / FIGURES_FILE),
+                autoencoder=Autoencoder.load(autoencoder_file) if autoencoder_file.exists() else None,
             )
         except KeyError as error:
             raise InputError(f"{folder}: holds no {error}; run `semconv codebook fit` again") from error
@@ -85,6 +100,7 @@ def fit_code_set(
     text_vectors: NDArray[np.floating],
     popularity: NDArray[np.int64],
     settings: CodebookSettings,
+    rqvae_settings: RqvaeSettings | None = None,
 ) -> CodeSet:
     """Behaviour and text vectors -> codes.
 
@@ -94,6 +110,7 @@ def fit_code_set(
         popularity: ``(I,)`` interactions of the train cut of every item of the catalogue.
     Raises:
         InputError: no behaviour vectors, NaN or infinite values.
+        SettingsError: a method that does not know the distances asked for.
     """
     rows, text_rows = _with_both(vectors.item_index, text_item_index)
     text_map, held_out = _fit_map(vectors.item_vectors[rows], text_vectors[text_rows], settings)
@@ -102,13 +119,17 @@ def fit_code_set(
     if is_aligned:
         aligned, has_text = np.zeros_like(vectors.item_vectors), np.zeros(len(vectors.item_index), dtype=bool)
         aligned[rows], has_text[rows] = held_out, True
-    fitted = fit_codebooks(vectors.item_vectors, aligned, settings, has_text)
+    autoencoder = None
+    if settings.method == "rqvae":
+        autoencoder, fitted = rqvae.fit_rqvae(
+            vectors.item_vectors, aligned, has_text, settings, rqvae_settings or RqvaeSettings()
+        )
+    else:
+        fitted = fit_codebooks(vectors.item_vectors, aligned, settings, has_text)
     counts = popularity[vectors.item_index].astype(np.int64)
-    resolution = _resolved(vectors.item_vectors, fitted, counts, settings)
-    figures = _figures(vectors.item_vectors, fitted, resolution)
-    figures |= _map_figures(text_map, held_out, rows, fitted, settings)
-    figures["alignment"] = {"lambda": settings.alignment, "is_on": is_aligned, "why_off": _why_off(text_map, settings)}
-    return CodeSet(
+    points = vectors.item_vectors if autoencoder is None else autoencoder.latents(vectors.item_vectors)  # (M, D)
+    resolution = _resolved(points, fitted, counts, settings)
+    code_set = CodeSet(
         vectors.item_index,
         resolution.codes,
         resolution.is_moved,
@@ -116,8 +137,13 @@ def fit_code_set(
         fitted.books,
         fitted.is_used,
         text_map,
-        figures,
+        autoencoder=autoencoder,
     )
+    figures = _figures(vectors.item_vectors, fitted, resolution, code_set)
+    figures["collisions"] = collision_figures(points, fitted.codes, counts, fitted.books, settings)
+    figures |= _map_figures(code_set, held_out, rows, fitted, settings)
+    figures["alignment"] = {"lambda": settings.alignment, "is_on": is_aligned, "why_off": _why_off(text_map, settings)}
+    return replace(code_set, figures=figures)
 
 
 def assign_new_items(
@@ -146,7 +172,9 @@ def assign_new_items(
             "this code set has no text map (too few items have text and interactions), so items cannot be coded from their text"
         )
     everything = code_set.codes if taken is None else np.concatenate([code_set.codes, taken])
-    return assign_from_text(code_set.text_map, new_text_vectors, code_set.books, code_set.is_used, everything, settings)
+    vectors = vectors_from_text(code_set.text_map, new_text_vectors)
+    codes, is_moved = assign_codes(code_set.points(vectors), code_set.books, code_set.is_used, everything, settings)
+    return AssignedCodes(codes, vectors, is_moved)
 
 
 def _with_both(
@@ -184,7 +212,9 @@ def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None
     return None
 
 
-def _figures(vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution) -> dict[str, Any]:
+def _figures(
+    vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution, code_set: CodeSet
+) -> dict[str, Any]:
     """Reconstruction, use of the codes and collisions."""
     levels = []
     for n in range(fitted.codes.shape[1]):
@@ -199,7 +229,7 @@ def _figures(vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolu
                 "objective": list(fitted.objectives[n]),
             }
         )
-    rest = squared_norms(vectors - decode(resolution.codes, fitted.books)).sum(dtype=np.float64)
+    rest = squared_norms(vectors - code_set.reconstruct(resolution.codes)).sum(dtype=np.float64)
     total = squared_norms(vectors).sum(dtype=np.float64)
     return {
         "items": len(vectors),
@@ -208,21 +238,38 @@ def _figures(vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolu
         "collision_share_before": resolution.share_before,
         "collision_share_after": resolution.share_after,
         "moved_items": int(resolution.is_moved.sum()),
+        "moved": _moved_figures(vectors, fitted, resolution, code_set),
     }
 
 
+def _moved_figures(
+    vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution, code_set: CodeSet
+) -> dict[str, Any]:
+    """How much further from their vectors the moved items' codes lie: mean squared error over that of zero codes."""
+    moved = resolution.is_moved
+    scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
+    errors = [
+        float(squared_norms(vectors[moved] - code_set.reconstruct(codes[moved])).mean(dtype=np.float64)) / scale
+        for codes in (fitted.codes, resolution.codes)
+        if moved.any()
+    ]
+    before, after = errors or (None, None)
+    return {"share": float(moved.mean()), "error_before": before, "error_after": after}
+
+
 def _map_figures(
-    text_map: TextMap | None,
+    code_set: CodeSet,
     held_out: NDArray[np.float32],
     rows: NDArray[np.int64],
     fitted: Codebooks,
     settings: CodebookSettings,
 ) -> dict[str, Any]:
     """How well text stands in for behaviour: on items that the map did not see, first codes against the learned ones."""
+    text_map = code_set.text_map
     if text_map is None:
         return {"text_map": None}
     stretched = (held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
-    guessed = encode(stretched, fitted.books[:1], fitted.is_used[:1], settings)[:, 0]
+    guessed = encode(code_set.points(stretched), fitted.books[:1], fitted.is_used[:1], settings)[:, 0]
     learned = fitted.codes[rows, 0]
     return {
         "text_map": {

@@ -65,6 +65,34 @@ def resolve_collisions(
     return Resolution(new_codes, is_moved, float(before.mean()), float(after.mean()))
 
 
+def collision_figures(
+    vectors: NDArray[np.float32],
+    codes: Codes,
+    popularity: NDArray[np.int64],
+    books: NDArray[np.float32],
+    settings: CodebookSettings,
+) -> list[dict[str, float]]:
+    """Collision rates that the first 1, 2, .. N levels alone would have (paper, Table 5: its CR is ``share_before``).
+
+    Levels are fitted one after the other, so n levels of this set are the set of n levels.
+
+    Args:
+        codes: ``(M, N)`` nearest codes, before any was moved.
+    """
+    figures = []
+    for n in range(1, codes.shape[1] + 1):
+        share_before = float(colliding(codes[:, :n]).mean())
+        moved, share_after = 0.0, share_before
+        if settings.collisions == "resolve":
+            if books.shape[1] ** n >= len(codes):  # there is a free code for everyone who has to move
+                moved, share_after = 1.0 - len(np.unique(codes[:, :n], axis=0)) / len(codes), 0.0
+            else:
+                resolution = resolve_collisions(vectors, codes[:, :n], popularity, books[:n], settings)
+                moved, share_after = float(resolution.is_moved.mean()), resolution.share_after
+        figures.append({"levels": n, "share_before": share_before, "share_after": share_after, "moved_share": moved})
+    return figures
+
+
 def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
     """``(M,)`` rows whose codes another row, or a row of ``taken``, has too."""
     everything = codes if taken is None else np.concatenate([codes, taken])

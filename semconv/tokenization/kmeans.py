@@ -54,8 +54,11 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator) -> NDAr
     """k-means++: rows drawn with probability proportional to the squared distance to those already drawn.
 
     Every drawn row is at a distance from all before it, so fewer than ``num_codes`` rows come back
-    where there are fewer distinct points.
+    where there are fewer distinct points. With a code for every point there is nothing to draw: the
+    distinct rows come in their order.
     """
+    if num_codes >= len(points):
+        return np.sort(np.unique(points, axis=0, return_index=True)[1])
     limit = max(_START_ROWS, 4 * num_codes)
     sample = np.arange(len(points)) if len(points) <= limit else np.sort(rng.choice(len(points), limit, replace=False))
     pool = np.ascontiguousarray(points[sample])

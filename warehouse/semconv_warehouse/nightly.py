@@ -95,7 +95,7 @@ def _keep(project: Project, stages: list[Stage]) -> None:
     context = project.context
     finetune = context.need(columns.FINETUNE)
     tuning = resolved_tuning(context, context.input_of(finetune, columns.BACKBONE))
-    settings = {**context.section("split", "behavior", "codebook", "tasks"), "tuning": asdict(tuning)}
+    settings = {**context.section("split", "behavior", "dccf", "codebook", "rqvae", "tasks"), "tuning": asdict(tuning)}
     was_stale = False
     for stage in _BEFORE_TUNING:
         if stage == columns.ASSIGN:

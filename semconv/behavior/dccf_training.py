@@ -1,0 +1,289 @@
+"""Training DCCF: triples from the train cut, recall@20 of the validation items, exact resume.
+
+Every draw is a function of the seed and the step, so the weights, Adam's moments and a few counters are
+the whole state of a training; a killed one goes on as if nothing had happened (bit for bit on a CPU).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from semconv.artifacts import atomic_path
+from semconv.behavior.dccf import Dccf, Pair, Triples
+from semconv.behavior.graph import InteractionGraph
+from semconv.behavior.vectors import BehaviorVectors, normalize
+from semconv.columns import LEARNED
+from semconv.config import BehaviorSettings, DccfSettings
+from semconv.errors import CheckFailedError, InputError
+from semconv.progress import Progress, Task
+from semconv.store import Sequences
+
+STATE = "dccf.safetensors"
+_CUTOFF = 20
+_CHUNK_CELLS = 1 << 22  # scores of a validation held at once
+
+
+@dataclass(frozen=True)
+class DccfTraining:
+    """What a training is told besides its settings."""
+
+    folder: Path
+    progress: Progress
+    targets: NDArray[np.int32] | None = None  # (U,) held-out item_index of each user, -1 without; None: no validation
+
+
+@dataclass
+class Counters:
+    """Where training is."""
+
+    epoch: int = 0
+    batch: int = 0  # batches done of this epoch
+    best_recall: float = -1.0
+    best_epoch: int = -1
+    rounds_without_better: int = 0
+    stopped: bool = False
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    loss_sum: float = 0.0  # over the batches of this epoch
+
+
+def fit_dccf(
+    sequences: Sequences, num_items: int, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
+) -> tuple[BehaviorVectors, dict[str, Any]]:
+    """Item and user vectors of everyone with an interaction in ``sequences``, from wherever the folder says it stopped.
+
+    The vectors are those of the best validation, or the last ones without validation.
+
+    Args:
+        sequences: the train part alone (``semconv.splits.train_part``).
+        num_items: size of the catalogue.
+    Returns:
+        the vectors, and figures: epochs with loss and recall@20, the best epoch, seconds of this process.
+    Raises:
+        InputError: no interaction, or nobody lacks an item; a damaged state.
+        CheckFailedError: the loss is no longer finite.
+    """
+    started = time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    graph = InteractionGraph.build(sequences, num_items).to(device)
+    loop = _Loop(graph, settings, dccf, training)
+    while not loop.finished:
+        loop.run_epoch()
+    final = loop.final
+    vectors = normalize(
+        graph.item_index,
+        final.items.double().cpu().numpy(),
+        graph.user_index,
+        final.users.double().cpu().numpy(),
+        LEARNED,
+    )
+    counters = loop.counters
+    figures = {
+        "epochs": counters.epochs,
+        "best_epoch": counters.best_epoch if counters.best_epoch > 0 else counters.epoch,
+        "best_recall@20": counters.best_recall if counters.best_epoch > 0 else None,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    return vectors, figures
+
+
+class TripleSampler:
+    """Draws triples: a user, one of their items, an item that they have not, each uniformly."""
+
+    def __init__(self, graph: InteractionGraph, seed: int) -> None:
+        """InputError when every user has every item, so that no negative exists."""
+        self._seed = seed
+        self._starts = graph.user_starts.cpu().numpy().astype(np.int64)
+        self._items = graph.item_of_edge.cpu().numpy().astype(np.int64)
+        self._num_items = graph.shape[1]
+        degrees = np.diff(self._starts)
+        self._keys = np.repeat(np.arange(len(degrees)), degrees) * self._num_items + self._items  # (E,) ascending
+        self._users = np.flatnonzero(degrees < self._num_items)
+        if len(self._users) == 0:
+            raise InputError("every user has every item: there is nothing that dccf could tell apart")
+
+    def draw(self, step: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Users, positives and negatives ``(count,)`` of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        users = self._users[rng.integers(len(self._users), size=count)]
+        low, high = self._starts[users], self._starts[users + 1]
+        positives = self._items[low + (rng.random(count) * (high - low)).astype(np.int64)]
+        negatives = rng.integers(self._num_items, size=count)
+        while len(again := np.flatnonzero(self._has(users, negatives))):
+            negatives[again] = rng.integers(self._num_items, size=len(again))
+        return users, positives, negatives
+
+    def _has(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        keys = users * self._num_items + items
+        place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        is_edge: NDArray[np.bool_] = self._keys[place] == keys
+        return is_edge
+
+
+class Validation:
+    """Recall@20 of held-out items among all items of the graph that the user has not."""
+
+    def __init__(self, graph: InteractionGraph, targets: NDArray[np.int32], limit: int, seed: int) -> None:
+        """``targets`` ``(U,)``: item_index of each user of the catalogue, -1 without; an item outside the graph is a miss."""
+        held_out = targets[graph.user_index]
+        rows = np.flatnonzero(held_out >= 0)
+        if limit < len(rows):
+            rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+        place = np.searchsorted(graph.item_index, held_out[rows]).clip(max=len(graph.item_index) - 1)
+        is_known = graph.item_index[place] == held_out[rows]
+        self._graph = graph
+        self._starts = graph.user_starts.cpu().numpy().astype(np.int64)
+        self._num_users = len(rows)
+        self._rows, self._targets = rows[is_known], place[is_known]
+
+    def __len__(self) -> int:
+        return self._num_users
+
+    def recall(self, final: Pair) -> float:
+        """Share of the users whose item is among the first 20."""
+        hits, step = 0, max(1, _CHUNK_CELLS // len(final.items))
+        device = final.items.device
+        for start in range(0, len(self._rows), step):
+            rows = self._rows[start : start + step]
+            targets = torch.from_numpy(self._targets[start : start + step]).to(device)[:, None]
+            scores = final.users[torch.from_numpy(rows).to(device)] @ final.items.t()  # (rows, M)
+            wanted = scores.gather(1, targets)
+            counts = self._starts[rows + 1] - self._starts[rows]
+            edges = np.repeat(self._starts[rows] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+            seen = self._graph.item_of_edge[torch.from_numpy(edges + np.arange(len(edges))).to(device)].long()
+            scores[torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(device), seen] = -math.inf
+            better = (scores > wanted).sum(dim=1) + ((scores == wanted).sum(dim=1) - 1).clamp_min(
+                0
+            )  # ties count against
+            is_open = scores.gather(1, targets)[:, 0] > -math.inf
+            hits += int(((better < _CUTOFF) & is_open).sum())
+        return hits / self._num_users
+
+
+class _Loop:
+    def __init__(
+        self, graph: InteractionGraph, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
+    ) -> None:
+        self.settings = dccf
+        self.training = training
+        self.device = graph.user_starts.device
+        self.sampler = TripleSampler(graph, settings.seed)
+        self.model = Dccf(graph, settings.dimensions, dccf, settings.seed)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=dccf.learning_rate)
+        self.validation: Validation | None = None
+        if training.targets is not None and dccf.validation_users > 0:
+            validation = Validation(graph, training.targets, dccf.validation_users, settings.seed)
+            self.validation = validation if len(validation) else None
+        self.counters = Counters()
+        self.best: Pair | None = None
+        self._load()
+        self.saved_at = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        return self.counters.stopped or self.counters.epoch >= self.settings.epochs
+
+    @property
+    def final(self) -> Pair:
+        """Vectors of the best validation, or those of now."""
+        if self.best is not None:
+            return self.best
+        with torch.no_grad():
+            final, _ = self.model()
+        return Pair(final.users, final.items)
+
+    def run_epoch(self) -> None:
+        """What is left of the epoch, then validation and a checkpoint."""
+        counters, settings = self.counters, self.settings
+        label = f"dccf epoch {counters.epoch + 1}/{settings.epochs}"
+        with self.training.progress.task(label, settings.batches, "batches", counters.batch) as bar:
+            while counters.batch < settings.batches:
+                self._step(bar)
+                if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:
+                    self._save()
+        self._close_epoch()
+        self._save()
+
+    def _step(self, bar: Task) -> None:
+        counters, settings = self.counters, self.settings
+        step = counters.epoch * settings.batches + counters.batch
+        drawn = (torch.from_numpy(rows).to(self.device) for rows in self.sampler.draw(step, settings.batch))
+        loss = self.model.loss(Triples(*drawn))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise CheckFailedError(
+                f"the loss of dccf is {value} at step {step}; lower dccf.learning_rate and run the same command again"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        counters.batch += 1
+        counters.loss_sum += value
+        bar.advance(1, f"loss {value:.4f}")
+
+    def _close_epoch(self) -> None:
+        counters, settings = self.counters, self.settings
+        counters.epoch += 1
+        line = {"epoch": counters.epoch, "loss": counters.loss_sum / settings.batches}
+        counters.batch, counters.loss_sum = 0, 0.0
+        counters.epochs.append(line)
+        if self.validation is None:
+            return
+        with torch.no_grad():
+            final, _ = self.model()
+            recall = self.validation.recall(final)
+        line["recall@20"] = recall
+        self.training.progress.say(
+            f"epoch {counters.epoch}: loss {line['loss']:.4f}, validation recall@20 {recall:.4f}"
+        )
+        if recall > counters.best_recall:
+            counters.best_recall, counters.best_epoch, counters.rounds_without_better = recall, counters.epoch, 0
+            self.best = final
+        else:
+            counters.rounds_without_better += 1
+            counters.stopped = counters.rounds_without_better >= settings.patience
+
+    def _save(self) -> None:
+        tensors: dict[str, torch.Tensor] = {}
+        for name, weight in self.model.named_parameters():
+            tensors[f"weight/{name}"] = weight.detach()
+            for moment, value in self.optimizer.state.get(weight, {}).items():
+                tensors[f"{moment}/{name}"] = torch.as_tensor(value)
+        if self.best is not None:
+            tensors |= {"best/users": self.best.users, "best/items": self.best.items}
+        with atomic_path(self.training.folder / STATE) as path:
+            save_file(
+                {name: value.contiguous().cpu() for name, value in tensors.items()},
+                path,
+                metadata={"counters": json.dumps(asdict(self.counters))},
+            )
+        self.saved_at = time.monotonic()
+
+    def _load(self) -> None:
+        path = self.training.folder / STATE
+        if not path.exists():
+            return
+        try:
+            with safe_open(path, framework="pt") as file:
+                self.counters = Counters(**json.loads(file.metadata()["counters"]))
+            tensors = load_file(path)
+            with torch.no_grad():
+                for name, weight in self.model.named_parameters():
+                    weight.copy_(tensors[f"weight/{name}"])
+                    moments = {kind: tensors[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
+                    # The step count stays where the optimizer keeps it, on the CPU.
+                    self.optimizer.state[weight] = {k: v if k == "step" else v.to(weight) for k, v in moments.items()}
+        except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path}: damaged ({error}); remove it to train this run from its start") from error
+        if "best/users" in tensors:
+            self.best = Pair(tensors["best/users"].to(self.device), tensors["best/items"].to(self.device))

@@ -1,0 +1,64 @@
+"""Ranking items by the dot product of behaviour vectors: the recommender of stage one by itself, as a peer of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.behavior.vectors import BehaviorVectors
+
+_CHUNK_CELLS = 1 << 22  # scores held at once, 16 MB
+
+
+def rank_by_vectors(
+    vectors: BehaviorVectors,
+    users: NDArray[np.int32],
+    allowed: NDArray[np.bool_],
+    seen: Sequence[NDArray[np.int32]] | None,
+    k: int,
+) -> NDArray[np.int32]:
+    """The k items with the largest dot product for each user, ``(n, k)`` item_index, -1 where a list is shorter.
+
+    A user without a vector has an empty list. Equal scores are in the order of item_index.
+
+    Args:
+        users: ``(n,)`` user_index.
+        allowed: ``(I,)`` items that may be listed.
+        seen: n arrays of item_index left out of that user's list; None leaves nothing out.
+    """
+    rows_listed = np.flatnonzero(allowed[vectors.item_index])  # rows of the vectors
+    index = vectors.item_index[rows_listed]  # ascending
+    items = np.ascontiguousarray(vectors.item_vectors[rows_listed].T)  # (D, L)
+    result = np.full((len(users), k), -1, dtype=np.int32)
+    place = np.searchsorted(vectors.user_index, users).clip(max=max(0, len(vectors.user_index) - 1))
+    has_vector = vectors.user_index[place] == users if len(vectors.user_index) else np.zeros(len(users), dtype=bool)
+    known = np.flatnonzero(has_vector)
+    step = max(1, _CHUNK_CELLS // max(1, len(index)))
+    for start in range(0, len(known) if len(index) else 0, step):
+        part = known[start : start + step]
+        scores = vectors.user_vectors[place[part]] @ items  # (rows, L)
+        if seen is not None:
+            for row, user in enumerate(part):
+                scores[row, _rows_of(index, seen[user])] = -np.inf
+        result[part] = _best(scores, index, k)
+    return result
+
+
+def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
+    place = np.searchsorted(index, items).clip(max=len(index) - 1)
+    known: NDArray[np.int64] = place[index[place] == items]
+    return known
+
+
+def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+    count = min(k, scores.shape[1])
+    # The k-th score first, so that a tie across the border is decided by item_index too.
+    border = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]
+    result = np.full((len(scores), k), -1, dtype=np.int32)
+    for row, mine in enumerate(scores):
+        candidates = np.flatnonzero((mine >= border[row]) & (mine > -np.inf))
+        order = candidates[np.argsort(-mine[candidates], kind="stable")][:count]
+        result[row, : len(order)] = index[order]
+    return result

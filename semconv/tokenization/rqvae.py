@@ -1,0 +1,200 @@
+"""An encoder and a decoder around the codebooks (RQ-VAE; the row "ED" of the paper's Table 3).
+
+The books quantise what the encoder makes of a vector; gradients pass the quantiser straight through. The
+loss is the decoder's squared error, plus on every level the squared distance of the code to the residual
+(moving the code) and ``commitment`` times the same (moving the encoder), plus the alignment of eq. 3, for
+which the text target goes through the same encoder. Books start from residual k-means on the
+encoder's first outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from semconv.artifacts import read_arrays, write_arrays
+from semconv.config import CodebookSettings, RqvaeSettings
+from semconv.errors import CheckFailedError, InputError, SettingsError
+from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
+from semconv.tokenization.kmeans import Floats, squared_norms
+
+FILE_NAME = "autoencoder.safetensors"
+_LAYERS = 3
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """Frozen weights: three linear layers each way, ReLU between them."""
+
+    arrays: dict[str, Floats]
+
+    def latents(self, vectors: Floats) -> Floats:
+        """What the books quantise, ``(n, D)``, of vectors ``(n, D)``."""
+        return self._run("encoder", vectors)
+
+    def reconstruct(self, latents: Floats) -> Floats:
+        """Vectors ``(n, D)`` of sums of code vectors ``(n, D)``."""
+        return self._run("decoder", latents)
+
+    def _run(self, side: str, rows: Floats) -> Floats:
+        for layer in range(_LAYERS):
+            weight, bias = self.arrays[f"{side}.{2 * layer}.weight"], self.arrays[f"{side}.{2 * layer}.bias"]
+            rows = rows @ weight.T + bias
+            rows = np.maximum(rows, 0) if layer < _LAYERS - 1 else rows
+        return rows.astype(np.float32, copy=False)
+
+    def save(self, path: Path) -> None:
+        """Write the weights as safetensors."""
+        write_arrays(path, self.arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Autoencoder:
+        """Read what ``save`` wrote; InputError when missing, damaged or of another kind."""
+        arrays = read_arrays(path)
+        if f"decoder.{2 * _LAYERS - 2}.bias" not in arrays:
+            raise InputError(f"{path}: not an encoder and decoder; run `semconv codebook fit` again")
+        return cls(arrays)
+
+
+class _Model(nn.Module):
+    def __init__(self, width: int, books: Floats, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.encoder = _mlp(width, hidden, generator)
+        self.decoder = _mlp(width, hidden, generator)
+        self.books = nn.Parameter(torch.from_numpy(books.copy()))  # (N, C, D)
+
+    def loss(self, rows: Tensor, text: Tensor | None, has_text: Tensor, weights: tuple[float, float]) -> Tensor:
+        """All terms as means over the rows; ``weights`` are commitment and lambda."""
+        commitment, alignment = weights
+        latent = self.encoder(rows)  # (B, D)
+        target = None if text is None else self.encoder(text).detach()
+        residual, total_code, loss = latent, torch.zeros_like(latent), latent.new_zeros(())
+        for book in self.books:
+            distances = book.square().sum(1) - 2 * (residual.detach() @ book.detach().t())
+            code = book.index_select(0, distances.argmin(dim=1))
+            loss = loss + _mean_square(residual.detach() - code) + commitment * _mean_square(residual - code.detach())
+            if target is not None and alignment > 0 and bool(has_text.any()):
+                scale = residual.detach().square().mean().sqrt() / target[has_text].square().mean().sqrt().clamp_min(
+                    1e-12
+                )
+                loss = loss + alignment * _mean_square(code[has_text] - target[has_text] * scale)
+            residual, total_code = residual - code.detach(), total_code + code
+        through = latent + (total_code - latent).detach()
+        whole: Tensor = loss + _mean_square(self.decoder(through) - rows)
+        return whole
+
+
+def fit_rqvae(
+    vectors: Floats,
+    aligned: Floats | None,
+    has_text: NDArray[np.bool_] | None,
+    settings: CodebookSettings,
+    rqvae: RqvaeSettings,
+) -> tuple[Autoencoder, Codebooks]:
+    """Train encoder, decoder and books, then give every item its nearest codes.
+
+    The errors of the result are the decoder's on the first 1 to N levels, its objectives the loss by epoch.
+    Deterministic by ``settings.seed``; not resumed when killed.
+
+    Args:
+        vectors: ``(M, D)`` finite.
+        aligned: ``(M, D)`` text mapped to the space of the vectors; None turns alignment off.
+        has_text: ``(M,)`` rows of ``aligned`` that count; None means all.
+    Raises:
+        SettingsError: absolute residuals or cosine distances, which this method does not know.
+        CheckFailedError: the loss is no longer finite.
+    """
+    if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
+        raise SettingsError("codebook.method = rqvae knows residual = signed and l2 distances alone")
+    num_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+    if num_bad or len(vectors) == 0:
+        raise InputError(f"{num_bad} of {len(vectors)} behaviour vectors have NaN or infinite values")
+    generator = torch.Generator().manual_seed(settings.seed)
+    width = vectors.shape[1]
+    model = _Model(width, np.zeros((settings.levels, settings.codes, width), np.float32), rqvae.hidden, generator)
+    first = _frozen(model).latents(vectors)
+    start = fit_codebooks(first, None, replace(settings, alignment=0.0))
+    with torch.no_grad():
+        model.books.copy_(torch.from_numpy(start.books))
+    losses = _train(model, vectors, aligned, has_text, settings, rqvae)
+    autoencoder, books = _frozen(model), model.books.detach().numpy()
+    return autoencoder, _assigned(autoencoder, books, vectors, settings, losses)
+
+
+def _train(
+    model: _Model,
+    vectors: Floats,
+    aligned: Floats | None,
+    has_text: NDArray[np.bool_] | None,
+    settings: CodebookSettings,
+    rqvae: RqvaeSettings,
+) -> list[float]:
+    """Mean loss of every epoch."""
+    rows = torch.from_numpy(vectors)
+    text = None if aligned is None else torch.from_numpy(aligned)
+    mask = torch.from_numpy(np.ones(len(vectors), dtype=bool) if has_text is None else has_text)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rqvae.learning_rate)
+    losses = []
+    for epoch in range(rqvae.epochs):
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(vectors))
+        total = 0.0
+        for start in range(0, len(order), rqvae.batch):
+            part = torch.from_numpy(order[start : start + rqvae.batch])
+            loss = model.loss(
+                rows[part], None if text is None else text[part], mask[part], (rqvae.commitment, settings.alignment)
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(loss.detach()) * len(part)
+        losses.append(total / len(order))
+        if not math.isfinite(losses[-1]):
+            raise CheckFailedError(
+                f"the loss of rqvae is {losses[-1]} in epoch {epoch + 1}; lower rqvae.learning_rate and run the same command again"
+            )
+    return losses
+
+
+def _assigned(
+    autoencoder: Autoencoder, books: Floats, vectors: Floats, settings: CodebookSettings, losses: list[float]
+) -> Codebooks:
+    latents = autoencoder.latents(vectors)
+    every = np.ones(books.shape[:2], dtype=bool)
+    codes = encode(latents, books, every, settings)
+    is_used = np.stack([np.bincount(level, minlength=settings.codes) > 0 for level in codes.T])
+    books = np.where(is_used[:, :, None], books, np.float32(0))
+    total = float(squared_norms(vectors).sum(dtype=np.float64))
+    errors = []
+    for n in range(1, settings.levels + 1):
+        rest = vectors - autoencoder.reconstruct(decode(codes[:, :n], books[:n]))
+        errors.append(float(squared_norms(rest).sum(dtype=np.float64)) / total if total > 0 else 0.0)
+    trace = (tuple(losses),) * settings.levels
+    return Codebooks(books, is_used, codes, trace, trace, tuple(errors))
+
+
+def _frozen(model: _Model) -> Autoencoder:
+    weights = model.state_dict()
+    return Autoencoder({name: value.numpy().copy() for name, value in weights.items() if name != "books"})
+
+
+def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
+    sizes = (width, hidden, hidden, width)
+    layers: list[nn.Module] = []
+    for n in range(_LAYERS):
+        linear = nn.Linear(sizes[n], sizes[n + 1], device="meta").to_empty(device="cpu")
+        with torch.no_grad():
+            linear.weight.normal_(0.0, math.sqrt(2.0 / sizes[n]), generator=generator)
+            linear.bias.zero_()
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _mean_square(rows: Tensor) -> Tensor:
+    """Mean over the rows of the squared length."""
+    return rows.square().sum(dim=1).mean()
