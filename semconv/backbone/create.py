@@ -112,11 +112,10 @@ def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int,
     ppmi = counts.tocoo()
     ppmi.data = np.maximum(np.log(total / (per_token[ppmi.row] * per_item[ppmi.col])), 0.0)
     rank = min(width, min(ppmi.shape) - 1)
-    if rank < 1:
+    if rank < 1 or not ppmi.data.any():  # one item, or items that all say the same
         return rows
     start = np.random.default_rng(seed).standard_normal(min(ppmi.shape))
     left, values, _ = svds(ppmi.tocsr(), k=rank, v0=start)
     rows[:, :rank] = left[:, ::-1] * np.sqrt(values[::-1])
-    occurring = per_token > 0
-    scale = np.sqrt(np.mean(rows[occurring] ** 2))
+    scale = np.sqrt(np.mean(rows[np.abs(rows).sum(axis=1) > 0] ** 2))
     return np.asarray(rows * (0.02 / max(scale, 1e-12)), dtype=np.float32)

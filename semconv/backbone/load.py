@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from semconv.backbone.probe import check_branches
 from semconv.errors import InputError
@@ -47,7 +48,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
             use_safetensors=True,
             attn_implementation="sdpa",  # eager attention adds a bool mask as numbers: wrong lists without a word
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
     check_branches(model, name)
     return model, tokenizer
