@@ -121,6 +121,20 @@ def test_event_timestamps_are_those_of_the_publications(project: Project) -> Non
         assert times == [(publication.published_at.replace(tzinfo=None),)]
 
 
+def test_files_of_an_earlier_warehouse_are_written_again(project: Project) -> None:
+    layout, store = project
+    features.export_features(layout, store)
+    publish(layout, store, "recommend-2")
+    features.export_features(layout, store)
+    with store.write() as connection:  # the numbers start again, the times go on
+        connection.exec_driver_sql("DELETE FROM publication")
+        connection.exec_driver_sql("INSERT INTO publication VALUES (1, 2, TIMESTAMP '2100-01-01 00:00:00')")
+    assert features.status(layout, store)["publications_behind"] == 1
+    assert features.export_features(layout, store) == [1]
+    assert exported(layout, "user_top_k", 1)[0] == ("u0", ["i2", "i3", "i4"], [-1.0, -2.0, -3.0], 2)
+    assert features.export_features(layout, store) == []
+
+
 def test_a_pruned_generation_is_left_out(project: Project) -> None:
     layout, store = project
     publish(layout, store, "recommend-2")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from semconv.artifacts import atomic_path
 from semconv_warehouse.database import database_errors
@@ -70,12 +71,28 @@ def export_publications(layout: ProjectLayout, publications: Iterable[Publicatio
     written = []
     for publication in publications:
         source = generation_path(layout, publication.generation)
-        missing = [view for view in VIEWS if not feature_file(layout, view, publication.publication).exists()]
+        missing = [
+            view for view in VIEWS if not _is_exported(feature_file(layout, view, publication.publication), publication)
+        ]
         if missing and source == layout.generation_file(publication.generation):
             for view in missing:
                 _export(layout, view, publication, source)
             written.append(publication.publication)
     return written
+
+
+def _is_exported(file: Path, publication: Publication) -> bool:
+    """Whether the file is of this publication, and not of one with its number from before the warehouse was made anew."""
+    if not file.exists():
+        return False
+    metadata = pq.read_metadata(file)
+    column = metadata.schema.names.index("event_timestamp") if metadata.num_rows else 0
+    times = {
+        metadata.row_group(group).column(column).statistics.max
+        for group in range(metadata.num_row_groups)
+        if metadata.num_rows
+    }
+    return times <= {publication.published_at.replace(tzinfo=None)}
 
 
 def _export(layout: ProjectLayout, name: str, publication: Publication, source: Path) -> None:

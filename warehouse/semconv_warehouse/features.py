@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shutil
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.artifacts import machine_errors, read_json, run_lock, write_json
-from semconv.errors import InputError, SemconvError, SettingsError
+from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
 from semconv_warehouse.feature_export import VIEWS, export_publications, exported_publications
 from semconv_warehouse.feature_objects import load_objects
 from semconv_warehouse.layout import ProjectLayout, package_folder
@@ -55,7 +56,7 @@ def apply(layout: ProjectLayout) -> dict[str, list[str]]:
         SettingsError: the definitions or the yaml are wrong.
     """
     feast_store = _open(layout)
-    with _feast("apply"):
+    with _feast(layout, "apply"):
         objects = load_objects(layout.feature_repo)
         feast_store.apply(objects.all, objects_to_delete=objects.stale(feast_store), partial=False)
         feast_store.refresh_registry()
@@ -77,8 +78,8 @@ def materialize(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
     with run_lock(layout.features):
         export_publications(layout, known)
         last, marker = known[-1], _read_marker(layout)
-        if marker is None or marker["publication"] != last.publication:
-            since = datetime.fromisoformat(marker["published_at"]) if marker else None
+        since = datetime.fromisoformat(marker["published_at"]) if marker else None
+        if since != last.published_at:
             _materialize_since(layout, since, last)
             write_json(_marker_file(layout), _marker(layout, last))
     return status(layout, store)
@@ -92,8 +93,8 @@ def status(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
         ``is_current``, ``exported`` (view -> number of files).
     """
     known, marker = publications(store), _read_marker(layout)
-    done = marker["publication"] if marker else 0
-    behind = sum(publication.publication > done for publication in known)
+    done = marker["published_at"] if marker else ""
+    behind = sum(publication.published_at.isoformat() > done for publication in known)
     return {
         "published": _described(known[-1]) if known else None,
         "materialized": {name: marker[name] for name in ("publication", "generation", "published_at")}
@@ -118,7 +119,7 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
     if _read_marker(layout) is None:
         raise InputError("the online store is empty; `semconv features materialize` fills it")
     feast_store = _open(layout)
-    with _feast("get"):
+    with _feast(layout, "get"):
         service = feast_store.get_feature_service(_SERVICES[key])
         answer = feast_store.get_online_features(service, [{key: value}], full_feature_names=True).to_dict()
     found: dict[str, Any] = {key: value}
@@ -140,34 +141,42 @@ def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publ
     feast_store = _open(layout)
     # Publications are whole seconds apart and Feast's window includes both ends.
     start = since + timedelta(milliseconds=1) if since else datetime(1970, 1, 2, tzinfo=UTC)
-    with _feast("materialize"):
+    with _feast(layout, "materialize"):
         feast_store.materialize(start, last.published_at, feature_views=views)
 
 
 def _open(layout: ProjectLayout) -> FeatureStore:
     if not (layout.feature_repo / _YAML).is_file():
         raise InputError(f"{layout.feature_repo / _YAML}: missing; `semconv init` copies it into a project")
-    with _feast("open"):
+    with _feast(layout, "open"):
         from feast import FeatureStore
 
         return FeatureStore(repo_path=str(layout.feature_repo))
 
 
 @contextlib.contextmanager
-def _feast(what: str) -> Iterator[None]:
+def _feast(layout: ProjectLayout, what: str) -> Iterator[None]:
     """Catch what Feast prints and turn what it raises into one line."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            yield
+            with machine_errors(layout.data):
+                yield
         except SemconvError:
             raise
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise SettingsError(
-                f"feature_repo: Feast failed to {what} ({lines[0]}); see feature_repo/{_YAML}"
-            ) from error
+            raise _translated(what, error, lines[0]) from error
+
+
+def _translated(what: str, error: Exception, line: str) -> SemconvError:
+    if isinstance(error, sqlite3.OperationalError):
+        if "locked" in line:
+            return LockedError("the online store is in use by another process; run the same command again")
+        return MachineError(f"the online store cannot be read or written ({line}); check the disk and the file's mode")
+    kind = SettingsError if what in ("open", "apply") else InputError
+    return kind(f"feature_repo: Feast failed to {what} ({line}); see feature_repo/{_YAML}")
 
 
 def _marker(layout: ProjectLayout, publication: Publication) -> dict[str, Any]:
