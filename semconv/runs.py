@@ -64,7 +64,7 @@ class RunBook:
         return self.root / record.artifact_path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
-        """Run ``compute(folder)`` unless a finished run has the same fingerprint.
+        """Run ``compute(folder)`` unless a finished run has the same fingerprint; either becomes the current one.
 
         ``compute`` may be called again on the same folder after a kill and must go on from what is there.
 
@@ -72,32 +72,42 @@ class RunBook:
             LockedError: another process computes this run, or holds the warehouse; what is computed is kept.
         """
         started = time.monotonic()
-        fingerprint = self.fingerprint(request)
+        hashes = {table: self.store.content_hash(table) for table in request.tables}
+        fingerprint = _fingerprint(request, hashes)
         same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
         for run in same:
-            if run.status == "finished" and (self.folder(run) / COMPLETE).exists():
-                return Outcome(run, True, time.monotonic() - started)
+            if self._is_done(run):
+                return Outcome(self._made_current(run), True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
         with run_lock(self.folder(record)):
-            self._compute(record, compute, request.tables)
-        finished = next(run for run in self.store.runs(stage=request.stage) if run.run_id == record.run_id)
-        return Outcome(finished, False, time.monotonic() - started)
+            is_reused = bool(same) and self._is_done(self._again(record))  # by a process that held the lock until now
+            if not is_reused:
+                self._compute(record, compute, hashes)
+        return Outcome(self._again(record), is_reused, time.monotonic() - started)
 
-    def fingerprint(self, request: StageRequest) -> str:
-        """A digest of everything that determines the result."""
-        content = {
-            "stage": request.stage,
-            "format": FORMAT_VERSION,
-            "settings": dict(request.settings),
-            "inputs": [run.fingerprint for run in request.inputs],
-            "tables": {table: self.store.content_hash(table) for table in request.tables},
-            "content": dict(request.content),
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    def finished(self, stage: str) -> list[RunRecord]:
+        """Finished runs of a stage, the one that finished or was taken up again last first."""
+        runs = self.store.runs(stage=stage, status="finished")
+        return sorted(runs, key=lambda run: str(run.finished_at), reverse=True)
+
+    def _is_done(self, run: RunRecord) -> bool:
+        return run.status == "finished" and (self.folder(run) / COMPLETE).exists()
+
+    def _again(self, record: RunRecord) -> RunRecord:
+        return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
+
+    def _made_current(self, run: RunRecord) -> RunRecord:
+        """A run that is taken up again after another of its kind (back to earlier settings) is the newest from now on."""
+        kind = _kind(run)
+        newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
+        if newest.run_id == run.run_id:
+            return run
+        self.store.finish_run(run.run_id, {})
+        return self._again(run)
 
     def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
-        """Whether the stage would come out differently now: other settings, other rows in the tables it read."""
-        if any(settings[name] != value for name, value in record.settings.items() if name in settings):
+        """Whether the stage would come out differently now: other settings than ``settings``, other rows in its tables."""
+        if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
         path = self.folder(record) / COMPLETE
         content = read_json(path)["content"] if path.exists() else {}
@@ -112,13 +122,12 @@ class RunBook:
             run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now
         )
 
-    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], tables: tuple[str, ...]) -> None:
+    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], hashes: Mapping[str, str]) -> None:
         folder = self.folder(record)
         self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):
                 if not (folder / COMPLETE).exists():
-                    hashes = {table: self.store.content_hash(table) for table in tables}
                     _keep_tables(folder, compute(folder), hashes)
                 self.store.finish_run(record.run_id, _kept_tables(folder))
         except LockedError:
@@ -135,6 +144,25 @@ class RunBook:
             self.store.fail_run(record.run_id, message.split("\n")[0])
         except SemconvError:
             self.progress.say(f"{record.run_id}: the failure could not be recorded either; the run counts as killed")
+
+
+def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
+    """A digest of everything that determines the result."""
+    content = {
+        "stage": request.stage,
+        "format": FORMAT_VERSION,
+        "settings": dict(request.settings),
+        "inputs": [run.fingerprint for run in request.inputs],
+        "tables": dict(hashes),
+        "content": dict(request.content),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _kind(run: RunRecord) -> str:
+    """What of a stage's runs take each other's place: lists for serving do not replace lists to be scored."""
+    split = run.settings.get("split")
+    return split if isinstance(split, str) else ""
 
 
 def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:

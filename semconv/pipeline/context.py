@@ -46,11 +46,11 @@ class Context:
         return {name: run_settings(getattr(self.settings, name)) for name in names}
 
     def latest(self, stage: str) -> RunRecord | None:
-        """The newest finished run of a stage."""
-        return next(iter(self.store.runs(stage=stage, status="finished")), None)
+        """The current run of a stage: the one that finished, or was taken up again, last."""
+        return next(iter(self.book.finished(stage)), None)
 
     def need(self, stage: str) -> RunRecord:
-        """The newest finished run of a stage; InputError names the command that makes one."""
+        """The current run of a stage; InputError names the command that makes one."""
         record = self.latest(stage)
         if record is None:
             raise InputError(f"no finished run of {stage}; `{_MADE_BY[stage]}` or `semconv run` makes one")

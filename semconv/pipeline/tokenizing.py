@@ -18,14 +18,14 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import code_token
 from semconv.config import CodebookSettings
 from semconv.errors import InputError
+from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.stage_settings import BACKBONE_MANIFEST
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import core_masks, targets, train_part
 from semconv.store import Catalog, RunRecord, Sequences
 from semconv.tasks import wordings
 from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, save_codes
-
-BACKBONE_MANIFEST = "backbone.json"
 
 
 def create_backbone_run(context: Context) -> Outcome:
@@ -45,8 +45,8 @@ def create_backbone_run(context: Context) -> Outcome:
         write_json(folder / BACKBONE_MANIFEST, {"path": "model", "is_relative": True, **figures})
         return {}
 
-    request = StageRequest(columns.BACKBONE, context.section("backbone", "split"), (), ("item", "interaction"))
-    return context.book.execute(request, compute)
+    read = stage_settings.created_backbone(context)
+    return context.book.execute(StageRequest(columns.BACKBONE, read, (), ("item", "interaction")), compute)
 
 
 def use_backbone_run(context: Context, path: str) -> Outcome:
@@ -61,8 +61,8 @@ def use_backbone_run(context: Context, path: str) -> Outcome:
         return {}
 
     content = {"path": absolute, "files": _files_digest(Path(absolute))}
-    settings = {"backbone": {"path": absolute, "trust_remote_code": context.settings.backbone.trust_remote_code}}
-    return context.book.execute(StageRequest(columns.BACKBONE, settings, (), (), content), compute)
+    read = stage_settings.used_backbone(context, absolute)
+    return context.book.execute(StageRequest(columns.BACKBONE, read, (), (), content), compute)
 
 
 def backbone_path(context: Context, record: RunRecord) -> str:
@@ -108,8 +108,8 @@ def embed_behavior_run(context: Context) -> Outcome:
 
     given = _given_file(context)
     content = {} if given is None else {"vectors": _file_digest(given)}
-    read = context.section("split", "behavior", *(["dccf"] if settings.behavior.source == "dccf" else []))
-    request = StageRequest(columns.EMBED_BEHAVIOR, read, (), ("interaction",), content)
+    tables = ("interaction",) if given is None else ("interaction", "item")  # an item may be new and given a vector
+    request = StageRequest(columns.EMBED_BEHAVIOR, stage_settings.behavior(context), (), tables, content)
     return context.book.execute(request, compute)
 
 
@@ -151,8 +151,9 @@ def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> 
         codes = code_table(catalog, code_set.item_index, code_set.codes, source, code_set.is_reassigned, folder.name)
         return {"item_code": codes, "codebook_vector": _book_table(code_set.books)}
 
-    read = context.section("codebook", *(["rqvae"] if settings.method == "rqvae" else []))
-    return context.book.execute(StageRequest(columns.CODEBOOK, read, (behavior, text)), compute)
+    read = stage_settings.codebook(context)
+    request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))  # for the order of collisions
+    return context.book.execute(request, compute)
 
 
 def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +15,14 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_json, write_arrays, write_json
-from semconv.config import Settings, TuningSettings
-from semconv.errors import InputError
+from semconv.config import Settings
+from semconv.errors import InputError, SettingsError
 from semconv.metrics import ndcg, target_ranks
+from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
-from semconv.pipeline.tokenizing import BACKBONE_MANIFEST, backbone_path, load_run_backbone
+from semconv.pipeline.stage_settings import resolved_tuning
+from semconv.pipeline.tokenizing import backbone_path, load_run_backbone
+from semconv.progress import Progress
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part
 from semconv.store import RunRecord, Sequences
@@ -40,6 +42,8 @@ class PromptSource:
     encoder: PromptEncoder
     data: TaskData
     settings: Settings
+    progress: Progress
+    too_long: dict[int, int] = field(default_factory=dict)  # prompts left out, by epoch that this process trained
 
     def builder(self) -> RowBuilder:
         """A fresh builder with its own counts."""
@@ -49,7 +53,12 @@ class PromptSource:
         """Rows of an epoch."""
         tasks = self.settings.tasks
         plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
-        return epoch_rows(self.builder(), plan, np.random.default_rng([tasks.seed, epoch]))
+        builder = self.builder()
+        rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
+        if builder.too_long and not self.too_long:
+            self.progress.say(f"{builder.too_long} prompts an epoch are left out: longer than tasks.max_prompt_tokens")
+        self.too_long[epoch] = builder.too_long
+        return rows
 
 
 def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int64], codes: ItemCodes) -> PromptSource:
@@ -57,10 +66,12 @@ def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int
     settings = context.settings
     catalog = context.store.catalog()
     sequences = context.sequences(queries=settings.tasks.query)
-    train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
+    cut = settings.split.train_cut
+    train = train_part(sequences, cut, settings.split.k_core, len(catalog))
+    touched = train_part(sequences, cut, 1, len(catalog))
     encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(catalog))
-    data = task_data(train, encoder.has_codes, catalog.titles, catalog.descriptions, settings.tasks)
-    return PromptSource(encoder, data, settings)
+    data = task_data(train, encoder.has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    return PromptSource(encoder, data, settings, context.progress)
 
 
 def prepared_backbone(
@@ -82,24 +93,6 @@ def prepared_backbone(
     return model, tokenizer, ids
 
 
-def resolved_tuning(context: Context, backbone: RunRecord) -> TuningSettings:
-    """The tuning settings with everything that depends on the kind of backbone filled in.
-
-    A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
-    histories; a pretrained one wants the line's reference recipe (method: Tuning).
-    """
-    tuning = context.settings.tuning
-    is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
-    rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
-    start: Literal["random", "codebook"] = "codebook" if is_embedded else "random"
-    return dataclasses.replace(
-        tuning,
-        learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,
-        history_loss=weight if tuning.history_loss is None else tuning.history_loss,
-        code_start=start if tuning.code_start == "auto" else tuning.code_start,
-    )
-
-
 def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None) -> Outcome:
     """Tune the backbone on the codes in force, or go on from the weights of ``start``, tuned on the same code set.
 
@@ -118,6 +111,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         codes = ItemCodes.read(context, code_runs)
         model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
         source = prompt_source(context, tokenizer, level_tokens, codes)
+        _check_context(model, source)
         model = prepare(model, level_tokens, tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         validate = _validation(context, source, codes, level_tokens)
@@ -126,21 +120,33 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, manifest)
-        write_json(folder / "figures.json", figures)
+        write_json(folder / "figures.json", {**figures, "prompts_too_long": dict(source.too_long)})
         return {}
 
-    request = StageRequest(
-        columns.FINETUNE,
-        {**context.section("split", "tasks"), "tuning": dataclasses.asdict(tuning)},
-        (backbone, *code_runs, *([] if start is None else [start])),
-        ("item", "interaction"),
-    )
-    return context.book.execute(request, compute)
+    inputs = (backbone, *code_runs, *([] if start is None else [start]))
+    read = stage_settings.finetune(context, backbone)
+    return context.book.execute(StageRequest(columns.FINETUNE, read, inputs, ("item", "interaction")), compute)
+
+
+def _check_context(model: Any, source: PromptSource) -> None:
+    """The longest prompt of a history must fit; InputError says how many tokens it has."""
+    encoder, length = source.encoder, source.settings.split.history_length
+    a_piece = encoder.num_levels + len(encoder.separator)
+    tail = max(len(tokens) for tokens in (*encoder.sequential_tails, *encoder.negative_tails))
+    needed = max(map(len, encoder.heads)) + length * a_piece + tail + encoder.num_levels
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and needed > context:
+        raise InputError(
+            f"a history of {length} items makes prompts of {needed} tokens, the backbone's context is {context}; "
+            "lower split.history_length"
+        )
 
 
 def _check_start(context: Context, start: RunRecord, codebook: RunRecord) -> None:
     if start.stage != columns.FINETUNE or start.status != "finished" or start.settings["tuning"]["mode"] != "full":
         raise InputError(f"{start.run_id} is no finished full tuning to go on from; `semconv runs` lists them")
+    if context.settings.tuning.mode != "full":
+        raise SettingsError("an adapter starts from its backbone; tuning.mode = full goes on from an earlier run")
     if context.input_of(start, columns.CODEBOOK).run_id != codebook.run_id:
         raise InputError(
             f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead"
@@ -196,9 +202,7 @@ def _validation(
     seen = [sequences.of(int(user))[: ends[user]] for user in users]
     allowed = context.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    search = SearchSettings(
-        top_k=10, beams=20, scores=settings.recommend.scores, batch_tokens=settings.recommend.batch_tokens
-    )
+    search = SearchSettings(top_k=10, beams=20)
 
     def validate(model: Any) -> float:
         items, _ = beam_search(model, trie, level_tokens, prompts, seen, search)
@@ -243,7 +247,10 @@ def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]
     builder = source.builder()
     plan = plan_epoch(source.data, context.settings.tasks, epoch, context.settings.split.history_length)
     users, catalog = context.sequences().user_ids, context.store.catalog()
-    return write_samples(output, samples(builder, plan), users, catalog.item_ids)
+    counts = write_samples(output, samples(builder, plan), users, catalog.item_ids)
+    if builder.too_long:
+        context.progress.say(f"{builder.too_long} prompts are left out: longer than tasks.max_prompt_tokens")
+    return counts
 
 
 def tuned_codes(context: Context, finetune: RunRecord) -> tuple[ItemCodes, str]:

@@ -22,7 +22,7 @@ class Sample:
 
 
 def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
-    """Every sample of an epoch, prompts over the limit left out."""
+    """Every sample of an epoch; prompts over the limit are left out and counted in ``builder.too_long``."""
     for unit in plan.histories:
         yield from _history_samples(builder, unit)
     limit = builder.settings.max_prompt_tokens
@@ -30,6 +30,8 @@ def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
         prompt = builder.text_prompt(text)
         if len(builder.encoder.tokenize([prompt])[0]) <= limit:
             yield Sample(text.task, prompt, builder.encoder.item_text(text.item), text.user, text.item)
+        else:
+            builder.too_long += 1
 
 
 def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]:
@@ -41,16 +43,20 @@ def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]
         history = items[unit.start : unit.start + place]
         visible = len(encoder.trunk(history, unit.head))
         asked = []
-        if (
-            sequential >= 0
-            and visible + len(encoder.sequential_tails[sequential]) <= builder.settings.max_prompt_tokens
-        ):
+        if sequential >= 0:
             tail = wordings.closing(wordings.SEQUENTIAL_TAILS[sequential])
-            asked.append(("sequential", tail, [int(items[unit.start + place])]))
-        if negative >= 0 and visible + len(encoder.negative_tails[negative]) <= builder.settings.max_prompt_tokens:
+            asked.append(
+                ("sequential", tail, [int(items[unit.start + place])], len(encoder.sequential_tails[sequential]))
+            )
+        if negative >= 0:
             tail = wordings.closing(wordings.NEGATIVE_TAILS[negative])
-            asked.append(("negative", tail, [int(item) for item in hated if item >= 0]))
-        for task, tail, answers in asked:
+            asked.append(
+                ("negative", tail, [int(item) for item in hated if item >= 0], len(encoder.negative_tails[negative]))
+            )
+        for task, tail, answers, tail_tokens in asked:
+            if visible + tail_tokens > builder.settings.max_prompt_tokens:
+                builder.too_long += len(answers)
+                continue
             prompt = head + encoder.history_text(history) + tail
             for item in answers:
                 yield Sample(task, prompt, encoder.item_text(item), unit.user, item)

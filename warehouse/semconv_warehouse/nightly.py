@@ -90,23 +90,39 @@ def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | Non
 
 def _keep(project: Project, stages: list[Stage]) -> None:
     """Name what would come out differently today but is kept until ``--refit``."""
-    from semconv.pipeline.tuning_stage import resolved_tuning
-
     context = project.context
     finetune = context.need(columns.FINETUNE)
-    tuning = resolved_tuning(context, context.input_of(finetune, columns.BACKBONE))
-    settings = {**context.section("split", "behavior", "dccf", "codebook", "rqvae", "tasks"), "tuning": asdict(tuning)}
+    backbone = context.input_of(finetune, columns.BACKBONE)
+    today = _settings_today(project, backbone)
     was_stale = False
     for stage in _BEFORE_TUNING:
         if stage == columns.ASSIGN:
             continue
         record = finetune if stage == columns.FINETUNE else context.input_of(finetune, stage)
-        was_stale = context.book.is_stale(record, settings) or was_stale
+        was_stale = context.book.is_stale(record, today.get(stage, {})) or was_stale
         stages.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
     if was_stale:
         project.progress.say(
             "data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again"
         )
+
+
+def _settings_today(project: Project, backbone: RunRecord) -> dict[str, dict[str, Any]]:
+    """What each stage would read of the settings now."""
+    from semconv.pipeline import stage_settings
+
+    context = project.context
+    named = stage_settings.named_backbone(context)
+    if named:
+        of_backbone = stage_settings.used_backbone(context, named)
+    else:  # one that `semconv backbone use` chose stays chosen
+        of_backbone = stage_settings.created_backbone(context) if _is_created(backbone) else {}
+    return {
+        columns.BACKBONE: of_backbone,
+        columns.EMBED_BEHAVIOR: stage_settings.behavior(context),
+        columns.CODEBOOK: stage_settings.codebook(context),
+        columns.FINETUNE: stage_settings.finetune(context, backbone),
+    }
 
 
 def serve_lists(project: Project) -> Outcome:

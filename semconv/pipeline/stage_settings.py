@@ -1,0 +1,79 @@
+"""What of the settings each stage reads: no more, so that a change redoes what it concerns and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from semconv.artifacts import read_json
+from semconv.config import TuningSettings, run_settings
+from semconv.pipeline.context import Context
+from semconv.store import RunRecord
+
+BACKBONE_MANIFEST = "backbone.json"
+_COSTS_ALONE = ("checkpoint_seconds",)  # of tuning: changes how it runs, not what comes out
+
+
+def created_backbone(context: Context) -> dict[str, Any]:
+    """Of the embedded default: its shape, and which queries its tokenizer may see."""
+    return {**context.section("backbone"), "split": _training_part(context)}
+
+
+def used_backbone(context: Context, path: str) -> dict[str, Any]:
+    """Of a pretrained backbone."""
+    return {"backbone": {"path": path, "trust_remote_code": context.settings.backbone.trust_remote_code}}
+
+
+def behavior(context: Context) -> dict[str, Any]:
+    """Of the behaviour vectors: a source's own section where it has one."""
+    own = ["dccf"] if context.settings.behavior.source == "dccf" else []
+    return {**context.section("behavior", *own), "split": _training_part(context)}
+
+
+def codebook(context: Context) -> dict[str, Any]:
+    """Of a fit: a method's own section where it has one."""
+    return context.section("codebook", *(["rqvae"] if context.settings.codebook.method == "rqvae" else []))
+
+
+def finetune(context: Context, backbone: RunRecord) -> dict[str, Any]:
+    """Of a tuning, everything that depends on the kind of backbone filled in."""
+    tuning = run_settings(resolved_tuning(context, backbone))
+    kept = {name: value for name, value in tuning.items() if name not in _COSTS_ALONE}
+    return {**context.section("split", "tasks"), "tuning": kept}
+
+
+def recommend(context: Context) -> dict[str, Any]:
+    """Of lists, without how often all of them are made anew."""
+    values = context.section("recommend")["recommend"]
+    return {"recommend": {name: value for name, value in values.items() if name != "full_every_days"}}
+
+
+def resolved_tuning(context: Context, backbone: RunRecord) -> TuningSettings:
+    """The tuning settings with everything that depends on the kind of backbone filled in.
+
+    A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
+    histories; a pretrained one wants the line's reference recipe (method: Tuning).
+    """
+    tuning = context.settings.tuning
+    is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
+    rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
+    start: Literal["random", "codebook"] = "codebook" if is_embedded else "random"
+    return dataclasses.replace(
+        tuning,
+        learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,
+        history_loss=weight if tuning.history_loss is None else tuning.history_loss,
+        code_start=start if tuning.code_start == "auto" else tuning.code_start,
+    )
+
+
+def _training_part(context: Context) -> dict[str, Any]:
+    split = context.settings.split
+    return {"train_cut": split.train_cut, "k_core": split.k_core}
+
+
+def named_backbone(context: Context) -> str:
+    """The backbone that the settings name: a folder, of the project if relative, or a hub name; empty for none."""
+    path = context.settings.backbone.path
+    inside = context.root / Path(path).expanduser()
+    return str(inside.resolve()) if path and inside.exists() else path
