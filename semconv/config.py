@@ -53,6 +53,10 @@ class BehaviorSettings:
         "svd",
         "Where item vectors come from: svd of the interaction matrix; dccf, the paper's graph recommender; or given in a Parquet file.",
     )
+    graph: Literal["transitions", "interactions"] = option(
+        "transitions",
+        "What svd decomposes: items by items, pairs of a sequence weighted by nearness; or users by items.",
+    )
     dimensions: int = option(32, "Width D of a behaviour vector.", low=2)
     vectors: str = option("", "With source = given: a Parquet file of item_id and vector, relative to the project.")
     seed: int = option(0, "Seed of the randomised SVD, or of start and draws of dccf.", low=0)
@@ -108,6 +112,11 @@ class CodebookSettings:
         "lambda, weight of the pull towards the backbone's input space (paper, eq. 3); 0 is plain residual k-means.",
         low=0,
     )
+    shrinkage: float = option(
+        10.0,
+        "Interactions that an item's text counts as when its learned vector is steadied before the fit; 0 leaves vectors as they are.",
+        low=0,
+    )
     residual: Literal["signed", "absolute"] = option("signed", "absolute is the paper's literal eq. 1.")
     distance: Literal["l2", "cosine"] = option("l2", "Distance of assignment and reconstruction.")
     alignment_distance: Literal["l2", "cosine"] = option("l2", "Distance of the alignment term.")
@@ -130,6 +139,19 @@ class RqvaeSettings:
     batch: int = option(1024, "Items a step.", low=1)
     learning_rate: float = option(1e-3, "Learning rate of Adam.", low=0)
     commitment: float = option(0.25, "Weight of the pull of the encoder's outputs towards their codes.", low=0)
+
+
+@dataclass(frozen=True)
+class RefitSettings:
+    """When `semconv codebook report` calls a new fit of the codebooks due."""
+
+    mapped_share: float = option(0.2, "Largest share of items with codes from their text alone.", low=0, high=1)
+    load_growth: float = option(
+        1.5, "Largest growth of the fullest first code's share of the items since the fit.", low=1
+    )
+    error_growth: float = option(
+        1.5, "Largest reconstruction error of items coded from text, over that of the items of the fit.", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -161,7 +183,7 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
     )
-    epochs: int = option(10, "Passes over the training users.", low=1)
+    epochs: int = option(8, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
@@ -169,7 +191,7 @@ class TuningSettings:
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
-    dropout: float = option(0.1, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    dropout: float = option(0.15, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
     code_start: Literal["auto", "random", "codebook"] = option(
         "auto",
         "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.",
@@ -184,7 +206,7 @@ class TuningSettings:
     lora_rank: int = option(8, "LoRA: rank.", low=1)
     lora_alpha: int = option(32, "LoRA: scale.", low=1)
     lora_dropout: float = option(0.05, "LoRA: dropout.", low=0, high=0.9)
-    validation_users: int = option(2000, "Users of the sampled beam search after each epoch; 0 turns it off.", low=0)
+    validation_users: int = option(4000, "Users of the sampled beam search after each epoch; 0 turns it off.", low=0)
     validate_every: int = option(1, "Epochs between two validations.", low=1)
     patience: int = option(3, "Validations without a better NDCG@10 before training stops.", low=1)
     checkpoint_seconds: int = option(60, "Seconds between two checkpoints.", low=1)
@@ -231,6 +253,7 @@ class Settings:
     backbone: BackboneSettings = dataclasses.field(default_factory=BackboneSettings)
     codebook: CodebookSettings = dataclasses.field(default_factory=CodebookSettings)
     rqvae: RqvaeSettings = dataclasses.field(default_factory=RqvaeSettings)
+    refit: RefitSettings = dataclasses.field(default_factory=RefitSettings)
     tasks: TaskSettings = dataclasses.field(default_factory=TaskSettings)
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)

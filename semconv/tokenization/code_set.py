@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.behavior.vectors import BehaviorVectors
+from semconv.columns import LEARNED
 from semconv.config import CodebookSettings, RqvaeSettings
 from semconv.errors import InputError
 from semconv.tokenization import rqvae
@@ -114,6 +115,8 @@ def fit_code_set(
     """
     rows, text_rows = _with_both(vectors.item_index, text_item_index)
     text_map, held_out = _fit_map(vectors.item_vectors[rows], text_vectors[text_rows], settings)
+    counts = popularity[vectors.item_index].astype(np.int64)
+    vectors = steady(vectors, counts, rows, held_out, text_map, settings.shrinkage)
     is_aligned = text_map is not None and text_map.is_useful and settings.alignment > 0
     aligned, has_text = None, None
     if is_aligned:
@@ -126,7 +129,6 @@ def fit_code_set(
         )
     else:
         fitted = fit_codebooks(vectors.item_vectors, aligned, settings, has_text)
-    counts = popularity[vectors.item_index].astype(np.int64)
     points = vectors.item_vectors if autoencoder is None else autoencoder.latents(vectors.item_vectors)  # (M, D)
     resolution = _resolved(points, fitted, counts, settings)
     code_set = CodeSet(
@@ -144,6 +146,32 @@ def fit_code_set(
     figures |= _map_figures(code_set, held_out, rows, fitted, settings)
     figures["alignment"] = {"lambda": settings.alignment, "is_on": is_aligned, "why_off": _why_off(text_map, settings)}
     return replace(code_set, figures=figures)
+
+
+def steady(
+    vectors: BehaviorVectors,
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    held_out: NDArray[np.float32],
+    text_map: TextMap | None,
+    shrinkage: float,
+) -> BehaviorVectors:
+    """Learned vectors of items with few interactions, drawn towards what their text says: (n x + k t) / (n + k).
+
+    A vector from a handful of interactions mostly repeats whose they were: codes from it tell a training
+    label away that no held-out item's codes will. Text counts as ``shrinkage`` = k interactions, so that a new
+    item (n = 0) and a popular one lie on one scale. Vectors that the user gave are left as they are.
+
+    Args:
+        counts: ``(M,)`` interactions of the train cut.
+        rows: ``(m,)`` items that have text, held_out: ``(m, D)`` their cross-fitted text predictions.
+    """
+    if vectors.source != LEARNED or text_map is None or not text_map.is_useful or shrinkage == 0:
+        return vectors
+    mixed = vectors.item_vectors.copy()
+    weight = (counts[rows] / (counts[rows] + shrinkage)).astype(np.float32)[:, None]  # (m, 1)
+    mixed[rows] = weight * mixed[rows] + (1.0 - weight) * held_out
+    return replace(vectors, item_vectors=mixed)
 
 
 def assign_new_items(
