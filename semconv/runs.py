@@ -77,7 +77,7 @@ class RunBook:
         same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
         for run in same:
             if self._is_done(run):
-                return Outcome(self._made_current(run), True, time.monotonic() - started)
+                return Outcome(self.take_up(run), True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
         with run_lock(self.folder(record)):
             is_reused = bool(same) and self._is_done(self._again(record))  # by a process that held the lock until now
@@ -96,8 +96,8 @@ class RunBook:
     def _again(self, record: RunRecord) -> RunRecord:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
 
-    def _made_current(self, run: RunRecord) -> RunRecord:
-        """A run that is taken up again after another of its kind (back to earlier settings) is the newest from now on."""
+    def take_up(self, run: RunRecord) -> RunRecord:
+        """Make a finished run the current one of its kind, as when the settings are those of before again."""
         kind = _kind(run)
         newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
         if newest.run_id == run.run_id:

@@ -47,15 +47,16 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         sequences = context.sequences()
-        users = _evaluated_users(context, recommend, sequences, split)
+        users = evaluated_users(context, split)
         held_out = targets(sequences, split)[users]
         lengths = history_lengths(sequences.lengths, split)[users]
         ranks = {"model": target_ranks(_model_items(context, recommend, sequences, users), held_out)}
+        allowed = _candidates(context, recommend)
         for name in BASELINES:
-            ranks[name] = target_ranks(
-                context.store.baseline_top_k(_baseline(context, recommend, name, users)).items, held_out
-            )
-        ranks[behavior_method] = target_ranks(_behavior_items(context, recommend, behavior, sequences, users), held_out)
+            request = _baseline(context, recommend, name, users, allowed)
+            ranks[name] = target_ranks(context.store.baseline_top_k(request).items, held_out)
+        by_vectors = _behavior_items(context, recommend, behavior, (sequences, users, allowed))
+        ranks[behavior_method] = target_ranks(by_vectors, held_out)
         protocol = _protocol(context, recommend, len(sequences) - len(users))
         rows = [
             row
@@ -72,20 +73,35 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
 
 
 def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
-    """Paired bootstrap of two evaluate runs over the users that both ranked."""
-    mine, other = (pq.read_table(context.book.folder(run) / RANKS).to_pylist() for run in (ours, theirs))
+    """Paired bootstrap of two evaluate runs over the users that both ranked.
+
+    Raises:
+        InputError: a run is of another stage or its ranks are gone, or they share no user.
+    """
+    mine, other = (_read_ranks(context, run) for run in (ours, theirs))
     before = {row[columns.USER_ID]: row["model"] for row in other}
     both = [(row["model"], before[row[columns.USER_ID]]) for row in mine if row[columns.USER_ID] in before]
     pairs = np.array(both, dtype=np.int64).reshape(-1, 2)
-    return compare(pairs[:, 0], pairs[:, 1], context.settings.recommend.top_k, context.settings.evaluate)
+    lengths = [context.input_of(run, columns.RECOMMEND).settings["recommend"]["top_k"] for run in (ours, theirs)]
+    return compare(pairs[:, 0], pairs[:, 1], min(lengths), context.settings.evaluate)
 
 
-def _evaluated_users(context: Context, recommend: RunRecord, sequences: Sequences, split: Split) -> NDArray[np.int32]:
-    have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
-    users = sample_users(have_target, context.settings.evaluate)
-    if len(users) == 0:
-        raise InputError(f"{recommend.run_id}: no user has the three interactions that an evaluation needs")
-    return users
+def _read_ranks(context: Context, run: RunRecord) -> list[dict[str, Any]]:
+    if run.stage != columns.EVALUATE or run.status != "finished":
+        raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(context.book.folder(run) / RANKS).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]})") from error
+    return rows
+
+
+def evaluated_users(context: Context, split: Split) -> NDArray[np.int32]:
+    """Users with a held-out item, or the fixed sample of them; InputError when there are none."""
+    have_target = np.flatnonzero(targets(context.sequences(), split) >= 0).astype(np.int32)
+    if len(have_target) == 0:
+        raise InputError(f"no user has the three interactions that an evaluation of the split {split} needs")
+    return sample_users(have_target, context.settings.evaluate)
 
 
 def _model_items(
@@ -104,22 +120,33 @@ def _model_items(
     return items
 
 
+def _candidates(context: Context, recommend: RunRecord) -> NDArray[np.bool_]:
+    """``(I,)`` items that the run could list: every method is measured on the same ones."""
+    allowed = context.store.catalog().is_servable.copy()
+    for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
+        allowed &= context.store.allowed_items(condition)
+    return allowed
+
+
 def _behavior_items(
-    context: Context, recommend: RunRecord, behavior: RunRecord, sequences: Sequences, users: NDArray[np.int32]
+    context: Context,
+    recommend: RunRecord,
+    behavior: RunRecord,
+    asked: tuple[Sequences, NDArray[np.int32], NDArray[np.bool_]],
 ) -> NDArray[np.int32]:
     """``(U, K)`` item_index of stage one's own ranking, over the model's candidates and under its mask."""
     made = recommend.settings
+    sequences, users, allowed = asked
     vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
-    allowed = context.store.catalog().is_servable.copy()
-    for condition in filter(None, (made["recommend"]["where"], made["where"])):
-        allowed &= context.store.allowed_items(condition)
     ends = history_lengths(sequences.lengths, made["split"])
     masked = made["recommend"]["seen"] == "masked"
     seen = [sequences.of(int(user))[: ends[user]] for user in users] if masked else None
     return rank_by_vectors(vectors, users, allowed, seen, made["recommend"]["top_k"])
 
 
-def _baseline(context: Context, recommend: RunRecord, name: str, users: NDArray[np.int32]) -> BaselineRequest:
+def _baseline(
+    context: Context, recommend: RunRecord, name: str, users: NDArray[np.int32], allowed: NDArray[np.bool_]
+) -> BaselineRequest:
     settings = context.settings.evaluate
     parameters = {
         "decay": settings.transition_decay,
@@ -137,6 +164,7 @@ def _baseline(context: Context, recommend: RunRecord, name: str, users: NDArray[
         history_length=made["history_length"],
         parameters=parameters if name == "transition" else {},
         users=users,
+        items=allowed,
     )
 
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import atomic_path, read_arrays, write_arrays
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.columns import Split
+from semconv.columns import Split, TrainCut
 from semconv.errors import InputError
 from semconv.inference.jobs import Recommender, ShardResult, ShardUsers, recommend_shard, shards
 from semconv.inference.reasons import vector_table
 from semconv.inference.search import SearchSettings, beam_search
 from semconv.inference.trie import CodeTrie
+from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context
 from semconv.pipeline.tuning_stage import MODEL_FOLDER, tuned_codes, visible_history
 from semconv.runs import Outcome, StageRequest
@@ -78,8 +79,9 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
     behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
     inputs = (finetune, codebook, *context.assigns_of(codebook), behavior)
     settings = {
-        **context.section("recommend"),
+        **stage_settings.recommend(context),
         "split": request.split,
+        "users": users_digest(request.users),
         "where": request.where or "",
         "history_length": context.settings.split.history_length,
         "train_cut": finetune.settings["split"]["train_cut"],
@@ -96,7 +98,6 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
         return {}
 
     content = {
-        "users": users_digest(request.users),
         "refresh": users_digest(request.refresh),
         "carry_from": "" if request.carry_from is None else request.carry_from.fingerprint,
     }
@@ -119,7 +120,7 @@ def _prepare(context: Context, finetune: RunRecord, behavior: RunRecord, request
         trie,
         tuned.level_tokens,
         search_settings(context),
-        _fallback_ranking(context, request.split, allowed, sequences),
+        _fallback_ranking(context, request.split, finetune.settings["split"]["train_cut"], allowed, sequences),
         vector_table(vectors.item_index, vectors.item_vectors, len(catalog)),
     )
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
@@ -148,17 +149,18 @@ def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDAr
 
 
 def _fallback_ranking(
-    context: Context, split: Split, allowed: NDArray[np.bool_], sequences: Sequences
+    context: Context, split: Split, train_cut: TrainCut, allowed: NDArray[np.bool_], sequences: Sequences
 ) -> NDArray[np.int32]:
     """Allowed items by recent popularity, enough of them for the longest list beside the longest history."""
     longest = int(sequences.lengths.max(initial=0))
     some_user = np.array([int(np.argmax(sequences.lengths))], dtype=np.int32)
-    count = min(len(allowed), context.settings.recommend.top_k + longest + int((~allowed).sum()))
-    train_cut = "[:]" if split == "serve" else context.settings.split.train_cut
-    request = BaselineRequest("recent_popularity", split, train_cut, "kept", count, users=some_user)
-    ranking: NDArray[np.int32] = context.store.baseline_top_k(request).items[0]
-    ranking = ranking[ranking >= 0]
-    return ranking[allowed[ranking]]
+    count = min(int(allowed.sum()), context.settings.recommend.top_k + longest)
+    cut: TrainCut = "[:]" if split == "serve" else train_cut
+    request = BaselineRequest("recent_popularity", split, cut, "kept", count, users=some_user, items=allowed)
+    ranking: NDArray[np.int32] = (
+        context.store.baseline_top_k(request).items[:1].ravel()
+    )  # no row: no history to the split
+    return ranking[ranking >= 0]
 
 
 def _users(job: _Job) -> NDArray[np.int32]:
@@ -290,7 +292,10 @@ def answer_query(context: Context, finetune: RunRecord, text: str, user: int | N
     seen: Sequence[NDArray[Any]] | None = None
     if user is not None and context.settings.recommend.seen == "masked":
         seen = [context.sequences().of(user)]
-    items, scores = beam_search(
-        tuned.model, trie, tuned.level_tokens, [encoder.query_prompt(text)], seen, search_settings(context)
-    )
+    prompt, limit = encoder.query_prompt(text), context.settings.tasks.max_prompt_tokens
+    if len(prompt) > limit:
+        raise InputError(
+            f"the query is {len(prompt)} tokens long, at most {limit} can be asked (tasks.max_prompt_tokens)"
+        )
+    items, scores = beam_search(tuned.model, trie, tuned.level_tokens, [prompt], seen, search_settings(context))
     return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]

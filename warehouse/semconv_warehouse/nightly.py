@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from semconv import columns
 from semconv.errors import InputError
 from semconv.runs import Outcome, StageRequest
+from semconv.splits import MIN_EVALUATED_LENGTH
 from semconv.store import RunRecord
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
         ``stages`` (stage, run_id, state, seconds) and ``publication``.
     """
     stages: list[Stage] = []
-    is_first = project.context.latest(columns.FINETUNE) is None
-    if is_first or refit:
+    is_fitted = refit or project.context.latest(columns.FINETUNE) is None
+    if is_fitted:
         _fit(project, stages)
     else:
         _keep(project, stages)
         _assign_new(project, stages)
     _do(project, stages, columns.RECOMMEND, lambda: serve_lists(project))
-    _do(project, stages, columns.EVALUATE, lambda: evaluate_current(project))
+    _evaluate(project, stages, is_fitted=is_fitted)
     publication = project.publish()
     project.progress.say(
         f"generation {publication.generation} is in place" + ("" if publication.is_new else " already")
@@ -74,6 +75,18 @@ def _fit(project: Project, stages: list[Stage]) -> None:
     codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
     _assign_new(project, stages, codebook)
     _do(project, stages, columns.FINETUNE, lambda: tuning_stage.finetune_run(context, backbone, codebook))
+
+
+def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None:
+    """Figures of a new model; those of a kept one stay, for they cost as much as lists for everybody."""
+    finetune = project.context.need(columns.FINETUNE)
+    before = next((run for run in project.book.finished(columns.EVALUATE) if finetune.run_id in run.inputs), None)
+    if not can_evaluate(project):
+        project.progress.say("evaluate: skipped, no user has the three interactions that it needs")
+    elif before is None or is_fitted or not project.book.is_stale(before, {}):
+        _do(project, stages, columns.EVALUATE, lambda: evaluate_current(project))
+    else:
+        stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
 
 def _is_created(backbone: RunRecord) -> bool:
@@ -131,58 +144,68 @@ def serve_lists(project: Project) -> Outcome:
 
     finetune = project.context.need(columns.FINETUNE)
     before = carry_source(project, finetune)
-    if before is not None and not project.book.is_stale(before, {}) and not _is_full_due(project, before):
-        codes = {run.run_id for run in project.context.assigns_of(project.context.input_of(finetune, columns.CODEBOOK))}
-        if codes <= set(before.inputs):
-            return Outcome(before, True, 0.0)
-    due = before is None or _is_full_due(project, before)
-    return recommend_run(project.context, finetune, Request(carry_from=None if due else before))
+    if before is None or _is_full_due(project, finetune):
+        return recommend_run(project.context, finetune, Request())
+    codes = {run.run_id for run in project.context.assigns_of(project.context.input_of(finetune, columns.CODEBOOK))}
+    if codes <= set(before.inputs) and not project.book.is_stale(before, {}):
+        return Outcome(project.book.take_up(before), True, 0.0)
+    return recommend_run(project.context, finetune, Request(carry_from=before))
 
 
 def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
-    """The newest serve run of this model and these settings whose lists may be carried over."""
-    wanted = project.context.section("recommend")
-    for run in project.store.runs(stage=columns.RECOMMEND, status="finished"):
-        made = run.settings
-        same = made.get("recommend") == wanted["recommend"] and finetune.run_id in run.inputs
-        has_states = (project.book.folder(run) / "states.safetensors").exists()
-        if same and has_states and made.get("split") == "serve" and not made.get("where"):
+    """The newest lists of all users by this model and these settings, which may be carried over."""
+    from semconv.pipeline import stage_settings
+    from semconv.pipeline.recommending import STATES
+
+    wanted = {
+        **stage_settings.recommend(project.context),
+        "history_length": project.settings.split.history_length,
+        "split": "serve",
+        "where": "",
+        "users": "all",
+    }
+    for run in project.book.finished(columns.RECOMMEND):
+        same = all(run.settings.get(name) == value for name, value in wanted.items())
+        if same and finetune.run_id in run.inputs and (project.book.folder(run) / STATES).exists():
             return run
     return None
 
 
-def _is_full_due(project: Project, before: RunRecord) -> bool:
+def _is_full_due(project: Project, finetune: RunRecord) -> bool:
     """Whether the last full pass of the model is older than ``recommend.full_every_days``."""
-    days = project.settings.recommend.full_every_days
-    model = set(before.inputs)
+    wanted = {"pass": "full", "split": "serve", "users": "all", "where": ""}
     full = [
         run.finished_at
-        for run in project.store.runs(stage=columns.RECOMMEND, status="finished")
-        if run.settings.get("pass") == "full"
-        and run.settings.get("split") == "serve"
-        and model & set(run.inputs)
-        and run.finished_at
+        for run in project.book.finished(columns.RECOMMEND)
+        if finetune.run_id in run.inputs and all(run.settings.get(name) == value for name, value in wanted.items())
     ]
-    if not full:
+    last = next((time for time in full if time is not None), None)
+    if last is None:
         return True
-    last = max(time if time.tzinfo else time.replace(tzinfo=UTC) for time in full)
-    return datetime.now(UTC) - last > timedelta(days=days)
+    age = datetime.now(UTC) - (last if last.tzinfo else last.replace(tzinfo=UTC))
+    return age > timedelta(days=project.settings.recommend.full_every_days)
+
+
+def can_evaluate(project: Project) -> bool:
+    """Whether anybody has a held-out item."""
+    return bool((project.context.sequences().lengths >= MIN_EVALUATED_LENGTH).any())
 
 
 def evaluate_current(project: Project) -> Outcome:
     """The current model's figures on the test split, lists and figures reused where nothing changed."""
-    from semconv.pipeline.evaluating import evaluate_run
+    from semconv.pipeline.evaluating import evaluate_run, evaluated_users
     from semconv.pipeline.recommending import Request, recommend_run
 
     context = project.context
-    lists = recommend_run(context, context.need(columns.FINETUNE), Request("test"))
+    users = evaluated_users(context, "test") if context.settings.evaluate.max_users else None
+    lists = recommend_run(context, context.need(columns.FINETUNE), Request("test", users))
     outcome = evaluate_run(context, lists.record)
     return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
 
 
 def newest_lists(project: Project) -> RunRecord:
-    """The newest finished serve run; InputError when there is none."""
-    for run in project.store.runs(stage=columns.RECOMMEND, status="finished"):
+    """The current lists for serving; InputError when there are none."""
+    for run in project.book.finished(columns.RECOMMEND):
         if run.settings.get("split") == "serve" and not run.settings.get("where"):
             return run
     raise InputError("no lists for serving yet; `semconv recommend` makes them")
@@ -191,7 +214,7 @@ def newest_lists(project: Project) -> RunRecord:
 def evaluate_run_ids(project: Project) -> list[str]:
     """The newest evaluate run of the model that made the newest lists."""
     models = set(newest_lists(project).inputs)
-    for run in project.store.runs(stage=columns.EVALUATE, status="finished"):
+    for run in project.book.finished(columns.EVALUATE):
         if models & set(run.inputs):
             return [run.run_id]
     return []
@@ -213,7 +236,13 @@ def load_run(project: Project, files: Sequence[Path]) -> Outcome:
         load_parts(files, item_ids=catalog.item_ids, user_ids=users, folder=folder)
         return {}
 
-    settings = {**project.context.section("recommend"), "split": "serve", "where": "", "is_loaded": True}
+    settings = {
+        **project.context.section("recommend"),
+        "split": "serve",
+        "where": "",
+        "users": "all",
+        "is_loaded": True,
+    }
     content = {str(place): _digest(file) for place, file in enumerate(files)}
     return project.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, (), content), compute)
 
