@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import sys
 from importlib.metadata import version
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import is_locked, lock_holder, machine_errors
-from semconv.errors import SemconvError
+from semconv.artifacts import is_locked, lock_holder, machine_errors, run_lock
+from semconv.errors import LockedError, SemconvError
+from semconv.store import RunRecord
 from semconv_warehouse.checks import CheckResult, run_checks
 from semconv_warehouse.database import open_database
 from semconv_warehouse.layout import package_folder
@@ -67,51 +70,68 @@ def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
     """Remove what neither the served generation nor the ``keep`` newest ones nor the current model need.
 
     Rows of lineage and figures stay; only files go. A run that is being computed is never touched.
+
+    Raises:
+        LockedError: a publish is at work.
     """
-    rows = [row for row in generations(project) if row["bytes"]]
-    kept = {row["generation"] for place, row in enumerate(rows) if place < keep or row["is_served"]}
-    gone = [row["generation"] for row in rows if row["generation"] not in kept]
-    needed = _needed_runs(project, kept)
-    folders = [run for run in project.store.runs() if run.run_id not in needed and project.book.folder(run).is_dir()]
-    folders = [run for run in folders if not is_locked(project.book.folder(run))]
-    freed = sum(_size(project.book.folder(run)) for run in folders) + sum(
-        row["bytes"] for row in rows if row["generation"] in gone
-    )
-    if not dry_run:
-        with machine_errors(project.layout.data):
-            for generation in gone:
-                project.layout.generation_file(generation).unlink(missing_ok=True)
-            for run in folders:
+    with run_lock(project.layout.generations):
+        rows = [row for row in generations(project) if row["bytes"]]
+        kept = {row["generation"] for place, row in enumerate(rows) if place < keep or row["is_served"]}
+        gone = [row for row in rows if row["generation"] not in kept]
+        needed = _needed_runs(project, kept)
+        folders = [
+            run for run in project.store.runs() if run.run_id not in needed and project.book.folder(run).is_dir()
+        ]
+        folders = [run for run in folders if not is_locked(project.book.folder(run))]
+        freed = sum(_size(project.book.folder(run)) for run in folders) + sum(row["bytes"] for row in gone)
+        if not dry_run:
+            _remove(project, [row["generation"] for row in gone], folders)
+    names = [row["generation"] for row in gone]
+    return {"dry_run": dry_run, "generations": names, "runs": [run.run_id for run in folders], "bytes": freed}
+
+
+def _remove(project: Project, gone: list[int], folders: list[RunRecord]) -> None:
+    if gone:  # the record first: a file too many is found again, a file too few is missed
+        statement = sa.text("UPDATE generation SET status = 'pruned' WHERE generation IN :gone")
+        with project.store.write() as connection:
+            connection.execute(statement.bindparams(sa.bindparam("gone", gone, expanding=True)))
+    with machine_errors(project.layout.data):
+        for generation in gone:
+            project.layout.generation_file(generation).unlink(missing_ok=True)
+        for run in folders:
+            with contextlib.suppress(LockedError), run_lock(project.book.folder(run)):  # a job may have begun
                 shutil.rmtree(project.book.folder(run))
-        if gone:
-            with project.store.write() as connection:
-                connection.execute(
-                    sa.text("UPDATE generation SET status = 'pruned' WHERE generation IN :gone").bindparams(
-                        sa.bindparam("gone", gone, expanding=True)
-                    )
-                )
-    return {"dry_run": dry_run, "generations": gone, "runs": [run.run_id for run in folders], "bytes": freed}
 
 
 def _needed_runs(project: Project, kept: set[int]) -> set[str]:
-    """Runs of the kept generations and the newest finished or resumable run of every stage, with their inputs."""
-    import json
-
+    """Runs of the kept generations, the current one of every stage, and those that a command can go on with, with
+    their inputs; then what was assigned to their code sets.
+    """
     runs = project.store.runs()
     by_id = {run.run_id: run for run in runs}
-    pending = [
-        run.run_id
-        for stage in columns.STAGES
-        for run in [r for r in runs if r.stage == stage and r.status == "finished"][:1]
-    ]
-    pending += [run.run_id for run in runs if run.status == "running"]
-    pending += [run.run_id for run in runs if run.stage == columns.ASSIGN]
+    pending: list[str] = []
+    for stage in columns.STAGES:
+        finished = project.book.finished(stage)
+        kinds = {
+            str(run.settings.get("split")) if stage == columns.RECOMMEND else "": run for run in reversed(finished)
+        }
+        pending += [run.run_id for run in kinds.values()]
+        begun = [run for run in runs if run.stage == stage and run.status != "finished"]
+        pending += [run.run_id for run in begun if not finished or str(run.started_at) > str(finished[0].finished_at)]
     with project.store.read() as connection:
         rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
-    for generation, run_ids in rows:
-        if generation in kept:
-            pending += json.loads(run_ids)["lineage"]
+    pending += [
+        run_id for generation, run_ids in rows if generation in kept for run_id in json.loads(run_ids)["lineage"]
+    ]
+    needed = _closure(by_id, pending)
+    codebooks = {run_id for run_id in needed if by_id[run_id].stage == columns.CODEBOOK}
+    assigned = [run.run_id for run in runs if run.stage == columns.ASSIGN and codebooks & set(run.inputs)]
+    return needed | _closure(by_id, assigned)
+
+
+def _closure(by_id: dict[str, RunRecord], pending: list[str]) -> set[str]:
     needed: set[str] = set()
+    pending = list(pending)
     while pending:
         run_id = pending.pop()
         if run_id not in needed and run_id in by_id:
@@ -159,8 +179,10 @@ def doctor(project: Project) -> list[dict[str, Any]]:
             f"generation {served}" if served is not None else "nothing published yet; `semconv run` does it",
         )
     )
-    lists = project.context.latest(columns.RECOMMEND)
-    if lists is not None and lists.settings.get("split") == "serve":
+    lists = next(
+        (run for run in project.book.finished(columns.RECOMMEND) if run.settings.get("split") == "serve"), None
+    )
+    if lists is not None:
         try:
             plan_generation(project.store, lists.run_id)
             rows.append(_finding("lineage", True, lists.run_id))
