@@ -43,17 +43,17 @@ context = 1024
 
 [codebook]
 levels = 3
-codes = 32
+codes = 64
 
 [tasks]
 negatives = 1
 negative_share = 0.1
 
 [tuning]
-epochs = 10
+epochs = 8
 batch_tokens = 2048
 validation_users = 500
-validate_every = 5
+validate_every = 4
 """
 
 

@@ -35,7 +35,7 @@ class DemoShape:
     cold_items: int = 24  # in the catalogue, touched by nobody
     shortest: int = 5  # interactions of a customer
     longest: int = 25
-    randomness: float = 0.3  # 0: the next item is certain; 1: any item is as likely as any other
+    randomness: float = 0.28  # 0: the next item is certain; 1: any item is as likely as any other
     style_change: float = 0.3  # chance that an item of another style changes the customer's style
     query_share: float = 0.1  # interactions with a review text
     duplicates: int = 12  # rows that the interaction file has twice
