@@ -34,6 +34,14 @@ class Catalog:
 
 
 @dataclass(frozen=True)
+class ItemFacets:
+    """What else is known of every item, row i is ``item_index`` i."""
+
+    brands: Sequence[str | None]  # (I,)
+    categories: Sequence[Sequence[str] | None]  # (I,)
+
+
+@dataclass(frozen=True)
 class Sequences:
     """Every user's interactions in position order, as compressed rows; row u is ``user_index`` u."""
 
@@ -116,6 +124,10 @@ class Store(Protocol):
 
     def catalog(self) -> Catalog:
         """All items in item_index order."""
+        ...
+
+    def item_facets(self) -> ItemFacets:
+        """Brand and categories of all items in item_index order."""
         ...
 
     def sequences(self, *, queries: bool = False) -> Sequences:

@@ -194,8 +194,23 @@ def test_records_and_upkeep(project: Path) -> None:
     assert all(row["ok"] for row in read(project, "doctor"))
 
 
-def test_codebook_report_and_assign(project: Path) -> None:
-    assert read(project, "codebook", "report")["run_id"].startswith("codebook")
+def test_codebook_report_and_assign(project: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    report = read(project, "codebook", "report", "--html", str(tmp_path / "own.html"))
+    assert report["run_id"].startswith("codebook")
+    assert report["refit"]["error_of_fitted"] == report["reconstruction_error"]
+    assert [row["levels"] for row in report["collisions"]] == [1, 2]
+    assert report["run_id"] in (tmp_path / "own.html").read_text()
+    assert "no refit is due" in invoke(project, "codebook", "report").stdout
+    strict = invoke(
+        project, "--set", "refit.load_growth=1", "--set", "refit.mapped_share=0", "codebook", "report"
+    ).stdout
+    assert ("a refit is due" in strict) == (report["items_assigned_since"] > 0)
+    pq.write_table(pa.table({"item_id": ["i1", "i2", "i3"], "codes": [[0, 1], [0, 1], [2, 1]]}), tmp_path / "c.parquet")
+    foreign = read(project, "codebook", "report", "--codes", str(tmp_path / "c.parquet"))
+    assert (foreign["items"], foreign["collisions"][1]["share_after"]) == (3, pytest.approx(2 / 3))
     result = invoke(project, "codebook", "assign", "--json")
     assert result.stderr or json.loads(result.stdout)["stage"] == "assign"
 

@@ -172,19 +172,20 @@ class Project:
         outcome = assign_run(self.context, self.current_codebook())
         return None if outcome is None else self._record(outcome)
 
-    def codebook_report(self) -> dict[str, Any]:
-        """Figures of the current code set."""
-        from semconv.artifacts import read_json
+    def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
+        """Figures of the current code set, or of foreign codes in a Parquet file; ``html`` writes them as a page."""
+        from semconv.pipeline.report_page import report_page
+        from semconv.pipeline.reporting import codebook_report, foreign_report
 
-        codebook = self.current_codebook()
-        assigned = sum(self._num_codes(run) for run in self.context.assigns_of(codebook))
-        figures = read_json(self.book.folder(codebook) / "figures.json")
-        return {
-            "run_id": codebook.run_id,
-            "items": self._num_codes(codebook),
-            "items_assigned_since": assigned,
-            **figures,
-        }
+        report = (
+            codebook_report(self.context, self.current_codebook())
+            if codes is None
+            else foreign_report(self.context, codes)
+        )
+        if html is not None:
+            with machine_errors(html):
+                write_bytes(html, report_page(report).encode())
+        return report
 
     def current_codebook(self) -> RunRecord:
         """The code set of the current model, or the newest one while nothing is tuned."""
@@ -194,11 +195,6 @@ class Project:
             if finetune is None
             else self.context.input_of(finetune, columns.CODEBOOK)
         )
-
-    def _num_codes(self, run: RunRecord) -> int:
-        from semconv.artifacts import read_arrays
-
-        return len(read_arrays(self.book.folder(run) / "codes.safetensors")["item_index"])
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write an epoch's samples; counts by task."""

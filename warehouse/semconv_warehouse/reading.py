@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from semconv.errors import InputError, SettingsError
-from semconv.store import Catalog, Sequences
+from semconv.store import Catalog, ItemFacets, Sequences
 from semconv_warehouse.database import raw
 
 UNKNOWN_TIME: Final = np.iinfo(np.int64).min
 
 _CATALOG = "SELECT item_id, title, description, is_available, item_index FROM item ORDER BY item_index"
+_FACETS = "SELECT brand, categories FROM item ORDER BY item_index"
 _USERS = "SELECT user_id, user_index FROM user_account ORDER BY user_index"
 _INTERACTIONS = """
 SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT AS rating, {query}
@@ -46,6 +47,12 @@ def read_catalog(connection: sa.Connection) -> Catalog:
         descriptions=table["description"].to_pylist(),
         is_servable=_numpy(table["is_available"]).astype(bool),
     )
+
+
+def read_facets(connection: sa.Connection) -> ItemFacets:
+    """Brand and categories in item_index order."""
+    table = read_arrow(connection, _FACETS)
+    return ItemFacets(brands=table["brand"].to_pylist(), categories=table["categories"].to_pylist())
 
 
 def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:

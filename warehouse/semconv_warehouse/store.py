@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from semconv.errors import InputError
-from semconv.store import BaselineRequest, Catalog, RunRecord, TopK
+from semconv.store import BaselineRequest, Catalog, ItemFacets, RunRecord, TopK
 from semconv.store import Sequences as InteractionSequences
 from semconv_warehouse import baselines, reading, run_table, user_files
 from semconv_warehouse.database import open_database, registered
@@ -50,6 +50,11 @@ class DuckDBStore:
         """All items in item_index order."""
         with self.read() as connection:
             return reading.read_catalog(connection)
+
+    def item_facets(self) -> ItemFacets:
+        """Brand and categories of all items in item_index order."""
+        with self.read() as connection:
+            return reading.read_facets(connection)
 
     def sequences(self, *, queries: bool = False) -> InteractionSequences:
         """All users in user_index order with their interactions in position order."""

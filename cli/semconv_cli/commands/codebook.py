@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from semconv_cli import output, runs
+from semconv_cli import code_report, output, runs
 from semconv_cli.options import Group, json_option, setting
 from semconv_cli.state import State, pass_state
 
@@ -45,13 +47,24 @@ def codebook_assign(state: State, as_json: bool) -> None:
 
 
 @codebook_command.command("report")
+@click.option(
+    "--codes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Report on codes made elsewhere instead: a Parquet file of item_id and codes.",
+)
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report as one page, too."
+)
 @json_option
 @pass_state
-def codebook_report(state: State, as_json: bool) -> None:
-    """Tell how well the books fit. Codes in use, collisions, reconstruction, and whether a refit is due."""
+def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
+    """Tell how well the books fit. Codes in use, collisions, reconstruction, likeness, and whether a refit is due."""
     with state.open() as project:
-        report = project.codebook_report()
+        report = project.codebook_report(codes=codes, html=html)
     if as_json:
         output.write_json(report)
     else:
-        output.write_fields(report)
+        code_report.write_report(report)
+    if html is not None:
+        state.remark(f"wrote {html}")

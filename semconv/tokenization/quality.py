@@ -1,0 +1,175 @@
+"""Figures of any codes, ours or foreign: use, collisions, and whether items that share codes are alike.
+
+Likeness is looked at on sampled pairs: two items that share their first codes, two items that share them
+after the codes were shuffled over the items, two items at random. The second says what the sizes of the
+groups alone would give.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from semconv.tokenization.collisions import colliding
+from semconv.tokenization.kmeans import squared_norms, sums_by_code
+
+PREFIX = 2  # codes that a pair shares
+_PAIRS = 20_000
+_WORD = re.compile(r"[^\W_]+")
+Codes = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Sets of words, or a brand, or categories, of every item: row i, column w is 1 where item i has w."""
+
+    matrix: sp.csr_array  # (M, W)
+
+    @classmethod
+    def of_sets(cls, sets: Iterable[Iterable[str]]) -> Features:
+        """From one set of strings an item; an empty one means unknown."""
+        known: dict[str, int] = {}
+        columns, starts = [], [0]
+        for words in sets:
+            columns += sorted(known.setdefault(word, len(known)) for word in set(words))
+            starts.append(len(columns))
+        shape = (len(starts) - 1, max(1, len(known)))
+        return cls(sp.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape))
+
+    @classmethod
+    def of_titles(cls, titles: Iterable[str | None]) -> Features:
+        """Lower-case words of at least two characters."""
+        return cls.of_sets((word for word in _WORD.findall((title or "").lower()) if len(word) > 1) for title in titles)
+
+    def overlap(self, pairs: NDArray[np.int64]) -> float | None:
+        """Mean share of common words among all words of a pair ``(P, 2)``, over pairs where both are known."""
+        sizes = np.diff(self.matrix.indptr)
+        pairs = pairs[(sizes[pairs] > 0).all(axis=1)]
+        if len(pairs) == 0:
+            return None
+        common = np.asarray(self.matrix[pairs[:, 0]].multiply(self.matrix[pairs[:, 1]]).sum(axis=1)).ravel()
+        return float((common / (sizes[pairs].sum(axis=1) - common)).mean())
+
+
+def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, float | None]:
+    """Mean overlap of pairs that share their first two codes, that share shuffled codes, and of random pairs.
+
+    Args:
+        codes: ``(M, N)``, rows as those of ``features``; one level alone is a prefix of one.
+    Returns:
+        ``within``, ``shuffled``, ``random``; None where no pair can be drawn.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = codes[rng.permutation(len(codes))]
+    return {
+        "within": features.overlap(pairs_within(codes[:, :PREFIX], rng)),
+        "shuffled": features.overlap(pairs_within(shuffled[:, :PREFIX], rng)),
+        "random": features.overlap(_random_pairs(len(codes), rng)),
+    }
+
+
+def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``(P, 2)`` rows of different items with equal rows of ``prefix``: an item uniformly, then one of its group."""
+    _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
+    group = group.ravel()
+    order = np.argsort(group, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - starts[group[order]]
+    candidates = np.flatnonzero(counts[group] > 1)
+    if len(candidates) == 0:
+        return np.zeros((0, 2), dtype=np.int64)
+    first = candidates[rng.integers(len(candidates), size=_PAIRS)]
+    size = counts[group[first]]
+    step = 1 + (rng.random(_PAIRS) * (size - 1)).astype(np.int64)
+    second = order[starts[group[first]] + (place[first] + step) % size]
+    return np.stack([first, second], axis=1)
+
+
+def _random_pairs(rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if rows < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    first = rng.integers(rows, size=_PAIRS)
+    return np.stack([first, (first + 1 + rng.integers(rows - 1, size=_PAIRS)) % rows], axis=1)
+
+
+def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
+    """Use of the codes of each level: entropy in bits, dead codes, share of the most frequent, counts descending."""
+    figures = []
+    for n, level in enumerate(codes.T):
+        counts = np.bincount(level, minlength=num_codes)
+        share = counts[counts > 0] / counts.sum()
+        figures.append(
+            {
+                "level": n,
+                "entropy_bits": float(-(share * np.log2(share)).sum()),
+                "dead_codes": int((counts == 0).sum()),
+                "largest_share": float(share.max()),
+                "counts": np.sort(counts)[::-1].tolist(),
+            }
+        )
+    return figures
+
+
+def prefix_collisions(codes: Codes) -> list[dict[str, float]]:
+    """Share of items that share their first 1 to N codes with another, as the codes stand."""
+    return [{"levels": n, "share_after": float(colliding(codes[:, :n]).mean())} for n in range(1, codes.shape[1] + 1)]
+
+
+def variance_within(codes: Codes, vectors: NDArray[np.float32]) -> list[float]:
+    """Share of the vectors' variance that is left within groups of equal first 1 to N codes, however they were made.
+
+    Args:
+        codes: ``(M, N)``; vectors: ``(M, D)`` of the same items.
+    """
+    total = float(squared_norms(vectors - vectors.mean(axis=0)).sum(dtype=np.float64))
+    shares = []
+    for n in range(1, codes.shape[1] + 1):
+        _, group, counts = np.unique(codes[:, :n], axis=0, return_inverse=True, return_counts=True)
+        means = sums_by_code(vectors, group.ravel(), len(counts)) / counts[:, None]
+        rest = vectors - means[group.ravel()].astype(np.float32)
+        shares.append(float(squared_norms(rest).sum(dtype=np.float64)) / total if total > 0 else 0.0)
+    return shares
+
+
+def code_tree(
+    codes: Codes, titles: Sequence[str | None], popularity: NDArray[np.int64], branches: int = 24, leaves: int = 6
+) -> list[dict[str, Any]]:
+    """First codes with most items, below each its second codes with most items, and the most popular titles of those.
+
+    Returns:
+        one dictionary a first code: ``code``, ``items``, ``titles``, ``children`` of the same shape.
+    """
+    return _children(np.arange(len(codes)), codes, 0, (branches, leaves), titles, popularity)
+
+
+def _children(
+    rows: NDArray[np.int64],
+    codes: Codes,
+    level: int,
+    limits: tuple[int, ...],
+    titles: Sequence[str | None],
+    popularity: NDArray[np.int64],
+) -> list[dict[str, Any]]:
+    if level >= min(len(limits), codes.shape[1]):
+        return []
+    values, counts = np.unique(codes[rows, level], return_counts=True)
+    nodes = []
+    for place in np.argsort(-counts, kind="stable")[: limits[level]]:
+        mine = rows[codes[rows, level] == values[place]]
+        best = mine[np.argsort(-popularity[mine], kind="stable")]
+        nodes.append(
+            {
+                "code": int(values[place]),
+                "items": int(counts[place]),
+                "titles": [title for row in best[:50] if (title := titles[row])][:3],
+                "children": _children(mine, codes, level + 1, limits, titles, popularity),
+            }
+        )
+    return nodes

@@ -1,0 +1,176 @@
+"""Figures of codes: overlap by hand, planted likeness against shuffled codes, the tree, the page."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from semconv.errors import InputError
+from semconv.pipeline.report_page import report_page
+from semconv.pipeline.reporting import read_codes
+from semconv.tokenization import quality
+
+
+def planted(rows: int = 300, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Codes whose first two say which of twelve words a title has, beside words of its own."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(12, size=rows)
+    codes = np.stack([group // 4, group % 4, rng.integers(50, size=rows)], axis=1).astype(np.uint16)
+    return codes, [f"kind{g} own{n}" for n, g in enumerate(group)]
+
+
+def test_overlap_is_the_share_of_common_words() -> None:
+    features = quality.Features.of_titles(["Red Lamp, red!", "a red CHAIR", None, "stool"])
+    assert features.overlap(np.array([[0, 1]])) == pytest.approx(1 / 3)
+    assert features.overlap(np.array([[0, 1], [0, 3], [1, 2]])) == pytest.approx(1 / 6)  # no title: no pair
+    assert features.overlap(np.array([[2, 0]])) is None
+
+
+def test_pairs_share_their_prefix_and_are_two_items() -> None:
+    codes, _ = planted()
+    pairs = quality.pairs_within(codes[:, :2], np.random.default_rng(0))
+    assert (codes[pairs[:, 0], :2] == codes[pairs[:, 1], :2]).all()
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    assert len(np.unique(pairs[:, 1])) == 300  # every item is somebody's partner
+    alone = quality.pairs_within(np.arange(9, dtype=np.uint16)[:, None], np.random.default_rng(0))
+    assert alone.shape == (0, 2)
+
+
+def test_agreement_finds_what_was_planted_and_nothing_in_shuffled_codes() -> None:
+    codes, titles = planted()
+    found = quality.agreement(codes, quality.Features.of_titles(titles))
+    assert found["within"] == pytest.approx(1 / 3)  # one word of three in common
+    assert found["shuffled"] == pytest.approx(found["random"], abs=0.02)
+    assert found["random"] < 0.05
+    assert found == quality.agreement(codes, quality.Features.of_titles(titles))
+    codes_of_nothing = codes[np.random.default_rng(3).permutation(len(codes))]
+    assert quality.agreement(codes_of_nothing, quality.Features.of_titles(titles))["within"] < 0.05
+
+
+def test_variance_within_groups_and_level_figures() -> None:
+    codes, _ = planted()
+    centres = np.random.default_rng(1).standard_normal((12, 4))
+    vectors = centres[codes[:, 0] * 4 + codes[:, 1]].astype(np.float32)
+    shares = quality.variance_within(codes, vectors)
+    assert shares[0] > 0.1
+    assert shares[1] == pytest.approx(0, abs=1e-6)
+    level = quality.level_figures(codes, 5)[0]
+    counts = np.bincount(codes[:, 0], minlength=5)
+    assert level["dead_codes"] == 2
+    assert level["counts"] == sorted(counts, reverse=True)
+    assert level["largest_share"] == counts.max() / 300
+    rows = quality.prefix_collisions(np.array([[0, 1], [0, 2], [1, 1], [1, 1]], dtype=np.uint16))
+    assert [row["share_after"] for row in rows] == [1.0, 0.5]
+
+
+def report(title: str = "a <b>bold</b> title") -> dict:
+    codes, titles = planted()
+    titles[0] = title
+    popularity = np.where(np.arange(300) == 0, 99, 1)
+    return {
+        "run_id": "codebook-x",
+        "items": 300,
+        "levels": quality.level_figures(codes, 50),
+        "collisions": quality.prefix_collisions(codes),
+        "agreement": {"title words": quality.agreement(codes, quality.Features.of_titles(titles))},
+        "tree": quality.code_tree(codes, titles, popularity),
+        "variance_within": [0.5, 0.2, 0.0],
+        "reconstruction_error": 0.125,
+        "refit": {
+            "is_due": True,
+            "reasons": ["30.0% of the items have codes from their text alone"],
+            "mapped_share": 0.3,
+            "largest_first_code_at_fit": 0.1,
+            "largest_first_code_now": 0.2,
+            "error_of_fitted": 0.1,
+            "error_of_mapped": None,
+        },
+    }
+
+
+def test_tree_counts_items_and_shows_the_most_popular() -> None:
+    codes, titles = planted()
+    popularity = np.arange(300)
+    tree = quality.code_tree(codes, titles, popularity, branches=2, leaves=9)
+    assert len(tree) == 2
+    assert [node["items"] for node in tree] == sorted(np.bincount(codes[:, 0]), reverse=True)[:2]
+    mine = np.flatnonzero(codes[:, 0] == tree[0]["code"])
+    assert tree[0]["titles"] == [titles[row] for row in mine[::-1][:3]]
+    assert sum(child["items"] for child in tree[0]["children"]) == tree[0]["items"]
+    assert tree[0]["children"][0]["children"] == []
+
+
+class Tags(HTMLParser):
+    """Every tag opened is closed in order, but for those that have no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "rect", "line", "polygon"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("rect", "line", "polygon"):
+            assert self.open.pop() == tag
+
+
+def test_page_is_whole_needs_nothing_else_and_escapes_titles() -> None:
+    page = report_page(report())
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.links == []
+    assert "<script" not in page
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert "<b>bold</b>" not in page
+    assert "a &lt;b&gt;bold&lt;/b&gt; title" in page
+    for text in ("A refit is due", "30.0% of the items", "Use of the codes", "Tree of codes", "width=device-width"):
+        assert text in page
+
+
+def test_page_of_foreign_codes_leaves_out_what_is_not_known() -> None:
+    known = {name: value for name, value in report().items() if name not in ("refit", "run_id", "reconstruction_error")}
+    page = report_page({**known, "file": "codes.parquet"})
+    assert "codes.parquet" in page
+    assert "Drift" not in page
+    assert "variance left within groups" in page
+
+
+def write(path: Path, ids: list[str], codes: list) -> Path:
+    pq.write_table(pa.table({"item_id": ids, "codes": codes}), path)
+    return path
+
+
+def test_reading_foreign_codes(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.parquet", ["c", "x", "a"], [[5, 6], [1, 2], [3, 4]])
+    index, codes, unknown = read_codes(path, ["a", "b", "c"])
+    assert index.tolist() == [0, 2]
+    assert codes.tolist() == [[3, 4], [5, 6]]
+    assert unknown == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "codes", "message"),
+    [
+        (["a", "b"], [[1], [1, 2]], r"same number of codes, found \[1, 2\]"),
+        (["a", "a"], [[1], [2]], "1 items come more than once"),
+        (["x"], [[1]], "no item of the catalogue"),
+        (["a"], [[-1]], "between 0 and 65535"),
+        (["a"], [["red"]], "not a Parquet file with"),
+        (["a"], [None], "not a Parquet file with"),
+    ],
+)
+def test_foreign_codes_that_are_refused(ids: list[str], codes: list, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        read_codes(write(tmp_path / "c.parquet", ids, codes), ["a", "b"])
+    (tmp_path / "t.parquet").write_text("no table")
+    with pytest.raises(InputError, match="not a Parquet file"):
+        read_codes(tmp_path / "t.parquet", ["a"])
