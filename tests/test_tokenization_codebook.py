@@ -9,6 +9,7 @@ import pytest
 from semconv.config import CodebookSettings
 from semconv.errors import InputError
 from semconv.tokenization.codebook import decode, encode, fit_codebooks
+from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.kmeans import nearest, squared_norms, start_rows, sums_by_code
 from semconv.tokenization.level import Level
 
@@ -196,6 +197,45 @@ def test_encoding_the_fitted_vectors_gives_their_codes(distance: str, residual: 
 def test_cosine_residuals_still_shrink() -> None:
     fitted = fit_codebooks(blobs(500), None, replace(SMALL, distance="cosine"))
     assert 1 > fitted.errors[0] > fitted.errors[1] > fitted.errors[2]
+
+
+def test_encoding_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = blobs(100)
+    fitted = fit_codebooks(vectors, None, SMALL)
+    monkeypatch.setattr("semconv.tokenization.codebook._BLOCK_ROWS", 17)
+    np.testing.assert_array_equal(encode(vectors, fitted.books, fitted.is_used, SMALL), fitted.codes)
+    assert encode(vectors[:0], fitted.books, fitted.is_used, SMALL).shape == (0, 3)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5, 6])
+def test_every_number_of_levels(levels: int) -> None:
+    vectors = blobs(200)
+    fitted = fit_codebooks(vectors, texts(vectors), replace(SMALL, levels=levels, alignment=0.1))
+    assert fitted.codes.shape == (200, levels)
+    assert fitted.books.shape == (levels, 8, 6)
+    assert all(after < before for before, after in pairwise((1.0, *fitted.errors)))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_one_level_with_a_code_for_every_item_is_the_items_themselves(weight: float) -> None:
+    """The paper's row C = 1; text moves the centroids, and an item may then lie nearer to another's."""
+    vectors = blobs(40)
+    fitted = fit_codebooks(vectors, texts(vectors), replace(SMALL, levels=1, codes=50, alignment=weight))
+    if weight == 0:
+        assert fitted.codes[:, 0].tolist() == list(range(40))
+        assert fitted.errors[0] < 1e-10
+    settings = replace(SMALL, levels=1, codes=50)
+    own = resolve_collisions(vectors, fitted.codes, np.ones(40, dtype=np.int64), fitted.books, settings)
+    assert len(np.unique(own.codes)) == 40
+
+
+def test_copies_have_codes_of_their_own_after_resolution_also_with_one_level() -> None:
+    vectors = np.repeat(blobs(10), 3, axis=0)
+    settings = replace(SMALL, levels=1, codes=30)
+    fitted = fit_codebooks(vectors, None, settings)
+    assert len(np.unique(fitted.codes)) == 10
+    own = resolve_collisions(vectors, fitted.codes, np.ones(30, dtype=np.int64), fitted.books, settings)
+    assert len(np.unique(own.codes)) == 30
 
 
 def test_fewer_items_than_codes_have_a_code_each() -> None:

@@ -17,6 +17,8 @@ from semconv.errors import InputError
 from semconv.tokenization.kmeans import Floats, nearest, squared_norms, start_rows
 from semconv.tokenization.level import Level, unit_rows
 
+_BLOCK_ROWS = 1 << 16  # rows encoded at once, 8 MB at width 32
+
 
 @dataclass(frozen=True)
 class Codebooks:
@@ -154,9 +156,21 @@ def code_costs(residual: Floats, book: Floats, settings: CodebookSettings) -> Fl
 def encode(
     vectors: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings
 ) -> NDArray[np.uint16]:
-    """Codes ``(n, N)`` of vectors ``(n, D)``, each level's nearest code in use (paper, eq. 2)."""
-    residual = np.ascontiguousarray(vectors, dtype=np.float32)
+    """Codes ``(n, N)`` of vectors ``(n, D)``, each level's nearest code in use (paper, eq. 2).
+
+    Block by block, so that no second set of the vectors is held.
+    """
     codes = np.empty((len(vectors), len(books)), dtype=np.uint16)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = np.ascontiguousarray(vectors[start : start + _BLOCK_ROWS], dtype=np.float32)
+        codes[start : start + _BLOCK_ROWS] = _encode_block(block, books, is_used, settings)
+    return codes
+
+
+def _encode_block(
+    residual: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings
+) -> NDArray[np.uint16]:
+    codes = np.empty((len(residual), len(books)), dtype=np.uint16)
     for n, book in enumerate(books):
         is_sphere = settings.distance == "cosine"
         features = unit_rows(book) if is_sphere else book
