@@ -1,7 +1,8 @@
 """Fitting the code books beside faiss's residual quantiser, on the same vectors, levels, codes and threads.
 
 ``full`` takes the behaviour vectors of the real Games interactions where they are at hand, in the folder of
-``SEMCONV_TEST_DATA`` or ``../shared/data``, and as many synthetic ones otherwise.
+``SEMCONV_TEST_DATA`` or ``../shared/data``, and as many synthetic ones otherwise. It then grows the catalogue to
+10 million: books fitted on a sample, everything assigned in blocks, held against the bare matrix product of that size.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from semconv.behavior.svd import fit_svd
 from semconv.config import BehaviorSettings, CodebookSettings
 from semconv.splits import train_part
 from semconv.store import Sequences
-from semconv.tokenization.codebook import Codebooks, decode, fit_codebooks
+from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
 
 SUBJECT = Subject("codebook", "faiss.ResidualQuantizer", ["numpy", "faiss-cpu"])
+GROWN = Subject("codebook", "bare matrix product", ["numpy"])
 ITEMS = {"small": 10_000, "full": 16_840}
+GROWTH = (10_000, 100_000, 1_000_000, 10_000_000)
+SAMPLE = 200_000  # items that the books of a larger catalogue are fitted on
 LEVELS, BITS, WIDTH = 4, 8, 32
 
 
@@ -90,7 +94,54 @@ def run(size: Size) -> list[Row]:
         case = f"{name}, lambda {alignment:g}"
         rows.append(SUBJECT.row(case, "fit and encode", "s", ours=ours_seconds, peer=peer_seconds))
         rows.append(SUBJECT.row(case, "reconstruction error", "share of variance", ours=error, peer=peer_error))
+    if size == "full":
+        rows += [row for num_items in GROWTH for row in growth(num_items)]
     return rows
+
+
+def growth(num_items: int) -> list[Row]:
+    """Fit on a sample, then assign everything; beside the bare products of the vectors with the books."""
+    points = grown(num_items)
+    settings = CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=0.0)
+    sample = np.sort(np.random.default_rng(2).permutation(num_items)[:SAMPLE])
+    fit_seconds, fitted = seconds_of(lambda: fit_codebooks(points[sample], None, settings), repeats=1)
+    assign_seconds, _ = seconds_of(lambda: encode(points, fitted.books, fitted.is_used, settings), repeats=1)
+    bare_seconds, _ = seconds_of(lambda: products(points, fitted.books), repeats=1)
+    case = f"{num_items:,} synthetic items, {LEVELS} x {1 << BITS}, fit on {len(sample):,}"
+    return [
+        GROWN.row(
+            case,
+            "assign all",
+            "items/s",
+            ours=num_items / assign_seconds,
+            peer=num_items / bare_seconds,
+            higher_is_better=True,
+        ),
+        GROWN.row(case, "fit and assign all", "s", ours=fit_seconds + assign_seconds, peer=bare_seconds),
+    ]
+
+
+def grown(num_items: int) -> NDArray[np.float32]:
+    """``vectors_of`` in float32 alone and block by block, so that ten million fit beside what is measured."""
+    rng = np.random.default_rng(3)
+    base = vectors_of(100_000)
+    points = np.empty((num_items, WIDTH), dtype=np.float32)
+    for start in range(0, num_items, len(base)):
+        block = points[start : start + len(base)]
+        block[:] = base[: len(block)]
+        block += 0.05 * rng.standard_normal(block.shape, dtype=np.float32)
+    return points
+
+
+def products(points: NDArray[np.float32], books: NDArray[np.float32]) -> None:
+    """One product of every vector with every book, in blocks of the size that assignment takes."""
+    rows = (1 << 20) >> BITS
+    scores = np.empty((rows, 1 << BITS), dtype=np.float32)
+    for book in books:
+        transposed = np.ascontiguousarray(book.T)
+        for start in range(0, len(points), rows):
+            block = points[start : start + rows]
+            np.matmul(block, transposed, out=scores[: len(block)])
 
 
 def _fit(points: NDArray[np.float32], texts: NDArray[np.float32], alignment: float) -> Codebooks:

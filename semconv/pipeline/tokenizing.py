@@ -168,6 +168,11 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
     has_codes[coded.item_index] = True
     wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
     texts = _texts(catalog)
+    without = int(sum(not texts[item] for item in wanted))
+    if without:
+        context.progress.say(
+            f"{without} servable items have neither enough interactions nor a text: they get no codes and are not recommended"
+        )
     wanted = np.array([item for item in wanted if texts[item]], dtype=np.int32)
     code_set = CodeSet.load(context.book.folder(codebook))
     if len(wanted) == 0 or code_set.text_map is None:
