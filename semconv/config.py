@@ -183,7 +183,7 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
     )
-    epochs: int = option(8, "Passes over the training users.", low=1)
+    epochs: int = option(4, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
@@ -191,10 +191,14 @@ class TuningSettings:
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
-    dropout: float = option(0.15, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    dropout: float = option(0.05, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
     code_start: Literal["auto", "random", "codebook"] = option(
         "auto",
         "Rows of the code tokens at the start: drawn like the backbone's own (the paper), from the codebooks, or auto: codebooks for the embedded default alone.",
+    )
+    loss_over: Literal["auto", "vocabulary", "trie"] = option(
+        "auto",
+        "What a code competes with in the loss: the whole vocabulary (the method), the codes that exist after the same prefix, or auto: trie for the embedded default alone. Search then needs recommend.scores = trie.",
     )
     history_loss: float | None = option(
         None,
@@ -221,8 +225,9 @@ class RecommendSettings:
     beams: int = option(0, "Beam width; 0 means max(20, K).", low=0)
     seen: Seen = option("masked", "Leave out items that the user already has, inside the search, or keep them.")
     where: str = option("", "Standing filter: a SQL condition on the table item.")
-    scores: Literal["full", "level"] = option(
-        "full", "Log probabilities over the full vocabulary, or over the level's codes."
+    scores: Literal["full", "level", "trie"] = option(
+        "trie",
+        "Log probabilities over the full vocabulary (comparable with generate), over the level's codes, or over the codes that exist after the same prefix.",
     )
     shard_users: int = option(4096, "Users a shard; a killed job repeats one shard at most.", low=1)
     batch_tokens: int = option(16384, "Prompt tokens a forward pass.", low=64)

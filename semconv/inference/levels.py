@@ -15,7 +15,7 @@ from torch import Tensor
 from semconv.backbone.forward import model_device, output_matrix
 from semconv.errors import InputError
 
-Normalization = Literal["full", "level"]
+Normalization = Literal["full", "level", "trie"]
 
 # Elements of one block of full-vocabulary logits: 64 MiB of float32.
 _BLOCK_ELEMENTS = 1 << 24
@@ -27,7 +27,8 @@ class LevelScorer:
     Args:
         model: causal language model without output bias.
         level_tokens: ``(N, C)`` token id of every code.
-        normalization: ``full`` gives log probabilities over the whole vocabulary, ``level`` over the level's C codes.
+        normalization: ``full`` gives log probabilities over the whole vocabulary, ``level`` over the level's C codes;
+            ``trie`` asks for a second step over the codes that exist after each prefix (``among_siblings``).
 
     Raises:
         InputError: a token id has no row in the output matrix.
@@ -44,10 +45,15 @@ class LevelScorer:
         self._rows = [self._matrix[tokens] for tokens in self.tokens]  # N x (C, D)
         self._normalization = normalization
 
+    @property
+    def among_siblings(self) -> bool:
+        """Whether a code competes with those alone that exist after the same prefix."""
+        return self._normalization == "trie"
+
     def log_probs(self, hidden: Tensor, level: int) -> Tensor:
         """``(..., D)`` hidden states -> ``(..., C)`` float32 log probabilities of the level's codes."""
         logits = (hidden @ self._rows[level].T).float()
-        if self._normalization == "level":
+        if self._normalization != "full":
             return logits.log_softmax(dim=-1)
         return logits - self._log_normalizer(hidden)[..., None]
 

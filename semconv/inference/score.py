@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.backbone.forward import model_device
-from semconv.errors import InputError
+from semconv.errors import InputError, SettingsError
 from semconv.inference.levels import LevelScorer
 from semconv.inference.prompts import batches, prefill
 from semconv.inference.search import SearchSettings
@@ -40,7 +40,10 @@ def score_items(
 
     Raises:
         InputError: shapes disagree, a code without a token, an empty prompt.
+        SettingsError: scores = trie, whose normalisation needs the items that are searched, not the ones that are asked.
     """
+    if settings.scores == "trie":
+        raise SettingsError("given items are scored with scores = full or level; trie compares siblings in a search")
     items = np.asarray(items, dtype=np.int64)
     if items.ndim != 2 or len(items) != len(prompts):
         raise InputError(f"items {items.shape} do not fit {len(prompts)} prompts: expected (B, n)")

@@ -34,7 +34,8 @@ class SearchSettings:
     Attributes:
         top_k: length K of a list.
         beams: beam width, 0 means max(20, K).
-        scores: sums of log probabilities over the full vocabulary, comparable with ``generate``, or over the level's codes.
+        scores: sums of log probabilities over the full vocabulary, comparable with ``generate``, over the level's
+            codes, or over the codes that exist after the same prefix (``trie``).
         batch_tokens: prompt tokens a forward pass.
     """
 
@@ -136,16 +137,21 @@ def _search_batch(
             tokens = scorer.tokens[level - 1][beams.codes]
             hidden, beams.ancestors = tree.descend(model, tokens, beams.ancestors)
         log_probs = scorer.log_probs(hidden, level)  # (B, W, C)
-        beams = _grow(trie, taken, beams, log_probs, level, width)
+        beams = _grow(trie, taken, beams, log_probs, level, width, scorer.among_siblings)
     if bool(beams.scores.isnan().any()):
         raise InputError("the model yields NaN; its weights are damaged or its training diverged")
     return beams.nodes.cpu().numpy(), beams.scores.cpu().numpy()
 
 
-def _grow(trie: TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int) -> _Beams:
+def _grow(
+    trie: TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int, among_siblings: bool
+) -> _Beams:
     """The best ``width`` children of all beams."""
     children = trie.children(beams.nodes, level)  # (B, W, F)
-    scores = beams.scores[:, :, None] + log_probs.gather(2, children.codes)
+    steps = log_probs.gather(2, children.codes)  # (B, W, F)
+    if among_siblings:
+        steps = steps - steps.masked_fill(~children.exists, _NEVER).logsumexp(dim=2, keepdim=True)
+    scores = beams.scores[:, :, None] + steps
     is_open = children.exists & taken.has_left(children.nodes, trie.leaf_offsets[level + 1])
     scores = torch.where(is_open, scores, _NEVER).flatten(1)  # (B, W * F)
     best, index = scores.topk(min(width, scores.shape[1]), dim=1)  # (B, W')

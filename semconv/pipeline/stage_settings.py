@@ -58,11 +58,13 @@ def resolved_tuning(context: Context, backbone: RunRecord) -> TuningSettings:
     tuning = context.settings.tuning
     is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
     rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
+    over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
     start: Literal["random", "codebook"] = "codebook" if is_embedded else "random"
     return dataclasses.replace(
         tuning,
         learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,
+        loss_over=over if tuning.loss_over == "auto" else tuning.loss_over,
         code_start=start if tuning.code_start == "auto" else tuning.code_start,
     )
 

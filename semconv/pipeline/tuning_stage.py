@@ -105,6 +105,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         _check_start(context, start, codebook)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
+        from semconv.tuning.choices import CodeChoices
         from semconv.tuning.model import prepare, save_tuned
         from semconv.tuning.train import Training, tune
 
@@ -115,7 +116,9 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         model = prepare(model, level_tokens, tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         validate = _validation(context, source, codes, level_tokens)
-        figures = tune(model, Training(source.rows, validate, int(pad), folder, context.progress), tuning)
+        choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
+        training = Training(source.rows, validate, int(pad), folder, context.progress, choices)
+        figures = tune(model, training, tuning)
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)

@@ -11,14 +11,18 @@ from torch.utils.checkpoint import checkpoint
 
 from semconv.backbone.forward import decode_hidden, output_matrix
 from semconv.tuning.batches import Batch
+from semconv.tuning.choices import CodeChoices
 
 _LOGITS_AT_ONCE = 64_000_000  # elements; beyond it the logits are computed in chunks and again in the backward pass
 
 
-def batch_loss(model: Any, batch: Batch, history_weight: float = 0.0) -> tuple[Tensor, float]:
-    """What is minimised, and the mean cross entropy over label tokens, the full vocabulary as the choice.
+def batch_loss(
+    model: Any, batch: Batch, history_weight: float = 0.0, choices: CodeChoices | None = None
+) -> tuple[Tensor, float]:
+    """What is minimised, and the mean cross entropy over label tokens.
 
     Args:
+        choices: what a code competes with; None is the method's full vocabulary, the end token included.
         history_weight: weight of a second mean, over the codes of the histories themselves, each predicted from
             what stands before it in the prompt. The method's loss is the label's alone (0); a model made from
             nothing learns transitions several times faster with it, at no further token.
@@ -28,10 +32,21 @@ def batch_loss(model: Any, batch: Batch, history_weight: float = 0.0) -> tuple[T
     )  # (B, S, D)
     states = hidden.flatten(0, 1)
     matrix = output_matrix(model)  # (V, D)
-    loss = label_loss = _mean(states[batch.label_index], matrix, batch.label_tokens)
+    loss = label_loss = _part(states, matrix, batch.label_index, batch.label_tokens, choices, 1)
     if history_weight and len(batch.history_tokens):
-        loss = loss + history_weight * _mean(states[batch.history_index], matrix, batch.history_tokens)
+        loss = loss + history_weight * _part(states, matrix, batch.history_index, batch.history_tokens, choices, 0)
     return loss, float(label_loss.detach())
+
+
+def _part(
+    states: Tensor, matrix: Tensor, index: Tensor, tokens: Tensor, choices: CodeChoices | None, ends: int
+) -> Tensor:
+    """Loss of one kind of label; ``ends`` tokens close each label, which leave nothing to choose among items."""
+    if choices is None:
+        return _mean(states[index], matrix, tokens)
+    width = choices.num_levels
+    index, tokens = (part.view(-1, width + ends)[:, :width] for part in (index, tokens))
+    return choices.loss(states[index], matrix, tokens)
 
 
 def _mean(asked: Tensor, matrix: Tensor, labels: Tensor) -> Tensor:

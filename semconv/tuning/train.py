@@ -21,6 +21,7 @@ from semconv.progress import Progress, Task
 from semconv.tasks.rows import Row
 from semconv.tuning.batches import batch_order, collate
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
+from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import trainable
 
@@ -37,6 +38,7 @@ class Training:
     pad: int
     folder: Path
     progress: Progress
+    choices: CodeChoices | None = None  # what a code competes with in the loss, None for the whole vocabulary
 
 
 def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, Any]:
@@ -136,7 +138,7 @@ class _Loop:
         torch.manual_seed(settings.seed * 1_000_003 + counters.step)  # dropout is a function of (seed, step)
         half = settings.dtype == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            loss, value = batch_loss(self.model, batch, settings.history_loss or 0.0)
+            loss, value = batch_loss(self.model, batch, settings.history_loss or 0.0, self.training.choices)
         _require_finite("loss", float(loss.detach()), counters.step)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), settings.clip or math.inf)
