@@ -100,7 +100,7 @@ class DemoResult:
             *top_k,
             "",
             "Test split, seen items masked:",
-            f"  {'method':<14} {'NDCG@10':>8} {'95 % interval':>18} {'HR@10':>8}",
+            f"  {'method':<14} {'NDCG@10':>8} {'interval':>18} {'HR@10':>8}",
             *[_figure_line(figure) for figure in self.figures],
             best,
             "",
