@@ -115,7 +115,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         _check_context(model, source)
         model = prepare(model, level_tokens, tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        validate = _validation(context, source, codes, level_tokens)
+        validate = _validation(context, source, codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
         training = Training(source.rows, validate, int(pad), folder, context.progress, choices)
         figures = tune(model, training, tuning)
@@ -178,7 +178,7 @@ def _manifest(
 
 
 def _validation(
-    context: Context, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64]
+    context: Context, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
 ) -> Callable[[Any], float] | None:
     """A search for a fixed sample of users against their validation item: NDCG@10, seen items masked.
 
@@ -205,7 +205,7 @@ def _validation(
     seen = [sequences.of(int(user))[: ends[user]] for user in users]
     allowed = context.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    search = SearchSettings(top_k=10, beams=20)
+    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as it was trained
 
     def validate(model: Any) -> float:
         items, _ = beam_search(model, trie, level_tokens, prompts, seen, search)
