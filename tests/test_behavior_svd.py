@@ -47,7 +47,7 @@ def undamped(vectors: BehaviorVectors) -> np.ndarray:
 def test_full_width_items_give_the_root_of_the_item_graph_back() -> None:
     """With all components V S V^T is the square root of N^T N."""
     rows = random_rows(40, 20, seed=1)
-    vectors = fit_svd(sequences_of(rows), 20, BehaviorSettings(dimensions=20))
+    vectors = fit_svd(sequences_of(rows), 20, BehaviorSettings(graph="interactions", dimensions=20))
     matrix, items = normalized_matrix(rows, vectors), undamped(vectors)
     root = items @ items.T
     np.testing.assert_allclose(root @ root, matrix.T @ matrix, atol=1e-5)
@@ -55,7 +55,7 @@ def test_full_width_items_give_the_root_of_the_item_graph_back() -> None:
 
 def test_iterative_path_is_the_best_approximation_of_its_rank() -> None:
     rows = random_rows(400, 300, seed=2)
-    vectors = fit_svd(sequences_of(rows), 300, BehaviorSettings(dimensions=8))
+    vectors = fit_svd(sequences_of(rows), 300, BehaviorSettings(graph="interactions", dimensions=8))
     _, values, right = np.linalg.svd(normalized_matrix(rows, vectors), full_matrices=False)
     items = undamped(vectors)
     np.testing.assert_allclose(items @ items.T, (right[:8].T * values[:8]) @ right[:8], atol=1e-4)
@@ -63,7 +63,7 @@ def test_iterative_path_is_the_best_approximation_of_its_rank() -> None:
 
 def test_users_are_the_mean_of_their_items() -> None:
     rows = [[3, 7], [], [7, 9, 7]]
-    vectors = fit_svd(sequences_of(rows), 12, BehaviorSettings(dimensions=2))
+    vectors = fit_svd(sequences_of(rows), 12, BehaviorSettings(graph="interactions", dimensions=2))
     raw = vectors.item_vectors / vectors.scale + vectors.mean  # of items 3, 7, 9
     expected = [(raw[0] + raw[1]) / 2, (2 * raw[1] + raw[2]) / 3]
     np.testing.assert_allclose(vectors.user_vectors / vectors.scale, expected, atol=1e-6)
@@ -73,7 +73,7 @@ def test_separates_planted_communities() -> None:
     rng = np.random.default_rng(0)
     community = np.arange(60) % 3
     rows = [rng.choice(np.flatnonzero(community == user % 3), size=8, replace=False).tolist() for user in range(120)]
-    vectors = fit_svd(sequences_of(rows), 60, BehaviorSettings(dimensions=3))
+    vectors = fit_svd(sequences_of(rows), 60, BehaviorSettings(graph="interactions", dimensions=3))
     unit = vectors.item_vectors / np.linalg.norm(vectors.item_vectors, axis=1, keepdims=True)
     similar = unit @ unit.T
     same = community[vectors.item_index][:, None] == community[vectors.item_index]
@@ -84,7 +84,7 @@ def test_shuffled_interactions_have_no_communities() -> None:
     rng = np.random.default_rng(0)
     community = np.arange(60) % 3
     rows = [rng.choice(60, size=8, replace=False).tolist() for _ in range(120)]
-    vectors = fit_svd(sequences_of(rows), 60, BehaviorSettings(dimensions=4))
+    vectors = fit_svd(sequences_of(rows), 60, BehaviorSettings(graph="interactions", dimensions=4))
     same = community[vectors.item_index][:, None] == community[vectors.item_index]
     similar = vectors.item_vectors @ vectors.item_vectors.T
     off_diagonal = ~np.eye(60, dtype=bool)
@@ -92,32 +92,32 @@ def test_shuffled_interactions_have_no_communities() -> None:
 
 
 def test_only_those_with_interactions_are_present() -> None:
-    vectors = fit_svd(sequences_of([[3, 7], [], [7, 9]]), 12, BehaviorSettings(dimensions=2))
+    vectors = fit_svd(sequences_of([[3, 7], [], [7, 9]]), 12, BehaviorSettings(graph="interactions", dimensions=2))
     assert vectors.item_index.tolist() == [3, 7, 9]
     assert vectors.user_index.tolist() == [0, 2]
 
 
 def test_less_data_than_dimensions_leaves_zero_columns() -> None:
-    vectors = fit_svd(sequences_of([[0, 1], [1, 2]]), 3, BehaviorSettings(dimensions=32))
+    vectors = fit_svd(sequences_of([[0, 1], [1, 2]]), 3, BehaviorSettings(graph="interactions", dimensions=32))
     assert vectors.item_vectors.shape == (3, 32)
     assert not vectors.item_vectors[:, 2:].any()
     assert np.isfinite(vectors.item_vectors).all()
 
 
 def test_one_item_sits_in_the_origin() -> None:
-    vectors = fit_svd(sequences_of([[0], [0]]), 1, BehaviorSettings(dimensions=2))
+    vectors = fit_svd(sequences_of([[0], [0]]), 1, BehaviorSettings(graph="interactions", dimensions=2))
     np.testing.assert_allclose(vectors.item_vectors, 0, atol=1e-6)
 
 
 def test_an_item_met_twice_counts_once() -> None:
-    once = fit_svd(sequences_of([[0, 1], [1, 2]]), 3, BehaviorSettings(dimensions=2))
-    twice = fit_svd(sequences_of([[0, 1, 0, 1], [1, 2]]), 3, BehaviorSettings(dimensions=2))
+    once = fit_svd(sequences_of([[0, 1], [1, 2]]), 3, BehaviorSettings(graph="interactions", dimensions=2))
+    twice = fit_svd(sequences_of([[0, 1, 0, 1], [1, 2]]), 3, BehaviorSettings(graph="interactions", dimensions=2))
     np.testing.assert_allclose(once.item_vectors, twice.item_vectors)
 
 
 def test_same_seed_same_bytes() -> None:
     sequences = sequences_of(random_rows(400, 300, seed=2))
-    first, second = (fit_svd(sequences, 300, BehaviorSettings(dimensions=8)) for _ in range(2))
+    first, second = (fit_svd(sequences, 300, BehaviorSettings(graph="interactions", dimensions=8)) for _ in range(2))
     assert first.item_vectors.tobytes() == second.item_vectors.tobytes()
     assert first.user_vectors.tobytes() == second.user_vectors.tobytes()
 
@@ -139,7 +139,9 @@ def test_normalized_items_are_centred_with_mean_norm_one_and_users_keep_their_or
 
 
 def test_save_and_load(tmp_path) -> None:
-    vectors = fit_svd(sequences_of(random_rows(30, 12, seed=1)), 12, BehaviorSettings(dimensions=4))
+    vectors = fit_svd(
+        sequences_of(random_rows(30, 12, seed=1)), 12, BehaviorSettings(graph="interactions", dimensions=4)
+    )
     vectors.save(tmp_path / "vectors.safetensors")
     loaded = BehaviorVectors.load(tmp_path / "vectors.safetensors")
     assert loaded.source == "learned"
@@ -154,3 +156,20 @@ def test_loading_another_file_says_what_is_missing(tmp_path) -> None:
     write_arrays(tmp_path / "vectors.safetensors", {"codes": np.zeros(3)})
     with pytest.raises(InputError, match="item_vectors"):
         BehaviorVectors.load(tmp_path / "vectors.safetensors")
+
+
+def test_transitions_put_items_that_follow_each_other_together() -> None:
+    rng = np.random.default_rng(3)
+    rows = [list(rng.permutation(10) + 10 * int(rng.integers(2)))[:6] for _ in range(200)]
+    vectors = fit_svd(sequences_of(rows), 20, BehaviorSettings(graph="transitions", dimensions=4))
+    unit = vectors.item_vectors / np.linalg.norm(vectors.item_vectors, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    same = np.equal.outer(vectors.item_index // 10, vectors.item_index // 10) & ~np.eye(20, dtype=bool)
+    assert cosine[same].min() > cosine[~same & ~np.eye(20, dtype=bool)].max()
+
+
+def test_an_item_that_follows_itself_says_nothing() -> None:
+    rows = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 2, 1, 3]]
+    settings = BehaviorSettings(graph="transitions", dimensions=2)
+    with_pair = fit_svd(sequences_of([*rows, [0, 0]]), 4, settings)
+    np.testing.assert_allclose(with_pair.item_vectors, fit_svd(sequences_of(rows), 4, settings).item_vectors, atol=1e-6)

@@ -8,7 +8,8 @@ import pytest
 from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.config import CodebookSettings
 from semconv.errors import InputError
-from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set
+from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, steady
+from semconv.tokenization.text_map import fit_text_map
 
 SETTINGS = CodebookSettings(levels=3, codes=16, alignment=0.1)
 ITEMS, NEW = 400, 60
@@ -161,3 +162,26 @@ def test_every_combination_of_options_gives_distinct_codes(assign_with: str, dis
     code_set = Case().fit(settings)
     assert len(np.unique(code_set.codes, axis=0)) == ITEMS
     assert np.isfinite(code_set.books).all()
+
+
+def test_steadying_moves_rare_items_to_their_text_and_leaves_popular_ones() -> None:
+    vectors = BehaviorVectors(
+        np.arange(3, dtype=np.int32),
+        np.eye(3, dtype=np.float32),
+        np.zeros(0, np.int32),
+        np.zeros((0, 3), np.float32),
+        np.zeros(3, np.float32),
+        1.0,
+        "learned",
+    )
+    rng = np.random.default_rng(0)
+    text, targets = rng.standard_normal((200, 5)), rng.standard_normal((5, 3))
+    text_map, _ = fit_text_map(text, text @ targets)
+    predicted = -np.ones((2, 3), dtype=np.float32)
+    mixed = steady(vectors, np.array([10, 1_000_000, 0]), np.array([0, 1]), predicted, text_map, 10.0).item_vectors
+    np.testing.assert_allclose(
+        mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6
+    )  # as many interactions as text counts
+    np.testing.assert_allclose(mixed[1], [0, 1, 0], atol=1e-4)
+    np.testing.assert_array_equal(mixed[2], [0, 0, 1])  # no text
+    assert steady(vectors, np.ones(3, int), np.array([0, 1]), predicted, text_map, 0.0) is vectors

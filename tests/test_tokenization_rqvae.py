@@ -74,7 +74,7 @@ def test_seed_decides_and_alignment_counts() -> None:
 
 def test_a_code_set_of_it_is_kept_and_codes_new_items(tmp_path: Path) -> None:
     case = Case()
-    settings = replace(SETTINGS, codes=16, alignment=0.1)
+    settings = replace(SETTINGS, codes=16, alignment=0.1, shrinkage=0.0)
     code_set = fit_code_set(case.vectors, case.index, case.text, case.popularity, settings, TRAINING)
     assert len(np.unique(code_set.codes, axis=0)) == 400
     assert code_set.figures["alignment"]["is_on"]

@@ -75,7 +75,8 @@ def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: in
         first = np.flatnonzero(place + distance < length)
         weights = np.full(len(first), distance**-_PAIR_DECAY)
         pairs = pairs + sp.csr_array((weights, (columns[first], columns[first + distance])), shape=pairs.shape)
-    pairs = pairs + pairs.T
+    pairs = sp.csr_array(pairs + pairs.T)
+    pairs.setdiag(0.0)  # who bought it twice says nothing of what goes with it
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
     return sp.csr_array(scale @ pairs @ scale)
