@@ -34,6 +34,16 @@ def test_wide_search_equals_brute_force_over_all_items(architecture, scores):
     assert values.dtype == np.float32
 
 
+def test_among_existing_codes_the_items_share_all_of_the_probability():
+    case = make_case(seed=3)
+    items, values = search(case, top_k=30, beams=30, scores="trie")
+    np.testing.assert_allclose(np.exp(values).sum(axis=1), 1.0, atol=1e-4)  # brute force: no path leads to nothing
+    assert [len(set(row)) for row in items.tolist()] == [30] * len(items)
+    closed, left = search(case, [items[row, :1] for row in range(len(items))], top_k=10, beams=30, scores="trie")
+    np.testing.assert_array_equal(closed, items[:, 1:11])  # what a user has still counts as existing
+    np.testing.assert_allclose(left, values[:, 1:11], atol=1e-5)
+
+
 @pytest.mark.parametrize("levels", [1, 2, 4])
 def test_any_number_of_levels(levels):
     case = make_case(items=12, codes=12 if levels == 1 else 4, levels=levels, prompts=2, seed=levels)
