@@ -92,8 +92,10 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
         job = _prepare(context, finetune, behavior, request)
         users = _users(job)
         states = user_states(job, users)
+        carry = None
+        if request.carry_from is not None:
+            carry, states = _carried_over(context, request.carry_from, users, states, job)
         write_arrays(folder / STATES, {"users": users, "states": states})
-        carry = _unchanged(context, request.carry_from, users, states, job)
         _write_shards(job, folder, users, carry)
         return {}
 
@@ -178,27 +180,53 @@ def user_states(job: _Job, users: NDArray[np.int32]) -> NDArray[np.uint64]:
     return states
 
 
-def _unchanged(
-    context: Context, previous: RunRecord | None, users: NDArray[np.int32], states: NDArray[np.uint64], job: _Job
-) -> pa.Table | None:
-    """Rows of the previous run of users whose list would come out the same but for new items."""
-    if previous is None:
-        return None
+def _carried_over(
+    context: Context, previous: RunRecord, users: NDArray[np.int32], states: NDArray[np.uint64], job: _Job
+) -> tuple[pa.Table, NDArray[np.uint64]]:
+    """Rows of the previous run of users who keep their lists, and the states that all lists then belong to.
+
+    A user who is carried over although their history changed keeps the old state too, or nobody would ever
+    look at them again.
+    """
     folder = context.book.folder(previous)
     before = read_arrays(folder / STATES)
     known = dict(zip(before["users"].tolist(), before["states"].tolist(), strict=True))
+    now = dict(zip(users.tolist(), states.tolist(), strict=True))
     if job.request.refresh is None:
-        same = [int(user) for user, state in zip(users, states.tolist(), strict=True) if known.get(int(user)) == state]
+        same = [user for user, state in now.items() if known.get(user) == state]
     else:
-        same = sorted(set(users.tolist()) & known.keys() - set(job.request.refresh.tolist()))
+        same = sorted(now.keys() & known.keys() - set(job.request.refresh.tolist()))
     rows = read_parts(folder)
+    touched = _listing_what_is_gone(job, rows) | _listing_what_is_seen(
+        job, rows, [u for u in same if known[u] != now[u]]
+    )
+    kept = [user for user in same if job.sequences.user_ids[user] not in touched]
+    names = pa.array([job.sequences.user_ids[user] for user in kept], pa.string())
+    carried = rows.filter(pa.compute.is_in(rows.column(columns.USER_ID), value_set=names))
+    now.update((user, known[user]) for user in kept)
+    return carried, np.array([now[user] for user in users.tolist()], dtype=np.uint64)
+
+
+def _listing_what_is_gone(job: _Job, rows: pa.Table) -> set[str]:
+    """Users with an item in their list that cannot be listed any more."""
     still = {job.catalog.item_ids[int(item)] for item in job.recommender.trie.row_items} | _fallback_names(job)
     gone = pa.array([item not in still for item in rows.column(columns.ITEM_ID).to_pylist()], pa.bool_())
-    touched = set(rows.filter(gone).column(columns.USER_ID).to_pylist())
-    names = pa.array(
-        [name for name in (job.sequences.user_ids[user] for user in same) if name not in touched], pa.string()
-    )
-    return rows.filter(pa.compute.is_in(rows.column(columns.USER_ID), value_set=names))
+    return set(rows.filter(gone).column(columns.USER_ID).to_pylist())
+
+
+def _listing_what_is_seen(job: _Job, rows: pa.Table, changed: list[int]) -> set[str]:
+    """Of users whose history changed, those with an item of it in their list, where seen items are masked."""
+    if job.context.settings.recommend.seen != "masked" or not changed:
+        return set()
+    have = {
+        job.sequences.user_ids[user]: {
+            job.catalog.item_ids[int(item)] for item in job.sequences.of(user)[: job.ends[user]]
+        }
+        for user in changed
+    }
+    listed = rows.filter(pa.compute.is_in(rows.column(columns.USER_ID), value_set=pa.array(list(have), pa.string())))
+    pairs = zip(listed.column(columns.USER_ID).to_pylist(), listed.column(columns.ITEM_ID).to_pylist(), strict=True)
+    return {user for user, item in pairs if item in have[user]}
 
 
 def _fallback_names(job: _Job) -> set[str]:
