@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.config import Settings, load_settings
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError, LockedError, SettingsError
 from semconv.progress import Progress, Silent
 from semconv.runs import Outcome, RunBook
 from semconv.store import RunRecord
@@ -55,15 +56,17 @@ class Project:
     ) -> Project:
         """Open the project at ``path``, or the nearest one above the current folder.
 
-        Brings the schema up to date and reconciles the record with what is served.
+        Brings the schema up to date and reconciles the record with what is served, unless another process holds the
+        warehouse: what is served can be read all the same, and whatever needs the warehouse says who holds it.
         """
         layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
         if not layout.settings_file.is_file():
             raise InputError(f"{layout.root}: no semconv.toml here; `semconv init` makes a project")
         settings = load_settings(layout.settings_file, overrides=overrides)
         store = DuckDBStore(layout, wait)
-        migrate(layout.warehouse, wait)
-        reconcile(layout, store)
+        with suppress(LockedError):
+            migrate(layout.warehouse, wait)
+            reconcile(layout, store)
         return cls(layout, settings, store, progress or Silent())
 
     @staticmethod
@@ -80,7 +83,7 @@ class Project:
             layout.data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             for folder in (layout.runs, layout.generations, layout.features):
                 folder.mkdir(exist_ok=True)
-        migrate(layout.warehouse, 0.0)
+        migrate(layout.warehouse)
         create_feature_repo(layout)
         write_bytes(layout.settings_file, (settings_text or settings_template()).encode())
         return layout
@@ -207,7 +210,13 @@ class Project:
         from semconv.pipeline.tuning_stage import finetune_run
 
         start = None if from_run is None else self.context.run(from_run)
-        backbone, codebook = self.context.need(columns.BACKBONE), self.context.need(columns.CODEBOOK)
+        codebook = self.context.need(columns.CODEBOOK)
+        backbone = (
+            self.context.need(columns.BACKBONE) if start is None else self.context.input_of(start, columns.BACKBONE)
+        )
+        if backbone.run_id != self.context.input_of(codebook, columns.BACKBONE).run_id:
+            again = "`semconv embed text` and `semconv codebook fit` align them to this one"
+            self.progress.say(f"the codes are aligned to another backbone than {backbone.run_id}; {again}")
         return self._record(finetune_run(self.context, backbone, codebook, start))
 
     def recommend(
@@ -354,9 +363,10 @@ class Project:
 
     def backbone_run(self) -> Outcome:
         """The backbone that the settings name, made or checked."""
+        from semconv.pipeline.stage_settings import named_backbone
         from semconv.pipeline.tokenizing import create_backbone_run, use_backbone_run
 
-        path = self.settings.backbone.path
+        path = named_backbone(self.context)
         return use_backbone_run(self.context, path) if path else create_backbone_run(self.context)
 
     def publications(self) -> list[Publication]:
