@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from semconv.errors import InputError, SettingsError
 from semconv.pipeline.recommending import read_parts
+from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
+from semconv_warehouse.publish import Publication, publish
 
 FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
 
@@ -54,8 +57,10 @@ def codes(project: Project) -> dict[str, str]:
     return dict(case.rows(project, "SELECT item_id, semantic_id FROM item_code"))
 
 
-def states(summary: dict[str, Any]) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in summary["stages"]}
+def night(project: Project, *, refit: bool = False) -> tuple[dict[str, str], Publication]:
+    """What is due, without the features: state of each stage, and the publication."""
+    stages, publication = nightly.publish_due(project, refit=refit)
+    return {row["stage"]: row["state"] for row in stages}, publication
 
 
 def add_events(project: Project, events: list[dict[str, Any]], name: str = "more") -> None:
@@ -87,7 +92,8 @@ def test_the_first_run_publishes_a_whole_checked_generation(project: Project) ->
 def test_a_second_run_reuses_everything(project: Project) -> None:
     before, runs = project.layout.serving.stat().st_ino, case.rows(project, "SELECT * FROM run ORDER BY run_id")
     summary = project.run()
-    assert states(summary) == {**dict.fromkeys(FITTED, "kept"), "recommend": "reused", "evaluate": "reused"}
+    found = {row["stage"]: row["state"] for row in summary["stages"]}
+    assert found == {**dict.fromkeys(FITTED, "kept"), "recommend": "reused", "evaluate": "reused"}
     assert not summary["publication"]["is_new"]
     assert project.layout.serving.stat().st_ino == before
     assert case.rows(project, "SELECT * FROM run ORDER BY run_id") == runs
@@ -97,7 +103,7 @@ def test_a_second_run_reuses_everything(project: Project) -> None:
 def test_a_moved_project_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
     shutil.move(project.layout.root, tmp_path / "moved")
     moved = Project.open(tmp_path / "moved", progress=case.Remarks())
-    assert states(moved.run())["recommend"] == "reused"
+    assert night(moved)[0]["recommend"] == "reused"
     assert moved.recommend_query("a red lamp")
 
 
@@ -106,8 +112,8 @@ def test_new_interactions_of_one_user_recompute_that_user_alone(project: Project
     have = case.histories()["u005"]
     add_events(project, case.events({"u005": [(have[-1] + 1) % 60, (have[-1] + 3) % 60]}, start=len(have)))
     project = case.reopened(project)
-    summary = project.run()
-    assert states(summary) == {
+    summary, publication = night(project)
+    assert summary == {
         **dict.fromkeys(FITTED, "kept (stale)"),
         "recommend": "done",
         "evaluate": "kept (stale)",
@@ -120,16 +126,16 @@ def test_new_interactions_of_one_user_recompute_that_user_alone(project: Project
     assert codes(project) == code_rows
     assert {user for user in after if after[user] != before[user]} == {"u005"}
     assert not {row[1] for row in after["u005"]} & {f"i{(have[-1] + 1) % 60:03d}", f"i{(have[-1] + 3) % 60:03d}"}
-    assert summary["publication"]["generation"] == 2
+    assert publication.generation == 2
     again = case.reopened(project)
-    assert states(again.run())["recommend"] == "reused"
+    assert night(again)[0]["recommend"] == "reused"
 
 
 def test_a_new_user_gets_a_list_beside_those_carried_over(project: Project) -> None:
     before = served(project)
     add_events(project, case.events({"newcomer": [1, 2, 3]}))
     project = case.reopened(project)
-    project.run()
+    night(project)
     after = served(project)
     assert len(after.pop("newcomer")) == 10
     assert after == before
@@ -141,8 +147,7 @@ def test_a_new_item_gets_a_code_and_published_codes_stay(project: Project) -> No
         project, [{"item_id": "fresh", "title": "a red lamp", "description": "A lamp in red."}, {"item_id": "mute"}]
     )
     project = case.reopened(project)
-    summary = project.run()
-    assert states(summary)["assign"] == "done"
+    assert night(project)[0]["assign"] == "done"
     after = codes(project)
     assert set(after) - set(before) == {"fresh"}
     assert {item: after[item] for item in before} == before
@@ -153,7 +158,7 @@ def test_a_new_item_gets_a_code_and_published_codes_stay(project: Project) -> No
     both = project.recommend(where="item_id IN ('fresh', 'i006')")
     with_it = {row["user_id"] for row in read_parts(project.book.folder(both)).to_pylist() if row["item_id"] == "fresh"}
     assert with_it == set(lists)  # a model can list it from now on
-    assert "assign" not in states(case.reopened(project).run())
+    assert "assign" not in night(case.reopened(project))[0]
 
 
 def test_a_removed_item_leaves_every_list(project: Project) -> None:
@@ -161,7 +166,7 @@ def test_a_removed_item_leaves_every_list(project: Project) -> None:
     gone = before["u010"][0][1]
     add_items(project, [case.item(number) for number in range(60) if f"i{number:03d}" != gone], snapshot=True)
     project = case.reopened(project)
-    project.run()
+    night(project)
     after = served(project)
     assert all(row[1] != gone for rows in after.values() for row in rows)
     had = {user for user, rows in before.items() if any(row[1] == gone for row in rows)}
@@ -170,38 +175,38 @@ def test_a_removed_item_leaves_every_list(project: Project) -> None:
 
 
 def test_refit_redoes_what_changed_and_nothing_else(project: Project) -> None:
-    assert states(case.reopened(project).run(refit=True)) == {
+    assert night(case.reopened(project), refit=True)[0] == {
         **dict.fromkeys((*FITTED, "recommend", "evaluate"), "reused")
     }
     changed = case.reopened(project, tuning__epochs=2)
-    assert states(changed.run())["finetune"] == "kept (stale)"
-    summary = case.reopened(project, tuning__epochs=2).run(refit=True)
-    assert states(summary) == {
+    assert night(changed)[0]["finetune"] == "kept (stale)"
+    assert night(case.reopened(project, tuning__epochs=2), refit=True)[0] == {
         **dict.fromkeys(FITTED[:-1], "reused"),
         **dict.fromkeys(("finetune", "recommend", "evaluate"), "done"),
     }
     second = served(project)
     # Back to the settings of before: the first model is the current one again, and stays it.
     back = case.reopened(project)
-    first = back.run(refit=True)
-    assert states(first) == dict.fromkeys((*FITTED, "recommend", "evaluate"), "reused")
-    assert first["publication"]["is_new"]
+    first, publication = night(back, refit=True)
+    assert first == dict.fromkeys((*FITTED, "recommend", "evaluate"), "reused")
+    assert publication.is_new
     assert served(project) != second
-    later = case.reopened(project).run()
-    assert states(later)["finetune"] == "kept"
-    assert not later["publication"]["is_new"]
+    later, publication = night(case.reopened(project))
+    assert later["finetune"] == "kept"
+    assert not publication.is_new
 
 
+@pytest.mark.slow
 def test_other_recommend_settings_make_all_lists_anew_under_their_own_fingerprint(project: Project) -> None:
     first = project.context.latest("recommend")
     shorter = case.reopened(project, recommend__top_k=5)
-    states_now = states(shorter.run())
+    states_now = night(shorter)[0]
     assert states_now["recommend"] == "done"
     assert {len(rows) for rows in served(project).values()} == {5}
     assert len({run["fingerprint"] for run in shorter.runs() if run["stage"] == "recommend"}) == 4
     assert first is not None
     filtered = case.reopened(project, recommend__where="title NOT LIKE '%lamp%'")
-    filtered.run()
+    night(filtered)
     lamps = {f"i{number:03d}" for number in range(60) if "lamp" in case.item(number)["title"]}
     assert not {row[1] for rows in served(project).values() for row in rows} & lamps
     with pytest.raises(SettingsError):
@@ -217,8 +222,6 @@ def test_lists_made_with_an_ad_hoc_condition_or_for_scoring_are_never_published(
     project.recommend(split="valid")
     assert not project.publish().is_new
     assert served(project) == before
-    from semconv_warehouse.publish import publish
-
     for refused in (run, project.recommend(split="test")):
         with pytest.raises(SettingsError):
             publish(project.layout, project.store, refused.run_id)
@@ -261,7 +264,7 @@ def test_some_users_of_a_fresh_model_do_not_replace_everybody(project: Project) 
     after = served(project)
     assert sorted(after) == sorted(before)
     assert {user for user in after if after[user] != before[user]} <= {"u001", "u002"}
-    assert states(case.reopened(project, tuning__epochs=2).run())["recommend"] == "done"  # and then for all
+    assert night(case.reopened(project, tuning__epochs=2))[0]["recommend"] == "done"  # and then for all
 
 
 def test_only_changed_and_full_passes(project: Project) -> None:
@@ -271,7 +274,7 @@ def test_only_changed_and_full_passes(project: Project) -> None:
     assert changed.settings["pass"] == "changed"
     assert project.recommend().settings["pass"] == "full"
     due = case.reopened(project, recommend__full_every_days=0)
-    assert states(due.run())["recommend"] in ("done", "reused")
+    assert night(due)[0]["recommend"] in ("done", "reused")
     assert due.context.latest("recommend") is not None
 
 
@@ -303,7 +306,7 @@ def test_parts_made_elsewhere_are_published_and_the_next_run_takes_over_again(pr
     project.publish()
     assert len(served(project)) == 2
     again = case.reopened(project)
-    assert states(again.run())["recommend"] == "reused"
+    assert night(again)[0]["recommend"] == "reused"
     assert served(project) == before
     with pytest.raises(InputError):
         project.recommend_load([project.layout.root / "absent.parquet"])
@@ -322,6 +325,7 @@ def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
             project.finetune(from_run=wrong)
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_over_the_same_users(project: Project) -> None:
     project.evaluate()
     first = project.context.need("evaluate")
@@ -355,6 +359,7 @@ def test_prompts_are_exported_as_training_sees_them(project: Project) -> None:
         project.export_prompts(project.layout.root / "prompts.txt")
 
 
+@pytest.mark.slow
 def test_prune_keeps_what_is_served_and_can_be_gone_on_with(project: Project) -> None:
     for start in (60, 70, 80):
         add_events(project, case.events({"u004": [start % 60, (start + 7) % 60]}, start=start), f"night{start}")
@@ -373,9 +378,10 @@ def test_prune_keeps_what_is_served_and_can_be_gone_on_with(project: Project) ->
     project = case.reopened(project)
     assert project.prune(1, False)["runs"] == []
     assert all(row["ok"] for row in project.doctor())
-    assert states(project.run())["recommend"] == "reused"
+    assert night(project)[0]["recommend"] == "reused"
 
 
+@pytest.mark.slow
 def test_lists_that_are_not_published_yet_survive_a_prune(project: Project) -> None:
     longer = case.reopened(project, tuning__epochs=2)
     longer.finetune()
@@ -383,3 +389,48 @@ def test_lists_that_are_not_published_yet_survive_a_prune(project: Project) -> N
     longer.evaluate()
     longer.prune(1, False)
     assert longer.publish().is_new
+
+
+class Interrupting(case.Remarks):
+    """Stops like a Ctrl-C at the n-th line or step."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def say(self, message: str) -> None:
+        self.count()
+
+    def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Any:
+        counting = self
+
+        class Bar:
+            def advance(self, amount: float, note: str = "") -> None:
+                counting.count()
+
+        return nullcontext(Bar())
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(finished: Path, tmp_path: Path) -> None:
+    root = case.make_project(tmp_path / "project").layout.root
+    for attempt in range(1, 30):
+        try:
+            night(Project.open(root, progress=Interrupting(2 * attempt)))
+            break
+        except KeyboardInterrupt:
+            pass
+    assert attempt > 6
+    project, undisturbed = Project.open(root), Project.open(finished)
+    assert served(project) == served(undisturbed)
+    assert codes(project) == codes(undisturbed)
+    for table in ("item_embedding", "user_embedding", "metric"):
+        sql = f"SELECT * EXCLUDE run_id FROM {table} ORDER BY ALL"
+        assert case.rows(project, sql) == case.rows(undisturbed, sql)
+    assert {run["status"] for run in project.runs()} == {"finished"}
+    assert len(project.generations()) == 1

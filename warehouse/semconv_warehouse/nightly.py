@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from semconv_warehouse.project import Project
+    from semconv_warehouse.publish import Publication
 
 Stage = dict[str, Any]
 _BEFORE_TUNING = (
@@ -35,8 +36,15 @@ def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
     """Everything that is due; ``refit`` redoes embeddings, codes and tuning where data or settings changed.
 
     Returns:
-        ``stages`` (stage, run_id, state, seconds) and ``publication``.
+        ``stages`` (stage, run_id, state, seconds), ``publication`` and ``features``.
     """
+    stages, publication = publish_due(project, refit=refit)
+    project.features_apply()
+    return {"stages": stages, "publication": asdict(publication), "features": project.features_materialize()}
+
+
+def publish_due(project: Project, *, refit: bool) -> tuple[list[Stage], Publication]:
+    """The stages and the publication of a nightly run, without the features."""
     stages: list[Stage] = []
     is_fitted = refit or project.context.latest(columns.FINETUNE) is None
     if is_fitted:
@@ -50,9 +58,7 @@ def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
     project.progress.say(
         f"generation {publication.generation} is in place" + ("" if publication.is_new else " already")
     )
-    project.features_apply()
-    status = project.features_materialize()
-    return {"stages": stages, "publication": asdict(publication), "features": status}
+    return stages, publication
 
 
 def _fit(project: Project, stages: list[Stage]) -> None:
