@@ -50,10 +50,10 @@ negatives = 1
 negative_share = 0.1
 
 [tuning]
-epochs = 8
+epochs = 12
 batch_tokens = 2048
 validation_users = 500
-validate_every = 4
+validate_every = 6
 """
 
 
