@@ -183,7 +183,7 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
     )
-    epochs: int = option(8, "Passes over the training users.", low=1)
+    epochs: int = option(4, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
