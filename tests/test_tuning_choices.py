@@ -1,44 +1,97 @@
-"""The loss over existing codes, and the search that scores the same way."""
+"""The loss over codes that exist: against brute force over the items, and as the search scores them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import prompt_case as case
+import pytest
 import torch
+from tuning_case import SETTINGS, Case
 
+from semconv.inference.search import SearchSettings, beam_search
+from semconv.inference.trie import CodeTrie
+from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
-
-CODES = np.array([[0, 0], [0, 2], [1, 1]])  # three items, codes of three
-TOKENS = np.array([[10, 11, 12], [20, 21, 22]])
+from semconv.tuning.loss import batch_loss
 
 
-def states_and_matrix() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, 2, 4, generator=generator), torch.randn(30, 4, generator=generator)
+def brute_force(states: torch.Tensor, rows: torch.Tensor, codes: np.ndarray[Any, Any], item: int) -> float:
+    """Mean over the levels of -log share of an item's code among the codes that continue its prefix."""
+    loss = 0.0
+    for level in range(codes.shape[1]):
+        same = (codes[:, :level] == codes[item, :level]).all(axis=1)
+        existing = sorted(set(codes[same, level].tolist()))
+        logits = (rows[level] @ states[level])[existing]
+        loss -= float(logits.log_softmax(0)[existing.index(codes[item, level])])
+    return loss / codes.shape[1]
 
 
-def test_loss_equals_a_softmax_over_what_exists() -> None:
-    states, matrix = states_and_matrix()
-    labels = torch.tensor([[10, 22], [11, 21]])
-    loss = CodeChoices(TOKENS, CODES).loss(states, matrix, labels)
-    logits = torch.einsum("nld,vd->nlv", states, matrix)
-    first = [torch.log_softmax(logits[row, 0, [10, 11]], 0)[code] for row, code in ((0, 0), (1, 1))]
-    second = torch.log_softmax(logits[0, 1, [20, 22]], 0)[1]  # after code 0 exist 0 and 2; after code 1 only 1
-    expected = -(first[0] + first[1] + second) / 4
-    torch.testing.assert_close(loss, expected)
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_the_loss_is_over_the_codes_that_continue_the_prefix(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    codes = rng.integers(0, 5, (30, levels))  # with items that share all codes, and codes that nobody has
+    codes[codes == 3] = 2
+    tokens = 7 + rng.permutation(levels * 5).reshape(levels, 5)
+    matrix, states = torch.randn(40, 6), torch.randn(30, levels, 6, requires_grad=True)
+    labels = torch.from_numpy(tokens[np.arange(levels), codes])
+    loss = CodeChoices(tokens, codes).loss(states, matrix, labels)
+    expected = [brute_force(states[item].detach(), matrix[torch.from_numpy(tokens)], codes, item) for item in range(30)]
+    assert float(loss.detach()) == pytest.approx(np.mean(expected), rel=1e-5)
+    loss.backward()
+    assert states.grad is not None
+    assert torch.isfinite(states.grad).all()
 
 
-def test_what_does_not_exist_gets_no_gradient() -> None:
-    states, matrix = states_and_matrix()
-    matrix.requires_grad_(True)
-    CodeChoices(TOKENS, CODES).loss(states, matrix, torch.tensor([[10, 22], [11, 21]])).backward()
-    touched = set(matrix.grad.abs().sum(dim=1).nonzero().flatten().tolist())
-    assert touched == {10, 11, 20, 22}
+def test_an_item_that_is_alone_after_its_prefix_costs_nothing_more() -> None:
+    codes = np.array([[0, 1], [1, 0], [1, 2]])
+    tokens = np.arange(6).reshape(2, 3)
+    states = torch.zeros(1, 2, 4)
+    loss = CodeChoices(tokens, codes).loss(states, torch.randn(6, 4), torch.tensor([[0, 4]]))
+    assert float(loss) == pytest.approx(np.log(2) / 2)  # one of two first codes, then no choice
 
 
-def test_order_of_items_does_not_matter() -> None:
-    states, matrix = states_and_matrix()
-    labels = torch.tensor([[10, 20], [11, 21]])
-    torch.testing.assert_close(
-        CodeChoices(TOKENS, CODES).loss(states, matrix, labels),
-        CodeChoices(TOKENS, CODES[::-1]).loss(states, matrix, labels),
-    )
+def test_shared_histories_give_the_loss_of_the_labels_that_search_would_score(tmp_path: Path) -> None:
+    made = Case(tmp_path, replace(SETTINGS, dropout=0.0))
+    index, codes = case.item_codes(40, (11, 12))
+    choices = CodeChoices(made.level_tokens, codes)
+    rows = [row for row in made.rows(0) if row.num_samples == 1 and not len(row.history_tokens)]
+    row = rows[0]
+    _, value = batch_loss(made.model.eval(), collate([row], 0), 0.0, choices)
+    prompt = row.tokens[: row.layout.label_index[0] + 1]
+    label = row.label_tokens[: case.LEVELS]
+    item = int(np.flatnonzero((made.encoder.item_tokens == label).all(axis=1))[0])
+    search = SearchSettings(top_k=38, beams=38, scores="trie")
+    items, scores = beam_search(made.model, CodeTrie.build(codes, index), made.level_tokens, [prompt], None, search)
+    found = float(scores[0][items[0] == item][0])
+    assert -found / case.LEVELS == pytest.approx(value, rel=1e-4)
+    assert np.exp(scores[0]).sum() == pytest.approx(1.0, rel=1e-4)  # a distribution over the items
+
+
+def test_training_over_existing_codes_learns_and_resumes(tmp_path: Path) -> None:
+    _, codes = case.item_codes(40, (11, 12))
+
+    def trained(folder: Path, epochs: list[int]) -> Case:
+        folder.mkdir()
+        for count in epochs:
+            made = Case(folder, replace(SETTINGS, epochs=3))
+            made.choices = CodeChoices(made.level_tokens, codes)
+            before = made.rows
+            if count:
+                made.rows = lambda epoch, limit=count, rows=before: rows(epoch) if epoch < limit else interrupt()
+            try:
+                made.run()
+            except KeyboardInterrupt:
+                continue
+        return made
+
+    whole, resumed = trained(tmp_path / "whole", [0]), trained(tmp_path / "resumed", [1, 2, 0])
+    expected = whole.weights()
+    assert all(torch.equal(weight, expected[name]) for name, weight in resumed.weights().items())
+
+
+def interrupt() -> Any:
+    raise KeyboardInterrupt

@@ -21,6 +21,7 @@ from semconv.progress import Silent
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import Row, RowBuilder, epoch_rows
 from semconv.tuning.batches import collate
+from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
@@ -55,6 +56,7 @@ class Case:
             np.random.default_rng(epoch),
         )
         self.validate: Callable[[Any], float] | None = self.score
+        self.choices: CodeChoices | None = None
 
     @torch.no_grad()
     def score(self, model: Any) -> float:
@@ -62,7 +64,7 @@ class Case:
         return 1.0 / (1.0 + float(loss))
 
     def run(self) -> dict[str, Any]:
-        training = Training(self.rows, self.validate, 0, self.folder, Silent())
+        training = Training(self.rows, self.validate, 0, self.folder, Silent(), self.choices)
         return tune(self.model, training, self.settings)
 
     def weights(self) -> dict[str, torch.Tensor]:
