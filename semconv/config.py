@@ -40,7 +40,7 @@ class SplitSettings:
         "What of each sequence trains: [:-2] keeps validation and test out, [:-1] the test item alone, [:] nothing.",
     )
     k_core: int = option(
-        5, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1
+        2, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1
     )
     history_length: int = option(20, "Items of a history that a prompt shows, the latest ones.", low=1)
 

@@ -61,7 +61,7 @@ _COPIES: Mapping[str, str] = {
         WHERE list_contains($code_runs::VARCHAR[], run_id) ORDER BY item_id""",
     "item_embedding": """
         SELECT $generation::BIGINT AS generation, * REPLACE (vector::FLOAT[{width}] AS vector) FROM item_embedding
-        WHERE run_id = $embedding_run::VARCHAR ORDER BY item_id""",
+        WHERE run_id = $embedding_run::VARCHAR OR list_contains($code_runs::VARCHAR[], run_id) ORDER BY item_id""",
     "user_embedding": """
         SELECT $generation::BIGINT AS generation, * REPLACE (vector::FLOAT[{width}] AS vector) FROM user_embedding
         WHERE run_id = $embedding_run::VARCHAR ORDER BY user_id""",

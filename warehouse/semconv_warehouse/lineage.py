@@ -19,7 +19,7 @@ from semconv_warehouse.run_table import select_runs
 from semconv_warehouse.store import DuckDBStore
 
 # Raised whenever a generation file made of the same runs would hold something else.
-GENERATION_FORMAT = 1
+GENERATION_FORMAT = 2
 
 
 @dataclass(frozen=True)
