@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError, SettingsError
+from semconv.pipeline.evaluating import evaluate_run
 from semconv.pipeline.recommending import read_parts
 from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
@@ -434,3 +435,44 @@ def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(
         assert case.rows(project, sql) == case.rows(undisturbed, sql)
     assert {run["status"] for run in project.runs()} == {"finished"}
     assert len(project.generations()) == 1
+
+
+def test_lists_for_serving_are_never_scored(project: Project) -> None:
+    serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
+    with pytest.raises(InputError, match="sees the held-out items"):
+        evaluate_run(project.context, serve)
+
+
+def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path: Path) -> None:
+    settings = case.SETTINGS.replace("k_core = 2", "k_core = 1").replace("codes = 16", "codes = 8")
+    Project.init(tmp_path / "project", settings)
+    project = Project.open(tmp_path / "project", progress=case.Remarks())
+    (tmp_path / "project" / "inputs").mkdir()
+    pairs = {f"u{user:02d}": [user % 12, (user + 1) % 12] for user in range(24)}
+    rows = [{**row, "query": None} for row in case.events({**pairs, "single": [3]})]
+    add_events(project, rows)
+    project = case.reopened(project)
+    found, publication = night(project)
+    assert "evaluate" not in found
+    assert any("skipped, no user has the three interactions" in line for line in project.progress.said)
+    assert publication.is_new
+    lists = served(project)
+    assert len(lists) == 25
+    assert {len(rows) for rows in lists.values()} == {10}  # 12 items without the one or two that a user has
+    with pytest.raises(InputError, match="three interactions"):
+        project.evaluate()
+    add_items(project, [{"item_id": "fresh", "title": "a lamp"}])
+    project = case.reopened(project)
+    assert project.codebook_assign() is None
+    assert any("has no text map" in line for line in project.progress.said)
+
+
+def test_a_project_without_interactions_says_what_to_do(tmp_path: Path) -> None:
+    Project.init(tmp_path / "project", case.SETTINGS)
+    project = Project.open(tmp_path / "project")
+    for command in (project.run, project.embed_behavior, project.embed_text, project.codebook_fit, project.finetune):
+        with pytest.raises(InputError, match="semconv"):
+            command()
+    for late in (project.recommend, project.publish, project.evaluate, project.codebook_report, project.rollback):
+        with pytest.raises(InputError, match="semconv"):
+            late()

@@ -175,7 +175,10 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
         )
     wanted = np.array([item for item in wanted if texts[item]], dtype=np.int32)
     code_set = CodeSet.load(context.book.folder(codebook))
-    if len(wanted) == 0 or code_set.text_map is None:
+    if len(wanted) == 0:
+        return None
+    if code_set.text_map is None:
+        context.progress.say(f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map")
         return None
     backbone = context.input_of(codebook, columns.BACKBONE)
     settings = CodebookSettings(**codebook.settings["codebook"])  # the set's own, whatever the file says today
