@@ -61,6 +61,7 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
     assert opened(root, **LORA).recommend_query("a red lamp") == answers  # the choice holds for a refit too
 
 
+@pytest.mark.slow
 def test_a_backbone_of_the_project_is_named_relative_to_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

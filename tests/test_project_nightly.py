@@ -253,6 +253,7 @@ def test_some_users_alone_are_computed_and_the_others_carried(project: Project) 
         project.recommend(users_file=names)
 
 
+@pytest.mark.slow
 def test_some_users_of_a_fresh_model_do_not_replace_everybody(project: Project) -> None:
     before = served(project)
     longer = case.reopened(project, tuning__epochs=2)
@@ -268,6 +269,7 @@ def test_some_users_of_a_fresh_model_do_not_replace_everybody(project: Project) 
     assert night(case.reopened(project, tuning__epochs=2))[0]["recommend"] == "done"  # and then for all
 
 
+@pytest.mark.slow
 def test_only_changed_and_full_passes(project: Project) -> None:
     add_events(project, case.events({"u007": [5, 6]}, start=50), "seven")
     project = case.reopened(project)
