@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import atomic_path, machine_errors, read_json, run_lock, write_json
+from semconv.artifacts import atomic_path, machine_errors, read_json, remove_unfinished, run_lock, write_json
 from semconv.errors import LockedError, SemconvError
 from semconv.progress import Progress
 from semconv.store import RunRecord, Store
@@ -124,6 +124,7 @@ class RunBook:
 
     def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], hashes: Mapping[str, str]) -> None:
         folder = self.folder(record)
+        remove_unfinished(folder)
         self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):

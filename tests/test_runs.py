@@ -145,8 +145,12 @@ def test_a_dead_run_goes_on_in_its_own_folder(project: Project, death: BaseExcep
     with pytest.raises(type(death)):
         project.book.execute(request(), dying)
     assert statuses(project) == ["running"]
+    unfinished = project.book.folder(project.store.runs()[0]) / "deep" / ".part-00000.parquet.4711.tmp"
+    unfinished.parent.mkdir()
+    write_bytes(unfinished, b"what the dead process was writing")
     living = Compute()
     outcome = project.book.execute(request(), living)
+    assert not unfinished.exists()
     assert living.found == [["shard-0"]]
     assert not outcome.is_reused
     assert statuses(project) == ["finished"]
