@@ -1,4 +1,4 @@
-"""One frozen settings tree: defaults here, then ``semconv.toml``, then ``SEMCONV_*``, then flags.
+"""One frozen settings tree with its defaults; ``config_load`` reads what a project changes.
 
 A field's ``doc`` is its documentation everywhere: in the generated settings page, in the comments
 of a new project's ``semconv.toml`` and in the help of a flag.
@@ -7,16 +7,11 @@ of a new project's ``semconv.toml`` and in the help of a flag.
 from __future__ import annotations
 
 import dataclasses
-import os
-import tomllib
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 from semconv.columns import Seen, TrainCut
-from semconv.errors import InputError, SettingsError
 
 
 def option(
@@ -278,37 +273,6 @@ def iter_options() -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
             yield section, field, hints[field.name]
 
 
-def load_settings(
-    file: Path | None = None,
-    *,
-    environment: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> Settings:
-    """Read the tree: default < file < ``SEMCONV_SECTION_KEY`` < override (``"section.key"``).
-
-    Raises:
-        InputError: the file is missing or no TOML.
-        SettingsError: an unknown section or key, a wrong type, a value out of range.
-    """
-    values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
-    if file is not None:
-        for section, content in _read_toml(file).items():
-            if section not in values or not isinstance(content, Mapping):
-                raise SettingsError(f"{file}: unknown section [{section}]; known are {', '.join(values)}")
-            values[section].update(content)
-    for name, text in (os.environ if environment is None else environment).items():
-        section, _, key = name.removeprefix("SEMCONV_").lower().partition("_")
-        if name.startswith("SEMCONV_") and section in values:
-            values[section][key] = text
-    for dotted, value in (overrides or {}).items():
-        section, _, key = dotted.partition(".")
-        if section not in values:
-            raise SettingsError(f"unknown setting {dotted}; sections are {', '.join(values)}")
-        values[section][key] = value
-    where = str(file) if file is not None else "settings"
-    return Settings(**{name: _build(cls, name, values[name], where) for name, cls in sections().items()})
-
-
 def run_settings(section: Any) -> dict[str, Any]:
     """Plain values of a section as a run records them: without late fields at their default."""
     late = {field.name: field.default for field in dataclasses.fields(section) if field.metadata["is_late"]}
@@ -319,59 +283,3 @@ def run_settings(section: Any) -> dict[str, Any]:
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain values for JSON; ``load`` of it gives the same tree back."""
     return dataclasses.asdict(settings)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; `semconv init` makes a project") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not valid TOML ({error})") from error
-
-
-def _build(cls: type[Any], section: str, values: Mapping[str, Any], where: str) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    hints = get_type_hints(cls)
-    for key in values:
-        if key not in fields:
-            raise SettingsError(f"{where}: unknown key {key} in [{section}]; known are {', '.join(fields)}")
-    converted = {key: _convert(value, hints[key], fields[key], f"{section}.{key}") for key, value in values.items()}
-    return cls(**converted)
-
-
-def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        if value is None or value in ("", "none"):
-            return None
-        hint = next(part for part in get_args(hint) if part is not type(None))
-        origin = get_origin(hint)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise SettingsError(f"{name} = {value!r}: must be one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    result = _scalar(value, hint, name)
-    low, high = field.metadata.get("low"), field.metadata.get("high")
-    if (low is not None and not result >= low) or (high is not None and not result <= high):
-        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise SettingsError(f"{name} = {result}: must be {bounds}")
-    return result
-
-
-def _scalar(value: Any, hint: type[Any], name: str) -> Any:
-    if hint is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in ("true", "1", "yes", "false", "0", "no"):
-            return str(value).lower() in ("true", "1", "yes")
-        raise SettingsError(f"{name} = {value!r}: must be true or false")
-    if hint is str:
-        return str(value)
-    if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
-        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}")
-    try:
-        return hint(value)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}") from error

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from semconv.config import iter_options, load_settings, sections
+from semconv.config import iter_options, sections
+from semconv.config_load import load_settings
 from semconv_cli.main import cli
 from semconv_cli.state import State
 from semconv_warehouse.demo import next_commands

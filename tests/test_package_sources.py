@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from semconv.config import Settings, load_settings
+from semconv.config import Settings
+from semconv.config_load import load_settings
 from semconv.config_text import settings_template
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
-from semconv.config import Settings, load_settings
+from semconv.config import Settings
+from semconv.config_load import load_settings
 from semconv.errors import InputError, LockedError, SettingsError
 from semconv.progress import Progress, Silent
 from semconv.runs import Outcome, RunBook
