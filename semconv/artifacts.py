@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -88,6 +89,15 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: missing; the run that made it must be repeated") from error
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error})") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file that a user named, for a fingerprint; InputError when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -1,5 +1,5 @@
 """Stages as runs: the only place that knows all of them.
 
-:mod:`context` says which runs are current; :mod:`tokenizing`, :mod:`tuning_stage`,
-:mod:`recommending` and :mod:`evaluating` execute the stages through a ``RunBook``.
+:mod:`context` says which runs are current; :mod:`embedding`, :mod:`tokenizing`,
+:mod:`tuning_stage`, :mod:`recommending` and :mod:`evaluating` execute the stages through a ``RunBook``.
 """

@@ -20,8 +20,8 @@ from semconv.errors import InputError, SettingsError
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.embedding import backbone_path, load_run_backbone
 from semconv.pipeline.stage_settings import resolved_tuning
-from semconv.pipeline.tokenizing import backbone_path, load_run_backbone
 from semconv.progress import Progress
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import columns
+from semconv.artifacts import file_digest
 from semconv.errors import InputError
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import MIN_EVALUATED_LENGTH
@@ -62,7 +62,7 @@ def publish_due(project: Project, *, refit: bool) -> tuple[list[Stage], Publicat
 
 
 def _fit(project: Project, stages: list[Stage]) -> None:
-    from semconv.pipeline import tokenizing, tuning_stage
+    from semconv.pipeline import embedding, tokenizing, tuning_stage
 
     context = project.context
     kept = context.latest(columns.BACKBONE)
@@ -76,8 +76,8 @@ def _fit(project: Project, stages: list[Stage]) -> None:
         stages.append(_stage(columns.BACKBONE, kept.run_id, "reused", 0.0))
     else:
         backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
-    behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: tokenizing.embed_behavior_run(context))
-    text = _do(project, stages, columns.EMBED_TEXT, lambda: tokenizing.embed_text_run(context, backbone))
+    behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
+    text = _do(project, stages, columns.EMBED_TEXT, lambda: embedding.embed_text_run(context, backbone))
     codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
     _assign_new(project, stages, codebook)
     _do(project, stages, columns.FINETUNE, lambda: tuning_stage.finetune_run(context, backbone, codebook))
@@ -249,16 +249,8 @@ def load_run(project: Project, files: Sequence[Path]) -> Outcome:
         "users": "all",
         "is_loaded": True,
     }
-    content = {str(place): _digest(file) for place, file in enumerate(files)}
+    content = {str(place): file_digest(file) for place, file in enumerate(files)}
     return project.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, (), content), compute)
-
-
-def _digest(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def _do(project: Project, stages: list[Stage], stage: str, run: Callable[[], Outcome]) -> RunRecord:

@@ -3,103 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
-from semconv.config import Settings
-from semconv.config_load import load_settings
-from semconv.errors import InputError, LockedError, SettingsError
-from semconv.progress import Progress, Silent
-from semconv.runs import Outcome, RunBook
+from semconv.errors import InputError
+from semconv.runs import Outcome
 from semconv.store import RunRecord
 from semconv_warehouse import maintenance, nightly
 from semconv_warehouse.checks import CheckResult
-from semconv_warehouse.layout import ProjectLayout, find_project
-from semconv_warehouse.migrate import migrate
-from semconv_warehouse.publish import Publication, publications, publish, reconcile, rollback
-from semconv_warehouse.store import DuckDBStore
+from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.publish import Publication, publications, publish, rollback
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from semconv.pipeline.context import Context
     from semconv_warehouse.ingest import IngestReport
 
-_FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may read, others may not
 
-
-class Project:
+class Project(OpenedProject):
     """A project folder, opened.
 
     Every method raises a SemconvError of its own kind; nothing holds the warehouse between calls.
     """
-
-    def __init__(self, layout: ProjectLayout, settings: Settings, store: DuckDBStore, progress: Progress) -> None:
-        self.layout = layout
-        self.settings = settings
-        self.store = store
-        self.progress = progress
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | None = None,
-        *,
-        overrides: Mapping[str, Any] | None = None,
-        wait: float = 0.0,
-        progress: Progress | None = None,
-    ) -> Project:
-        """Open the project at ``path``, or the nearest one above the current folder.
-
-        Brings the schema up to date and reconciles the record with what is served, unless another process holds the
-        warehouse: what is served can be read all the same, and whatever needs the warehouse says who holds it.
-        """
-        layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
-        if not layout.settings_file.is_file():
-            raise InputError(f"{layout.root}: no semconv.toml here; `semconv init` makes a project")
-        settings = load_settings(layout.settings_file, overrides=overrides)
-        store = DuckDBStore(layout, wait)
-        with suppress(LockedError):
-            migrate(layout.warehouse, wait)
-            reconcile(layout, store)
-        return cls(layout, settings, store, progress or Silent())
-
-    @staticmethod
-    def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
-        """Make a project folder: settings, an empty warehouse, the Feast definitions."""
-        from semconv.config_text import settings_template
-        from semconv_warehouse.features import create_feature_repo
-
-        layout = ProjectLayout(directory.resolve())
-        if layout.settings_file.exists():
-            raise SettingsError(f"{layout.settings_file} exists; this folder is a project already")
-        with machine_errors(directory):
-            layout.root.mkdir(parents=True, exist_ok=True)
-            layout.data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            for folder in (layout.runs, layout.generations, layout.features):
-                folder.mkdir(exist_ok=True)
-        migrate(layout.warehouse)
-        create_feature_repo(layout)
-        write_bytes(layout.settings_file, (settings_text or settings_template()).encode())
-        return layout
-
-    @cached_property
-    def context(self) -> Context:
-        """What the stages are given."""
-        from semconv.pipeline.context import Context
-
-        return Context(self.store, self.book, self.settings, self.progress)
-
-    @cached_property
-    def book(self) -> RunBook:
-        """The project's runs."""
-        return RunBook(self.store, self.layout.root, self.layout.runs, self.progress)
 
     # Ingest
 
@@ -140,25 +69,25 @@ class Project:
 
     def backbone_create(self) -> RunRecord:
         """Make the embedded default backbone."""
-        from semconv.pipeline.tokenizing import create_backbone_run
+        from semconv.pipeline.embedding import create_backbone_run
 
         return self._record(create_backbone_run(self.context))
 
     def backbone_use(self, path: str) -> RunRecord:
         """Take a pretrained model from a folder or the hub."""
-        from semconv.pipeline.tokenizing import use_backbone_run
+        from semconv.pipeline.embedding import use_backbone_run
 
         return self._record(use_backbone_run(self.context, path))
 
     def embed_behavior(self) -> RunRecord:
         """Behaviour vectors of items and users."""
-        from semconv.pipeline.tokenizing import embed_behavior_run
+        from semconv.pipeline.embedding import embed_behavior_run
 
         return self._record(embed_behavior_run(self.context))
 
     def embed_text(self) -> RunRecord:
         """Text vectors of items."""
-        from semconv.pipeline.tokenizing import embed_text_run
+        from semconv.pipeline.embedding import embed_text_run
 
         return self._record(embed_text_run(self.context, self.context.need(columns.BACKBONE)))
 
@@ -364,8 +293,8 @@ class Project:
 
     def backbone_run(self) -> Outcome:
         """The backbone that the settings name, made or checked."""
+        from semconv.pipeline.embedding import create_backbone_run, use_backbone_run
         from semconv.pipeline.stage_settings import named_backbone
-        from semconv.pipeline.tokenizing import create_backbone_run, use_backbone_run
 
         path = named_backbone(self.context)
         return use_backbone_run(self.context, path) if path else create_backbone_run(self.context)
