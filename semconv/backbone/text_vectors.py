@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
@@ -50,6 +49,8 @@ def embed_texts(model: Any, tokenizer: Any, item_index: NDArray[np.int32], texts
         item_index: ``(M,)``.
         texts: ``(M,)``.
     """
+    import torch  # here, so that reading vectors does without
+
     weight = model.get_input_embeddings().weight.detach().float().cpu()  # (V, D_llm)
     kept, parts = [], []
     for start in range(0, len(texts), _CHUNK):

@@ -14,13 +14,13 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import LEARNED
 from semconv.config import CodebookSettings, RqvaeSettings
 from semconv.errors import InputError
-from semconv.tokenization import rqvae
+from semconv.tokenization import autoencoder as autoencoders
 from semconv.tokenization import text_map as text_maps
 from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text
+from semconv.tokenization.autoencoder import Autoencoder
 from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
 from semconv.tokenization.collisions import Resolution, colliding, collision_figures, resolve_collisions
 from semconv.tokenization.kmeans import squared_norms
-from semconv.tokenization.rqvae import Autoencoder
 from semconv.tokenization.text_map import TextMap, fit_text_map
 
 CODES_FILE = "codes.safetensors"
@@ -58,14 +58,14 @@ class CodeSet:
         if self.text_map is not None:
             self.text_map.save(folder / text_maps.FILE_NAME)
         if self.autoencoder is not None:
-            self.autoencoder.save(folder / rqvae.FILE_NAME)
+            self.autoencoder.save(folder / autoencoders.FILE_NAME)
         write_json(folder / FIGURES_FILE, self.figures)
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
         """Read what ``save`` wrote; InputError when a file is missing or damaged."""
         codes, books = read_arrays(folder / CODES_FILE), read_arrays(folder / BOOKS_FILE)
-        map_file, autoencoder_file = folder / text_maps.FILE_NAME, folder / rqvae.FILE_NAME
+        map_file, autoencoder_file = folder / text_maps.FILE_NAME, folder / autoencoders.FILE_NAME
         try:
             return cls(
                 item_index=codes["item_index"],
@@ -124,7 +124,9 @@ def fit_code_set(
         aligned[rows], has_text[rows] = held_out, True
     autoencoder = None
     if settings.method == "rqvae":
-        autoencoder, fitted = rqvae.fit_rqvae(
+        from semconv.tokenization.rqvae import fit_rqvae  # torch, which a plain fit and a report do without
+
+        autoencoder, fitted = fit_rqvae(
             vectors.item_vectors, aligned, has_text, settings, rqvae_settings or RqvaeSettings()
         )
     else:

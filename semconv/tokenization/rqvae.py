@@ -10,56 +10,18 @@ encoder's first outputs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.artifacts import read_arrays, write_arrays
 from semconv.config import CodebookSettings, RqvaeSettings
 from semconv.errors import CheckFailedError, InputError, SettingsError
+from semconv.tokenization.autoencoder import LAYERS, Autoencoder
 from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
 from semconv.tokenization.kmeans import Floats, squared_norms
-
-FILE_NAME = "autoencoder.safetensors"
-_LAYERS = 3
-
-
-@dataclass(frozen=True)
-class Autoencoder:
-    """Frozen weights: three linear layers each way, ReLU between them."""
-
-    arrays: dict[str, Floats]
-
-    def latents(self, vectors: Floats) -> Floats:
-        """What the books quantise, ``(n, D)``, of vectors ``(n, D)``."""
-        return self._run("encoder", vectors)
-
-    def reconstruct(self, latents: Floats) -> Floats:
-        """Vectors ``(n, D)`` of sums of code vectors ``(n, D)``."""
-        return self._run("decoder", latents)
-
-    def _run(self, side: str, rows: Floats) -> Floats:
-        for layer in range(_LAYERS):
-            weight, bias = self.arrays[f"{side}.{2 * layer}.weight"], self.arrays[f"{side}.{2 * layer}.bias"]
-            rows = rows @ weight.T + bias
-            rows = np.maximum(rows, 0) if layer < _LAYERS - 1 else rows
-        return rows.astype(np.float32, copy=False)
-
-    def save(self, path: Path) -> None:
-        """Write the weights as safetensors."""
-        write_arrays(path, self.arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> Autoencoder:
-        """Read what ``save`` wrote; InputError when missing, damaged or of another kind."""
-        arrays = read_arrays(path)
-        if f"decoder.{2 * _LAYERS - 2}.bias" not in arrays:
-            raise InputError(f"{path}: not an encoder and decoder; run `semconv codebook fit` again")
-        return cls(arrays)
 
 
 class _Model(nn.Module):
@@ -186,7 +148,7 @@ def _frozen(model: _Model) -> Autoencoder:
 def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
     sizes = (width, hidden, hidden, width)
     layers: list[nn.Module] = []
-    for n in range(_LAYERS):
+    for n in range(LAYERS):
         linear = nn.Linear(sizes[n], sizes[n + 1], device="meta").to_empty(device="cpu")
         with torch.no_grad():
             linear.weight.normal_(0.0, math.sqrt(2.0 / sizes[n]), generator=generator)

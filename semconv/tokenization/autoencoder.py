@@ -1,0 +1,49 @@
+"""The frozen encoder and decoder of a code set made by ``rqvae``: numpy alone, so that reading a code set loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from semconv.artifacts import read_arrays, write_arrays
+from semconv.errors import InputError
+from semconv.tokenization.kmeans import Floats
+
+FILE_NAME = "autoencoder.safetensors"
+LAYERS = 3
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """Frozen weights: three linear layers each way, ReLU between them."""
+
+    arrays: dict[str, Floats]
+
+    def latents(self, vectors: Floats) -> Floats:
+        """What the books quantise, ``(n, D)``, of vectors ``(n, D)``."""
+        return self._run("encoder", vectors)
+
+    def reconstruct(self, latents: Floats) -> Floats:
+        """Vectors ``(n, D)`` of sums of code vectors ``(n, D)``."""
+        return self._run("decoder", latents)
+
+    def _run(self, side: str, rows: Floats) -> Floats:
+        for layer in range(LAYERS):
+            weight, bias = self.arrays[f"{side}.{2 * layer}.weight"], self.arrays[f"{side}.{2 * layer}.bias"]
+            rows = rows @ weight.T + bias
+            rows = np.maximum(rows, 0) if layer < LAYERS - 1 else rows
+        return rows.astype(np.float32, copy=False)
+
+    def save(self, path: Path) -> None:
+        """Write the weights as safetensors."""
+        write_arrays(path, self.arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Autoencoder:
+        """Read what ``save`` wrote; InputError when missing, damaged or of another kind."""
+        arrays = read_arrays(path)
+        if f"decoder.{2 * LAYERS - 2}.bias" not in arrays:
+            raise InputError(f"{path}: not an encoder and decoder; run `semconv codebook fit` again")
+        return cls(arrays)
