@@ -12,7 +12,7 @@ from pathlib import Path
 import benchmarks
 from benchmarks.rows import table
 
-NOT_BENCHMARKS = {"__main__", "rows"}
+NOT_BENCHMARKS = {"__main__", "data", "rows"}
 
 
 def main() -> int:

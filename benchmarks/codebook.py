@@ -8,18 +8,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import faiss
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.data import games_sequences
 from benchmarks.rows import Row, Size, Subject, command, seconds_of
 from semconv.behavior.svd import fit_svd
 from semconv.config import BehaviorSettings, CodebookSettings
 from semconv.splits import train_part
-from semconv.store import Sequences
 from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
 
 SUBJECT = Subject("codebook", "faiss.ResidualQuantizer", ["numpy", "faiss-cpu"])
@@ -32,18 +30,10 @@ LEVELS, BITS, WIDTH = 4, 8, 32
 
 def games_vectors() -> NDArray[np.float32] | None:
     """Behaviour vectors of the train cut of Games, ``(16840, 32)``; None where the data is absent."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    file = Path(os.environ.get("SEMCONV_TEST_DATA", default)) / "games" / "interactions.parquet"
-    if not file.is_file():
+    games = games_sequences()
+    if games is None:
         return None
-    rows = pl.read_parquet(file).sort("user_id", "position")
-    users, lengths = np.unique(rows["user_id"].to_numpy(), return_counts=True)
-    ids, items = np.unique(rows["item_id"].to_numpy(), return_inverse=True)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    unknown = np.full(len(items), np.nan, dtype=np.float32)
-    sequences = Sequences(
-        users.tolist(), offsets, items.astype(np.int32), np.zeros(len(items), dtype=np.int64), unknown
-    )
+    sequences, ids = games
     train = train_part(sequences, "[:-2]", 5, len(ids))
     return fit_svd(train, len(ids), BehaviorSettings(dimensions=WIDTH)).item_vectors
 
