@@ -2,16 +2,11 @@
 
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from semconv.errors import InputError
 from semconv.pipeline.report_page import report_page
-from semconv.pipeline.reporting import read_codes
 from semconv.tokenization import quality
 
 
@@ -142,35 +137,3 @@ def test_page_of_foreign_codes_leaves_out_what_is_not_known() -> None:
     assert "codes.parquet" in page
     assert "Drift" not in page
     assert "variance left within groups" in page
-
-
-def write(path: Path, ids: list[str], codes: list) -> Path:
-    pq.write_table(pa.table({"item_id": ids, "codes": codes}), path)
-    return path
-
-
-def test_reading_foreign_codes(tmp_path: Path) -> None:
-    path = write(tmp_path / "c.parquet", ["c", "x", "a"], [[5, 6], [1, 2], [3, 4]])
-    index, codes, unknown = read_codes(path, ["a", "b", "c"])
-    assert index.tolist() == [0, 2]
-    assert codes.tolist() == [[3, 4], [5, 6]]
-    assert unknown == 1
-
-
-@pytest.mark.parametrize(
-    ("ids", "codes", "message"),
-    [
-        (["a", "b"], [[1], [1, 2]], r"same number of codes, found \[1, 2\]"),
-        (["a", "a"], [[1], [2]], "1 items come more than once"),
-        (["x"], [[1]], "no item of the catalogue"),
-        (["a"], [[-1]], "between 0 and 65535"),
-        (["a"], [["red"]], "not a Parquet file with"),
-        (["a"], [None], "not a Parquet file with"),
-    ],
-)
-def test_foreign_codes_that_are_refused(ids: list[str], codes: list, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        read_codes(write(tmp_path / "c.parquet", ids, codes), ["a", "b"])
-    (tmp_path / "t.parquet").write_text("no table")
-    with pytest.raises(InputError, match="not a Parquet file"):
-        read_codes(tmp_path / "t.parquet", ["a"])

@@ -64,7 +64,14 @@ class Context:
         raise InputError(f"no run {run_id}; `semconv runs` lists them")
 
     def input_of(self, record: RunRecord, stage: str) -> RunRecord:
-        """The run of ``stage`` that ``record`` read, directly or through its own inputs."""
+        """The run of ``stage`` that ``record`` read, directly or through its own inputs; InputError when there is none."""
+        found = self.find_input(record, stage)
+        if found is None:
+            raise InputError(f"{record.run_id} was made without a run of {stage}")
+        return found
+
+    def find_input(self, record: RunRecord, stage: str) -> RunRecord | None:
+        """The same, None when there is none: codes made elsewhere know no backbone and no text."""
         pending = list(record.inputs)
         known = {run.run_id: run for run in self.store.runs()}
         while pending:
@@ -72,7 +79,7 @@ class Context:
             if run.stage == stage:
                 return run
             pending += run.inputs
-        raise InputError(f"{record.run_id} was made without a run of {stage}")
+        return None
 
     def assigns_of(self, codebook: RunRecord) -> tuple[RunRecord, ...]:
         """Finished assign runs of a code set, oldest first."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -14,11 +13,12 @@ from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.config import RefitSettings
-from semconv.errors import InputError
+from semconv.pipeline.code_file import read_codes
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.store import ItemFacets, RunRecord
 from semconv.tokenization import quality
 from semconv.tokenization.code_set import CodeSet
+from semconv.tokenization.figures import new_item_figures
 from semconv.tokenization.kmeans import squared_norms
 
 Floats = NDArray[np.float32]
@@ -34,80 +34,61 @@ def codebook_report(context: Context, codebook: RunRecord) -> dict[str, Any]:
     code_set = CodeSet.load(context.book.folder(codebook))
     assigns = context.assigns_of(codebook)
     coded = ItemCodes.read(context, (codebook, *assigns))
-    vectors = BehaviorVectors.load(context.book.folder(context.input_of(codebook, columns.EMBED_BEHAVIOR)) / VECTORS)
-    added = len(coded.item_index) - len(code_set.item_index)
+    fitted = len(code_set.item_index)
     figures = dict(code_set.figures)
     levels = quality.level_figures(coded.codes, code_set.books.shape[1])
-    for level, fitted in zip(levels, figures.pop("levels"), strict=True):
-        level["reconstruction_error"] = fitted["reconstruction_error"]
-    rows = np.searchsorted(vectors.item_index, code_set.item_index)
-    learned = vectors.item_vectors[rows]
-    return {
+    for level, own in zip(levels, figures.pop("levels"), strict=True):
+        if code_set.has_books:
+            level["reconstruction_error"] = own["reconstruction_error"]
+    report = {
         "run_id": codebook.run_id,
-        "items": len(code_set.item_index),
-        "items_assigned_since": added,
+        "items": fitted,
+        "items_assigned_since": len(coded.item_index) - fitted,
         **figures,
+        "new_items": new_item_figures(coded.codes[fitted:]),
         "levels": levels,
         **_shared(context, coded.item_index, coded.codes, coded.popularity),
-        "variance_within": quality.variance_within(code_set.codes, learned),
-        "refit": _refit(context.settings.refit, code_set, coded, _mapped_vectors(context, assigns)),
+        "variance_within": _variance_within(
+            context, context.input_of(codebook, columns.EMBED_BEHAVIOR), code_set.item_index, code_set.codes
+        ),
     }
+    if code_set.has_books:
+        report["refit"] = _refit(context.settings.refit, code_set, coded, _mapped_vectors(context, assigns))
+    return report
+
+
+def _variance_within(
+    context: Context, behavior: RunRecord, index: NDArray[np.int32], codes: NDArray[np.uint16]
+) -> list[float]:
+    """Variance left in groups that share codes, of those items that have behaviour vectors."""
+    vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
+    _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
+    if len(mine) == 0:
+        return []
+    return quality.variance_within(codes[mine], vectors.item_vectors[theirs])
 
 
 def foreign_report(context: Context, path: Path) -> dict[str, Any]:
     """The same figures for codes of a Parquet file of item_id and codes, as far as they need no books.
 
     Raises:
-        InputError: not such a file, rows of different length, an item twice, or no item of the catalogue.
+        InputError: what ``read_codes`` refuses.
     """
-    index, codes, unknown = read_codes(path, list(context.store.catalog().item_ids))
+    found = read_codes(path, context.store.catalog().item_ids)
+    index, codes = found.item_index, found.codes
     popularity = np.bincount(context.store.sequences().items, minlength=int(index.max()) + 1)[index]
     report: dict[str, Any] = {
         "file": str(path),
         "items": len(index),
-        "items_not_in_the_catalogue": unknown,
-        "levels": quality.level_figures(codes, int(codes.max()) + 1),
+        "items_not_in_the_catalogue": found.num_unknown,
+        "levels": quality.level_figures(codes, found.num_codes),
         "collisions": quality.prefix_collisions(codes),
         **_shared(context, index, codes, popularity),
     }
     behavior = context.latest(columns.EMBED_BEHAVIOR)
     if behavior is not None:
-        vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
-        _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
-        report["variance_within"] = quality.variance_within(codes[mine], vectors.item_vectors[theirs])
+        report["variance_within"] = _variance_within(context, behavior, index, codes)
     return report
-
-
-def read_codes(path: Path, item_ids: list[str]) -> tuple[NDArray[np.int32], NDArray[np.uint16], int]:
-    """Item index ``(M,)`` ascending and codes ``(M, N)`` of a file's items that the catalogue has, and how many it has not.
-
-    Raises:
-        InputError: no Parquet file, columns missing, codes that differ in length or are no small numbers, an item twice.
-    """
-    try:
-        table = pq.read_table(path, columns=[columns.ITEM_ID, columns.CODES])
-        rows = [[int(code) for code in row] for row in table.column(columns.CODES).to_pylist()]
-    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a Parquet file with the columns {columns.ITEM_ID} and {columns.CODES}, a list of numbers"
-            f" ({str(error).splitlines()[0]})"
-        ) from error
-    widths = {len(row) for row in rows}
-    if len(widths) != 1 or widths == {0}:
-        raise InputError(f"{path}: every item must have the same number of codes, found {sorted(widths) or 'no item'}")
-    known = {item_id: place for place, item_id in enumerate(item_ids)}
-    ids = [str(item_id) for item_id in table.column(columns.ITEM_ID).to_pylist()]
-    kept = [row for row, item_id in enumerate(ids) if item_id in known]
-    if not kept:
-        raise InputError(f"{path}: holds no item of the catalogue; check that item_id matches the ingested items")
-    index = np.array([known[ids[row]] for row in kept], dtype=np.int32)
-    codes = np.array([rows[row] for row in kept], dtype=np.int64)
-    if len(np.unique(index)) < len(index):
-        raise InputError(f"{path}: {len(index) - len(np.unique(index))} items come more than once")
-    if codes.min() < 0 or codes.max() > np.iinfo(np.uint16).max:
-        raise InputError(f"{path}: codes must lie between 0 and {np.iinfo(np.uint16).max}")
-    order = np.argsort(index)
-    return index[order], codes[order].astype(np.uint16), len(ids) - len(kept)
 
 
 def _shared(

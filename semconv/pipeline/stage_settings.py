@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from semconv.artifacts import read_json
 from semconv.config import TuningSettings, run_settings
+from semconv.errors import SettingsError
 from semconv.pipeline.context import Context
 from semconv.store import RunRecord
 
@@ -36,9 +37,20 @@ def codebook(context: Context) -> dict[str, Any]:
     return context.section("codebook", *(["rqvae"] if context.settings.codebook.method == "rqvae" else []))
 
 
-def finetune(context: Context, backbone: RunRecord) -> dict[str, Any]:
-    """Of a tuning, everything that depends on the kind of backbone filled in."""
-    tuning = run_settings(resolved_tuning(context, backbone))
+def loaded_codes(context: Context, levels: int, codes: int) -> dict[str, Any]:
+    """Of codes made elsewhere, whose shape is their file's: what to do about those that items share."""
+    shape = {"levels": levels, "codes": codes, "collisions": context.settings.codebook.collisions}
+    return {"codebook": shape, "is_loaded": True}
+
+
+def is_loaded(codebook: RunRecord) -> bool:
+    """Whether the codes of a set were made elsewhere."""
+    return bool(codebook.settings.get("is_loaded"))
+
+
+def finetune(context: Context, backbone: RunRecord, codebook: RunRecord) -> dict[str, Any]:
+    """Of a tuning, everything that depends on the kind of backbone and of codes filled in."""
+    tuning = run_settings(resolved_tuning(context, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in _COSTS_ALONE}
     return {**context.section("split", "tasks"), "tuning": kept}
 
@@ -49,17 +61,26 @@ def recommend(context: Context) -> dict[str, Any]:
     return {"recommend": {name: value for name, value in values.items() if name != "full_every_days"}}
 
 
-def resolved_tuning(context: Context, backbone: RunRecord) -> TuningSettings:
-    """The tuning settings with everything that depends on the kind of backbone filled in.
+def resolved_tuning(context: Context, backbone: RunRecord, codebook: RunRecord) -> TuningSettings:
+    """The tuning settings with everything that depends on the kind of backbone and of codes filled in.
 
     A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
     histories; a pretrained one wants the line's reference recipe (method: Tuning).
+
+    Raises:
+        SettingsError: rows of tokens are to start from code vectors that codes made elsewhere do not have.
     """
     tuning = context.settings.tuning
     is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
     rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
-    start: Literal["random", "codebook"] = "codebook" if is_embedded else "random"
+    has_books = not is_loaded(codebook)
+    start: Literal["random", "codebook"] = "codebook" if is_embedded and has_books else "random"
+    if not has_books and tuning.code_start not in ("auto", "random"):
+        raise SettingsError(
+            f"tuning.code_start = {tuning.code_start} needs code vectors, and {codebook.run_id} was loaded from a file without any;"
+            " set it to random, or make codes with `semconv codebook fit`"
+        )
     return dataclasses.replace(
         tuning,
         learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,

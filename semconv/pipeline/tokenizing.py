@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semconv import columns
+from semconv.artifacts import file_digest
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import code_token
 from semconv.config import CodebookSettings
 from semconv.pipeline import stage_settings
+from semconv.pipeline.code_file import FileCodes, read_codes
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.embedding import catalog_texts, embedding_table, text_vectors
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import train_part
 from semconv.store import Catalog, RunRecord
 from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, save_codes
+from semconv.tokenization.figures import new_item_figures
+from semconv.tokenization.loaded import loaded_code_set
 
 
 def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> Outcome:
@@ -35,6 +40,7 @@ def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> 
         rqvae = context.settings.rqvae
         code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings, rqvae)
         code_set.save(folder)
+        _say_cold(context, code_set.figures["text_map"])
         source = np.full(len(code_set.item_index), vectors.source)
         codes = code_table(catalog, code_set.item_index, code_set.codes, source, code_set.is_reassigned, folder.name)
         return {"item_code": codes, "codebook_vector": _book_table(code_set.books)}
@@ -42,6 +48,65 @@ def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> 
     read = stage_settings.codebook(context)
     request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))  # for the order of collisions
     return context.book.execute(request, compute)
+
+
+def _say_cold(context: Context, figures: dict[str, Any] | None) -> None:
+    """What the codes of items without interactions are worth, told on items that have some."""
+    if figures is not None:
+        context.progress.say(
+            f"new items: text explains {figures['held_out_r2']:.1%} of held-out behaviour; of {figures['items']} items coded from"
+            f" text alone {figures['first_code_agreement']:.1%} get the learned first code (always naming the most frequent:"
+            f" {figures['most_frequent_code']:.1%}), {figures['codes_in_use']} first codes are in use"
+        )
+
+
+def load_codes_run(context: Context, behavior: RunRecord, path: Path) -> Outcome:
+    """A new code set of codes made elsewhere: a Parquet file of ``item_id`` and ``codes``.
+
+    Levels and codes a level are the file's. The behaviour vectors say how popular items are, and give the reasons
+    in lists; the codes know nothing of them.
+
+    Raises:
+        InputError: what ``read_codes`` refuses, or more items than codes can tell apart.
+    """
+    catalog = context.store.catalog()
+    found = read_codes(path, catalog.item_ids)
+    popularity = _popularity(context, behavior, len(catalog))
+    _say_what_is_odd(context, path, found, catalog, popularity)
+    read = stage_settings.loaded_codes(context, found.codes.shape[1], found.num_codes)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        settings = CodebookSettings(**read["codebook"])
+        code_set = loaded_code_set(found.item_index, found.codes, popularity[found.item_index], settings)
+        figures = {**code_set.figures, "file": str(path), "items_not_in_the_catalogue": found.num_unknown}
+        replace(code_set, figures=figures).save(folder)
+        moved = int(code_set.is_reassigned.sum())
+        if moved:
+            context.progress.say(
+                f"{moved} items shared all codes with another and took the lowest free code of the last level that had one"
+            )
+        source = np.full(len(found.item_index), columns.GIVEN)
+        codes = code_table(catalog, found.item_index, code_set.codes, source, code_set.is_reassigned, folder.name)
+        return {"item_code": codes}
+
+    content = {"codes": file_digest(path)}
+    request = StageRequest(columns.CODEBOOK, read, (behavior,), ("item", "interaction"), content)
+    return context.book.execute(request, compute)
+
+
+def _say_what_is_odd(
+    context: Context, path: Path, found: FileCodes, catalog: Catalog, popularity: NDArray[np.int64]
+) -> None:
+    without = catalog.is_servable.copy()
+    without[found.item_index] = False
+    if found.num_unknown:
+        context.progress.say(f"{path}: {found.num_unknown} items are not in the catalogue and were left out")
+    if without.any():
+        trained = int((popularity[without] > 0).sum())
+        context.progress.say(
+            f"{path}: {int(without.sum())} servable items have no codes in it, {trained} of them with interactions;"
+            " they are not recommended"
+        )
 
 
 def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
@@ -66,15 +131,23 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
     if len(wanted) == 0:
         return None
     if code_set.text_map is None:
-        context.progress.say(f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map")
+        way_out = "; load a file that has them, a new set to tune on" if stage_settings.is_loaded(codebook) else ""
+        context.progress.say(
+            f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map{way_out}"
+        )
         return None
     backbone = context.input_of(codebook, columns.BACKBONE)
     settings = CodebookSettings(**codebook.settings["codebook"])  # the set's own, whatever the file says today
+    wanted = _with_room(context, wanted, coded, settings)
+    if len(wanted) == 0:
+        return None
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = text_vectors(context, backbone, catalog, wanted)
         assigned = assign_new_items(code_set, vectors.item_index, vectors.vectors, settings, coded.codes)
         count = len(vectors.item_index)
+        spread = new_item_figures(assigned.codes)
+        context.progress.say(f"{count} items coded from their text, on {spread['first_codes_in_use']} first codes")
         save_codes(
             folder / "codes.safetensors",
             vectors.item_index,
@@ -93,6 +166,20 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
         }
 
     return context.book.execute(StageRequest(columns.ASSIGN, {}, (codebook, backbone, *earlier), ("item",)), compute)
+
+
+def _with_room(
+    context: Context, wanted: NDArray[np.int32], coded: ItemCodes, settings: CodebookSettings
+) -> NDArray[np.int32]:
+    """As many of the wanted items as there are code sequences that no item has; all where items may share them."""
+    room = settings.codes**settings.levels - len(coded.item_index)
+    if settings.collisions == "keep" or len(wanted) <= room:
+        return wanted
+    context.progress.say(
+        f"{len(wanted) - max(room, 0)} new items get no codes: all {settings.codes**settings.levels} code sequences are taken;"
+        " `semconv codebook fit` with more levels or codes makes room"
+    )
+    return wanted[: max(room, 0)]
 
 
 def code_table(

@@ -87,7 +87,7 @@ def prepared_backbone(
     else:
         model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
     ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
-    if start is None and resolved_tuning(context, backbone).code_start == "codebook":
+    if start is None and resolved_tuning(context, backbone, codebook).code_start == "codebook":
         books = CodeSet.load(context.book.folder(codebook)).books
         start_from_books(model, ids, books, context.settings.tuning.seed)
     return model, tokenizer, ids
@@ -99,7 +99,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
     Raises:
         InputError: ``start`` is no finished full tuning of this code set.
     """
-    tuning = resolved_tuning(context, backbone)
+    tuning = resolved_tuning(context, backbone, codebook)
     code_runs = (codebook, *context.assigns_of(codebook))
     if start is not None:
         _check_start(context, start, codebook)
@@ -127,7 +127,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         return {}
 
     inputs = (backbone, *code_runs, *([] if start is None else [start]))
-    read = stage_settings.finetune(context, backbone)
+    read = stage_settings.finetune(context, backbone, codebook)
     return context.book.execute(StageRequest(columns.FINETUNE, read, inputs, ("item", "interaction")), compute)
 
 

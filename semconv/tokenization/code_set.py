@@ -13,14 +13,14 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import LEARNED
 from semconv.config import CodebookSettings, RqvaeSettings
-from semconv.errors import InputError
+from semconv.errors import InputError, SettingsError
 from semconv.tokenization import autoencoder as autoencoders
 from semconv.tokenization import text_map as text_maps
 from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text
 from semconv.tokenization.autoencoder import Autoencoder
-from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
-from semconv.tokenization.collisions import Resolution, colliding, collision_figures, resolve_collisions
-from semconv.tokenization.kmeans import squared_norms
+from semconv.tokenization.codebook import decode, fit_codebooks
+from semconv.tokenization.collisions import collision_figures, settle_collisions
+from semconv.tokenization.figures import cold_figures, fit_figures
 from semconv.tokenization.text_map import TextMap, fit_text_map
 
 CODES_FILE = "codes.safetensors"
@@ -36,11 +36,16 @@ class CodeSet:
     codes: NDArray[np.uint16]  # (M, N)
     is_reassigned: NDArray[np.bool_]  # (M,) moved apart from another item
     popularity: NDArray[np.int64]  # (M,) interactions of the train cut
-    books: NDArray[np.float32]  # (N, C, D)
+    books: NDArray[np.float32]  # (N, C, D), D = 0 where the codes were made elsewhere and have no vectors
     is_used: NDArray[np.bool_]  # (N, C) codes that the fit gave to an item
     text_map: TextMap | None  # None where too few items have text and interactions
     figures: dict[str, Any] = field(default_factory=dict)
     autoencoder: Autoencoder | None = None  # of the method rqvae
+
+    @property
+    def has_books(self) -> bool:
+        """Whether codes stand for vectors: not if they were made elsewhere."""
+        return bool(self.books.shape[2])
 
     def points(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the books quantise, ``(n, D)``: the vectors, or what an encoder makes of them."""
@@ -111,11 +116,14 @@ def fit_code_set(
         popularity: ``(I,)`` interactions of the train cut of every item of the catalogue.
     Raises:
         InputError: no behaviour vectors, NaN or infinite values.
-        SettingsError: a method that does not know the distances asked for.
+        SettingsError: a method that does not know the distances asked for, or fewer code sequences than items that
+            are to have one each.
     """
+    _require_room(len(vectors.item_index), settings)
     rows, text_rows = _with_both(vectors.item_index, text_item_index)
     text_map, held_out = _fit_map(vectors.item_vectors[rows], text_vectors[text_rows], settings)
     counts = popularity[vectors.item_index].astype(np.int64)
+    unsteadied = vectors.item_vectors
     vectors = steady(vectors, counts, rows, held_out, text_map, settings.shrinkage)
     is_aligned = text_map is not None and text_map.is_useful and settings.alignment > 0
     aligned, has_text = None, None
@@ -132,7 +140,7 @@ def fit_code_set(
     else:
         fitted = fit_codebooks(vectors.item_vectors, aligned, settings, has_text)
     points = vectors.item_vectors if autoencoder is None else autoencoder.latents(vectors.item_vectors)  # (M, D)
-    resolution = _resolved(points, fitted, counts, settings)
+    resolution = settle_collisions(points, fitted.codes, counts, fitted.books, settings)
     code_set = CodeSet(
         vectors.item_index,
         resolution.codes,
@@ -143,11 +151,20 @@ def fit_code_set(
         text_map,
         autoencoder=autoencoder,
     )
-    figures = _figures(vectors.item_vectors, fitted, resolution, code_set)
+    figures = fit_figures(vectors.item_vectors, fitted, resolution, code_set)
     figures["collisions"] = collision_figures(points, fitted.codes, counts, fitted.books, settings)
-    figures |= _map_figures(code_set, held_out, rows, fitted, settings)
+    figures["text_map"] = cold_figures(code_set, held_out, unsteadied[rows], fitted.codes[rows, 0], settings)
     figures["alignment"] = {"lambda": settings.alignment, "is_on": is_aligned, "why_off": _why_off(text_map, settings)}
     return replace(code_set, figures=figures)
+
+
+def _require_room(items: int, settings: CodebookSettings) -> None:
+    room = settings.codes**settings.levels
+    if settings.collisions == "resolve" and room < items:
+        raise SettingsError(
+            f"{settings.levels} levels of {settings.codes} codes make {room} sequences, there are {items} items;"
+            " raise codebook.levels or codebook.codes, or set codebook.collisions = keep"
+        )
 
 
 def steady(
@@ -223,15 +240,6 @@ def _fit_map(
     return fit_text_map(text, vectors, settings.seed)
 
 
-def _resolved(
-    vectors: NDArray[np.float32], fitted: Codebooks, popularity: NDArray[np.int64], settings: CodebookSettings
-) -> Resolution:
-    if settings.collisions == "resolve":
-        return resolve_collisions(vectors, fitted.codes, popularity, fitted.books, settings)
-    share = float(colliding(fitted.codes).mean())
-    return Resolution(fitted.codes, np.zeros(len(vectors), dtype=bool), share, share)
-
-
 def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None:
     if settings.alignment == 0:
         return "codebook.alignment is 0"
@@ -240,75 +248,3 @@ def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None
     if not text_map.is_useful:
         return f"text explains {text_map.held_out_r2:.3f} of the behaviour vectors' variance, less than {text_maps.USEFUL_R2}"
     return None
-
-
-def _figures(
-    vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution, code_set: CodeSet
-) -> dict[str, Any]:
-    """Reconstruction, use of the codes and collisions."""
-    levels = []
-    for n in range(fitted.codes.shape[1]):
-        counts = np.bincount(resolution.codes[:, n], minlength=fitted.books.shape[1])
-        share = counts[counts > 0] / counts.sum()
-        levels.append(
-            {
-                "level": n,
-                "reconstruction_error": fitted.errors[n],
-                "entropy_bits": float(-(share * np.log2(share)).sum()),
-                "dead_codes": int((counts == 0).sum()),
-                "objective": list(fitted.objectives[n]),
-            }
-        )
-    rest = squared_norms(vectors - code_set.reconstruct(resolution.codes)).sum(dtype=np.float64)
-    total = squared_norms(vectors).sum(dtype=np.float64)
-    return {
-        "items": len(vectors),
-        "levels": levels,
-        "reconstruction_error": float(rest / total) if total > 0 else 0.0,
-        "collision_share_before": resolution.share_before,
-        "collision_share_after": resolution.share_after,
-        "moved_items": int(resolution.is_moved.sum()),
-        "moved": _moved_figures(vectors, fitted, resolution, code_set),
-    }
-
-
-def _moved_figures(
-    vectors: NDArray[np.float32], fitted: Codebooks, resolution: Resolution, code_set: CodeSet
-) -> dict[str, Any]:
-    """How much further from their vectors the moved items' codes lie: mean squared error over that of zero codes."""
-    moved = resolution.is_moved
-    scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
-    errors = [
-        float(squared_norms(vectors[moved] - code_set.reconstruct(codes[moved])).mean(dtype=np.float64)) / scale
-        for codes in (fitted.codes, resolution.codes)
-        if moved.any()
-    ]
-    before, after = errors or (None, None)
-    return {"share": float(moved.mean()), "error_before": before, "error_after": after}
-
-
-def _map_figures(
-    code_set: CodeSet,
-    held_out: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    fitted: Codebooks,
-    settings: CodebookSettings,
-) -> dict[str, Any]:
-    """How well text stands in for behaviour: on items that the map did not see, first codes against the learned ones."""
-    text_map = code_set.text_map
-    if text_map is None:
-        return {"text_map": None}
-    stretched = (held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
-    guessed = encode(code_set.points(stretched), fitted.books[:1], fitted.is_used[:1], settings)[:, 0]
-    learned = fitted.codes[rows, 0]
-    return {
-        "text_map": {
-            "items": len(rows),
-            "held_out_r2": text_map.held_out_r2,
-            "penalty": text_map.penalty,
-            "first_code_agreement": float((guessed == learned).mean()),
-            "most_frequent_code": float(np.bincount(learned).max() / len(learned)),
-            "codes_in_use": len(np.unique(guessed)),
-            "codes_in_use_learned": len(np.unique(learned)),
-        }
-    }

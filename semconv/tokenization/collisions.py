@@ -65,6 +65,20 @@ def resolve_collisions(
     return Resolution(new_codes, is_moved, float(before.mean()), float(after.mean()))
 
 
+def settle_collisions(
+    vectors: NDArray[np.float32],
+    codes: Codes,
+    popularity: NDArray[np.int64],
+    books: NDArray[np.float32],
+    settings: CodebookSettings,
+) -> Resolution:
+    """Items that share all codes moved apart, or left as they are, as ``settings.collisions`` says."""
+    if settings.collisions == "resolve":
+        return resolve_collisions(vectors, codes, popularity, books, settings)
+    share = float(colliding(codes).mean())
+    return Resolution(codes, np.zeros(len(codes), dtype=bool), share, share)
+
+
 def collision_figures(
     vectors: NDArray[np.float32],
     codes: Codes,

@@ -63,6 +63,7 @@ def publish_due(project: Project, *, refit: bool) -> tuple[list[Stage], Publicat
 
 def _fit(project: Project, stages: list[Stage]) -> None:
     from semconv.pipeline import embedding, tokenizing, tuning_stage
+    from semconv.pipeline.stage_settings import is_loaded
 
     context = project.context
     kept = context.latest(columns.BACKBONE)
@@ -76,9 +77,14 @@ def _fit(project: Project, stages: list[Stage]) -> None:
         stages.append(_stage(columns.BACKBONE, kept.run_id, "reused", 0.0))
     else:
         backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
-    behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
-    text = _do(project, stages, columns.EMBED_TEXT, lambda: embedding.embed_text_run(context, backbone))
-    codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
+    codebook = context.latest(columns.CODEBOOK)
+    if codebook is not None and is_loaded(codebook):  # `semconv codebook load` chose it
+        behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
+        stages += [_stage(record.stage, record.run_id, "reused", 0.0) for record in (behavior, codebook)]
+    else:
+        behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
+        text = _do(project, stages, columns.EMBED_TEXT, lambda: embedding.embed_text_run(context, backbone))
+        codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
     _assign_new(project, stages, codebook)
     _do(project, stages, columns.FINETUNE, lambda: tuning_stage.finetune_run(context, backbone, codebook))
 
@@ -112,12 +118,14 @@ def _keep(project: Project, stages: list[Stage]) -> None:
     context = project.context
     finetune = context.need(columns.FINETUNE)
     backbone = context.input_of(finetune, columns.BACKBONE)
-    today = _settings_today(project, backbone)
+    today = _settings_today(project, backbone, context.input_of(finetune, columns.CODEBOOK))
     was_stale = False
     for stage in _BEFORE_TUNING:
         if stage == columns.ASSIGN:
             continue
-        record = finetune if stage == columns.FINETUNE else context.input_of(finetune, stage)
+        record = finetune if stage == columns.FINETUNE else context.find_input(finetune, stage)
+        if record is None:  # codes made elsewhere read no text
+            continue
         was_stale = context.book.is_stale(record, today.get(stage, {})) or was_stale
         stages.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
     if was_stale:
@@ -126,7 +134,7 @@ def _keep(project: Project, stages: list[Stage]) -> None:
         )
 
 
-def _settings_today(project: Project, backbone: RunRecord) -> dict[str, dict[str, Any]]:
+def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) -> dict[str, dict[str, Any]]:
     """What each stage would read of the settings now."""
     from semconv.pipeline import stage_settings
 
@@ -139,8 +147,8 @@ def _settings_today(project: Project, backbone: RunRecord) -> dict[str, dict[str
     return {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: stage_settings.behavior(context),
-        columns.CODEBOOK: stage_settings.codebook(context),
-        columns.FINETUNE: stage_settings.finetune(context, backbone),
+        columns.CODEBOOK: {} if stage_settings.is_loaded(codebook) else stage_settings.codebook(context),
+        columns.FINETUNE: stage_settings.finetune(context, backbone, codebook),
     }
 
 

@@ -98,6 +98,12 @@ class Project(OpenedProject):
         behavior, text = self.context.need(columns.EMBED_BEHAVIOR), self.context.need(columns.EMBED_TEXT)
         return self._record(fit_codebook_run(self.context, behavior, text))
 
+    def codebook_load(self, file: Path) -> RunRecord:
+        """A new code set of codes made elsewhere, beside the old ones."""
+        from semconv.pipeline.tokenizing import load_codes_run
+
+        return self._record(load_codes_run(self.context, self.context.need(columns.EMBED_BEHAVIOR), file))
+
     def codebook_assign(self) -> RunRecord | None:
         """Codes for new items, in the code set of the current model; None when there are none."""
         from semconv.pipeline.tokenizing import assign_run
@@ -144,7 +150,8 @@ class Project(OpenedProject):
         backbone = (
             self.context.need(columns.BACKBONE) if start is None else self.context.input_of(start, columns.BACKBONE)
         )
-        if backbone.run_id != self.context.input_of(codebook, columns.BACKBONE).run_id:
+        aligned_to = self.context.find_input(codebook, columns.BACKBONE)
+        if aligned_to is not None and backbone.run_id != aligned_to.run_id:
             again = "`semconv embed text` and `semconv codebook fit` align them to this one"
             self.progress.say(f"the codes are aligned to another backbone than {backbone.run_id}; {again}")
         return self._record(finetune_run(self.context, backbone, codebook, start))

@@ -31,6 +31,22 @@ def codebook_fit(state: State, as_json: bool) -> None:
     runs.write_run(record, as_json)
 
 
+@codebook_command.command("load")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@pass_state
+def codebook_load(state: State, file: Path, as_json: bool) -> None:
+    """Take codes made elsewhere as a code set. A Parquet file of item_id and codes, a list of N numbers; validated.
+
+    The file says how many levels and codes there are. Such codes have no books: items that share all codes are moved
+    to the lowest free code of the last level (codebook.collisions), new items get none from their text, and token rows
+    cannot start from them. `semconv run` keeps them until the next `semconv codebook fit` or load.
+    """
+    with state.open() as project:
+        record = project.codebook_load(file)
+    runs.write_run(record, as_json)
+
+
 @codebook_command.command("assign")
 @json_option
 @pass_state
