@@ -180,6 +180,12 @@ class TuningSettings:
     )
     epochs: int = option(4, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
+    max_minutes: float = option(
+        0.0,
+        "Stop after so many minutes of training and validation, counted over resumes, 0 for no limit; such a run is not reproducible.",
+        low=0,
+        is_late=True,
+    )
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
     )
@@ -200,7 +206,15 @@ class TuningSettings:
         "Weight of a loss on the codes of the histories themselves; 0 is the method's loss on labels alone; unset: 1 for the embedded default, 0 for a pretrained model.",
         low=0,
     )
-    batch_tokens: int = option(2048, "Tokens a step, shared histories counted once.", low=64)
+    batch_tokens: int = option(
+        2048, "Tokens a batch, over all processes, padding and shared histories counted once.", low=64
+    )
+    accumulate: int = option(1, "Batches a step: their gradients add up to that of one batch.", low=1, is_late=True)
+    gradient_checkpointing: bool = option(
+        False,
+        "Keep no activations inside the layers and compute them again in the backward pass: less memory, more time, the same result.",
+        is_late=True,
+    )
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
     lora_rank: int = option(8, "LoRA: rank.", low=1)
     lora_alpha: int = option(32, "LoRA: scale.", low=1)

@@ -38,7 +38,7 @@ def test_the_loss_is_over_the_codes_that_continue_the_prefix(levels: int) -> Non
     tokens = 7 + rng.permutation(levels * 5).reshape(levels, 5)
     matrix, states = torch.randn(40, 6), torch.randn(30, levels, 6, requires_grad=True)
     labels = torch.from_numpy(tokens[np.arange(levels), codes])
-    loss = CodeChoices(tokens, codes).loss(states, matrix, labels)
+    loss = CodeChoices(tokens, codes).losses(states, matrix, labels).mean()
     expected = [brute_force(states[item].detach(), matrix[torch.from_numpy(tokens)], codes, item) for item in range(30)]
     assert float(loss.detach()) == pytest.approx(np.mean(expected), rel=1e-5)
     loss.backward()
@@ -50,7 +50,7 @@ def test_an_item_that_is_alone_after_its_prefix_costs_nothing_more() -> None:
     codes = np.array([[0, 1], [1, 0], [1, 2]])
     tokens = np.arange(6).reshape(2, 3)
     states = torch.zeros(1, 2, 4)
-    loss = CodeChoices(tokens, codes).loss(states, torch.randn(6, 4), torch.tensor([[0, 4]]))
+    loss = CodeChoices(tokens, codes).losses(states, torch.randn(6, 4), torch.tensor([[0, 4]])).mean()
     assert float(loss) == pytest.approx(np.log(2) / 2)  # one of two first codes, then no choice
 
 

@@ -15,16 +15,19 @@ import torch
 from tuning_case import SETTINGS, Case
 
 from semconv.backbone.forward import output_matrix
-from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, InputError
 from semconv.tuning.checkpoint import BEST, STATE
-from semconv.tuning.train import STEPS, schedule
+from semconv.tuning.step import schedule
+from semconv.tuning.step_log import STEPS, read_steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / STEPS).read_text().splitlines()]
+    """The log without the time that each step took."""
+    lines = [json.loads(line) for line in (folder / STEPS).read_text().splitlines()]
+    assert all(line.pop("seconds") > 0 for line in lines)
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +241,58 @@ def test_the_schedule_rises_to_one_and_ends_at_zero() -> None:
     assert falling == sorted(falling, reverse=True)
 
 
-def test_half_precision_trains(tmp_path: Path) -> None:
-    made = Case(tmp_path, TuningSettings(learning_rate=5e-3, dtype="bfloat16", max_samples=40, batch_tokens=256))
-    made.run()
-    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in made.weights().values())
+class Clock:
+    """A second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_budget_of_minutes_counts_over_resumes_and_ends_at_the_lowest_rate(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=50, patience=50, max_minutes=1.0)
+    whole = Case(tmp_path / "whole", settings)
+    whole.folder.mkdir()
+    figures = whole.run(clock=Clock())
+    assert not figures["is_reproducible"]
+    assert whole.remarks.said[0] == "tuning.max_minutes ends this run by the clock: it is not reproducible"
+    assert 60 <= figures["seconds"] < 70
+    assert 1 < figures["epochs"] < 50
+    rates = [line["learning_rate"] for line in steps(whole.folder)]
+    assert max(rates) > 0.9 * settings.learning_rate
+    assert rates[-1] < 0.02 * settings.learning_rate
+    assert figures["validations"][-1]["step"] == figures["steps"]
+    first = Case(tmp_path, settings)
+    first.rows = breaking(first.rows, 2)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(clock=Clock())
+    last = Case(tmp_path, settings)
+    resumed = last.run(clock=Clock())
+    assert 60 <= resumed["seconds"] < 70
+    assert resumed["steps"] < figures["steps"] + 3
+    assert last.run(clock=Clock())["steps"] == resumed["steps"]
+
+
+def test_without_minutes_a_run_is_reproducible(tmp_path: Path) -> None:
+    made = Case(tmp_path, replace(SETTINGS, epochs=1))
+    assert made.run()["is_reproducible"]
+    assert not any("reproducible" in line for line in made.remarks.said)
+
+
+def test_the_log_has_a_line_a_step_with_its_figures(tmp_path: Path) -> None:
+    made = Case(tmp_path, replace(SETTINGS, epochs=2))
+    figures = made.run()
+    lines = read_steps(tmp_path)
+    assert [line["step"] for line in lines] == list(range(1, figures["steps"] + 1))
+    assert {line["epoch"] for line in lines} == {0, 1}
+    assert all(
+        set(line)
+        == {"step", "epoch", "loss", "losses", "learning_rate", "gradient_norm", "samples", "tokens", "seconds"}
+        for line in lines
+    )
+    assert sum(line["samples"] for line in lines) == figures["samples"]
+    assert sum(line["seconds"] for line in lines) <= figures["seconds"] + 1e-2
+    assert all(line["tokens"] <= max(SETTINGS.batch_tokens, *map(len, made.rows(0))) for line in lines)

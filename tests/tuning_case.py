@@ -39,6 +39,16 @@ SETTINGS = TuningSettings(
 )
 
 
+class Remarks(Silent):
+    """Keeps what is said to the user."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
 class Case:
     """One training, from the start or from what lies in its folder."""
 
@@ -57,14 +67,15 @@ class Case:
         )
         self.validate: Callable[[Any], float] | None = self.score
         self.choices: CodeChoices | None = None
+        self.remarks = Remarks()
 
     @torch.no_grad()
     def score(self, model: Any) -> float:
         loss, _ = batch_loss(model, collate(self.rows(99), 0))
         return 1.0 / (1.0 + float(loss))
 
-    def run(self) -> dict[str, Any]:
-        training = Training(self.rows, self.validate, 0, self.folder, Silent(), self.choices)
+    def run(self, **more: Any) -> dict[str, Any]:
+        training = Training(self.rows, self.validate, 0, self.folder, self.remarks, self.choices, **more)
         return tune(self.model, training, self.settings)
 
     def weights(self) -> dict[str, torch.Tensor]:

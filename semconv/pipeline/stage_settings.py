@@ -13,7 +13,7 @@ from semconv.pipeline.context import Context
 from semconv.store import RunRecord
 
 BACKBONE_MANIFEST = "backbone.json"
-_COSTS_ALONE = ("checkpoint_seconds",)  # of tuning: changes how it runs, not what comes out
+_COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing")  # of tuning: how it runs, not what comes out
 
 
 def created_backbone(context: Context) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from semconv.tasks.encoder import PromptEncoder, query_text, text_text
 from semconv.tasks.plan import EpochPlan, HistoryUnit, TaskData, TextUnit
 
 PACKED_ROW_TOKENS = 256
+TASKS = ("sequential", "negative", "text", "query")  # what a row's samples are counted by
 _MAX_LAYOUTS = 512
 
 
@@ -46,6 +47,7 @@ class Row:
     # (H,) trunk token before each code of the history but the first item's, and those codes
     history_index: NDArray[np.int64] = field(default_factory=_nothing)
     history_tokens: NDArray[np.int64] = field(default_factory=_nothing)
+    sample_tasks: NDArray[np.int64] = field(default_factory=_nothing)  # (num_samples,) place in TASKS, in label order
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -113,6 +115,7 @@ class RowBuilder:
         branches: list[Branch] = []
         pieces = [trunk]
         targets: list[NDArray[np.int64]] = []
+        asked: list[int] = []  # task of each branch
         for place, sequential, negative, hated in zip(
             unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
         ):
@@ -120,8 +123,10 @@ class RowBuilder:
             if sequential >= 0:
                 answers = self.data.items[unit.start + place : unit.start + place + 1]
                 self._branch(branches, pieces, targets, visible, encoder.sequential_tails[sequential], answers)
+                asked += [TASKS.index("sequential")] * (len(branches) - len(asked))
             if negative >= 0:
                 self._branch(branches, pieces, targets, visible, encoder.negative_tails[negative], hated[hated >= 0])
+                asked += [TASKS.index("negative")] * (len(branches) - len(asked))
         if not branches:
             return None
         pieces[0] = trunk = trunk[
@@ -132,7 +137,8 @@ class RowBuilder:
         shown = (len(trunk) - len(encoder.heads[unit.head]) + len(encoder.separator)) // width
         first_code = len(encoder.heads[unit.head]) + np.arange(1, shown) * width  # (items - 1,)
         history = (first_code[:, None] + np.arange(encoder.num_levels)).ravel()
-        return Row(np.concatenate(pieces), layout, np.concatenate(targets), samples, history - 1, trunk[history])
+        tasks = np.repeat(asked, [branch.labels for branch in branches])
+        return Row(np.concatenate(pieces), layout, np.concatenate(targets), samples, history - 1, trunk[history], tasks)
 
     def text_rows(self, units: Sequence[TextUnit]) -> list[Row]:
         """Item and query samples, several to a row."""
@@ -168,7 +174,8 @@ class RowBuilder:
             pieces += [prompt, label]
             targets += [label, np.array([self.encoder.end])]
         layout = tree_layout(0, branches, self.encoder.num_levels)
-        return Row(np.concatenate(pieces), layout, np.concatenate(targets), len(samples))
+        tasks = np.array([TASKS.index(unit.task) for unit, _ in samples], dtype=np.int64)
+        return Row(np.concatenate(pieces), layout, np.concatenate(targets), len(samples), sample_tasks=tasks)
 
     def _branch(
         self,

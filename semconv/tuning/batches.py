@@ -26,6 +26,7 @@ class Batch:
     label_tokens: Tensor  # (L,)
     history_index: Tensor  # (H,) like label_index, for the codes of the histories themselves
     history_tokens: Tensor  # (H,)
+    sample_tasks: Tensor  # (num_samples,) place in tasks.rows.TASKS
     num_samples: int
 
     def to(self, device: torch.device) -> Batch:
@@ -78,6 +79,7 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
         torch.from_numpy(np.concatenate([row.label_tokens for row in rows])),
         torch.from_numpy(np.concatenate(history)),
         torch.from_numpy(np.concatenate([row.history_tokens for row in rows])),
+        torch.from_numpy(np.concatenate([row.sample_tasks for row in rows])),
         sum(row.num_samples for row in rows),
     )
 

@@ -39,8 +39,8 @@ class CodeChoices:
             self._levels.append((torch.from_numpy(children), torch.from_numpy(offsets)))
             prefix = number
 
-    def loss(self, states: Tensor, matrix: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy over the codes of items that all exist.
+    def losses(self, states: Tensor, matrix: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy ``(n, N)`` of each code of items that all exist.
 
         Args:
             states: ``(n, N, D)`` hidden states that predict the N codes of n items.
@@ -50,15 +50,15 @@ class CodeChoices:
         device = states.device
         codes = self._code_of.to(device)[labels]  # (n, N)
         prefix = torch.zeros(len(labels), dtype=torch.long, device=device)
-        total = states.new_zeros((), dtype=torch.float32)
+        found = []
         for level in range(self.num_levels):
             children, offsets = (part.to(device) for part in self._levels[level])
             rows = matrix[self._tokens[level].to(device)]  # (C, D)
             logits = (states[:, level] @ rows.t()).float()  # (n, C)
             logits = logits.masked_fill(~self._exists(prefix, children, offsets), -torch.inf)
-            total = total + cross_entropy(logits, codes[:, level], reduction="sum")
+            found.append(cross_entropy(logits, codes[:, level], reduction="none"))
             prefix = torch.searchsorted(children, prefix * self.num_codes + codes[:, level])
-        return total / max(1, labels.numel())
+        return torch.stack(found, dim=1)
 
     def _exists(self, prefix: Tensor, children: Tensor, offsets: Tensor) -> Tensor:
         """``(n, C)`` True where an item continues the prefix."""

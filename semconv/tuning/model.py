@@ -56,6 +56,9 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
         with torch.random.fork_rng():  # what a killed training started from must come out again
             torch.manual_seed(settings.seed)
             model = get_peft_model(model, config)
+    if settings.gradient_checkpointing:
+        stack: Any = decoder(model)
+        stack.activation_checkpointing_enable({"use_reentrant": False})
     if settings.mode == "full" and settings.dropout > 0:
         add_dropout(model, settings.dropout)
     return model

@@ -1,32 +1,23 @@
-"""The training loop: AdamW, cosine with warm-up, validation by search, exact resume."""
+"""The training loop: epochs of steps, budgets, validation by search, exact resume."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import torch
-
-from semconv.artifacts import write_bytes
-from semconv.backbone.forward import model_device
 from semconv.config import TuningSettings
-from semconv.errors import CheckFailedError, SettingsError
 from semconv.progress import Progress, Task
 from semconv.tasks.rows import Row
-from semconv.tuning.batches import batch_order, collate
+from semconv.tuning.batches import batch_order
+from semconv.tuning.chart import write_chart
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
 from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import batch_loss
-from semconv.tuning.model import trainable
-
-STEPS = "steps.jsonl"
-_BETAS = (0.9, 0.999)
+from semconv.tuning.step import Stepper, peak_rate, schedule
+from semconv.tuning.step_log import StepLog
 
 
 @dataclass(frozen=True)
@@ -39,6 +30,7 @@ class Training:
     folder: Path
     progress: Progress
     choices: CodeChoices | None = None  # what a code competes with in the loss, None for the whole vocabulary
+    clock: Callable[[], float] = time.monotonic  # in seconds
 
 
 def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, Any]:
@@ -47,15 +39,16 @@ def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, 
     The model ends with the weights of the best validation, or the last ones without validation.
 
     Returns:
-        figures: epochs, steps, samples, seconds of this process, validations, best epoch.
+        figures: epochs, steps, samples, seconds over all resumes, validations, best epoch, and whether the same
+        settings would give the same weights again (not with a budget in minutes).
     Raises:
-        CheckFailedError: loss or gradient are no longer finite.
+        CheckFailedError: loss or gradient are no longer finite; the last checkpoint is kept.
     """
     loop = _Loop(model, training, settings)
-    started = time.monotonic()
-    with contextlib.closing(loop.open_log()) as log:
+    with contextlib.closing(StepLog(training.folder, loop.counters.step)) as log:
         while not loop.finished:
             loop.run_epoch(log)
+    write_chart(training.folder, loop.counters.validations)
     if (training.folder / BEST).exists():
         load_best(training.folder, model)
     counters = loop.counters
@@ -63,11 +56,11 @@ def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, 
         "epochs": counters.epoch,
         "steps": counters.step,
         "samples": counters.samples,
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(counters.seconds, 3),
         "best_epoch": counters.best_epoch,
         "best_ndcg": counters.best_score if counters.best_epoch >= 0 else None,
         "validations": counters.validations,
-        "is_reproducible": True,
+        "is_reproducible": settings.max_minutes == 0,
     }
 
 
@@ -76,89 +69,72 @@ class _Loop:
         self.model = model
         self.training = training
         self.settings = settings
-        self.device = model_device(model)
-        weights = trainable(model)
-        matrices = [weight for weight in weights.values() if weight.ndim > 1]
-        vectors = [weight for weight in weights.values() if weight.ndim <= 1]  # norms are not decayed
-        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=peak_rate(settings), betas=_BETAS)
-        self.counters = load_state(training.folder, model, self.optimizer)
-        self.saved_at = time.monotonic()
+        self.stepper = Stepper(model, training.pad, training.choices, settings)
+        self.counters = load_state(training.folder, model, self.stepper.optimizer)
+        self.saved_at = self.counted_at = training.clock()
+        if settings.max_minutes:
+            training.progress.say("tuning.max_minutes ends this run by the clock: it is not reproducible")
 
     @property
     def finished(self) -> bool:
         counters = self.counters
-        if counters.batch:  # the epoch at hand is not closed and not validated yet, even if the samples are spent
+        if counters.batch:  # the epoch at hand is not closed and not validated yet, even if the budget is spent
             return False
-        return counters.stopped or counters.epoch >= self.settings.epochs or self._samples_spent()
+        return counters.stopped or counters.epoch >= self.settings.epochs or self._budget_spent()
 
-    def _samples_spent(self) -> bool:
-        return 0 < self.settings.max_samples <= self.counters.samples
+    def _budget_spent(self) -> bool:
+        return self._share_of_budgets() >= 1.0
 
-    def open_log(self) -> TextIO:
-        """The step log, without the lines of steps that will be done again."""
-        path = self.training.folder / STEPS
-        lines = path.read_bytes().split(b"\n")[: self.counters.step] if path.exists() else []
-        write_bytes(path, b"".join(line + b"\n" for line in lines))
-        return path.open("a")
+    def _share_of_budgets(self) -> float:
+        """How much of the nearest limit in samples or minutes is spent, 0 without limits."""
+        settings, counters = self.settings, self.counters
+        of_samples = counters.samples / settings.max_samples if settings.max_samples else 0.0
+        of_minutes = counters.seconds / (60.0 * settings.max_minutes) if settings.max_minutes else 0.0
+        return max(of_samples, of_minutes)
 
-    def run_epoch(self, log: TextIO) -> None:
+    def _count_time(self) -> float:
+        """Add the time since the last count; returns it in seconds."""
+        now = self.training.clock()
+        passed, self.counted_at = now - self.counted_at, now
+        self.counters.seconds += passed
+        return passed
+
+    def run_epoch(self, log: StepLog) -> None:
         """Train what is left of the epoch, then validate."""
         counters, settings = self.counters, self.settings
         rows = self.training.rows(counters.epoch)
         batches = batch_order([len(row) for row in rows], settings.batch_tokens, settings.seed, counters.epoch)
         samples = sum(row.num_samples for row in rows)
         done = sum(rows[row].num_samples for batch in batches[: counters.batch] for row in batch)
-        self.model.train()
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
-            for members in batches[counters.batch :]:
-                if self._samples_spent():
-                    break
+            self._count_time()  # so that the first step does not count the making of the rows as its own
+            while counters.batch < len(batches) and not self._budget_spent():
+                ahead = batches[counters.batch : counters.batch + settings.accumulate]
                 share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
-                self._step([rows[row] for row in members], share_done, log, bar)
-                if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:
+                self._step([[rows[row] for row in batch] for batch in ahead], share_done, log, bar)
+                if self.training.clock() - self.saved_at >= settings.checkpoint_seconds:
                     self._save(log)
         self._close_epoch()
         self._save(log)
+        write_chart(self.training.folder, counters.validations)
 
-    def _save(self, log: TextIO) -> None:
+    def _save(self, log: StepLog) -> None:
         log.flush()  # first: the log may know more steps than the state, never fewer
-        save_state(self.training.folder, self.model, self.optimizer, self.counters)
-        self.saved_at = time.monotonic()
+        self._count_time()
+        save_state(self.training.folder, self.model, self.stepper.optimizer, self.counters)
+        self.saved_at = self.training.clock()
 
-    def _step(self, rows: list[Row], share_done: float, log: TextIO, bar: Task) -> None:
-        settings, counters = self.settings, self.counters
-        batch = collate(rows, self.training.pad).to(self.device)
-        if settings.max_samples:
-            share_done = max(share_done, counters.samples / settings.max_samples)
-        rate = peak_rate(settings) * schedule(share_done, settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(settings.seed * 1_000_003 + counters.step)  # dropout is a function of (seed, step)
-        half = settings.dtype == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            loss, value = batch_loss(self.model, batch, settings.history_loss or 0.0, self.training.choices)
-        _require_finite("loss", float(loss.detach()), counters.step)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), settings.clip or math.inf)
-        _require_finite("norm of the gradient", float(norm), counters.step)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        counters.batch += 1
+    def _step(self, batches: Sequence[list[Row]], share_done: float, log: StepLog, bar: Task) -> None:
+        counters = self.counters
+        share_done = max(share_done, self._share_of_budgets())
+        rate = peak_rate(self.settings) * schedule(share_done, self.settings.warmup)
+        figures = self.stepper.step(batches, counters.step, rate)
+        counters.batch += len(batches)
         counters.step += 1
-        counters.samples += batch.num_samples
-        line = {
-            "step": counters.step,
-            "epoch": counters.epoch,
-            "loss": round(value, 5),
-            "learning_rate": rate,
-            "gradient_norm": round(float(norm), 4),
-            "samples": batch.num_samples,
-            "tokens": batch.input_ids.numel(),
-        }
-        log.write(json.dumps(line) + "\n")
-        bar.advance(batch.num_samples, f"loss {value:.3f}")
+        counters.samples += figures.samples
+        log.write(counters.step, counters.epoch, rate, figures, self._count_time())
+        bar.advance(figures.samples, f"loss {figures.loss:.3f}")
 
     def _close_epoch(self) -> None:
         counters, settings = self.counters, self.settings
@@ -178,25 +154,3 @@ class _Loop:
         else:
             counters.rounds_without_better += 1
             counters.stopped = counters.rounds_without_better >= settings.patience
-
-
-def _require_finite(what: str, value: float, step: int) -> None:
-    if not math.isfinite(value):
-        raise CheckFailedError(
-            f"the {what} is {value} at step {step}; lower tuning.learning_rate or tuning.clip and run the same command again"
-        )
-
-
-def peak_rate(settings: TuningSettings) -> float:
-    """The peak learning rate; who hands settings in has resolved it for the kind of backbone."""
-    if settings.learning_rate is None:
-        raise SettingsError("tuning.learning_rate is not set")
-    return settings.learning_rate
-
-
-def schedule(share_done: float, warmup: float) -> float:
-    """Share of the peak learning rate: a line up to 1 over ``warmup``, then half a cosine down to 0."""
-    if share_done < warmup:
-        return (share_done + 1e-3) / (warmup + 1e-3)
-    rest = (share_done - warmup) / max(1e-9, 1.0 - warmup)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, rest)))

@@ -1,0 +1,66 @@
+"""One JSON line a step in the run folder, none twice and none missing, however often a training was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from semconv.artifacts import machine_errors, write_bytes
+from semconv.tuning.step import StepFigures
+
+STEPS = "steps.jsonl"
+
+
+class StepLog:
+    """The log of a training that goes on after ``steps`` updates."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        """Drop the lines of steps that will be done again, and what a kill left of a line."""
+        self.path = folder / STEPS
+        kept = [line for line in read_steps(folder) if line["step"] <= steps]
+        write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._stream = self.path.open("a")
+
+    def write(self, step: int, epoch: int, rate: float, figures: StepFigures, seconds: float) -> None:
+        """Add the line of an update."""
+        line = {
+            "step": step,
+            "epoch": epoch,
+            "loss": round(figures.loss, 5),
+            "losses": {task: round(loss, 5) for task, loss in figures.by_task.items()},
+            "learning_rate": rate,
+            "gradient_norm": round(figures.gradient_norm, 4),
+            "samples": figures.samples,
+            "tokens": figures.tokens,
+            "seconds": round(seconds, 4),
+        }
+        with machine_errors(self.path):
+            self._stream.write(json.dumps(line) + "\n")
+
+    def flush(self) -> None:
+        """Put on disk what was written: before every checkpoint, which must never know more steps than the log."""
+        with machine_errors(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Flush and close."""
+        with machine_errors(self.path):
+            self._stream.close()
+
+
+def read_steps(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder, without one that a kill cut off; empty when there is no log yet."""
+    path = folder / STEPS
+    lines: list[dict[str, Any]] = []
+    for text in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if lines and line["step"] <= lines[-1]["step"]:
+            break
+        lines.append(line)
+    return lines
