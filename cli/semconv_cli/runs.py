@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from semconv_cli import output
@@ -10,12 +11,12 @@ if TYPE_CHECKING:
     from semconv.store import RunRecord
 
 
-def write_run(record: RunRecord, as_json: bool) -> None:
-    """Print what a stage's command gave: the run, and where its artifacts lie."""
+def write_run(record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
+    """Print what a stage's command gave: the run, where its artifacts lie, and ``more`` for people."""
     if as_json:
         output.write_json(record)
         return
     fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path}
     if record.started_at is not None and record.finished_at is not None:
         fields["seconds"] = f"{(record.finished_at - record.started_at).total_seconds():.1f}"
-    output.write_fields(fields)
+    output.write_fields({**fields, **(more or {})})

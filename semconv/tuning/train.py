@@ -109,7 +109,7 @@ class _Loop:
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
             self._count_time()  # so that the first step does not count the making of the rows as its own
-            while counters.batch < len(batches) and not self._budget_spent():
+            while counters.batch < len(batches) and (counters.step == 0 or not self._budget_spent()):
                 ahead = batches[counters.batch : counters.batch + settings.accumulate]
                 share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
                 self._step([[rows[row] for row in batch] for batch in ahead], share_done, log, bar)

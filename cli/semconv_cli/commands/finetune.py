@@ -8,14 +8,19 @@ from semconv_cli import runs
 from semconv_cli.options import Command, json_option, setting
 from semconv_cli.state import State, pass_state
 
+_MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
+
 
 @click.command("finetune", cls=Command, short_help="Tune the backbone on the prompts.")
 @click.option("--from", "from_run", metavar="RUN", help="Go on from the weights of a finished finetune run.")
 @setting("--mode", "tuning.mode")
 @setting("--epochs", "tuning.epochs")
 @setting("--max-samples", "tuning.max_samples")
+@setting("--max-minutes", "tuning.max_minutes")
 @setting("--learning-rate", "tuning.learning_rate")
 @setting("--batch-tokens", "tuning.batch_tokens")
+@setting("--accumulate", "tuning.accumulate")
+@setting("--gradient-checkpointing", "tuning.gradient_checkpointing")
 @setting("--dtype", "tuning.dtype")
 @setting("--validation-users", "tuning.validation_users")
 @setting("--patience", "tuning.patience")
@@ -26,4 +31,6 @@ def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
     """Tune the backbone on the prompts; a killed run goes on where it stopped."""
     with state.open() as project:
         record = project.finetune(from_run=from_run)
-    runs.write_run(record, as_json)
+        made = {kind: f"{record.artifact_path}/{name}" for kind, name in _MADE.items()}
+        made = {kind: path for kind, path in made.items() if (project.layout.root / path).exists()}
+    runs.write_run(record, as_json, made)
