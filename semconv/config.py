@@ -156,6 +156,12 @@ class TaskSettings:
     sequential: bool = option(True, "Train the task: history to next item.")
     text: bool = option(True, "Train the task: title and description to item.")
     query: bool = option(True, "Train the task: a user's query to item.")
+    text_share: float = option(
+        1.0, "Share of the items with text that an epoch draws for the text task.", low=0, high=1, is_late=True
+    )
+    query_share: float = option(
+        1.0, "Share of the interactions with text that an epoch draws for the query task.", low=0, high=1, is_late=True
+    )
     negatives: int = option(
         3, "Items the user will hate, per sequential sample (paper, Table 4); 0 turns the task off.", low=0
     )

@@ -15,8 +15,8 @@ from semconv.backbone.create import train_tokenizer
 from semconv.config import TaskSettings
 from semconv.store import Sequences
 from semconv.tasks import wordings
+from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.plan import TaskData, task_data
 
 LEVELS, CODES = 3, 8
 WORDS = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+import plain_rows
 import prompt_case as case
 import pytest
 from hypothesis import given
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 from semconv.config import TaskSettings
 from semconv.errors import InputError
 from semconv.store import Sequences
-from semconv.tasks.plan import EpochPlan, TaskData, plan_epoch, task_data
+from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.negatives import draw_negatives
+from semconv.tasks.plan import EpochPlan, plan_epoch
 
 BARE = TaskSettings(text=False, query=False, negative_share=1.0)
 
@@ -51,11 +55,40 @@ def test_draws_are_a_pure_function_of_seed_and_epoch() -> None:
     first = plan_epoch(data, settings, 3, 4)
     again = plan_epoch(data_of(rows, settings), settings, 3, 4)
     assert flat(first) == flat(again)
-    assert first.texts == again.texts
+    assert list(first.texts) == list(again.texts)
     for other in (plan_epoch(data, settings, 4, 4), plan_epoch(data, replace(settings, seed=1), 3, 4)):
         assert flat(other) != flat(first)
-        assert other.texts != first.texts
+        assert list(other.texts) != list(first.texts)
         assert [row[6] for row in flat(other)] != [row[6] for row in flat(first)]
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 11), min_size=0, max_size=14), min_size=1, max_size=6),
+    negatives=st.integers(0, 3),
+    epoch=st.integers(0, 50),
+    length=st.integers(1, 6),
+    shares=st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])),
+    is_low=st.integers(0, 2**20),
+)
+def test_plans_equal_those_made_one_place_at_a_time(
+    rows: list[list[int]], negatives: int, epoch: int, length: int, shares: tuple[float, float], is_low: int
+) -> None:
+    settings = TaskSettings(
+        negatives=negatives, negative_share=shares[0], late_share=shares[1], negative_rating_max=2.0, query=False
+    )
+    ratings = [1.0 if is_low >> (place % 20) & 1 else 5.0 for place in range(sum(map(len, rows)))]
+    data = data_of(rows, settings, ratings=ratings)
+    made = [
+        (user, head, start, [place[3:] for place in places])
+        for (user, head, start), places in itertools.groupby(
+            flat(plan_epoch(data, settings, epoch, length)), lambda row: row[:3]
+        )
+    ]
+    assert made == list(plain_rows.history_units(data, settings, epoch, length))
+    table = draw_negatives(data, negatives, np.random.default_rng(epoch))
+    for row in range(len(data.items)):
+        ahead = plain_rows.disliked_ahead(data, row, negatives)
+        assert table[row, : len(ahead)].tolist() == ahead.tolist()
 
 
 def test_one_head_a_user_and_one_tail_a_place_and_task() -> None:
@@ -204,6 +237,28 @@ def test_negative_share_draws_whole_users() -> None:
         asked[row[0]].add(row[5] >= 0)
     assert all(len(found) == 1 for found in asked.values())
     assert 70 < sum(found == {True} for found in asked.values()) < 130
+
+
+def test_shares_of_the_tasks_with_text_draw_another_part_each_epoch() -> None:
+    queries = [f"words {place}" for place in range(300)]
+    settings = TaskSettings(text_share=0.5, query_share=0.2)
+    data = data_of([[user, user + 1, user + 2] for user in range(100)], settings, num_items=200, queries=queries)
+    everything = list(plan_epoch(data, TaskSettings(), 0, 20).texts)
+    assert [unit.task for unit in everything] == ["text"] * 200 + ["query"] * 300
+    drawn = [list(plan_epoch(data, settings, epoch, 20).texts) for epoch in range(2)]
+    assert drawn[0] == list(plan_epoch(data, settings, 0, 20).texts) != drawn[1]
+    assert [unit for unit in everything if unit in drawn[0]] == drawn[0]  # the same wordings, some left out
+    assert 70 < sum(unit.task == "text" for unit in drawn[0]) < 130
+    assert 35 < sum(unit.task == "query" for unit in drawn[0]) < 85
+    assert not len(plan_epoch(data, replace(settings, text_share=0.0, query_share=0.0), 0, 20).texts)
+
+
+@pytest.mark.parametrize("ratio", range(6))
+def test_a_positive_has_as_many_negatives_as_set(ratio: int) -> None:
+    settings = replace(BARE, negatives=ratio)  # paper, Table 4: 1:0 to 1:5
+    rows = flat(plan_epoch(data_of([[0, 1, 2, 3], [4, 5]], settings), settings, 0, 20))
+    assert sum(row[4] >= 0 for row in rows) == 4
+    assert sum(item >= 0 for row in rows if row[5] >= 0 for item in row[6]) == 4 * ratio
 
 
 def test_nothing_to_train_on_is_said() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import plain_rows
 import prompt_case as case
 import pytest
 import torch
@@ -16,8 +17,10 @@ from semconv.errors import InputError
 from semconv.tasks import wordings
 from semconv.tasks.encoder import PromptEncoder, clean, query_text, text_text
 from semconv.tasks.export import samples
+from semconv.tasks.padded import EpochRows, PaddedRows
 from semconv.tasks.plan import plan_epoch
-from semconv.tasks.rows import Branch, Row, RowBuilder, epoch_rows, tree_layout
+from semconv.tasks.rows import RowBuilder, epoch_rows
+from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import span_mask
 
 
@@ -77,20 +80,26 @@ def test_every_head_and_tail_equals_the_tokens_of_the_whole_text(encoder: Prompt
                 assert built.tolist() == ids(encoder, before + wordings.closing(pool[tail]))
 
 
-def paths(row: Row, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def each(rows: EpochRows) -> list[PaddedRows]:
+    """Every row by itself."""
+    return [rows[place].padded(0) for place in range(len(rows))]
+
+
+def paths(row: PaddedRows, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Prompt and label of every sample of a row, read off what the label's last token sees."""
-    mask = span_mask(torch.from_numpy(row.layout.spans)[None])[0, 0].numpy()
+    mask = span_mask(torch.from_numpy(row.spans))[0, 0].numpy()
+    tokens, positions = row.tokens[0], row.positions[0]
     found = []
     for at in range(0, len(row.label_tokens), levels + 1):
-        places, label = row.layout.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
+        places, label = row.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
         seen = np.flatnonzero(mask[places[-1]])
-        order = seen[np.argsort(row.layout.positions[seen], kind="stable")]
-        assert row.layout.positions[order].tolist() == list(range(len(order)))
+        order = seen[np.argsort(positions[seen], kind="stable")]
+        assert positions[order].tolist() == list(range(len(order)))
         for earlier, token in enumerate(order):  # causal along the path: nothing else is seen anywhere on it
             assert set(np.flatnonzero(mask[token])) == set(order[: earlier + 1])
         assert places.tolist() == order[-levels - 1 :].tolist()
-        assert row.tokens[order[-levels:]].tolist() == label[:-1].tolist()
-        found.append((tuple(row.tokens[order[:-levels]].tolist()), tuple(label.tolist())))
+        assert tokens[order[-levels:]].tolist() == label[:-1].tolist()
+        found.append((tuple(tokens[order[:-levels]].tolist()), tuple(label.tolist())))
     return found
 
 
@@ -101,14 +110,14 @@ def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: i
     plan = plan_epoch(data, settings, 1, history_length=6)
     builder = RowBuilder(encoder, data, settings)
     rows = epoch_rows(builder, plan, np.random.default_rng(0))
-    inside = Counter(path for row in rows for path in paths(row, case.LEVELS))
+    inside = Counter(path for row in each(rows) for path in paths(row, case.LEVELS))
     exported = list(samples(RowBuilder(encoder, data, settings), plan))
     outside: Counter[Any] = Counter()
     for sample in exported:
         label = (*ids(encoder, sample.label)[-case.LEVELS :], encoder.end)
         outside[tuple(ids(encoder, sample.prompt)), label] += 1
     assert inside == outside
-    assert sum(row.num_samples for row in rows) == len(exported)
+    assert rows.num_samples.sum() == len(exported)
     everything = len(list(samples(RowBuilder(encoder, data, TaskSettings(late_share=0.5)), plan)))
     assert builder.too_long == everything - len(exported)
     assert all(len(prompt) <= limit for prompt, _ in inside)
@@ -127,29 +136,84 @@ def test_items_that_no_question_may_see_are_not_read() -> None:
     )  # head, three items and a tail
     plan = plan_epoch(data, settings, 0, 20)
     rows = epoch_rows(RowBuilder(encoder, data, settings), plan, np.random.default_rng(0))
-    for row in rows:
-        trunk = int((row.layout.spans[:, 3] == 0).sum())
+    for row in each(rows):
+        trunk = int((row.spans[0, :, 3] == 0).sum())
         assert trunk <= settings.max_prompt_tokens
-        assert row.history_tokens.tolist() == row.tokens[row.history_index + 1].tolist()
+        assert row.history_tokens.tolist() == row.tokens[0, row.history_index + 1].tolist()
         assert row.history_index.max(initial=0) < trunk - 1
 
 
-def test_a_row_without_a_short_enough_prompt_is_left_out() -> None:
+def test_an_epoch_without_a_short_enough_prompt_is_refused() -> None:
     _, tokens, level_tokens = case.coded("metaspace-first")
     encoder = case.encoder_of(tokens, level_tokens)
     settings = TaskSettings(max_prompt_tokens=16)
     data = case.small_data(encoder, settings)
     builder = RowBuilder(encoder, data, settings)
     plan = plan_epoch(data, settings, 0, 20)
-    assert epoch_rows(builder, plan, np.random.default_rng(0)) == []
-    assert builder.too_long == len(list(samples(RowBuilder(encoder, data, TaskSettings()), plan)))
+    count = len(list(samples(RowBuilder(encoder, data, TaskSettings()), plan)))
+    with pytest.raises(InputError, match=rf"all {count} prompts .* tasks.max_prompt_tokens = 16; raise it"):
+        epoch_rows(builder, plan, np.random.default_rng(0))
+    assert builder.too_long == count
 
 
-def test_tree_layout_of_one_trunk_two_questions_and_three_labels() -> None:
-    layout = tree_layout(3, [Branch(2, 1, 1), Branch(3, 2, 2)], label_tokens=2)
-    mask = span_mask(torch.from_numpy(layout.spans)[None])[0, 0].numpy()
-    assert layout.positions.tolist() == [0, 1, 2, 2, 3, 4, 3, 4, 5, 6, 5, 6]
-    assert layout.label_index.tolist() == [3, 4, 5, 7, 8, 9, 7, 10, 11]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TaskSettings(late_share=0.5, negative_share=0.5),
+        TaskSettings(late_share=1.0, negative_share=1.0, negatives=5, max_prompt_tokens=110),
+        TaskSettings(sequential=False, negative_share=1.0, text_share=0.5, query_share=0.5),
+        TaskSettings(negatives=0, text=False, query=False),
+    ],
+)
+def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: TaskSettings) -> None:
+    data = case.small_data(encoder, settings)
+    for epoch in (0, 1):
+        plan = plan_epoch(data, settings, epoch, 6)
+        builder = RowBuilder(encoder, data, settings)
+        rows = epoch_rows(builder, plan, np.random.default_rng(epoch))
+        limit, rng = settings.max_prompt_tokens, np.random.default_rng(epoch)
+        plain, too_long = plain_rows.epoch_rows(encoder, data, plan, limit, rng)
+        assert builder.too_long == too_long
+        assert rows.lengths.tolist() == [len(row.tokens) for row in plain]
+        assert rows.num_samples.tolist() == [row.num_samples for row in plain]
+        for made, one in zip(each(rows), plain, strict=True):
+            assert made.tokens[0].tolist() == one.tokens
+            assert made.positions[0].tolist() == one.positions
+            assert [tuple(span) for span in made.spans[0].tolist()] == one.spans
+            assert made.label_index.tolist() == one.label_index
+            assert made.label_tokens.tolist() == one.label_tokens
+            assert made.history_index.tolist() == one.history_index
+            assert made.history_tokens.tolist() == one.history_tokens
+            assert [TASKS[task] for task in made.sample_tasks] == one.tasks
+
+
+def test_rows_side_by_side_are_the_rows_alone(encoder: PromptEncoder) -> None:
+    settings = TaskSettings(late_share=0.5, negative_share=0.5)
+    data = case.small_data(encoder, settings)
+    rows = epoch_rows(RowBuilder(encoder, data, settings), plan_epoch(data, settings, 0, 6), np.random.default_rng(0))
+    members = np.random.default_rng(1).permutation(len(rows))[:12].tolist()
+    block, pad = rows[members].padded(7), rows[members].padded(7).tokens.shape[1]
+    labels: list[int] = []
+    history: list[int] = []
+    for place, member in enumerate(members):
+        one = rows[member].padded(0)
+        size = int(one.sizes[0])
+        assert block.tokens[place].tolist() == [*one.tokens[0].tolist(), *[7] * (pad - size)]
+        assert block.positions[place, :size].tolist() == one.positions[0].tolist()
+        assert block.spans[place, :size].tolist() == one.spans[0].tolist()
+        assert block.spans[place, size:].tolist() == [[0, 0, 0, at] for at in range(size, pad)]
+        labels += (one.label_index + place * pad).tolist()
+        history += (one.history_index + place * pad).tolist()
+    assert block.label_index.tolist() == labels
+    assert block.history_index.tolist() == history
+    assert block.num_samples == rows.num_samples[members].sum()
+
+
+def test_layout_of_one_trunk_two_questions_and_three_labels() -> None:
+    layout = plain_rows.layout(3, [(2, 1, 1), (3, 2, 2)], label_tokens=2)
+    mask = span_mask(torch.tensor([layout.spans]))[0, 0].numpy()
+    assert layout.positions == [0, 1, 2, 2, 3, 4, 3, 4, 5, 6, 5, 6]
+    assert layout.label_index == [3, 4, 5, 7, 8, 9, 7, 10, 11]
     rows = ["".join("x" if sees else "." for sees in row) for row in mask]
     assert rows == [
         "x...........",

@@ -58,11 +58,12 @@ def test_shared_histories_give_the_loss_of_the_labels_that_search_would_score(tm
     made = Case(tmp_path, replace(SETTINGS, dropout=0.0))
     index, codes = case.item_codes(40, (11, 12))
     choices = CodeChoices(made.level_tokens, codes)
-    rows = [row for row in made.rows(0) if row.num_samples == 1 and not len(row.history_tokens)]
-    row = rows[0]
-    _, value = batch_loss(made.model.eval(), collate([row], 0), 0.0, choices)
-    prompt = row.tokens[: row.layout.label_index[0] + 1]
-    label = row.label_tokens[: case.LEVELS]
+    rows = made.rows(0)
+    batches = (collate(rows[int(place)], 0) for place in np.flatnonzero(rows.num_samples == 1))
+    batch = next(batch for batch in batches if not len(batch.history_tokens))
+    _, value = batch_loss(made.model.eval(), batch, 0.0, choices)
+    prompt = batch.input_ids[0, : int(batch.label_index[0]) + 1].numpy()
+    label = batch.label_tokens[: case.LEVELS].numpy()
     item = int(np.flatnonzero((made.encoder.item_tokens == label).all(axis=1))[0])
     search = SearchSettings(top_k=38, beams=38, scores="trie")
     items, scores = beam_search(made.model, CodeTrie.build(codes, index), made.level_tokens, [prompt], None, search)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plain_rows
 import prompt_case as case
 import pytest
 import torch
@@ -15,8 +16,9 @@ from tuning_case import SETTINGS, TASKS
 
 from semconv.config import TuningSettings
 from semconv.tasks.export import samples
+from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
-from semconv.tasks.rows import Row, RowBuilder, epoch_rows, tree_layout
+from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning import loss as loss_module
 from semconv.tuning.batches import batch_order, collate, span_mask
 from semconv.tuning.loss import batch_loss
@@ -36,11 +38,11 @@ def prepared(kind: str, tuning: TuningSettings, *, tied: bool = False, tokens: s
     return model, case.encoder_of(tokenizer, level_tokens)
 
 
-def rows_of(encoder: Any) -> tuple[list[Row], list[Any]]:
+def rows_of(encoder: Any) -> tuple[EpochRows, list[Any]]:
     tasks = replace(TASKS, negatives=2, negative_share=1.0, late_share=0.15)
     data = case.small_data(encoder, tasks)
     plan = plan_epoch(data, tasks, 0, 6)
-    plan = replace(plan, texts=plan.texts[::6])
+    plan = replace(plan, texts=plan.texts.select(slice(None, None, 6)))
     builder = RowBuilder(encoder, data, tasks)
     return epoch_rows(builder, plan, np.random.default_rng(0)), list(samples(builder, plan))
 
@@ -83,15 +85,17 @@ def test_loss_and_gradient_equal_those_of_samples_one_at_a_time(kind: str, tunin
 def test_history_loss_is_that_of_the_plain_text_of_the_history() -> None:
     model, encoder = prepared("llama", SETTINGS)
     rows, _ = rows_of(encoder)
-    rows = [row for row in rows if len(row.history_tokens)]
-    label, value = batch_loss(model, collate(rows, 0))
-    both, value_again = batch_loss(model, collate(rows, 0), history_weight=0.25)
+    batch = collate(rows, 0)
+    label, value = batch_loss(model, batch)
+    both, value_again = batch_loss(model, batch, history_weight=0.25)
     assert value == value_again
     losses = []
     with torch.no_grad():
-        for row in rows:
+        for row in (rows[place].padded(0) for place in range(len(rows))):
+            if not len(row.history_index):
+                continue
             trunk = int(row.history_index[-1]) + 2
-            log_probs = model(input_ids=torch.from_numpy(row.tokens[None, :trunk])).logits[0].log_softmax(-1)
+            log_probs = model(input_ids=torch.from_numpy(row.tokens[:, :trunk])).logits[0].log_softmax(-1)
             losses += [
                 -float(log_probs[at, token]) for at, token in zip(row.history_index, row.history_tokens, strict=True)
             ]
@@ -106,10 +110,11 @@ def test_padding_changes_nothing() -> None:
     padded, _ = batch_loss(model, collate(rows, 0), 0.5)
     other_pad, _ = batch_loss(model, collate(rows, 7), 0.5)
     assert abs(float((padded - other_pad).detach())) < 1e-6
-    alone = [(batch_loss(model, collate([row], 0))[1], len(row.label_tokens)) for row in rows]
+    singles = [collate(rows[place], 0) for place in range(len(rows))]
+    alone = [(batch_loss(model, single)[1], len(single.label_tokens)) for single in singles]
     mean = sum(value * count for value, count in alone) / sum(count for _, count in alone)
     assert abs(mean - batch_loss(model, collate(rows, 0))[1]) < 1e-5
-    assert len({len(row) for row in rows}) > 3
+    assert len(set(rows.lengths.tolist())) > 3
 
 
 def test_logits_in_chunks_give_the_same_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +133,7 @@ def test_logits_in_chunks_give_the_same_loss_and_gradient(monkeypatch: pytest.Mo
 
 
 def test_a_padded_token_sees_itself_alone() -> None:
-    short = tree_layout(2, [], 2)
+    short = plain_rows.layout(2, [], 2)
     spans = np.zeros((1, 4, 4), dtype=np.int64)
     spans[0, :, 3] = np.arange(4)
     spans[0, :2] = short.spans

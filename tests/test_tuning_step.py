@@ -14,7 +14,8 @@ from tuning_case import SETTINGS, Case
 
 from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError
-from semconv.tasks.rows import TASKS, Row
+from semconv.tasks.padded import EpochRows
+from semconv.tasks.trees import TASKS
 from semconv.tuning.checkpoint import STATE, Counters, load_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import trainable
@@ -26,7 +27,7 @@ PLAIN = replace(SETTINGS, dropout=0.0, lora_dropout=0.0)
 
 
 def updated(
-    folder: Path, settings: TuningSettings, batches: list[list[Row]], *, over: str = "vocabulary", tied: bool = False
+    folder: Path, settings: TuningSettings, batches: list[EpochRows], *, over: str = "vocabulary", tied: bool = False
 ) -> tuple[StepFigures, dict[str, torch.Tensor]]:
     """Figures of one update, and the clipped gradient that the optimizer took in."""
     made = Case(folder, settings, tied=tied)
@@ -54,7 +55,7 @@ def require_close(first: tuple[StepFigures, Any], second: tuple[StepFigures, Any
 def test_accumulated_batches_equal_one_batch_of_their_union(tmp_path: Path, mode: str, over: str) -> None:
     settings = replace(PLAIN, mode=mode)
     rows = Case(tmp_path, settings).rows(0)
-    assert any(len(row.history_tokens) for row in rows[:2])  # the second mean has other counts in each batch
+    assert len(rows[:2].padded(0).history_tokens)  # the second mean has other counts in each batch
     whole = updated(tmp_path, settings, [rows], over=over, tied=mode == "full")
     parts = updated(tmp_path, settings, [rows[:2], rows[2:3], rows[3:]], over=over, tied=mode == "full")
     require_close(parts, whole)
@@ -144,14 +145,15 @@ def test_losses_by_task_are_those_of_the_tasks_alone(tmp_path: Path) -> None:
     rows = made.rows(4)  # an epoch that draws all four
     figures, _ = updated(tmp_path, PLAIN, [rows])
     assert set(figures.by_task) == set(TASKS)
-    counts = {task: sum(int((row.sample_tasks == place).sum()) for row in rows) for place, task in enumerate(TASKS)}
+    tasks = rows.padded(0).sample_tasks
+    counts = {task: int((tasks == place).sum()) for place, task in enumerate(TASKS)}
     assert sum(counts.values()) == figures.samples
     mean = sum(counts[task] * loss for task, loss in figures.by_task.items()) / figures.samples
     assert mean == pytest.approx(figures.loss, rel=1e-5)
     for place, task in enumerate(TASKS):
-        pure = [row for row in rows if (row.sample_tasks == place).all()]
+        pure = [at for at in range(len(rows)) if (rows[at].padded(0).sample_tasks == place).all()]
         if pure:
-            alone, _ = updated(tmp_path, PLAIN, [pure])
+            alone, _ = updated(tmp_path, PLAIN, [rows[pure]])
             assert set(alone.by_task) == {task}
             assert alone.by_task[task] == pytest.approx(alone.loss, rel=1e-6)
 

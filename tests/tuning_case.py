@@ -18,8 +18,9 @@ import torch
 
 from semconv.config import TaskSettings, TuningSettings
 from semconv.progress import Silent
+from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
-from semconv.tasks.rows import Row, RowBuilder, epoch_rows
+from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import batch_loss
@@ -60,7 +61,7 @@ class Case:
         self.encoder = case.encoder_of(self.tokenizer, self.level_tokens)
         self.data = case.small_data(self.encoder, TASKS)
         self.model = prepare(model, self.level_tokens, settings)
-        self.rows: Callable[[int], list[Row]] = lambda epoch: epoch_rows(
+        self.rows: Callable[[int], EpochRows] = lambda epoch: epoch_rows(
             RowBuilder(self.encoder, self.data, TASKS),
             plan_epoch(self.data, TASKS, epoch, 6),
             np.random.default_rng(epoch),

@@ -26,9 +26,11 @@ from semconv.progress import Progress
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part
 from semconv.store import RunRecord, Sequences
+from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.plan import TaskData, plan_epoch, task_data
-from semconv.tasks.rows import Row, RowBuilder, epoch_rows
+from semconv.tasks.padded import EpochRows
+from semconv.tasks.plan import plan_epoch
+from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tokenization.code_set import CodeSet
 
 MODEL_FOLDER = "model"
@@ -49,7 +51,7 @@ class PromptSource:
         """A fresh builder with its own counts."""
         return RowBuilder(self.encoder, self.data, self.settings.tasks)
 
-    def rows(self, epoch: int) -> list[Row]:
+    def rows(self, epoch: int) -> EpochRows:
         """Rows of an epoch."""
         tasks = self.settings.tasks
         plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)

@@ -7,8 +7,9 @@ they stand, and prompts are put together as arrays.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from semconv.columns import code_token
 from semconv.errors import InputError
 from semconv.tasks import wordings
 
+_PROMPTS_AT_ONCE = 4096
 _TAG = re.compile(r"<([^\s<>]+)>")  # a code token, an end of text, whatever else a tokenizer may hold as a tag
 
 
@@ -37,8 +39,6 @@ class PromptEncoder:
         self.num_levels = codes.shape[1]
         self.codes = np.full((num_items, self.num_levels), -1, dtype=np.int64)  # (I, N)
         self.codes[item_index] = codes
-        self.item_tokens = np.full((num_items, self.num_levels), -1, dtype=np.int64)  # (I, N)
-        self.item_tokens[item_index] = level_tokens[np.arange(self.num_levels), codes.astype(np.int64)]
         self.end = int(tokenizer.eos_token_id)
         first, last = code_token(0, 0), code_token(self.num_levels - 1, 0)
         first_id, last_id = int(level_tokens[0, 0]), int(level_tokens[-1, 0])
@@ -48,6 +48,10 @@ class PromptEncoder:
             self._after(wordings.closing(tail), last, last_id) for tail in wordings.SEQUENTIAL_TAILS
         ]
         self.negative_tails = [self._after(wordings.closing(tail), last, last_id) for tail in wordings.NEGATIVE_TAILS]
+        self.steps = np.full((num_items, self.num_levels + len(self.separator)), -1, dtype=np.int64)  # (I, N + sep)
+        self.steps[item_index, : self.num_levels] = level_tokens[np.arange(self.num_levels), codes.astype(np.int64)]
+        self.steps[:, self.num_levels :] = self.separator
+        self.item_tokens = self.steps[:, : self.num_levels]  # (I, N), -1 without codes; steps: and the separator
 
     @property
     def has_codes(self) -> NDArray[np.bool_]:
@@ -56,11 +60,8 @@ class PromptEncoder:
 
     def trunk(self, items: NDArray[np.int32], head: int) -> NDArray[np.int64]:
         """Head and history, items joined by the separator."""
-        width = self.num_levels + len(self.separator)
-        body = np.empty((len(items), width), dtype=np.int64)
-        body[:, : self.num_levels] = self.item_tokens[items]
-        body[:, self.num_levels :] = self.separator
-        return np.concatenate([self.heads[head], body.ravel()[: max(0, body.size - len(self.separator))]])
+        body = self.steps[items].ravel()
+        return np.concatenate([self.heads[head], body[: max(0, body.size - len(self.separator))]])
 
     def inference_prompt(self, items: NDArray[np.int32]) -> NDArray[np.int64]:
         """The paper's inference prompt for a history of items that all have codes."""
@@ -72,12 +73,21 @@ class PromptEncoder:
 
     def tokenize(self, prompts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of whole prompts."""
-        if not prompts:
-            return []
-        found = [np.array(ids, dtype=np.int64) for ids in self.tokenizer(list(prompts))["input_ids"]]
-        return [
-            ids[:-1] if len(ids) and ids[-1] == self.end else ids for ids in found
-        ]  # the label ends, not the prompt
+        tokens, lengths = self.tokenize_flat(prompts)
+        return np.split(tokens, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+    def tokenize_flat(self, prompts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Token ids of whole prompts one after the other ``(T,)`` and how many each has ``(n,)``."""
+        tokens, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        stream = iter(prompts)
+        while some := list(itertools.islice(stream, _PROMPTS_AT_ONCE)):
+            found = self.tokenizer(some, return_attention_mask=False, return_token_type_ids=False)["input_ids"]
+            found = [
+                ids[:-1] if ids and ids[-1] == self.end else ids for ids in found
+            ]  # the label ends, not the prompt
+            lengths.append(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))
+            tokens.append(np.fromiter(itertools.chain.from_iterable(found), np.int64, int(lengths[-1].sum())))
+        return np.concatenate(tokens), np.concatenate(lengths)
 
     def item_text(self, item: int) -> str:
         """An item as text: its code tokens."""

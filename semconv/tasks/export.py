@@ -9,6 +9,8 @@ from semconv.tasks import wordings
 from semconv.tasks.plan import EpochPlan, HistoryUnit
 from semconv.tasks.rows import RowBuilder
 
+_PROMPTS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -23,15 +25,17 @@ class Sample:
 
 def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
     """Every sample of an epoch; prompts over the limit are left out and counted in ``builder.too_long``."""
-    for unit in plan.histories:
-        yield from _history_samples(builder, unit)
-    limit = builder.settings.max_prompt_tokens
-    for text in plan.texts:
-        prompt = builder.text_prompt(text)
-        if len(builder.encoder.tokenize([prompt])[0]) <= limit:
-            yield Sample(text.task, prompt, builder.encoder.item_text(text.item), text.user, text.item)
-        else:
-            builder.too_long += 1
+    for history in plan.histories:
+        yield from _history_samples(builder, history)
+    for start in range(0, len(plan.texts), _PROMPTS_AT_ONCE):
+        units = list(plan.texts.select(slice(start, start + _PROMPTS_AT_ONCE)))
+        prompts = [builder.text_prompt(unit) for unit in units]
+        _, lengths = builder.encoder.tokenize_flat(prompts)
+        for unit, prompt, length in zip(units, prompts, lengths, strict=True):
+            if length <= builder.settings.max_prompt_tokens:
+                yield Sample(unit.task, prompt, builder.encoder.item_text(unit.item), unit.user, unit.item)
+            else:
+                builder.too_long += 1
 
 
 def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]:

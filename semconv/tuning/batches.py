@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.tasks.rows import Row
+from semconv.tasks.padded import EpochRows
 
 _BATCHES_A_WINDOW = 64  # rows are sorted by length inside windows of so many batches: random order, little padding
 
@@ -26,7 +27,7 @@ class Batch:
     label_tokens: Tensor  # (L,)
     history_index: Tensor  # (H,) like label_index, for the codes of the histories themselves
     history_tokens: Tensor  # (H,)
-    sample_tasks: Tensor  # (num_samples,) place in tasks.rows.TASKS
+    sample_tasks: Tensor  # (num_samples,) place in tasks.trees.TASKS
     num_samples: int
 
     def to(self, device: torch.device) -> Batch:
@@ -37,7 +38,9 @@ class Batch:
         return replace(self, **tensors)
 
 
-def batch_order(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
+def batch_order(
+    lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
+) -> list[list[int]]:
     """Rows of each batch, at most ``batch_tokens`` padded tokens or one row."""
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch * 16 + 8]))
     sizes = np.asarray(lengths)
@@ -56,38 +59,26 @@ def batch_order(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
-def collate(rows: Sequence[Row], pad: int) -> Batch:
-    """Stack rows; a padded token sees itself alone, so that no softmax is over nothing."""
-    longest = max(len(row) for row in rows)
-    tokens = np.full((len(rows), longest), pad, dtype=np.int64)
-    positions = np.zeros((len(rows), longest), dtype=np.int64)
-    spans = np.zeros((len(rows), longest, 4), dtype=np.int64)
-    spans[:, :, 3] = np.arange(longest)  # a padded token sees itself alone
-    index, history = [], []
-    for place, row in enumerate(rows):
-        size = len(row)
-        tokens[place, :size] = row.tokens
-        positions[place, :size] = row.layout.positions
-        spans[place, :size] = row.layout.spans
-        index.append(row.layout.label_index + place * longest)
-        history.append(row.history_index + place * longest)
+def collate(rows: EpochRows, pad: int) -> Batch:
+    """Rows side by side as tensors."""
+    padded = rows.padded(pad)
     return Batch(
-        torch.from_numpy(tokens),
-        torch.from_numpy(positions),
-        span_mask(torch.from_numpy(spans)),
-        torch.from_numpy(np.concatenate(index)),
-        torch.from_numpy(np.concatenate([row.label_tokens for row in rows])),
-        torch.from_numpy(np.concatenate(history)),
-        torch.from_numpy(np.concatenate([row.history_tokens for row in rows])),
-        torch.from_numpy(np.concatenate([row.sample_tasks for row in rows])),
-        sum(row.num_samples for row in rows),
+        torch.from_numpy(padded.tokens),
+        torch.from_numpy(padded.positions),
+        span_mask(torch.from_numpy(padded.spans)),
+        torch.from_numpy(padded.label_index),
+        torch.from_numpy(padded.label_tokens),
+        torch.from_numpy(padded.history_index),
+        torch.from_numpy(padded.history_tokens),
+        torch.from_numpy(padded.sample_tasks),
+        padded.num_samples,
     )
 
 
 def span_mask(spans: Tensor) -> Tensor:
-    """Spans ``(B, S, 4)`` of ``tasks.rows.Layout`` as a mask ``(B, 1, S, S)``, query by key."""
+    """Spans ``(B, S, 4)`` of ``tasks.padded.PaddedRows`` as a mask ``(B, 1, S, S)``, query by key."""
     first, start, stop, own = spans[..., None].unbind(dim=2)  # each (B, S, 1)
-    key = torch.arange(spans.shape[1], device=spans.device)
+    key = torch.arange(spans.shape[1], dtype=spans.dtype, device=spans.device)
     mask = key < first  # (B, S, S)
     mask |= (key >= start) & (key < stop)
     mask |= (key >= own) & (key <= key[:, None])

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from semconv.backbone.forward import decode_hidden, output_matrix
-from semconv.tasks.rows import TASKS, Row
+from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import Batch
 from semconv.tuning.choices import CodeChoices
 
@@ -66,8 +66,8 @@ class SummedLoss(nn.Module):
             history = self._losses(states, matrix, batch.history_index, batch.history_tokens, 0).sum()
         return LossSums(labels.sum(), history, by_task)
 
-    def counts(self, parts: Iterable[Row] | Iterable[Batch]) -> LossCounts:
-        """Tokens that the loss of rows or batches is over."""
+    def counts(self, parts: Iterable[Batch]) -> LossCounts:
+        """Tokens that the loss of batches is over."""
         samples, history, a_sample = np.zeros(len(TASKS), dtype=np.int64), 0, 0
         for part in parts:
             samples += np.bincount(np.asarray(part.sample_tasks), minlength=len(TASKS))

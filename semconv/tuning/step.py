@@ -13,8 +13,9 @@ import torch
 from semconv.backbone.forward import model_device
 from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, SettingsError
-from semconv.tasks.rows import TASKS, Row
-from semconv.tuning.batches import collate
+from semconv.tasks.padded import EpochRows
+from semconv.tasks.trees import TASKS
+from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import LossCounts, SummedLoss
 from semconv.tuning.model import trainable
@@ -45,7 +46,7 @@ class Stepper:
         self.loss = SummedLoss(model, choices, settings.history_loss or 0.0)
         self.optimizer = _optimizer(model, settings)
 
-    def step(self, batches: Sequence[list[Row]], number: int, rate: float) -> StepFigures:
+    def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
         """Update the weights once.
 
         Args:
@@ -54,12 +55,12 @@ class Stepper:
         Raises:
             CheckFailedError: the loss or the gradient is not finite; the weights are those before the step.
         """
-        rows = [row for batch in batches for row in batch]
-        counts = self.loss.counts(rows)
+        collated = [collate(rows, self.pad) for rows in batches]
+        counts = self.loss.counts(collated)
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        sums = [self._backward(batch, counts, number, place) for place, batch in enumerate(batches)]
+        sums = [self._backward(batch, counts, number, place) for place, batch in enumerate(collated)]
         label, history, tokens, *tasks = torch.stack(sums).sum(dim=0).tolist()
         of_history = self.loss.history_weight * history / max(1, counts.history)
         _require_finite("loss", label / counts.label + of_history, number)
@@ -68,11 +69,11 @@ class Stepper:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         means = {name: total / of for name, total, of in zip(TASKS, tasks, counts.by_task, strict=True) if of}
-        return StepFigures(label / counts.label, means, norm, sum(row.num_samples for row in rows), int(tokens))
+        return StepFigures(label / counts.label, means, norm, sum(batch.num_samples for batch in collated), int(tokens))
 
-    def _backward(self, rows: list[Row], counts: LossCounts, number: int, place: int) -> torch.Tensor:
+    def _backward(self, batch: Batch, counts: LossCounts, number: int, place: int) -> torch.Tensor:
         """Add a batch's share to the gradients; its sums and its tokens as float64 ``(3 + len(TASKS),)``."""
-        batch = collate(rows, self.pad).to(self.device)
+        batch = batch.to(self.device)
         # Dropout is a function of seed, step and place.
         torch.manual_seed(self.settings.seed * 1_000_003 + number + place * _ANOTHER_PLACE)
         half = self.settings.dtype == "bfloat16"

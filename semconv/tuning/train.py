@@ -11,7 +11,7 @@ from typing import Any
 
 from semconv.config import TuningSettings
 from semconv.progress import Progress, Task
-from semconv.tasks.rows import Row
+from semconv.tasks.padded import EpochRows
 from semconv.tuning.batches import batch_order
 from semconv.tuning.chart import write_chart
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
@@ -24,7 +24,7 @@ from semconv.tuning.step_log import StepLog
 class Training:
     """What a training is told besides its settings."""
 
-    rows: Callable[[int], Sequence[Row]]  # the rows of an epoch
+    rows: Callable[[int], EpochRows]  # the rows of an epoch
     validate: Callable[[Any], float] | None  # NDCG@10 of a sampled search
     pad: int
     folder: Path
@@ -103,16 +103,16 @@ class _Loop:
         """Train what is left of the epoch, then validate."""
         counters, settings = self.counters, self.settings
         rows = self.training.rows(counters.epoch)
-        batches = batch_order([len(row) for row in rows], settings.batch_tokens, settings.seed, counters.epoch)
-        samples = sum(row.num_samples for row in rows)
-        done = sum(rows[row].num_samples for batch in batches[: counters.batch] for row in batch)
+        batches = batch_order(rows.lengths, settings.batch_tokens, settings.seed, counters.epoch)
+        samples = int(rows.num_samples.sum())
+        done = int(sum(rows.num_samples[batch].sum() for batch in batches[: counters.batch]))
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
             self._count_time()  # so that the first step does not count the making of the rows as its own
             while counters.batch < len(batches) and (counters.step == 0 or not self._budget_spent()):
                 ahead = batches[counters.batch : counters.batch + settings.accumulate]
                 share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
-                self._step([[rows[row] for row in batch] for batch in ahead], share_done, log, bar)
+                self._step([rows[batch] for batch in ahead], share_done, log, bar)
                 if self.training.clock() - self.saved_at >= settings.checkpoint_seconds:
                     self._save(log)
         self._close_epoch()
@@ -125,7 +125,7 @@ class _Loop:
         save_state(self.training.folder, self.model, self.stepper.optimizer, self.counters)
         self.saved_at = self.training.clock()
 
-    def _step(self, batches: Sequence[list[Row]], share_done: float, log: StepLog, bar: Task) -> None:
+    def _step(self, batches: Sequence[EpochRows], share_done: float, log: StepLog, bar: Task) -> None:
         counters = self.counters
         share_done = max(share_done, self._share_of_budgets())
         rate = peak_rate(self.settings) * schedule(share_done, self.settings.warmup)

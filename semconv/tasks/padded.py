@@ -1,0 +1,145 @@
+"""Token arrays of the rows of a batch, made from an epoch's trees when the batch is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.trees import Ints, Trees, ends
+
+
+@dataclass(frozen=True)
+class PaddedRows:
+    """B rows side by side, padded to S tokens; a padded token sees itself alone, so that no softmax is over nothing."""
+
+    sizes: Ints  # (B,) tokens of each row
+    tokens: Ints  # (B, S)
+    positions: Ints  # (B, S)
+    # (B, S, 4) a, b, c, d: token q of a row sees the row's tokens before a, from b to before c, and from d to q
+    spans: NDArray[np.int32]
+    label_index: Ints  # (L,) token whose hidden state predicts a label token, into the flattened (B * S) tokens
+    label_tokens: Ints  # (L,) what is predicted
+    history_index: Ints  # (H,) trunk token before each code of the histories but their first items', like label_index
+    history_tokens: Ints  # (H,) those codes
+    sample_tasks: Ints  # (num_samples,) place in trees.TASKS, in the order of the labels
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all rows."""
+        return len(self.sample_tasks)
+
+
+class EpochRows:
+    """The R rows of an epoch, or some of them: lengths at hand, token arrays on request.
+
+    An index, a slice or a list of indices gives those rows as another view of the same epoch.
+    """
+
+    def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
+        """``items`` are those of ``TaskData``, which the trees' histories point into."""
+        self._encoder, self._items, self._trees = encoder, items, trees
+        self._branch_at = ends(trees.branches)  # (R + 1,)
+        self._answer_at = ends(trees.labels)  # (B + 1,)
+        self._size_at = ends(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
+        self._head_at = ends(np.array([len(head) for head in encoder.heads], dtype=np.int64))
+        self._head_tokens = np.concatenate(encoder.heads)
+        self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) tokens
+        self.num_samples: Ints = np.diff(self._answer_at[self._branch_at])  # (R,)
+        self._rows = np.arange(len(trees), dtype=np.int64)  # (R,) of the trees
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, which: int | slice | Sequence[int]) -> EpochRows:
+        if isinstance(which, int):
+            which = [range(len(self))[which]]
+        some = copy(self)
+        some._rows, some.lengths = self._rows[which], self.lengths[which]
+        some.num_samples = self.num_samples[which]
+        return some
+
+    def padded(self, pad: int) -> PaddedRows:
+        """The token arrays of all rows, shorter ones filled with ``pad``."""
+        rows, sizes = self._rows, self.lengths
+        sheet = _Sheet(len(rows), int(sizes.max(initial=0)), pad)
+        history = self._put_trunks(sheet, rows)
+        label_index, label_tokens, sample_tasks = self._put_branches(sheet, rows)
+        shape = len(rows), sheet.longest
+        return PaddedRows(
+            sizes,
+            sheet.tokens.reshape(shape),
+            sheet.positions.reshape(shape),
+            sheet.spans.reshape(*shape, 4),
+            label_index,
+            label_tokens,
+            history - 1,
+            sheet.tokens[history],
+            sample_tasks,
+        )
+
+    def _put_trunks(self, sheet: _Sheet, rows: Ints) -> Ints:
+        """Write heads and histories; returns the places of the codes of all items but the first of each."""
+        head, trunk = self._trees.head[rows], self._trees.trunk[rows]
+        width, levels = self._encoder.steps.shape[1], self._encoder.num_levels
+        whole = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
+        body = trunk - whole
+        sheet.tokens[runs(sheet.row_at, whole)] = self._head_tokens[runs(self._head_at[head], whole)]
+        step = runs(np.zeros_like(body), body)  # token of the history
+        items = self._items[np.repeat(self._trees.start[rows], body) + step // width]
+        sheet.tokens[runs(sheet.row_at + whole, body)] = self._encoder.steps[items, step % width]
+        where = runs(sheet.row_at, trunk)
+        sheet.positions[where] = runs(np.zeros_like(trunk), trunk)
+        sheet.spans[where, 3] = 0
+        others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items but the first
+        first = np.repeat(sheet.row_at + whole, others) + runs(np.ones_like(others), others) * width
+        places: Ints = (first[:, None] + np.arange(levels)).ravel()
+        return places
+
+    def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints]:
+        """Write questions and answers; returns where label tokens are predicted, those tokens, each label's task."""
+        trees, levels = self._trees, self._encoder.num_levels
+        branch = runs(self._branch_at[rows], trees.branches[rows])  # (b,)
+        row = np.repeat(np.arange(len(rows)), trees.branches[rows])  # (b,) of the sheet
+        begin = trees.trunk[rows][row] + self._size_at[branch] - self._size_at[self._branch_at[rows]][row]
+        visible, tail = trees.visible[branch], trees.tail[branch]
+        stop = begin + tail  # where the answers begin
+        where = runs(sheet.row_at[row] + begin, tail)
+        sheet.tokens[where] = trees.tails[runs(trees.tail_start[branch], tail)]
+        sheet.positions[where] = runs(visible, tail)
+        sheet.spans[where, 0] = np.repeat(visible, tail)
+        sheet.spans[where, 3] = np.repeat(begin, tail)
+
+        answer = runs(self._answer_at[branch], trees.labels[branch])  # (a,)
+        of = np.repeat(np.arange(len(branch)), trees.labels[branch])  # (a,) its branch
+        start = stop[of] + (answer - self._answer_at[branch][of]) * levels  # in the row
+        places = (sheet.row_at[row[of]] + start)[:, None] + np.arange(levels)  # (a, N)
+        tokens = self._encoder.item_tokens[trees.answers[answer]]  # (a, N)
+        sheet.tokens[places] = tokens
+        sheet.positions[places] = (visible + tail)[of][:, None] + np.arange(levels)
+        sheet.spans[places] = np.stack([visible[of], begin[of], stop[of], start], axis=1)[:, None]
+        index = np.concatenate([(sheet.row_at[row] + stop - 1)[of][:, None], places], axis=1)
+        labels = np.pad(tokens, ((0, 0), (0, 1)), constant_values=self._encoder.end)  # (a, N + 1)
+        return index.ravel(), labels.ravel(), trees.task[branch][of]
+
+
+class _Sheet:
+    """Flat padded arrays that rows are written into."""
+
+    def __init__(self, num_rows: int, longest: int, pad: int) -> None:
+        self.longest = longest
+        self.row_at = np.arange(num_rows, dtype=np.int64) * longest  # (B,)
+        self.tokens = np.full(num_rows * longest, pad, dtype=np.int64)
+        self.positions = np.zeros(num_rows * longest, dtype=np.int64)
+        self.spans = np.zeros((num_rows * longest, 4), dtype=np.int32)
+        self.spans[:, 3] = np.tile(np.arange(longest), num_rows)
+
+
+def runs(starts: Ints, lengths: Ints) -> Ints:
+    """Consecutive numbers from each start, as many as its length says, one run after the other."""
+    shift = starts - (np.cumsum(lengths) - lengths)
+    return np.repeat(shift, lengths) + np.arange(int(lengths.sum()))
