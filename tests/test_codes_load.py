@@ -241,7 +241,7 @@ def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Pr
     assert fitted["run_id"] in model.inputs
 
 
-@pytest.mark.parametrize("start", ["codebook"])
+@pytest.mark.parametrize("start", ["codebook", "mlp2", "mlp3"])
 def test_token_rows_cannot_start_from_books_that_nobody_has(project: Project, start: str) -> None:
     said = invoke(project, "--set", f"tuning.code_start={start}", "finetune", code=2).stderr
     assert f"tuning.code_start = {start} needs code vectors" in said

@@ -23,6 +23,7 @@ from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
+from semconv.tuning.code_rows import LAYERS, CodeRows
 from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
@@ -61,6 +62,10 @@ class Case:
         self.encoder = case.encoder_of(self.tokenizer, self.level_tokens)
         self.data = case.small_data(self.encoder, TASKS)
         self.model = prepare(model, self.level_tokens, settings)
+        self.code_rows: CodeRows | None = None
+        if settings.code_start in LAYERS:
+            books = np.random.default_rng(0).standard_normal((case.LEVELS, case.CODES, 5)).astype(np.float32)
+            self.code_rows = CodeRows(self.model, self.level_tokens, books, LAYERS[settings.code_start], settings.seed)
         self.rows: Callable[[int], EpochRows] = lambda epoch: epoch_rows(
             RowBuilder(self.encoder, self.data, TASKS),
             plan_epoch(self.data, TASKS, epoch, 6),
@@ -83,11 +88,15 @@ class Case:
         return {name: parameter.detach().clone() for name, parameter in trainable(self.model).items()}
 
 
-class KillingProgress(Silent):
-    """Kills the process at a step, as nothing else can be interrupted in the middle of an epoch."""
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, step: int) -> None:
-        self.left = step
+
+class EndingProgress(Silent):
+    """Ends the training at a step, as nothing else can be interrupted in the middle of an epoch."""
+
+    def __init__(self, step: int, end: Callable[[], None] = kill) -> None:
+        self.left, self.end = step, end
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Any:
         inner, outer = super().task(label, total, unit, done), self
@@ -103,7 +112,7 @@ class KillingProgress(Silent):
             def advance(self, amount: float, note: str = "") -> None:
                 outer.left -= 1
                 if outer.left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    outer.end()
 
         return Bar()
 
@@ -113,5 +122,5 @@ if __name__ == "__main__":
 
     made = Case(Path(sys.argv[1]), replace(SETTINGS, mode=sys.argv[3], checkpoint_seconds=0))
     tune(
-        made.model, Training(made.rows, made.validate, 0, made.folder, KillingProgress(int(sys.argv[2]))), made.settings
+        made.model, Training(made.rows, made.validate, 0, made.folder, EndingProgress(int(sys.argv[2]))), made.settings
     )

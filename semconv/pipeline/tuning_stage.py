@@ -108,6 +108,7 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.tuning.choices import CodeChoices
+        from semconv.tuning.code_rows import LAYERS, CodeRows
         from semconv.tuning.model import prepare, save_tuned
         from semconv.tuning.train import Training, tune
 
@@ -116,11 +117,17 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         source = prompt_source(context, tokenizer, level_tokens, codes)
         _check_context(model, source)
         model = prepare(model, level_tokens, tuning)
+        rows = None
+        if start is None and tuning.code_start in LAYERS:
+            books = CodeSet.load(context.book.folder(codebook)).books
+            rows = CodeRows(model, level_tokens, books, LAYERS[tuning.code_start], tuning.seed)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         validate = _validation(context, source, codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
         training = Training(source.rows, validate, int(pad), folder, context.progress, choices)
         figures = tune(model, training, tuning)
+        if rows is not None:
+            rows.fold()
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)
