@@ -138,14 +138,25 @@ class RqvaeSettings:
 
 @dataclass(frozen=True)
 class RefitSettings:
-    """When `semconv codebook report` calls a new fit of the codebooks due."""
+    """When vectors, codes and model are due to be made anew; `semconv codebook report` and `semconv run` say so."""
 
-    mapped_share: float = option(0.2, "Largest share of items with codes from their text alone.", low=0, high=1)
+    mapped_share: float = option(
+        0.2,
+        "Largest share of items with codes from their text alone though a fit would learn theirs from interactions now.",
+        low=0,
+        high=1,
+    )
     load_growth: float = option(
         1.5, "Largest growth of the fullest first code's share of the items since the fit.", low=1
     )
     error_growth: float = option(
-        1.5, "Largest reconstruction error of items coded from text, over that of the items of the fit.", low=1
+        1.5, "Largest distance of new items' text from their codes, over that of the fit's items' text.", low=1
+    )
+    interactions_growth: float = option(
+        1.2, "Largest growth of the interactions to train on since the model was tuned.", low=1, is_late=True
+    )
+    automatic: bool = option(
+        False, "Let `semconv run` refit when it is due; otherwise it says so and keeps the model.", is_late=True
     )
 
 

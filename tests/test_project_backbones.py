@@ -40,7 +40,7 @@ def opened(root: Path, **overrides: object) -> Project:
 
 
 def night(project: Project, *, refit: bool = False) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=refit)[0]}
+    return {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=refit).stages}
 
 
 def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path) -> None:

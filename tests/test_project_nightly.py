@@ -60,8 +60,8 @@ def codes(project: Project) -> dict[str, str]:
 
 def night(project: Project, *, refit: bool = False) -> tuple[dict[str, str], Publication]:
     """What is due, without the features: state of each stage, and the publication."""
-    stages, publication = nightly.publish_due(project, refit=refit)
-    return {row["stage"]: row["state"] for row in stages}, publication
+    done = nightly.publish_due(project, refit=refit)
+    return {row["stage"]: row["state"] for row in done.stages}, done.publication
 
 
 def add_events(project: Project, events: list[dict[str, Any]], name: str = "more") -> None:
@@ -95,6 +95,7 @@ def test_a_second_run_reuses_everything(project: Project) -> None:
     summary = project.run()
     found = {row["stage"]: row["state"] for row in summary["stages"]}
     assert found == {**dict.fromkeys(FITTED, "kept"), "recommend": "reused", "evaluate": "reused"}
+    assert summary["refit"] == {"is_due": False, "reasons": [], "is_done": False}
     assert not summary["publication"]["is_new"]
     assert project.layout.serving.stat().st_ino == before
     assert case.rows(project, "SELECT * FROM run ORDER BY run_id") == runs

@@ -1,12 +1,8 @@
-"""Figures of codes: overlap by hand, planted likeness against shuffled codes, the tree, the page."""
-
-import re
-from html.parser import HTMLParser
+"""Figures of codes: overlap by hand, planted likeness against shuffled codes, the tree, variance within groups."""
 
 import numpy as np
 import pytest
 
-from semconv.pipeline.report_page import report_page
 from semconv.tokenization import quality
 
 
@@ -53,6 +49,10 @@ def test_variance_within_groups_and_level_figures() -> None:
     shares = quality.variance_within(codes, vectors)
     assert shares[0] > 0.1
     assert shares[1] == pytest.approx(0, abs=1e-6)
+    by_chance = quality.variance_within(quality.shuffled_codes(codes), vectors)
+    assert by_chance[1] > 0.8
+    even = quality.level_figures(np.array([[0], [1], [2], [0], [1], [2]], dtype=np.uint16), 256)[0]
+    assert even["effective_codes"] == pytest.approx(3)
     level = quality.level_figures(codes, 5)[0]
     counts = np.bincount(codes[:, 0], minlength=5)
     assert level["dead_codes"] == 2
@@ -60,31 +60,6 @@ def test_variance_within_groups_and_level_figures() -> None:
     assert level["largest_share"] == counts.max() / 300
     rows = quality.prefix_collisions(np.array([[0, 1], [0, 2], [1, 1], [1, 1]], dtype=np.uint16))
     assert [row["share_after"] for row in rows] == [1.0, 0.5]
-
-
-def report(title: str = "a <b>bold</b> title") -> dict:
-    codes, titles = planted()
-    titles[0] = title
-    popularity = np.where(np.arange(300) == 0, 99, 1)
-    return {
-        "run_id": "codebook-x",
-        "items": 300,
-        "levels": quality.level_figures(codes, 50),
-        "collisions": quality.prefix_collisions(codes),
-        "agreement": {"title words": quality.agreement(codes, quality.Features.of_titles(titles))},
-        "tree": quality.code_tree(codes, titles, popularity),
-        "variance_within": [0.5, 0.2, 0.0],
-        "reconstruction_error": 0.125,
-        "refit": {
-            "is_due": True,
-            "reasons": ["30.0% of the items have codes from their text alone"],
-            "mapped_share": 0.3,
-            "largest_first_code_at_fit": 0.1,
-            "largest_first_code_now": 0.2,
-            "error_of_fitted": 0.1,
-            "error_of_mapped": None,
-        },
-    }
 
 
 def test_tree_counts_items_and_shows_the_most_popular() -> None:
@@ -97,43 +72,3 @@ def test_tree_counts_items_and_shows_the_most_popular() -> None:
     assert tree[0]["titles"] == [titles[row] for row in mine[::-1][:3]]
     assert sum(child["items"] for child in tree[0]["children"]) == tree[0]["items"]
     assert tree[0]["children"][0]["children"] == []
-
-
-class Tags(HTMLParser):
-    """Every tag opened is closed in order, but for those that have no end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "rect", "line", "polygon"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in ("rect", "line", "polygon"):
-            assert self.open.pop() == tag
-
-
-def test_page_is_whole_needs_nothing_else_and_escapes_titles() -> None:
-    page = report_page(report())
-    tags = Tags()
-    tags.feed(page)
-    assert tags.open == []
-    assert tags.links == []
-    assert "<script" not in page
-    assert not re.search(r"url\(|@import|https?://", page)
-    assert "<b>bold</b>" not in page
-    assert "a &lt;b&gt;bold&lt;/b&gt; title" in page
-    for text in ("A refit is due", "30.0% of the items", "Use of the codes", "Tree of codes", "width=device-width"):
-        assert text in page
-
-
-def test_page_of_foreign_codes_leaves_out_what_is_not_known() -> None:
-    known = {name: value for name, value in report().items() if name not in ("refit", "run_id", "reconstruction_error")}
-    page = report_page({**known, "file": "codes.parquet"})
-    assert "codes.parquet" in page
-    assert "Drift" not in page
-    assert "variance left within groups" in page

@@ -35,6 +35,8 @@ from semconv.tokenization.code_set import CodeSet
 
 MODEL_FOLDER = "model"
 TUNED_CODES = "tuned_codes.safetensors"
+FIGURES_FILE = "figures.json"
+TRAIN_INTERACTIONS = "train_interactions"  # among the figures: of the train cut, in the core or not
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, manifest)
-        write_json(folder / "figures.json", {**figures, "prompts_too_long": dict(source.too_long)})
+        figures |= {"prompts_too_long": dict(source.too_long), TRAIN_INTERACTIONS: len(source.data.touched.items)}
+        write_json(folder / FIGURES_FILE, figures)
         return {}
 
     inputs = (backbone, *code_runs, *([] if start is None else [start]))

@@ -88,7 +88,8 @@ def cold_figures(
     def first(vectors: Floats) -> NDArray[np.uint16]:
         return encode(code_set.points(vectors), code_set.books[:1], code_set.is_used[:1], settings)[:, 0]
 
-    guessed = first((held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean)
+    as_new = (held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
+    guessed = first(as_new)
     alone = first(unsteadied)
     return {
         "items": len(held_out),
@@ -100,7 +101,17 @@ def cold_figures(
         "most_frequent_code_behavior_alone": _largest_share(alone),
         "codes_in_use": len(np.unique(guessed)),
         "codes_in_use_learned": len(np.unique(learned)),
+        "nearest_code_error": nearest_code_error(code_set, as_new, settings),
     }
+
+
+def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSettings) -> float | None:
+    """Squared distance of vectors ``(n, D)`` to what their nearest codes stand for, over their squared length; None of none."""
+    total = float(squared_norms(vectors).sum(dtype=np.float64))
+    if total == 0:
+        return None
+    codes = encode(code_set.points(vectors), code_set.books, code_set.is_used, settings)
+    return float(squared_norms(vectors - code_set.reconstruct(codes)).sum(dtype=np.float64)) / total
 
 
 def new_item_figures(codes: NDArray[np.uint16]) -> dict[str, Any]:

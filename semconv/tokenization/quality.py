@@ -66,7 +66,7 @@ def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, floa
         ``within``, ``shuffled``, ``random``; None where no pair can be drawn.
     """
     rng = np.random.default_rng(seed)
-    shuffled = codes[rng.permutation(len(codes))]
+    shuffled = shuffled_codes(codes, seed)
     return {
         "within": features.overlap(pairs_within(codes[:, :PREFIX], rng)),
         "shuffled": features.overlap(pairs_within(shuffled[:, :PREFIX], rng)),
@@ -100,15 +100,22 @@ def _random_pairs(rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
-    """Use of the codes of each level: entropy in bits, dead codes, share of the most frequent, counts descending."""
+    """Use of the codes of each level.
+
+    Returns:
+        a dictionary a level: entropy in bits, ``effective_codes`` (2^entropy: so many codes used equally have it),
+        ``dead_codes``, share of the most frequent, counts descending.
+    """
     figures = []
     for n, level in enumerate(codes.T):
         counts = np.bincount(level, minlength=num_codes)
         share = counts[counts > 0] / counts.sum()
+        entropy = float(-(share * np.log2(share)).sum())
         figures.append(
             {
                 "level": n,
-                "entropy_bits": float(-(share * np.log2(share)).sum()),
+                "entropy_bits": entropy,
+                "effective_codes": 2.0**entropy,
                 "dead_codes": int((counts == 0).sum()),
                 "largest_share": float(share.max()),
                 "counts": np.sort(counts)[::-1].tolist(),
@@ -136,6 +143,11 @@ def variance_within(codes: Codes, vectors: NDArray[np.float32]) -> list[float]:
         rest = vectors - means[group.ravel()].astype(np.float32)
         shares.append(float(squared_norms(rest).sum(dtype=np.float64)) / total if total > 0 else 0.0)
     return shares
+
+
+def shuffled_codes(codes: Codes, seed: int = 0) -> Codes:
+    """The same code sequences ``(M, N)`` on other items: what the sizes of the groups alone would give."""
+    return codes[np.random.default_rng(seed).permutation(len(codes))]
 
 
 def code_tree(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,33 +32,73 @@ _BEFORE_TUNING = (
 )
 
 
+@dataclass(frozen=True)
+class Night:
+    """What a nightly run came to, the features apart."""
+
+    stages: list[Stage]  # stage, run_id, state, seconds
+    publication: Publication
+    refit: dict[str, Any]  # is_due, reasons, is_done
+
+
 def run_due(project: Project, *, refit: bool) -> dict[str, Any]:
     """Everything that is due; ``refit`` redoes embeddings, codes and tuning where data or settings changed.
 
     Returns:
-        ``stages`` (stage, run_id, state, seconds), ``publication`` and ``features``.
+        ``stages`` (stage, run_id, state, seconds), ``refit`` (is_due, reasons, is_done), ``publication`` and ``features``.
     """
-    stages, publication = publish_due(project, refit=refit)
+    night = publish_due(project, refit=refit)
     project.features_apply()
-    return {"stages": stages, "publication": asdict(publication), "features": project.features_materialize()}
+    return {**asdict(night), "features": project.features_materialize()}
 
 
-def publish_due(project: Project, *, refit: bool) -> tuple[list[Stage], Publication]:
-    """The stages and the publication of a nightly run, without the features."""
+def publish_due(project: Project, *, refit: bool) -> Night:
+    """The stages and the publication of a nightly run, without the features.
+
+    With ``refit.automatic`` a refit that is due is done. What is served stays until the new model's lists are published.
+    """
     stages: list[Stage] = []
+    state: dict[str, Any] = {"is_due": False, "reasons": []}
     is_fitted = refit or project.context.latest(columns.FINETUNE) is None
+    if not is_fitted:
+        kept: list[Stage] = []
+        was_stale = _keep(project, kept)
+        _assign_new(project, kept)
+        state = refit_due(project)
+        is_fitted = state["is_due"] and project.settings.refit.automatic
+        if not is_fitted:
+            stages += kept
+        _say_kept(project, state, was_stale=was_stale, is_fitted=is_fitted)
     if is_fitted:
         _fit(project, stages)
-    else:
-        _keep(project, stages)
-        _assign_new(project, stages)
     _do(project, stages, columns.RECOMMEND, lambda: serve_lists(project))
     _evaluate(project, stages, is_fitted=is_fitted)
     publication = project.publish()
     project.progress.say(
         f"generation {publication.generation} is in place" + ("" if publication.is_new else " already")
     )
-    return stages, publication
+    return Night(stages, publication, {**state, "is_done": is_fitted})
+
+
+def refit_due(project: Project) -> dict[str, Any]:
+    """Whether the current model is due for a refit, and why: what the code report says."""
+    from semconv.pipeline.refit import Coded, refit_state
+
+    context = project.context
+    finetune = context.need(columns.FINETUNE)
+    state = refit_state(context, Coded.read(context, context.input_of(finetune, columns.CODEBOOK)), finetune)
+    return {name: state[name] for name in ("is_due", "reasons")}
+
+
+def _say_kept(project: Project, state: dict[str, Any], *, was_stale: bool, is_fitted: bool) -> None:
+    say = project.progress.say
+    if state["is_due"]:
+        next_step = (
+            "it is done now (refit.automatic)" if is_fitted else "the model is kept, `semconv run --refit` does it"
+        )
+        say(f"a refit is due: {'; '.join(state['reasons'])}; {next_step}")
+    elif was_stale:
+        say("data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again")
 
 
 def _fit(project: Project, stages: list[Stage]) -> None:
@@ -113,8 +153,8 @@ def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | Non
         _note(project, stages, columns.ASSIGN, outcome)
 
 
-def _keep(project: Project, stages: list[Stage]) -> None:
-    """Name what would come out differently today but is kept until ``--refit``."""
+def _keep(project: Project, stages: list[Stage]) -> bool:
+    """Name what would come out differently today but is kept until a refit; whether anything would."""
     context = project.context
     finetune = context.need(columns.FINETUNE)
     backbone = context.input_of(finetune, columns.BACKBONE)
@@ -128,10 +168,7 @@ def _keep(project: Project, stages: list[Stage]) -> None:
             continue
         was_stale = context.book.is_stale(record, today.get(stage, {})) or was_stale
         stages.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
-    if was_stale:
-        project.progress.say(
-            "data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again"
-        )
+    return was_stale
 
 
 def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) -> dict[str, dict[str, Any]]:

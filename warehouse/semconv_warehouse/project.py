@@ -117,7 +117,7 @@ class Project(OpenedProject):
         from semconv.pipeline.reporting import codebook_report, foreign_report
 
         report = (
-            codebook_report(self.context, self.current_codebook())
+            codebook_report(self.context, self.current_codebook(), self.context.latest(columns.FINETUNE))
             if codes is None
             else foreign_report(self.context, codes)
         )
