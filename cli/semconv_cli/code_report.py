@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from semconv.pipeline.report_sections import Section, overview, sections
 from semconv_cli import output
+
+if TYPE_CHECKING:
+    from semconv.pipeline.report_sections import Section
 
 _WIDTH = 100
 
 
 def write_report(report: Mapping[str, Any]) -> None:
     """Print what was looked at, then each subject: what it means, its table, and whether it is good."""
+    from semconv.pipeline.report_sections import overview, sections  # numpy and scipy, not for the help
+
     name = {"code set": report["run_id"]} if "run_id" in report else {"file": report["file"]}
     output.write_fields({**name, **dict(overview(report))})
     for section in sections(report):
