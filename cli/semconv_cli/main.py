@@ -30,6 +30,7 @@ COMMANDS = {
     "finetune": "finetune",
     "recommend": "recommend",
     "evaluate": "evaluate",
+    "experiment": "experiment",
     "publish": "publish",
     "features": "features",
     "run": "run",

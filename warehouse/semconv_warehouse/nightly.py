@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from semconv import columns
 from semconv.artifacts import file_digest
@@ -101,8 +101,22 @@ def _say_kept(project: Project, state: dict[str, Any], *, was_stale: bool, is_fi
         say("data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again")
 
 
+def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -> None:
+    """Backbone, vectors, codes and tuning as the settings say, finished runs reused; ``codes`` are codes made elsewhere."""
+    from semconv.pipeline import embedding, tokenizing
+
+    backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
+    if codes is None:
+        codebook = _fit_codes(project, stages, backbone)
+    else:
+        behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(project.context))
+        load = tokenizing.load_codes_run
+        codebook = _do(project, stages, columns.CODEBOOK, lambda: load(project.context, behavior, codes))
+    _tune(project, stages, backbone, codebook)
+
+
 def _fit(project: Project, stages: list[Stage]) -> None:
-    from semconv.pipeline import embedding, tokenizing, tuning_stage
+    """The same, but what `semconv backbone use` and `semconv codebook load` chose stays chosen."""
     from semconv.pipeline.stage_settings import is_loaded
 
     context = project.context
@@ -111,22 +125,35 @@ def _fit(project: Project, stages: list[Stage]) -> None:
         kept is not None
         and project.settings.backbone.path == ""
         and "path" in kept.settings.get("backbone", {})
-        and not _is_created(kept)
+        and not is_created(kept)
     ):
-        backbone = kept  # `semconv backbone use` chose it
+        backbone = kept
         stages.append(_stage(columns.BACKBONE, kept.run_id, "reused", 0.0))
     else:
         backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
     codebook = context.latest(columns.CODEBOOK)
-    if codebook is not None and is_loaded(codebook):  # `semconv codebook load` chose it
+    if codebook is not None and is_loaded(codebook):
         behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
         stages += [_stage(record.stage, record.run_id, "reused", 0.0) for record in (behavior, codebook)]
     else:
-        behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
-        text = _do(project, stages, columns.EMBED_TEXT, lambda: embedding.embed_text_run(context, backbone))
-        codebook = _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
+        codebook = _fit_codes(project, stages, backbone)
+    _tune(project, stages, backbone, codebook)
+
+
+def _fit_codes(project: Project, stages: list[Stage], backbone: RunRecord) -> RunRecord:
+    from semconv.pipeline import embedding, tokenizing
+
+    context = project.context
+    behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
+    text = _do(project, stages, columns.EMBED_TEXT, lambda: embedding.embed_text_run(context, backbone))
+    return _do(project, stages, columns.CODEBOOK, lambda: tokenizing.fit_codebook_run(context, behavior, text))
+
+
+def _tune(project: Project, stages: list[Stage], backbone: RunRecord, codebook: RunRecord) -> None:
+    from semconv.pipeline.tuning_stage import finetune_run
+
     _assign_new(project, stages, codebook)
-    _do(project, stages, columns.FINETUNE, lambda: tuning_stage.finetune_run(context, backbone, codebook))
+    _do(project, stages, columns.FINETUNE, lambda: finetune_run(project.context, backbone, codebook))
 
 
 def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None:
@@ -141,7 +168,8 @@ def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None
         stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
 
-def _is_created(backbone: RunRecord) -> bool:
+def is_created(backbone: RunRecord) -> bool:
+    """Whether a backbone run made the embedded default, and not took a pretrained model."""
     return "width" in backbone.settings["backbone"]
 
 
@@ -180,7 +208,7 @@ def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) 
     if named:
         of_backbone = stage_settings.used_backbone(context, named)
     else:  # one that `semconv backbone use` chose stays chosen
-        of_backbone = stage_settings.created_backbone(context) if _is_created(backbone) else {}
+        of_backbone = stage_settings.created_backbone(context) if is_created(backbone) else {}
     return {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: stage_settings.behavior(context),
@@ -242,14 +270,14 @@ def can_evaluate(project: Project) -> bool:
     return bool((project.context.sequences().lengths >= MIN_EVALUATED_LENGTH).any())
 
 
-def evaluate_current(project: Project) -> Outcome:
-    """The current model's figures on the test split, lists and figures reused where nothing changed."""
+def evaluate_current(project: Project, split: Literal["valid", "test"] = "test") -> Outcome:
+    """The current model's figures on a split, lists and figures reused where nothing changed."""
     from semconv.pipeline.evaluating import evaluate_run, evaluated_users
     from semconv.pipeline.recommending import Request, recommend_run
 
     context = project.context
-    users = evaluated_users(context, "test") if context.settings.evaluate.max_users else None
-    lists = recommend_run(context, context.need(columns.FINETUNE), Request("test", users))
+    users = evaluated_users(context, split) if context.settings.evaluate.max_users else None
+    lists = recommend_run(context, context.need(columns.FINETUNE), Request(split, users))
     outcome = evaluate_run(context, lists.record)
     return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
 

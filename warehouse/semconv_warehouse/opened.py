@@ -33,6 +33,7 @@ class OpenedProject:
         self.settings = settings
         self.store = store
         self.progress = progress
+        self.overrides: Mapping[str, Any] = {}  # what was said beside the settings file
 
     @classmethod
     def open(
@@ -56,7 +57,9 @@ class OpenedProject:
         with suppress(LockedError):
             migrate(layout.warehouse, wait)
             reconcile(layout, store)
-        return cls(layout, settings, store, progress or Silent())
+        project = cls(layout, settings, store, progress or Silent())
+        project.overrides = dict(overrides or {})
+        return project
 
     @staticmethod
     def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:

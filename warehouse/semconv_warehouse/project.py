@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
@@ -214,6 +214,15 @@ class Project(OpenedProject):
         if against is not None:
             return compare_runs(self.context, outcome.record, self.context.run(against))
         return self.store.metric_rows([outcome.record.run_id])
+
+    def experiment(
+        self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of a table of the paper, or of a TOML file, as they are finished; see :mod:`experiment`."""
+        from semconv_warehouse.experiment import run_experiment
+        from semconv_warehouse.experiment_plan import read_experiment
+
+        return run_experiment(self, read_experiment(name), split=split, seeds=range(num_seeds))
 
     # Publishing
 

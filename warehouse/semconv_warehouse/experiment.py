@@ -1,0 +1,154 @@
+"""Running an experiment: every row is a chain of runs in a project of its own inside ``data/experiments``.
+
+That project has a copy of the inputs and nothing of what is published, so that no experiment ever becomes
+the current model. Rows share what they have in common through the runs' fingerprints, and for the same reason a
+killed experiment goes on where it stopped: what is finished is reused.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from semconv import columns
+from semconv.config import Settings
+from semconv.config_load import load_settings
+from semconv.errors import InputError
+from semconv.store import RunRecord
+from semconv_warehouse import nightly
+from semconv_warehouse.database import quote_identifier, raw
+from semconv_warehouse.experiment_plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
+from semconv_warehouse.layout import SETTINGS_FILE, ProjectLayout
+from semconv_warehouse.migrate import migrate
+from semconv_warehouse.store import DuckDBStore
+
+if TYPE_CHECKING:
+    from semconv_warehouse.project import Project
+
+INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
+SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
+
+
+def run_experiment(
+    project: Project, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Rows of figures as they are finished, the rows of a label side by side.
+
+    Yields:
+        ``label``, ``seed``, ``method``, ``split``, ``num_users``, the figures (``hr@1`` ... ``ndcg@10``),
+        ``ndcg@10_low`` and ``_high``, ``paper`` (the published row), ``collision_rate`` before resolution and
+        ``new_tokens`` of the code set, ``seconds`` of this process, and the run ids of tuning and evaluation.
+    Raises:
+        InputError: nothing to train on, or a row asks for a method that its evaluation does not have.
+    """
+    layout = _copy_inputs(project)
+    for row in experiment.rows:
+        for seed in seeds:
+            settings = _settings(project, experiment, row, seed)
+            project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
+            yield _run_row(type(project)(layout, settings, DuckDBStore(layout), project.progress), row, split, seed)
+
+
+def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a label: the mean over seeds of each figure, and the standard deviation of NDCG@10 where there are several."""
+    labels = dict.fromkeys(row["label"] for row in rows)
+    result = []
+    for label in labels:
+        mine = [row for row in rows if row["label"] == label]
+        means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
+        spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
+        paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
+        result.append({"label": label, **means, **spread, **paper, "num_users": mine[0]["num_users"]})
+    return result
+
+
+def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int) -> dict[str, Any]:
+    started = time.monotonic()
+    stages: list[nightly.Stage] = []
+    nightly.fit_anew(project, stages, row.codes)
+    evaluation = nightly.evaluate_current(project, split).record
+    finetune = project.context.need(columns.FINETUNE)
+    return {
+        "label": row.label,
+        "seed": seed,
+        "method": row.method,
+        "split": split,
+        **_figures(project.store.metric_rows([evaluation.run_id]), row),
+        "paper": dict(row.paper),
+        **_code_figures(project, finetune),
+        "seconds": round(time.monotonic() - started, 1),
+        "finetune_run_id": finetune.run_id,
+        "evaluate_run_id": evaluation.run_id,
+    }
+
+
+def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
+    mine = [metric for metric in metrics if metric["method"] == row.method and metric["segment"] == "all"]
+    if not mine:
+        known = ", ".join(sorted({metric["method"] for metric in metrics}))
+        raise InputError(f"row {row.label}: no figures of the method {row.method}; its evaluation has {known}")
+    named = {f"{metric['name'].replace('hit_ratio', 'hr')}@{metric['k']}": metric for metric in mine}
+    if missing := [name for name in FIGURES if name not in named]:
+        raise InputError(f"row {row.label}: no {missing[0]}; recommend.top_k must be at least 10")
+    interval = named["ndcg@10"]
+    return {
+        "num_users": interval["num_users"],
+        **{name: named[name]["value"] for name in FIGURES},
+        "ndcg@10_low": interval["ci_low"],
+        "ndcg@10_high": interval["ci_high"],
+    }
+
+
+def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
+    """The columns CR and T of the paper's Table 5."""
+    from semconv.tokenization.code_set import CodeSet
+
+    code_set = CodeSet.load(project.book.folder(project.context.input_of(finetune, columns.CODEBOOK)))
+    collisions = code_set.figures["collisions"]
+    levels, size, _ = code_set.books.shape
+    return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
+
+
+def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
+    """default < semconv.toml < environment < the table's settings < flags < seed < the row's settings."""
+    overrides = {
+        "backbone.path": _chosen_backbone(project),
+        **experiment.settings,
+        **project.overrides,
+        **dict.fromkeys(SEEDS, seed),
+        **row.settings,
+    }
+    if overrides.get("codebook.codes") == ALL_ITEMS:
+        overrides["codebook.codes"] = len(project.store.catalog())
+    if project.settings.behavior.vectors:
+        overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
+    return load_settings(project.layout.settings_file, overrides=overrides)
+
+
+def _chosen_backbone(project: Project) -> str:
+    """The path that the settings or `semconv backbone use` name; empty for the embedded default."""
+    kept = project.context.latest(columns.BACKBONE)
+    if project.settings.backbone.path or kept is None:
+        return project.settings.backbone.path
+    from semconv.pipeline.embedding import backbone_path
+
+    return "" if nightly.is_created(kept) else backbone_path(project.context, kept)
+
+
+def _copy_inputs(project: Project) -> ProjectLayout:
+    """The folder of experiments with today's inputs, what earlier experiments found still in it."""
+    layout = ProjectLayout(project.layout.data / "experiments")
+    if not layout.warehouse.exists():
+        type(project).init(layout.root, f"# Experiments of {project.layout.root.name} read its own {SETTINGS_FILE}.\n")
+    migrate(layout.warehouse)
+    with project.store.read():  # says who holds the warehouse, if somebody does
+        pass
+    with DuckDBStore(layout).write() as connection:
+        cursor = raw(connection)
+        cursor.execute("ATTACH ? AS origin (READ_ONLY)", [str(project.layout.warehouse)])
+        for table in map(quote_identifier, INPUT_TABLES):
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM origin.{table}")  # noqa: S608
+    return layout
