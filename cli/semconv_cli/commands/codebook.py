@@ -65,7 +65,7 @@ def codebook_assign(state: State, as_json: bool) -> None:
 @codebook_command.command("report")
 @click.option(
     "--codes",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Report on codes made elsewhere instead: a Parquet file of item_id and codes.",
 )
