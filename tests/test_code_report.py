@@ -155,6 +155,7 @@ def test_grades_follow_the_bounds_that_the_text_names() -> None:
     assert section_of(report(), "refit").grade == "poor"
     assert any("text_error grew" in line for line in section_of(report(), "refit").notes)
     assert section_of(report(refit=drift()), "refit").grade == "good"
+    assert [section_of(made, "refit").badge for made in (report(), report(refit=drift()))] == ["due", "not due"]
     for error, grade in ((0.2, "good"), (0.3, "fair"), (0.5, "poor")):
         assert section_of(report(reconstruction_error=error), "reconstruction").grade == grade
     few = [{"levels": 1, "share_before": 0.02, "share_after": 0.0, "moved_share": 0.01}]
@@ -176,6 +177,9 @@ def test_grades_follow_the_bounds_that_the_text_names() -> None:
     weak |= {"codes_in_use": 1, "codes_in_use_learned": 3}
     assert section_of(report(text_map=weak), "text").grade == "poor"
     assert section_of(report(), "text").grade == "good"
+    for within, grade in ((0.5, "good"), (0.8, "fair"), (0.95, "poor")):
+        spread = {"variance_within": [within], "variance_within_shuffled": [1.0]}
+        assert section_of(report(1, **spread), "spread").grade == grade
 
 
 def test_moved_items_and_the_papers_collisions_stand_beside_ours() -> None:

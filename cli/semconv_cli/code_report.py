@@ -30,6 +30,6 @@ def _write_section(section: Section) -> None:
         rows = [dict(zip(section.head, row, strict=True)) for row in section.rows]
         output.write_rows(rows, columns=section.head, is_cut=False)
         output.write("")
-    grade = f"{section.grade}: " if section.grade else ""
+    grade = f"{section.badge}: " if section.badge else ""
     for line in (grade + section.verdict, *section.notes):
         output.write(textwrap.fill(line, _WIDTH))

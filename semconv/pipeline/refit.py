@@ -112,7 +112,7 @@ def _reason(row: dict[str, Any]) -> str:
         "largest_first_code": f"the fullest first code holds {now:.1%} of the items, {at_fit:.1%} at the fit"
         " (refit.load_growth)",
         "text_error": f"new items' text lies {now:.1%} from its codes, {at_fit:.1%} at the fit (refit.error_growth)",
-        "train_interactions": f"{now:,} interactions to train on, {at_fit:,} at the fit (refit.interactions_growth)",
+        "train_interactions": f"there are {now:,} interactions to train on, {at_fit:,} at the fit (refit.interactions_growth)",
     }[row["name"]]
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from semconv.columns import code_token
-from semconv.pipeline.report_sections import Section, count, overview, percent, sections
+from semconv.pipeline.report_sections import Section, count, overview, sections
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #566071; --line: #dde2ea; --back: #f6f7f9; --card: #fff;
@@ -33,7 +33,7 @@ p { margin: .3rem 0; max-width: 46rem; } .soft { color: var(--soft); } .name { c
 .card b { display: block; font-size: 1.35rem; line-height: 1.3; } .card span { color: var(--soft); font-size: .85rem; }
 .card h3 { margin: 0 0 .2rem; font-size: 1rem; } svg { display: block; width: 100%; height: auto; }
 ul.glance { list-style: none; margin: 1rem 0 0; padding: 0; display: grid; gap: .45rem; }
-.glance li { display: grid; grid-template-columns: 3.6rem 1fr; gap: .7rem; align-items: start; } .glance .grade { text-align: center; }
+.glance li { display: grid; grid-template-columns: 4.6rem 1fr; gap: .7rem; align-items: start; } .glance .grade { text-align: center; }
 .glance a { color: inherit; font-weight: 600; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
@@ -51,7 +51,8 @@ ul.titles { margin: 0 0 .6rem; padding-left: 1.2rem; overflow-wrap: anywhere; }
   tr { display: block; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .4rem .8rem; margin: .5rem 0; }
   td { display: flex; justify-content: space-between; gap: 1rem; padding: .15rem 0; border: 0; }
   td::before { content: attr(data-head); color: var(--soft); font-size: .9rem; text-align: left; }
-  td:first-child { font-weight: 600; } td:first-child::before { font-weight: 400; } td.what { display: block; } td.what::before { content: none; }
+  td:first-child { font-weight: 600; } td:first-child::before { font-weight: 400; } td.what { display: block; } td.what::before, .pair td::before { content: none; }
+  .pair tr { display: flex; justify-content: space-between; gap: 1rem; } .pair td:first-child { font-weight: 400; }
 }
 """
 _TITLE_LENGTH = 120
@@ -61,13 +62,12 @@ def report_page(report: Mapping[str, Any]) -> str:
     """The page of ``codebook_report`` or ``foreign_report``; a section whose figures are absent is left out."""
     title = str(report.get("run_id") or report["file"])
     made = sections(report)
-    drawings = {"usage": _usage(report["levels"]), "reconstruction": _errors(report["levels"])}
     body = [
         f'<h1>Code report</h1>\n<p class="name">{escape(title)}</p>',
         _intro(report),
         f'<div class="grid">{"".join(_tile(*pair) for pair in overview(report))}</div>',
         _glance(made),
-        *(_section(section, drawings.get(section.key, "")) for section in made),
+        *(_section(section, report["levels"]) for section in made),
         _tree(report["tree"]),
     ]
     return (
@@ -106,15 +106,16 @@ def _glance(made: Sequence[Section]) -> str:
 
 
 def _badge(section: Section) -> str:
-    return f'<span class="grade {section.grade}">{section.grade}</span>' if section.grade else ""
+    return f'<span class="grade {section.grade}">{section.badge}</span>' if section.grade else ""
 
 
-def _section(section: Section, drawing: str) -> str:
+def _section(section: Section, levels: Sequence[Mapping[str, Any]]) -> str:
     notes = "".join(f"<p>{_text(line)}</p>" for line in (section.verdict, *section.notes))
-    table = _table(section.head, section.rows) if section.rows else ""
+    figures = _bars(section, levels) if section.key == "reconstruction" else _table(section.head, section.rows)
+    drawing = _usage(levels) if section.key == "usage" else ""
     return (
         f'<section id="{section.key}">\n<div class="head"><h2>{escape(section.title)}</h2>{_badge(section)}</div>\n'
-        f'<p class="soft">{_text(section.meaning)}</p>\n{drawing}\n{table}\n'
+        f'<p class="soft">{_text(section.meaning)}</p>\n{drawing}\n{figures if section.rows else ""}\n'
         f'<div class="note {section.grade or "card"}">{notes}</div>\n</section>'
     )
 
@@ -136,7 +137,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
             f'<td data-head="{escape(name)}">{escape(cell)}</td>' for name, cell in zip(head[1:], row[1:], strict=True)
         )
         lines.append(f"<tr>{first}{''.join(rest)}</tr>")
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    kind = ' class="pair"' if len(head) == 2 else ""
+    return f"<table{kind}><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _usage(levels: Sequence[Mapping[str, Any]]) -> str:
@@ -164,15 +166,13 @@ def _area(counts: Sequence[int]) -> str:
     )
 
 
-def _errors(levels: Sequence[Mapping[str, Any]]) -> str:
-    """Reconstruction error after each level as bars; nothing for codes made elsewhere."""
+def _bars(section: Section, levels: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of the reconstruction error, each with a bar as long as the error."""
     bars = "".join(
-        f'<dt>level {level["level"] + 1}</dt><dd><i><b style="width:{min(1.0, level["reconstruction_error"]):.1%}"></b></i></dd>'
-        f"<dd>{percent(level['reconstruction_error'])}</dd>"
-        for level in levels
-        if "reconstruction_error" in level
+        f'<dt>{escape(name)}</dt><dd><i><b style="width:{min(1.0, level["reconstruction_error"]):.1%}"></b></i></dd><dd>{escape(value)}</dd>'
+        for (name, value), level in zip(section.rows, levels, strict=True)
     )
-    return f'<dl class="bars">{bars}</dl>' if bars else ""
+    return f'<dl class="bars">{bars}</dl>'
 
 
 def _tree(nodes: Sequence[Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # CR of the paper's Ta
 _DRIFT = {
     "outgrown_share": "items coded from text that have interactions by now",
     "largest_first_code": "items on the fullest first code",
-    "text_error": "distance of an item's text from its codes; now: of new items, from 20 on",
+    "text_error": "distance of new items' text from their codes (from 20 new items on)",
     "train_interactions": "interactions to train on",
 }
 _AGREE = {
@@ -41,10 +41,16 @@ class Section:
     verdict: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def badge(self) -> str:
+        """The grade in a word."""
+        due = {"good": "not due", "poor": "due"}
+        return due.get(self.grade or "", "") if self.key == "refit" else self.grade or ""
+
 
 def sections(report: Report) -> list[Section]:
     """The sections of ``codebook_report`` or ``foreign_report``; those whose figures are absent are left out."""
-    made = (_refit, _usage, _reconstruction, _collisions, _likeness, _text_map)
+    made = (_refit, _usage, _reconstruction, _spread, _collisions, _likeness, _text_map)
     return [section for make in made if (section := make(report)) is not None]
 
 
@@ -123,44 +129,43 @@ def _usage(report: Report) -> Section:
 
 
 def _reconstruction(report: Report) -> Section | None:
-    within, shuffled = report.get("variance_within"), report.get("variance_within_shuffled")
-    errors = [level.get("reconstruction_error") for level in report["levels"]]
-    if within is None and errors[0] is None:
+    errors = [level["reconstruction_error"] for level in report["levels"] if "reconstruction_error" in level]
+    if not errors:
         return None
-    rows = [
-        (f"{n + 1}", percent(error), percent(_at(within, n)), percent(_at(shuffled, n)))
-        for n, error in enumerate(errors)
-    ]
-    grade: Grade
-    if errors[0] is not None:
-        error = report["reconstruction_error"]
-        grade = "good" if error <= 0.2 else "fair" if error <= 0.4 else "poor"
-        verdict = (
-            f"All codes together leave {percent(error)} of an item's vector untold (good up to 20%, poor above 40%)."
-        )
-    else:
-        assert within is not None
-        assert shuffled is not None
-        ratio = within[0] / shuffled[0] if shuffled[0] else 1.0
-        grade = "good" if ratio <= 0.7 else "fair" if ratio <= 0.9 else "poor"
-        verdict = (
-            f"Items of one first code keep {percent(within[0])} of the variance, {percent(shuffled[0])} by chance"
-            " (good up to 0.7 of chance, poor above 0.9)."
-        )
+    error = report["reconstruction_error"]
+    grade: Grade = "good" if error <= 0.2 else "fair" if error <= 0.4 else "poor"
     return Section(
         "reconstruction",
         "Reconstruction error",
-        "What is left of an item's behaviour vector when the vectors of its first codes are taken off: 0% is exact,"
-        " 100% says nothing. Then the spread of the vectors among items that share their first codes, which any codes"
-        " have, and what it is when the same codes are dealt out at random; it ends at 0% where every item is alone.",
-        ("levels", "reconstruction error", "spread within groups", "the same by chance"),
-        tuple(rows),
+        "A code stands for a vector, and an item's codes add up to a guess of its behaviour vector. The error is what the"
+        " guess leaves of it: 0% is exact, 100% says nothing. Every further level should lower it.",
+        ("", "error"),
+        tuple((f"after level {n}", percent(value)) for n, value in enumerate(errors, start=1)),
         grade,
-        verdict,
-        (
-            "Errors by level are those before items that shared all codes were moved apart; the verdict's is after.",
-        ) if errors[0] is not None else (),
-    )  # fmt: skip
+        f"All codes together leave {percent(error)} of an item's vector unexplained (good up to 20%, poor above 40%).",
+        ("The errors by level are those before items that shared all codes were moved apart, this one is after.",),
+    )
+
+
+def _spread(report: Report) -> Section | None:
+    within, shuffled = report.get("variance_within"), report.get("variance_within_shuffled")
+    if not within or not shuffled:
+        return None
+    ratio = within[0] / shuffled[0] if shuffled[0] else 1.0
+    grade: Grade = "good" if ratio <= 0.7 else "fair" if ratio <= 0.9 else "poor"
+    rows = zip(within, shuffled, strict=True)
+    return Section(
+        "spread",
+        "Do items that share codes behave alike?",
+        "How much of the variance of the behaviour vectors is left among items that share their first codes, and what it"
+        " would be if the same codes were dealt out at random. Any codes can be held against others by it, wherever they"
+        " come from. It ends near 0% where hardly any item shares its codes.",
+        ("levels", "spread within groups", "the same by chance"),
+        tuple((f"{n}", percent(own), percent(chance)) for n, (own, chance) in enumerate(rows, start=1)),
+        grade,
+        f"Items of one first code keep {percent(within[0])} of the variance, by chance {percent(shuffled[0])}"
+        " (good up to 0.7 of chance, poor above 0.9).",
+    )
 
 
 def _collisions(report: Report) -> Section | None:
@@ -187,12 +192,13 @@ def _collisions(report: Report) -> Section | None:
         else f"{percent(share)} of the items share all their codes with another, so the model cannot tell them apart"
         " (good at none, poor above 2%)."
     )
+    moves = "; before, and after such items were moved to free codes nearby" if is_fitted else ""
     head = ("colliding before", "colliding after", "items moved") if is_fitted else ("colliding",)
     return Section(
         "collisions",
         "Collisions",
-        "Items that share all their codes with another item, if the codes had so many levels; before, and after such"
-        " items were moved to free codes nearby. The last column is what the paper found on its Games data (Table 5).",
+        f"Items that share all their codes with another item, if the codes had so many levels{moves}. The last column is"
+        " what the paper found on its Games data (Table 5).",
         ("levels", *head, "paper, Games"),
         tuple(rows),
         grade,
