@@ -117,6 +117,18 @@ def test_padding_changes_nothing() -> None:
     assert len(set(rows.lengths.tolist())) > 3
 
 
+def test_a_batch_without_a_mask_is_plainly_causal() -> None:
+    model, encoder = prepared("llama", SETTINGS)
+    tasks = replace(TASKS, negatives=0, late_share=1.0, text=False, query=False)
+    data = case.small_data(encoder, tasks)
+    rows = epoch_rows(RowBuilder(encoder, data, tasks), plan_epoch(data, tasks, 0, 6), np.random.default_rng(0))
+    batch = collate(rows[np.flatnonzero(rows.num_samples == 1)][0], 0)  # a path: nothing branches
+    plain = replace(batch, mask=None)
+    assert torch.equal(batch.mask[0, 0], torch.ones_like(batch.mask[0, 0]).tril())
+    assert batch_loss(model, plain)[1] == pytest.approx(batch_loss(model, batch)[1], rel=1e-5)
+    assert plain.to(torch.device("cpu")).mask is None
+
+
 def test_logits_in_chunks_give_the_same_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     model, encoder = prepared("llama", SETTINGS)
     batch = collate(rows_of(encoder)[0], 0)

@@ -22,7 +22,7 @@ class Batch:
 
     input_ids: Tensor  # (B, S)
     position_ids: Tensor  # (B, S)
-    mask: Tensor  # (B, 1, S, S) bool
+    mask: Tensor | None  # (B, 1, S, S) bool; None: each token sees what stands before it
     label_index: Tensor  # (L,) into the flattened (B * S) tokens
     label_tokens: Tensor  # (L,)
     history_index: Tensor  # (H,) like label_index, for the codes of the histories themselves
@@ -33,7 +33,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         tensors: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if name != "num_samples"
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **tensors)
 

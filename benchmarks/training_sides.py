@@ -1,0 +1,190 @@
+"""The two sides of the benchmark of training: rows of shared histories, and one padded prompt a sample.
+
+Both are updated by ``semconv.tuning.step`` with the model of the embedded default. The peer's prompts lie in batches of
+like length, filled at the right, so that it needs no mask and takes the plain causal kernel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.data import games_sequences
+from semconv.backbone.code_tokens import add_code_tokens
+from semconv.backbone.create import create_backbone
+from semconv.backbone.load import load_backbone
+from semconv.config import BackboneSettings, TaskSettings, TuningSettings
+from semconv.splits import train_part
+from semconv.store import Sequences
+from semconv.tasks import wordings
+from semconv.tasks.data import task_data
+from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.plan import EpochPlan, plan_epoch
+from semconv.tasks.rows import RowBuilder, epoch_rows
+from semconv.tuning.batches import Batch, batch_order, collate
+from semconv.tuning.choices import CodeChoices
+from semconv.tuning.model import prepare
+from semconv.tuning.step import Stepper
+
+# Training items of the users of Games: quantiles in steps of 1/40.
+GAMES_LENGTHS = [3] * 13 + [4] * 8 + [5] * 4 + [6] * 4 + [7, 7, 8, 8, 9, 10, 11, 12, 15, 18, 26, 40]
+NUM_ITEMS, LEVELS, CODES, HISTORY, BATCH_TOKENS = 16_859, 4, 256, 20, 2048  # of Games and of the defaults
+TUNING = TuningSettings(learning_rate=3e-3, history_loss=0.0, batch_tokens=BATCH_TOKENS)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to train the same samples: its batches in a drawn order, made when they are due."""
+
+    lengths: NDArray[np.int64]  # (R,) tokens of each row
+    collate: Callable[[list[int]], Batch]
+
+    def batches(self) -> list[list[int]]:
+        """Rows of each batch."""
+        return batch_order(self.lengths, BATCH_TOKENS, seed=0, epoch=0)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Some steps of one side."""
+
+    samples: int
+    cpu: float  # seconds of this process
+    wall: float  # seconds
+    shapes: list[tuple[int, int, int]]  # rows, tokens of the longest and label tokens of each batch
+
+
+def make_backbone(folder: Path) -> None:
+    """The embedded default, its vocabulary full, on drawn words."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghijklmnop"), size=7)) for _ in range(2000)]
+    texts = [" ".join(rng.choice(words, size=8)) for _ in range(1500)]
+    create_backbone(folder, texts, [], wordings.phrases(), BackboneSettings())
+
+
+class Bench:
+    """A backbone with code tokens and the codes of as many items as Games has."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is that of ``make_backbone``."""
+        self.model, tokenizer = load_backbone(folder)
+        self.level_tokens = add_code_tokens(self.model, tokenizer, LEVELS, CODES)
+        rng = np.random.default_rng(0)
+        flat = rng.choice(CODES**2, NUM_ITEMS, replace=False) * CODES**2 + rng.integers(CODES**2, size=NUM_ITEMS)
+        self.codes = np.stack([flat // CODES**level % CODES for level in reversed(range(LEVELS))], axis=1)
+        index = np.arange(NUM_ITEMS, dtype=np.int32)
+        self.encoder = PromptEncoder(tokenizer, self.level_tokens, index, self.codes.astype(np.uint16), NUM_ITEMS)
+        self.model = prepare(self.model, self.level_tokens, TUNING)
+        self.score_over("codes")
+
+    def score_over(self, what: str) -> None:
+        """Choose what a code competes with in the loss: the 'vocabulary', or the 'codes' that exist."""
+        choices = CodeChoices(self.level_tokens, self.codes) if what == "codes" else None
+        self.stepper = Stepper(self.model, 0, choices, TUNING)
+
+    def epoch(self, train: Sequences, tasks: TaskSettings) -> tuple[RowBuilder, EpochPlan]:
+        """The samples of an epoch of some users."""
+        titles = [None] * NUM_ITEMS
+        data = task_data(train, self.encoder.has_codes, titles, titles, tasks)
+        return RowBuilder(self.encoder, data, tasks), plan_epoch(data, tasks, 0, HISTORY)
+
+    def timed(self, side: Side, steps: int) -> Timed:
+        """Forward, backward and optimizer step of some batches, their making included; the first is not counted."""
+        batches = side.batches()
+        chosen = [batches[place] for place in np.linspace(0, len(batches) - 1, min(steps, len(batches)), dtype=int)]
+        self.stepper.update([side.collate(chosen[0])], 0, 1e-4)
+        samples, shapes = 0, []
+        wall, cpu = time.perf_counter(), time.process_time()
+        for number, members in enumerate(chosen, start=1):
+            batch = side.collate(members)
+            samples += self.stepper.update([batch], number, 1e-4).samples
+            shapes.append((*batch.input_ids.shape, len(batch.label_tokens)))
+        return Timed(samples, time.process_time() - cpu, time.perf_counter() - wall, shapes)
+
+    @torch.no_grad()
+    def loss(self, side: Side) -> float:
+        """Mean cross entropy over the label tokens of everything, without dropout."""
+        self.model.eval()
+        sums, count = 0.0, 0
+        for members in side.batches():
+            batch = side.collate(members)
+            sums += float(self.stepper.loss(batch).label)
+            count += self.stepper.loss.counts([batch]).label
+        return sums / count
+
+
+def shared(builder: RowBuilder, plan: EpochPlan) -> Side:
+    """Ours."""
+    rows = epoch_rows(builder, plan, np.random.default_rng(0))
+    return Side(rows.lengths, lambda members: collate(rows[members], 0))
+
+
+def padded(builder: RowBuilder, plan: EpochPlan) -> Side:
+    """The peer: every sample a prompt of its own."""
+    encoder, items = builder.encoder, builder.data.items
+    prompts: list[tuple[NDArray[np.int64], NDArray[np.int64], int]] = []
+    for unit in plan.histories:
+        for place, sequential, negative, hated in zip(
+            unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
+        ):
+            trunk = encoder.trunk(items[unit.start : unit.start + place], unit.head)
+            if sequential >= 0:
+                question = np.concatenate([trunk, encoder.sequential_tails[sequential]])
+                prompts.append((question, encoder.item_tokens[items[unit.start + place]], 0))
+            if negative >= 0:
+                question = np.concatenate([trunk, encoder.negative_tails[negative]])
+                prompts += [(question, encoder.item_tokens[item], 1) for item in hated if item >= 0]
+    lengths = np.array([len(question) + LEVELS for question, _, _ in prompts])
+    return Side(lengths, lambda members: padded_batch([prompts[place] for place in members], encoder.end))
+
+
+def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], int]], end: int) -> Batch:
+    """Prompts with their labels, filled at the right; causal attention never sees the filling."""
+    longest = max(len(question) for question, _, _ in prompts) + LEVELS
+    tokens = np.zeros((len(prompts), longest), dtype=np.int64)
+    last = np.array([len(question) - 1 for question, _, _ in prompts])
+    for row, (question, label, _) in enumerate(prompts):
+        tokens[row, : len(question)] = question
+        tokens[row, len(question) : len(question) + LEVELS] = label
+    index = (np.arange(len(prompts)) * longest + last)[:, None] + np.arange(LEVELS + 1)
+    labels = np.concatenate([np.stack([label for _, label, _ in prompts]), np.full((len(prompts), 1), end)], axis=1)
+    nothing = torch.zeros(0, dtype=torch.long)
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.arange(longest).expand(len(prompts), longest),
+        None,
+        torch.from_numpy(index.ravel()),
+        torch.from_numpy(labels.ravel()),
+        nothing,
+        nothing,
+        torch.tensor([task for _, _, task in prompts]),
+        len(prompts),
+    )
+
+
+def games_train() -> Sequences | None:
+    """The train cut of Games; None where the data is absent."""
+    found = games_sequences()
+    return None if found is None else train_part(found[0], "[:-2]", 2, len(found[1]))
+
+
+def drawn(lengths: NDArray[np.int64]) -> Sequences:
+    """Users with so many items each."""
+    count = int(lengths.sum())
+    items = np.random.default_rng(2).integers(NUM_ITEMS, size=count).astype(np.int32)
+    unknown = np.full(count, np.nan, dtype=np.float32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Sequences([""] * len(lengths), offsets, items, np.zeros(count, dtype=np.int64), unknown)
+
+
+def some_users(train: Sequences, count: int) -> Sequences:
+    """A fixed sample of the users."""
+    keep = np.zeros(len(train), dtype=bool)
+    keep[np.random.default_rng(3).permutation(len(train))[:count]] = True
+    return train.select_rows(np.repeat(keep, train.lengths))
