@@ -122,6 +122,18 @@ class CodebookSettings:
         "resolve", "Move items that share all codes to free codes, or leave them."
     )
     iterations: int = option(10, "k-means iterations a level.", low=1)
+    candidates: int = option(
+        1,
+        "Rows drawn for each code of the k-means++ start, the best of which is taken; 1 is plain k-means++, 7 starts better and takes longer.",
+        low=1,
+        is_late=True,
+    )
+    sample: int = option(
+        200_000,
+        "Items that the books are fitted on, drawn with the seed where there are more; all items get codes; 0 fits on all. The default is some 780 for each of 256 codes: on a million vectors, twice as many take half as long again and lower the error by 1 %.",
+        low=0,
+        is_late=True,
+    )
     seed: int = option(0, "Seed of the k-means++ start.", low=0)
 
 

@@ -202,7 +202,7 @@ def test_cosine_residuals_still_shrink() -> None:
 def test_encoding_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = blobs(100)
     fitted = fit_codebooks(vectors, None, SMALL)
-    monkeypatch.setattr("semconv.tokenization.codebook._BLOCK_ROWS", 17)
+    monkeypatch.setattr("semconv.tokenization.codebook.BLOCK_ROWS", 17)
     np.testing.assert_array_equal(encode(vectors, fitted.books, fitted.is_used, SMALL), fitted.codes)
     assert encode(vectors[:0], fitted.books, fitted.is_used, SMALL).shape == (0, 3)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
+from semconv.tokenization.codebook import BLOCK_ROWS
 from semconv.tokenization.kmeans import Floats
 
 FILE_NAME = "autoencoder.safetensors"
@@ -30,6 +31,12 @@ class Autoencoder:
         return self._run("decoder", latents)
 
     def _run(self, side: str, rows: Floats) -> Floats:
+        if len(rows) <= BLOCK_ROWS:
+            return self._layers(side, rows)
+        starts = range(0, len(rows), BLOCK_ROWS)  # the hidden layers of all rows together would outgrow the rows
+        return np.concatenate([self._layers(side, rows[start : start + BLOCK_ROWS]) for start in starts])
+
+    def _layers(self, side: str, rows: Floats) -> Floats:
         for layer in range(LAYERS):
             weight, bias = self.arrays[f"{side}.{2 * layer}.weight"], self.arrays[f"{side}.{2 * layer}.bias"]
             rows = rows @ weight.T + bias

@@ -18,7 +18,7 @@ from semconv.tokenization import autoencoder as autoencoders
 from semconv.tokenization import text_map as text_maps
 from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text
 from semconv.tokenization.autoencoder import Autoencoder
-from semconv.tokenization.codebook import decode, fit_codebooks
+from semconv.tokenization.codebook import BLOCK_ROWS, decode, fit_codebooks
 from semconv.tokenization.collisions import collision_figures, settle_collisions
 from semconv.tokenization.figures import cold_figures, fit_figures
 from semconv.tokenization.text_map import TextMap, fit_text_map
@@ -110,6 +110,9 @@ def fit_code_set(
 ) -> CodeSet:
     """Behaviour and text vectors -> codes.
 
+    The books are fitted on at most ``settings.sample`` items; text map, shrinkage, codes, collisions and figures are
+    over all of them, only the objective by iteration over the sample.
+
     Args:
         text_item_index: ``(T,)`` items that have text, T may be 0.
         text_vectors: ``(T, D_llm)``.
@@ -189,7 +192,9 @@ def steady(
         return vectors
     mixed = vectors.item_vectors.copy()
     weight = (counts[rows] / (counts[rows] + shrinkage)).astype(np.float32)[:, None]  # (m, 1)
-    mixed[rows] = weight * mixed[rows] + (1.0 - weight) * held_out
+    for start in range(0, len(rows), BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
+        mixed[rows[part]] = weight[part] * mixed[rows[part]] + (1.0 - weight[part]) * held_out[part]
     return replace(vectors, item_vectors=mixed)
 
 

@@ -3,33 +3,65 @@
 Levels are fitted one after the other. Assignment looks at behaviour alone by default (eq. 2), so
 lambda moves the centroids only; the sum of both terms may then rise between iterations, and the
 iterate with the lowest objective is kept. With lambda = 0 this is plain residual k-means.
+
+A catalogue with more items than ``codebook.sample`` has its books fitted on a fixed sample; every item gets codes from
+them, block by block, so that beside the vectors little more than the codes is held.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.config import CodebookSettings
-from semconv.errors import InputError
-from semconv.tokenization.kmeans import Floats, nearest, squared_norms, start_rows
-from semconv.tokenization.level import Level, unit_rows
+from semconv.errors import InputError, SettingsError
+from semconv.tokenization.kmeans import Floats, chunk_rows, sample_rows, squared_norms, start_rows
+from semconv.tokenization.level import Geometry, Level, unit_rows
 
-_BLOCK_ROWS = 1 << 16  # rows encoded at once, 8 MB at width 32
+Reconstruct = Callable[[NDArray[np.uint16]], Floats]  # codes (n, N) -> the vectors (n, D) that they stand for
+BLOCK_ROWS = 1 << 16  # largest number of rows looked at together where no second set of the vectors may be held
 
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Fitted books and the codes of the items they were fitted on."""
+    """Fitted books and the codes of all M items, of which the S items of the sample were fitted on (S = M without)."""
 
     books: NDArray[np.float32]  # (N, C, D), zero rows where a code is not in use
-    is_used: NDArray[np.bool_]  # (N, C) codes that an item of the fit has
+    is_used: NDArray[np.bool_]  # (N, C) codes that an item of the sample has; no other item has any other
     codes: NDArray[np.uint16]  # (M, N) nearest codes, collisions and all
-    behavior_terms: tuple[tuple[float, ...], ...]  # per level, per iteration, mean over the items
+    behavior_terms: tuple[tuple[float, ...], ...]  # per level, per iteration, mean over the sample
     objectives: tuple[tuple[float, ...], ...]  # the same with the alignment term
-    errors: tuple[float, ...]  # per level: mean squared residual after it over that of the vectors
+    errors: tuple[float, ...]  # per level: mean squared residual after it over that of the vectors, of all items
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is known of some items."""
+
+    vectors: Floats  # (n, D)
+    aligned: Floats | None = None  # (n, D)
+    has_text: NDArray[np.bool_] | None = None  # (n,) None means all
+
+    def pick(self, which: slice | NDArray[np.int64]) -> _Rows:
+        block = np.ascontiguousarray(self.vectors[which], dtype=np.float32)
+        aligned = None if self.aligned is None else self.aligned[which]
+        has_text = np.ones(len(block), dtype=bool) if self.has_text is None else self.has_text[which]
+        return _Rows(block, aligned, has_text)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the levels leave of the rows that they were fitted on."""
+
+    books: NDArray[np.float32]  # (N, C, D)
+    is_used: NDArray[np.bool_]  # (N, C)
+    codes: NDArray[np.uint16]  # (S, N)
+    geometries: tuple[Geometry, ...]  # of each level
+    traces: tuple[list[tuple[float, float]], ...]  # per level, per iteration: both terms, sums over the rows
+    left: NDArray[np.float64]  # (N,) sum of the squared residuals after each level
 
 
 def fit_codebooks(
@@ -41,7 +73,8 @@ def fit_codebooks(
     """Fit N books of C codes.
 
     Fewer distinct vectors than codes leave codes without items: their rows are zero and no item,
-    new ones included, is ever assigned to them.
+    new ones included, is ever assigned to them. More items than ``settings.sample``: the books, ``is_used`` and the
+    traces are those of a fit on the sample alone, codes and errors those of all items.
 
     Args:
         vectors: ``(M, D)`` centred and scaled.
@@ -49,59 +82,93 @@ def fit_codebooks(
         has_text: ``(M,)`` rows of ``aligned`` that count; None means all.
     Raises:
         InputError: no rows, NaN or infinite values, shapes that differ.
+        SettingsError: a sample with fewer items than codes.
     """
-    residual = _checked(vectors, aligned, has_text)
+    vectors = checked_vectors(vectors, aligned, has_text)
+    rows = _Rows(vectors, aligned, has_text)
+    sample = fit_sample(len(vectors), settings)
+    fit = _fit(rows if sample is None else rows.pick(sample), settings)
+    codes, left = fit.codes, fit.left
+    if sample is not None:
+        left = np.zeros(settings.levels)
+        codes = _quantize(rows, fit.books, fit.is_used, fit.geometries, left)
+    total, fitted = float(squared_norms(vectors).sum(dtype=np.float64)), len(fit.codes)
+    return Codebooks(
+        fit.books,
+        fit.is_used,
+        codes,
+        tuple(tuple(behavior / fitted for behavior, _ in trace) for trace in fit.traces),
+        tuple(tuple((behavior + alignment) / fitted for behavior, alignment in trace) for trace in fit.traces),
+        tuple(float(rest) / total if total > 0 else 0.0 for rest in left),
+    )
+
+
+def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] | None:
+    """Ascending rows ``(S,)`` that the books are fitted on; None for all of them.
+
+    Raises:
+        SettingsError: a sample with fewer items than codes.
+    """
+    sample = sample_rows(num_items, settings.sample, settings.seed)
+    if sample is not None and len(sample) < settings.codes:
+        raise SettingsError(
+            f"codebook.sample = {settings.sample} items cannot fill codebook.codes = {settings.codes}; raise it, or set 0 for all items"
+        )
+    return sample
+
+
+def _fit(rows: _Rows, settings: CodebookSettings) -> _Fit:
+    residual = rows.vectors
     rng = np.random.default_rng(settings.seed)
-    total = float(squared_norms(residual).sum(dtype=np.float64))
-    books, codes, errors = [], [], []
-    behavior_terms: list[tuple[float, ...]] = []
-    objectives: list[tuple[float, ...]] = []
+    books, codes, geometries, traces, left = [], [], [], [], []
     for _ in range(settings.levels):
-        level = Level(residual, aligned, has_text, settings)
+        level = Level(residual, rows.aligned, rows.has_text, settings)
         book, code, trace = _fit_level(level, settings, rng)
         residual = next_residual(residual, book[code], settings)
         books.append(book)
         codes.append(code)
-        errors.append(float(squared_norms(residual).sum(dtype=np.float64)) / total if total > 0 else 0.0)
-        behavior_terms.append(tuple(behavior / len(code) for behavior, _ in trace))
-        objectives.append(tuple((behavior + alignment) / len(code) for behavior, alignment in trace))
+        geometries.append(level.geometry)
+        traces.append(trace)
+        left.append(squared_norms(residual).sum(dtype=np.float64))
     is_used = np.stack([np.bincount(code, minlength=settings.codes) > 0 for code in codes])
-    return Codebooks(
-        np.stack(books),
-        is_used,
-        np.stack(codes, axis=1).astype(np.uint16),
-        tuple(behavior_terms),
-        tuple(objectives),
-        tuple(errors),
-    )
+    together = np.stack(codes, axis=1).astype(np.uint16)
+    return _Fit(np.stack(books), is_used, together, tuple(geometries), tuple(traces), np.array(left))
 
 
-def _checked(
+def checked_vectors(
     vectors: NDArray[np.float32], aligned: NDArray[np.float32] | None, has_text: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
+    """The vectors in float32, after a look at both.
+
+    Raises:
+        InputError: no rows, NaN or infinite values, shapes that differ.
+    """
     if vectors.ndim != 2 or len(vectors) == 0:
         raise InputError(f"codebooks need behaviour vectors (items, width), got an array of shape {vectors.shape}")
     _refuse_not_finite(vectors, "behaviour")
     if aligned is not None:
         if aligned.shape != vectors.shape:
             raise InputError(f"text targets have the shape {aligned.shape}, behaviour vectors {vectors.shape}")
-        _refuse_not_finite(aligned if has_text is None else aligned[has_text], "mapped text")
+        _refuse_not_finite(aligned, "mapped text", has_text)
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _refuse_not_finite(rows: NDArray[np.float32], kind: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+def _refuse_not_finite(rows: NDArray[np.float32], kind: str, counts: NDArray[np.bool_] | None = None) -> None:
+    """InputError for a row that ``counts`` ``(n,)`` and is not finite; None counts all."""
+    is_bad = np.empty(len(rows), dtype=bool)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        is_bad[start : start + BLOCK_ROWS] = ~np.isfinite(rows[start : start + BLOCK_ROWS]).all(axis=1)
+    bad = np.flatnonzero(is_bad if counts is None else is_bad & counts)
     if len(bad):
-        raise InputError(
-            f"{len(bad)} of {len(rows)} {kind} vectors have NaN or infinite values, the first in row {bad[0]}"
-        )
+        total = len(rows) if counts is None else int(counts.sum())
+        raise InputError(f"{len(bad)} of {total} {kind} vectors have NaN or infinite values, the first in row {bad[0]}")
 
 
 def _fit_level(
     level: Level, settings: CodebookSettings, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.int64], list[tuple[float, float]]]:
-    """The book ``(C, D)``, the codes ``(M,)`` nearest in it, and both terms of every iterate."""
-    seeds = start_rows(level.unit, settings.codes, rng)
+    """The book ``(C, D)``, the codes ``(M,)`` nearest in it, and both terms of every iterate, sums over the rows."""
+    seeds = start_rows(level.unit, settings.codes, rng, settings.candidates)
     book = np.zeros((settings.codes, level.residual.shape[1]), dtype=np.float32)
     book[: len(seeds)] = level.residual[seeds]
     is_active = np.arange(settings.codes) < len(seeds)
@@ -159,25 +226,37 @@ def encode(
     """Codes ``(n, N)`` of vectors ``(n, D)``, each level's nearest code in use (paper, eq. 2).
 
     Block by block, so that no second set of the vectors is held.
+
+    Raises:
+        InputError: vectors of another width than the books'.
     """
-    codes = np.empty((len(vectors), len(books)), dtype=np.uint16)
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = np.ascontiguousarray(vectors[start : start + _BLOCK_ROWS], dtype=np.float32)
-        codes[start : start + _BLOCK_ROWS] = _encode_block(block, books, is_used, settings)
-    return codes
+    if vectors.ndim != 2 or vectors.shape[1] != books.shape[2]:
+        raise InputError(f"vectors of shape {vectors.shape} cannot be coded by books of width {books.shape[2]}")
+    return _quantize(_Rows(vectors), books, is_used, (Geometry(settings),) * len(books))
 
 
-def _encode_block(
-    residual: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings
+def _quantize(
+    rows: _Rows,
+    books: Floats,
+    is_used: NDArray[np.bool_],
+    geometries: tuple[Geometry, ...],
+    left: NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint16]:
-    codes = np.empty((len(residual), len(books)), dtype=np.uint16)
-    for n, book in enumerate(books):
-        is_sphere = settings.distance == "cosine"
-        features = unit_rows(book) if is_sphere else book
-        offsets = np.zeros(len(book), dtype=np.float32) if is_sphere else squared_norms(book)
-        code = nearest(residual, features, np.where(is_used[n], offsets, np.float32(np.inf)))
-        residual = next_residual(residual, book[code], settings)
-        codes[:, n] = code
+    """Codes ``(n, N)``; all levels of a block while it is in cache. ``left`` ``(N,)`` grows by the squared residuals."""
+    count, size = len(rows.vectors), min(BLOCK_ROWS, chunk_rows(books.shape[1]))
+    codes = np.empty((count, len(books)), dtype=np.uint16)
+    scores = np.empty((min(size, count), books.shape[1]), dtype=np.float32)
+    for start in range(0, count, size):
+        block = rows.pick(slice(start, start + size))
+        residual = block.vectors
+        for n, (book, geometry) in enumerate(zip(books, geometries, strict=True)):
+            points = geometry.points(residual, block.aligned, block.has_text)
+            code = geometry.nearest(points, book, is_used[n], scores)
+            codes[start : start + size, n] = code
+            if left is not None or n + 1 < len(books):
+                residual = next_residual(residual, book[code], geometry.settings)
+            if left is not None:
+                left[n] += squared_norms(residual).sum(dtype=np.float64)
     return codes
 
 
@@ -187,3 +266,12 @@ def decode(codes: NDArray[np.uint16], books: Floats) -> Floats:
     for n, book in enumerate(books):
         total += book[codes[:, n]]
     return total
+
+
+def squared_errors(vectors: Floats, codes: NDArray[np.uint16], reconstruct: Reconstruct) -> Floats:
+    """Squared distance ``(M,)`` of each vector to what its codes stand for; block by block."""
+    errors = np.empty(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
+        errors[part] = squared_norms(vectors[part] - reconstruct(codes[part]))
+    return errors

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.config import CodebookSettings
-from semconv.tokenization.codebook import Codebooks, encode
+from semconv.tokenization.codebook import Codebooks, encode, squared_errors
 from semconv.tokenization.collisions import Resolution
 from semconv.tokenization.kmeans import squared_norms
 
@@ -45,7 +45,7 @@ def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code
     figures = use_figures(resolution, fitted.books.shape[1])
     for level, error, objective in zip(figures["levels"], fitted.errors, fitted.objectives, strict=True):
         level |= {"reconstruction_error": error, "objective": list(objective)}
-    rest = squared_norms(vectors - code_set.reconstruct(resolution.codes)).sum(dtype=np.float64)
+    rest = squared_errors(vectors, resolution.codes, code_set.reconstruct).sum(dtype=np.float64)
     total = squared_norms(vectors).sum(dtype=np.float64)
     figures["reconstruction_error"] = float(rest / total) if total > 0 else 0.0
     figures["moved"] = _moved_figures(vectors, fitted, resolution, code_set)
@@ -57,7 +57,7 @@ def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, c
     moved = resolution.is_moved
     scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
     errors = [
-        float(squared_norms(vectors[moved] - code_set.reconstruct(codes[moved])).mean(dtype=np.float64)) / scale
+        float(squared_errors(vectors[moved], codes[moved], code_set.reconstruct).mean(dtype=np.float64)) / scale
         for codes in (fitted.codes, resolution.codes)
         if moved.any()
     ]
@@ -111,7 +111,7 @@ def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSet
     if total == 0:
         return None
     codes = encode(code_set.points(vectors), code_set.books, code_set.is_used, settings)
-    return float(squared_norms(vectors - code_set.reconstruct(codes)).sum(dtype=np.float64)) / total
+    return float(squared_errors(vectors, codes, code_set.reconstruct).sum(dtype=np.float64)) / total
 
 
 def new_item_figures(codes: NDArray[np.uint16]) -> dict[str, Any]:

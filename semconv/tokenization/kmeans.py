@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _CHUNK_CELLS = 1 << 20  # distances computed at once: 4 MB, which stays in cache
+_SAMPLE_STREAM = 1
 _START_ROWS = 32_768  # k-means++ looks at so many rows at least, a fixed sample of a larger set
 
 
-def nearest(points: Floats, features: Floats, offsets: Floats) -> NDArray[np.int64]:
+def chunk_rows(num_codes: int) -> int:
+    """Rows whose distances to so many codes are computed at once."""
+    return max(1, _CHUNK_CELLS // max(1, num_codes))
+
+
+def nearest(points: Floats, features: Floats, offsets: Floats, scores: Floats | None = None) -> NDArray[np.int64]:
     """Index of the lowest ``offsets_c - 2 points . features_c`` of each row, the first of equals, ``(M,)``.
 
     With ``features`` the centroids and ``offsets`` their squared norms this is the nearest in squared L2;
@@ -22,14 +28,18 @@ def nearest(points: Floats, features: Floats, offsets: Floats) -> NDArray[np.int
         points: ``(M, D)``.
         features: ``(C, D)``.
         offsets: ``(C,)``.
+        scores: ``(chunk_rows(C) or M, C)`` to compute in, for who calls block by block.
     """
     transposed = np.ascontiguousarray(features.T) * np.float32(-2)  # (D, C)
-    rows = max(1, _CHUNK_CELLS // max(1, len(features)))
+    rows = chunk_rows(len(features))
     codes = np.empty(len(points), dtype=np.int64)
+    if scores is None:
+        scores = np.empty((min(rows, len(points)), len(features)), dtype=np.float32)
     for start in range(0, len(points), rows):
-        scores = points[start : start + rows] @ transposed  # (rows, C)
-        scores += offsets
-        scores.argmin(axis=1, out=codes[start : start + rows])
+        block = points[start : start + rows]
+        part = np.matmul(block, transposed, out=scores[: len(block)])  # (rows, C)
+        part += offsets
+        part.argmin(axis=1, out=codes[start : start + rows])
     return codes
 
 
@@ -50,8 +60,20 @@ def squared_norms(points: Floats) -> Floats:
     return norms
 
 
-def start_rows(points: Floats, num_codes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None:
+    """Ascending rows of a fixed sample without repetition; None where it would be all of them, or ``size`` is 0."""
+    if size == 0 or num_rows <= size:
+        return None
+    rng = np.random.default_rng([seed, _SAMPLE_STREAM])  # apart from the draws of the fit
+    return np.sort(rng.choice(num_rows, size, replace=False))
+
+
+def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
     """k-means++: rows drawn with probability proportional to the squared distance to those already drawn.
+
+    With several candidates (greedy k-means++, Arthur and Vassilvitskii 2007, section 6) so many rows are drawn each
+    time, and the one that leaves the lowest sum of squared distances is taken: an outlier far from all others is
+    likely to be drawn, and rarely worth a code.
 
     Every drawn row is at a distance from all before it, so fewer than ``num_codes`` rows come back
     where there are fewer distinct points. With a code for every point there is nothing to draw: the
@@ -62,15 +84,27 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator) -> NDAr
     limit = max(_START_ROWS, 4 * num_codes)
     sample = np.arange(len(points)) if len(points) <= limit else np.sort(rng.choice(len(points), limit, replace=False))
     pool = np.ascontiguousarray(points[sample])
+    norms = squared_norms(pool)
+    difference = np.empty_like(pool)
     chosen = [int(rng.integers(len(pool)))]
     distances = squared_norms(pool - pool[chosen[0]])  # by difference: exactly zero for a copy
     while len(chosen) < num_codes:
         running = np.cumsum(distances, dtype=np.float64)
         if running[-1] <= 0:
             break
-        row = int(np.searchsorted(running, rng.random() * running[-1], side="right"))
-        if row == len(pool):  # the product above was rounded up to the total
-            row = int(np.flatnonzero(distances)[-1])
+        drawn = np.searchsorted(running, rng.random(candidates) * running[-1], side="right")
+        if drawn.max() == len(pool):  # the product above was rounded up to the total
+            drawn[drawn == len(pool)] = np.flatnonzero(distances)[-1]
+        row = int(drawn[0]) if candidates == 1 else _best_candidate(pool, norms, distances, drawn)
         chosen.append(row)
-        np.minimum(distances, squared_norms(pool - pool[row]), out=distances)
+        np.minimum(distances, squared_norms(np.subtract(pool, pool[row], out=difference)), out=distances)
     return sample[chosen]
+
+
+def _best_candidate(pool: Floats, norms: Floats, distances: Floats, drawn: NDArray[np.int64]) -> int:
+    """The one of the ``drawn`` rows that lowers the sum of ``distances`` ``(n,)`` most."""
+    left = (pool[drawn] * np.float32(-2)) @ pool.T  # (candidates, n)
+    left += norms
+    left += norms[drawn][:, None]
+    np.clip(left, 0, distances, out=left)
+    return int(drawn[left.sum(axis=1).argmin()])

@@ -35,6 +35,59 @@ class Sums:
     text: NDArray[np.float64]  # (C, D) sum of t, or of t / |t| where the alignment is a cosine
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """How one level measures distances; its scales come from the rows that it was fitted on and hold for all others."""
+
+    settings: CodebookSettings
+    weight: float = 0.0  # of the alignment term beside the behaviour term
+    text_scale: float = 1.0  # brings t to the length of the level's residuals
+
+    @property
+    def is_sphere(self) -> bool:
+        """Whether assignment is by direction alone."""
+        return self.settings.distance == "cosine"
+
+    @property
+    def is_cosine_text(self) -> bool:
+        """Whether only the direction of the text targets counts."""
+        return self.is_sphere or self.settings.alignment_distance == "cosine"
+
+    def target(self, text: Floats, has_text: NDArray[np.bool_]) -> Floats:
+        """t_n ``(n, D)``: t on the level's scale, or its direction; zero rows where there is no text."""
+        masked = np.where(has_text[:, None], text, np.float32(0))
+        return unit_rows(masked) if self.is_cosine_text else masked * np.float32(self.text_scale)
+
+    def points(self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
+        """What a row's code is nearest to, ``(n, D)``, or ``(n, 2 D)`` for an L2 and a cosine distance together.
+
+        Args:
+            residual: ``(n, D)``.
+            text: t, ``(n, D)``; it and has_text, ``(n,)``, are looked at only where assignment is with both.
+        """
+        unit = unit_rows(residual) if self.is_sphere else residual
+        if self.weight == 0 or self.settings.assign_with == "behavior" or text is None or has_text is None:
+            return unit
+        target = self.target(text, has_text)
+        if self.is_sphere:
+            return unit + np.float32(self.weight) * target
+        if self.is_cosine_text:
+            return np.hstack([residual, np.float32(self.weight / 2) * target])
+        share: Floats = (np.float32(self.weight) * has_text.astype(np.float32))[:, None]
+        points: Floats = (residual + share * target) / (np.float32(1) + share)
+        return points
+
+    def nearest(
+        self, points: Floats, book: Floats, is_active: NDArray[np.bool_], scores: Floats | None = None
+    ) -> NDArray[np.int64]:
+        """Code of each of the ``points``, ``(n,)``, among the active ones of ``book`` ``(C, D)``."""
+        features = unit_rows(book) if self.is_sphere else book
+        offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
+        if points.shape[1] > book.shape[1]:
+            features = np.hstack([book, unit_rows(book)])
+        return nearest(points, features, np.where(is_active, offsets, np.float32(np.inf)), scores)
+
+
 class Level:
     """Residuals ``(M, D)`` of one level and their targets; see the module."""
 
@@ -44,46 +97,32 @@ class Level:
         """``text`` is t, ``(M, D)`` in any scale, looked at only where ``has_text``; None turns alignment off."""
         self.settings = settings
         self.residual = residual
-        self.is_sphere = settings.distance == "cosine"
         self.mean_square = float(squared_norms(residual).mean(dtype=np.float64))
+        self.has_text = np.ones(len(residual), dtype=bool) if has_text is None else has_text
+        text = text if settings.alignment > 0 else None
+        self.geometry = Geometry(settings) if text is None else self._aligned(text)
+        self.weight, self.is_sphere = self.geometry.weight, self.geometry.is_sphere
+        self.is_cosine_text = self.geometry.is_cosine_text
         self.unit = unit_rows(residual) if self.is_sphere else residual
-        self.weight = settings.alignment if text is not None else 0.0
-        self.is_cosine_text = self.is_sphere or settings.alignment_distance == "cosine"
-        if self.weight > 0 and text is not None:
-            self.has_text = np.ones(len(residual), dtype=bool) if has_text is None else has_text
-            self.text = self._target(text)
-            if self.is_sphere and settings.alignment_distance == "l2":
-                self.weight *= 2
-            elif not self.is_sphere and self.is_cosine_text:
-                self.weight *= self.mean_square
-        self._points = self._assignment_points()  # (M, D or 2 D)
+        self.text = residual[:0] if text is None else self.geometry.target(text, self.has_text)
+        self._points = self.geometry.points(residual, text, self.has_text)  # (M, D or 2 D)
 
-    def _target(self, text: Floats) -> Floats:
-        """t_n ``(M, D)``: t on the level's scale, or its direction; zero rows where there is no text."""
-        masked = np.where(self.has_text[:, None], text, np.float32(0))
-        if self.is_cosine_text:
-            return unit_rows(masked)
-        mean_square = float(squared_norms(masked).sum(dtype=np.float64)) / max(1, int(self.has_text.sum()))
-        return masked * np.float32(np.sqrt(self.mean_square / mean_square)) if mean_square > 0 else masked
-
-    def _assignment_points(self) -> Floats:
-        if self.weight == 0 or self.settings.assign_with == "behavior":
-            return self.unit
-        if self.is_sphere:
-            return self.unit + np.float32(self.weight) * self.text
-        if self.is_cosine_text:
-            return np.hstack([self.residual, np.float32(self.weight / 2) * self.text])
-        share: Floats = (np.float32(self.weight) * self.has_text.astype(np.float32))[:, None]
-        points: Floats = (self.residual + share * self.text) / (np.float32(1) + share)
-        return points
+    def _aligned(self, text: Floats) -> Geometry:
+        weight, plain = self.settings.alignment, Geometry(self.settings)
+        if plain.is_sphere and self.settings.alignment_distance == "l2":
+            weight *= 2
+        elif not plain.is_sphere and plain.is_cosine_text:
+            weight *= self.mean_square
+        if plain.is_cosine_text:
+            return Geometry(self.settings, weight)
+        square = float(squared_norms(np.where(self.has_text[:, None], text, np.float32(0))).sum(dtype=np.float64))
+        mean_square = square / max(1, int(self.has_text.sum()))
+        scale = float(np.float32(np.sqrt(self.mean_square / mean_square))) if mean_square > 0 else 1.0
+        return Geometry(self.settings, weight, scale)
 
     def assign(self, book: Floats, is_active: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Code of each row, ``(M,)``, among the active ones of ``book`` ``(C, D)``."""
-        features = unit_rows(book) if self.is_sphere else book
-        offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
-        if self._points.shape[1] > book.shape[1]:
-            features = np.hstack([book, unit_rows(book)])
-        return nearest(self._points, features, np.where(is_active, offsets, np.float32(np.inf)))
+        return self.geometry.nearest(self._points, book, is_active)
 
     def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
         """Sums of the rows of each code."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,9 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.config import CodebookSettings, RqvaeSettings
-from semconv.errors import CheckFailedError, InputError, SettingsError
+from semconv.errors import CheckFailedError, SettingsError
 from semconv.tokenization.autoencoder import LAYERS, Autoencoder
-from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
+from semconv.tokenization.codebook import (
+    Codebooks,
+    checked_vectors,
+    decode,
+    encode,
+    fit_codebooks,
+    fit_sample,
+    squared_errors,
+)
 from semconv.tokenization.kmeans import Floats, squared_norms
 
 
@@ -59,7 +68,7 @@ def fit_rqvae(
     settings: CodebookSettings,
     rqvae: RqvaeSettings,
 ) -> tuple[Autoencoder, Codebooks]:
-    """Train encoder, decoder and books, then give every item its nearest codes.
+    """Train encoder, decoder and books on at most ``settings.sample`` items, then give every item its nearest codes.
 
     The errors of the result are the decoder's on the first 1 to N levels, its objectives the loss by epoch.
     Deterministic by ``settings.seed``; not resumed when killed.
@@ -69,22 +78,24 @@ def fit_rqvae(
         aligned: ``(M, D)`` text mapped to the space of the vectors; None turns alignment off.
         has_text: ``(M,)`` rows of ``aligned`` that count; None means all.
     Raises:
+        InputError: no rows, NaN or infinite values, shapes that differ.
         SettingsError: absolute residuals or cosine distances, which this method does not know.
         CheckFailedError: the loss is no longer finite.
     """
     if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
         raise SettingsError("codebook.method = rqvae knows residual = signed and l2 distances alone")
-    num_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
-    if num_bad or len(vectors) == 0:
-        raise InputError(f"{num_bad} of {len(vectors)} behaviour vectors have NaN or infinite values")
+    vectors = checked_vectors(vectors, aligned, has_text)
     generator = torch.Generator().manual_seed(settings.seed)
     width = vectors.shape[1]
     model = _Model(width, np.zeros((settings.levels, settings.codes, width), np.float32), rqvae.hidden, generator)
-    first = _frozen(model).latents(vectors)
+    sample = fit_sample(len(vectors), settings)
+    part = slice(None) if sample is None else sample
+    rows, aligned = vectors[part], None if aligned is None else aligned[part]
+    first = _frozen(model).latents(rows)
     start = fit_codebooks(first, None, replace(settings, alignment=0.0))
     with torch.no_grad():
         model.books.copy_(torch.from_numpy(start.books))
-    losses = _train(model, vectors, aligned, has_text, settings, rqvae)
+    losses = _train(model, rows, aligned, None if has_text is None else has_text[part], settings, rqvae)
     autoencoder, books = _frozen(model), model.books.detach().numpy()
     return autoencoder, _assigned(autoencoder, books, vectors, settings, losses)
 
@@ -134,10 +145,14 @@ def _assigned(
     total = float(squared_norms(vectors).sum(dtype=np.float64))
     errors = []
     for n in range(1, settings.levels + 1):
-        rest = vectors - autoencoder.reconstruct(decode(codes[:, :n], books[:n]))
-        errors.append(float(squared_norms(rest).sum(dtype=np.float64)) / total if total > 0 else 0.0)
+        rest = squared_errors(vectors, codes[:, :n], partial(_decoded, autoencoder, books[:n]))
+        errors.append(float(rest.sum(dtype=np.float64)) / total if total > 0 else 0.0)
     trace = (tuple(losses),) * settings.levels
     return Codebooks(books, is_used, codes, trace, trace, tuple(errors))
+
+
+def _decoded(autoencoder: Autoencoder, books: Floats, codes: NDArray[np.uint16]) -> Floats:
+    return autoencoder.reconstruct(decode(codes, books))
 
 
 def _frozen(model: _Model) -> Autoencoder:
