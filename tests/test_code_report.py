@@ -103,6 +103,13 @@ VARIANTS = {
     "two levels": report(2, collisions=None),
     "no title, no brand": report(agreement={}, tree=quality.code_tree(codes_of(3), [None] * 300, np.ones(300, int))),
     "no text": report(text_map=None, alignment={"lambda": 0.1, "is_on": False, "why_off": "too few items"}),
+    "behaviour alone": report(
+        text_map={
+            **report()["text_map"],
+            "first_code_agreement_behavior_alone": 0.3,
+            "most_frequent_code_behavior_alone": 0.2,
+        }
+    ),
     "nothing moved": report(moved={"share": 0.0, "error_before": None, "error_after": None}, moved_items=0),
     "no pair": report(agreement={"title words": {"within": None, "shuffled": None, "random": 0.1}}),
     "nothing in common by chance": report(agreement={"brand": {"within": 0.2, "shuffled": 0.0, "random": 0.0}}),
@@ -177,6 +184,9 @@ def test_grades_follow_the_bounds_that_the_text_names() -> None:
     weak |= {"codes_in_use": 1, "codes_in_use_learned": 3}
     assert section_of(report(text_map=weak), "text").grade == "poor"
     assert section_of(report(), "text").grade == "good"
+    alone = {"first_code_agreement_behavior_alone": 0.3, "most_frequent_code_behavior_alone": 0.2}
+    mixed = {**report()["text_map"], **alone}  # the learned code holds text: what behaviour alone says counts
+    assert section_of(report(text_map=mixed), "text").grade == "fair"
     for within, grade in ((0.5, "good"), (0.8, "fair"), (0.95, "poor")):
         spread = {"variance_within": [within], "variance_within_shuffled": [1.0]}
         assert section_of(report(1, **spread), "spread").grade == grade

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semconv_cli import output
 
 if TYPE_CHECKING:
-    from semconv.pipeline.report_sections import Section
+    from semconv.pipeline.report_form import Section
 
 _WIDTH = 100
 

@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 from semconv.columns import code_token
-from semconv.pipeline.report_sections import Section, count, overview, sections
+from semconv.pipeline.report_form import Section, count
+from semconv.pipeline.report_sections import overview, sections
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #566071; --line: #dde2ea; --back: #f6f7f9; --card: #fff;
@@ -43,7 +44,7 @@ details details { background: transparent; } summary { cursor: pointer; padding:
 .bars { display: grid; grid-template-columns: auto 1fr 4rem; gap: .3rem .8rem; align-items: center; max-width: 36rem; margin: 0; }
 .bars dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; } .bars i, .bars b { display: block; height: .9rem; border-radius: .2rem; }
 .bars i { background: var(--line); } .bars b { background: var(--mark); min-width: 1px; }
-p code { white-space: nowrap; }
+p code, .glance code, .grade { white-space: nowrap; }
 code { font-family: ui-monospace, monospace; font-size: .9em; background: var(--back); border-radius: .25rem; padding: .05rem .35rem; }
 ul.titles { margin: 0 0 .6rem; padding-left: 1.2rem; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {

@@ -7,12 +7,11 @@ The page and the terminal print these sections, so that both say the same; neith
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from semconv.pipeline.report_form import Grade, Section, count, percent, times
 from semconv.tokenization.text_map import USEFUL_R2
 
-Grade = Literal["good", "fair", "poor"]
 Report = Mapping[str, Any]
 PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # CR of the paper's Table 5, its Games data set
 _DRIFT = {
@@ -26,26 +25,6 @@ _AGREE = {
     "brand": "pairs of the same brand",
     "categories": "categories in common, of all of the two",
 }
-
-
-@dataclass(frozen=True)
-class Section:
-    """One subject of the report."""
-
-    key: str
-    title: str
-    meaning: str  # what the figures are, for someone who does not know the method
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    grade: Grade | None = None
-    verdict: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def badge(self) -> str:
-        """The grade in a word."""
-        due = {"good": "not due", "poor": "due"}
-        return due.get(self.grade or "", "") if self.key == "refit" else self.grade or ""
 
 
 def sections(report: Report) -> list[Section]:
@@ -212,7 +191,7 @@ def _moved(report: Report) -> Iterator[str]:
     if moved is None:
         return
     if moved["error_after"] is None:
-        yield "No item had to be moved."
+        yield "No item was moved."
         return
     further = moved["error_after"] / moved["error_before"] if moved["error_before"] else float("inf")
     yield (
@@ -231,22 +210,23 @@ def _likeness(report: Report) -> Section | None:
     ]
     name, best = next(iter(agreement.items()))
     grade: Grade | None = None
-    verdict = "No two items share their first two codes, so there is nothing to compare."
+    shared = "first two codes" if len(report["levels"]) > 1 else "code"
+    verdict = f"No two items share their {shared}, so there is nothing to compare."
     if best["within"] is not None:
         ratio = best["within"] / best["shuffled"] if best["shuffled"] else float("inf")
         grade = "good" if ratio >= 2 else "fair" if ratio >= 1.2 else "poor"
         verdict = (
-            f"Items that share their first two codes have {times(best)} times as many {name} in common as by chance"
+            f"Items that share their {shared} have {times(best)} times as many {name} in common as by chance"
             " (good from 2, poor below 1.2)."
             if best["shuffled"]
-            else f"Items that share their first two codes have {name} in common; by chance there would be none."
+            else f"Items that share their {shared} have {name} in common; by chance there would be none."
         )
     return Section(
         "likeness",
         "Do items that share codes look alike?",
-        "Two items are drawn that share their first two codes, and held against two that would share them if the codes"
+        f"Two items are drawn that share their {shared}, and held against two that would share them if the codes"
         " were dealt out at random, and against any two items.",
-        ("", "same first codes", "codes dealt at random", "any two items", "times chance"),
+        ("", "same codes", "codes dealt at random", "any two items", "times chance"),
         tuple(rows),
         grade,
         verdict,
@@ -271,7 +251,9 @@ def _text_map(report: Report) -> Section | None:
         none = "Too few items have both text and interactions: new items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
     chance, hits, r2 = found["most_frequent_code"], found["first_code_agreement"], found["held_out_r2"]
-    grade: Grade = "poor" if r2 < USEFUL_R2 else "good" if hits >= 2 * chance else "fair"
+    best = max(found.get("most_frequent_code_behavior_alone", chance), 1e-9)
+    ratio = found.get("first_code_agreement_behavior_alone", hits) / best
+    grade: Grade = "poor" if r2 < USEFUL_R2 else "good" if ratio >= 2 else "fair"
     return Section(
         "text",
         title,
@@ -281,19 +263,24 @@ def _text_map(report: Report) -> Section | None:
             ("R², share of the vectors' variance that text explains (items held out)", f"{r2:.3f}"),
             ("first code guessed from text is the learned one", percent(hits)),
             ("the same by always naming the most frequent code", percent(chance)),
-            (
-                "the same for behaviour alone, without text in the learned vector",
-                percent(found.get("first_code_agreement_behavior_alone")),
-            ),
+            *_alone(found),
             ("first codes in use by guesses", f"{found['codes_in_use']} of {found['codes_in_use_learned']}"),
             ("items with text and interactions", count(found["items"])),
             ("first codes in use by items coded from text so far", _new_items(report)),
         ),
         grade,
-        f"Text names the first code {hits / chance:.1f} times as often as the best blind guess and explains"
+        f"Text names the first code of the behaviour {ratio:.1f} times as often as the best blind guess and explains"
         f" {percent(r2)} of the variance (good from 2 times, poor where it explains less than {USEFUL_R2:.0%}).",
         (state,),
     )
+
+
+def _alone(found: Report) -> Iterator[tuple[str, str]]:
+    """Against the code of behaviour alone: a learned vector may hold some of the text already (``shrinkage``)."""
+    if "first_code_agreement_behavior_alone" in found:
+        hits, chance = found["first_code_agreement_behavior_alone"], found["most_frequent_code_behavior_alone"]
+        yield "first code guessed from text is that of the behaviour alone", percent(hits)
+        yield "the same by always naming the most frequent of those", percent(chance)
 
 
 def _new_items(report: Report) -> str:
@@ -303,21 +290,3 @@ def _new_items(report: Report) -> str:
 
 def _at(values: Sequence[float] | None, place: int) -> float | None:
     return None if values is None else values[place]
-
-
-def count(value: int | None) -> str:
-    """A whole number, a dash where there is none."""
-    return "–" if value is None else f"{value:,}"
-
-
-def percent(value: float | None) -> str:
-    """A share, as many digits as tell."""
-    if value is None:
-        return "–"
-    return "0%" if value == 0 else "<0.01%" if value < 0.0001 else f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
-
-
-def times(row: Mapping[str, float | None]) -> str:
-    """How many times the overlap by chance; a dash where either is missing or zero."""
-    within, shuffled = row["within"], row["shuffled"]
-    return "–" if within is None or not shuffled else f"{within / shuffled:.1f}"
