@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from semconv.config import TaskSettings
 from semconv.errors import InputError
+from semconv.splits import train_part
 from semconv.store import Sequences
 from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.negatives import draw_negatives
@@ -261,12 +262,45 @@ def test_a_positive_has_as_many_negatives_as_set(ratio: int) -> None:
     assert sum(item >= 0 for row in rows if row[5] >= 0 for item in row[6]) == 4 * ratio
 
 
-def test_nothing_to_train_on_is_said() -> None:
-    for settings, rows in ((BARE, [[1], [2]]), (replace(BARE, sequential=False, negatives=0), [[1, 2, 3]])):
-        with pytest.raises(InputError, match="no task has a sample"):
-            data_of(rows, settings)
+@pytest.mark.parametrize(
+    ("settings", "rows", "message"),
+    [
+        (BARE, [[1], [2], []], "no training user has two items with codes, and the tasks with text are off; lower"),
+        (replace(BARE, text=True, text_share=0.0), [[1], [2]], "two items with codes, and there is no text; lower"),
+        (replace(BARE, sequential=False, negatives=0), [[1, 2, 3]], "sequential and the negative task are off, and"),
+        (replace(BARE, sequential=False, negative_share=0.0), [[1, 2, 3]], "sequential and the negative task are off"),
+        (replace(BARE, negatives=0, negative_rating_max=5.0), [[1, 2, 3]], "every next item is disliked and there are"),
+    ],
+)
+def test_nothing_to_train_on_is_said(settings: TaskSettings, rows: list[list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=rf"^no task has a sample: .*{message}"):
+        data_of(rows, settings, ratings=[1.0] * sum(map(len, rows)))
+
+
+def test_a_shop_without_interactions_or_text_has_nothing_to_train_on() -> None:
     empty = Sequences(
         [], np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32), []
     )
     with pytest.raises(InputError, match="no task has a sample"):
         task_data(empty, np.zeros(0, bool), [], [], BARE)
+
+
+def test_one_user_of_two_items_is_enough() -> None:
+    plan = plan_epoch(data_of([[3, 4]], num_items=6), BARE, 0, 20)
+    assert [(row[0], row[3]) for row in flat(plan)] == [(0, 1)]
+    alone = plan_epoch(data_of([[0, 1]], num_items=2), BARE, 0, 20)  # nothing is left to be a negative
+    assert [(row[4] >= 0, row[5], set(row[6])) for row in flat(alone)] == [(True, -1, {-1})]
+
+
+def test_histories_of_one_item_ask_about_every_place_from_windows_of_one() -> None:
+    settings = replace(BARE, late_share=1.0)
+    rows = flat(plan_epoch(data_of([[4, 5, 6, 7]], settings), settings, 0, 1))
+    assert [(row[2], row[3]) for row in rows] == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_items_held_out_from_training_are_drawn_as_negatives() -> None:
+    whole = case.sequences([[0, 1, 2, 3, 4]])
+    train = train_part(whole, "[:-2]", 1, 5)
+    data = task_data(train, np.ones(5, dtype=bool), [None] * 5, [None] * 5, BARE, train)
+    drawn = [item for epoch in range(6) for row in flat(plan_epoch(data, BARE, epoch, 20)) for item in row[6]]
+    assert set(drawn) == {3, 4}  # leaving them out would tell which items are held out

@@ -15,6 +15,7 @@ from semconv.columns import code_token
 from semconv.config import TaskSettings
 from semconv.errors import InputError
 from semconv.tasks import wordings
+from semconv.tasks.data import task_data
 from semconv.tasks.encoder import PromptEncoder, clean, query_text, text_text
 from semconv.tasks.export import samples
 from semconv.tasks.padded import EpochRows, PaddedRows
@@ -185,6 +186,21 @@ def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: 
             assert made.history_index.tolist() == one.history_index
             assert made.history_tokens.tolist() == one.history_tokens
             assert [TASKS[task] for task in made.sample_tasks] == one.tasks
+
+
+@pytest.mark.parametrize("missing", ["text", "queries", "histories", "negatives"])
+def test_rows_come_out_of_what_is_there(encoder: PromptEncoder, missing: str) -> None:
+    rows = [[3], [7], []] if missing == "histories" else [[3, 1, 4], [7], [2, 6]]
+    count = sum(map(len, rows))
+    queries = [None] * count if missing == "queries" else [f"words {place}" for place in range(count)]
+    titles = [None] * 40 if missing == "text" else case.sentences(40)
+    settings = TaskSettings(negative_share=0.0 if missing == "negatives" else 1.0)
+    data = task_data(case.sequences(rows, queries=queries), encoder.has_codes, titles, [None] * 40, settings)
+    made = epoch_rows(RowBuilder(encoder, data, settings), plan_epoch(data, settings, 0, 20), np.random.default_rng(0))
+    tasks = Counter(TASKS[task] for task in made.padded(0).sample_tasks)
+    expected = {"sequential": 3, "negative": 9, "text": 38, "query": count}  # items 11 and 12 have no codes
+    gone = {"text": ["text"], "queries": ["query"], "histories": ["sequential", "negative"], "negatives": ["negative"]}
+    assert tasks == {task: number for task, number in expected.items() if task not in gone[missing]}
 
 
 def test_rows_side_by_side_are_the_rows_alone(encoder: PromptEncoder) -> None:

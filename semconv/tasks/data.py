@@ -44,37 +44,46 @@ def task_data(
         has_codes: ``(I,)``.
         touched: the train cut with the items outside the core, which are nobody's negatives either; None: ``train``.
     Raises:
-        InputError: no user has two items with codes and no other task has a sample.
+        InputError: no task can ever have a sample; the message says why of each.
     """
     coded = train.select_rows(has_codes[train.items])
     low = settings.negative_rating_max
     is_label = np.ones(len(coded.items), dtype=bool) if low is None else ~(coded.ratings <= low)
-    with_text = np.array(
+    has_text = np.array(
         [bool((t or "").strip() or (d or "").strip()) for t, d in zip(titles, descriptions, strict=True)], dtype=bool
     )
-    queries = coded.queries or []
-    query_rows = np.array(
-        [row for row, text in enumerate(queries) if text and text.strip() and is_label[row]], dtype=np.int64
-    )
+    queries = (coded.queries or []) if settings.query and settings.query_share else []
+    query_rows = [row for row, text in enumerate(queries) if text and text.strip() and is_label[row]]
+    text_items = np.flatnonzero(has_codes & has_text & bool(settings.text and settings.text_share))
     data = TaskData(
         offsets=coded.offsets,
         items=coded.items,
         is_label=is_label,
         touched=train if touched is None else touched,
         candidates=np.flatnonzero(has_codes).astype(np.int32),
-        text_items=np.flatnonzero(has_codes & with_text).astype(np.int32) if settings.text else np.zeros(0, np.int32),
+        text_items=text_items.astype(np.int32),
         titles=titles,
         descriptions=descriptions,
-        query_rows=query_rows if settings.query else np.zeros(0, np.int64),
+        query_rows=np.array(query_rows, dtype=np.int64),
         queries=[queries[row] or "" for row in query_rows],
     )
-    longest = int(np.diff(coded.offsets).max(initial=0))
-    if (
-        (longest < 2 or not (settings.sequential or settings.negatives))
-        and not len(data.text_items)
-        and not len(data.query_rows)
-    ):
-        raise InputError(
-            "no task has a sample: no training user has two items with codes, and there is no text; lower split.k_core or ingest more"
-        )
+    _require_a_sample(data, settings)
     return data
+
+
+def _require_a_sample(data: TaskData, settings: TaskSettings) -> None:
+    if len(data.text_items) or len(data.query_rows):
+        return
+    lengths = np.diff(data.offsets)
+    place = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], lengths)
+    asks_negative = settings.negatives > 0 and settings.negative_share > 0
+    if (lengths.max(initial=0) >= 2 and asks_negative) or (settings.sequential and data.is_label[place >= 1].any()):
+        return
+    if lengths.max(initial=0) < 2:
+        why, way = "no training user has two items with codes", "lower split.k_core or ingest more"
+    elif settings.sequential:
+        why, way = "every next item is disliked and there are no negatives", "lower tasks.negative_rating_max"
+    else:
+        why, way = "the sequential and the negative task are off", "turn one of tasks.* on"
+    text = "there is no text" if settings.text or settings.query else "the tasks with text are off"
+    raise InputError(f"no task has a sample: {why}, and {text}; {way}")
