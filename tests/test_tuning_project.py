@@ -78,3 +78,16 @@ def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:
     assert again["run_id"] == first["run_id"]  # it changes how a run runs, not what comes out
     other = json.loads(finetune(root, "--json", "--accumulate", "2").stdout)
     assert other["run_id"] != first["run_id"]
+
+
+def test_a_training_without_a_sample_is_refused(root: Path) -> None:
+    off = [f"tasks.{task}=false" for task in ("sequential", "text", "query")]
+    bare = [part for change in off for part in ("--set", change)]
+    rare = finetune(root, *bare, "--set", "tasks.negative_share=1e-12", code=4)
+    assert "no epoch drew a sample: raise tasks.negative_share" in rare.stderr
+    never = finetune(root, *bare, "--set", "tasks.negatives=0", code=4)
+    assert "no task has a sample: the sequential and the negative task are off" in never.stderr
+    long = finetune(
+        root, "--set", "tasks.max_prompt_tokens=16", "--set", "tasks.text=false", "--set", "tasks.query=false"
+    )
+    assert "prompts an epoch are left out: longer than tasks.max_prompt_tokens" in long.stderr

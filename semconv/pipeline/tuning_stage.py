@@ -128,6 +128,10 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
         training = Training(source.rows, validate, int(pad), folder, context.progress, choices)
         figures = tune(model, training, tuning)
+        if figures["samples"] == 0:
+            raise InputError(
+                "no epoch drew a sample: raise tasks.negative_share, tasks.text_share or tasks.query_share"
+            )
         if rows is not None:
             rows.fold()
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
