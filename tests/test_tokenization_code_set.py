@@ -185,3 +185,13 @@ def test_steadying_moves_rare_items_to_their_text_and_leaves_popular_ones() -> N
     np.testing.assert_allclose(mixed[1], [0, 1, 0], atol=1e-4)
     np.testing.assert_array_equal(mixed[2], [0, 0, 1])  # no text
     assert steady(vectors, np.ones(3, int), np.array([0, 1]), predicted, text_map, 0.0) is vectors
+
+
+def test_agreement_with_behaviour_alone_is_lower_where_text_steadied_the_vectors() -> None:
+    plain = Case().fit(replace(SETTINGS, shrinkage=0.0)).figures["text_map"]
+    assert plain["first_code_agreement_behavior_alone"] == plain["first_code_agreement"]
+    assert plain["most_frequent_code_behavior_alone"] == plain["most_frequent_code"]
+    mixed = Case().fit(replace(SETTINGS, shrinkage=1000.0)).figures["text_map"]
+    assert mixed["first_code_agreement"] > 0.9  # the learned vector is the prediction, nearly
+    assert mixed["first_code_agreement_behavior_alone"] < mixed["first_code_agreement"]
+    assert 0 < mixed["largest_share"] < 1

@@ -266,7 +266,8 @@ def _text_map(report: Report) -> Section | None:
             *_alone(found),
             ("first codes in use by guesses", f"{found['codes_in_use']} of {found['codes_in_use_learned']}"),
             ("items with text and interactions", count(found["items"])),
-            ("first codes in use by items coded from text so far", _new_items(report)),
+            ("first codes in use by items coded from text so far", _new_items(report.get("new_items"))),
+            ("those of them that nobody touched yet", _new_items(report.get("untouched_items"))),
         ),
         grade,
         f"Text names the first code of the behaviour {ratio:.1f} times as often as the best blind guess and explains"
@@ -283,9 +284,8 @@ def _alone(found: Report) -> Iterator[tuple[str, str]]:
         yield "the same by always naming the most frequent of those", percent(chance)
 
 
-def _new_items(report: Report) -> str:
-    new = report.get("new_items") or {"coded": 0}
-    return f"{new['first_codes_in_use']:,} by {new['coded']:,} items" if new["coded"] else "none coded so far"
+def _new_items(new: Mapping[str, Any] | None) -> str:
+    return f"{new['first_codes_in_use']:,} by {new['coded']:,} items" if new and new["coded"] else "none coded so far"
 
 
 def _at(values: Sequence[float] | None, place: int) -> float | None:

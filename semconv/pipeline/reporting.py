@@ -43,12 +43,18 @@ def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord |
         "items_assigned_since": len(codes.item_index) - len(code_set.item_index),
         **figures,
         "new_items": new_item_figures(codes.codes[coded.is_assigned]),
+        "untouched_items": new_item_figures(codes.codes[coded.is_assigned & _untouched(context, codes.item_index)]),
         "collision_share_now": float(colliding(codes.codes).mean()),
         "levels": levels,
         **_shared(context, codes.item_index, codes.codes, codes.popularity),
         **_variance(context, code_set.item_index, code_set.codes, coded.vectors),
         "refit": refit_state(context, coded, finetune),
     }
+
+
+def _untouched(context: Context, index: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """``(n,)`` items of ``index`` that nobody ever touched, in the train cut or after it."""
+    return ~np.isin(index, context.store.sequences().items)
 
 
 def foreign_report(context: Context, path: Path) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def cold_figures(
         "most_frequent_code_behavior_alone": _largest_share(alone),
         "codes_in_use": len(np.unique(guessed)),
         "codes_in_use_learned": len(np.unique(learned)),
+        "largest_share": _largest_share(guessed),
         "nearest_code_error": nearest_code_error(code_set, as_new, settings),
     }
 
