@@ -244,6 +244,11 @@ class TuningSettings:
         "Keep no activations inside the layers and compute them again in the backward pass: less memory, more time, the same result.",
         is_late=True,
     )
+    parallel: Literal["ddp", "fsdp"] = option(
+        "ddp",
+        "Under torchrun with several processes: each holds a copy of the model, or a shard of weights, gradients and optimizer.",
+        is_late=True,
+    )
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
     lora_rank: int = option(8, "LoRA: rank.", low=1)
     lora_alpha: int = option(32, "LoRA: scale.", low=1)

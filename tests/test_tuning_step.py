@@ -19,6 +19,7 @@ from semconv.tasks.trees import TASKS
 from semconv.tuning.checkpoint import STATE, Counters, load_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import trainable
+from semconv.tuning.processes import Processes
 from semconv.tuning.step import StepFigures, Stepper
 from semconv.tuning.step_log import STEPS
 
@@ -171,7 +172,9 @@ def test_a_gradient_that_breaks_in_the_middle_keeps_the_checkpoint_before_it(tmp
         made.run()
     assert len((tmp_path / STEPS).read_text().splitlines()) == 3
     after = Case(tmp_path, replace(SETTINGS, epochs=1))
-    counters: Counters = load_state(tmp_path, after.model, Stepper(after.model, 0, None, after.settings).optimizer)
+    counters: Counters = load_state(
+        tmp_path, after.model, Stepper(after.model, 0, None, after.settings).optimizer, Processes()
+    )
     assert counters.step == 3
     assert all(torch.equal(weight, made.weights()[name]) for name, weight in after.weights().items())
     assert all(weight.isfinite().all() for weight in after.weights().values())

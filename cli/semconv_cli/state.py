@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semconv.errors import SettingsError
 from semconv.progress import Progress, Silent
+from semconv.tuning.launch import is_follower
 from semconv_cli.errors import say
 
 if TYPE_CHECKING:
@@ -56,12 +58,23 @@ class State:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Project]:
-        """Open the project for one method call."""
+        """Open the project for one method call, in the one process that it belongs to."""
+        if is_follower():
+            raise SettingsError(
+                "torchrun with several processes is for `semconv finetune`; run this command without it"
+            )
         with self.libraries():
             from semconv_warehouse.project import Project
 
             overrides = {**self.settings, **self.flags}
             yield Project.open(self.project, overrides=overrides, wait=self.wait_seconds, progress=self.progress())
+
+    def follow(self) -> None:
+        """Be one of the processes that train with the one which opened the project."""
+        with self.libraries():
+            from semconv.pipeline.tuning_group import follow
+
+            follow()
 
 
 pass_state = click.make_pass_decorator(State, ensure=True)

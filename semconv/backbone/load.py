@@ -54,6 +54,13 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     return model, tokenizer
 
 
+def shape_of(config: Any) -> Any:
+    """A model of a configuration with weights that do not matter: another process sends them."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+
+
 def _check_config(name: str, config: Any) -> None:
     if config.model_type not in _ROTARY_FULL_ATTENTION:
         raise InputError(

@@ -13,7 +13,8 @@ from semconv.pipeline.context import Context
 from semconv.store import RunRecord
 
 BACKBONE_MANIFEST = "backbone.json"
-_COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing")  # of tuning: how it runs, not what comes out
+# Of tuning: how it runs, not what comes out.
+_COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 
 
 def created_backbone(context: Context) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.embedding import backbone_path, load_run_backbone
 from semconv.pipeline.stage_settings import resolved_tuning
+from semconv.pipeline.tuning_group import Leader, TuningTask
 from semconv.progress import Progress
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part
@@ -97,8 +99,16 @@ def prepared_backbone(
     return model, tokenizer, ids
 
 
-def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None) -> Outcome:
+def finetune_run(
+    context: Context,
+    backbone: RunRecord,
+    codebook: RunRecord,
+    start: RunRecord | None = None,
+    leader: Leader | None = None,
+) -> Outcome:
     """Tune the backbone on the codes in force, or go on from the weights of ``start``, tuned on the same code set.
+
+    ``leader`` leads the other processes of a launch by torchrun; without one, this process trains alone.
 
     Raises:
         InputError: ``start`` is no finished full tuning of this code set.
@@ -112,12 +122,14 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         from semconv.tuning.choices import CodeChoices
         from semconv.tuning.code_rows import LAYERS, CodeRows
         from semconv.tuning.model import prepare, save_tuned
+        from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
         codes = ItemCodes.read(context, code_runs)
         model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
         source = prompt_source(context, tokenizer, level_tokens, codes)
         _check_context(model, source)
+        config = copy.deepcopy(model.config)
         model = prepare(model, level_tokens, tuning)
         rows = None
         if start is None and tuning.code_start in LAYERS:
@@ -127,13 +139,21 @@ def finetune_run(context: Context, backbone: RunRecord, codebook: RunRecord, sta
         validate = _validation(context, source, codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
         training = Training(source.rows, validate, int(pad), folder, context.progress, choices)
-        figures = tune(model, training, tuning)
+        group = leader or Leader(connect())
+        group.start(
+            TuningTask(
+                config, source.encoder, source.data, context.settings, tuning,
+                level_tokens, codes.codes, int(pad), validate is not None,
+            )
+        )  # fmt: skip
+        figures = tune(model, training, tuning, group.processes)
         if figures["samples"] == 0:
             raise InputError(
                 "no epoch drew a sample: raise tasks.negative_share, tasks.text_share or tasks.query_share"
             )
         if rows is not None:
             rows.fold()
+        model.to("cpu")
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from semconv.artifacts import atomic_path, read_arrays
 from semconv.errors import InputError
 from semconv.tuning.model import trainable
+from semconv.tuning.processes import Processes, whole
 
 STATE = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -39,50 +40,60 @@ class Counters:
     validations: list[dict[str, float]] = field(default_factory=list)
 
 
-def save_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, counters: Counters) -> None:
-    """Write the state whole or not at all."""
+def save_state(
+    folder: Path, model: Any, optimizer: torch.optim.Optimizer, counters: Counters, processes: Processes
+) -> None:
+    """Write the state whole or not at all, whole tensors too where processes hold shards; the first process writes."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trainable(model).items():
-        tensors[f"weight/{name}"] = parameter.detach()
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{moment}/{name}"] = torch.as_tensor(value).detach()
-    with atomic_path(folder / STATE) as path:
-        save_file(
-            {key: value.contiguous() for key, value in tensors.items()},
-            path,
-            metadata={"counters": json.dumps(asdict(counters))},
-        )
+        for kind, value in {"weight": parameter, **optimizer.state.get(parameter, {})}.items():
+            complete = whole(torch.as_tensor(value).detach())
+            if processes.is_first:
+                tensors[f"{kind}/{name}"] = complete.cpu().contiguous()
+    if processes.is_first:
+        with atomic_path(folder / STATE) as path:
+            save_file(tensors, path, metadata={"counters": json.dumps(asdict(counters))})
 
 
-def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Counters:
-    """Put weights and moments back; fresh counters when there is no state."""
-    path = folder / STATE
+def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, processes: Processes) -> Counters:
+    """Put weights and moments back, whatever number of processes wrote them; fresh counters when there is no state.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    counters, tensors = _read_state(folder / STATE) if processes.is_first else (Counters(), {})
+    counters, kinds = processes.share((counters, sorted({key.split("/", 1)[0] for key in tensors})))
+    with torch.no_grad():
+        for name, parameter in trainable(model).items() if kinds else ():
+            state = {kind: _spread(tensors, f"{kind}/{name}", parameter, processes) for kind in kinds}
+            parameter.copy_(state.pop("weight"))
+            if state:
+                optimizer.state[parameter] = state
+    return counters
+
+
+def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
     if not path.exists():
-        return Counters()
+        return Counters(), {}
     try:
         with safe_open(path, framework="pt") as file:
             counters = Counters(**json.loads(file.metadata()["counters"]))
-        tensors = load_file(path)
+        return counters, load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to train this run from its start") from error
-    state: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        kind, name = key.split("/", 1)
-        state.setdefault(name, {})[kind] = value
-    with torch.no_grad():
-        for name, parameter in trainable(model).items():
-            parameter.copy_(state[name].pop("weight"))
-            if state[name]:  # `step` stays where the optimizer keeps it, on the CPU
-                optimizer.state[parameter] = {
-                    kind: value if kind == "step" else value.to(parameter) for kind, value in state[name].items()
-                }
-    return counters
+
+
+def _spread(tensors: dict[str, torch.Tensor], key: str, parameter: torch.Tensor, processes: Processes) -> torch.Tensor:
+    """A tensor of the state as this process holds its parameter; the count of updates stays on the CPU."""
+    if key.startswith("step/"):
+        return torch.tensor(processes.share_number(float(tensors[key]) if tensors else 0.0))
+    return processes.spread(tensors.get(key), parameter.detach())
 
 
 def save_best(folder: Path, model: Any) -> None:
     """Keep the trained weights of the best validation so far."""
     with atomic_path(folder / BEST) as path:
-        save_file({name: parameter.detach().contiguous() for name, parameter in trainable(model).items()}, path)
+        save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable(model).items()}, path)
 
 
 def load_best(folder: Path, model: Any) -> None:

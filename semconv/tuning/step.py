@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 
-from semconv.backbone.forward import model_device
 from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, SettingsError
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import LossCounts, SummedLoss
+from semconv.tuning.loss import LossCounts
 from semconv.tuning.model import trainable
+from semconv.tuning.processes import Processes, whole
+from semconv.tuning.replicas import Replicas
 
 _BETAS = (0.9, 0.999)
 _ANOTHER_PLACE = 7_919_000_033  # apart from the step's, so that no two batches of a step share their dropout
@@ -36,56 +37,94 @@ class StepFigures:
 
 
 class Stepper:
-    """A model with its loss and its optimizer."""
+    """A model with its loss and its optimizer, in this process and the others of the training."""
 
-    def __init__(self, model: Any, pad: int, choices: CodeChoices | None, settings: TuningSettings) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: Any,
+        pad: int,
+        choices: CodeChoices | None,
+        settings: TuningSettings,
+        processes: Processes | None = None,
+    ) -> None:
         self.pad = pad
         self.settings = settings
-        self.device = model_device(model)
-        self.loss = SummedLoss(model, choices, settings.history_loss or 0.0)
-        self.optimizer = _optimizer(model, settings)
+        self.processes = processes or Processes()
+        self.replicas = Replicas(model, choices, settings, self.processes)
+        self.optimizer = _optimizer(self.replicas.model, settings)
 
     def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
-        """``update`` with the rows of each batch side by side."""
-        return self.update([collate(rows, self.pad) for rows in batches], number, rate)
+        """``update`` with the rows of each batch side by side, of which every process takes its part."""
+        return self._update([self._part(rows) for rows in batches], number, rate)
 
     def update(self, batches: Sequence[Batch], number: int, rate: float) -> StepFigures:
         """Update the weights once.
 
         Args:
+            batches: those of this process.
             number: steps done before; with the settings' seed it determines the dropout.
             rate: learning rate.
         Raises:
             CheckFailedError: the loss or the gradient is not finite; the weights are those before the step.
         """
-        counts = self.loss.counts(batches)
-        self.model.train()
+        return self._update([(batch, float(self.processes.count)) for batch in batches], number, rate)
+
+    def _part(self, rows: EpochRows) -> tuple[Batch, float]:
+        """This process's rows of a batch and their weight: 0 where there are none and another's stand in.
+
+        Every process must take part in every exchange.
+        """
+        own = rows[self.processes.rank :: self.processes.count]
+        return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
+
+    def _update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
+        loss = self.replicas.loss
+        counts = self._counts([batch for batch, weight in parts if weight])
+        loss.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        sums = [self._backward(batch, counts, number, place) for place, batch in enumerate(batches)]
-        label, history, tokens, *tasks = torch.stack(sums).sum(dim=0).tolist()
-        of_history = self.loss.history_weight * history / max(1, counts.history)
+        sums = []
+        for place, (batch, weight) in enumerate(parts):
+            self._seed(number, place)
+            with self.replicas.without_exchange(place == len(parts) - 1):
+                sums.append(self._backward(batch, weight, counts))
+        label, history, tokens, samples, *tasks = self.processes.sum(torch.stack(sums).sum(dim=0)).tolist()
+        of_history = loss.history_weight * history / max(1, counts.history)
         _require_finite("loss", label / counts.label + of_history, number)
-        norm = float(torch.nn.utils.clip_grad_norm_(trainable(self.model).values(), self.settings.clip or math.inf))
+        weights = trainable(loss.model).values()
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, self.settings.clip or math.inf)))
         _require_finite("norm of the gradient", norm, number)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         means = {name: total / of for name, total, of in zip(TASKS, tasks, counts.by_task, strict=True) if of}
-        return StepFigures(label / counts.label, means, norm, sum(batch.num_samples for batch in batches), int(tokens))
+        return StepFigures(label / counts.label, means, norm, int(samples), int(tokens))
 
-    def _backward(self, batch: Batch, counts: LossCounts, number: int, place: int) -> torch.Tensor:
-        """Add a batch's share to the gradients; its sums and its tokens as float64 ``(3 + len(TASKS),)``."""
-        batch = batch.to(self.device)
-        # Dropout is a function of seed, step and place.
+    def _counts(self, batches: Sequence[Batch]) -> LossCounts:
+        """Tokens that the loss of the step is over, in all processes."""
+        own = self.replicas.loss.counts(batches)
+        if self.processes.count == 1:
+            return own
+        numbers = torch.tensor([own.label, own.history, *own.by_task], device=self.processes.device)
+        label, history, *by_task = self.processes.sum(numbers).tolist()
+        return LossCounts(label, history, tuple(by_task))
+
+    def _seed(self, number: int, place: int) -> None:
+        """Dropout is a function of seed, step and place in the step."""
+        place = place * self.processes.count + self.processes.rank
         torch.manual_seed(self.settings.seed * 1_000_003 + number + place * _ANOTHER_PLACE)
+
+    def _backward(self, batch: Batch, weight: float, counts: LossCounts) -> torch.Tensor:
+        """Add a batch's share to the gradients; its sums, tokens and samples as float64 ``(4 + len(TASKS),)``."""
+        device = self.processes.device
+        batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            sums = self.loss(batch)
-        self.loss.weighted(sums, counts).backward()  # type: ignore[no-untyped-call]
-        size = sums.label.new_tensor(float(batch.input_ids.numel()))
-        found = torch.stack([sums.label.detach(), sums.history.detach(), size, *sums.by_task])
-        return found.double()
+        with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
+            sums = self.replicas.module(batch)
+        (weight * self.replicas.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
+        sizes = sums.label.new_tensor([batch.input_ids.numel(), batch.num_samples], dtype=torch.float64)
+        of_loss = torch.stack([sums.label.detach(), sums.history.detach()]).double()
+        found = torch.cat([of_loss, sizes, sums.by_task.double()])
+        return found if weight else torch.zeros_like(found)
 
 
 def _optimizer(model: Any, settings: TuningSettings) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.tuning.step import StepFigures
@@ -14,10 +14,13 @@ STEPS = "steps.jsonl"
 
 
 class StepLog:
-    """The log of a training that goes on after ``steps`` updates."""
+    """The log of a training that goes on after ``steps`` updates; without a folder nothing is written."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path | None, steps: int) -> None:
         """Drop the lines of steps that will be done again, and what a kill left of a line."""
+        self._stream: TextIO | None = None
+        if folder is None:
+            return
         self.path = folder / STEPS
         kept = [line for line in read_steps(folder) if line["step"] <= steps]
         write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
@@ -25,6 +28,8 @@ class StepLog:
 
     def write(self, step: int, epoch: int, rate: float, figures: StepFigures, seconds: float) -> None:
         """Add the line of an update."""
+        if self._stream is None:
+            return
         line = {
             "step": step,
             "epoch": epoch,
@@ -41,14 +46,17 @@ class StepLog:
 
     def flush(self) -> None:
         """Put on disk what was written: before every checkpoint, which must never know more steps than the log."""
+        if self._stream is None:
+            return
         with machine_errors(self.path):
             self._stream.flush()
             os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Flush and close."""
-        with machine_errors(self.path):
-            self._stream.close()
+        if self._stream is not None:
+            with machine_errors(self.path):
+                self._stream.close()
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from semconv.tuning.batches import batch_order
 from semconv.tuning.chart import write_chart
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
 from semconv.tuning.choices import CodeChoices
+from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog
 
@@ -33,10 +34,13 @@ class Training:
     clock: Callable[[], float] = time.monotonic  # in seconds
 
 
-def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, Any]:
+def tune(
+    model: Any, training: Training, settings: TuningSettings, processes: Processes | None = None
+) -> dict[str, Any]:
     """Train to the end of the budget, from wherever the run folder says it stopped.
 
-    The model ends with the weights of the best validation, or the last ones without validation.
+    The model ends with the weights of the best validation, or the last ones without validation; of several
+    processes it is the first one's.
 
     Returns:
         figures: epochs, steps, samples, seconds over all resumes, validations, best epoch, and whether the same
@@ -44,14 +48,18 @@ def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, 
     Raises:
         CheckFailedError: loss or gradient are no longer finite; the last checkpoint is kept.
     """
-    loop = _Loop(model, training, settings)
-    with contextlib.closing(StepLog(training.folder, loop.counters.step)) as log:
-        while not loop.finished:
-            loop.run_epoch(log)
-    write_chart(training.folder, loop.counters.validations)
-    if (training.folder / BEST).exists():
-        load_best(training.folder, model)
+    processes = processes or Processes()
+    with processes.noticing_loss():
+        loop = _Loop(model, training, settings, processes)
+        with contextlib.closing(loop.log):
+            while not loop.finished:
+                loop.run_epoch()
+        loop.stepper.replicas.gather()
     counters = loop.counters
+    if processes.is_first:
+        write_chart(training.folder, counters.validations)
+        if (training.folder / BEST).exists():
+            load_best(training.folder, model)
     return {
         "epochs": counters.epoch,
         "steps": counters.step,
@@ -65,13 +73,14 @@ def tune(model: Any, training: Training, settings: TuningSettings) -> dict[str, 
 
 
 class _Loop:
-    def __init__(self, model: Any, training: Training, settings: TuningSettings) -> None:
-        self.model = model
+    def __init__(self, model: Any, training: Training, settings: TuningSettings, processes: Processes) -> None:
         self.training = training
         self.settings = settings
-        self.stepper = Stepper(model, training.pad, training.choices, settings)
-        self.counters = load_state(training.folder, model, self.stepper.optimizer)
-        self.saved_at = self.counted_at = training.clock()
+        self.processes = processes
+        self.stepper = Stepper(model, training.pad, training.choices, settings, processes)
+        self.counters = load_state(training.folder, self.stepper.replicas.model, self.stepper.optimizer, processes)
+        self.log = StepLog(training.folder if processes.is_first else None, self.counters.step)
+        self.saved_at = self.counted_at = self._now()
         if settings.max_minutes:
             training.progress.say("tuning.max_minutes ends this run by the clock: it is not reproducible")
 
@@ -92,14 +101,18 @@ class _Loop:
         of_minutes = counters.seconds / (60.0 * settings.max_minutes) if settings.max_minutes else 0.0
         return max(of_samples, of_minutes)
 
+    def _now(self) -> float:
+        """The first process's clock, so that all decide alike."""
+        return self.processes.share_number(self.training.clock())
+
     def _count_time(self) -> float:
         """Add the time since the last count; returns it in seconds."""
-        now = self.training.clock()
+        now = self._now()
         passed, self.counted_at = now - self.counted_at, now
         self.counters.seconds += passed
         return passed
 
-    def run_epoch(self, log: StepLog) -> None:
+    def run_epoch(self) -> None:
         """Train what is left of the epoch, then validate."""
         counters, settings = self.counters, self.settings
         rows = self.training.rows(counters.epoch)
@@ -112,20 +125,23 @@ class _Loop:
             while counters.batch < len(batches) and (counters.step == 0 or not self._budget_spent()):
                 ahead = batches[counters.batch : counters.batch + settings.accumulate]
                 share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
-                self._step([rows[batch] for batch in ahead], share_done, log, bar)
-                if self.training.clock() - self.saved_at >= settings.checkpoint_seconds:
-                    self._save(log)
+                self._step([rows[batch] for batch in ahead], share_done, bar)
+                if self.counted_at - self.saved_at >= settings.checkpoint_seconds:
+                    self._save()
         self._close_epoch()
-        self._save(log)
-        write_chart(self.training.folder, counters.validations)
+        self._save()
+        if self.processes.is_first:
+            write_chart(self.training.folder, counters.validations)
 
-    def _save(self, log: StepLog) -> None:
-        log.flush()  # first: the log may know more steps than the state, never fewer
+    def _save(self) -> None:
+        self.log.flush()  # first: the log may know more steps than the state, never fewer
         self._count_time()
-        save_state(self.training.folder, self.model, self.stepper.optimizer, self.counters)
-        self.saved_at = self.training.clock()
+        save_state(
+            self.training.folder, self.stepper.replicas.model, self.stepper.optimizer, self.counters, self.processes
+        )
+        self.saved_at = self._now()
 
-    def _step(self, batches: Sequence[EpochRows], share_done: float, log: StepLog, bar: Task) -> None:
+    def _step(self, batches: Sequence[EpochRows], share_done: float, bar: Task) -> None:
         counters = self.counters
         share_done = max(share_done, self._share_of_budgets())
         rate = peak_rate(self.settings) * schedule(share_done, self.settings.warmup)
@@ -133,7 +149,7 @@ class _Loop:
         counters.batch += len(batches)
         counters.step += 1
         counters.samples += figures.samples
-        log.write(counters.step, counters.epoch, rate, figures, self._count_time())
+        self.log.write(counters.step, counters.epoch, rate, figures, self._count_time())
         bar.advance(figures.samples, f"loss {figures.loss:.3f}")
 
     def _close_epoch(self) -> None:
@@ -144,13 +160,13 @@ class _Loop:
         last = self.finished
         if self.training.validate is None or ((epoch + 1) % settings.validate_every and not last):
             return
-        self.model.eval()
-        score = self.training.validate(self.model)
+        score = self.stepper.replicas.judged(self.training.validate)
         counters.validations.append({"epoch": epoch + 1, "step": counters.step, "ndcg@10": score})
         self.training.progress.say(f"epoch {epoch + 1}: validation NDCG@10 {score:.4f}")
         if score > counters.best_score:
             counters.best_score, counters.best_epoch, counters.rounds_without_better = score, epoch + 1, 0
-            save_best(self.training.folder, self.model)
+            if self.processes.is_first:
+                save_best(self.training.folder, self.stepper.replicas.complete)
         else:
             counters.rounds_without_better += 1
             counters.stopped = counters.rounds_without_better >= settings.patience

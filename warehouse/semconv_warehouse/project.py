@@ -142,7 +142,11 @@ class Project(OpenedProject):
         return export_prompts(self.context, output, epoch)
 
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
-        """Tune the backbone on the newest code set, or go on from the weights of an earlier run."""
+        """Tune the backbone on the newest code set, or go on from the weights of an earlier run.
+
+        Under torchrun this is the first process; the others call ``semconv.pipeline.tuning_group.follow``.
+        """
+        from semconv.pipeline.tuning_group import leading
         from semconv.pipeline.tuning_stage import finetune_run
 
         start = None if from_run is None else self.context.run(from_run)
@@ -154,7 +158,8 @@ class Project(OpenedProject):
         if aligned_to is not None and backbone.run_id != aligned_to.run_id:
             again = "`semconv embed text` and `semconv codebook fit` align them to this one"
             self.progress.say(f"the codes are aligned to another backbone than {backbone.run_id}; {again}")
-        return self._record(finetune_run(self.context, backbone, codebook, start))
+        with leading() as leader:
+            return self._record(finetune_run(self.context, backbone, codebook, start, leader))
 
     def recommend(
         self,

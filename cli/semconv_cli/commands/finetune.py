@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from semconv.tuning.launch import is_follower
 from semconv_cli import runs
 from semconv_cli.options import Command, json_option, setting
 from semconv_cli.state import State, pass_state
@@ -21,6 +22,7 @@ _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
 @setting("--batch-tokens", "tuning.batch_tokens")
 @setting("--accumulate", "tuning.accumulate")
 @setting("--gradient-checkpointing", "tuning.gradient_checkpointing")
+@setting("--parallel", "tuning.parallel")
 @setting("--dtype", "tuning.dtype")
 @setting("--validation-users", "tuning.validation_users")
 @setting("--patience", "tuning.patience")
@@ -28,7 +30,13 @@ _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
 @json_option
 @pass_state
 def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
-    """Tune the backbone on the prompts; a killed run goes on where it stopped."""
+    """Tune the backbone on the prompts; a killed run goes on where it stopped.
+
+    In several processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
+    """
+    if is_follower():
+        state.follow()
+        return
     with state.open() as project:
         record = project.finetune(from_run=from_run)
         made = {kind: f"{record.artifact_path}/{name}" for kind, name in _MADE.items()}
