@@ -83,7 +83,6 @@ class CodeRows:
         self.network.scale_to(float(embedding.weight.detach().float().pow(2).mean().sqrt()))
         model.add_module(_NAME, self.network)
         self._rows: Tensor | None = None  # with their graph, from a forward pass to its backward pass
-        self._written: tuple[int, ...] = ()
         self._handles = [
             embedding.register_forward_pre_hook(lambda *_: self._write()),
             self.target.register_post_accumulate_grad_hook(self._hand_on),  # type: ignore[no-untyped-call]
@@ -100,16 +99,17 @@ class CodeRows:
         delattr(self.model, _NAME)
 
     def _write(self) -> None:
-        """Bring the model's rows up to date, where the network changed or its gradient will be asked for."""
-        versions = tuple(weight._version for weight in self.network.parameters())
-        if versions == self._written and (self._rows is not None or not torch.is_grad_enabled()):
+        """Bring the model's rows up to date, unless a backward pass through those that were written is still to come.
+
+        An update of the network shows nowhere: fused optimizers leave a tensor's version as it is.
+        """
+        if self._rows is not None and torch.is_grad_enabled():
             return
         with torch.autocast(self.target.device.type, enabled=False):
             rows = self.network()  # (N * C, width)
         with torch.no_grad():
             self.target[self.index] = rows.to(self.target.dtype)
         self._rows = rows if rows.requires_grad else None
-        self._written = versions
 
     def _hand_on(self, target: Tensor) -> None:
         """The gradient of the rows is the network's to learn from, and no longer the matrix's."""

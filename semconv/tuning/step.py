@@ -16,7 +16,7 @@ from semconv.tasks.padded import EpochRows
 from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import LossCounts
+from semconv.tuning.loss import LossCounts, SummedLoss
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, whole
 from semconv.tuning.replicas import Replicas
@@ -53,6 +53,11 @@ class Stepper:
         self.replicas = Replicas(model, choices, settings, self.processes)
         self.optimizer = _optimizer(self.replicas.model, settings)
 
+    @property
+    def loss(self) -> SummedLoss:
+        """The loss of a batch, as this process holds the model."""
+        return self.replicas.loss
+
     def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
         """``update`` with the rows of each batch side by side, of which every process takes its part."""
         return self._update([self._part(rows) for rows in batches], number, rate)
@@ -78,7 +83,7 @@ class Stepper:
         return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
 
     def _update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
-        loss = self.replicas.loss
+        loss = self.loss
         counts = self._counts([batch for batch, weight in parts if weight])
         loss.model.train()
         for group in self.optimizer.param_groups:
@@ -101,7 +106,7 @@ class Stepper:
 
     def _counts(self, batches: Sequence[Batch]) -> LossCounts:
         """Tokens that the loss of the step is over, in all processes."""
-        own = self.replicas.loss.counts(batches)
+        own = self.loss.counts(batches)
         if self.processes.count == 1:
             return own
         numbers = torch.tensor([own.label, own.history, *own.by_task], device=self.processes.device)
@@ -120,7 +125,7 @@ class Stepper:
         half = self.settings.dtype == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
             sums = self.replicas.module(batch)
-        (weight * self.replicas.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
+        (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
         sizes = sums.label.new_tensor([batch.input_ids.numel(), batch.num_samples], dtype=torch.float64)
         of_loss = torch.stack([sums.label.detach(), sums.history.detach()]).double()
         found = torch.cat([of_loss, sizes, sums.by_task.double()])
