@@ -1,60 +1,42 @@
 """Fitting the code books beside faiss's residual quantiser, on the same vectors, levels, codes and threads.
 
 ``full`` takes the behaviour vectors of the real Games interactions where they are at hand, in the folder of
-``SEMCONV_TEST_DATA`` or ``../shared/data``, and as many synthetic ones otherwise. It then grows the catalogue to
-10 million: books fitted on a sample, everything assigned in blocks, held against the bare matrix product of that size.
+``SEMCONV_TEST_DATA`` or ``../shared/data``, and as many synthetic ones otherwise. It then grows the catalogue to 10 million,
+each size in a process of its own, so that its peak memory is its own: books fitted on a sample, everything assigned
+in blocks, held against the bare matrix product of that size, and items with the same codes moved apart.
 """
 
 from __future__ import annotations
 
-import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.data import games_sequences
-from benchmarks.rows import Row, Size, Subject, command, seconds_of
-from semconv.behavior.svd import fit_svd
-from semconv.config import BehaviorSettings, CodebookSettings
-from semconv.splits import train_part
-from semconv.tokenization.codebook import Codebooks, decode, encode, fit_codebooks
+from benchmarks.codebook_data import WIDTH, games_behavior, grown, texts_of, threads, vectors_of
+from benchmarks.rows import Row, Seconds, Size, Subject, command, peak_memory_bytes, times_of
+from semconv.config import CodebookSettings, RqvaeSettings
+from semconv.tokenization.codebook import decode, encode, fit_codebooks
+from semconv.tokenization.collisions import resolve_collisions
+from semconv.tokenization.rqvae import fit_rqvae
 
-SUBJECT = Subject("codebook", "faiss.ResidualQuantizer", ["numpy", "faiss-cpu"])
+SUBJECT = Subject("codebook", "faiss.ResidualQuantizer", ["numpy", "faiss-cpu", "torch"])
 GROWN = Subject("codebook", "bare matrix product", ["numpy"])
+HELD = Subject("codebook", "the vectors alone", ["numpy"])
 ITEMS = {"small": 10_000, "full": 16_840}
+EPOCHS = {"small": 10, "full": RqvaeSettings().epochs}
 GROWTH = (10_000, 100_000, 1_000_000, 10_000_000)
-SAMPLE = 200_000  # items that the books of a larger catalogue are fitted on
-LEVELS, BITS, WIDTH = 4, 8, 32
-
-
-def games_vectors() -> NDArray[np.float32] | None:
-    """Behaviour vectors of the train cut of Games, ``(16840, 32)``; None where the data is absent."""
-    games = games_sequences()
-    if games is None:
-        return None
-    sequences, ids = games
-    train = train_part(sequences, "[:-2]", 5, len(ids))
-    return fit_svd(train, len(ids), BehaviorSettings(dimensions=WIDTH)).item_vectors
-
-
-def vectors_of(num_items: int) -> NDArray[np.float32]:
-    """Clusters of unequal size and spread, centred, mean norm 1: the shape of behaviour vectors."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((500, WIDTH))
-    weights = rng.pareto(1.2, 500) + 0.1
-    chosen = rng.choice(500, num_items, p=weights / weights.sum())
-    points = centres[chosen] + rng.standard_normal((num_items, WIDTH)) * rng.gamma(2.0, 0.2, (num_items, 1))
-    points -= points.mean(axis=0)
-    scaled: NDArray[np.float32] = (points / np.linalg.norm(points, axis=1).mean()).astype(np.float32)
-    return scaled
-
-
-def texts_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Targets that know half of the vectors' variance, as text may."""
-    noise = np.random.default_rng(1).standard_normal(points.shape) * points.std(axis=0)
-    texts: NDArray[np.float32] = (points / 2 + noise / 2).astype(np.float32)
-    return texts
+LEVELS, BITS = 4, 8
+PLAIN = CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=0.0)
+CASES = {
+    "lambda 0": PLAIN,
+    "lambda 0, best of 7 candidates at the start": replace(PLAIN, candidates=7),
+    "lambda 0.1": replace(PLAIN, alignment=0.1),
+}
 
 
 def quantize(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -66,61 +48,91 @@ def quantize(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return decoded
 
 
+def residual(
+    points: NDArray[np.float32], texts: NDArray[np.float32], settings: CodebookSettings
+) -> NDArray[np.float32]:
+    """What the code books make of them."""
+    fitted = fit_codebooks(points, texts, settings)
+    return decode(fitted.codes, fitted.books)
+
+
+def autoencoded(points: NDArray[np.float32], epochs: int) -> NDArray[np.float32]:
+    """What an encoder and a decoder around the code books make of them (paper, Table 3, ED)."""
+    autoencoder, fitted = fit_rqvae(points, None, None, replace(PLAIN, method="rqvae"), RqvaeSettings(epochs=epochs))
+    return autoencoder.reconstruct(decode(fitted.codes, fitted.books))
+
+
 def run(size: Size) -> list[Row]:
     """Fit and encode; seconds and share of the variance that is left."""
-    faiss.omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))  # as numpy's BLAS takes
-    real = games_vectors() if size == "full" else None
-    points = vectors_of(ITEMS[size]) if real is None else real
-    name = f"{len(points)} {'synthetic' if real is None else 'Games'} items, {LEVELS} x {1 << BITS}"
+    faiss.omp_set_num_threads(threads())
+    games = games_behavior() if size == "full" else None
+    points = vectors_of(ITEMS[size]) if games is None else games[0].item_vectors
+    name = f"{len(points)} {'synthetic' if games is None else 'Games'} items, {LEVELS} x {1 << BITS}"
     texts = texts_of(points)
-    peer_seconds, peer = seconds_of(lambda: quantize(points), repeats=1)  # much the slower side
-    peer_error = _share_left(points, peer)
+    peer_seconds, decoded = times_of(lambda: quantize(points), repeats=1)  # much the slower side
+    peer = peer_seconds, _share_left(points, decoded)
     rows = []
-    for alignment in (0.0, 0.1):
-        ours_seconds, fitted = seconds_of(lambda weight=alignment: _fit(points, texts, weight))  # type: ignore[misc]
-        error = _share_left(points, decode(fitted.codes, fitted.books))
-        if not 0.5 < error / peer_error < 1.5:
-            raise SystemExit(f"the two do not do the same: errors {error:.4f} and {peer_error:.4f}")
-        case = f"{name}, lambda {alignment:g}"
-        rows.append(SUBJECT.row(case, "fit and encode", "s", ours=ours_seconds, peer=peer_seconds))
-        rows.append(SUBJECT.row(case, "reconstruction error", "share of variance", ours=error, peer=peer_error))
+    for case, settings in CASES.items():
+        seconds, decoded = times_of(partial(residual, points, texts, settings))
+        error = _share_left(points, decoded)
+        if not 0.5 < error / peer[1] < 1.5:
+            raise SystemExit(f"the two do not do the same: errors {error:.4f} and {peer[1]:.4f}")
+        rows += _beside(f"{name}, {case}", (seconds, error), peer)
+    seconds, decoded = times_of(lambda: autoencoded(points, EPOCHS[size]), repeats=1)
+    case = f"{name}, lambda 0, encoder and decoder of {EPOCHS[size]} epochs"
+    rows += _beside(case, (seconds, _share_left(points, decoded)), peer)
     if size == "full":
-        rows += [row for num_items in GROWTH for row in growth(num_items)]
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+            rows += [row for part in processes.map(growth, GROWTH) for row in part]
     return rows
 
 
-def growth(num_items: int) -> list[Row]:
-    """Fit on a sample, then assign everything; beside the bare products of the vectors with the books."""
-    points = grown(num_items)
-    settings = CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=0.0)
-    sample = np.sort(np.random.default_rng(2).permutation(num_items)[:SAMPLE])
-    fit_seconds, fitted = seconds_of(lambda: fit_codebooks(points[sample], None, settings), repeats=1)
-    assign_seconds, _ = seconds_of(lambda: encode(points, fitted.books, fitted.is_used, settings), repeats=1)
-    bare_seconds, _ = seconds_of(lambda: products(points, fitted.books), repeats=1)
-    case = f"{num_items:,} synthetic items, {LEVELS} x {1 << BITS}, fit on {len(sample):,}"
+def _beside(case: str, ours: tuple[Seconds, float], peer: tuple[Seconds, float]) -> list[Row]:
     return [
-        GROWN.row(
-            case,
-            "assign all",
-            "items/s",
-            ours=num_items / assign_seconds,
-            peer=num_items / bare_seconds,
-            higher_is_better=True,
-        ),
-        GROWN.row(case, "fit and assign all", "s", ours=fit_seconds + assign_seconds, peer=bare_seconds),
+        SUBJECT.row(case, "fit and encode", "s", ours=ours[0].wall, peer=peer[0].wall),
+        SUBJECT.row(case, "fit and encode, of the processor", "s", ours=ours[0].processor, peer=peer[0].processor),
+        SUBJECT.row(case, "reconstruction error", "share of variance", ours=ours[1], peer=peer[1]),
     ]
 
 
-def grown(num_items: int) -> NDArray[np.float32]:
-    """``vectors_of`` in float32 alone and block by block, so that ten million fit beside what is measured."""
-    rng = np.random.default_rng(3)
-    base = vectors_of(100_000)
-    points = np.empty((num_items, WIDTH), dtype=np.float32)
-    for start in range(0, num_items, len(base)):
-        block = points[start : start + len(base)]
-        block[:] = base[: len(block)]
-        block += 0.05 * rng.standard_normal(block.shape, dtype=np.float32)
-    return points
+def growth(num_items: int) -> list[Row]:
+    """One size: fit with the default sample and code all, code all again beside the bare products, resolve collisions."""
+    points = grown(num_items)
+    fit_seconds, fitted = times_of(lambda: fit_codebooks(points, None, PLAIN), repeats=1)
+    assign_seconds, _ = times_of(lambda: encode(points, fitted.books, fitted.is_used, PLAIN))
+    bare_seconds, _ = times_of(lambda: products(points, fitted.books))
+    peak = peak_memory_bytes()
+    popularity = np.random.default_rng(4).integers(1, 100, num_items)
+    resolve_seconds, resolved = times_of(
+        lambda: resolve_collisions(points, fitted.codes, popularity, fitted.books, PLAIN), repeats=1
+    )
+    if resolved.share_after > 0:
+        raise SystemExit(f"{resolved.share_after:.2%} of {num_items:,} items still share their codes")
+    sample = min(num_items, PLAIN.sample)
+    case = f"{num_items:,} synthetic items, {LEVELS} x {1 << BITS}, fit on {sample:,}"
+    moved = int(resolved.is_moved.sum())
+    alone = Subject("codebook", "", ["numpy"])
+    return [
+        alone.row(case, "fit and assign all", "s", ours=fit_seconds.wall),
+        alone.row(case, "fit and assign all, of the processor", "s", ours=fit_seconds.processor),
+        *(
+            GROWN.row(
+                case,
+                metric,
+                "items/s",
+                ours=num_items / ours,
+                peer=num_items / bare,
+                higher_is_better=True,
+            )
+            for metric, ours, bare in (
+                ("assign all", assign_seconds.wall, bare_seconds.wall),
+                ("assign all, of the processor", assign_seconds.processor, bare_seconds.processor),
+            )
+        ),
+        HELD.row(case, "peak memory of fit and assign", "bytes", ours=float(peak), peer=float(points.nbytes)),
+        alone.row(case, f"move {moved:,} items with the codes of another", "s", ours=resolve_seconds.wall),
+        alone.row(case, "peak memory with that", "bytes", ours=float(peak_memory_bytes())),
+    ]
 
 
 def products(points: NDArray[np.float32], books: NDArray[np.float32]) -> None:
@@ -132,10 +144,6 @@ def products(points: NDArray[np.float32], books: NDArray[np.float32]) -> None:
         for start in range(0, len(points), rows):
             block = points[start : start + rows]
             np.matmul(block, transposed, out=scores[: len(block)])
-
-
-def _fit(points: NDArray[np.float32], texts: NDArray[np.float32], alignment: float) -> Codebooks:
-    return fit_codebooks(points, texts, CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=alignment))
 
 
 def _share_left(points: NDArray[np.float32], decoded: NDArray[np.float32]) -> float:

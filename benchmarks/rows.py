@@ -20,16 +20,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Row:
-    """Ours beside a peer's; ``ratio`` is better above 1, whichever way the metric counts."""
+    """Ours beside a peer's; ``ratio`` is better above 1, whichever way the metric counts.
+
+    A figure that has nothing beside it leaves ``peer_name`` empty, and ``peer`` and ``ratio`` null.
+    """
 
     benchmark: str
     case: str
     metric: str
     unit: str
     ours: float
-    peer: float
+    peer: float | None
     peer_name: str
-    ratio: float
+    ratio: float | None
     peak_memory_bytes: int  # of the whole process so far, both sides
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -43,28 +46,56 @@ class Subject:
     packages: Sequence[str]  # whose versions matter
 
     def row(
-        self, case: str, metric: str, unit: str, *, ours: float, peer: float, higher_is_better: bool = False
+        self,
+        case: str,
+        metric: str,
+        unit: str,
+        *,
+        ours: float,
+        peer: float | None = None,
+        higher_is_better: bool = False,
     ) -> Row:
         """A row of this benchmark."""
-        ratio = ours / peer if higher_is_better else peer / ours
+        ratio = None
+        if peer is not None:
+            ratio = ours / peer if higher_is_better else peer / ours
         versions = {"python": platform.python_version(), **{name: version(name) for name in self.packages}}
         return Row(self.benchmark, case, metric, unit, ours, peer, self.peer_name, ratio, peak_memory_bytes(), versions)
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Largest resident size of this process so far, and of no other."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # the number below starts from what the process held that started this one
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(lines["VmHWM"].split()[0]) * 1024
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes if sys.platform == "darwin" else kilobytes * 1024
 
 
+@dataclass(frozen=True)
+class Seconds:
+    """Shortest of some calls: by the clock, and of the processors, which a busy machine disturbs less."""
+
+    wall: float
+    processor: float
+
+
+def times_of(call: Callable[[], R], repeats: int = 3) -> tuple[Seconds, R]:
+    """Seconds of some calls, and what the last one gave."""
+    wall, processor = [], []
+    for _ in range(repeats):
+        started, worked = time.perf_counter(), time.process_time()
+        result = call()
+        wall.append(time.perf_counter() - started)
+        processor.append(time.process_time() - worked)
+    return Seconds(min(wall), min(processor)), result
+
+
 def seconds_of(call: Callable[[], R], repeats: int = 3) -> tuple[float, R]:
     """Shortest wall time of some calls, and what the last one gave."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        result = call()
-        times.append(time.perf_counter() - started)
-    return min(times), result
+    seconds, result = times_of(call, repeats)
+    return seconds.wall, result
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -77,18 +108,28 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def command(run: Callable[[Size], list[Row]]) -> None:
-    """``[--json FILE] [--size small|full]`` of one benchmark."""
-    parser = argparse.ArgumentParser(description=run.__doc__)
+def arguments_of(description: str | None) -> argparse.Namespace:
+    """``[--json FILE] [--size small|full]``, of every benchmark."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--size", choices=("small", "full"), default="small")
-    arguments = parser.parse_args()
-    rows = [asdict(row) for row in run(arguments.size)]
-    print(table(rows))
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return parser.parse_args()
+
+
+def finish(rows: Iterable[Row], file: Path | None) -> None:
+    """Print rows as a table, and keep them as JSON where a file is named."""
+    values = [asdict(row) for row in rows]
+    print(table(values))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def command(run: Callable[[Size], list[Row]]) -> None:
+    """The command line of one benchmark."""
+    arguments = arguments_of(run.__doc__)
+    finish(run(arguments.size), arguments.json)
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
