@@ -241,11 +241,24 @@ def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Pr
     assert fitted["run_id"] in model.inputs
 
 
-@pytest.mark.parametrize("start", ["codebook", "mlp2", "mlp3"])
+@pytest.mark.parametrize("start", ["codebook", "mlp3"])
 def test_token_rows_cannot_start_from_books_that_nobody_has(project: Project, start: str) -> None:
     said = invoke(project, "--set", f"tuning.code_start={start}", "finetune", code=2).stderr
     assert f"tuning.code_start = {start} needs code vectors" in said
     assert said.count("\n") == 1
+    prompts = project.layout.root / "prompts.jsonl"  # which start from no rows
+    invoke(project, "--set", f"tuning.code_start={start}", "prompts", "export", "--output", str(prompts))
+    assert "<a_" in prompts.read_text()
+
+
+def test_kept_collisions_are_listed_and_published_as_they_are(project: Project) -> None:
+    kept = case.reopened(project, codebook__collisions="keep", tuning__max_samples=60)
+    run = kept.codebook_load(foreign_codes(project, 58))
+    assert len(set(codes_of(project, run.run_id).values())) == 53
+    kept.finetune()
+    kept.recommend()
+    assert kept.publish().is_new
+    assert not [result for result in kept.check() if result.num_rows]
 
 
 def test_a_refused_file_leaves_no_run_and_exits_with_4(project: Project) -> None:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_json, write_arrays, write_json
-from semconv.config import Settings
+from semconv.config import Settings, TuningSettings
 from semconv.errors import InputError, SettingsError
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline import stage_settings
@@ -34,6 +34,9 @@ from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tokenization.code_set import CodeSet
+
+if TYPE_CHECKING:
+    from semconv.tuning.code_rows import CodeRows
 
 MODEL_FOLDER = "model"
 TUNED_CODES = "tuned_codes.safetensors"
@@ -84,7 +87,7 @@ def prepared_backbone(
     context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None
 ) -> tuple[Any, Any, NDArray[np.int64]]:
     """Model and tokenizer with the code tokens of a code set."""
-    from semconv.backbone.code_tokens import add_code_tokens, start_from_books
+    from semconv.backbone.code_tokens import add_code_tokens
     from semconv.backbone.load import load_backbone
 
     shape = codebook.settings["codebook"]
@@ -93,10 +96,28 @@ def prepared_backbone(
     else:
         model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
     ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
-    if start is None and resolved_tuning(context, backbone, codebook).code_start == "codebook":
-        books = CodeSet.load(context.book.folder(codebook)).books
-        start_from_books(model, ids, books, context.settings.tuning.seed)
     return model, tokenizer, ids
+
+
+def _made_ready(
+    model: Any, level_tokens: NDArray[np.int64], books: NDArray[np.float32] | None, tuning: TuningSettings
+) -> tuple[Any, CodeRows | None]:
+    """The model with what is trained chosen and token rows started from the books, where there are any.
+
+    Returns:
+        with it the network that makes the rows, if one does: to be folded when the model is tuned.
+    """
+    from semconv.backbone.code_tokens import start_from_books
+    from semconv.tuning.code_rows import LAYERS, CodeRows
+    from semconv.tuning.model import prepare
+
+    if books is not None and tuning.code_start == "codebook":
+        start_from_books(model, level_tokens, books, tuning.seed)
+    model = prepare(model, level_tokens, tuning)
+    layers = LAYERS.get(tuning.code_start)
+    if books is None or layers is None:
+        return model, None
+    return model, CodeRows(model, level_tokens, books, layers, tuning.seed)
 
 
 def finetune_run(
@@ -120,8 +141,7 @@ def finetune_run(
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.tuning.choices import CodeChoices
-        from semconv.tuning.code_rows import LAYERS, CodeRows
-        from semconv.tuning.model import prepare, save_tuned
+        from semconv.tuning.model import save_tuned
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
@@ -130,11 +150,9 @@ def finetune_run(
         source = prompt_source(context, tokenizer, level_tokens, codes)
         _check_context(model, source)
         config = copy.deepcopy(model.config)
-        model = prepare(model, level_tokens, tuning)
-        rows = None
-        if start is None and tuning.code_start in LAYERS:
-            books = CodeSet.load(context.book.folder(codebook)).books
-            rows = CodeRows(model, level_tokens, books, LAYERS[tuning.code_start], tuning.seed)
+        has_start = start is not None or tuning.code_start == "random"
+        books = None if has_start else CodeSet.load(context.book.folder(codebook)).books
+        model, rows = _made_ready(model, level_tokens, books, tuning)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         validate = _validation(context, source, codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, codes.codes) if tuning.loss_over == "trie" else None
