@@ -17,6 +17,8 @@ from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.load import load_backbone
 from semconv.config import TuningSettings
 from semconv.errors import InputError
+from semconv.inference.search import SearchSettings, beam_search
+from semconv.inference.trie import CodeTrie
 from semconv.tuning.model import add_dropout, codes_digest, load_tuned, prepare, save_tuned, trainable
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -113,6 +115,49 @@ def test_an_adapter_without_its_backbone_is_named(tmp_path: Path) -> None:
     backbone.rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"backbone .*: no such folder"):
         load_tuned(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "file", ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "damaged weights"]
+)
+def test_an_adapter_that_is_not_whole_is_named(tmp_path: Path, file: str) -> None:
+    backbone = saved_backbone(tmp_path / "backbone")
+    model, tokenizer, _ = tuned(backbone, LORA)
+    save_tuned(model, tokenizer, tmp_path / "model", manifest("lora", str(backbone)))
+    if file == "damaged weights":
+        (tmp_path / "model" / "adapter_model.safetensors").write_bytes(b"nothing")
+    else:
+        (tmp_path / "model" / file).unlink()
+        (tmp_path / "model" / "tokenizer_config.json").unlink(missing_ok=file == "tokenizer.json")
+    with pytest.raises(
+        InputError, match=r"model: the adapter or its tokenizer cannot be loaded .* tune again"
+    ) as caught:
+        load_tuned(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_merged_and_unmerged_adapters_give_the_same_lists(tmp_path: Path, tied: bool) -> None:
+    backbone = saved_backbone(tmp_path / "backbone", tied=tied)
+    model, tokenizer, _ = tuned(backbone, LORA)
+    save_tuned(model, tokenizer, tmp_path / "model", manifest("lora", str(backbone)))
+    merged = load_tuned(tmp_path / "model")
+    assert not hasattr(merged.model, "peft_config")
+    index, codes = case.item_codes(60)
+    trie = CodeTrie.build(codes, index)
+    history = "".join(f"<{'abc'[level]}_{code}>" for level, code in enumerate(codes[7]))
+    prompts = [np.array(tokenizer(f"{text} {history}")["input_ids"]) for text in ("a red lamp", "small rug")]
+    for scores in ("full", "trie"):
+        search = SearchSettings(top_k=10, beams=10, scores=scores)
+        items, values = beam_search(model, trie, merged.level_tokens, prompts, None, search)
+        again, values_again = beam_search(merged.model, trie, merged.level_tokens, prompts, None, search)
+        assert items.tolist() == again.tolist()
+        np.testing.assert_allclose(values, values_again, rtol=1e-3, atol=1e-4)
+    plain, _ = load_backbone(backbone)
+    add_code_tokens(plain, tokenizer, case.LEVELS, case.CODES)
+    plain.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    other, _ = beam_search(plain, trie, merged.level_tokens, prompts, None, search)
+    assert other.tolist() != items.tolist()  # the adapter says something
 
 
 def test_codes_digest_knows_items_and_codes_and_not_their_order() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import project_case
+import prompt_case
 import pytest
 from click.testing import CliRunner, Result
 
+from semconv.artifacts import read_arrays, write_arrays
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
@@ -91,3 +94,114 @@ def test_a_training_without_a_sample_is_refused(root: Path) -> None:
         root, "--set", "tasks.max_prompt_tokens=16", "--set", "tasks.text=false", "--set", "tasks.query=false"
     )
     assert "prompts an epoch are left out: longer than tasks.max_prompt_tokens" in long.stderr
+
+
+def test_a_task_that_is_on_and_has_no_samples_is_said(tmp_path: Path) -> None:
+    project = project_case.make_project(tmp_path / "project")
+    with project.store.write() as connection:
+        connection.exec_driver_sql("UPDATE interaction SET query = NULL")
+        connection.exec_driver_sql("UPDATE item SET title = NULL, description = NULL WHERE item_id > 'i000'")
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    result = finetune(project.layout.root)
+    assert "the query task has no samples: no training interaction has a query" in result.stderr
+    assert "the text task has no samples" not in result.stderr  # one item has text
+    off = finetune(project.layout.root, "--set", "tasks.query=false")
+    assert "query task" not in off.stderr
+
+
+@pytest.fixture(scope="module")
+def tuned(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = shutil.copytree(coded, tmp_path_factory.mktemp("tuned") / "project")
+    finetune(root)
+    return root
+
+
+def recommend(root: Path, *, code: int) -> str:
+    result = CliRunner().invoke(cli, ["--project", str(root), "recommend", "--split", "test"])
+    assert result.exit_code == code, result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == (code != 0)
+    return errors[0] if errors else ""
+
+
+def test_a_saved_model_is_complete(tuned: Path) -> None:
+    folder = run_folder(tuned) / "model"
+    manifest = json.loads((folder / "semconv.json").read_text())
+    project = Project.open(tuned)
+    run = project.context.need("finetune")
+    assert manifest["settings"] == run.settings
+    assert manifest["code_set_run_id"] == project.context.need("codebook").run_id
+    assert (folder / "tokenizer.json").exists()
+    assert "<b_15>" in (folder / "tokenizer.json").read_text()
+    recommend(shutil.copytree(tuned, tuned.parent / "whole"), code=0)
+
+
+def change_codes(root: Path, *, drop: bool) -> None:
+    (file,) = (root / "data" / "runs").glob("codebook-*/codes.safetensors")
+    arrays = read_arrays(file)
+    if drop:
+        arrays = {
+            name: array[1:] if len(array) == len(arrays["item_index"]) else array for name, array in arrays.items()
+        }
+    else:
+        arrays["codes"] = arrays["codes"][::-1].copy()
+    write_arrays(file, arrays)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: change_codes(root, drop=False), "this model was tuned on other codes"),
+        (lambda root: change_codes(root, drop=True), "1 items that the model was tuned on have no codes any more"),
+        (lambda root: (run_folder(root) / "model" / "semconv.json").unlink(), "semconv.json: missing"),
+        (lambda root: (run_folder(root) / "model" / "model.safetensors").unlink(), "weights cannot be loaded"),
+        (
+            lambda root: [path.unlink() for path in (run_folder(root) / "model").glob("tokenizer*")],
+            "no tokenizer beside the model",
+        ),
+    ],
+)
+def test_a_model_that_cannot_answer_for_these_codes_is_refused(
+    tuned: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    root = shutil.copytree(tuned, tmp_path / "project")
+    damage(root)
+    assert message in recommend(root, code=4)
+
+
+def backbone_of(folder: Path, **config: object) -> Path:
+    tokenizer = prompt_case.tokenizer("metaspace-first")
+    prompt_case.model(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"max_position_embeddings": 32}, "a context of 32 tokens is too short"),
+        ({"model_type": "unheard-of"}, "no model configuration that transformers knows"),
+        ({"model_type": "gpt2"}, "architecture gpt2 is not supported"),
+        (None, "no tokenizer beside the model"),
+    ],
+)
+def test_a_backbone_that_cannot_be_tuned_ends_the_command(
+    root: Path, tmp_path: Path, config: dict[str, object] | None, message: str
+) -> None:
+    folder = backbone_of(tmp_path / "backbone", **(config or {}))
+    for file in folder.glob("tokenizer*") if config is None else ():
+        file.unlink()
+    result = CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)])
+    assert result.exit_code == 4, result.stderr
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_context_too_short_for_one_history_ends_the_command(root: Path, tmp_path: Path) -> None:
+    folder = backbone_of(tmp_path / "backbone", max_position_embeddings=80)
+    assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
+    result = finetune(root, code=4)
+    assert "a history of 20 items makes prompts of" in result.stderr
+    assert "the backbone's context is 80; lower split.history_length" in result.stderr

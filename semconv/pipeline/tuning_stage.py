@@ -80,6 +80,10 @@ def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int
     touched = train_part(sequences, cut, 1, len(catalog))
     encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(catalog))
     data = task_data(train, encoder.has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    if settings.tasks.query and settings.tasks.query_share and not len(data.query_rows):
+        context.progress.say("the query task has no samples: no training interaction has a query")
+    if settings.tasks.text and settings.tasks.text_share and not len(data.text_items):
+        context.progress.say("the text task has no samples: no item with codes has a title or a description")
     return PromptSource(encoder, data, settings, context.progress)
 
 
@@ -228,6 +232,7 @@ def _manifest(
         "codes_digest": codes_digest(codes.item_index, codes.codes),
         "code_set_run_id": codebook.run_id,
         "train_cut": context.settings.split.train_cut,
+        "settings": stage_settings.finetune(context, backbone, codebook),
     }
 
 

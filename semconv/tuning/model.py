@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from semconv.artifacts import read_json, write_json
 from semconv.backbone.code_tokens import level_tokens
@@ -142,7 +143,13 @@ def _load_adapter(folder: Path, manifest: dict[str, Any]) -> tuple[Any, Any]:
     beside = folder / manifest["backbone"]
     name = str(beside.resolve()) if beside.is_dir() else manifest["backbone"]
     model, _ = load_backbone(name, trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return PeftModel.from_pretrained(model, folder).merge_and_unload(), tokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        adapted = PeftModel.from_pretrained(model, folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{folder}: the adapter or its tokenizer cannot be loaded ({str(error).strip().splitlines()[0][:200]}); tune again with `semconv finetune`"
+        ) from error
+    return adapted.merge_and_unload(), tokenizer
