@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,8 @@ from semconv.store import Sequences
 SUBJECT = Subject("training", "one padded prompt a sample", ["torch", "transformers"])
 PRODUCTS = Subject("training", "bare matrix products", ["torch"])
 TASKS = TaskSettings(text=False, query=False, negative_share=1.0)
-STEPS = {"small": 5, "full": 60}  # timed on each side
-GROWTH_STEPS = {"small": 1, "full": 15}
+STEPS = {"small": 5, "full": 40}  # timed on each side
+GROWTH_STEPS = {"small": 1, "full": 12}
 USERS = {"small": 300, "full": 5000}  # whose samples the timed batches hold
 _RESET = Path("/proc/self/clear_refs")
 SIDES = {"ours": shared, "peer": padded}
@@ -50,26 +51,27 @@ def run(size: Size) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         make_backbone(Path(folder))
         train, name = sequences_of(size)
-        bench = Bench(Path(folder))
+        bench, users, rows = Bench(Path(folder)), some_users(train, USERS[size]), []
+        for over in ("vocabulary", "codes"):  # the method's loss, the embedded default's own
+            bench.score_over(over)
+            case = f"{name}, 1:3, loss over {over}, {torch.get_num_threads()} threads"
+            rows += speed(bench, users, case, STEPS[size])
         return [
-            *speed(bench, some_users(train, USERS[size]), name, STEPS[size]),
+            *rows,
             epoch_tokens(bench, train, name),
+            making(bench, users, f"{name}, 1:3, {USERS[size]:,} users"),
             *memory(Path(folder), f"{name}, 1:3, loss over codes"),
             *growth(bench, GROWTH_STEPS[size]),
         ]
 
 
-def speed(bench: Bench, train: Sequences, name: str, steps: int) -> list[Row]:
-    """Both sides on the same samples, under the method's loss and under the embedded default's."""
-    rows = []
-    for over in ("vocabulary", "codes"):
-        bench.score_over(over)
-        require_same_loss(bench, some_users(train, 60))
-        both = sides(bench, train, TASKS)
-        ours, peer = (bench.timed(both[which], steps) for which in ("ours", "peer"))
-        case = f"{name}, 1:3, loss over {over}, {torch.get_num_threads()} threads"
-        rows += [*rates(case, ours, peer), products(case, bench, ours)]
-    return rows
+def speed(bench: Bench, train: Sequences, case: str, steps: int) -> list[Row]:
+    """Rates of both sides on the same samples, and what ours are of bare products; first of all that losses agree."""
+    require_same_loss(bench, some_users(train, 60))
+    bare: list[float] = []
+    both = sides(bench, train, TASKS)
+    found = bench.timed(both, steps, lambda shape: bare.append(product_seconds(bench, *shape)))
+    return [*rates(case, found), products(case, bench, found["ours"], sum(bare))]
 
 
 def sequences_of(size: Size) -> tuple[Sequences, str]:
@@ -90,12 +92,13 @@ def require_same_loss(bench: Bench, train: Sequences) -> None:
     """Stop unless both sides hold the same number of samples at the same mean loss."""
     both = sides(bench, train, TASKS)
     ours, peer = (bench.loss(both[which]) for which in ("ours", "peer"))
-    if abs(ours - peer) > 1e-4:
-        raise SystemExit(f"the two sides do not do the same: losses {ours:.6f} and {peer:.6f}")
+    if both["ours"].samples != both["peer"].samples or abs(ours - peer) > 1e-4:
+        raise SystemExit(f"the two do not do the same: losses {ours:.6f} and {peer:.6f}")
 
 
-def rates(case: str, ours: Timed, peer: Timed) -> list[Row]:
+def rates(case: str, found: dict[str, Timed]) -> list[Row]:
     """Samples a second, by the clock and by the CPU time of the process."""
+    ours, peer = found["ours"], found["peer"]
     first, second = ours.samples, peer.samples
     return [
         SUBJECT.row(
@@ -107,10 +110,9 @@ def rates(case: str, ours: Timed, peer: Timed) -> list[Row]:
     ]
 
 
-def products(case: str, bench: Bench, ours: Timed) -> Row:
+def products(case: str, bench: Bench, ours: Timed, bare: float) -> Row:
     """Floating point operations a CPU second of whole steps, beside those of their products alone."""
     operations = sum(2.0 * m * k * n for shape in ours.shapes for m, k, n in product_shapes(bench, *shape))
-    bare = sum(product_seconds(bench, *shape) for shape in ours.shapes)
     return PRODUCTS.row(
         case,
         "matrix products",
@@ -127,7 +129,7 @@ def linear_shapes(bench: Bench, tokens: int, labels: int) -> list[tuple[int, int
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     layer = [(tokens, width, width)] * 4 + [(tokens, width, inner)] * 2 + [(tokens, inner, width)]
     if bench.stepper.loss.choices is None:
-        return layer * layers + [(labels, width, config.vocab_size)]
+        return layer * layers + [(labels, width, int(config.vocab_size))]
     return layer * layers + [(labels // (LEVELS + 1), width, CODES)] * LEVELS
 
 
@@ -164,8 +166,19 @@ def epoch_tokens(bench: Bench, train: Sequences, name: str) -> Row:
     """Tokens that an epoch computes on each side."""
     both = sides(bench, train, TASKS)
     ours, peer = (float(both[which].lengths.sum()) for which in ("ours", "peer"))
-    samples = len(both["peer"].lengths)
-    return SUBJECT.row(f"{name}, 1:3, {samples:,} samples", "an epoch", "tokens", ours=ours, peer=peer)
+    return SUBJECT.row(f"{name}, 1:3, {both['ours'].samples:,} samples", "an epoch", "tokens", ours=ours, peer=peer)
+
+
+def making(bench: Bench, train: Sequences, case: str) -> Row:
+    """CPU seconds from drawn samples to the batches of an epoch, masks included."""
+    seconds, drawn_epoch = [], bench.epoch(train, TASKS)
+    for which in ("ours", "peer"):
+        started = time.process_time()
+        side = SIDES[which](*drawn_epoch)
+        for members in side.batches():
+            side.collate(members)
+        seconds.append(time.process_time() - started)
+    return SUBJECT.row(case, "making batches", "CPU s", ours=seconds[0], peer=seconds[1])
 
 
 def memory(folder: Path, case: str) -> list[Row]:
@@ -173,8 +186,8 @@ def memory(folder: Path, case: str) -> list[Row]:
     if not _RESET.exists():
         return []
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        ours, peer = pool.starmap(memory_of, [(which, folder) for which in ("ours", "peer")], chunksize=1)
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        ours, peer = pool.map(memory_of, ("ours", "peer"), (folder, folder))
     return [SUBJECT.row(case, "peak memory of steps", "bytes", ours=ours, peer=peer)]
 
 
@@ -184,7 +197,7 @@ def memory_of(which: str, folder: Path) -> float:
     side = sides(bench, drawn(np.random.default_rng(1).choice(GAMES_LENGTHS, USERS["small"])), TASKS)[which]
     _RESET.write_text("5")  # the largest so far becomes what it is now
     before = peak_bytes()
-    bench.timed(side, 6)
+    bench.timed({which: side}, 6)
     return float(peak_bytes() - before)
 
 
@@ -196,14 +209,12 @@ def peak_bytes() -> int:
 
 def growth(bench: Bench, steps: int) -> list[Row]:
     """CPU rates at other lengths of the histories and other numbers of negatives."""
-    bench.score_over("codes")
     rows = []
     for count, ratio in ((5, 3), (10, 3), (20, 3), (10, 0), (10, 1), (10, 5)):
         tasks = replace(TASKS, negatives=ratio)
         both = sides(bench, drawn(np.full(200, count + 1, dtype=np.int64)), tasks)
-        ours, peer = (bench.timed(both[which], steps) for which in ("ours", "peer"))
         case = f"histories of 1 to {count} items, 1:{ratio}, loss over codes, {torch.get_num_threads()} threads"
-        rows.append(rates(case, ours, peer)[1])
+        rows.append(rates(case, bench.timed(both, steps))[1])
     return rows
 
 

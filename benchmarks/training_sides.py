@@ -7,8 +7,8 @@ like length, filled at the right, so that it needs no mask and takes the plain c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +38,31 @@ NUM_ITEMS, LEVELS, CODES, HISTORY, BATCH_TOKENS = 16_859, 4, 256, 20, 2048  # of
 TUNING = TuningSettings(learning_rate=3e-3, history_loss=0.0, batch_tokens=BATCH_TOKENS)
 
 
+Shape = tuple[int, int, int]  # rows, tokens of the longest and label tokens of a batch
+
+
 @dataclass(frozen=True)
 class Side:
-    """One way to train the same samples: its batches in a drawn order, made when they are due."""
+    """One way to train the same samples; batches are made when they are due."""
 
+    samples: int
     lengths: NDArray[np.int64]  # (R,) tokens of each row
     collate: Callable[[list[int]], Batch]
 
     def batches(self) -> list[list[int]]:
-        """Rows of each batch."""
-        return batch_order(self.lengths, BATCH_TOKENS, seed=0, epoch=0)
+        """Rows of each batch, those of the shortest rows first."""
+        order = batch_order(self.lengths, BATCH_TOKENS, seed=0, epoch=0)
+        return sorted(order, key=lambda members: int(self.lengths[members].max()))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Timed:
-    """Some steps of one side."""
+    """Some steps of one side: forward, backward and optimizer, the making of the batches included."""
 
-    samples: int
-    cpu: float  # seconds of this process
-    wall: float  # seconds
-    shapes: list[tuple[int, int, int]]  # rows, tokens of the longest and label tokens of each batch
+    samples: float = 0.0  # an equal share of all samples for each batch: a few batches say little of their mean number
+    cpu: float = 0.0  # seconds of this process
+    wall: float = 0.0  # seconds
+    shapes: list[Shape] = field(default_factory=list)
 
 
 def make_backbone(folder: Path) -> None:
@@ -94,18 +99,30 @@ class Bench:
         data = task_data(train, self.encoder.has_codes, titles, titles, tasks)
         return RowBuilder(self.encoder, data, tasks), plan_epoch(data, tasks, 0, HISTORY)
 
-    def timed(self, side: Side, steps: int) -> Timed:
-        """Forward, backward and optimizer step of some batches, their making included; the first is not counted."""
-        batches = side.batches()
-        chosen = [batches[place] for place in np.linspace(0, len(batches) - 1, min(steps, len(batches)), dtype=int)]
-        self.stepper.update([side.collate(chosen[0])], 0, 1e-4)
-        samples, shapes = 0, []
-        wall, cpu = time.perf_counter(), time.process_time()
-        for number, members in enumerate(chosen, start=1):
-            batch = side.collate(members)
-            samples += self.stepper.update([batch], number, 1e-4).samples
-            shapes.append((*batch.input_ids.shape, len(batch.label_tokens)))
-        return Timed(samples, time.process_time() - cpu, time.perf_counter() - wall, shapes)
+    def timed(
+        self, both: Mapping[str, Side], steps: int, beside: Callable[[Shape], None] = lambda shape: None
+    ) -> dict[str, Timed]:
+        """Steps of the sides in turn, so that what else the machine does meets all of them alike.
+
+        Batches are taken at equal distances of their length; one step of each side goes before those that count.
+        ``beside`` is called with the shape of each batch of the first side.
+        """
+        orders = {which: side.batches() for which, side in both.items()}
+        found = {which: Timed() for which in both}
+        for number in range(-1, steps):
+            for which, side in both.items():
+                order, of = orders[which], found[which]
+                wall, cpu = time.perf_counter(), time.process_time()
+                batch = side.collate(order[int((max(number, 0) + 0.5) / steps * len(order))])
+                self.stepper.update([batch], number + 1, 1e-4)
+                if number >= 0:
+                    of.cpu += time.process_time() - cpu
+                    of.wall += time.perf_counter() - wall
+                    of.samples += side.samples / len(order)
+                    of.shapes.append((*batch.input_ids.shape, len(batch.label_tokens)))
+            if number >= 0:
+                beside(next(iter(found.values())).shapes[-1])
+        return found
 
     @torch.no_grad()
     def loss(self, side: Side) -> float:
@@ -122,7 +139,7 @@ class Bench:
 def shared(builder: RowBuilder, plan: EpochPlan) -> Side:
     """Ours."""
     rows = epoch_rows(builder, plan, np.random.default_rng(0))
-    return Side(rows.lengths, lambda members: collate(rows[members], 0))
+    return Side(int(rows.num_samples.sum()), rows.lengths, lambda members: collate(rows[members], 0))
 
 
 def padded(builder: RowBuilder, plan: EpochPlan) -> Side:
@@ -141,7 +158,7 @@ def padded(builder: RowBuilder, plan: EpochPlan) -> Side:
                 question = np.concatenate([trunk, encoder.negative_tails[negative]])
                 prompts += [(question, encoder.item_tokens[item], 1) for item in hated if item >= 0]
     lengths = np.array([len(question) + LEVELS for question, _, _ in prompts])
-    return Side(lengths, lambda members: padded_batch([prompts[place] for place in members], encoder.end))
+    return Side(len(prompts), lengths, lambda members: padded_batch([prompts[place] for place in members], encoder.end))
 
 
 def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], int]], end: int) -> Batch:
