@@ -205,3 +205,17 @@ def test_a_context_too_short_for_one_history_ends_the_command(root: Path, tmp_pa
     result = finetune(root, code=4)
     assert "a history of 20 items makes prompts of" in result.stderr
     assert "the backbone's context is 80; lower split.history_length" in result.stderr
+
+
+def test_a_text_that_the_context_cannot_hold_is_left_out(root: Path, tmp_path: Path) -> None:
+    project = Project.open(root)
+    with project.store.write() as connection:
+        connection.exec_driver_sql("UPDATE item SET description = repeat('a lamp ', 200) WHERE item_id < 'i003'")
+    folder = backbone_of(tmp_path / "backbone", max_position_embeddings=300)
+    assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
+    result = finetune(root)
+    assert (
+        "3 prompts an epoch are left out: longer than tasks.max_prompt_tokens or the backbone's context"
+        in result.stderr
+    )
+    assert json.loads((run_folder(root) / "figures.json").read_text())["prompts_too_long"] == {"0": 3}

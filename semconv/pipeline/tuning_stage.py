@@ -6,7 +6,7 @@ import copy
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +65,20 @@ class PromptSource:
         builder = self.builder()
         rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
         if builder.too_long and not self.too_long:
-            self.progress.say(f"{builder.too_long} prompts an epoch are left out: longer than tasks.max_prompt_tokens")
+            why = "longer than tasks.max_prompt_tokens or the backbone's context"
+            self.progress.say(f"{builder.too_long} prompts an epoch are left out: {why}")
         self.too_long[epoch] = builder.too_long
         return rows
 
 
-def prompt_source(context: Context, tokenizer: Any, level_tokens: NDArray[np.int64], codes: ItemCodes) -> PromptSource:
-    """Read the training part and put codes to it."""
-    settings = context.settings
+def prompt_source(
+    context: Context, model: Any, tokenizer: Any, level_tokens: NDArray[np.int64], codes: ItemCodes
+) -> PromptSource:
+    """Read the training part and put codes to it; no prompt with its label is longer than the backbone's context."""
+    tasks, most = context.settings.tasks, getattr(model.config, "max_position_embeddings", None)
+    if most is not None:
+        tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
+    settings = replace(context.settings, tasks=tasks)
     catalog = context.store.catalog()
     sequences = context.sequences(queries=settings.tasks.query)
     cut = settings.split.train_cut
@@ -151,7 +157,7 @@ def finetune_run(
 
         codes = ItemCodes.read(context, code_runs)
         model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
-        source = prompt_source(context, tokenizer, level_tokens, codes)
+        source = prompt_source(context, model, tokenizer, level_tokens, codes)
         _check_context(model, source)
         config = copy.deepcopy(model.config)
         has_start = start is not None or tuning.code_start == "random"
@@ -164,7 +170,7 @@ def finetune_run(
         group = leader or Leader(connect())
         group.start(
             TuningTask(
-                config, source.encoder, source.data, context.settings, tuning,
+                config, source.encoder, source.data, source.settings, tuning,
                 level_tokens, codes.codes, int(pad), validate is not None,
             )
         )  # fmt: skip
@@ -304,8 +310,8 @@ def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]
         raise InputError(f"{output}: prompts are written as .jsonl or .parquet")
     backbone, codebook = context.need(columns.BACKBONE), context.need(columns.CODEBOOK)
     codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
-    _, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
-    source = prompt_source(context, tokenizer, level_tokens, codes)
+    model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
+    source = prompt_source(context, model, tokenizer, level_tokens, codes)
     builder = source.builder()
     plan = plan_epoch(source.data, context.settings.tasks, epoch, context.settings.split.history_length)
     users, catalog = context.sequences().user_ids, context.store.catalog()
