@@ -218,6 +218,19 @@ class TuningSettings:
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
     )
+    from_learning_rate: float | None = option(
+        None,
+        "Peak learning rate of a tuning that goes on from an earlier run (`finetune --from`); unset: a third of learning_rate.",
+        low=0,
+        is_late=True,
+    )
+    replay: float = option(
+        0.3,
+        "Share of the samples known to an earlier run that a tuning from it draws an epoch, beside all that are new; 1 tunes on everything.",
+        low=0,
+        high=1,
+        is_late=True,
+    )
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)

@@ -318,7 +318,7 @@ def test_parts_made_elsewhere_are_published_and_the_next_run_takes_over_again(pr
 
 def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
     start = project.context.need("finetune")
-    run = case.reopened(project, tuning__seed=5).finetune(from_run=start.run_id)
+    run = case.reopened(project, tuning__replay=1.0).finetune(from_run=start.run_id)
     assert start.run_id in run.inputs
     figures = [project.context.run(run_id) for run_id in (start.run_id, run.run_id)]
     assert figures[0].fingerprint != figures[1].fingerprint

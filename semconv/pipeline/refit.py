@@ -21,7 +21,8 @@ from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.config import CodebookSettings
 from semconv.pipeline.context import Context, ItemCodes
-from semconv.pipeline.tuning_stage import FIGURES_FILE, TRAIN_INTERACTIONS
+from semconv.pipeline.tuning_stage import TRAIN_INTERACTIONS
+from semconv.pipeline.tuning_start import FIGURES_FILE
 from semconv.splits import train_lengths, train_part
 from semconv.store import RunRecord
 from semconv.tokenization.code_set import CodeSet

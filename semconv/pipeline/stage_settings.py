@@ -15,6 +15,8 @@ from semconv.store import RunRecord
 BACKBONE_MANIFEST = "backbone.json"
 # Of tuning: how it runs, not what comes out.
 _COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
+_OF_GOING_ON = ("replay", "from_learning_rate")  # of tuning: what only one that goes on from an earlier run reads
+_FROM_RATE = 1 / 3  # of the peak rate of a training from the start
 
 
 def created_backbone(context: Context) -> dict[str, Any]:
@@ -49,11 +51,20 @@ def is_loaded(codebook: RunRecord) -> bool:
     return bool(codebook.settings.get("is_loaded"))
 
 
-def finetune(context: Context, backbone: RunRecord, codebook: RunRecord) -> dict[str, Any]:
-    """Of a tuning, everything that depends on the kind of backbone and of codes filled in."""
+def finetune(
+    context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
+) -> dict[str, Any]:
+    """Of a tuning, everything that depends on the kind of backbone and of codes filled in.
+
+    What concerns going on from an earlier run stands apart, so that the rest compares with a tuning from the start.
+    """
     tuning = run_settings(resolved_tuning(context, backbone, codebook))
-    kept = {name: value for name, value in tuning.items() if name not in _COSTS_ALONE}
-    return {**context.section("split", "tasks"), "tuning": kept}
+    kept = {name: value for name, value in tuning.items() if name not in (*_COSTS_ALONE, *_OF_GOING_ON)}
+    read = {**context.section("split", "tasks"), "tuning": kept}
+    if not goes_on:
+        return read
+    tuning_on = resolved_tuning(context, backbone, codebook, goes_on=True)
+    return {**read, "from": {"replay": tuning_on.replay, "learning_rate": tuning_on.learning_rate}}
 
 
 def recommend(context: Context) -> dict[str, Any]:
@@ -62,8 +73,12 @@ def recommend(context: Context) -> dict[str, Any]:
     return {"recommend": {name: value for name, value in values.items() if name != "full_every_days"}}
 
 
-def resolved_tuning(context: Context, backbone: RunRecord, codebook: RunRecord) -> TuningSettings:
+def resolved_tuning(
+    context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
+) -> TuningSettings:
     """The tuning settings with everything that depends on the kind of backbone and of codes filled in.
+
+    A tuning that ``goes_on`` from an earlier run has the learning rate of its own.
 
     A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
     histories; a pretrained one wants the line's reference recipe (method: Tuning).
@@ -82,9 +97,12 @@ def resolved_tuning(context: Context, backbone: RunRecord, codebook: RunRecord) 
             f"tuning.code_start = {tuning.code_start} needs code vectors, and {codebook.run_id} was loaded from a file without any;"
             " set it to random, or make codes with `semconv codebook fit`"
         )
+    rate = rate if tuning.learning_rate is None else tuning.learning_rate
+    if goes_on:
+        rate = rate * _FROM_RATE if tuning.from_learning_rate is None else tuning.from_learning_rate
     return dataclasses.replace(
         tuning,
-        learning_rate=rate if tuning.learning_rate is None else tuning.learning_rate,
+        learning_rate=rate,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,
         loss_over=over if tuning.loss_over == "auto" else tuning.loss_over,
         code_start=start if tuning.code_start == "auto" else tuning.code_start,

@@ -17,13 +17,23 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import read_json, write_arrays, write_json
 from semconv.config import Settings, TuningSettings
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.embedding import backbone_path, load_run_backbone
 from semconv.pipeline.stage_settings import resolved_tuning
+from semconv.pipeline.tokenizing import assign_run
 from semconv.pipeline.tuning_group import Leader, TuningTask
+from semconv.pipeline.tuning_start import (
+    EPOCHS_BEFORE,
+    FIGURES_FILE,
+    check_start,
+    epochs_before,
+    has_work,
+    keep_tuned_on,
+    since_start,
+)
 from semconv.progress import Progress
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets, train_part
@@ -40,7 +50,6 @@ if TYPE_CHECKING:
 
 MODEL_FOLDER = "model"
 TUNED_CODES = "tuned_codes.safetensors"
-FIGURES_FILE = "figures.json"
 TRAIN_INTERACTIONS = "train_interactions"  # among the figures: of the train cut, in the core or not
 
 
@@ -71,24 +80,38 @@ class PromptSource:
         return rows
 
 
-def prompt_source(
-    context: Context, model: Any, tokenizer: Any, level_tokens: NDArray[np.int64], codes: ItemCodes
-) -> PromptSource:
-    """Read the training part and put codes to it; no prompt with its label is longer than the backbone's context."""
-    tasks, most = context.settings.tasks, getattr(model.config, "max_position_embeddings", None)
-    if most is not None:
-        tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
-    settings = replace(context.settings, tasks=tasks)
+def training_data(context: Context, codes: ItemCodes, start: RunRecord | None = None) -> TaskData:
+    """Read the training part of items with codes; what is new since ``start`` is marked."""
+    settings = context.settings
     catalog = context.store.catalog()
     sequences = context.sequences(queries=settings.tasks.query)
     cut = settings.split.train_cut
     train = train_part(sequences, cut, settings.split.k_core, len(catalog))
     touched = train_part(sequences, cut, 1, len(catalog))
-    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(catalog))
-    data = task_data(train, encoder.has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
-    if settings.tasks.query and settings.tasks.query_share and not len(data.query_rows):
+    has_codes = np.zeros(len(catalog), dtype=bool)
+    has_codes[codes.item_index] = True
+    data = task_data(train, has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    return data if start is None else since_start(context, start, data)
+
+
+def prompt_source(
+    context: Context,
+    model: Any,
+    tokenizer: Any,
+    level_tokens: NDArray[np.int64],
+    codes: ItemCodes,
+    start: RunRecord | None = None,
+) -> PromptSource:
+    """The training part with codes put to it; no prompt with its label is longer than the backbone's context."""
+    tasks, most = context.settings.tasks, getattr(model.config, "max_position_embeddings", None)
+    if most is not None:
+        tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
+    settings = replace(context.settings, tasks=tasks)
+    data = training_data(context, codes, start)
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(data.titles))
+    if tasks.query and tasks.query_share and not len(data.query_rows):
         context.progress.say("the query task has no samples: no training interaction has a query")
-    if settings.tasks.text and settings.tasks.text_share and not len(data.text_items):
+    if tasks.text and tasks.text_share and not len(data.text_items):
         context.progress.say("the text task has no samples: no item with codes has a title or a description")
     return PromptSource(encoder, data, settings, context.progress)
 
@@ -139,15 +162,22 @@ def finetune_run(
 ) -> Outcome:
     """Tune the backbone on the codes in force, or go on from the weights of ``start``, tuned on the same code set.
 
+    Going on is tuning on what is new since ``start`` and a share of the rest, at a lower rate; new items get codes
+    first, and ``start`` itself is the outcome when nothing is new.
+
     ``leader`` leads the other processes of a launch by torchrun; without one, this process trains alone.
 
     Raises:
         InputError: ``start`` is no finished full tuning of this code set.
     """
-    tuning = resolved_tuning(context, backbone, codebook)
-    code_runs = (codebook, *context.assigns_of(codebook))
+    tuning = resolved_tuning(context, backbone, codebook, goes_on=start is not None)
     if start is not None:
-        _check_start(context, start, codebook)
+        check_start(context, start, codebook)
+        assign_run(context, codebook)
+        codes_now = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
+        if not has_work(context, start, training_data(context, codes_now, start)):
+            return Outcome(context.book.take_up(start), True, 0.0)
+    code_runs = (codebook, *context.assigns_of(codebook))
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.tuning.choices import CodeChoices
@@ -157,7 +187,7 @@ def finetune_run(
 
         codes = ItemCodes.read(context, code_runs)
         model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook, start)
-        source = prompt_source(context, model, tokenizer, level_tokens, codes)
+        source = prompt_source(context, model, tokenizer, level_tokens, codes, start)
         _check_context(model, source)
         config = copy.deepcopy(model.config)
         has_start = start is not None or tuning.code_start == "random"
@@ -184,14 +214,17 @@ def finetune_run(
         model.to("cpu")
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         write_arrays(folder / TUNED_CODES, {"item_index": codes.item_index})
+        keep_tuned_on(folder, source.data)
         manifest = _manifest(context, backbone, codebook, codes, folder / MODEL_FOLDER)
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, manifest)
         figures |= {"prompts_too_long": dict(source.too_long), TRAIN_INTERACTIONS: len(source.data.touched.items)}
+        if start is not None:
+            figures[EPOCHS_BEFORE] = epochs_before(context, start)
         write_json(folder / FIGURES_FILE, figures)
         return {}
 
     inputs = (backbone, *code_runs, *([] if start is None else [start]))
-    read = stage_settings.finetune(context, backbone, codebook)
+    read = stage_settings.finetune(context, backbone, codebook, goes_on=start is not None)
     return context.book.execute(StageRequest(columns.FINETUNE, read, inputs, ("item", "interaction")), compute)
 
 
@@ -206,17 +239,6 @@ def _check_context(model: Any, source: PromptSource) -> None:
         raise InputError(
             f"a history of {length} items makes prompts of {needed} tokens, the backbone's context is {context}; "
             "lower split.history_length"
-        )
-
-
-def _check_start(context: Context, start: RunRecord, codebook: RunRecord) -> None:
-    if start.stage != columns.FINETUNE or start.status != "finished" or start.settings["tuning"]["mode"] != "full":
-        raise InputError(f"{start.run_id} is no finished full tuning to go on from; `semconv runs` lists them")
-    if context.settings.tuning.mode != "full":
-        raise SettingsError("an adapter starts from its backbone; tuning.mode = full goes on from an earlier run")
-    if context.input_of(start, columns.CODEBOOK).run_id != codebook.run_id:
-        raise InputError(
-            f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead"
         )
 
 
@@ -337,5 +359,5 @@ def tuned_codes(context: Context, finetune: RunRecord) -> tuple[ItemCodes, str]:
 
 def tuning_figures(context: Context, finetune: RunRecord) -> dict[str, Any]:
     """What ``tune`` returned for a run."""
-    figures: dict[str, Any] = read_json(context.book.folder(finetune) / "figures.json")
+    figures: dict[str, Any] = read_json(context.book.folder(finetune) / FIGURES_FILE)
     return figures

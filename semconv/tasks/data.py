@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from semconv.config import TaskSettings
 from semconv.errors import InputError
 from semconv.store import Sequences
+from semconv.tasks.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class TaskData:
 
     offsets: NDArray[np.int64]  # (U + 1,) rows of each user
     items: NDArray[np.int32]  # (n,) item_index, all with codes
+    times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
     is_label: NDArray[np.bool_]  # (n,) False where the rating says dislike
     touched: Sequences  # whole training sequences, items without codes too: no negative is among them
     candidates: NDArray[np.int32]  # items with codes
@@ -27,6 +29,7 @@ class TaskData:
     descriptions: Sequence[str | None]  # (I,)
     query_rows: NDArray[np.int64]  # rows of ``items`` with a query
     queries: Sequence[str]  # as long as query_rows
+    replay: Replay | None = None  # None: an epoch may ask about everything
 
 
 def task_data(
@@ -58,6 +61,7 @@ def task_data(
     data = TaskData(
         offsets=coded.offsets,
         items=coded.items,
+        times=coded.times,
         is_label=is_label,
         touched=train if touched is None else touched,
         candidates=np.flatnonzero(has_codes).astype(np.int32),

@@ -110,8 +110,10 @@ class EpochPlan:
 
 
 def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
-    """Draw an epoch."""
-    histories = _plan_histories(data, settings, _generator(settings.seed, epoch, 0), history_length)
+    """Draw an epoch; with ``data.replay`` what is new of it and a share of the rest."""
+    if data.replay is not None:
+        epoch += data.replay.epochs_before
+    histories = _plan_histories(data, settings, epoch, history_length)
     return EpochPlan(histories, _plan_texts(data, settings, epoch))
 
 
@@ -133,12 +135,14 @@ def _plan_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
         wording,
     )
     share = np.repeat([settings.text_share, settings.query_share], [num_texts, num_queries])
-    return plan.select(shares.random(len(plan)) < share)
+    is_drawn = shares.random(len(plan)) < share
+    if data.replay is not None:
+        is_drawn &= data.replay.drawn_texts(_generator(settings.seed, epoch, 4))
+    return plan.select(is_drawn)
 
 
-def _plan_histories(
-    data: TaskData, settings: TaskSettings, rng: np.random.Generator, history_length: int
-) -> HistoryPlan:
+def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> HistoryPlan:
+    rng = _generator(settings.seed, epoch, 0)
     lengths = np.diff(data.offsets)
     num_users, num_rows = len(lengths), len(data.items)
     heads = rng.integers(len(wordings.HISTORY_HEADS), size=num_users)
@@ -153,6 +157,8 @@ def _plan_histories(
     place = np.arange(num_rows) - data.offsets[user]
     is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
     asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & (takes_late | ~is_late)
+    if data.replay is not None:
+        asked &= data.replay.drawn_rows(user, num_users, _generator(settings.seed, epoch, 3))
     rows = np.flatnonzero(asked)  # (P,)
     user, place, is_late = user[rows], place[rows], is_late[rows]
     is_first = np.ones(len(rows), dtype=bool)

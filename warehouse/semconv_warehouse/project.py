@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from semconv_warehouse.ingest import IngestReport
 
+CURRENT = "current"  # instead of the id of a run: the one in force
+
 
 class Project(OpenedProject):
     """A project folder, opened.
@@ -142,14 +144,17 @@ class Project(OpenedProject):
         return export_prompts(self.context, output, epoch)
 
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
-        """Tune the backbone on the newest code set, or go on from the weights of an earlier run.
+        """Tune the backbone on the newest code set, or go on from an earlier run (``current``: the newest) with what is new.
 
         Under torchrun this is the first process; the others call ``semconv.pipeline.tuning_group.follow``.
         """
         from semconv.pipeline.tuning_group import leading
         from semconv.pipeline.tuning_stage import finetune_run
 
-        start = None if from_run is None else self.context.run(from_run)
+        if from_run is None:
+            start = None
+        else:
+            start = self.context.need(columns.FINETUNE) if from_run == CURRENT else self.context.run(from_run)
         codebook = self.context.need(columns.CODEBOOK)
         backbone = (
             self.context.need(columns.BACKBONE) if start is None else self.context.input_of(start, columns.BACKBONE)

@@ -13,7 +13,14 @@ _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
 
 
 @click.command("finetune", cls=Command, short_help="Tune the backbone on the prompts.")
-@click.option("--from", "from_run", metavar="RUN", help="Go on from the weights of a finished finetune run.")
+@click.option(
+    "--from",
+    "from_run",
+    metavar="RUN",
+    help="Go on from a finished finetune run, or from the `current` one, with what is new since and a share of the rest.",
+)
+@setting("--replay", "tuning.replay")
+@setting("--from-learning-rate", "tuning.from_learning_rate")
 @setting("--mode", "tuning.mode")
 @setting("--epochs", "tuning.epochs")
 @setting("--max-samples", "tuning.max_samples")
@@ -31,6 +38,8 @@ _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
 @pass_state
 def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
     """Tune the backbone on the prompts; a killed run goes on where it stopped.
+
+    With --from, new items get codes first. Nothing new: the run stays as it is.
 
     In several processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
     """
