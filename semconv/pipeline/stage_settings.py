@@ -51,9 +51,7 @@ def is_loaded(codebook: RunRecord) -> bool:
     return bool(codebook.settings.get("is_loaded"))
 
 
-def finetune(
-    context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
-) -> dict[str, Any]:
+def finetune(context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False) -> dict[str, Any]:
     """Of a tuning, everything that depends on the kind of backbone and of codes filled in.
 
     What concerns going on from an earlier run stands apart, so that the rest compares with a tuning from the start.

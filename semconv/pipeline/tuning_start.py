@@ -67,7 +67,9 @@ def has_work(context: Context, start: RunRecord, data: TaskData) -> bool:
     assert data.replay is not None
     say, new, share = context.progress.say, data.replay.num_new(data), data.replay.share
     if share < 1 and not any(new.values()):
-        say(f"nothing is new since {start.run_id} was tuned: it stays current (tuning.replay = 1 tunes on all of it again)")
+        say(
+            f"nothing is new since {start.run_id} was tuned: it stays current (tuning.replay = 1 tunes on all of it again)"
+        )
         return False
     named = ", ".join(f"{count:,} {kind}" for kind, count in new.items())
     say(f"new since {start.run_id}: {named} to ask about; an epoch draws {share:.0%} of the others")
