@@ -17,7 +17,7 @@ from semconv.config import Settings
 from semconv.config_load import load_settings
 from semconv.errors import InputError
 from semconv.store import RunRecord
-from semconv_warehouse import nightly
+from semconv_warehouse import lists, nightly
 from semconv_warehouse.database import quote_identifier, raw
 from semconv_warehouse.experiment_plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
 from semconv_warehouse.layout import SETTINGS_FILE, ProjectLayout
@@ -68,7 +68,7 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
     started = time.monotonic()
     stages: list[nightly.Stage] = []
     nightly.fit_anew(project, stages, row.codes)
-    evaluation = nightly.evaluate_current(project, split).record
+    evaluation = lists.evaluate_current(project, split).record
     finetune = project.context.need(columns.FINETUNE)
     return {
         "label": row.label,

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from semconv import columns
-from semconv.artifacts import file_digest
-from semconv.errors import InputError
-from semconv.runs import Outcome, StageRequest
-from semconv.splits import MIN_EVALUATED_LENGTH
+from semconv.runs import Outcome
 from semconv.store import RunRecord
+from semconv_warehouse import lists
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from semconv_warehouse.project import Project
     from semconv_warehouse.publish import Publication
 
@@ -71,7 +66,7 @@ def publish_due(project: Project, *, refit: bool) -> Night:
         _say_kept(project, state, was_stale=was_stale, is_fitted=is_fitted)
     if is_fitted:
         _fit(project, stages)
-    _do(project, stages, columns.RECOMMEND, lambda: serve_lists(project))
+    _do(project, stages, columns.RECOMMEND, lambda: lists.serve_lists(project))
     _evaluate(project, stages, is_fitted=is_fitted)
     publication = project.publish()
     project.progress.say(
@@ -160,10 +155,10 @@ def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None
     """Figures of a new model; those of a kept one stay, for they cost as much as lists for everybody."""
     finetune = project.context.need(columns.FINETUNE)
     before = next((run for run in project.book.finished(columns.EVALUATE) if finetune.run_id in run.inputs), None)
-    if not can_evaluate(project):
+    if not lists.can_evaluate(project):
         project.progress.say("evaluate: skipped, no user has the three interactions that it needs")
     elif before is None or is_fitted or not project.book.is_stale(before, {}):
-        _do(project, stages, columns.EVALUATE, lambda: evaluate_current(project))
+        _do(project, stages, columns.EVALUATE, lambda: lists.evaluate_current(project))
     else:
         stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
@@ -215,115 +210,6 @@ def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) 
         columns.CODEBOOK: {} if stage_settings.is_loaded(codebook) else stage_settings.codebook(context),
         columns.FINETUNE: stage_settings.finetune(context, backbone, codebook),
     }
-
-
-def serve_lists(project: Project) -> Outcome:
-    """Lists for serving: of those who changed, or of all when a full pass is due."""
-    from semconv.pipeline.recommending import Request, recommend_run
-
-    finetune = project.context.need(columns.FINETUNE)
-    before = carry_source(project, finetune)
-    if before is None or _is_full_due(project, finetune):
-        return recommend_run(project.context, finetune, Request())
-    codes = {run.run_id for run in project.context.assigns_of(project.context.input_of(finetune, columns.CODEBOOK))}
-    if codes <= set(before.inputs) and not project.book.is_stale(before, {}):
-        return Outcome(project.book.take_up(before), True, 0.0)
-    return recommend_run(project.context, finetune, Request(carry_from=before))
-
-
-def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
-    """The newest lists of all users by this model and these settings, which may be carried over."""
-    from semconv.pipeline import stage_settings
-    from semconv.pipeline.recommending import STATES
-
-    wanted = {
-        **stage_settings.recommend(project.context),
-        "history_length": project.settings.split.history_length,
-        "split": "serve",
-        "where": "",
-        "users": "all",
-    }
-    for run in project.book.finished(columns.RECOMMEND):
-        same = all(run.settings.get(name) == value for name, value in wanted.items())
-        if same and finetune.run_id in run.inputs and (project.book.folder(run) / STATES).exists():
-            return run
-    return None
-
-
-def _is_full_due(project: Project, finetune: RunRecord) -> bool:
-    """Whether the last full pass of the model is older than ``recommend.full_every_days``."""
-    wanted = {"pass": "full", "split": "serve", "users": "all", "where": ""}
-    full = [
-        run.finished_at
-        for run in project.book.finished(columns.RECOMMEND)
-        if finetune.run_id in run.inputs and all(run.settings.get(name) == value for name, value in wanted.items())
-    ]
-    last = next((time for time in full if time is not None), None)
-    if last is None:
-        return True
-    age = datetime.now(UTC) - (last if last.tzinfo else last.replace(tzinfo=UTC))
-    return age > timedelta(days=project.settings.recommend.full_every_days)
-
-
-def can_evaluate(project: Project) -> bool:
-    """Whether anybody has a held-out item."""
-    return bool((project.context.sequences().lengths >= MIN_EVALUATED_LENGTH).any())
-
-
-def evaluate_current(project: Project, split: Literal["valid", "test"] = "test") -> Outcome:
-    """The current model's figures on a split, lists and figures reused where nothing changed."""
-    from semconv.pipeline.evaluating import evaluate_run, evaluated_users
-    from semconv.pipeline.recommending import Request, recommend_run
-
-    context = project.context
-    users = evaluated_users(context, split) if context.settings.evaluate.max_users else None
-    lists = recommend_run(context, context.need(columns.FINETUNE), Request(split, users))
-    outcome = evaluate_run(context, lists.record)
-    return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
-
-
-def newest_lists(project: Project) -> RunRecord:
-    """The current lists for serving; InputError when there are none."""
-    for run in project.book.finished(columns.RECOMMEND):
-        if run.settings.get("split") == "serve" and not run.settings.get("where"):
-            return run
-    raise InputError("no lists for serving yet; `semconv recommend` makes them")
-
-
-def evaluate_run_ids(project: Project) -> list[str]:
-    """The newest evaluate run of the model that made the newest lists."""
-    models = set(newest_lists(project).inputs)
-    for run in project.book.finished(columns.EVALUATE):
-        if models & set(run.inputs):
-            return [run.run_id]
-    return []
-
-
-def load_run(project: Project, files: Sequence[Path]) -> Outcome:
-    """Parts made elsewhere as a recommend run; its lineage is the current model's code set, where there is one."""
-    from semconv_warehouse.parts import load_parts
-
-    finetune = project.context.latest(columns.FINETUNE)
-    inputs: tuple[RunRecord, ...] = ()
-    if finetune is not None:
-        codebook = project.context.input_of(finetune, columns.CODEBOOK)
-        behavior = project.context.input_of(codebook, columns.EMBED_BEHAVIOR)
-        inputs = (codebook, *project.context.assigns_of(codebook), behavior)
-
-    def compute(folder: Path) -> dict[str, pa.Table]:
-        catalog, users = project.store.catalog(), project.store.sequences().user_ids
-        load_parts(files, item_ids=catalog.item_ids, user_ids=users, folder=folder)
-        return {}
-
-    settings = {
-        **project.context.section("recommend"),
-        "split": "serve",
-        "where": "",
-        "users": "all",
-        "is_loaded": True,
-    }
-    content = {str(place): file_digest(file) for place, file in enumerate(files)}
-    return project.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, (), content), compute)
 
 
 def _do(project: Project, stages: list[Stage], stage: str, run: Callable[[], Outcome]) -> RunRecord:

@@ -13,7 +13,7 @@ from semconv.columns import Split
 from semconv.errors import InputError
 from semconv.runs import Outcome
 from semconv.store import RunRecord
-from semconv_warehouse import maintenance, nightly
+from semconv_warehouse import lists, maintenance, nightly
 from semconv_warehouse.checks import CheckResult
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish import Publication, publications, publish, rollback
@@ -179,7 +179,7 @@ class Project(OpenedProject):
 
         finetune = self.context.need(columns.FINETUNE)
         users = None if users_file is None else self.store.user_ids_file(users_file)
-        before = nightly.carry_source(self, finetune) if split == "serve" and not where else None
+        before = lists.carry_source(self, finetune) if split == "serve" and not where else None
         if users is not None and before is not None:
             request = Request(split, None, where, before, users)
         elif only_changed:
@@ -211,7 +211,7 @@ class Project(OpenedProject):
 
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
         """Take in Parquet parts made elsewhere as a recommend run."""
-        return self._record(nightly.load_run(self, files))
+        return self._record(lists.load_run(self, files))
 
     def evaluate(self, *, against: str | None = None) -> list[dict[str, Any]]:
         """Figures of the current model on the test split beside the baselines; makes the lists if need be.
@@ -220,7 +220,7 @@ class Project(OpenedProject):
         """
         from semconv.pipeline.evaluating import compare_runs
 
-        outcome = nightly.evaluate_current(self)
+        outcome = lists.evaluate_current(self)
         if against is not None:
             return compare_runs(self.context, outcome.record, self.context.run(against))
         return self.store.metric_rows([outcome.record.run_id])
@@ -239,7 +239,7 @@ class Project(OpenedProject):
     def publish(self) -> Publication:
         """Put the newest lists in place as a generation."""
         return publish(
-            self.layout, self.store, nightly.newest_lists(self).run_id, evaluate_run_ids=nightly.evaluate_run_ids(self)
+            self.layout, self.store, lists.newest_lists(self).run_id, evaluate_run_ids=lists.evaluate_run_ids(self)
         )
 
     def rollback(self) -> Publication:
