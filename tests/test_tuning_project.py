@@ -16,6 +16,8 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
+BRIEF = ("--max-samples", "1", "--validation-users", "0")
+
 
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,10 +78,10 @@ def test_the_command_names_the_picture_and_the_log(root: Path) -> None:
 
 
 def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:
-    first = json.loads(finetune(root, "--json").stdout)
-    again = json.loads(finetune(root, "--json", "--gradient-checkpointing").stdout)
+    first = json.loads(finetune(root, *BRIEF, "--json").stdout)
+    again = json.loads(finetune(root, *BRIEF, "--json", "--gradient-checkpointing").stdout)
     assert again["run_id"] == first["run_id"]  # it changes how a run runs, not what comes out
-    other = json.loads(finetune(root, "--json", "--accumulate", "2").stdout)
+    other = json.loads(finetune(root, *BRIEF, "--json", "--accumulate", "2").stdout)
     assert other["run_id"] != first["run_id"]
 
 
@@ -103,10 +105,10 @@ def test_a_task_that_is_on_and_has_no_samples_is_said(tmp_path: Path) -> None:
         connection.exec_driver_sql("UPDATE item SET title = NULL, description = NULL WHERE item_id > 'i000'")
     for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
-    result = finetune(project.layout.root)
+    result = finetune(project.layout.root, *BRIEF)
     assert "the query task has no samples: no training interaction has a query" in result.stderr
     assert "the text task has no samples" not in result.stderr  # one item has text
-    off = finetune(project.layout.root, "--set", "tasks.query=false")
+    off = finetune(project.layout.root, *BRIEF, "--set", "tasks.query=false")
     assert "query task" not in off.stderr
 
 
