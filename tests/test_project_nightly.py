@@ -14,7 +14,7 @@ import pytest
 
 from semconv.errors import InputError, SettingsError
 from semconv.pipeline.evaluating import evaluate_run
-from semconv.pipeline.recommending import read_parts
+from semconv.pipeline.list_parts import read_parts
 from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish import Publication, publish

@@ -69,9 +69,10 @@ class ShardResult:
         return [SOURCE_FALLBACK if self.is_fallback[row, place] else SOURCE_MODEL]
 
 
-def shards(users: NDArray[np.int32], shard_users: int) -> list[NDArray[np.int32]]:
-    """Users in order, cut into shards of at most ``shard_users``: the same cut for the same users, so a job can go on after a kill."""
-    return [users[start : start + shard_users] for start in range(0, len(users), shard_users)]
+def shards(num_users: int, shard_users: int) -> list[slice]:
+    """Rows of at most ``shard_users`` users each: the same cut for as many users, so a job can go on after a kill."""
+    starts = range(0, num_users, shard_users)
+    return [slice(start, min(start + shard_users, num_users)) for start in starts]
 
 
 def recommend_shard(recommender: Recommender, shard: ShardUsers) -> ShardResult:

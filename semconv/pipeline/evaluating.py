@@ -21,7 +21,7 @@ from semconv.evaluation.evaluate import EvaluationProtocol, compare, metric_rows
 from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.metrics import target_ranks
 from semconv.pipeline.context import Context
-from semconv.pipeline.recommending import read_parts
+from semconv.pipeline.list_parts import read_parts
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths, targets
 from semconv.store import BaselineRequest, RunRecord, Sequences

@@ -22,6 +22,7 @@ from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.embedding import backbone_path, load_run_backbone
+from semconv.pipeline.histories import shown
 from semconv.pipeline.stage_settings import resolved_tuning
 from semconv.pipeline.tokenizing import assign_run
 from semconv.pipeline.tuning_group import Leader, TuningTask
@@ -315,8 +316,7 @@ def visible_history(
     sequences: Sequences, user: int, end: int, encoder: PromptEncoder, settings: Settings
 ) -> NDArray[np.int32]:
     """The latest items with codes among the first ``end`` of a user, as a prompt shows them."""
-    items = sequences.of(user)[:end]
-    return items[encoder.has_codes[items]][-settings.split.history_length :]
+    return shown(sequences.of(user)[:end], encoder.has_codes, settings.split.history_length)
 
 
 def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]:

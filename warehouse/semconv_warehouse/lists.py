@@ -37,7 +37,7 @@ def serve_lists(project: Project) -> Outcome:
 def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     """The newest lists of all users by this model and these settings, which may be carried over."""
     from semconv.pipeline import stage_settings
-    from semconv.pipeline.recommending import STATES
+    from semconv.pipeline.carrying import STATES
 
     wanted = {
         **stage_settings.recommend(project.context),

@@ -194,7 +194,7 @@ class Project(OpenedProject):
 
     def recommend_query(self, text: str, user_id: str | None = None) -> list[dict[str, Any]]:
         """Best items for a user's words."""
-        from semconv.pipeline.recommending import answer_query
+        from semconv.pipeline.answering import answer_query
 
         user = None
         if user_id is not None:

@@ -1,0 +1,44 @@
+"""One answer on screen: the best items for a user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from semconv.errors import InputError
+from semconv.inference.search import beam_search
+from semconv.inference.trie import CodeTrie
+from semconv.pipeline.context import Context
+from semconv.pipeline.list_job import search_settings
+from semconv.pipeline.recommending import allowed_items
+from semconv.pipeline.tuning_stage import MODEL_FOLDER, tuned_codes
+from semconv.store import RunRecord
+from semconv.tasks.encoder import PromptEncoder
+
+
+def answer_query(context: Context, finetune: RunRecord, text: str, user: int | None) -> list[tuple[int, float]]:
+    """Best items for a user's words, what the user has left out: ``(item_index, score)``, best first."""
+    from semconv.tuning.model import load_tuned
+
+    if not text.strip():
+        raise InputError("the query is empty")
+    codes, digest = tuned_codes(context, finetune)
+    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest)
+    catalog = context.store.catalog()
+    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(
+        allowed_items(context, catalog, None)
+    )
+    encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
+    seen: Sequence[NDArray[Any]] | None = None
+    if user is not None and context.settings.recommend.seen == "masked":
+        seen = [context.sequences().of(user)]
+    prompt, limit = encoder.query_prompt(text), context.settings.tasks.max_prompt_tokens
+    if len(prompt) > limit:
+        raise InputError(
+            f"the query is {len(prompt)} tokens long, at most {limit} can be asked (tasks.max_prompt_tokens)"
+        )
+    settings = search_settings(context.settings)
+    items, scores = beam_search(tuned.model, trie, tuned.level_tokens, [prompt], seen, settings)
+    return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]

@@ -1,0 +1,155 @@
+"""A recommend run as shards: what all of them share, and what one of them does.
+
+A job is arrays and settings, so that it goes to another process or machine as it is. A worker is a job
+with its model loaded: it computes one shard at a time and writes its part into the run's folder.
+Whoever hands out the shards (see ``engines``) knows nothing about lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv.artifacts import machine_errors
+from semconv.columns import Split
+from semconv.config import Settings
+from semconv.inference.jobs import Recommender, ShardUsers, recommend_shard, shards
+from semconv.inference.search import SearchSettings
+from semconv.inference.trie import CodeTrie
+from semconv.pipeline.carrying import Carried
+from semconv.pipeline.context import ItemCodes
+from semconv.pipeline.histories import Histories, shown
+from semconv.pipeline.list_parts import holds_part, part_name, part_table, write_part
+from semconv.tasks.encoder import PromptEncoder
+
+
+@dataclass(frozen=True)
+class ListJob:
+    """Everything that the shards of a run share.
+
+    Attributes:
+        folder: of the run, where the parts go.
+        fingerprint: of the run.
+        model: folder of the tuned model.
+        codes_digest: of the codes that the model must have been tuned on.
+        split, settings: as the run was asked for.
+        users: ``(R,)`` user_index, ascending; the shards are cut from it.
+        user_ids: ``(U,)`` strings by user_index.
+        item_ids: ``(I,)`` strings by item_index.
+        histories: of all users.
+        codes: of all items that have some.
+        trie: of the items that may be recommended.
+        fallback_ranking: ``(F,)`` item_index of allowed items, best first.
+        vectors: ``(I, D)`` unit behaviour vectors.
+        carried: lists that are taken over, None when all are computed.
+    """
+
+    folder: Path
+    fingerprint: str
+    model: Path
+    codes_digest: str
+    split: Split
+    settings: Settings
+    users: NDArray[np.int32]
+    user_ids: pa.Array
+    item_ids: pa.Array
+    histories: Histories
+    codes: ItemCodes
+    trie: CodeTrie
+    fallback_ranking: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+    carried: Carried | None = None
+
+    @cached_property
+    def shards(self) -> list[slice]:
+        """Which of ``users`` belong to each shard."""
+        return shards(len(self.users), self.settings.recommend.shard_users)
+
+    def num_users(self, place: int) -> int:
+        """Users of a shard."""
+        return len(self.users[self.shards[place]])
+
+    def path(self, place: int) -> Path:
+        """The part of a shard."""
+        return self.folder / part_name(place)
+
+    def label(self, place: int) -> str:
+        """What the part of a shard says of itself."""
+        return f"{self.fingerprint} {place} of {len(self.shards)}"
+
+    def missing(self, say: Callable[[str], None]) -> list[int]:
+        """Shards without a whole part of this run; files in their way are removed."""
+        wanted = {self.path(place) for place in range(len(self.shards))}
+        for path in sorted(self.folder.glob("part-*.parquet")):
+            place = int(path.stem.removeprefix("part-")) if path in wanted else -1
+            if place >= 0 and holds_part(path, self.label(place)):
+                wanted.discard(path)
+                continue
+            say(f"{path}: cut short, or of another run; its users are computed anew")
+            with machine_errors(path):
+                path.unlink()
+        return [place for place in range(len(self.shards)) if self.path(place) in wanted]
+
+
+def search_settings(settings: Settings) -> SearchSettings:
+    """The search as the settings say."""
+    recommend = settings.recommend
+    return SearchSettings(recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens)
+
+
+class ListWorker:
+    """A job with its model, which is loaded when the first list has to be computed."""
+
+    def __init__(self, job: ListJob) -> None:
+        self.job = job
+
+    def write(self, place: int) -> None:
+        """Compute the lists of one shard and write its part.
+
+        Raises:
+            InputError: the model is missing or damaged, or the part of the run before.
+            MachineError: the part cannot be written.
+        """
+        job = self.job
+        chosen = job.shards[place]
+        users = job.users[chosen]
+        tables = [] if job.carried is None else job.carried.rows(chosen, job.user_ids.take(pa.array(users)))
+        computed = users if job.carried is None else users[job.carried.places[chosen] < 0]
+        if len(computed) or not tables:
+            lists = recommend_shard(self._recommender, self._shard_users(computed))
+            tables.append(part_table(lists, job.user_ids, job.item_ids))
+        write_part(job.path(place), tables, job.label(place))
+
+    @cached_property
+    def _loaded(self) -> tuple[Recommender, PromptEncoder]:
+        from semconv.tuning.model import load_tuned
+
+        job, codes = self.job, self.job.codes
+        tuned = load_tuned(job.model, job.codes_digest)
+        encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
+        recommender = Recommender(
+            tuned.model,
+            job.trie,
+            tuned.level_tokens,
+            search_settings(job.settings),
+            job.fallback_ranking,
+            job.vectors,
+        )
+        return recommender, encoder
+
+    @property
+    def _recommender(self) -> Recommender:
+        return self._loaded[0]
+
+    def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
+        histories, settings, encoder = self.job.histories, self.job.settings, self._loaded[1]
+        whole = [histories.of(int(user)) for user in users]
+        visible = [shown(items, encoder.has_codes, settings.split.history_length) for items in whole]
+        prompts = [encoder.inference_prompt(items) if len(items) else np.zeros(0, np.int64) for items in visible]
+        return ShardUsers(users, prompts, visible, whole if settings.recommend.seen == "masked" else None)
