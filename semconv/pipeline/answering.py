@@ -12,8 +12,9 @@ from semconv.inference.search import beam_search
 from semconv.inference.trie import CodeTrie
 from semconv.pipeline.context import Context
 from semconv.pipeline.list_job import search_settings
+from semconv.pipeline.prompt_source import MODEL_FOLDER
 from semconv.pipeline.recommending import allowed_items
-from semconv.pipeline.tuning_stage import MODEL_FOLDER, tuned_codes
+from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.store import RunRecord
 from semconv.tasks.encoder import PromptEncoder
 

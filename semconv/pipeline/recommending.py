@@ -23,7 +23,8 @@ from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.engines import write_lists
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_job import ListJob
-from semconv.pipeline.tuning_stage import MODEL_FOLDER, tuned_codes
+from semconv.pipeline.prompt_source import MODEL_FOLDER
+from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
 from semconv.store import BaselineRequest, Catalog, RunRecord, Sequences
 

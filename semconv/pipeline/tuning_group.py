@@ -109,7 +109,7 @@ def follow() -> None:
 
 def _train(task: TuningTask, processes: Processes) -> None:
     from semconv.backbone.load import shape_of
-    from semconv.pipeline.tuning_stage import PromptSource
+    from semconv.pipeline.prompt_source import PromptSource
     from semconv.tuning.choices import CodeChoices
     from semconv.tuning.model import prepare
     from semconv.tuning.train import Training, tune

@@ -139,7 +139,7 @@ class Project(OpenedProject):
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write an epoch's samples; counts by task."""
-        from semconv.pipeline.tuning_stage import export_prompts
+        from semconv.pipeline.prompt_source import export_prompts
 
         return export_prompts(self.context, output, epoch)
 

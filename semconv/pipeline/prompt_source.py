@@ -1,0 +1,130 @@
+"""What prompts are built from: the training part of a project, codes put to it, and a backbone that has their tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.config import Settings
+from semconv.errors import InputError
+from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.embedding import load_run_backbone
+from semconv.pipeline.tuning_start import since_start
+from semconv.progress import Progress
+from semconv.splits import train_part
+from semconv.store import RunRecord
+from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.padded import EpochRows
+from semconv.tasks.plan import plan_epoch
+from semconv.tasks.rows import RowBuilder, epoch_rows
+
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """Everything that prompts are built from."""
+
+    encoder: PromptEncoder
+    data: TaskData
+    settings: Settings
+    progress: Progress
+    too_long: dict[int, int] = field(default_factory=dict)  # prompts left out, by epoch that this process trained
+
+    def builder(self) -> RowBuilder:
+        """A fresh builder with its own counts."""
+        return RowBuilder(self.encoder, self.data, self.settings.tasks)
+
+    def rows(self, epoch: int) -> EpochRows:
+        """Rows of an epoch."""
+        tasks = self.settings.tasks
+        plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
+        builder = self.builder()
+        rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
+        if builder.too_long and not self.too_long:
+            why = "longer than tasks.max_prompt_tokens or the backbone's context"
+            self.progress.say(f"{builder.too_long} prompts an epoch are left out: {why}")
+        self.too_long[epoch] = builder.too_long
+        return rows
+
+
+def training_data(context: Context, codes: ItemCodes, start: RunRecord | None = None) -> TaskData:
+    """Read the training part of items with codes; what is new since ``start`` is marked."""
+    settings = context.settings
+    catalog = context.store.catalog()
+    sequences = context.sequences(queries=settings.tasks.query)
+    cut = settings.split.train_cut
+    train = train_part(sequences, cut, settings.split.k_core, len(catalog))
+    touched = train_part(sequences, cut, 1, len(catalog))
+    has_codes = np.zeros(len(catalog), dtype=bool)
+    has_codes[codes.item_index] = True
+    data = task_data(train, has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    return data if start is None else since_start(context, start, data)
+
+
+def prompt_source(
+    context: Context,
+    model: Any,
+    tokenizer: Any,
+    level_tokens: NDArray[np.int64],
+    codes: ItemCodes,
+    start: RunRecord | None = None,
+) -> PromptSource:
+    """The training part with codes put to it; no prompt with its label is longer than the backbone's context."""
+    tasks, most = context.settings.tasks, getattr(model.config, "max_position_embeddings", None)
+    if most is not None:
+        tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
+    settings = replace(context.settings, tasks=tasks)
+    data = training_data(context, codes, start)
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(data.titles))
+    if tasks.query and tasks.query_share and not len(data.query_rows):
+        context.progress.say("the query task has no samples: no training interaction has a query")
+    if tasks.text and tasks.text_share and not len(data.text_items):
+        context.progress.say("the text task has no samples: no item with codes has a title or a description")
+    return PromptSource(encoder, data, settings, context.progress)
+
+
+def prepared_backbone(
+    context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None
+) -> tuple[Any, Any, NDArray[np.int64]]:
+    """Model and tokenizer with the code tokens of a code set."""
+    from semconv.backbone.code_tokens import add_code_tokens
+    from semconv.backbone.load import load_backbone
+
+    shape = codebook.settings["codebook"]
+    if start is None:
+        model, tokenizer = load_run_backbone(context, backbone)
+    else:
+        model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
+    ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
+    return model, tokenizer, ids
+
+
+def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]:
+    """Write every sample of an epoch as JSON lines or Parquet; counts by task.
+
+    Raises:
+        InputError: another ending than .jsonl or .parquet.
+    """
+    from semconv.pipeline.prompt_file import write_samples
+    from semconv.tasks.export import samples
+
+    if output.suffix not in (".jsonl", ".parquet"):
+        raise InputError(f"{output}: prompts are written as .jsonl or .parquet")
+    backbone, codebook = context.need(columns.BACKBONE), context.need(columns.CODEBOOK)
+    codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
+    model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
+    source = prompt_source(context, model, tokenizer, level_tokens, codes)
+    builder = source.builder()
+    plan = plan_epoch(source.data, context.settings.tasks, epoch, context.settings.split.history_length)
+    users, catalog = context.sequences().user_ids, context.store.catalog()
+    counts = write_samples(output, samples(builder, plan), users, catalog.item_ids)
+    if builder.too_long:
+        context.progress.say(f"{builder.too_long} prompts are left out: longer than tasks.max_prompt_tokens")
+    return counts
