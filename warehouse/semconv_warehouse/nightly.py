@@ -93,7 +93,9 @@ def _say_kept(project: Project, state: dict[str, Any], *, was_stale: bool, is_fi
         )
         say(f"a refit is due: {'; '.join(state['reasons'])}; {next_step}")
     elif was_stale:
-        say("data or settings changed since the model was tuned; it is kept, `semconv run --refit` tunes it again")
+        say(
+            "data or settings changed since vectors, codes or model were made; they are kept, `semconv run --refit` makes them anew"
+        )
 
 
 def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -> None:
