@@ -35,7 +35,8 @@ def search_validation(
     users = validation_users(sequences, source.encoder.has_codes, settings)
     if len(users) == 0:
         return None
-    histories = [Histories.under(sequences, "valid").of(int(user)) for user in users]
+    all_histories = Histories.under(sequences, "valid")
+    histories = [all_histories.of(int(user)) for user in users]
     length = settings.split.history_length
     prompts = [
         source.encoder.inference_prompt(shown(history, source.encoder.has_codes, length)) for history in histories
