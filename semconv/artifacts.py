@@ -11,6 +11,8 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
+import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +28,7 @@ from semconv.errors import InputError, LockedError, MachineError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words what the system refused
 
 
@@ -113,6 +116,32 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path}: missing; the run that made it must be repeated") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Named arrays of a safetensors file, mapped into memory: nothing is read before it is looked at.
+
+    What is written into them stays in this process.
+
+    Raises:
+        InputError: the file is missing, cut off or no safetensors file.
+    """
+    try:
+        with path.open("rb") as stream:
+            pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        begin = 8 + int.from_bytes(pages[:8], "little")
+        header = json.loads(pages[8:begin])
+        header.pop("__metadata__", None)
+        arrays = {
+            name: np.frombuffer(pages, _DTYPES[entry["dtype"]], math.prod(entry["shape"]), begin + entry["data_offsets"][0])
+            .reshape(entry["shape"])
+            for name, entry in header.items()
+        }  # fmt: skip
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; the run that made it must be repeated") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    return arrays
 
 
 @contextlib.contextmanager

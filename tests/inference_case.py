@@ -56,6 +56,11 @@ class Case:
     def trie(self) -> CodeTrie:
         return CodeTrie.build(self.codes, np.arange(len(self.codes)))
 
+    def siblings(self, codes: NDArray[np.int64], level: int) -> NDArray[np.int64]:
+        """Codes that exist after the same prefix as an item's code of a level."""
+        same = (self.codes[:, :level] == codes[:level]).all(axis=1)
+        return np.unique(self.codes[same, level])
+
     def oracle(self, scores: str = "full") -> NDArray[np.float64]:
         """``(B, I)`` log probability of every item by one plain forward pass of prompt + codes each."""
         result = np.zeros((len(self.prompts), len(self.codes)))
@@ -66,7 +71,8 @@ class Case:
                     logits = self.model(torch.from_numpy(np.concatenate([prompt, tokens]))[None]).logits[0].double()
                 for level, token in enumerate(tokens):
                     line = logits[len(prompt) - 1 + level]
-                    over = line if scores == "full" else line[torch.from_numpy(self.level_tokens[level])]
+                    rivals = self.siblings(codes, level) if scores == "trie" else slice(None)
+                    over = line if scores == "full" else line[torch.from_numpy(self.level_tokens[level][rivals])]
                     result[row, item] += float(line[token] - over.logsumexp(0))
         return result
 

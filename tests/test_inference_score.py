@@ -2,44 +2,74 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from inference_case import ARCHITECTURES, make_case
+from inference_case import ARCHITECTURES, Case, make_case
 
 from semconv.errors import InputError
-from semconv.inference.score import score_items
-from semconv.inference.search import SearchSettings, beam_search
+from semconv.inference.search import Searcher, SearchSettings
+from semconv.inference.trie import CodeTrie
+
+MODES = ("full", "level", "trie")
+
+
+def searcher(case: Case, trie: CodeTrie | None = None, **settings) -> Searcher:
+    return Searcher(case.model, case.trie if trie is None else trie, case.level_tokens, SearchSettings(**settings))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("scores", ["full", "level"])
+@pytest.mark.parametrize("scores", MODES)
 def test_scores_equal_brute_force_for_any_items_in_any_order(architecture, scores):
     case = make_case(architecture, seed=21)
     items = case.rng.integers(-1, 30, (5, 17))  # repeated items and gaps on purpose
-    got = score_items(case.model, case.level_tokens, case.codes, case.prompts, items, SearchSettings(scores=scores))
+    got = searcher(case, scores=scores).score(case.prompts, items)
     expected = np.where(items >= 0, np.take_along_axis(case.oracle(scores), items.clip(0), axis=1), -np.inf)
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
-def test_scores_equal_the_search_and_do_not_depend_on_batches():
-    case = make_case("llama", prompts=9, seed=22)
-    items, scores = beam_search(case.model, case.trie, case.level_tokens, case.prompts, None, SearchSettings(top_k=8))
+@pytest.mark.parametrize("scores", MODES)
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_scores_equal_the_search_and_do_not_depend_on_batches(scores, is_narrow):
+    case = make_case("llama", items=80, prompts=9, seed=22)
+    allowed = case.rng.random(80) < 0.6
+    trie = case.trie.restrict(allowed)
+    seen = [case.rng.choice(80, 9, replace=False) for _ in case.prompts]
+    beams = 8 if is_narrow else 80
+    items, values = searcher(case, trie, top_k=8, beams=beams, scores=scores).search(case.prompts, seen)
     for batch_tokens in (64, 8192):
-        settings = SearchSettings(batch_tokens=batch_tokens)
-        got = score_items(case.model, case.level_tokens, case.codes, case.prompts, items, settings)
-        np.testing.assert_allclose(got, scores, atol=1e-4)
+        got = searcher(case, trie, scores=scores, batch_tokens=batch_tokens).score(case.prompts, items)
+        np.testing.assert_allclose(got, values, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_among_existing_codes_all_items_share_the_probability(architecture):
+    case = make_case(architecture, items=60, seed=25)
+    everything = np.tile(np.arange(60), (5, 1))
+    got = searcher(case, scores="trie").score(case.prompts, everything)
+    np.testing.assert_allclose(np.exp(got).sum(axis=1), 1.0, atol=1e-5)
+    closed = searcher(case, case.trie.restrict(np.arange(60) < 7), scores="trie").score(case.prompts, everything)
+    np.testing.assert_allclose(closed, got, atol=1e-5)  # closed items exist all the same
+
+
+def test_items_that_share_all_codes_have_the_score_of_their_codes():
+    case = make_case(items=20, prompts=3, seed=26)
+    codes = np.concatenate([case.codes, case.codes[:6]])
+    trie = CodeTrie.build(codes, np.arange(26))
+    items = np.tile([0, 20, 5, 25], (3, 1))
+    for scores in MODES:
+        got = searcher(case, trie, scores=scores).score(case.prompts, items)
+        np.testing.assert_allclose(got, case.oracle(scores)[:, [0, 0, 5, 5]], atol=1e-4)
 
 
 def test_items_without_codes_have_no_score():
     case = make_case(prompts=2, seed=23)
-    table = case.trie.restrict(np.arange(30) != 4).code_table(30)
-    got = score_items(case.model, case.level_tokens, table, case.prompts, np.array([[4, 5], [5, -1]]), SearchSettings())
-    assert np.isneginf(got).tolist() == [[True, False], [False, True]]
+    trie = CodeTrie.build(np.delete(case.codes, 4, axis=0), np.delete(np.arange(30), 4))
+    got = searcher(case, trie).score(case.prompts, np.array([[4, 5, 700], [5, -1, 29]]))
+    assert np.isneginf(got).tolist() == [[True, False, True], [False, True, False]]
 
 
 def test_wrong_shapes_are_named():
     case = make_case(prompts=2, seed=24)
     with pytest.raises(InputError, match="2 prompts"):
-        score_items(case.model, case.level_tokens, case.codes, case.prompts, np.zeros((3, 2), int), SearchSettings())
-    with pytest.raises(InputError, match="code tokens"):
-        score_items(
-            case.model, case.level_tokens[:, :2], case.codes, case.prompts, np.zeros((2, 2), int), SearchSettings()
-        )
+        searcher(case).score(case.prompts, np.zeros((3, 2), int))
+    with pytest.raises(InputError, match="prompt 1 is empty"):
+        searcher(case).score([case.prompts[0], np.zeros(0, int)], np.zeros((2, 2), int))
+    assert searcher(case).score(case.prompts, np.zeros((2, 0), int)).shape == (2, 0)

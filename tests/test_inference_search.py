@@ -7,7 +7,7 @@ from inference_case import ARCHITECTURES, WORDS, Case, make_case, ranked
 from transformers import GenerationConfig
 
 from semconv.errors import InputError, SettingsError
-from semconv.inference.search import SearchSettings, beam_search
+from semconv.inference.search import Searcher, SearchSettings, beam_search
 from semconv.inference.trie import CodeTrie
 
 
@@ -84,14 +84,15 @@ def test_seen_items_that_are_not_in_the_trie_change_nothing():
         np.testing.assert_array_equal(got, expected)
 
 
-def generate_constrained(case: Case, prompt, width: int):
-    """Codes ``(width, N)`` and scores of transformers' own beam search under the same trie."""
+def generate_constrained(case: Case, prompt, width: int, open_codes=None):
+    """Codes ``(width, N)`` and scores of transformers' own beam search under the trie of all codes, or of some."""
+    open_codes = (case.codes if open_codes is None else open_codes).tolist()
     code_of = {int(token): code for tokens in case.level_tokens for code, token in enumerate(tokens)}
 
     def allowed(_, ids):
         prefix = [code_of[int(token)] for token in ids[len(prompt) :]]
         level = len(prefix)
-        fitting = {codes[level] for codes in case.codes.tolist() if codes[:level] == prefix}
+        fitting = {codes[level] for codes in open_codes if codes[:level] == prefix}
         return [int(case.level_tokens[level, code]) for code in fitting]
 
     config = GenerationConfig(
@@ -114,7 +115,7 @@ def generate_constrained(case: Case, prompt, width: int):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("architecture", ARCHITECTURES[:2])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_equals_constrained_generate_at_the_same_width(architecture, seed):
     case = make_case(architecture, items=40, seed=10 + seed)
     items, values = search(case, top_k=4, beams=4)
@@ -122,6 +123,56 @@ def test_equals_constrained_generate_at_the_same_width(architecture, seed):
         codes, scores = generate_constrained(case, prompt, 4)
         assert case.codes[items[row]].tolist() == codes
         np.testing.assert_allclose(values[row], scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_equals_constrained_generate_with_masks_and_collisions(architecture):
+    case = make_case(architecture, items=40, seed=18)
+    codes = np.concatenate([case.codes, case.codes[:15]])  # items 40 .. 54 share the codes of items 0 .. 14
+    allowed = case.rng.random(55) < 0.7
+    trie = CodeTrie.build(codes, np.arange(55), np.arange(55)).restrict(allowed)
+    seen = [case.rng.choice(55, size, replace=False) for size in (0, 5, 10, 20, 30)]
+    items, values = search(case, seen, trie, top_k=4, beams=4)
+    for row, prompt in enumerate(case.prompts):
+        left = allowed & ~np.isin(np.arange(55), seen[row])
+        found, scores = generate_constrained(case, prompt, 4, codes[left])
+        opened = [
+            (item, score)
+            for leaf, score in zip(found, scores, strict=True)
+            for item in np.flatnonzero((codes == leaf).all(axis=1) & left)[::-1]  # the last is the most popular
+        ]
+        assert items[row].tolist() == [item for item, _ in opened][:4]
+        np.testing.assert_allclose(values[row], [score for _, score in opened][:4], atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_among_existing_codes_a_wide_search_equals_brute_force(architecture):
+    case = make_case(architecture, items=40, codes=6, seed=19)
+    items, values = search(case, top_k=40, beams=40, scores="trie")
+    expected, expected_values = ranked(case.oracle("trie"), 40)
+    np.testing.assert_array_equal(items, expected)
+    np.testing.assert_allclose(values, expected_values, atol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 3, 6])
+def test_among_existing_codes_a_narrow_search_equals_a_plain_one(beams):
+    """Beams that are settled are read no further; nothing of the lists may show it."""
+    case = make_case("qwen3", items=50, codes=6, levels=4, seed=20)
+    items, values = search(case, top_k=beams, beams=beams, scores="trie")
+    for row, prompt in enumerate(case.prompts):
+        kept = [((), 0.0)]
+        for level in range(4):
+            grown = []
+            for prefix, score in kept:
+                below = np.unique([codes[level] for codes in case.codes.tolist() if tuple(codes[:level]) == prefix])
+                tokens = case.level_tokens[np.arange(level), list(prefix)]
+                with torch.no_grad():
+                    line = case.model(torch.from_numpy(np.concatenate([prompt, tokens]))[None]).logits[0, -1]
+                steps = line[torch.from_numpy(case.level_tokens[level][below])].log_softmax(0).tolist()
+                grown += [((*prefix, int(code)), score + step) for code, step in zip(below, steps, strict=True)]
+            kept = sorted(grown, key=lambda pair: -pair[1])[:beams]
+        assert [tuple(case.codes[item]) for item in items[row]] == [prefix for prefix, _ in kept]
+        np.testing.assert_allclose(values[row], [score for _, score in kept], atol=1e-4)
 
 
 @pytest.mark.parametrize("batch_tokens", [64, 100, 4096])
@@ -136,25 +187,65 @@ def test_batch_equals_single(batch_tokens):
         np.testing.assert_allclose(values[row], one_values[0], atol=1e-4)
 
 
-def test_a_common_beginning_is_read_once_and_changes_nothing(monkeypatch):
-    case = make_case("qwen3", prompts=6, seed=13)
-    head = case.rng.integers(0, WORDS, 11)
+def with_a_head(case: Case, length: int = 11) -> None:
+    head = case.rng.integers(0, WORDS, length)
     case.prompts = [np.concatenate([head, prompt]) for prompt in case.prompts]
     case.prompts[4] = np.append(head, 3)  # one token of its own
-    read = []
+
+
+def record_reads(case: Case, monkeypatch) -> list[tuple[int, int]]:
+    """Shapes ``(B, T)`` of what the model is given from now on."""
+    read: list[tuple[int, int]] = []
     forward = case.model.model.forward
     monkeypatch.setattr(
-        case.model.model, "forward", lambda **given: (read.append(given["input_ids"].shape), forward(**given))[1]
+        case.model.model, "forward", lambda **given: (read.append(tuple(given["input_ids"].shape)), forward(**given))[1]
     )
-    items, values = search(case, top_k=8, beams=8)
+    return read
+
+
+def merge_an_adapter(case: Case) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False, target_modules="all-linear")
+    case.model = get_peft_model(case.model, config).merge_and_unload().eval()
+
+
+@pytest.mark.parametrize("is_merged", [False, True], ids=["full", "merged"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_common_beginning_is_read_once_a_job_and_changes_nothing(architecture, is_merged, monkeypatch):
+    case = make_case(architecture, prompts=8, seed=13)
+    if is_merged:
+        merge_an_adapter(case)
+    with_a_head(case)
+    expected, expected_values = ranked(case.oracle(), 8)
+    read = record_reads(case, monkeypatch)
+    searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(8, 30, batch_tokens=64))
+    for shard in (slice(0, 5), slice(5, 8)):
+        items, values = searcher.search(case.prompts[shard], None)
+        np.testing.assert_array_equal(items, expected[shard])
+        np.testing.assert_allclose(values, expected_values[shard], atol=1e-4)
+    assert read.count((1, 11)) == 1, "several batches of two shards read the head once"
+    assert len(read) > 7
     longest = max(map(len, case.prompts))
-    assert read[:2] == [(1, 11), (6, longest - 11)]
+    assert max(length for _, length in read) < longest, "and nobody reads a whole prompt"
     monkeypatch.setattr("semconv.inference.prompts._WORTHWHILE_HEAD", 1000)
     read.clear()
-    plain, plain_values = search(case, top_k=8, beams=8)
-    assert read[0] == (6, longest)
-    np.testing.assert_array_equal(items, plain)
-    np.testing.assert_allclose(values, plain_values, atol=1e-4)
+    items, values = search(case, top_k=8, beams=30)
+    assert read[0] == (8, longest)
+    np.testing.assert_array_equal(items, expected)
+    np.testing.assert_allclose(values, expected_values, atol=1e-4)
+
+
+def test_another_beginning_is_read_anew():
+    case = make_case(prompts=6, seed=14)
+    searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(5, 30))
+    for _ in range(2):
+        with_a_head(case)
+        items, values = searcher.search(case.prompts, None)
+        expected, expected_values = ranked(case.oracle(), 5)
+        np.testing.assert_array_equal(items, expected)
+        np.testing.assert_allclose(values, expected_values, atol=1e-4)
 
 
 def test_equal_prompts_share_all_but_their_last_token():

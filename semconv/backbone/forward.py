@@ -47,6 +47,33 @@ def decode_hidden(
     return hidden
 
 
+def decode_last(
+    model: Any, input_ids: Tensor, ends: Tensor, *, attention_mask: Tensor | None, position_ids: Tensor, cache: Any
+) -> Tensor:
+    """Last hidden state ``(B, D)`` at one place of each sequence, and all keys and values in ``cache``.
+
+    Nothing looks at the last layer's output elsewhere, so its MLP, most of a layer's work, is given that place alone.
+
+    Args:
+        ends: ``(B,)`` the place, within ``input_ids``.
+        input_ids, attention_mask, position_ids, cache: as of ``decode_hidden``.
+    """
+    entries = torch.arange(len(ends), device=ends.device)
+
+    def only_ends(_module: Any, inputs: Any) -> Any:
+        return (inputs[0][entries, ends][:, None], *inputs[1:])  # its sum with (B, T, D) is right at that place
+
+    layers: Any = decoder(model).layers
+    hook = layers[-1].mlp.register_forward_pre_hook(only_ends)
+    try:
+        hidden = decode_hidden(
+            model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
+        )  # (B, T, D)
+    finally:
+        hook.remove()
+    return hidden[entries, ends]
+
+
 def output_matrix(model: Any) -> Tensor:
     """The output matrix ``(V, D)`` as the model applies it, adapters on token rows included; differentiable."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,4 +1,4 @@
-"""Log probabilities of a level's codes from hidden states.
+"""Log probabilities of codes from hidden states.
 
 Only the level's own rows of the output matrix are multiplied; over the full vocabulary one
 log-sum-exp is added, so that sums of scores equal those of plain generation.
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from semconv.backbone.forward import model_device, output_matrix
 from semconv.errors import InputError
+from semconv.inference.trie_tensors import Children
 
 Normalization = Literal["full", "level", "trie"]
 
-# Elements of one block of full-vocabulary logits: 64 MiB of float32.
-_BLOCK_ELEMENTS = 1 << 24
+# Elements of one block of full-vocabulary logits: on a CPU as many as stay in its cache.
+_BLOCK_ELEMENTS = {"cpu": 1 << 18}
+_BLOCK_ELEMENTS_ELSEWHERE = 1 << 24
 
 
 class LevelScorer:
@@ -27,8 +29,8 @@ class LevelScorer:
     Args:
         model: causal language model without output bias.
         level_tokens: ``(N, C)`` token id of every code.
-        normalization: ``full`` gives log probabilities over the whole vocabulary, ``level`` over the level's C codes;
-            ``trie`` asks for a second step over the codes that exist after each prefix (``among_siblings``).
+        normalization: ``full`` gives log probabilities over the whole vocabulary, ``level`` over the level's C codes,
+            ``trie`` over the codes that exist after the same prefix.
 
     Raises:
         InputError: a token id has no row in the output matrix.
@@ -47,18 +49,27 @@ class LevelScorer:
 
     @property
     def among_siblings(self) -> bool:
-        """Whether a code competes with those alone that exist after the same prefix."""
+        """Whether a code competes with those alone that exist after the same prefix, so that an only child has 0."""
         return self._normalization == "trie"
 
-    def log_probs(self, hidden: Tensor, level: int) -> Tensor:
-        """``(..., D)`` hidden states -> ``(..., C)`` float32 log probabilities of the level's codes."""
-        logits = (hidden @ self._rows[level].T).float()
-        if self._normalization != "full":
-            return logits.log_softmax(dim=-1)
-        return logits - self._log_normalizer(hidden)[..., None]
+    def log_probs(self, hidden: Tensor, level: int, children: Children) -> Tensor:
+        """``(B, W, D)`` hidden states of nodes -> ``(B, W, F)`` float32 log probabilities of their children."""
+        logits = (hidden @ self._rows[level].T).float()  # (B, W, C)
+        steps = logits.gather(2, children.codes)
+        if self._normalization == "full":
+            return steps - self._log_normalizer(hidden)[..., None]
+        if self._normalization == "level":
+            return steps - logits.logsumexp(dim=-1, keepdim=True)
+        return steps - steps.masked_fill(~children.exists, -torch.inf).logsumexp(dim=2, keepdim=True)
 
     def _log_normalizer(self, hidden: Tensor) -> Tensor:
         flat = hidden.reshape(-1, hidden.shape[-1])  # (n, D)
-        block = max(1, _BLOCK_ELEMENTS // len(self._matrix))
-        parts = [(part @ self._matrix.T).float().logsumexp(dim=-1) for part in torch.split(flat, block)]
-        return torch.cat(parts).reshape(hidden.shape[:-1])
+        elements = _BLOCK_ELEMENTS.get(hidden.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
+        parts = torch.split(flat, max(1, elements // len(self._matrix)))
+        return torch.cat([_logsumexp((part @ self._matrix.T).float()) for part in parts]).reshape(hidden.shape[:-1])
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    """``(n, V) -> (n,)``, in the memory of the logits."""
+    largest = logits.amax(dim=-1, keepdim=True)
+    return logits.sub_(largest).exp_().sum(dim=-1).log_() + largest[:, 0]

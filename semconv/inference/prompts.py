@@ -1,12 +1,12 @@
-"""Prompts of different lengths as batches, and their one pass through the model.
+"""Prompts of different lengths as one batch, and their one pass through the model.
 
 Prompts stand left-aligned, so the plain causal mask is right for every real token and padding is only
-ever masked in the steps that follow.
+ever masked in the steps that follow. What all prompts of a job begin with is read once for the job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
 
-from semconv.backbone.forward import decode_hidden, model_device
-from semconv.errors import InputError
+from semconv.backbone.forward import decode_last, decoder, model_device
+from semconv.inference.slots import Slots
 
-# A shorter common head costs more, in a second pass and an explicit mask, than it saves.
+# A shorter common head costs more, in an explicit mask, than it saves.
 _WORTHWHILE_HEAD = 8
 _WORTHWHILE_SHARE = 1 / 8
 
@@ -30,7 +30,7 @@ class Prefilled:
 
     cache: Any
     lengths: Tensor  # (B,) real tokens of each prompt
-    width: int  # P, slots of the cache
+    width: int  # P, slots of the cache that prompts take
     last_hidden: Tensor  # (B, D) of each prompt's last token
 
     def visible(self) -> Tensor:
@@ -39,58 +39,73 @@ class Prefilled:
         return slots[None, None, :] < self.lengths[:, None, None]
 
 
-def batches(prompts: Sequence[NDArray[Any]], batch_tokens: int, step_tokens: int = 1) -> Iterator[NDArray[np.int64]]:
-    """Indices of prompts of like length, longest first, so that padding is small and memory trouble shows at once.
+class Reader:
+    """Reads prompts with one model, and keeps the keys and values of the beginning that they share.
 
     Args:
-        prompts: token ids, each at least one.
-        batch_tokens: bound of ``batch x width``; one prompt alone may pass it.
-        step_tokens: tokens a prompt feeds later side by side; they count like prompt tokens.
-
-    Raises:
-        InputError: a prompt is empty.
+        model: causal language model in eval mode, whose weights stay as they are.
     """
-    lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
-    if len(lengths) and lengths.min() < 1:
-        raise InputError(f"prompt {int(lengths.argmin())} is empty; a prompt has at least one token")
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        width = max(int(lengths[order[start]]), step_tokens)
-        stop = start + max(1, batch_tokens // width)
-        yield order[start:stop]
-        start = stop
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._head: NDArray[Any] = np.zeros(0, dtype=np.int64)
+        self._slots: list[Slots] = []
+
+    def begin(self, prompts: Sequence[NDArray[Any]]) -> None:
+        """Read what all prompts begin with, unless that is read already; call it before batches of these prompts."""
+        known = len(self._head)
+        if known and all(np.array_equal(prompt[:known], self._head) and len(prompt) > known for prompt in prompts):
+            return
+        self._head, self._slots = _common_head(prompts), []
+        if len(self._head):
+            ids = torch.from_numpy(self._head)[None].to(model_device(self._model))
+            cache = self._cache(len(self._head))
+            decode_last(
+                self._model,
+                ids,
+                torch.zeros(1, dtype=torch.long, device=ids.device),
+                attention_mask=None,
+                position_ids=torch.arange(ids.shape[1], device=ids.device)[None],
+                cache=cache,
+            )
+            self._slots = list(cache.layers)
+
+    def read(self, prompts: Sequence[NDArray[Any]], room: int) -> Prefilled:
+        """Read a batch of prompts.
+
+        Args:
+            prompts: B arrays of token ids that start with the head of ``begin``.
+            room: tokens that are read later after each prompt; the cache has slots for them.
+        """
+        device, head = model_device(self._model), len(self._head)
+        lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
+        width = int(lengths.max())
+        padded = np.zeros((len(prompts), width), dtype=np.int64)  # (B, P)
+        padded[np.arange(width)[None, :] < lengths[:, None]] = np.concatenate(prompts)
+        mask = None
+        if head:
+            slots = torch.arange(width, device=device)
+            mask = (slots[None, :] <= slots[head:, None]).expand(len(prompts), 1, -1, -1)  # (B, 1, P - head, P)
+        cache = self._cache(width + room)
+        ids = torch.from_numpy(padded[:, head:]).to(device)
+        ends = torch.from_numpy(lengths).to(device)
+        positions = torch.arange(head, width, device=device).expand_as(ids)
+        last = decode_last(
+            self._model, ids, ends - 1 - head, attention_mask=mask, position_ids=positions, cache=cache
+        )  # (B, D)
+        return Prefilled(cache, ends, width, last)
+
+    def _cache(self, size: int) -> Any:
+        count = len(decoder(self._model).layers)  # type: ignore[arg-type]
+        before: Sequence[Slots | None] = self._slots or [None] * count
+        return Cache(layers=[Slots(size, head) for head in before])
 
 
-def prefill(model: Any, prompts: Sequence[NDArray[Any]]) -> Prefilled:
-    """Read a batch of prompts once; the tokens that all of them begin with are read once for the whole batch."""
-    device = model_device(model)
-    lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
-    width = int(lengths.max())
-    padded = np.zeros((len(prompts), width), dtype=np.int64)  # (B, P)
-    padded[np.arange(width)[None, :] < lengths[:, None]] = np.concatenate(prompts)
-    head = _common_head(padded, int(lengths.min()))
-    cache = DynamicCache()
-    mask = None
-    if head:
-        _read(model, torch.from_numpy(padded[:1, :head]).to(device), 0, None, cache)
-        cache.batch_repeat_interleave(len(prompts))
-        slots = torch.arange(width, device=device)
-        mask = (slots[None, :] <= slots[head:, None]).expand(len(prompts), 1, -1, -1)  # (B, 1, P - head, P)
-    hidden = _read(model, torch.from_numpy(padded[:, head:]).to(device), head, mask, cache)  # (B, P - head, D)
-    ends = torch.from_numpy(lengths).to(device)
-    last = hidden[torch.arange(len(prompts), device=device), ends - 1 - head]
-    return Prefilled(cache, ends, width, last)
-
-
-def _read(model: Any, ids: Tensor, start: int, mask: Tensor | None, cache: Any) -> Tensor:
-    positions = torch.arange(start, start + ids.shape[1], device=ids.device).expand_as(ids)
-    return decode_hidden(model, ids, attention_mask=mask, position_ids=positions, cache=cache)
-
-
-def _common_head(padded: NDArray[np.int64], shortest: int) -> int:
-    """Length of what all prompts begin with, at least one token less than the shortest; 0 where it does not pay."""
-    same = np.all(padded[:, : shortest - 1] == padded[0, : shortest - 1], axis=0)
+def _common_head(prompts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """What all prompts begin with, at least one token less than the shortest; empty where it does not pay."""
+    shortest, longest = min(map(len, prompts)), max(map(len, prompts))
+    begins = np.stack([prompt[: shortest - 1] for prompt in prompts])  # (R, shortest - 1)
+    same = np.all(begins == begins[0], axis=0)
     head = int(same.argmin()) if not same.all() else len(same)
-    pays = len(padded) > 1 and head >= max(_WORTHWHILE_HEAD, _WORTHWHILE_SHARE * padded.shape[1])
-    return head if pays else 0
+    pays = len(prompts) > 1 and head >= max(_WORTHWHILE_HEAD, _WORTHWHILE_SHARE * longest)
+    return np.asarray(prompts[0][: head if pays else 0], dtype=np.int64)

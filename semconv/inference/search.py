@@ -1,12 +1,14 @@
 """Beam search over the code trie with the prompt read once (method: Inference).
 
 The prompt's last hidden state scores the first codes; each further step reads the beams' last codes
-side by side (``tree``) and keeps the best children that the trie knows. Items a user has are left out inside the search: a node whose leaves are all taken is never entered.
+side by side (``tree``) and keeps the best children that the trie knows. Items a user has are left out inside
+the search: a node whose leaves are all taken is never entered. Where codes compete with their siblings alone, a
+beam with one leaf below it is settled, and the model reads it no further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +19,15 @@ from torch import Tensor
 
 from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
+from semconv.inference.frontier import Frontier, Steps
 from semconv.inference.levels import LevelScorer, Normalization
-from semconv.inference.prompts import Prefilled, batches, prefill
+from semconv.inference.memory import Batches, tokens_that_fit
+from semconv.inference.prompts import Prefilled, Reader
+from semconv.inference.score import score_batch
 from semconv.inference.seen import SeenItems
 from semconv.inference.tree import Tree
 from semconv.inference.trie import CodeTrie
-from semconv.inference.trie_tensors import TrieTensors
+from semconv.inference.trie_tensors import Children, TrieTensors
 
 _NEVER = -torch.inf
 
@@ -36,7 +41,7 @@ class SearchSettings:
         beams: beam width, 0 means max(20, K).
         scores: sums of log probabilities over the full vocabulary, comparable with ``generate``, over the level's
             codes, or over the codes that exist after the same prefix (``trie``).
-        batch_tokens: prompt tokens a forward pass.
+        batch_tokens: prompt tokens a forward pass, at most; fewer where memory is short.
     """
 
     top_k: int = 20
@@ -50,14 +55,137 @@ class SearchSettings:
         return self.beams or max(20, self.top_k)
 
 
-@dataclass
-class _Beams:
-    """W beams of B users at one depth, best first."""
+class Searcher:
+    """Searches and scores for a job: what is the same for all its users is made once.
 
-    nodes: Tensor  # (B, W)
-    scores: Tensor  # (B, W) float32, -inf where there is no beam
-    codes: Tensor  # (B, W) code that led here
-    ancestors: Tensor  # (B, W, depth - 1) cache slot, after the prompt, of each earlier code
+    Args:
+        model: causal language model in eval mode.
+        trie: codes of the items, with those closed that may not be listed.
+        level_tokens: ``(N, C)`` token id of every code.
+        settings: width, length, kind of score, batch size.
+        say: where a batch that memory did not hold is reported.
+
+    Raises:
+        SettingsError: fewer beams than K.
+        InputError: codes without a token.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        trie: CodeTrie,
+        level_tokens: NDArray[Any],
+        settings: SearchSettings,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        if settings.width < settings.top_k:
+            raise SettingsError(
+                f"recommend.beams = {settings.beams}: must be at least recommend.top_k = {settings.top_k}"
+            )
+        if level_tokens.shape[0] != trie.levels or trie.code_bound > level_tokens.shape[1]:
+            raise InputError(
+                f"codes of {trie.levels} levels do not fit code tokens {level_tokens.shape}; model and codes belong to different code sets"
+            )
+        self._trie, self._settings = trie, settings
+        self._device = model_device(model)
+        self._batches = Batches(tokens_that_fit(model, level_tokens.shape[1], settings.batch_tokens), say)
+        with torch.inference_mode():
+            scorer = LevelScorer(model, level_tokens, settings.scores)
+        self._steps = Steps(model, TrieTensors.of(trie, self._device), scorer)
+        self._reader = Reader(model)
+
+    def search(
+        self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Best items of every prompt.
+
+        Args:
+            prompts: B arrays of token ids.
+            seen: B arrays of item_index to leave out, or None to keep all.
+
+        Returns:
+            ``(B, K)`` item_index, -1 where fewer items are allowed, and ``(B, K)`` log probabilities of the
+            codes (the end token is not scored), -inf there.
+
+        Raises:
+            InputError: an empty prompt, or a model that yields NaN.
+            MachineError: memory does not hold one prompt.
+        """
+        top_k, width = self._settings.top_k, self._settings.width
+        if seen is not None and len(seen) != len(prompts):
+            raise InputError(f"{len(seen)} lists of seen items for {len(prompts)} prompts")
+        items = np.full((len(prompts), top_k), -1, dtype=np.int32)
+        scores = np.full((len(prompts), top_k), -np.inf, dtype=np.float32)
+
+        def compute(rows: NDArray[np.int64]) -> None:
+            taken = SeenItems.of(self._trie, None if seen is None else [seen[row] for row in rows], self._device)
+            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * width)
+            leaves, leaf_scores = self._search_batch(read, taken)
+            items[rows], scores[rows] = taken.expand(leaves, leaf_scores, top_k)
+
+        if self._trie.num_open and len(prompts):
+            self._run(prompts, width, compute)
+        return items, scores
+
+    def score(self, prompts: Sequence[NDArray[Any]], items: NDArray[Any]) -> NDArray[np.float32]:
+        """Sum of log probabilities of the codes of given items, which equals the search's for the same items.
+
+        Args:
+            prompts: B arrays of token ids.
+            items: ``(B, n)`` item_index, -1 where there is none; closed items have scores too.
+
+        Returns:
+            ``(B, n)`` float32, -inf where there is no item or it has no codes.
+
+        Raises:
+            InputError: shapes disagree, or an empty prompt.
+            MachineError: memory does not hold one prompt.
+        """
+        items = np.asarray(items, dtype=np.int64)
+        if items.ndim != 2 or len(items) != len(prompts):
+            raise InputError(f"items {items.shape} do not fit {len(prompts)} prompts: expected (B, n)")
+        result = np.full(items.shape, -np.inf, dtype=np.float32)
+
+        def compute(rows: NDArray[np.int64]) -> None:
+            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * items.shape[1])
+            result[rows] = score_batch(self._steps, Tree(read), self._trie, items[rows])
+
+        if len(self._trie) and items.size:
+            self._run(prompts, items.shape[1], compute)
+        return result
+
+    def _run(
+        self, prompts: Sequence[NDArray[Any]], step_tokens: int, compute: Callable[[NDArray[np.int64]], None]
+    ) -> None:
+        with torch.inference_mode():
+            if all(len(prompt) for prompt in prompts):  # an empty one is named below
+                self._reader.begin(prompts)
+            self._batches.run(prompts, step_tokens, compute)
+
+    def _search_batch(self, read: Prefilled, taken: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Leaves ``(B, W)`` of one batch and their scores, best first."""
+        tree, frontier = Tree(read), Frontier.root(len(read.lengths), self._device)
+        scores = torch.zeros(frontier.nodes.shape, device=self._device)  # (B, W)
+        trie = self._steps.trie
+        for level in range(self._trie.levels):
+            children = trie.children(frontier.nodes, level)  # (B, W, F)
+            grown = scores[:, :, None] + self._steps.log_probs(tree, frontier, children, level)
+            grown.masked_fill_(~trie.may_enter(children, level), _NEVER)
+            taken.close(grown, frontier.nodes, level)
+            scores, frontier = _best(grown, frontier, children, self._settings.width)
+        if bool(scores.isnan().any()):
+            raise InputError("the model yields NaN; its weights are damaged or its training diverged")
+        return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
+
+
+def _best(scores: Tensor, frontier: Frontier, children: Children, width: int) -> tuple[Tensor, Frontier]:
+    """The best ``width`` children of all beams, ``(B, W')`` scores and where they lead."""
+    flat = scores.flatten(1)  # (B, W * F)
+    best, index = flat.topk(min(width, flat.shape[1]), dim=1)
+    parent = index // scores.shape[2]
+    ancestors = frontier.ancestors.gather(1, parent[:, :, None].expand(-1, -1, frontier.ancestors.shape[2]))
+    nodes, codes = (tensor.flatten(1).gather(1, index) for tensor in (children.nodes, children.codes))
+    return best, Frontier(nodes, codes, ancestors, best > _NEVER)
 
 
 def beam_search(
@@ -68,94 +196,5 @@ def beam_search(
     seen: Sequence[NDArray[Any]] | None,
     settings: SearchSettings,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Best items of every prompt.
-
-    Args:
-        model: causal language model in eval mode.
-        trie: codes of the items that may be recommended.
-        level_tokens: ``(N, C)`` token id of every code.
-        prompts: B arrays of token ids.
-        seen: B arrays of item_index to leave out, or None to keep all.
-        settings: width, length, kind of score, batch size.
-
-    Returns:
-        ``(B, K)`` item_index, -1 where fewer items are allowed, and ``(B, K)`` log probabilities of the
-        codes (the end token is not scored), -inf there.
-
-    Raises:
-        SettingsError: fewer beams than K.
-        InputError: codes without a token, an empty prompt, or a model that yields NaN.
-    """
-    _check(trie, level_tokens, prompts, seen, settings)
-    items = np.full((len(prompts), settings.top_k), -1, dtype=np.int32)
-    scores = np.full((len(prompts), settings.top_k), -np.inf, dtype=np.float32)
-    if len(trie) == 0 or len(prompts) == 0:
-        return items, scores
-    with torch.inference_mode():
-        device = model_device(model)
-        scorer = LevelScorer(model, level_tokens, settings.scores)
-        tensors = TrieTensors.of(trie, device)
-        for rows in batches(prompts, settings.batch_tokens, settings.width):
-            taken = SeenItems.of(trie, None if seen is None else [seen[row] for row in rows], device)
-            read = prefill(model, [prompts[row] for row in rows])
-            leaves, leaf_scores = _search_batch(model, tensors, scorer, read, taken, settings.width)
-            items[rows], scores[rows] = taken.expand(leaves, leaf_scores, settings.top_k)
-    return items, scores
-
-
-def _check(
-    trie: CodeTrie,
-    level_tokens: NDArray[Any],
-    prompts: Sequence[NDArray[Any]],
-    seen: Sequence[NDArray[Any]] | None,
-    settings: SearchSettings,
-) -> None:
-    if settings.width < settings.top_k:
-        raise SettingsError(f"recommend.beams = {settings.beams}: must be at least recommend.top_k = {settings.top_k}")
-    if seen is not None and len(seen) != len(prompts):
-        raise InputError(f"{len(seen)} lists of seen items for {len(prompts)} prompts")
-    if level_tokens.shape[0] != trie.levels or (len(trie) and trie.row_codes.max() >= level_tokens.shape[1]):
-        raise InputError(
-            f"codes of {trie.levels} levels do not fit code tokens {level_tokens.shape}; model and codes belong to different code sets"
-        )
-
-
-def _search_batch(
-    model: Any, trie: TrieTensors, scorer: LevelScorer, read: Prefilled, taken: SeenItems, width: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Leaves ``(B, W)`` of one batch and their scores, best first."""
-    batch, device = len(read.lengths), read.lengths.device
-    beams = _Beams(
-        nodes=torch.zeros((batch, 1), dtype=torch.long, device=device),
-        scores=torch.zeros((batch, 1), device=device),
-        codes=torch.zeros((batch, 1), dtype=torch.long, device=device),
-        ancestors=torch.zeros((batch, 1, 0), dtype=torch.long, device=device),
-    )
-    tree, hidden = Tree(read), read.last_hidden[:, None, :]  # (B, W, D)
-    for level in range(len(trie.child_codes)):
-        if level > 0:
-            tokens = scorer.tokens[level - 1][beams.codes]
-            hidden, beams.ancestors = tree.descend(model, tokens, beams.ancestors)
-        log_probs = scorer.log_probs(hidden, level)  # (B, W, C)
-        beams = _grow(trie, taken, beams, log_probs, level, width, scorer.among_siblings)
-    if bool(beams.scores.isnan().any()):
-        raise InputError("the model yields NaN; its weights are damaged or its training diverged")
-    return beams.nodes.cpu().numpy(), beams.scores.cpu().numpy()
-
-
-def _grow(
-    trie: TrieTensors, taken: SeenItems, beams: _Beams, log_probs: Tensor, level: int, width: int, among_siblings: bool
-) -> _Beams:
-    """The best ``width`` children of all beams."""
-    children = trie.children(beams.nodes, level)  # (B, W, F)
-    steps = log_probs.gather(2, children.codes)  # (B, W, F)
-    if among_siblings:
-        steps = steps - steps.masked_fill(~children.exists, _NEVER).logsumexp(dim=2, keepdim=True)
-    scores = beams.scores[:, :, None] + steps
-    is_open = children.exists & taken.has_left(children.nodes, trie.leaf_offsets[level + 1])
-    scores = torch.where(is_open, scores, _NEVER).flatten(1)  # (B, W * F)
-    best, index = scores.topk(min(width, scores.shape[1]), dim=1)  # (B, W')
-    parent = index // children.nodes.shape[2]
-    ancestors = beams.ancestors.gather(1, parent[:, :, None].expand(-1, -1, beams.ancestors.shape[2]))
-    nodes, codes = (tensor.flatten(1).gather(1, index) for tensor in (children.nodes, children.codes))
-    return _Beams(nodes, best, codes, ancestors)
+    """Best items of every prompt, ``Searcher.search`` for once."""
+    return Searcher(model, trie, level_tokens, settings).search(prompts, seen)

@@ -1,13 +1,14 @@
 """The trie of existing items' codes as flat arrays, so that every beam ends at an item.
 
 Nodes of one depth are numbered in the sorted order of their codes. The children of a node and the
-leaves below it are therefore ranges, and whether a user has any leaf left below a node is two binary
-searches. There is no table per node.
+leaves below it are therefore ranges, and there is no table per node. ``trie_file`` keeps the arrays on
+disk, where several processes map the same pages; ``closed`` leaves items out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,40 @@ from numpy.typing import NDArray
 from semconv.errors import InputError
 
 
-@dataclass(frozen=True)
-class CodeTrie:
-    """Compressed rows; depth 0 is the root, depth N the leaves.
+@dataclass(frozen=True, eq=False)
+class Openness:
+    """Which items may be listed, for all users alike.
 
     Attributes:
-        row_codes: ``(M, N)`` codes of every item, sorted.
+        rows: ``(M,)`` whether the item of each row may be listed.
+        leaves_below: per depth d <= N ``(nodes_d,)`` leaves below each node with such an item.
+    """
+
+    rows: NDArray[np.bool_]
+    leaves_below: tuple[NDArray[np.int32], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CodeTrie:
+    """Compressed rows; depth 0 is the root, depth N the leaves. A row is an item, rows in the order of their codes.
+
+    Attributes:
         row_items: ``(M,)`` item_index, within one leaf the most popular first.
         child_offsets: per depth d < N ``(nodes_d + 1,)``: children of node j are the nodes
             ``child_offsets[d][j] .. child_offsets[d][j + 1] - 1`` of depth d + 1.
         child_codes: per depth d < N ``(nodes_{d+1},)``: the code that leads into each node of depth d + 1.
-        leaf_offsets: per depth d <= N ``(nodes_d + 1,)``: range of leaves below each node.
-        item_offsets: ``(L + 1,)`` range of rows of each leaf.
+        shared_leaves: ``(s,)`` leaves of several items, ascending.
+        shared_extra: ``(s + 1,)`` rows beyond the first in all shared leaves before each, and in all.
+        openness: items that may be listed, None for all. Closed ones still count as existing where
+            ``recommend.scores = trie`` compares codes, so that scores stay the model's own.
     """
 
-    row_codes: NDArray[np.int64]
     row_items: NDArray[np.int32]
-    child_offsets: tuple[NDArray[np.int64], ...]
-    child_codes: tuple[NDArray[np.int64], ...]
-    leaf_offsets: tuple[NDArray[np.int64], ...]
-    item_offsets: NDArray[np.int64]
+    child_offsets: tuple[NDArray[np.int32], ...]
+    child_codes: tuple[NDArray[Any], ...]
+    shared_leaves: NDArray[np.int32]
+    shared_extra: NDArray[np.int32]
+    openness: Openness | None = None
 
     @classmethod
     def build(cls, codes: NDArray[Any], item_index: NDArray[Any], popularity: NDArray[Any] | None = None) -> CodeTrie:
@@ -49,77 +64,151 @@ class CodeTrie:
         Raises:
             InputError: shapes disagree, an item comes twice, or a code is negative.
         """
-        codes = np.asarray(codes).astype(np.int64)
-        items = np.asarray(item_index).astype(np.int32)
+        codes, items = np.asarray(codes), np.asarray(item_index).astype(np.int32)
         if codes.ndim != 2 or codes.shape[1] < 1 or items.shape != codes.shape[:1]:
             raise InputError(f"codes {codes.shape} and item_index {items.shape} do not fit: expected (M, N) and (M,)")
         if len(np.unique(items)) != len(items):
             raise InputError("an item has two rows of codes; each item_index may come once")
         if codes.size and codes.min() < 0:
             raise InputError("a code is negative; codes count from 0")
-        popular = np.zeros(len(items)) if popularity is None else np.asarray(popularity)
-        order = np.lexsort((items, -popular.astype(np.float64), *codes.T[::-1]))
+        codes = codes.astype(_code_type(int(codes.max(initial=0))), copy=False)
+        order = _code_order(codes, _listing_order(items, popularity))
         return cls._from_sorted(codes[order], items[order])
 
     @classmethod
-    def _from_sorted(cls, codes: NDArray[np.int64], items: NDArray[np.int32]) -> CodeTrie:
+    def _from_sorted(cls, codes: NDArray[Any], items: NDArray[np.int32]) -> CodeTrie:
         rows, levels = codes.shape
-        begins = [np.zeros(min(rows, 1), dtype=np.int64)]  # first row of every node, per depth
+        begins = np.zeros(min(rows, 1), dtype=np.int32)  # first row of every node of the depth at hand
+        child_offsets, child_codes = [], []
         differs = np.zeros(rows, dtype=bool)
         differs[:1] = True
         for level in range(levels):
             differs[1:] |= codes[1:, level] != codes[:-1, level]
-            begins.append(np.flatnonzero(differs))
-        if rows == 0:
-            begins[0] = np.zeros(1, dtype=np.int64)
-        leaves = begins[-1]
-        ends = [np.append(begin, rows) for begin in begins]
-        return cls(
-            row_codes=codes,
-            row_items=items,
-            child_offsets=tuple(np.searchsorted(begins[d + 1], ends[d]) for d in range(levels)),
-            child_codes=tuple(codes[begins[d + 1], d] for d in range(levels)),
-            leaf_offsets=tuple(np.searchsorted(leaves, end) for end in ends),
-            item_offsets=ends[-1],
-        )
+            below = np.flatnonzero(differs).astype(np.int32)
+            ends = np.append(begins if rows else np.zeros(1, np.int32), np.int32(rows))
+            child_offsets.append(np.searchsorted(below, ends).astype(np.int32))
+            child_codes.append(codes[below, level])
+            begins = below
+        sizes = np.diff(np.append(begins, np.int32(rows)))
+        shared = np.flatnonzero(sizes > 1)
+        extra = np.concatenate([[0], np.cumsum(sizes[shared] - 1)])
+        return cls(items, tuple(child_offsets), tuple(child_codes), shared.astype(np.int32), extra.astype(np.int32))
 
     @property
     def levels(self) -> int:
         """Number N of codes an item."""
-        return int(self.row_codes.shape[1])
+        return len(self.child_codes)
 
     @property
     def num_leaves(self) -> int:
         """Number L of different code sequences."""
-        return len(self.item_offsets) - 1
+        return len(self.child_codes[-1])
+
+    @property
+    def num_open(self) -> int:
+        """Items that may be listed."""
+        return len(self) if self.openness is None else int(self.openness.rows.sum())
+
+    @cached_property
+    def code_bound(self) -> int:
+        """One more than the largest code, 0 without items."""
+        return max(int(codes.max()) + 1 if len(codes) else 0 for codes in self.child_codes)
+
+    @property
+    def open_items(self) -> NDArray[np.int32]:
+        """item_index of those that may be listed."""
+        return self.row_items if self.openness is None else self.row_items[self.openness.rows]
 
     def __len__(self) -> int:
         return len(self.row_items)
 
     def restrict(self, allowed: NDArray[np.bool_]) -> CodeTrie:
-        """The trie of the allowed items alone; a subtree without any of them is gone.
+        """The same trie with all but the allowed items closed; a search never enters a subtree without any of them.
 
         Args:
             allowed: ``(I,)`` by item_index; items past its end are not allowed.
         """
+        rows = np.zeros(len(self), dtype=bool)
         known = self.row_items < len(allowed)
-        keep = np.zeros(len(self), dtype=bool)
-        keep[known] = allowed[self.row_items[known]]
-        return self._from_sorted(self.row_codes[keep], self.row_items[keep])
+        rows[known] = allowed[self.row_items[known]]
+        if self.openness is not None:
+            rows &= self.openness.rows
+        first_row = self.first_row(np.arange(self.num_leaves, dtype=np.int32))
+        below = [np.logical_or.reduceat(rows, first_row).astype(np.int32) if len(rows) else np.zeros(0, np.int32)]
+        for offsets in self.child_offsets[::-1]:
+            below.append(np.add.reduceat(below[-1], offsets[:-1]) if len(rows) else np.zeros(1, np.int32))
+        return replace(self, openness=Openness(rows, tuple(below[::-1])))
 
-    def row_of_item(self, size: int) -> NDArray[np.int64]:
-        """``(size,)`` row of each item_index below ``size``, -1 where it has none."""
-        rows = np.full(size, -1, dtype=np.int64)
-        inside = self.row_items < size
-        rows[self.row_items[inside]] = np.flatnonzero(inside)
+    @cached_property
+    def _row_of_item(self) -> NDArray[np.int32]:
+        rows = np.full(int(self.row_items.max(initial=-1)) + 1, -1, dtype=np.int32)
+        rows[self.row_items] = np.arange(len(self), dtype=np.int32)
         return rows
 
-    def code_table(self, size: int) -> NDArray[np.int64]:
-        """``(size, N)`` codes of each item_index below ``size``, -1 in the rows of items that are not here."""
-        rows = self.row_of_item(size)
-        table: NDArray[np.int64] = np.where(rows[:, None] >= 0, self.row_codes[rows], -1)
-        return table
+    def row_of(self, items: NDArray[Any]) -> NDArray[np.int32]:
+        """Row of each item_index, -1 where the trie does not have it."""
+        table = self._row_of_item
+        inside = (items >= 0) & (items < len(table))
+        rows = np.full(items.shape, -1, dtype=np.int32)
+        rows[inside] = table[items[inside]]
+        return rows
 
-    def leaf_of_row(self) -> NDArray[np.int64]:
-        """``(M,)`` leaf of each row."""
-        return np.repeat(np.arange(self.num_leaves), np.diff(self.item_offsets))
+    @cached_property
+    def _shared_rows(self) -> NDArray[np.int32]:
+        return self.shared_leaves + self.shared_extra[:-1]
+
+    def first_row(self, leaves: NDArray[Any]) -> NDArray[np.int32]:
+        """First row of each leaf; leaf L begins where all rows end."""
+        leaves = leaves.astype(np.int32, copy=False)
+        result: NDArray[np.int32] = leaves + self.shared_extra[np.searchsorted(self.shared_leaves, leaves)]
+        return result
+
+    def leaf_of(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+        """Leaf of each row."""
+        rows = rows.astype(np.int32, copy=False)
+        if len(self.shared_leaves) == 0:
+            return rows
+        before = np.searchsorted(self._shared_rows, rows, side="right") - 1
+        last = np.maximum(before, 0)
+        after = np.maximum(self.shared_leaves[last], rows - self.shared_extra[last + 1])
+        return np.where(before >= 0, after, rows).astype(np.int32)
+
+    def paths(self, leaves: NDArray[Any]) -> list[NDArray[np.int32]]:
+        """Nodes of depth 1 .. N above each leaf, each ``(...,)`` as the leaves."""
+        nodes = [leaves.astype(np.int32, copy=False)]
+        for offsets in self.child_offsets[:0:-1]:
+            nodes.append((np.searchsorted(offsets, nodes[-1], side="right") - 1).astype(np.int32))
+        return nodes[::-1]
+
+    def codes_of(self, items: NDArray[Any]) -> NDArray[np.int64]:
+        """``(..., N)`` codes of each item_index, -1 in the rows of items that are not here."""
+        rows = self.row_of(items)
+        codes = np.full((*items.shape, self.levels), -1, dtype=np.int64)
+        has = rows >= 0
+        paths = self.paths(self.leaf_of(rows[has]))
+        if has.any():
+            codes[has] = np.stack([of[nodes] for of, nodes in zip(self.child_codes, paths, strict=True)], axis=-1)
+        return codes
+
+
+def _code_type(largest: int) -> type[np.integer[Any]]:
+    """Smallest type of a code that torch indexes with, too."""
+    return np.uint8 if largest < 1 << 8 else np.int16 if largest < 1 << 15 else np.int32
+
+
+def _listing_order(items: NDArray[np.int32], popularity: NDArray[Any] | None) -> NDArray[np.int64]:
+    if popularity is None:
+        return np.argsort(items, kind="stable")
+    return np.lexsort((items, -np.asarray(popularity).astype(np.float64)))
+
+
+def _code_order(codes: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows in the order of their codes, and in the given order where all codes are equal."""
+    bits = int(codes.max(initial=0)).bit_length()
+    levels = codes.shape[1]
+    if bits * levels > 64:
+        return order[np.lexsort(codes[order].T[::-1])]
+    key: NDArray[Any] = np.zeros(len(codes), dtype=np.uint32 if bits * levels <= 32 else np.uint64)
+    for level in range(levels):
+        key = (key << bits) | codes[order, level].astype(key.dtype)
+    return order[np.argsort(key, kind="stable")]
