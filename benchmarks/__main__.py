@@ -12,7 +12,7 @@ from pathlib import Path
 import benchmarks
 from benchmarks.rows import table
 
-NOT_BENCHMARKS = {"__main__", "codebook_data", "data", "rows", "training_sides"}
+NOT_BENCHMARKS = {"__main__", "codebook_data", "data", "rows", "search_case", "training_sides"}
 
 
 def main() -> int:

@@ -92,6 +92,17 @@ def times_of(call: Callable[[], R], repeats: int = 3) -> tuple[Seconds, R]:
     return Seconds(min(wall), min(processor)), result
 
 
+def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int = 3) -> dict[str, Seconds]:
+    """Shortest of some calls of each, one after the other in every round, so that a busy minute meets all of them."""
+    for call in calls.values():
+        call()
+    rounds = [{name: times_of(call, repeats=1)[0] for name, call in calls.items()} for _ in range(repeats)]
+    return {
+        name: Seconds(min(one[name].wall for one in rounds), min(one[name].processor for one in rounds))
+        for name in calls
+    }
+
+
 def seconds_of(call: Callable[[], R], repeats: int = 3) -> tuple[float, R]:
     """Shortest wall time of some calls, and what the last one gave."""
     seconds, result = times_of(call, repeats)

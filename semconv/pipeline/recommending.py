@@ -157,7 +157,7 @@ def _fallback_ranking(
 def _carried(
     context: Context, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
 ) -> tuple[Carried, States]:
-    listed = np.unique(np.concatenate([job.trie.row_items, job.fallback_ranking]))
+    listed = np.unique(np.concatenate([job.trie.open_items, job.fallback_ranking]))
     is_masked = context.settings.recommend.seen == "masked"
     listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
     shard_users = int(before.settings["recommend"]["shard_users"])
