@@ -288,6 +288,14 @@ class RecommendSettings:
     shard_users: int = option(4096, "Users a shard; a killed job repeats one shard at most.", low=1)
     batch_tokens: int = option(16384, "Prompt tokens a forward pass.", low=64)
     full_every_days: float = option(7.0, "Days between two passes over all users.", low=0)
+    engine: Literal["local", "ray"] = option(
+        "local",
+        "Who computes the shards: this process, or workers of Ray Data, on this machine or on the cluster that RAY_ADDRESS names; the rows are the same.",
+        is_late=True,
+    )
+    ray_actors: int = option(
+        0, "With engine = ray: workers; 0 means one a GPU, and without GPUs one a machine.", low=0, is_late=True
+    )
 
 
 @dataclass(frozen=True)

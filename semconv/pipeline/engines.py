@@ -1,21 +1,33 @@
-"""Who computes the shards of a recommend run: this process. Every engine writes the same parts, one after the other or side by side."""
+"""Who computes the shards of a recommend run: this process, or workers of Ray.
+
+Every engine writes the same parts under the same names, so that a job which died under one goes on under another.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Sequence
 
+from semconv.config import Settings
 from semconv.pipeline.list_job import ListJob, ListWorker
+from semconv.pipeline.ray_engine import ray_shards, require_ray
 from semconv.progress import Progress
+
+
+def require_engine(settings: Settings) -> None:
+    """SettingsError where the engine that the settings name is not installed."""
+    if settings.recommend.engine == "ray":
+        require_ray()
 
 
 def write_lists(job: ListJob, progress: Progress) -> None:
     """Write the parts of a job that are not there yet."""
     missing = job.missing(progress.say)
+    compute = ray_shards if job.settings.recommend.engine == "ray" else local_shards
     done = len(job.users) - sum(job.num_users(place) for place in missing)
     with (
         progress.task(f"recommend {job.split}", len(job.users), "users", done) as bar,
-        contextlib.closing(local_shards(job, missing)) as written,
+        contextlib.closing(compute(job, missing)) as written,
     ):
         for place in written:
             bar.advance(job.num_users(place))

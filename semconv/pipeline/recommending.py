@@ -20,7 +20,7 @@ from semconv.inference.trie import CodeTrie
 from semconv.pipeline import stage_settings
 from semconv.pipeline.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.pipeline.context import Context, ItemCodes
-from semconv.pipeline.engines import write_lists
+from semconv.pipeline.engines import require_engine, write_lists
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_job import ListJob
 from semconv.pipeline.prompt_source import MODEL_FOLDER
@@ -41,7 +41,12 @@ class Request:
 
 
 def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Outcome:
-    """Lists of the asked users, written shard by shard."""
+    """Lists of the asked users, written shard by shard.
+
+    Raises:
+        SettingsError: the engine is not installed, or a filter is no condition or allows nothing.
+    """
+    require_engine(context.settings)
     codebook = context.input_of(finetune, columns.CODEBOOK)
     behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
     inputs = (finetune, codebook, *context.assigns_of(codebook), behavior)

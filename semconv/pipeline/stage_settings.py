@@ -18,6 +18,9 @@ _COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 _OF_GOING_ON = ("replay", "from_learning_rate")  # of tuning: what only one that goes on from an earlier run reads
 _FROM_RATE = 1 / 3  # of the peak rate of a training from the start
 
+# Of lists: when and by whom they are made, not what is in them.
+_OF_A_PASS = ("full_every_days", "engine", "ray_actors")
+
 
 def created_backbone(context: Context) -> dict[str, Any]:
     """Of the embedded default: its shape, and which queries its tokenizer may see."""
@@ -66,9 +69,9 @@ def finetune(context: Context, backbone: RunRecord, codebook: RunRecord, *, goes
 
 
 def recommend(context: Context) -> dict[str, Any]:
-    """Of lists, without how often all of them are made anew."""
+    """Of lists, without how often all of them are made anew, and by whom."""
     values = context.section("recommend")["recommend"]
-    return {"recommend": {name: value for name, value in values.items() if name != "full_every_days"}}
+    return {"recommend": {name: value for name, value in values.items() if name not in _OF_A_PASS}}
 
 
 def resolved_tuning(

@@ -20,6 +20,8 @@ _FILE = click.Path(path_type=Path)
 @setting("--top-k", "recommend.top_k")
 @setting("--beams", "recommend.beams")
 @setting("--seen", "recommend.seen")
+@setting("--engine", "recommend.engine")
+@setting("--ray-actors", "recommend.ray_actors")
 @click.option("--users", "users_file", type=_FILE, metavar="FILE", help="Only these users, one user_id a line.")
 @click.option("--only-changed", is_flag=True, help="Only users whose list may be another than the published one.")
 @click.option(
