@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import lists_case
 import project_case as case
 import pytest
 
@@ -45,11 +47,15 @@ def published(root: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {name: connection.execute(f"{sql} ORDER BY ALL").fetchall() for name, sql in SAME.items()}
 
 
-def run_with_kills(root: Path, seed: int, stages: tuple[str, ...]) -> list[int]:
+def output_of_kills(root: Path, seed: int, *words: str) -> list[str]:
     program = Path(__file__).with_name("kill_case.py")
-    done = subprocess.run([sys.executable, program, root, str(seed), *stages], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, program, root, str(seed), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return [int(line.rsplit(":", 1)[1]) for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
+
+
+def run_with_kills(root: Path, seed: int, stages: tuple[str, ...]) -> list[int]:
+    return [int(line.rsplit(":", 1)[1]) for line in output_of_kills(root, seed, *stages)]
 
 
 def require_same(root: Path, undisturbed: Path) -> None:
@@ -85,3 +91,33 @@ def test_killed_in_every_stage(ingested: Path, undisturbed: Path, seed: int) -> 
     shutil.copytree(ingested, root)
     assert run_with_kills(root, seed, STAGES).count(-9) >= len(STAGES) // 2
     require_same(root, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lists_case.make_tuned(tmp_path_factory.mktemp("lists") / "tuned")
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills", "shard_users"),
+    [(0, 2, 4), *(pytest.param(seed, 20, 1, marks=pytest.mark.slow) for seed in (1, 2))],
+)
+def test_lists_of_a_job_that_is_killed_again_and_again_are_those_of_an_undisturbed_one(
+    tuned: Path, tmp_path: Path, seed: int, kills: int, shard_users: int
+) -> None:
+    settings = lists_case.SETTINGS.replace("shard_users = 4", f"shard_users = {shard_users}")
+    undisturbed = lists_case.copied(tuned, tmp_path / "undisturbed", settings)
+    undisturbed.recommend()
+    undisturbed.publish()
+    project = lists_case.copied(tuned, tmp_path / "killed", settings)
+    attempts = [json.loads(line) for line in output_of_kills(project.layout.root, seed, "--lists", str(kills))]
+    assert [attempt["status"] for attempt in attempts] == [-9] * kills
+    runs = [run for run in project.runs() if run["stage"] == "recommend"]
+    assert [run["status"] for run in runs] == ["finished"]
+    final = lists_case.parts(project, project.context.need("recommend"))
+    assert len(final) == -(-lists_case.NUM_USERS // shard_users)
+    for attempt in attempts:  # what was finished once is never computed again
+        assert attempt["parts"].items() <= final.items()
+    assert published(project.layout.root) == published(undisturbed.layout.root)
+    assert [result.summary() for result in project.check() if not result.passed] == []
+    assert not list(project.layout.root.rglob("*.tmp"))

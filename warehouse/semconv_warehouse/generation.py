@@ -179,7 +179,9 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
     try:
         connection.execute(_RECOMMENDATION, {"generation": build.generation, "parts": parts})
     except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        raise InputError(f"{folder}: a part of run {run.run_id} is damaged ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{folder}: a part is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
+        ) from error
     if connection.execute("SELECT count(*) FROM recommendation").fetchone() == (0,) and not build.plan.carries_over:
         raise InputError(f"{folder}: run {run.run_id} recommended nothing to anybody; there is nothing to publish")
 
