@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import train_tokenizer
@@ -69,11 +79,23 @@ def tokenizer(kind: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
+_KINDS = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "mistral": (MistralConfig, MistralForCausalLM),
+}
+
+
 def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: int = 16) -> Any:
     """One or two layers of random weights, in eval mode."""
     torch.manual_seed(3)
-    config, cls = (LlamaConfig, LlamaForCausalLM) if kind == "llama" else (Qwen3Config, Qwen3ForCausalLM)
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": width // 2}
+    config, cls = _KINDS[kind]
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    if kind != "qwen2":  # which derives it
+        heads["head_dim"] = width // 2
+    if kind == "mistral":
+        heads["sliding_window"] = None
     made = cls(
         config(
             vocab_size=vocabulary,

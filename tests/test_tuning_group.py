@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from tuning_case import Case
 from tuning_group_case import KINDS, PLAIN, RESUMED, STOPPED, WEIGHTS, stopping
 
 from semconv.config import TuningSettings
+from semconv.errors import SettingsError
+from semconv.pipeline.tuning_group import Leader, TuningTask
 from semconv.tuning.chart import CHART
 from semconv.tuning.checkpoint import BEST, STATE
+from semconv.tuning.processes import Processes
 from semconv.tuning.step_log import read_steps
 from semconv_warehouse.project import Project
 
@@ -208,3 +211,11 @@ def test_without_torchrun_there_is_one_process() -> None:
     assert "WORLD_SIZE" not in os.environ
     assert (process_count(), is_follower(), connect().count) == (1, False, 1)
     assert connect().share(replace(PLAIN)) == PLAIN
+
+
+@pytest.mark.parametrize("start", ["mlp2", "mlp3"])
+def test_several_processes_refuse_rows_that_a_network_makes(start: Any) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(TuningTask))
+    task = TuningTask(**{**nothing, "tuning": TuningSettings(code_start=start)})
+    with pytest.raises(SettingsError, match=f"{start} trains in one process"):
+        Leader(Processes(rank=0, count=2)).start(task)

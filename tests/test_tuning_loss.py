@@ -59,7 +59,7 @@ def one_at_a_time(model: Any, encoder: Any, exported: list[Any]) -> tuple[torch.
     return total, count
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral"])
 @pytest.mark.parametrize(
     ("tuning", "tied"), [(SETTINGS, False), (LORA, False), (LORA, True)], ids=["full", "lora", "lora-tied"]
 )
