@@ -286,7 +286,9 @@ class RecommendSettings:
         "Log probabilities over the full vocabulary (comparable with generate), over the level's codes, or over the codes that exist after the same prefix.",
     )
     shard_users: int = option(4096, "Users a shard; a killed job repeats one shard at most.", low=1)
-    batch_tokens: int = option(16384, "Prompt tokens a forward pass.", low=64)
+    batch_tokens: int = option(
+        16384, "Prompt tokens a forward pass, at most; fewer where free memory is short.", low=64
+    )
     full_every_days: float = option(7.0, "Days between two passes over all users.", low=0)
     engine: Literal["local", "ray"] = option(
         "local",
@@ -295,6 +297,11 @@ class RecommendSettings:
     )
     ray_actors: int = option(
         0, "With engine = ray: workers; 0 means one a GPU, and without GPUs one a machine.", low=0, is_late=True
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "Number format of the search; auto is that of the tuned model. bfloat16 takes half the memory, lists differ in a few places, and a CPU without instructions for it is several times slower.",
+        is_late=True,
     )
 
 

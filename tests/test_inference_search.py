@@ -312,3 +312,17 @@ def test_wrong_input_is_named():
         case.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(InputError, match="NaN"):
         search(case, top_k=5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_lists_of_a_bfloat16_model_are_much_like_those_of_float32(architecture):
+    case = make_case(architecture, prompts=12, seed=15)
+    for scores in ("full", "level", "trie"):
+        wide, wide_values = search(case, top_k=10, beams=30, scores=scores)
+        narrow_case = Case(case.model.to(torch.bfloat16), case.codes, case.level_tokens, case.prompts, case.rng)
+        narrow, values = search(narrow_case, top_k=10, beams=30, scores=scores)
+        case.model.float()
+        assert values.dtype == np.float32
+        shared = [len(set(a) & set(b)) / 10 for a, b in zip(wide.tolist(), narrow.tolist(), strict=True)]
+        assert np.mean(shared) > 0.8
+        assert np.median(np.abs(values - wide_values)) < 0.2

@@ -13,13 +13,16 @@ import project_case as case
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from lists_case import COLD, HAS_ALL, NUM_SHARDS, NUM_USERS, UNKNOWN, lists, parts
+from lists_case import COLD, HAS_ALL, NUM_SHARDS, NUM_USERS, SETTINGS, UNKNOWN, lists, parts
 
-from semconv.errors import InputError
+from semconv.errors import InputError, SettingsError
+from semconv.inference.trie_file import open_trie
 from semconv.pipeline import stage_settings
 from semconv.store import RunRecord
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
+
+NARROW = SETTINGS.replace("[recommend]", '[recommend]\ndtype = "bfloat16"')
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +211,60 @@ def test_the_command_goes_on_and_counts_users(served: Path, tmp_path: Path) -> N
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["run_id"] == run.run_id
     assert f"recommend serve: {NUM_USERS} of {NUM_USERS} users in" in result.stderr
+
+
+def test_the_code_trie_is_built_once_and_again_when_it_is_damaged(project: Project) -> None:
+    before = lists(project, run_of(project))
+    codebook = project.context.need("codebook")
+    file = project.book.folder(codebook) / "trie.safetensors"
+    built = file.stat().st_ino
+    assert not [remark for remark in remarks(project) if "trie" in remark]
+    project.recommend_query("a red lamp")
+    assert file.stat().st_ino == built
+    for damage in (file.read_bytes()[:-3], file.read_bytes()[:-3] + b"xyz", b""):
+        file.write_bytes(damage)
+        run = unfinished(project)
+        for part in parts(project, run):
+            (project.book.folder(run) / part).unlink()
+        assert lists(project, project.recommend()).equals(before)
+        assert any(str(file) in remark and "built again" in remark for remark in remarks(project))
+        remarks(project).clear()
+        open_trie(file)
+
+
+def test_lists_in_bfloat16_are_a_run_of_their_own_and_much_alike(project: Project) -> None:
+    before = run_of(project)
+    narrow = lists_case.copied(project.layout.root, project.layout.root.parent / "narrow", NARROW)
+    after = narrow.recommend()
+    assert after.fingerprint != before.fingerprint
+    wide_rows, narrow_rows = (
+        {(user, item) for user, item in zip(rows["user_id"].to_pylist(), rows["item_id"].to_pylist(), strict=True)}
+        for rows in (lists(project, before), lists(narrow, after))
+    )
+    assert len(wide_rows & narrow_rows) > 0.9 * len(wide_rows)
+
+
+def test_a_question_is_answered_among_allowed_items(project: Project) -> None:
+    everything = project.recommend_query("a red lamp")
+    best = everything[0]["item_id"]
+    assert best not in {row["item_id"] for row in project.recommend_query("a red lamp", where=f"item_id <> '{best}'")}
+    few = ", ".join(repr(row["item_id"]) for row in everything[1:4])
+    some = project.recommend_query("a red lamp", where=f"item_id IN ({few})")
+    assert some == [{**row, "rank": rank} for rank, row in enumerate(everything[1:4], start=1)]
+    with pytest.raises(SettingsError, match="allows no available item"):
+        project.recommend_query("a red lamp", where="false")
+    result = CliRunner().invoke(
+        cli,
+        [
+            "--project",
+            str(project.layout.root),
+            "recommend",
+            "--query",
+            "a lamp",
+            "--where",
+            f"item_id = '{best}'",
+            "--json",
+        ],
+    )
+    assert result.exit_code == 0, result.stderr
+    assert [row["item_id"] for row in json.loads(result.stdout)] == [best]

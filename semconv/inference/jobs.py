@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from semconv.columns import SOURCE_FALLBACK, SOURCE_MODEL
 from semconv.errors import InputError
 from semconv.inference.fallback import fill_from_fallback
 from semconv.inference.reasons import reasons
-from semconv.inference.search import SearchSettings, beam_search
+from semconv.inference.search import Searcher, SearchSettings
 from semconv.inference.trie import CodeTrie
 from semconv.store import TopK
 
@@ -29,6 +30,7 @@ class Recommender:
         settings: width, length and batch size of the search.
         fallback_ranking: ``(R,)`` item_index of allowed items for users without history, best first.
         vectors: ``(I, D)`` unit behaviour vectors (``reasons.vector_table``), None for no reasons.
+        say: where a batch that memory did not hold is reported.
     """
 
     model: Any
@@ -37,6 +39,12 @@ class Recommender:
     settings: SearchSettings
     fallback_ranking: NDArray[Any]
     vectors: NDArray[np.float32] | None
+    say: Callable[[str], None] = lambda _: None
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """The search of all shards."""
+        return Searcher(self.model, self.trie, self.level_tokens, self.settings, self.say)
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def recommend_shard(recommender: Recommender, shard: ShardUsers) -> ShardResult:
     """Top-K of one shard: the search for users with a prompt, the fallback for the others and for short lists.
 
     Raises:
-        InputError: rows of the shard disagree, or what ``beam_search`` raises.
+        InputError: rows of the shard disagree, or what ``Searcher`` raises.
     """
     count, top_k = len(shard.users), recommender.settings.top_k
     if not len(shard.prompts) == len(shard.histories) == count or (shard.seen is not None and len(shard.seen) != count):
@@ -88,13 +96,9 @@ def recommend_shard(recommender: Recommender, shard: ShardUsers) -> ShardResult:
     scores = np.full((count, top_k), -np.inf, dtype=np.float32)
     rows = [row for row, prompt in enumerate(shard.prompts) if len(prompt)]
     if rows:
-        items[rows], scores[rows] = beam_search(
-            recommender.model,
-            recommender.trie,
-            recommender.level_tokens,
+        items[rows], scores[rows] = recommender.searcher.search(
             [shard.prompts[row] for row in rows],
             None if shard.seen is None else [shard.seen[row] for row in rows],
-            recommender.settings,
         )
     items, scores, is_fallback = fill_from_fallback(items, scores, recommender.fallback_ranking, shard.seen)
     if recommender.vectors is None:

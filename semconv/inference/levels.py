@@ -19,7 +19,7 @@ from semconv.inference.trie_tensors import Children
 Normalization = Literal["full", "level", "trie"]
 
 # Elements of one block of full-vocabulary logits: on a CPU as many as stay in its cache.
-_BLOCK_ELEMENTS = {"cpu": 1 << 18}
+_BLOCK_ELEMENTS = {"cpu": 1 << 20}
 _BLOCK_ELEMENTS_ELSEWHERE = 1 << 24
 
 
@@ -44,7 +44,7 @@ class LevelScorer:
                 f"code tokens {tuple(self.tokens.shape)} do not fit an output matrix of {len(self._matrix)} rows; "
                 "the model belongs to another code set"
             )
-        self._rows = [self._matrix[tokens] for tokens in self.tokens]  # N x (C, D)
+        self._rows = [self._matrix[tokens].float() for tokens in self.tokens]  # N x (C, D)
         self._normalization = normalization
 
     @property
@@ -54,7 +54,7 @@ class LevelScorer:
 
     def log_probs(self, hidden: Tensor, level: int, children: Children) -> Tensor:
         """``(B, W, D)`` hidden states of nodes -> ``(B, W, F)`` float32 log probabilities of their children."""
-        logits = (hidden @ self._rows[level].T).float()  # (B, W, C)
+        logits = hidden.float() @ self._rows[level].T  # (B, W, C), in full precision: scores of bfloat16 tie
         steps = logits.gather(2, children.codes)
         if self._normalization == "full":
             return steps - self._log_normalizer(hidden)[..., None]

@@ -9,28 +9,37 @@ from numpy.typing import NDArray
 
 from semconv.errors import InputError
 from semconv.inference.search import beam_search
-from semconv.inference.trie import CodeTrie
+from semconv.inference.trie_file import open_trie
 from semconv.pipeline.context import Context
 from semconv.pipeline.list_job import search_settings
 from semconv.pipeline.prompt_source import MODEL_FOLDER
 from semconv.pipeline.recommending import allowed_items
+from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.store import RunRecord
 from semconv.tasks.encoder import PromptEncoder
 
 
-def answer_query(context: Context, finetune: RunRecord, text: str, user: int | None) -> list[tuple[int, float]]:
-    """Best items for a user's words, what the user has left out: ``(item_index, score)``, best first."""
+def answer_query(
+    context: Context, finetune: RunRecord, text: str, user: int | None, where: str | None
+) -> list[tuple[int, float]]:
+    """Best items for a user's words: ``(item_index, score)``, best first.
+
+    Left out are what the user has, and what the standing filter or ``where``, a condition in SQL, does not allow.
+
+    Raises:
+        InputError: the query is empty or too long.
+        SettingsError: a filter is no condition, or allows nothing.
+    """
     from semconv.tuning.model import load_tuned
 
     if not text.strip():
         raise InputError("the query is empty")
     codes, digest = tuned_codes(context, finetune)
-    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest)
     catalog = context.store.catalog()
-    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(
-        allowed_items(context, catalog, None)
-    )
+    allowed = allowed_items(context, catalog, where)
+    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest, context.settings.recommend.dtype)
+    trie = open_trie(trie_file(context, finetune, codes)).restrict(allowed)
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
     seen: Sequence[NDArray[Any]] | None = None
     if user is not None and context.settings.recommend.seen == "masked":

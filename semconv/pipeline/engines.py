@@ -6,7 +6,7 @@ Every engine writes the same parts under the same names, so that a job which die
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from semconv.config import Settings
 from semconv.pipeline.list_job import ListJob, ListWorker
@@ -23,19 +23,22 @@ def require_engine(settings: Settings) -> None:
 def write_lists(job: ListJob, progress: Progress) -> None:
     """Write the parts of a job that are not there yet."""
     missing = job.missing(progress.say)
-    compute = ray_shards if job.settings.recommend.engine == "ray" else local_shards
     done = len(job.users) - sum(job.num_users(place) for place in missing)
     with (
         progress.task(f"recommend {job.split}", len(job.users), "users", done) as bar,
-        contextlib.closing(compute(job, missing)) as written,
+        contextlib.closing(_computed(job, missing, progress.say)) as written,
     ):
         for place in written:
             bar.advance(job.num_users(place))
 
 
-def local_shards(job: ListJob, places: Sequence[int]) -> Generator[int]:
+def _computed(job: ListJob, places: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
+    return ray_shards(job, places) if job.settings.recommend.engine == "ray" else local_shards(job, places, say)
+
+
+def local_shards(job: ListJob, places: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
     """Compute shards in this process; yields each as soon as its part is there."""
-    worker = ListWorker(job)
+    worker = ListWorker(job, say)
     for place in places:
         worker.write(place)
         yield place

@@ -21,7 +21,7 @@ from semconv.columns import Split
 from semconv.config import Settings
 from semconv.inference.jobs import Recommender, ShardUsers, recommend_shard, shards
 from semconv.inference.search import SearchSettings
-from semconv.inference.trie import CodeTrie
+from semconv.inference.trie_file import open_trie
 from semconv.pipeline.carrying import Carried
 from semconv.pipeline.context import ItemCodes
 from semconv.pipeline.histories import Histories, shown
@@ -44,7 +44,8 @@ class ListJob:
         item_ids: ``(I,)`` strings by item_index.
         histories: of all users.
         codes: of all items that have some.
-        trie: of the items that may be recommended.
+        trie: file of the code trie of these codes.
+        allowed: ``(I,)`` items that may be recommended.
         fallback_ranking: ``(F,)`` item_index of allowed items, best first.
         vectors: ``(I, D)`` unit behaviour vectors.
         carried: lists that are taken over, None when all are computed.
@@ -61,7 +62,8 @@ class ListJob:
     item_ids: pa.Array
     histories: Histories
     codes: ItemCodes
-    trie: CodeTrie
+    trie: Path
+    allowed: NDArray[np.bool_]
     fallback_ranking: NDArray[np.int32]
     vectors: NDArray[np.float32]
     carried: Carried | None = None
@@ -106,8 +108,9 @@ def search_settings(settings: Settings) -> SearchSettings:
 class ListWorker:
     """A job with its model, which is loaded when the first list has to be computed."""
 
-    def __init__(self, job: ListJob) -> None:
-        self.job = job
+    def __init__(self, job: ListJob, say: Callable[[str], None] = lambda _: None) -> None:
+        """``say`` is told of batches that memory did not hold."""
+        self.job, self._say = job, say
 
     def write(self, place: int) -> None:
         """Compute the lists of one shard and write its part.
@@ -131,15 +134,16 @@ class ListWorker:
         from semconv.tuning.model import load_tuned
 
         job, codes = self.job, self.job.codes
-        tuned = load_tuned(job.model, job.codes_digest)
+        tuned = load_tuned(job.model, job.codes_digest, job.settings.recommend.dtype)
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
         recommender = Recommender(
             tuned.model,
-            job.trie,
+            open_trie(job.trie).restrict(job.allowed),
             tuned.level_tokens,
             search_settings(job.settings),
             job.fallback_ranking,
             job.vectors,
+            self._say,
         )
         return recommender, encoder
 

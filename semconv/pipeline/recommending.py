@@ -16,7 +16,6 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import Split, TrainCut
 from semconv.errors import InputError, SettingsError
 from semconv.inference.reasons import vector_table
-from semconv.inference.trie import CodeTrie
 from semconv.pipeline import stage_settings
 from semconv.pipeline.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.pipeline.context import Context, ItemCodes
@@ -24,6 +23,7 @@ from semconv.pipeline.engines import require_engine, write_lists
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_job import ListJob
 from semconv.pipeline.prompt_source import MODEL_FOLDER
+from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
 from semconv.store import BaselineRequest, Catalog, RunRecord, Sequences
@@ -125,7 +125,8 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
         item_ids=pa.array(catalog.item_ids, pa.string()),
         histories=histories,
         codes=codes,
-        trie=CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed),
+        trie=trie_file(context, finetune, codes),
+        allowed=allowed,
         fallback_ranking=_fallback_ranking(context, request.split, train_cut, allowed, sequences),
         vectors=vector_table(vectors.item_index, vectors.item_vectors, len(catalog)),
     )
@@ -162,7 +163,7 @@ def _fallback_ranking(
 def _carried(
     context: Context, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
 ) -> tuple[Carried, States]:
-    listed = np.unique(np.concatenate([job.trie.open_items, job.fallback_ranking]))
+    listed = np.unique(np.concatenate([job.codes.item_index[job.allowed[job.codes.item_index]], job.fallback_ranking]))
     is_masked = context.settings.recommend.seen == "masked"
     listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
     shard_users = int(before.settings["recommend"]["shard_users"])

@@ -116,8 +116,11 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
     write_json(folder / MANIFEST, manifest)
 
 
-def load_tuned(folder: Path, digest: str | None = None) -> TunedModel:
+def load_tuned(folder: Path, digest: str | None = None, dtype: str = "auto") -> TunedModel:
     """Load for search; with ``digest`` given, refuse codes that the model was not tuned on.
+
+    Args:
+        dtype: number format of the weights, ``auto`` for that of the saved model.
 
     Raises:
         InputError: no saved model, or one tuned on other codes.
@@ -133,6 +136,8 @@ def load_tuned(folder: Path, digest: str | None = None) -> TunedModel:
         model, tokenizer = _load_adapter(folder, manifest)
     model.eval()
     model.requires_grad_(False)
+    if dtype != "auto":
+        model.to(getattr(torch, dtype))
     return TunedModel(model, tokenizer, level_tokens(tokenizer, manifest["levels"], manifest["codes"]), manifest)
 
 

@@ -192,8 +192,8 @@ class Project(OpenedProject):
             request = Request(split, users, where)
         return self._record(recommend_run(self.context, finetune, request))
 
-    def recommend_query(self, text: str, user_id: str | None = None) -> list[dict[str, Any]]:
-        """Best items for a user's words."""
+    def recommend_query(self, text: str, user_id: str | None = None, where: str | None = None) -> list[dict[str, Any]]:
+        """Best items for a user's words, of those that ``where`` allows."""
         from semconv.pipeline.answering import answer_query
 
         user = None
@@ -203,7 +203,7 @@ class Project(OpenedProject):
                 raise InputError(f"unknown user {user_id}")
             user = names.index(user_id)
         catalog = self.store.catalog()
-        answers = answer_query(self.context, self.context.need(columns.FINETUNE), text, user)
+        answers = answer_query(self.context, self.context.need(columns.FINETUNE), text, user, where)
         return [
             {"rank": rank, "item_id": catalog.item_ids[item], "title": catalog.titles[item], "score": score}
             for rank, (item, score) in enumerate(answers, start=1)

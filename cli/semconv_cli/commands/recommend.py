@@ -32,7 +32,9 @@ _FILE = click.Path(path_type=Path)
     help="serve sees whole histories and can be published; valid and test hold items out, to be evaluated.",
 )
 @click.option(
-    "--where", metavar="SQL", help="A condition on the table item for this run, which cannot be published then."
+    "--where",
+    metavar="SQL",
+    help="A condition on the table item, for this run or this question; such a run cannot be published.",
 )
 @click.option("--query", metavar="TEXT", help="Answer one question on screen.")
 @click.option("--user", "user_id", metavar="USER", help="With --query: whose history to consider.")
@@ -62,10 +64,10 @@ def recommend_command(
             record = project.recommend(split=split, users_file=users_file, only_changed=only_changed, where=where)
         runs.write_run(record, as_json)
         return
-    if selects:
-        raise click.UsageError("--query answers one question; of the other options it takes --user alone", ctx)
+    if users_file is not None or only_changed or split != "serve":
+        raise click.UsageError("--query answers one question; of the other options it takes --user and --where", ctx)
     with state.open() as project:
-        rows = project.recommend_query(query, user_id)
+        rows = project.recommend_query(query, user_id, where)
     output.write_rows(rows, form="json" if as_json else "table", columns=["rank", "item_id", "title", "score"])
 
 
