@@ -37,6 +37,7 @@ test: check
 	$(BIN)/python -m pytest
 
 test-slow: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)

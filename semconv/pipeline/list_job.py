@@ -131,13 +131,15 @@ class ListWorker:
 
     @cached_property
     def _loaded(self) -> tuple[Recommender, PromptEncoder]:
+        import torch
+
         from semconv.tuning.model import load_tuned
 
         job, codes = self.job, self.job.codes
         tuned = load_tuned(job.model, job.codes_digest, job.settings.recommend.dtype)
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
         recommender = Recommender(
-            tuned.model,
+            tuned.model.to("cuda" if torch.cuda.is_available() else "cpu"),
             open_trie(job.trie).restrict(job.allowed),
             tuned.level_tokens,
             search_settings(job.settings),

@@ -95,7 +95,7 @@ class _ShardWriter:
         place = int(batch["place"][0])
         failure = message = ""
         try:
-            with _counted(self._worker.job, place):
+            with counted(self._worker.job.path(place)):
                 self._worker.write(place)
         except SemconvError as error:  # crosses to the other process as what it is
             failure, message = type(error).__name__, str(error)
@@ -103,14 +103,14 @@ class _ShardWriter:
 
 
 @contextlib.contextmanager
-def _counted(job: ListJob, place: int) -> Iterator[None]:
-    """Leave a trace while a shard is computed, so that one which kills its workers does not do so forever."""
-    trace = job.folder / f".{job.path(place).name}.begun.tmp"
+def counted(part: Path) -> Iterator[None]:
+    """Leave a trace while the part of a shard is computed, so that one which kills its workers does not do so forever."""
+    trace = part.with_name(f".{part.name}.begun.tmp")
     with machine_errors(trace):
         begun = trace.stat().st_size if trace.exists() else 0
         if begun >= _DEATHS_A_SHARD:
             raise MachineError(
-                f"{job.path(place)}: {begun} workers died over this shard, most likely for memory; a smaller"
+                f"{part}: {begun} workers died over this shard, most likely for memory; a smaller"
                 " recommend.batch_tokens or recommend.shard_users, or fewer recommend.ray_actors a machine helps"
             )
         with trace.open("ab") as stream:

@@ -1,0 +1,171 @@
+"""Lists of very many users: users a second and peak memory of a full pass, and of one that carries 99 % over.
+
+Users, codes and the lists of the run before are drawn; the model is as small as one can be, so that what a user costs
+besides the model shows. Nothing stands beside it. Each figure is of a process of its own, whose memory before the
+job is a row too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes
+from semconv.backbone.code_tokens import add_code_tokens
+from semconv.backbone.create import create_backbone
+from semconv.backbone.load import load_backbone
+from semconv.config import BackboneSettings, RecommendSettings, Settings
+from semconv.inference.jobs import ShardResult
+from semconv.inference.trie import CodeTrie
+from semconv.inference.trie_file import save_trie
+from semconv.pipeline.carrying import Listable, States, carry_over, user_states
+from semconv.pipeline.context import ItemCodes
+from semconv.pipeline.engines import write_lists
+from semconv.pipeline.histories import Histories
+from semconv.pipeline.list_job import ListJob
+from semconv.pipeline.list_parts import part_table, write_part
+from semconv.progress import Silent
+from semconv.store import TopK
+from semconv.tasks import wordings
+from semconv.tuning.model import codes_digest, save_tuned
+
+SUBJECT = Subject("recommend_job", "", ["torch", "pyarrow"])
+LEVELS, CODES, ITEMS, TOP_K, HISTORY = 3, 32, 10_000, 20, 8
+COMPUTED = {"small": (8_000,), "full": (100_000, 1_000_000)}
+CARRIED = {"small": (10_000, 40_000), "full": (100_000, 1_000_000)}
+
+
+@dataclass(frozen=True)
+class Done:
+    """Seconds of the steps of a job, and bytes."""
+
+    seconds: dict[str, float]
+    before: int
+    peak: int
+
+
+def run(size: Size) -> list[Row]:
+    """A row a figure and a number of users."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        make_model(Path(folder) / "model")
+        for work, numbers in ((compute_all, COMPUTED[size]), (carry_most, CARRIED[size])):
+            for users in numbers:
+                if work is carry_most:
+                    write_lists_before(Path(folder), users)
+                rows += figures(users, work.__name__.replace("_", " "), apart(work, Path(folder), users))
+    return rows
+
+
+def apart(work, folder: Path, users: int):  # type: ignore[no-untyped-def]
+    """The result of a function in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        return processes.submit(work, folder, users).result()
+
+
+def figures(users: int, kind: str, done: Done) -> list[Row]:
+    """Rows of one job."""
+    case, whole = f"{kind}, {users} users", sum(done.seconds.values())
+    return [
+        SUBJECT.row(case, "throughput", "users/s", ours=users / whole),
+        *(SUBJECT.row(case, step, "s", ours=seconds) for step, seconds in done.seconds.items()),
+        SUBJECT.row(case, "memory before the job", "bytes", ours=done.before),
+        SUBJECT.row(case, "peak memory", "bytes", ours=done.peak),
+    ]
+
+
+def drawn_codes() -> np.ndarray:
+    """``(I, N)`` distinct codes."""
+    flat = np.random.default_rng(0).choice(CODES**LEVELS, ITEMS, replace=False)
+    return np.stack([flat // CODES**level % CODES for level in reversed(range(LEVELS))], axis=1).astype(np.uint16)
+
+
+def make_model(folder: Path) -> None:
+    """A model of one narrow layer that nobody trained."""
+    start = folder.with_name("backbone")
+    settings = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=300, context=512)
+    create_backbone(start, ["some words to begin with"], [], wordings.phrases(), settings)
+    model, tokenizer = load_backbone(start)
+    add_code_tokens(model, tokenizer, LEVELS, CODES)
+    digest = codes_digest(np.arange(ITEMS, dtype=np.int32), drawn_codes())
+    save_tuned(
+        model, tokenizer, folder, {"codes_digest": digest, "mode": "full", "levels": LEVELS, "codes": CODES, "code_set_run_id": ""}
+    )  # fmt: skip
+
+
+def make_job(folder: Path, users: int, name: str) -> ListJob:
+    """A job over drawn histories."""
+    items = np.random.default_rng(1).integers(ITEMS, size=users * HISTORY, dtype=np.int32)
+    index, codes = np.arange(ITEMS, dtype=np.int32), drawn_codes()
+    run_folder = folder / name
+    run_folder.mkdir(exist_ok=True)
+    trie = run_folder / "trie.safetensors"
+    save_trie(trie, CodeTrie.build(codes, index))
+    return ListJob(
+        folder=run_folder,
+        fingerprint=name,
+        model=folder / "model",
+        codes_digest=codes_digest(index, codes),
+        split="serve",
+        settings=Settings(recommend=RecommendSettings(top_k=TOP_K)),
+        users=np.arange(users, dtype=np.int32),
+        user_ids=pa.array([f"user-{user:08d}" for user in range(users)]),
+        item_ids=pa.array([f"item-{item:06d}" for item in range(ITEMS)]),
+        histories=Histories(np.arange(users) * HISTORY, np.full(users, HISTORY), items),
+        codes=ItemCodes(index, codes, np.ones(ITEMS, dtype=np.int64)),
+        trie=trie,
+        allowed=np.ones(ITEMS, dtype=bool),
+        fallback_ranking=index[:100],
+        vectors=np.random.default_rng(2).normal(size=(ITEMS, 8)).astype(np.float32),
+    )
+
+
+def compute_all(folder: Path, users: int) -> Done:
+    """Every user's list by the model."""
+    job, before = make_job(folder, users, f"computed-{users}"), peak_memory_bytes()
+    started = time.perf_counter()
+    write_lists(job, Silent())
+    return Done({"lists": time.perf_counter() - started}, before, peak_memory_bytes())
+
+
+def write_lists_before(folder: Path, users: int) -> None:
+    """Drawn lists of another run, as parts, with the states of the users, one in a hundred of which changes later."""
+    job, rng = make_job(folder, users, f"before-{users}"), np.random.default_rng(3)
+    states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64)).states
+    states[::100] ^= np.uint64(1)
+    States(job.users, states).write(job.folder)
+    for place, chosen in enumerate(job.shards):
+        count = len(job.users[chosen])
+        lists = (rng.integers(ITEMS - TOP_K, size=(count, 1)) + np.arange(TOP_K)).astype(np.int32)
+        scores = np.tile(-np.arange(TOP_K, dtype=np.float32), (count, 1))
+        result = ShardResult(TopK(job.users[chosen], lists, scores), np.zeros(lists.shape, dtype=bool), lists)
+        write_part(job.path(place), [part_table(result, job.user_ids, job.item_ids)], job.label(place))
+
+
+def carry_most(folder: Path, users: int) -> Done:
+    """Find who changed, compute those, and write all parts anew."""
+    job, before = make_job(folder, users, f"carried-{users}"), peak_memory_bytes()
+    clock = [time.perf_counter()]
+    states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64))
+    clock.append(time.perf_counter())
+    listable = Listable(job.item_ids, job.user_ids, job.item_ids, job.histories, is_masked=True)
+    shard_users = job.settings.recommend.shard_users
+    carried, _ = carry_over(folder / f"before-{users}", shard_users, states, None, listable, print)
+    if int((carried.places < 0).sum()) != -(-users // 100):
+        raise SystemExit("the users who changed are not those who are computed")
+    clock.append(time.perf_counter())
+    write_lists(replace(job, carried=carried), Silent())
+    clock.append(time.perf_counter())
+    steps = dict(zip(("states", "who keeps a list", "parts"), np.diff(clock).tolist(), strict=True))
+    return Done(steps, before, peak_memory_bytes())
+
+
+if __name__ == "__main__":
+    command(run)
