@@ -7,9 +7,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import lists_case
+import project_case as case
 import pytest
+
+from semconv.artifacts import machine_errors
+from semconv.errors import MachineError
+from semconv.pipeline.list_parts import read_parts
+from semconv.progress import Task
+from semconv_warehouse.project import Project
 
 SMALL = [
     "tuning.epochs=1",
@@ -21,11 +30,12 @@ SMALL = [
 ]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=["5m"])
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)], capture_output=True)
+    options = ["-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(folder)]
+    mounted = subprocess.run(["mount", *options], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small tmpfs cannot be mounted here")
     yield folder
@@ -63,3 +73,36 @@ def test_full_disk_ends_with_5_and_the_same_command_goes_on(small_disk: Path, tm
 
     filler.unlink()
     assert run(project, *options, "backbone", "create").returncode == 0
+
+
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
+def test_a_disk_that_fills_up_while_parts_are_written_costs_no_finished_part(small_disk: Path, tmp_path: Path) -> None:
+    tuned = lists_case.make_tuned(tmp_path / "tuned")
+    undisturbed = lists_case.copied(tuned, tmp_path / "undisturbed")
+    rows = lists_case.lists(undisturbed, undisturbed.recommend())
+
+    class Filling(case.Remarks):
+        """Leaves no room once some parts are there."""
+
+        def advance(self, amount: float, note: str = "") -> None:
+            if len(list(small_disk.glob("p/data/runs/recommend-*/part-*"))) == 5:
+                with pytest.raises(MachineError), machine_errors(small_disk):
+                    (small_disk / "filler").write_bytes(b"x" * (64 << 20))
+
+        def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
+            return nullcontext(self)
+
+    project = lists_case.copied(tuned, small_disk / "p")
+    filling = Project.open(project.layout.root, progress=Filling())
+    with pytest.raises(MachineError, match=r"part-\d+.parquet: no space left"):
+        filling.recommend()
+    (small_disk / "filler").unlink()
+    (folder,) = small_disk.glob("p/data/runs/recommend-*")
+    before = {path.name: path.stat().st_ino for path in folder.glob("part-*")}
+    assert len(before) >= 5
+    assert not list(folder.glob(".*.tmp"))
+    again = case.reopened(project)
+    run = again.recommend()
+    assert again.book.folder(run) == folder
+    assert before.items() <= lists_case.parts(again, run).items()
+    assert read_parts(folder).equals(rows)
