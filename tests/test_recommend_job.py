@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from lists_case import COLD, HAS_ALL, NUM_SHARDS, NUM_USERS, SETTINGS, UNKNOWN, lists, parts
 
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError, MachineError, SettingsError
 from semconv.inference.trie_file import open_trie
 from semconv.pipeline import stage_settings
+from semconv.pipeline.ray_engine import require_answer
 from semconv.store import RunRecord
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
@@ -268,3 +270,13 @@ def test_a_question_is_answered_among_allowed_items(project: Project) -> None:
     )
     assert result.exit_code == 0, result.stderr
     assert [row["item_id"] for row in json.loads(result.stdout)] == [best]
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        require_answer(address)
+    with pytest.raises(MachineError, match=f"no Ray answers at {address}"):
+        require_answer(address)
+    require_answer("")
+    require_answer("auto")

@@ -14,6 +14,7 @@ import math
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from semconv.errors import MachineError, SemconvError, SettingsError
 from semconv.pipeline.list_job import ListJob, ListWorker
 
 _DEATHS_A_SHARD = 3  # workers that may die over one shard before it counts as too much for them
+_ANSWER_SECONDS = 10
 # Read when Ray is imported, or by the processes that it starts.
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _ALONE = {
@@ -138,10 +140,24 @@ def _workers(ray: Any, job: ListJob) -> tuple[int, dict[str, float]]:
     return wanted, room
 
 
+def require_answer(address: str) -> None:
+    """Refuse a cluster where nobody listens: Ray itself goes on asking for minutes. Other addresses than host:port pass."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise MachineError(
+            f"no Ray answers at {address} (RAY_ADDRESS): {error}; start the cluster, or unset it to compute here"
+        ) from error
+
+
 @contextlib.contextmanager
 def _connected(job: ListJob) -> Iterator[Any]:
     """Ray, silent, joined or started for the length of the block."""
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    require_answer(os.environ.get("RAY_ADDRESS", ""))
     folder = Path(tempfile.mkdtemp(prefix="semconv-ray-"))
     os.environ.update(_SILENT)
     if "RAY_ADDRESS" not in os.environ:
