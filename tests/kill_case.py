@@ -98,7 +98,7 @@ def kill_lists(root: Path, seed: int, count: int) -> int:
     draw = random.Random(seed)
     for _ in range(count):
         status = in_a_child(root, KillingBar(draw.randrange(3), draw.random() * 0.03), make_lists)
-        parts = {path.name: path.stat().st_ino for path in root.glob("data/runs/recommend-*/part-*")}
+        parts = {path.name: path.stat().st_mtime_ns for path in root.glob("data/runs/recommend-*/part-*")}
         write_line(json.dumps({"status": status, "parts": parts}))
     return in_a_child(root, Silent(), make_lists)
 

@@ -70,7 +70,7 @@ def finish(job: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def parts(root: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_ino for path in root.glob("data/runs/recommend-*/part-*")}
+    return {path.name: path.stat().st_mtime_ns for path in root.glob("data/runs/recommend-*/part-*")}
 
 
 def rows(root: Path) -> pa.Table:
