@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner, Result
 
 from semconv.progress import Silent
+from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
 NUM_ITEMS, NUM_USERS = 60, 80
@@ -97,6 +99,21 @@ def make_project(root: Path, *, settings: str = SETTINGS, items: int = NUM_ITEMS
     project.ingest_items([write_lines(inputs / "items.jsonl", [item(number) for number in range(items)])], {})
     project.ingest_interactions([write_lines(inputs / "events.jsonl", events(histories()))], {})
     return project
+
+
+def make_coded_project(root: Path) -> Project:
+    """The same with codes, and nothing tuned."""
+    project = make_project(root)
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    return project
+
+
+def finetune(root: Path, *args: str, code: int = 0) -> Result:
+    """`semconv finetune` in the project at ``root``."""
+    result = CliRunner().invoke(cli, ["--project", str(root), "finetune", *args])
+    assert result.exit_code == code, result.stderr
+    return result
 
 
 def reopened(project: Project, **overrides: Any) -> Project:

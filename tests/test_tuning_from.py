@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import project_case as case
 import pytest
-from click.testing import CliRunner, Result
 
 from semconv.artifacts import read_arrays
 from semconv.pipeline.tuning_start import TUNED_ON
-from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
 GROWN = [f"u{user:03d}" for user in range(10)]  # users who come back once
@@ -23,9 +21,7 @@ GROWN = [f"u{user:03d}" for user in range(10)]  # users who come back once
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a tuned model and nothing after it."""
-    project = case.make_project(tmp_path_factory.mktemp("from") / "project")
-    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
-        command()
+    project = case.make_coded_project(tmp_path_factory.mktemp("from") / "project")
     project.finetune()
     return project.layout.root
 
@@ -36,14 +32,8 @@ def root(tuned: Path, tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def finetune(root: Path, *args: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli, ["--project", str(root), "finetune", *args])
-    assert result.exit_code == code, result.stderr
-    return result
-
-
 def tuned_by(root: Path, *args: str) -> tuple[dict[str, Any], str]:
-    result = finetune(root, "--json", *args)
+    result = case.finetune(root, "--json", *args)
     return json.loads(result.stdout), result.stderr
 
 
@@ -156,5 +146,5 @@ def test_a_run_without_a_record_of_its_samples_has_everything_to_learn(root: Pat
 def test_another_code_set_is_refused(root: Path) -> None:
     start = start_of(root)
     Project.open(root, overrides={"codebook.seed": 7}).codebook_fit()
-    result = finetune(root, "--from", start, code=4)
+    result = case.finetune(root, "--from", start, code=4)
     assert "was tuned on another code set than" in result.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import project_case
 import prompt_case
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv_cli.main import cli
@@ -22,9 +22,7 @@ BRIEF = ("--max-samples", "1", "--validation-users", "0")
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with codes and nothing tuned."""
-    project = project_case.make_project(tmp_path_factory.mktemp("tuning") / "project")
-    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
-        command()
+    project = project_case.make_coded_project(tmp_path_factory.mktemp("tuning") / "project")
     return project.layout.root
 
 
@@ -34,12 +32,6 @@ def root(coded: Path, tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def finetune(root: Path, *args: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli, ["--project", str(root), "finetune", *args])
-    assert result.exit_code == code, result.stderr
-    return result
-
-
 def run_folder(root: Path) -> Path:
     (folder,) = (root / "data" / "runs").glob("finetune-*")
     return folder
@@ -47,19 +39,19 @@ def run_folder(root: Path) -> Path:
 
 def test_a_loss_that_breaks_ends_in_one_line_and_exit_code_1(root: Path) -> None:
     wild = ("--learning-rate", "1e30", "--set", "tuning.clip=0")
-    result = finetune(root, *wild, "--batch-tokens", "256", code=1)
+    result = project_case.finetune(root, *wild, "--batch-tokens", "256", code=1)
     lines = [line for line in result.stderr.splitlines() if "error" in line]
     assert len(lines) == 1
     assert "is nan at step" in lines[0]
     assert "lower tuning.learning_rate" in lines[0]
     record = Project.open(root).store.runs(stage="finetune")[0]
     assert (record.status, "is nan" in (record.error or "")) == ("failed", True)
-    finetune(root)  # sane settings are another run
+    project_case.finetune(root)  # sane settings are another run
     assert {run.status for run in Project.open(root).store.runs(stage="finetune")} == {"failed", "finished"}
 
 
 def test_a_budget_by_the_clock_is_said_and_recorded(root: Path) -> None:
-    result = finetune(root, "--max-minutes", "0.000001", "--set", "tuning.batch_tokens=256")
+    result = project_case.finetune(root, "--max-minutes", "0.000001", "--set", "tuning.batch_tokens=256")
     assert "tuning.max_minutes ends this run by the clock: it is not reproducible" in result.stderr
     figures = json.loads((run_folder(root) / "figures.json").read_text())
     assert figures["is_reproducible"] is False
@@ -68,31 +60,31 @@ def test_a_budget_by_the_clock_is_said_and_recorded(root: Path) -> None:
 
 
 def test_the_command_names_the_picture_and_the_log(root: Path) -> None:
-    fields = dict(line.split(maxsplit=1) for line in finetune(root).stdout.splitlines())
+    fields = dict(line.split(maxsplit=1) for line in project_case.finetune(root).stdout.splitlines())
     assert (root / fields["picture"]).read_text().startswith("<svg")
     assert len((root / fields["steps"]).read_text().splitlines()) > 1
-    record = json.loads(finetune(root, "--json").stdout)
+    record = json.loads(project_case.finetune(root, "--json").stdout)
     assert record["run_id"] == fields["run"]
     settings = record["settings"]["tuning"]
     assert not {"max_minutes", "accumulate", "gradient_checkpointing"} & set(settings)  # runs of before stay the same
 
 
 def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:
-    first = json.loads(finetune(root, *BRIEF, "--json").stdout)
-    again = json.loads(finetune(root, *BRIEF, "--json", "--gradient-checkpointing").stdout)
+    first = json.loads(project_case.finetune(root, *BRIEF, "--json").stdout)
+    again = json.loads(project_case.finetune(root, *BRIEF, "--json", "--gradient-checkpointing").stdout)
     assert again["run_id"] == first["run_id"]  # it changes how a run runs, not what comes out
-    other = json.loads(finetune(root, *BRIEF, "--json", "--accumulate", "2").stdout)
+    other = json.loads(project_case.finetune(root, *BRIEF, "--json", "--accumulate", "2").stdout)
     assert other["run_id"] != first["run_id"]
 
 
 def test_a_training_without_a_sample_is_refused(root: Path) -> None:
     off = [f"tasks.{task}=false" for task in ("sequential", "text", "query")]
     bare = [part for change in off for part in ("--set", change)]
-    rare = finetune(root, *bare, "--set", "tasks.negative_share=1e-12", code=4)
+    rare = project_case.finetune(root, *bare, "--set", "tasks.negative_share=1e-12", code=4)
     assert "no epoch drew a sample: raise tasks.negative_share" in rare.stderr
-    never = finetune(root, *bare, "--set", "tasks.negatives=0", code=4)
+    never = project_case.finetune(root, *bare, "--set", "tasks.negatives=0", code=4)
     assert "no task has a sample: the sequential and the negative task are off" in never.stderr
-    long = finetune(
+    long = project_case.finetune(
         root, "--set", "tasks.max_prompt_tokens=16", "--set", "tasks.text=false", "--set", "tasks.query=false"
     )
     assert "prompts an epoch are left out: longer than tasks.max_prompt_tokens" in long.stderr
@@ -105,17 +97,17 @@ def test_a_task_that_is_on_and_has_no_samples_is_said(tmp_path: Path) -> None:
         connection.exec_driver_sql("UPDATE item SET title = NULL, description = NULL WHERE item_id > 'i000'")
     for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
-    result = finetune(project.layout.root, *BRIEF)
+    result = project_case.finetune(project.layout.root, *BRIEF)
     assert "the query task has no samples: no training interaction has a query" in result.stderr
     assert "the text task has no samples" not in result.stderr  # one item has text
-    off = finetune(project.layout.root, *BRIEF, "--set", "tasks.query=false")
+    off = project_case.finetune(project.layout.root, *BRIEF, "--set", "tasks.query=false")
     assert "query task" not in off.stderr
 
 
 @pytest.fixture(scope="module")
 def tuned(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = shutil.copytree(coded, tmp_path_factory.mktemp("tuned") / "project")
-    finetune(root)
+    project_case.finetune(root)
     return root
 
 
@@ -204,7 +196,7 @@ def test_a_backbone_that_cannot_be_tuned_ends_the_command(
 def test_a_context_too_short_for_one_history_ends_the_command(root: Path, tmp_path: Path) -> None:
     folder = backbone_of(tmp_path / "backbone", max_position_embeddings=80)
     assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
-    result = finetune(root, code=4)
+    result = project_case.finetune(root, code=4)
     assert "a history of 20 items makes prompts of" in result.stderr
     assert "the backbone's context is 80; lower split.history_length" in result.stderr
 
@@ -215,7 +207,7 @@ def test_a_text_that_the_context_cannot_hold_is_left_out(root: Path, tmp_path: P
         connection.exec_driver_sql("UPDATE item SET description = repeat('a lamp ', 200) WHERE item_id < 'i003'")
     folder = backbone_of(tmp_path / "backbone", max_position_embeddings=300)
     assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
-    result = finetune(root)
+    result = project_case.finetune(root)
     assert (
         "3 prompts an epoch are left out: longer than tasks.max_prompt_tokens or the backbone's context"
         in result.stderr
