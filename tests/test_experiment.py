@@ -82,6 +82,11 @@ def test_new_data_is_seen(tmp_path: Path) -> None:
         ('[[row]]\nlabel = "a"\nsettings = { "tuning.epoch" = 1 }\n', SettingsError, "tuning.epoch"),
         ('[[row]]\nlabel = "a"\nset = 1\n', SettingsError, "unknown key set"),
         ('[[row]]\nlabel = "a"\npaper = { "mrr" = 1.0 }\n', SettingsError, "unknown key mrr"),
+        ('[[row]]\nlabel = "a"\npaper = { "hr@5" = "high" }\n', InputError, "is no number"),
+        ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a table"),
+        ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "no such file of codes"),
+        ("row = 3\n", InputError, "must be a list"),
+        ("row = [3]\n", InputError, "row 1: must be a table"),
     ],
 )
 def test_bad_plans_are_named(tmp_path: Path, text: str, error: type[SemconvError], says: str) -> None:
@@ -111,12 +116,32 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     assert "C = 4, seed 0: NDCG@10" in result.stderr
 
 
-def test_a_method_that_is_not_evaluated_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            'method = "sasrec"',
+            "row x: no method sasrec; its evaluation has model, popularity, transition, behavior-svd",
+        ),
+        ('settings = { "recommend.top_k" = 5 }', "row x: figures at 10 need recommend.top_k"),
+        ('settings = { "codebook.levels" = 9 }', "codebook.levels = 9"),
+    ],
+)
+def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: Path, row: str, says: str) -> None:
     project = make_project(tmp_path)
     plan = tmp_path / "plan.toml"
-    plan.write_text('[[row]]\nlabel = "x"\nmethod = "sasrec"\n')
-    with pytest.raises(InputError, match="row x: no figures of the method sasrec"):
+    plan.write_text(f'[[row]]\nlabel = "fine"\n[[row]]\nlabel = "x"\n{row}\n')
+    with pytest.raises(SettingsError, match=says):
         list(project.experiment(str(plan)))
+    assert not (project.layout.data / "experiments").exists()
+
+
+def test_settings_may_be_written_as_in_the_settings_file(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text('[settings.tuning]\nepochs = 2\n[[row]]\nlabel = "a"\nsettings.codebook.levels = 3\n')
+    experiment = read_experiment(str(file))
+    assert experiment.settings == {"tuning.epochs": 2}
+    assert experiment.rows[0].settings == {"codebook.levels": 3}
 
 
 def test_codes_made_elsewhere_make_a_row(tmp_path: Path) -> None:

@@ -66,10 +66,15 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
         _write_ranks(folder / RANKS, sequences, users, ranks)
         return {"metric": _metric_table(rows)}
 
-    content = {"methods": ",".join(("model", *BASELINES, behavior_method))}
+    content = {"methods": ",".join(methods(behavior.settings["behavior"]["source"]))}
     settings = context.section("evaluate")
     request = StageRequest(columns.EVALUATE, settings, (finetune, recommend), ("interaction",), content)
     return context.book.execute(request, compute)
+
+
+def methods(behavior_source: str) -> tuple[str, ...]:
+    """What an evaluation sets side by side, by the names of its metric rows."""
+    return ("model", *BASELINES, f"behavior-{behavior_source}")
 
 
 def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from semconv import columns
 from semconv.config import Settings
 from semconv.config_load import load_settings
-from semconv.errors import InputError
+from semconv.errors import SettingsError
 from semconv.store import RunRecord
 from semconv_warehouse import lists, nightly
 from semconv_warehouse.database import quote_identifier, raw
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from semconv_warehouse.project import Project
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
+_CUTOFF = 10  # the largest of FIGURES
 SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
 
 
@@ -41,14 +42,17 @@ def run_experiment(
         ``ndcg@10_low`` and ``_high``, ``paper`` (the published row), ``collision_rate`` before resolution and
         ``new_tokens`` of the code set, ``seconds`` of this process, and the run ids of tuning and evaluation.
     Raises:
-        InputError: nothing to train on, or a row asks for a method that its evaluation does not have.
+        InputError: nothing to train on.
+        SettingsError: a setting that is out of range, or a method that a row's evaluation will not have; all rows are
+            looked at before the first is run.
     """
+    planned = [(row, seed, _settings(project, experiment, row, seed)) for row in experiment.rows for seed in seeds]
+    for row, _, settings in planned:
+        _check_method(row, settings)
     layout = _copy_inputs(project)
-    for row in experiment.rows:
-        for seed in seeds:
-            settings = _settings(project, experiment, row, seed)
-            project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
-            yield _run_row(type(project)(layout, settings, DuckDBStore(layout), project.progress), row, split, seed)
+    for row, seed, settings in planned:
+        project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
+        yield _run_row(type(project)(layout, settings, DuckDBStore(layout), project.progress), row, split, seed)
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -84,14 +88,20 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
     }
 
 
+def _check_method(row: ExperimentRow, settings: Settings) -> None:
+    """Whether the evaluation of a row will have the figures that it shows."""
+    from semconv.pipeline.evaluating import methods
+
+    known = methods(settings.behavior.source)
+    if row.method not in known:
+        raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
+    if settings.recommend.top_k < _CUTOFF:
+        raise SettingsError(f"row {row.label}: figures at {_CUTOFF} need recommend.top_k of at least {_CUTOFF}")
+
+
 def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
     mine = [metric for metric in metrics if metric["method"] == row.method and metric["segment"] == "all"]
-    if not mine:
-        known = ", ".join(sorted({metric["method"] for metric in metrics}))
-        raise InputError(f"row {row.label}: no figures of the method {row.method}; its evaluation has {known}")
     named = {f"{metric['name'].replace('hit_ratio', 'hr')}@{metric['k']}": metric for metric in mine}
-    if missing := [name for name in FIGURES if name not in named]:
-        raise InputError(f"row {row.label}: no {missing[0]}; recommend.top_k must be at least 10")
     interval = named["ndcg@10"]
     return {
         "num_users": interval["num_users"],

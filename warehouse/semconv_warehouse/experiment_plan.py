@@ -70,43 +70,69 @@ def read_experiment(name: str) -> Experiment:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: cannot be read as TOML ({error})") from error
     _check_keys(content, ("title", "settings", "row"), str(file))
-    rows = tuple(_row(row, place, file) for place, row in enumerate(content.get("row", []), start=1))
+    listed = content.get("row", [])
+    if not isinstance(listed, list):
+        raise InputError(f"{file}: row must be a list of tables, written [[row]]")
+    rows = tuple(_row(row, place, file) for place, row in enumerate(listed, start=1))
     if not rows:
         raise InputError(f"{file}: an experiment needs at least one [[row]] with a label")
     labels = [row.label for row in rows]
     if len(set(labels)) < len(labels):
         raise InputError(f"{file}: two rows have the same label")
-    settings = dict(content.get("settings", {}))
-    _check_settings(settings, str(file))
+    settings = _settings(content, str(file))
     return Experiment(file.stem, str(content.get("title", file.stem)), settings, rows)
 
 
-def _row(content: Mapping[str, Any], place: int, file: Path) -> ExperimentRow:
+def _row(content: Any, place: int, file: Path) -> ExperimentRow:
     where = f"{file}, row {place}"
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: must be a table, written [[row]]")
     _check_keys(content, ("label", "settings", "method", "codes", "paper"), where)
     if not content.get("label"):
         raise InputError(f"{where}: has no label")
-    settings, paper = dict(content.get("settings", {})), dict(content.get("paper", {}))
-    _check_settings(settings, where)
-    _check_keys(paper, FIGURES, where)
-    codes = content.get("codes")
+    codes = None if content.get("codes") is None else file.parent / str(content["codes"])
+    if codes is not None and not codes.is_file():
+        raise InputError(f"{where}: {codes}: no such file of codes")
     return ExperimentRow(
         label=str(content["label"]),
-        settings=settings,
+        settings=_settings(content, where),
         method=str(content.get("method", "model")),
-        codes=None if codes is None else file.parent / str(codes),
-        paper={name: float(value) for name, value in paper.items()},
+        codes=codes,
+        paper=_published(content, where),
     )
+
+
+def _published(content: Mapping[str, Any], where: str) -> dict[str, float]:
+    paper = _table(content, "paper", where)
+    _check_keys(paper, FIGURES, where)
+    for name, value in paper.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"{where}: paper {name} = {value!r} is no number")
+    return {name: float(value) for name, value in paper.items()}
+
+
+def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings by ``section.key``, whether written so in quotes or as tables like in ``semconv.toml``."""
+    known = {f"{section}.{option.name}" for section, option, _ in iter_options()}
+    settings = {}
+    for name, value in _table(content, "settings", where).items():
+        settings |= (
+            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    for name in settings:
+        if name not in known:
+            raise SettingsError(f"{where}: unknown setting {name}; docs/settings.md lists them")
+    return settings
+
+
+def _table(content: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {name} must be a table, not {value!r}")
+    return value
 
 
 def _check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
             raise SettingsError(f"{where}: unknown key {key}; known are {', '.join(known)}")
-
-
-def _check_settings(settings: Mapping[str, Any], where: str) -> None:
-    known = {f"{section}.{option.name}" for section, option, _ in iter_options()}
-    for key in settings:
-        if key not in known:
-            raise SettingsError(f"{where}: unknown setting {key}; docs/settings.md lists them")
