@@ -9,35 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import project_case
 import pytest
 from click.testing import CliRunner, Result
 
 from semconv_cli.main import cli
 
 ITEMS, USERS, LENGTH = 40, 60, 7
-SETTINGS = """
-[split]
-k_core = 2
-[behavior]
-dimensions = 8
-[backbone]
-width = 16
-layers = 1
-heads = 2
-mlp_width = 32
-vocabulary = 300
-context = 512
-[codebook]
-levels = 2
-codes = 8
-[tuning]
-epochs = 1
-validation_users = 0
-[recommend]
-top_k = 5
-[evaluate]
-bootstrap_samples = 50
-"""
+SETTINGS = project_case.SETTINGS.replace("top_k = 10", "top_k = 5")
 
 
 def invoke(project: Path, *args: str, code: int = 0) -> Result:
