@@ -24,7 +24,7 @@ from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.tuning_stage import TRAIN_INTERACTIONS
 from semconv.pipeline.tuning_start import FIGURES_FILE
 from semconv.splits import train_lengths, train_part
-from semconv.store import RunRecord
+from semconv.store import RunRecord, Sequences
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.figures import nearest_code_error
 
@@ -78,8 +78,9 @@ def refit_state(context: Context, coded: Coded, finetune: RunRecord | None) -> d
         ``limit`` (the value of ``now`` above which a refit is due) and ``is_due``; None where there is nothing to
         measure. Of codes made elsewhere the interactions alone.
     """
-    growth, counts = context.settings.refit.interactions_growth, _train_counts(context, coded.run)
-    at_fit, now = _interactions(context, coded.code_set, finetune, counts)
+    growth, sequences = context.settings.refit.interactions_growth, context.store.sequences()
+    counts = _train_counts(context, coded.run, sequences)
+    at_fit, now = _interactions(context, coded.code_set, finetune, (sequences, counts))
     drift = _code_drift(context, coded, counts) if coded.code_set.has_books else []
     drift.append(_row("train_interactions", at_fit, now, growth * at_fit))
     reasons = [_reason(row) for row in drift if row["is_due"]]
@@ -147,21 +148,21 @@ def _assigned_vectors(context: Context, assign: RunRecord) -> Floats:
     return flat.reshape(len(column), -1)
 
 
-def _train_counts(context: Context, codebook: RunRecord) -> NDArray[np.int64]:
+def _train_counts(context: Context, codebook: RunRecord, sequences: Sequences) -> NDArray[np.int64]:
     """``(I,)`` interactions of the train cut and core that the vectors were made with, in the data of now."""
     split = context.input_of(codebook, columns.EMBED_BEHAVIOR).settings["split"]
     num_items = len(context.store.catalog())
-    train = train_part(context.store.sequences(), split["train_cut"], split["k_core"], num_items)
+    train = train_part(sequences, split["train_cut"], split["k_core"], num_items)
     return np.bincount(train.items, minlength=num_items).astype(np.int64)
 
 
 def _interactions(
-    context: Context, code_set: CodeSet, finetune: RunRecord | None, counts: NDArray[np.int64]
+    context: Context, code_set: CodeSet, finetune: RunRecord | None, data: tuple[Sequences, NDArray[np.int64]]
 ) -> tuple[int, int]:
     """Interactions of the train cut that the model was tuned on, and those of now; without a model the fit's own items'."""
+    sequences, counts = data
     figures = {} if finetune is None else read_json(context.book.folder(finetune) / FIGURES_FILE)
     if finetune is None or TRAIN_INTERACTIONS not in figures:
         return int(code_set.popularity.sum()), int(counts[code_set.item_index].sum())
-    lengths = context.store.sequences().lengths
-    now = train_lengths(lengths, finetune.settings["split"]["train_cut"]).sum()
+    now = train_lengths(sequences.lengths, finetune.settings["split"]["train_cut"]).sum()
     return int(figures[TRAIN_INTERACTIONS]), int(now)
