@@ -114,7 +114,7 @@ def _published(content: Mapping[str, Any], where: str) -> dict[str, float]:
 def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings by ``section.key``, whether written so in quotes or as tables like in ``semconv.toml``."""
     known = {f"{section}.{option.name}" for section, option, _ in iter_options()}
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, value in _table(content, "settings", where).items():
         settings |= (
             {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
