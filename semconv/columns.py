@@ -34,6 +34,7 @@ SCORE: Final = "score"
 SOURCES: Final = "sources"
 REASON_ITEM_ID: Final = "reason_item_id"
 GENERATION: Final = "generation"
+METHOD: Final = "method"
 
 # Stages of a run, in the order data walks through them (column `run.stage`).
 BACKBONE: Final = "backbone"
@@ -54,6 +55,10 @@ MAPPED_FROM_TEXT: Final = "mapped-from-text"
 # Who proposed a recommended row (column `sources`).
 SOURCE_MODEL: Final = "model"
 SOURCE_FALLBACK: Final = "fallback"
+
+# Which lists a row belongs to (column `method` of parts to be scored and of `metric`).
+METHOD_MODEL: Final = "model"
+METHOD_BLEND: Final = "blend"
 
 Split = Literal["serve", "valid", "test"]
 TrainCut = Literal["[:-2]", "[:-1]", "[:]"]

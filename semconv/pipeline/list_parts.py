@@ -1,12 +1,17 @@
-"""Lists as Parquet: the parts of a recommend run, each with the fingerprint of what it belongs to."""
+"""Lists as Parquet: the parts of a recommend run, each with the fingerprint of what it belongs to.
+
+Parts to be scored may hold the lists of several methods side by side, told apart by a column ``method``; parts
+for serving hold one list a user.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from semconv import columns
@@ -25,6 +30,8 @@ PART_SCHEMA = pa.schema(
     ]
 )
 _LABEL = b"semconv.part"
+_SERVED = b"semconv.served"  # the method whose lists the run serves
+_METHOD = pa.field(columns.METHOD, pa.string())
 _SORTED = [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
 
 
@@ -55,11 +62,31 @@ def part_table(result: ShardResult, user_ids: pa.Array, item_ids: pa.Array) -> p
     )
 
 
-def write_part(path: Path, tables: Sequence[pa.Table], label: str) -> None:
-    """Write the rows of some tables as one part, sorted by user and rank, whole or not at all."""
+def write_part(
+    path: Path,
+    tables: Sequence[pa.Table],
+    label: str,
+    served: str = columns.METHOD_MODEL,
+    others: Mapping[str, pa.Table] | None = None,
+) -> None:
+    """Write the rows of some tables as one part, sorted by user and rank, whole or not at all.
+
+    Args:
+        served: the method that made these lists.
+        others: lists of other methods by name, for a part that is to be scored and never published.
+    """
     rows = pa.concat_tables(tables).sort_by(_SORTED)
+    if others:
+        named = [
+            table.sort_by(_SORTED).append_column(_METHOD, _repeated(name, table)) for name, table in others.items()
+        ]
+        rows = pa.concat_tables([rows.append_column(_METHOD, _repeated(served, rows)), *named])
     with atomic_path(path) as temporary:
-        pq.write_table(rows.replace_schema_metadata({_LABEL: label}), temporary)
+        pq.write_table(rows.replace_schema_metadata({_LABEL: label, _SERVED: served}), temporary)
+
+
+def _repeated(name: str, table: pa.Table) -> pa.Array:
+    return pa.repeat(pa.scalar(name, pa.string()), table.num_rows)
 
 
 def holds_part(path: Path, label: str) -> bool:
@@ -71,20 +98,39 @@ def holds_part(path: Path, label: str) -> bool:
     return bool(metadata.get(_LABEL, b"").decode() == label)
 
 
-def read_part(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    """Rows of one part, some columns alone if asked; InputError when it cannot be read."""
-    schema = PART_SCHEMA if names is None else pa.schema([PART_SCHEMA.field(name) for name in names])
+def read_part(path: Path, names: Sequence[str] | None = None, method: str | None = None) -> pa.Table:
+    """Rows of one part, some columns alone if asked; InputError when it cannot be read.
+
+    Args:
+        method: whose lists; None for those that the run serves. A part without the column ``method`` holds these
+            alone, and counts as the model's.
+    """
+    names = PART_SCHEMA.names if names is None else list(names)
     try:
-        return pq.read_table(path, schema=schema, columns=None if names is None else list(names))
+        served = _served(pq.read_schema(path).metadata)
+        schema = pa.schema([*(PART_SCHEMA.field(name) for name in names), _METHOD])
+        rows = pq.read_table(path, schema=schema)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path}: the part cannot be read ({str(error).splitlines()[0]}); remove the folder of its run and run `semconv recommend` again"
         ) from error
+    is_asked = pc.equal(pc.fill_null(rows.column(columns.METHOD), served), method or served)
+    return rows.filter(is_asked).select(names)
 
 
-def read_parts(folder: Path) -> pa.Table:
-    """All rows of a recommend run; InputError when there are none, or a part cannot be read."""
+def read_parts(folder: Path, method: str | None = None) -> pa.Table:
+    """All rows of a recommend run; InputError when there are none, or a part cannot be read.
+
+    Args:
+        method: 'model' or 'blend' (``columns``), no row where the run has no lists of it; None for the lists that
+            the run serves.
+    """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise InputError(f"{folder}: holds no parts; run `semconv recommend` again")
-    return pa.concat_tables([read_part(path) for path in paths])
+    return pa.concat_tables([read_part(path, method=method) for path in paths])
+
+
+def _served(metadata: Mapping[bytes, bytes] | None) -> str:
+    """Whose lists of a part are the ones that its run serves."""
+    return (metadata or {}).get(_SERVED, columns.METHOD_MODEL.encode()).decode()
