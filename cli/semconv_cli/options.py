@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import types
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -15,6 +17,8 @@ from semconv.config import iter_options
 from semconv_cli.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(click.Command):
@@ -145,6 +149,19 @@ def _click_type(hint: Any, field: dataclasses.Field[Any]) -> Any:
 def absolute(path: str) -> str:
     """A path typed on the command line counts from the current folder; in semconv.toml, from the project."""
     return str(Path(path).expanduser().resolve())
+
+
+class Duration(click.ParamType[timedelta]):
+    """A time span as people write it: ``90s``, ``30m``, ``36h``, ``7d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The text as a timedelta."""
+        found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None:
+            self.fail(f"{value!r} is not a time span such as 30m, 36h or 7d", param, ctx)
+        return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -57,6 +57,11 @@ def feature_file(layout: ProjectLayout, view: str, publication: int) -> Path:
     return layout.features / view / f"{publication:06d}.parquet"
 
 
+def feature_files(layout: ProjectLayout, publication: int) -> list[Path]:
+    """The files of all views of one publication, whether they are there or not."""
+    return [feature_file(layout, view, publication) for view in VIEWS]
+
+
 def exported_publications(layout: ProjectLayout, view: str) -> list[int]:
     """Publications that a view has a file of, in order."""
     return sorted(int(path.stem) for path in (layout.features / view).glob("*.parquet") if path.stem.isdecimal())
@@ -65,11 +70,15 @@ def exported_publications(layout: ProjectLayout, view: str) -> list[int]:
 def export_publications(layout: ProjectLayout, publications: Iterable[Publication]) -> list[int]:
     """Write the missing files of publications, in order; those of a pruned generation are left out.
 
+    So are publications before the first that has all its files: theirs were pruned.
+
     Returns:
         The publications that files were written for.
     """
     written = []
-    for publication in publications:
+    known = list(publications)
+    first = next((place for place, entry in enumerate(known) if _is_whole(layout, entry)), 0)
+    for publication in known[first:]:
         source = generation_path(layout, publication.generation)
         missing = [
             view for view in VIEWS if not _is_exported(feature_file(layout, view, publication.publication), publication)
@@ -79,6 +88,10 @@ def export_publications(layout: ProjectLayout, publications: Iterable[Publicatio
                 _export(layout, view, publication, source)
             written.append(publication.publication)
     return written
+
+
+def _is_whole(layout: ProjectLayout, publication: Publication) -> bool:
+    return all(_is_exported(file, publication) for file in feature_files(layout, publication.publication))
 
 
 def _is_exported(file: Path, publication: Publication) -> bool:

@@ -192,6 +192,12 @@ def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
     return marker if marker.get("online_store") == _online_store(layout) else None
 
 
+def materialized_publication(layout: ProjectLayout) -> int | None:
+    """The last publication that was materialized whole, into whichever online store; None when none ever was."""
+    path = _marker_file(layout)
+    return int(read_json(path)["publication"]) if path.exists() else None
+
+
 def _marker_file(layout: ProjectLayout) -> Path:
     return layout.features / "materialized.json"
 

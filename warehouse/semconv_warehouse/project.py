@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,7 @@ from semconv.columns import Split
 from semconv.errors import InputError
 from semconv.runs import Outcome
 from semconv.store import RunRecord
-from semconv_warehouse import lists, maintenance, nightly
+from semconv_warehouse import disk, lists, maintenance, nightly, pruning
 from semconv_warehouse.checks import CheckResult
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish import Publication, publications, publish, rollback
@@ -296,22 +296,24 @@ class Project(OpenedProject):
         return serving.query(self.layout, statement, limit)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Runs, newest first."""
-        return [
-            {**asdict(run), "settings": dict(run.settings), "inputs": list(run.inputs)} for run in self.store.runs()
-        ]
+        """Runs, newest first, with the bytes of their folders and the generations that stand on them."""
+        return maintenance.runs(self)
 
     def generations(self) -> list[dict[str, Any]]:
         """Generations with their publications, newest first."""
         return maintenance.generations(self)
 
-    def check(self) -> list[CheckResult]:
-        """Run the integrity checks on the warehouse and on what is served."""
-        return maintenance.check(self)
+    def check(self, max_age: timedelta | None = None) -> list[CheckResult]:
+        """Run the integrity checks on the warehouse and on what is served, and with ``max_age`` look at its age."""
+        return maintenance.check(self, max_age)
+
+    def disk_usage(self) -> dict[str, int]:
+        """Bytes of ``data/`` by part, ``total`` last."""
+        return disk.usage(self.layout)
 
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
-        """Remove generation files and run folders that nothing kept needs."""
-        return maintenance.prune(self, keep, dry_run)
+        """Remove generation files, run folders and feature files that nothing kept needs."""
+        return pruning.prune(self, keep, dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
         """Look at installation, disk, warehouse and lineage."""

@@ -7,28 +7,41 @@ import click
 from semconv_cli import output
 from semconv_cli.options import Command, json_option
 from semconv_cli.state import State, pass_state
+from semconv_warehouse.disk import in_words
 
 
-@click.command("runs", cls=Command)
+@click.command("runs", cls=Command, short_help="Runs of stages and their sizes, newest first.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Newest so many; 0 for all.")
 @json_option
 @pass_state
 def runs_command(state: State, limit: int, as_json: bool) -> None:
-    """Runs of stages, newest first."""
+    """Runs of stages, newest first, each with the size of its folder and the generations that stand on it."""
     with state.open() as project:
-        rows = project.runs()
+        rows = project.runs()[: limit or None]
+    if as_json:
+        output.write_json(rows)
+        return
     output.write_rows(
-        rows[: limit or None],
-        form="json" if as_json else "table",
-        columns=["run_id", "stage", "status", "started_at", "finished_at", "error"],
+        [{**row, "size": in_words(row["bytes"])} for row in rows],
+        columns=["run_id", "stage", "status", "started_at", "finished_at", "size", "generations", "error"],
     )
 
 
-@click.command("generations", cls=Command)
+@click.command("generations", cls=Command, short_help="Generations, publications and sizes, newest first.")
 @json_option
 @pass_state
 def generations_command(state: State, as_json: bool) -> None:
-    """Generations and when each was put in place, newest first."""
+    """Generations, when each was put in place, and sizes, newest first.
+
+    bytes: of the file. run_bytes: of run folders that no other generation stands on. feature_bytes: of its Parquet
+    files for Feast.
+    """
     with state.open() as project:
-        rows = project.generations()
-    output.write_rows(rows, form="json" if as_json else "table")
+        rows, usage = project.generations(), project.disk_usage()
+    if as_json:
+        output.write_json(rows)
+        return
+    sizes = ("bytes", "run_bytes", "feature_bytes")
+    shown = [{name: in_words(value) if name in sizes else value for name, value in row.items()} for row in rows]
+    output.write_rows(shown)
+    state.remark("on disk: " + ", ".join(f"{name} {in_words(number)}" for name, number in usage.items()))

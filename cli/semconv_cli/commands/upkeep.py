@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 import click
 
 from semconv.errors import CheckFailedError
 from semconv_cli import output
-from semconv_cli.options import Command, json_option
+from semconv_cli.options import Command, Duration, json_option
 from semconv_cli.state import State, pass_state
+from semconv_warehouse.disk import in_words
+
+if TYPE_CHECKING:
+    from semconv_warehouse.checks import CheckResult
 
 
 @click.command("check", cls=Command, short_help="Run every integrity check.")
+@click.option(
+    "--max-age",
+    type=Duration(),
+    metavar="SPAN",
+    help="Fail too when the last publication is older, or nothing is published: 30m, 36h, 7d.",
+)
 @json_option
 @pass_state
-def check_command(state: State, as_json: bool) -> None:
+def check_command(state: State, max_age: timedelta | None, as_json: bool) -> None:
     """Run every integrity check on the warehouse and on what is published; exit code 1 when one fails."""
     with state.open() as project:
-        results = project.check()
+        results = project.check(max_age)
     rows = [
         {
             "check": result.name,
@@ -28,8 +41,17 @@ def check_command(state: State, as_json: bool) -> None:
         for result in results
     ]
     output.write_rows(rows, form="json" if as_json else "table", columns=["check", "passed", "rows", "rule"])
-    if failed := [result.name for result in results if not result.passed]:
+    if failed := [_failure(result) for result in results if not result.passed]:
         raise CheckFailedError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")
+
+
+def _failure(result: CheckResult) -> str:
+    """The name of a failed check; what makes it fail, where that is one thing."""
+    if result.name != "publication_age":
+        return result.name
+    found = result.examples[0]
+    age = found["age"] if found["generation"] is None else f"generation {found['generation']} is {found['age']} old"
+    return f"{result.name} ({age})"
 
 
 @click.command("prune", cls=Command, short_help="Remove what nothing published needs.")
@@ -38,13 +60,18 @@ def check_command(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None:
-    """Remove generation files and run folders that nothing published needs."""
+    """Remove generation files, run folders and feature files that nothing published needs.
+
+    Prints each with its size.
+    """
     with state.open() as project:
         result = project.prune(keep, dry_run)
     if as_json:
         output.write_json(result)
-    else:
-        output.write_fields(result)
+        return
+    sizes = [{**row, "size": in_words(row["bytes"])} for row in result["sizes"]]
+    output.write_rows(sizes, columns=["kind", "name", "size"], is_cut=False)
+    state.remark(f"{in_words(result['bytes'])} {'would be' if dry_run else 'are'} freed")
 
 
 @click.command("doctor", cls=Command, short_help="Look at machine, installation and project.")
