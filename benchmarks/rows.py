@@ -35,6 +35,7 @@ class Row:
     ratio: float | None
     peak_memory_bytes: int  # of the whole process so far, both sides
     versions: dict[str, str] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None  # 95 % of ours, where it was drawn from users
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,15 @@ class Subject:
         ours: float,
         peer: float | None = None,
         higher_is_better: bool = False,
+        interval: tuple[float, float] | None = None,
     ) -> Row:
         """A row of this benchmark."""
         ratio = None
         if peer is not None:
             ratio = ours / peer if higher_is_better else peer / ours
         versions = {"python": platform.python_version(), **{name: version(name) for name in self.packages}}
-        return Row(self.benchmark, case, metric, unit, ours, peer, self.peer_name, ratio, peak_memory_bytes(), versions)
+        memory = peak_memory_bytes()
+        return Row(self.benchmark, case, metric, unit, ours, peer, self.peer_name, ratio, memory, versions, interval)
 
 
 def peak_memory_bytes() -> int:
