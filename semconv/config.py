@@ -195,6 +195,14 @@ class TaskSettings:
         low=0,
         high=1,
     )
+    place_share: float = option(
+        1.0,
+        "Share of a history's first 20 places that an epoch asks about, the latest of them always; tuning.history_loss"
+        " learns from all of them at a fraction of the tokens.",
+        low=0,
+        high=1,
+        is_late=True,
+    )
     negative_rating_max: float | None = option(None, "Interactions rated at most this are negatives, not labels.")
     max_prompt_tokens: int = option(2048, "Longer prompts are dropped and counted.", low=16)
     seed: int = option(0, "Seed of the draws of wordings and negatives.", low=0)

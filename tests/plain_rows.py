@@ -147,6 +147,7 @@ def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_le
     asks = rng.random(num_users) < settings.negative_share
     late = rng.random(num_rows) < settings.late_share
     negatives = draw_negatives(data, settings.negatives, rng)
+    taken = np.random.Generator(np.random.Philox(key=[settings.seed, epoch * 16 + 5])).random(num_rows)
 
     def asked(user: int, row: int, place: int) -> list[tuple[Any, ...]]:
         first = sequential[row] if settings.sequential and data.is_label[row] else -1
@@ -155,7 +156,9 @@ def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_le
 
     for user in range(num_users):
         begin, end = int(data.offsets[user]), int(data.offsets[user + 1])
-        places = [one for at in range(1, min(end - begin, history_length + 1)) for one in asked(user, begin + at, at)]
+        latest = min(end - begin - 1, history_length)
+        asks_at = [at for at in range(1, latest + 1) if at == latest or taken[begin + at] < settings.place_share]
+        places = [one for at in asks_at for one in asked(user, begin + at, at)]
         if places:
             yield user, heads[user], begin, places
         for row in range(begin + history_length + 1, end):

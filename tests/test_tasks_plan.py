@@ -68,14 +68,19 @@ def test_draws_are_a_pure_function_of_seed_and_epoch() -> None:
     negatives=st.integers(0, 3),
     epoch=st.integers(0, 50),
     length=st.integers(1, 6),
-    shares=st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])),
+    shares=st.tuples(*(st.sampled_from([0.0, 0.5, 1.0]) for _ in range(3))),
     is_low=st.integers(0, 2**20),
 )
 def test_plans_equal_those_made_one_place_at_a_time(
-    rows: list[list[int]], negatives: int, epoch: int, length: int, shares: tuple[float, float], is_low: int
+    rows: list[list[int]], negatives: int, epoch: int, length: int, shares: tuple[float, ...], is_low: int
 ) -> None:
     settings = TaskSettings(
-        negatives=negatives, negative_share=shares[0], late_share=shares[1], negative_rating_max=2.0, query=False
+        negatives=negatives,
+        negative_share=shares[0],
+        late_share=shares[1],
+        place_share=shares[2],
+        negative_rating_max=2.0,
+        query=False,
     )
     ratings = [1.0 if is_low >> (place % 20) & 1 else 5.0 for place in range(sum(map(len, rows)))]
     data = data_of(rows, settings, ratings=ratings)
@@ -127,6 +132,17 @@ def test_late_share_draws_that_share_of_the_late_places() -> None:
     assert not any(
         len(unit.places) == 1 for unit in plan_epoch(data, replace(settings, late_share=0.0), 0, 10).histories
     )
+
+
+def test_place_share_draws_that_share_of_the_first_places_and_the_latest_always() -> None:
+    settings = replace(BARE, late_share=0.0, negatives=0)
+    data = data_of([list(range(30)) for _ in range(80)] + [[3, 4, 5]], settings)
+    units = list(plan_epoch(data, replace(settings, place_share=0.25), 0, 20).histories)
+    assert [unit.places[-1] for unit in units] == [20] * 80 + [2]
+    asked = sum(len(unit.places) - 1 for unit in units[:80])
+    assert 0.2 < asked / (80 * 19) < 0.3
+    none = plan_epoch(data, replace(settings, place_share=0.0), 0, 20).histories
+    assert [unit.places.tolist() for unit in none] == [[20]] * 80 + [[2]]
 
 
 def test_items_without_codes_leave_history_and_labels_but_are_no_negatives() -> None:

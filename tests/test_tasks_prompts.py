@@ -164,6 +164,7 @@ def test_an_epoch_without_a_short_enough_prompt_is_refused() -> None:
         TaskSettings(late_share=1.0, negative_share=1.0, negatives=5, max_prompt_tokens=110),
         TaskSettings(sequential=False, negative_share=1.0, text_share=0.5, query_share=0.5),
         TaskSettings(negatives=0, text=False, query=False),
+        TaskSettings(negatives=0, place_share=0.3),
     ],
 )
 def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: TaskSettings) -> None:

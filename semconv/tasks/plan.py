@@ -156,7 +156,9 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     negative[(negatives < 0).all(axis=1) | ~asks_negative[user]] = -1
     place = np.arange(num_rows) - data.offsets[user]
     is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
-    asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & (takes_late | ~is_late)
+    is_latest = place == np.minimum(lengths - 1, history_length)[user]
+    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < settings.place_share)
+    asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & np.where(is_late, takes_late, takes_place)
     if data.replay is not None:
         asked &= data.replay.drawn_rows(user, num_users, _generator(settings.seed, epoch, 3))
     rows = np.flatnonzero(asked)  # (P,)
