@@ -271,6 +271,12 @@ class TuningSettings:
         is_late=True,
     )
     dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
+    attention: Literal["sdpa", "flex"] = option(
+        "sdpa",
+        "Attention while training: PyTorch's fused one, or FlexAttention, which skips what no question of a shared history"
+        " looks at and needs a CUDA GPU.",
+        is_late=True,
+    )
     lora_rank: int = option(8, "LoRA: rank.", low=1)
     lora_alpha: int = option(32, "LoRA: scale.", low=1)
     lora_dropout: float = option(0.05, "LoRA: dropout.", low=0, high=0.9)

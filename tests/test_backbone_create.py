@@ -11,6 +11,7 @@ import numpy as np
 import prompt_case as case
 import pytest
 import torch
+from torch.nn.attention import flex_attention
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -20,14 +21,17 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from semconv.backbone.attention import attending, require_attention
 from semconv.backbone.code_tokens import add_code_tokens, level_tokens, start_from_books
 from semconv.backbone.create import create_backbone, ppmi_rows, train_tokenizer
+from semconv.backbone.forward import decode_hidden
 from semconv.backbone.load import load_backbone
 from semconv.backbone.probe import check_branches
 from semconv.backbone.text_vectors import TextVectors, embed_texts, item_text
-from semconv.config import BackboneSettings
-from semconv.errors import InputError
+from semconv.config import BackboneSettings, TuningSettings
+from semconv.errors import InputError, SettingsError
 from semconv.tasks import wordings
+from semconv.tuning.step import Stepper
 
 SMALL = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=320, context=256)
 
@@ -268,3 +272,26 @@ def test_an_attention_that_reads_masks_as_numbers_is_found_out(created: Path) ->
         model.set_attn_implementation("eager")
         with pytest.raises(InputError, match="branches of a shared prompt come out otherwise"):
             check_branches(model, kind)
+
+
+def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # without a compiler: the plain form of FlexAttention, which a CPU has forwards alone
+    monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    for kind in ("llama", "qwen3"):
+        model = case.model(100, kind=kind).eval()
+        mask = torch.ones(2, 1, 37, 37, dtype=torch.bool).tril()
+        mask[:, :, 20:, 10:20] = False  # two branches on one trunk
+        tokens = torch.arange(74).view(2, 37) % 100
+        positions = torch.arange(37)[None].expand(2, 37)
+        states = []
+        for attention in ("sdpa", "flex"):
+            with torch.no_grad(), torch._dynamo.config.patch(disable=True), attending(model, attention):
+                states.append(decode_hidden(model, tokens, attention_mask=mask, position_ids=positions))
+        torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-5)
+        assert model.config._attn_implementation == "sdpa"
+    require_attention("sdpa", "cpu")
+    require_attention("flex", "cuda")
+    with pytest.raises(SettingsError, match="attention = flex needs a CUDA GPU, this process computes on cpu"):
+        Stepper(model, 0, None, TuningSettings(attention="flex", learning_rate=1e-3))

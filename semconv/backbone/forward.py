@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semconv.backbone.attention import inner_model, mask_for
+
 
 def decoder(model: Any) -> nn.Module:
     """The stack of layers below the output matrix, of a plain causal language model or of one wrapped by PEFT."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    result: nn.Module = inner.get_decoder()
+    result: nn.Module = inner_model(model).get_decoder()
     return result
 
 
@@ -38,7 +39,7 @@ def decode_hidden(
     """
     output = decoder(model)(
         input_ids=input_ids,
-        attention_mask=attention_mask,
+        attention_mask=None if attention_mask is None else mask_for(model, attention_mask),
         position_ids=position_ids,
         past_key_values=cache,
         use_cache=cache is not None,
@@ -76,8 +77,7 @@ def decode_last(
 
 def output_matrix(model: Any) -> Tensor:
     """The output matrix ``(V, D)`` as the model applies it, adapters on token rows included; differentiable."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = inner.get_output_embeddings()
+    head = inner_model(model).get_output_embeddings()
     if hasattr(head, "token_adapter"):  # PEFT: the trained rows lie apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)
         return merged

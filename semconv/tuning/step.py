@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from semconv.backbone.attention import attending, require_attention
 from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, SettingsError
 from semconv.tasks.padded import EpochRows
@@ -50,6 +51,7 @@ class Stepper:
         self.pad = pad
         self.settings = settings
         self.processes = processes or Processes()
+        require_attention(settings.attention, self.processes.device.type)
         self.replicas = Replicas(model, choices, settings, self.processes)
         self.optimizer = _optimizer(self.replicas.model, settings)
 
@@ -123,9 +125,10 @@ class Stepper:
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            sums = self.replicas.module(batch)
-        (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
+        with attending(self.loss.model, self.settings.attention):  # checkpointed layers are computed again backwards
+            with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
+                sums = self.replicas.module(batch)
+            (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
         sizes = sums.label.new_tensor([batch.input_ids.numel(), batch.num_samples], dtype=torch.float64)
         of_loss = torch.stack([sums.label.detach(), sums.history.detach()]).double()
         found = torch.cat([of_loss, sizes, sums.by_task.double()])
