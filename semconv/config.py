@@ -195,10 +195,11 @@ class TaskSettings:
         low=0,
         high=1,
     )
-    place_share: float = option(
-        1.0,
-        "Share of a history's first 20 places that an epoch asks about, the latest of them always; tuning.history_loss"
-        " learns from all of them at a fraction of the tokens.",
+    place_share: float | None = option(
+        None,
+        "Share of a history's first 20 places that an epoch asks about, the latest of them always; unset: 0.2 for the"
+        " embedded default, which tuning.history_loss teaches the others at a fraction of the tokens, 1 for a pretrained"
+        " model.",
         low=0,
         high=1,
         is_late=True,
@@ -215,7 +216,7 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "Train all weights, or low-rank adapters and the rows of the code tokens."
     )
-    epochs: int = option(4, "Passes over the training users.", low=1)
+    epochs: int = option(6, "Passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after so many samples, 0 for no limit; overrides nothing else.", low=0)
     max_minutes: float = option(
         0.0,
@@ -242,7 +243,7 @@ class TuningSettings:
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
-    dropout: float = option(0.05, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    dropout: float = option(0.2, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
     code_start: Literal["auto", "random", "codebook", "mlp2", "mlp3"] = option(
         "auto",
         "Rows of the code tokens at the start: drawn like the backbone's own (the paper); from the codebooks by a fixed rotation; by an MLP of 2 or 3 layers that is trained with the model (paper, Table 7); or auto: codebook for the embedded default on codes that have books, else random.",

@@ -147,6 +147,7 @@ def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_le
     asks = rng.random(num_users) < settings.negative_share
     late = rng.random(num_rows) < settings.late_share
     negatives = draw_negatives(data, settings.negatives, rng)
+    share = 1.0 if settings.place_share is None else settings.place_share
     taken = np.random.Generator(np.random.Philox(key=[settings.seed, epoch * 16 + 5])).random(num_rows)
 
     def asked(user: int, row: int, place: int) -> list[tuple[Any, ...]]:
@@ -157,7 +158,7 @@ def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_le
     for user in range(num_users):
         begin, end = int(data.offsets[user]), int(data.offsets[user + 1])
         latest = min(end - begin - 1, history_length)
-        asks_at = [at for at in range(1, latest + 1) if at == latest or taken[begin + at] < settings.place_share]
+        asks_at = [at for at in range(1, latest + 1) if at == latest or taken[begin + at] < share]
         places = [one for at in asks_at for one in asked(user, begin + at, at)]
         if places:
             yield user, heads[user], begin, places

@@ -14,6 +14,7 @@ from semconv.config import Settings
 from semconv.errors import InputError
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.embedding import load_run_backbone
+from semconv.pipeline.stage_settings import resolved_tasks
 from semconv.pipeline.tuning_start import since_start
 from semconv.progress import Progress
 from semconv.splits import train_part
@@ -70,14 +71,18 @@ def training_data(context: Context, codes: ItemCodes, start: RunRecord | None = 
 
 def prompt_source(
     context: Context,
-    model: Any,
-    tokenizer: Any,
-    level_tokens: NDArray[np.int64],
+    backbone: RunRecord,
+    loaded: tuple[Any, Any, NDArray[np.int64]],
     codes: ItemCodes,
     start: RunRecord | None = None,
 ) -> PromptSource:
-    """The training part with codes put to it; no prompt with its label is longer than the backbone's context."""
-    tasks, most = context.settings.tasks, getattr(model.config, "max_position_embeddings", None)
+    """The training part with codes put to it; no prompt with its label is longer than the backbone's context.
+
+    Args:
+        loaded: what ``prepared_backbone`` gives.
+    """
+    model, tokenizer, level_tokens = loaded
+    tasks, most = resolved_tasks(context, backbone), getattr(model.config, "max_position_embeddings", None)
     if most is not None:
         tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
     settings = replace(context.settings, tasks=tasks)
@@ -119,10 +124,9 @@ def export_prompts(context: Context, output: Path, epoch: int) -> dict[str, Any]
         raise InputError(f"{output}: prompts are written as .jsonl or .parquet")
     backbone, codebook = context.need(columns.BACKBONE), context.need(columns.CODEBOOK)
     codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
-    model, tokenizer, level_tokens = prepared_backbone(context, backbone, codebook)
-    source = prompt_source(context, model, tokenizer, level_tokens, codes)
+    source = prompt_source(context, backbone, prepared_backbone(context, backbone, codebook), codes)
     builder = source.builder()
-    plan = plan_epoch(source.data, context.settings.tasks, epoch, context.settings.split.history_length)
+    plan = plan_epoch(source.data, source.settings.tasks, epoch, context.settings.split.history_length)
     users, catalog = context.sequences().user_ids, context.store.catalog()
     counts = write_samples(output, samples(builder, plan), users, catalog.item_ids)
     if builder.too_long:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semconv.artifacts import read_json
-from semconv.config import TuningSettings, run_settings
+from semconv.config import TaskSettings, TuningSettings, run_settings
 from semconv.errors import SettingsError
 from semconv.pipeline.context import Context
 from semconv.store import RunRecord
@@ -61,7 +61,8 @@ def finetune(context: Context, backbone: RunRecord, codebook: RunRecord, *, goes
     """
     tuning = run_settings(resolved_tuning(context, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COSTS_ALONE, *_OF_GOING_ON)}
-    read = {**context.section("split", "tasks"), "tuning": kept}
+    tasks = run_settings(resolved_tasks(context, backbone))
+    read = {**context.section("split"), "tasks": tasks, "tuning": kept}
     if not goes_on:
         return read
     tuning_on = resolved_tuning(context, backbone, codebook, goes_on=True)
@@ -87,8 +88,7 @@ def resolved_tuning(
     Raises:
         SettingsError: rows of tokens are to start from code vectors that codes made elsewhere do not have.
     """
-    tuning = context.settings.tuning
-    is_embedded = bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
+    tuning, is_embedded = context.settings.tuning, _is_embedded(context, backbone)
     rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
     has_books = not is_loaded(codebook)
@@ -108,6 +108,19 @@ def resolved_tuning(
         loss_over=over if tuning.loss_over == "auto" else tuning.loss_over,
         code_start=start if tuning.code_start == "auto" else tuning.code_start,
     )
+
+
+def resolved_tasks(context: Context, backbone: RunRecord) -> TaskSettings:
+    """The tasks' settings with the share of places filled in: a model with a loss on histories is asked less often."""
+    tasks = context.settings.tasks
+    if tasks.place_share is None and _is_embedded(context, backbone):
+        return dataclasses.replace(tasks, place_share=0.2)
+    return tasks
+
+
+def _is_embedded(context: Context, backbone: RunRecord) -> bool:
+    """Whether a backbone was made from nothing."""
+    return bool(read_json(context.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
 
 
 def _training_part(context: Context) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class _Tuning:
     @cached_property
     def source(self) -> PromptSource:
         """What its prompts are built from."""
-        return prompt_source(self.context, *self.loaded, self.codes, self.start)
+        return prompt_source(self.context, self.backbone, self.loaded, self.codes, self.start)
 
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
         """The tuned model, and what ``tune`` says of it."""

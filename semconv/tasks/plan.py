@@ -157,7 +157,8 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     place = np.arange(num_rows) - data.offsets[user]
     is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
     is_latest = place == np.minimum(lengths - 1, history_length)[user]
-    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < settings.place_share)
+    place_share = 1.0 if settings.place_share is None else settings.place_share
+    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < place_share)
     asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & np.where(is_late, takes_late, takes_place)
     if data.replay is not None:
         asked &= data.replay.drawn_rows(user, num_users, _generator(settings.seed, epoch, 3))
