@@ -243,7 +243,13 @@ class TuningSettings:
     weight_decay: float = option(0.05, "Weight decay of AdamW.", low=0)
     warmup: float = option(0.02, "Share of the steps that warm up.", low=0, high=1)
     clip: float = option(1.0, "Largest norm of the gradient.", low=0)
-    dropout: float = option(0.2, "Dropout on the embeddings and on each layer's two outputs.", low=0, high=0.9)
+    dropout: float | None = option(
+        None,
+        "Dropout on the embeddings and on each layer's two outputs in mode full; unset: 0.2 for the embedded default, 0.05"
+        " for a pretrained model.",
+        low=0,
+        high=0.9,
+    )
     code_start: Literal["auto", "random", "codebook", "mlp2", "mlp3"] = option(
         "auto",
         "Rows of the code tokens at the start: drawn like the backbone's own (the paper); from the codebooks by a fixed rotation; by an MLP of 2 or 3 layers that is trained with the model (paper, Table 7); or auto: codebook for the embedded default on codes that have books, else random.",

@@ -82,14 +82,14 @@ def resolved_tuning(
 
     A tuning that ``goes_on`` from an earlier run has the learning rate of its own.
 
-    A model made from nothing wants a high rate, codes that start where the codebooks put them and a loss on
-    histories; a pretrained one wants the line's reference recipe (method: Tuning).
+    A model made from nothing wants a high rate, much dropout, codes that start where the codebooks put them and a loss
+    on histories; a pretrained one wants the line's reference recipe (method: Tuning).
 
     Raises:
         SettingsError: rows of tokens are to start from code vectors that codes made elsewhere do not have.
     """
     tuning, is_embedded = context.settings.tuning, _is_embedded(context, backbone)
-    rate, weight = (3e-3, 1.0) if is_embedded else (5e-5, 0.0)
+    rate, weight, dropout = (3e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
     has_books = not is_loaded(codebook)
     start: Literal["random", "codebook"] = "codebook" if is_embedded and has_books else "random"
@@ -104,6 +104,7 @@ def resolved_tuning(
     return dataclasses.replace(
         tuning,
         learning_rate=rate,
+        dropout=dropout if tuning.dropout is None else tuning.dropout,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,
         loss_over=over if tuning.loss_over == "auto" else tuning.loss_over,
         code_start=start if tuning.code_start == "auto" else tuning.code_start,

@@ -60,7 +60,7 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
     if settings.gradient_checkpointing:
         stack: Any = decoder(model)
         stack.activation_checkpointing_enable({"use_reentrant": False})
-    if settings.mode == "full" and settings.dropout > 0:
+    if settings.mode == "full" and settings.dropout:
         add_dropout(model, settings.dropout)
     return model
 
