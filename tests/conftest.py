@@ -3,6 +3,9 @@
 import atexit
 import os
 
+import pytest
+from demo_case import Demo, make_demo
+
 
 def _end_stderr() -> None:
     """DuckDB's binding lists live objects on stderr at exit; the runner's summary stays the last word."""
@@ -12,3 +15,9 @@ def _end_stderr() -> None:
 
 def pytest_configure() -> None:
     atexit.register(_end_stderr)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo, run once for all tests: they read it, or change a copy."""
+    return make_demo(tmp_path_factory.mktemp("demo") / "shop")

@@ -60,7 +60,7 @@ def test_command_parses(page: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["semconv recomend", "semconv run --refti", "semconv sql", "semconv publish --rollback now"]
+    "line", ["semconv recomend", "semconv run --refti", "semconv sql --query", "semconv publish --rollback now"]
 )
 def test_a_wrong_command_does_not_parse(line: str) -> None:
     with pytest.raises((click.UsageError, click.exceptions.Exit)):

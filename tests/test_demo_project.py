@@ -6,39 +6,23 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from demo_case import SHAPE, Demo, make_demo
 
 from semconv.errors import InputError
 from semconv.progress import Silent
 from semconv_warehouse.demo import DEMO_SETTINGS, DemoResult, run_demo
-from semconv_warehouse.demo_catalog import DemoShape, generate
+from semconv_warehouse.demo_catalog import generate
 from semconv_warehouse.layout import ProjectLayout
 
-SHAPE = DemoShape(users=150, longest=12, cold_items=5)
-QUICK = {
-    "TUNING_EPOCHS": "1",
-    "TUNING_VALIDATION_USERS": "0",
-    "BACKBONE_WIDTH": "32",
-    "BACKBONE_LAYERS": "1",
-    "BACKBONE_VOCABULARY": "600",
-}
+
+@pytest.fixture
+def folder(demo: Demo) -> Path:
+    return demo.folder
 
 
-@pytest.fixture(scope="module")
-def quick() -> pytest.MonkeyPatch:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK.items():
-            patch.setenv(f"SEMCONV_{name}", value)
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "shop"
-
-
-@pytest.fixture(scope="module")
-def result(quick: pytest.MonkeyPatch, folder: Path) -> DemoResult:
-    return run_demo(folder, Silent(), SHAPE)
+@pytest.fixture
+def result(demo: Demo) -> DemoResult:
+    return demo.result
 
 
 def test_it_shows_a_user_with_titles(result: DemoResult) -> None:
@@ -101,7 +85,7 @@ def test_cold_items_have_codes_from_their_text(result: DemoResult, folder: Path)
 
 def test_a_second_run_computes_nothing_and_shows_the_same(result: DemoResult, folder: Path) -> None:
     runs = sorted(path.name for path in ProjectLayout(folder).runs.iterdir())
-    again = run_demo(folder, Silent(), SHAPE)
+    again = make_demo(folder).result
     assert sorted(path.name for path in ProjectLayout(folder).runs.iterdir()) == runs
     assert again.top_k == result.top_k
     assert again.figures == result.figures

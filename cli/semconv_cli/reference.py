@@ -1,4 +1,4 @@
-"""The generated pages of the documentation: the command reference and the settings.
+"""The generated pages of the documentation: the command reference, the settings, and SQL.
 
 ``python -m semconv_cli.reference docs`` writes them; with ``--check`` it changes nothing and exits
 with 1 when a page is not what the program says today.
@@ -17,6 +17,7 @@ from semconv.errors import CheckFailedError
 from semconv_cli import output
 from semconv_cli.errors import reported
 from semconv_cli.main import cli
+from semconv_cli.sql_page import sql_page
 
 _WIDTH = 100
 _INTRODUCTION = """\
@@ -56,7 +57,7 @@ def command_page() -> str:
 
 def pages() -> dict[str, str]:
     """File name -> content of every generated page."""
-    return {"cli.md": command_page(), "settings.md": settings_page()}
+    return {"cli.md": command_page(), "settings.md": settings_page(), "sql.md": sql_page()}
 
 
 def _walk(context: click.Context) -> Iterator[click.Context]:

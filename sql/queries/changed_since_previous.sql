@@ -1,5 +1,6 @@
 -- database: serving
--- Per user, what the served generation brought and took since the one before it (attached as previous by `semconv sql`).
+-- Per user, what the served generation brought to the list and took from it since the one before.
+-- A user who is new has everything added; one who lost the list, everything dropped.
 WITH was AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM previous.recommendation GROUP BY user_id),
 now_is AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM recommendation GROUP BY user_id)
 SELECT

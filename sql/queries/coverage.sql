@@ -1,5 +1,6 @@
 -- database: serving
--- How much of the catalogue the lists reach, and how unevenly: share of items ever recommended, share of rows on the ten most recommended.
+-- How much of the catalogue the lists reach, and how unevenly.
+-- `item_coverage` is the share of available items on any list, `share_of_ten_most_recommended` the share of all rows that ten items take.
 WITH shown AS (
     SELECT item_id, count(*) AS num_users FROM recommendation GROUP BY item_id
 ),

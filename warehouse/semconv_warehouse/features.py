@@ -63,10 +63,13 @@ def apply(layout: ProjectLayout) -> dict[str, list[str]]:
         return objects.names()
 
 
-def materialize(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
+def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = False) -> dict[str, Any]:
     """Export what is missing and bring the online store up to the last publication; returns :func:`status`.
 
     Reads only what was published since the last materialize that finished; one that was killed is repeated.
+
+    Args:
+        again: fill the store from nothing, whatever is known of it: a server may have lost its data unseen.
 
     Raises:
         InputError: nothing is published yet.
@@ -77,7 +80,7 @@ def materialize(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
         raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
     with run_lock(layout.features):
         export_publications(layout, known)
-        last, marker = known[-1], _read_marker(layout)
+        last, marker = known[-1], None if again else _read_marker(layout)
         since = datetime.fromisoformat(marker["published_at"]) if marker else None
         if since != last.published_at:
             _materialize_since(layout, since, last)

@@ -253,11 +253,11 @@ class Project(OpenedProject):
         features.export_features(self.layout, self.store)
         return dict(features.apply(self.layout))
 
-    def features_materialize(self) -> dict[str, Any]:
-        """Bring the online store up to the last publication."""
+    def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
+        """Bring the online store up to the last publication; ``again`` fills one anew that lost its data."""
         from semconv_warehouse import features
 
-        return features.materialize(self.layout, self.store)
+        return features.materialize(self.layout, self.store, again=again)
 
     def features_status(self) -> dict[str, Any]:
         """How far the online store is behind."""
@@ -289,11 +289,17 @@ class Project(OpenedProject):
 
         return serving.show_item(self.layout, item_id)
 
-    def sql(self, statement: str, *, limit: int | None = None) -> pa.Table:
-        """Run a reading statement on what is published."""
+    def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
+        """Run a reading statement on what is published; it reads a parameter with ``getvariable('name')``."""
         from semconv_warehouse import serving
 
-        return serving.query(self.layout, statement, limit)
+        return serving.query(self.layout, statement, limit, parameters)
+
+    def sql_query(self, name: str, *, limit: int | None = None, parameters: Mapping[str, str]) -> pa.Table:
+        """Run a ready question of the cookbook on what is published."""
+        from semconv_warehouse.cookbook import cookbook_query
+
+        return self.sql(cookbook_query(name, parameters).statement, limit=limit, parameters=parameters)
 
     def runs(self) -> list[dict[str, Any]]:
         """Runs, newest first, with the bytes of their folders and the generations that stand on them."""

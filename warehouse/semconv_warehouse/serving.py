@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from semconv.errors import InputError, SettingsError
-from semconv_warehouse.database import database_errors
+from semconv_warehouse.database import database_errors, quote_identifier
 from semconv_warehouse.generation_files import generation_path, previous_generation, served_generation
 from semconv_warehouse.layout import ProjectLayout
 
@@ -22,10 +22,13 @@ SIMILAR_ITEMS = 10
 
 
 @contextlib.contextmanager
-def open_serving(layout: ProjectLayout) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_serving(
+    layout: ProjectLayout, variables: Mapping[str, str] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """The served generation, read-only, with the generation before it attached as ``previous`` when there is one.
 
-    The connection can reach no other file, and its settings cannot be changed.
+    The connection can reach no other file, and its settings cannot be changed. SQL reads a variable with
+    ``getvariable('name')``.
 
     Raises:
         InputError: nothing is published yet, or the file is damaged.
@@ -41,21 +44,26 @@ def open_serving(layout: ProjectLayout) -> Iterator[duckdb.DuckDBPyConnection]:
             if generation is not None:
                 connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
         connection.execute("USE serving")
+        for name, value in (variables or {}).items():
+            connection.execute(f"SET VARIABLE {quote_identifier(name)} = ?", [value])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
 
 
-def query(layout: ProjectLayout, statement: str, limit: int | None = None) -> pa.Table:
+def query(
+    layout: ProjectLayout, statement: str, limit: int | None = None, variables: Mapping[str, str] | None = None
+) -> pa.Table:
     """The rows of one reading statement.
 
     Args:
+        variables: what ``getvariable`` gives in it; text, which the statement casts to what it needs.
         limit: fetch at most one row more than this, so that ``num_rows > limit`` tells of a cut; None for all.
     Raises:
         SettingsError: the statement is not one, writes, or fails; with the first line of DuckDB's error.
         InputError: nothing is published yet.
     """
-    with open_serving(layout) as connection:
+    with open_serving(layout, variables) as connection:
         try:
             _require_reading(connection, statement)
             relation = connection.sql(statement)
@@ -65,7 +73,12 @@ def query(layout: ProjectLayout, statement: str, limit: int | None = None) -> pa
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
-            raise SettingsError(f"SQL: {str(error).splitlines()[0]}") from error
+            line = str(error).splitlines()[0]
+            if "previous" in line and not _has_previous(connection):
+                line = (
+                    "there is no `previous` yet, one generation alone was published; ask again after the next publish"
+                )
+            raise SettingsError(f"SQL: {line}") from error
 
 
 def show_user(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
@@ -130,6 +143,10 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> N
         raise SettingsError(
             "SQL: similar_item answers for the served generation alone; for the one before, compare previous.item_embedding"
         )
+
+
+def _has_previous(connection: duckdb.DuckDBPyConnection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'previous'").fetchall())
 
 
 def _fetch(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:

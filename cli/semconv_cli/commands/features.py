@@ -25,12 +25,15 @@ def features_apply(state: State, as_json: bool) -> None:
 
 
 @features_command.command("materialize")
+@click.option(
+    "--again", is_flag=True, help="Fill the online store anew, for a server that was restarted without its data."
+)
 @json_option
 @pass_state
-def features_materialize(state: State, as_json: bool) -> None:
+def features_materialize(state: State, again: bool, as_json: bool) -> None:
     """Load the published generation into the online store."""
     with state.open() as project:
-        result = project.features_materialize()
+        result = project.features_materialize(again=again)
     _write(result, as_json)
 
 

@@ -14,7 +14,17 @@ _TABLE_ROWS = 100
 
 
 @click.command("sql", cls=Command, short_help="Run one SQL statement on what is published.")
-@click.argument("statement")
+@click.argument("statement", required=False)
+@click.option("--query", "name", metavar="NAME", help="Run this ready question of the cookbook instead of a STATEMENT.")
+@click.option(
+    "--param",
+    "parameters",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=lambda ctx, param, values: _parameters(values),
+    help="A value that the SQL reads with getvariable('NAME'); repeatable.",
+)
+@click.option("--list", "is_list", is_flag=True, help="Name the ready questions and their parameters, and run nothing.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON array.")
 @click.option("--ndjson", "form", flag_value="ndjson", help="Print one JSON object a line.")
@@ -24,19 +34,57 @@ _TABLE_ROWS = 100
     help=f"At most so many rows, 0 for all.  [default: {_TABLE_ROWS} for the table, all for the other forms]",
 )
 @pass_state
-def sql_command(state: State, statement: str, form: output.Format | None, limit: int | None) -> None:
+def sql_command(
+    state: State,
+    statement: str | None,
+    name: str | None,
+    parameters: dict[str, str],
+    is_list: bool,
+    form: output.Format | None,
+    limit: int | None,
+) -> None:
     """Run one SQL statement on serving.duckdb; the generation before it is attached as `previous`.
 
-    STATEMENT - reads it from stdin.
+    STATEMENT - reads it from stdin. Nothing is written, and no other file can be read.
     """
-    if statement == "-":
-        statement = sys.stdin.read()
+    if sum((statement is not None, name is not None, is_list)) != 1:
+        raise click.UsageError("give one of a STATEMENT, --query NAME and --list")
     form = form or "table"
+    if is_list:
+        _list(state, form)
+        return
     most = limit if limit is not None else (_TABLE_ROWS if form == "table" else 0)
-    with state.open() as project:
-        table = project.sql(statement, limit=most or None)  # one row more tells of a cut
+    with state.open() as project:  # one row more than asked for tells of a cut
+        if name is not None:
+            table = project.sql_query(name, limit=most or None, parameters=parameters)
+        else:
+            text = sys.stdin.read() if statement == "-" else str(statement)
+            table = project.sql(text, limit=most or None, parameters=parameters)
     is_cut = bool(most) and table.num_rows > most
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
     output.write_rows(rows, form=form, columns=table.column_names, null="NULL")
     if is_cut:
         state.remark(f"the first {most} rows; --limit 0 shows all")
+
+
+def _list(state: State, form: output.Format) -> None:
+    with state.libraries():
+        from semconv_warehouse.cookbook import cookbook
+
+        queries = cookbook()
+    if form == "table":
+        rows = [{"query": one.name, "parameters": ", ".join(one.parameters), "answers": one.title} for one in queries]
+    else:
+        rows = [
+            {"query": one.name, "answers": one.title, "words": one.words, "parameters": dict(one.parameters)}
+            for one in queries
+        ]
+    output.write_rows(rows, form=form, is_cut=False)
+
+
+def _parameters(values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    wrong = next((name for name, sign, _ in pairs if not (name.isidentifier() and sign)), None)
+    if wrong is not None:
+        raise click.BadParameter(f"{wrong!r} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}

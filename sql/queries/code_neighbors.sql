@@ -1,0 +1,31 @@
+-- database: serving
+-- Items whose codes begin like those of one item: the more levels they share, the closer.
+-- parameter item: which item; the first one with codes unless set
+-- parameter k: how many; 20 unless set
+WITH wanted AS (
+    SELECT item_id, codes
+    FROM item_code
+    WHERE item_id = coalesce(getvariable('item'), (SELECT min(item_id) FROM item_code))
+),
+shared AS (
+    SELECT
+        other.item_id,
+        other.title,
+        other.semantic_id,
+        other.vector_source,
+        -- the longest common beginning: the codes before the first level at which they differ
+        coalesce(
+            list_position(
+                list_transform(list_zip(other.codes, wanted.codes), lambda pair: pair[1] IS NOT DISTINCT FROM pair[2]),
+                false
+            ) - 1,
+            len(wanted.codes)
+        ) AS num_levels_shared
+    FROM current_item_code AS other
+    JOIN wanted ON other.item_id <> wanted.item_id
+)
+SELECT num_levels_shared, item_id, title, semantic_id, vector_source
+FROM shared
+WHERE num_levels_shared > 0
+ORDER BY num_levels_shared DESC, item_id
+LIMIT coalesce(getvariable('k'), 20)::BIGINT;

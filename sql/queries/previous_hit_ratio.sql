@@ -1,0 +1,30 @@
+-- database: serving
+-- How good the lists of the generation before were: of the users who had one and bought since, the share that bought from its top K.
+-- The live counterpart of hit_ratio in `metric`, which is measured on held-out items. Bought since is what the history
+-- holds after the last position that the generation before knew.
+WITH known AS (
+    SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
+),
+bought AS (
+    SELECT user_history.user_id, user_history.item_id
+    FROM user_history
+    LEFT JOIN known ON known.user_id = user_history.user_id
+    WHERE user_history.position > coalesce(known.last_position, -1)
+      AND user_history.user_id IN (SELECT user_id FROM previous.recommendation)
+),
+best AS (
+    SELECT bought.user_id, min(listed.rank) AS best_rank
+    FROM bought
+    LEFT JOIN previous.recommendation AS listed
+        ON listed.user_id = bought.user_id AND listed.item_id = bought.item_id
+    GROUP BY bought.user_id
+)
+SELECT
+    cutoff.k,
+    count(*) AS num_users,
+    count(*) FILTER (best.best_rank <= cutoff.k) AS num_hits,
+    num_hits / num_users AS hit_ratio
+FROM best
+CROSS JOIN (VALUES (1), (5), (10), (20)) AS cutoff (k)
+GROUP BY cutoff.k
+ORDER BY cutoff.k;
