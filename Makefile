@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := semconv cli warehouse tests benchmarks hatch_build.py
 
-.PHONY: help demo test test-slow check format docs bench clean
+.PHONY: help demo test test-slow test-services check format docs bench clean
 
 help:
 	@echo "make demo       see everything run on generated data, in ./demo"
 	@echo "make test       checks and tests;  make test-slow  the tests that take minutes"
+	@echo "make test-services  Feast on Redis and PostgreSQL, which it installs from the system's packages (root)"
 	@echo "make check      lint, types, import contracts, documentation"
 	@echo "make bench      small benchmarks, JSON into benchmarks/results"
 	@echo "make docs       write the generated documentation pages;  make format  format the code"
@@ -39,6 +40,14 @@ test: check
 test-slow: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m pytest -m slow
+
+# The servers run as long as the tests, on free ports of the loopback address, with data in temporary folders.
+test-services: export OMP_NUM_THREADS ?= 1
+test-services: $(STAMP)
+	command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb || \
+		{ apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server postgresql; } # 1: start no daemon
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,redis,postgres]'
+	$(BIN)/python -m pytest -m services
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --size small --output benchmarks/results

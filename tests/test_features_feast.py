@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from datetime import UTC, timedelta
@@ -34,19 +33,6 @@ from semconv_warehouse.publish import publications, publish, rollback
 from semconv_warehouse.store import DuckDBStore
 
 Project = tuple[ProjectLayout, DuckDBStore]
-
-# Everything of a materialize but its end: dies when the online store is written and the marker is not.
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from semconv_warehouse import features
-from semconv_warehouse.layout import ProjectLayout
-from semconv_warehouse.store import DuckDBStore
-
-features.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
-layout = ProjectLayout(Path(sys.argv[1]))
-features.materialize(layout, DuckDBStore(layout))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -167,57 +153,6 @@ def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -
     ]
 
 
-def test_materialize_follows_publications_and_rollback(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    layout, store = project
-    assert features.materialize(layout, store)["is_current"]
-    assert features.get_features(layout, user="u3") == {
-        "user_id": "u3",
-        "user_embedding": {"vector": [3.0, 1.0], "generation": 1},
-        "user_top_k": {"item_ids": ["i4", "i5", "i6"], "scores": [-1.0, -2.0, -3.0], "generation": 1},
-    }
-    assert features.get_features(layout, item="i8") == {
-        "item_id": "i8",
-        "item_embedding": {"vector": None, "generation": None},
-        "item_code": {"codes": [2, 0], "semantic_id": "<a_2><b_0>", "generation": 1},
-    }
-    publish(layout, store, "recommend-2")
-    assert features.get_features(layout, user="u1")["user_top_k"]["generation"] == 1
-    features.materialize(layout, store)
-    assert features.get_features(layout, user="u1")["user_top_k"] == {
-        "item_ids": ["i3", "i4", "i5"],
-        "scores": [-1.0, -2.0, -3.0],
-        "generation": 2,
-    }
-    assert features.get_features(layout, user="u3")["user_top_k"] == {
-        "item_ids": None,
-        "scores": None,
-        "generation": None,
-    }
-    with pytest.raises(InputError, match="item 'i8' has no features"):  # it has no codes any more
-        features.get_features(layout, item="i8")
-    rollback(layout, store)
-    features.materialize(layout, store)
-    assert features.get_features(layout, user="u3")["user_top_k"]["item_ids"] == ["i4", "i5", "i6"]
-    assert features.get_features(layout, item="i8")["item_code"]["generation"] == 1
-    assert capfd.readouterr().out == ""
-
-
-def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) -> None:
-    layout, store = project
-    features.materialize(layout, store)
-    publish(layout, store, "recommend-2")  # drops u3, and is not materialized before the next
-    add_recommend_run(
-        store,
-        "recommend-3",
-        {name: items for name, items in lists().items() if name != user(3)},
-        settings={**SERVE, "again": True},
-    )
-    publish(layout, store, "recommend-3")
-    features.materialize(layout, store)
-    assert features.get_features(layout, user="u3")["user_top_k"]["item_ids"] is None
-    assert features.get_features(layout, user="u2")["user_top_k"]["generation"] == 3
-
-
 def test_status_tells_the_lag_without_feast(project: Project) -> None:
     layout, store = project
     before = features.status(layout, store)
@@ -231,16 +166,6 @@ def test_status_tells_the_lag_without_feast(project: Project) -> None:
         1,
     )
     json.dumps(after)
-
-
-def test_a_killed_materialize_is_repeated(project: Project) -> None:
-    layout, store = project
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(layout.root)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (layout.data / "online_store.db").exists()
-    assert features.status(layout, store)["materialized"] is None
-    assert features.materialize(layout, store)["is_current"]
-    assert features.get_features(layout, user="u1")["user_top_k"]["generation"] == 1
 
 
 def test_a_lost_online_store_is_filled_again(project: Project) -> None:

@@ -1,0 +1,135 @@
+"""Redis and PostgreSQL on free ports of the loopback address, with data folders that go with them, as blocks of yaml."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 60
+_ACCOUNT = "postgres"  # of Debian's package; PostgreSQL refuses to run as root
+
+OnlineStore = Callable[[], contextlib.AbstractContextManager[str]]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    """Until something answers; fails the test when its process ends or it takes a minute."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"{what} did not start")
+        time.sleep(0.05)
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def sqlite() -> Iterator[str]:
+    """The default, which needs no server."""
+    yield "online_store:\n  type: sqlite\n  path: ../data/online_store.db\n"
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """A Redis that keeps nothing on the disk."""
+    server, port = _program("redis-server"), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [
+            server,
+            "--port",
+            str(port),
+            "--bind",
+            LOOPBACK,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            folder,
+        ]
+        with _running(arguments, lambda: is_listening(port), "redis-server"):
+            yield f'online_store:\n  type: redis\n  connection_string: "{LOOPBACK}:{port}"\n'
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL cluster of its own, with a password, under an account that is not root."""
+    prefix = ["runuser", "-u", _ACCOUNT, "--"] if os.geteuid() == 0 else []
+    port, password = free_port(), secrets.token_hex(16)
+    folder = Path(
+        tempfile.mkdtemp(prefix="semconv-postgres-", dir="/tmp")
+    )  # the account can reach no folder of pytest's
+    try:
+        secret, data = folder / "password", folder / "data"
+        secret.write_text(password)
+        if prefix:
+            for path in (folder, secret):
+                shutil.chown(path, _ACCOUNT)
+        init = [_program("initdb"), "-D", str(data), "--auth=scram-sha-256", f"--pwfile={secret}", "-U", "feast"]
+        subprocess.run([*prefix, *init, "--no-sync"], check=True, capture_output=True, cwd=folder)
+        settings = {"port": port, "listen_addresses": LOOPBACK, "unix_socket_directories": "", "fsync": "off"}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        arguments = [*prefix, _program("postgres"), "-D", str(data), *options]
+        with _running(arguments, lambda: is_listening(port), "postgres", cwd=folder):
+            yield (
+                f"online_store:\n  type: postgres\n  host: {LOOPBACK}\n  port: {port}\n  database: postgres\n"
+                f"  user: feast\n  password: {password}\n  sslmode: disable\n"
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+ONLINE_STORES: dict[str, OnlineStore] = {"sqlite": sqlite, "redis": redis, "postgres": postgres}
+
+
+def use_online_store(yaml: Path, block: str) -> None:
+    """Put a block in place of ``online_store`` in a project's ``feature_store.yaml``, and touch nothing else."""
+    lines, kept, is_inside = yaml.read_text().splitlines(keepends=True), [], False
+    for line in lines:
+        is_inside = line.startswith("online_store:") or (is_inside and line.startswith(" "))
+        kept.append("" if is_inside else line)
+    yaml.write_text("".join(kept) + block)
+
+
+@contextlib.contextmanager
+def _running(
+    arguments: Sequence[str], is_ready: Callable[[], bool], what: str, cwd: Path | None = None
+) -> Iterator[None]:
+    with subprocess.Popen(arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(is_ready, process, what)
+            yield
+        finally:
+            process.terminate()
+            process.wait(_START_SECONDS)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name) or next(
+        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
+    )
+    if found is None:
+        pytest.fail(f"{name} is not installed; `make test-services` installs it")
+    return found
