@@ -341,6 +341,18 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True)
+class WarehouseSettings:
+    """DuckDB, where the lists of all users are moved: `recommend load` and `publish`."""
+
+    memory_mb: int = option(
+        1024,
+        "Megabytes that DuckDB may take for them; what does not fit goes to files in the project's data folder.",
+        low=256,
+        is_late=True,
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run can be told."""
 
@@ -355,6 +367,7 @@ class Settings:
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
+    warehouse: WarehouseSettings = dataclasses.field(default_factory=WarehouseSettings)
 
 
 def sections() -> dict[str, type[Any]]:

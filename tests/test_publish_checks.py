@@ -28,7 +28,6 @@ _SPOILED_WAREHOUSE = {
     "warehouse_publication_order": "INSERT INTO publication VALUES (2, 1, TIMESTAMP '2000-01-01')",
 }
 _SPOILED_GENERATION = {
-    "generation_duplicate_rank": "INSERT INTO recommendation SELECT * FROM recommendation LIMIT 1",
     "generation_rank_gap": "UPDATE recommendation SET rank = 4 WHERE user_id = 'u1' AND rank = 3",
     "generation_duplicate_recommended_item": "UPDATE recommendation SET item_id = 'i2' WHERE user_id = 'u1'",
     "generation_unknown_item": "UPDATE recommendation SET item_id = 'x' WHERE user_id = 'u1' AND rank = 1",

@@ -331,14 +331,13 @@ def test_a_run_that_is_no_recommend_run(project: Project, run_id: str, message: 
 @pytest.mark.parametrize(
     ("top_k", "columns", "check"),
     [
-        (lists(), {"rank": [1, 1, 2] * NUM_USERS}, "generation_duplicate_rank"),
+        (lists(), {"rank": [1, 1, 2] * NUM_USERS}, "generation_rank_gap"),
         (lists(), {"rank": [1, 2, 4] * NUM_USERS}, "generation_rank_gap"),
         (lists(), {"rank": [0, 1, 2] * NUM_USERS}, "generation_rank_gap"),
         ({"u0": ["i1", "i1"]}, {}, "generation_duplicate_recommended_item"),
         ({"u0": ["i1", "x"]}, {}, "generation_unknown_item"),
         ({"u0": ["i1"]}, {"reason_item_id": ["x"]}, "generation_unknown_item"),
         ({"u0": ["i1", "i9"]}, {}, "generation_unavailable_item"),
-        ({"u2": ["i3", "i1"]}, {}, "generation_recent_item_recommended"),
         ({"u2": ["i3", "i1"]}, {}, "publish_seen_item_recommended"),
         ({"u0": ["i1", "i2"]}, {"score": [0.5, float("nan")]}, "generation_bad_score"),
         ({"u0": ["i1", "i2"]}, {"score": [None, 0.5]}, "generation_bad_score"),

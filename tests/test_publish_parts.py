@@ -13,19 +13,18 @@ from published_project import NUM_ITEMS, NUM_USERS, SERVE, add_run, item, lists,
 
 from semconv.errors import InputError
 from semconv_warehouse import serving
-from semconv_warehouse.parts import LoadedParts, load_parts
+from semconv_warehouse.parts import KnownIds, LoadedParts, load_parts
 from semconv_warehouse.publish import publish
 
-ITEMS = [item(k) for k in range(NUM_ITEMS)]
-USERS = [user(u) for u in range(NUM_USERS)]
+KNOWN = KnownIds([item(k) for k in range(NUM_ITEMS)], [user(u) for u in range(NUM_USERS)])
 
 
-def load(folder: Path, *tables: pa.Table) -> LoadedParts:
+def load(folder: Path, *tables: pa.Table, part_rows: int = 1000) -> LoadedParts:
     files = []
     for number, table in enumerate(tables):
         files.append(folder / f"given-{number}.parquet")
         pq.write_table(table, files[-1])
-    return load_parts(files, item_ids=ITEMS, user_ids=USERS, folder=folder / "run")
+    return load_parts(files, KNOWN, folder / "run", part_rows=part_rows)
 
 
 def part(names: list[str] | None = None) -> pa.Table:
@@ -38,22 +37,30 @@ def replaced(table: pa.Table, **columns: Any) -> pa.Table:
     return table
 
 
-def test_parts_are_written_sorted_one_for_each_file(tmp_path: Path) -> None:
-    first, second = part(["u3", "u0"]), part(["u1", "u2"])
-    shuffled = first.take(pa.array([5, 0, 3, 1, 4, 2]))
-    loaded = load(tmp_path, shuffled, second)
+@pytest.mark.parametrize("is_shuffled", [True, False])
+@pytest.mark.parametrize(("part_rows", "num_files"), [(1000, 1), (6, 2), (4, 3), (1, 4)])
+def test_parts_are_written_in_order_throughout(
+    tmp_path: Path, is_shuffled: bool, part_rows: int, num_files: int
+) -> None:
+    first, second = (
+        (part(["u3", "u0"]), part(["u1", "u2"])) if is_shuffled else (part(["u2", "u3"]), part(["u0", "u1"]))
+    )
+    if is_shuffled:
+        first = first.take(pa.array([5, 0, 3, 1, 4, 2]))
+    loaded = load(tmp_path, first, second, part_rows=part_rows)
     assert (loaded.num_rows, loaded.num_users) == (12, 4)
-    assert [path.name for path in loaded.files] == ["part-00000.parquet", "part-00001.parquet"]
-    expected = first.sort_by([("user_id", "ascending"), ("rank", "ascending")])
-    assert pq.read_table(loaded.files[0]).to_pylist() == expected.to_pylist()
-    assert pq.read_table(loaded.files[1]).to_pylist() == second.to_pylist()
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+    assert [path.name for path in loaded.files] == [f"part-{number:05d}.parquet" for number in range(num_files)]
+    assert sorted((tmp_path / "run").iterdir()) == list(loaded.files)
+    written = [pq.read_table(path) for path in loaded.files]
+    assert pa.concat_tables(written).to_pylist() == part().to_pylist()
+    users = [user for table in written for user in set(table["user_id"].to_pylist())]
+    assert len(users) == len(set(users))  # a user's rows lie in one file
 
 
 def test_loaded_parts_can_be_published(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
     pq.write_table(part(), tmp_path / "given.parquet")
-    load_parts([tmp_path / "given.parquet"], item_ids=ITEMS, user_ids=USERS, folder=layout.runs / "loaded")
+    load_parts([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
     add_run(store, "loaded", "recommend", inputs=["codebook-1"], settings=SERVE)
     publish(layout, store, "loaded")
     assert serving.query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()
@@ -61,7 +68,7 @@ def test_loaded_parts_can_be_published(tmp_path: Path) -> None:
 
 def test_optional_columns_are_filled(tmp_path: Path) -> None:
     short = part(["u0"]).select(["user_id", "rank", "item_id", "score"])
-    (path, other) = load(tmp_path, short, part(["u1"])).files
+    (path, other) = load(tmp_path, short, part(["u1"]), part_rows=3).files
     assert set(map(str, pq.read_table(path).column("sources").to_pylist())) == {"['external']"}
     assert pq.read_table(path).column("reason_item_id").null_count == 3
     assert pq.read_table(other).column("sources").to_pylist() == [["model"]] * 3
@@ -138,15 +145,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(InputError, match=message):
-            load_parts([path], item_ids=ITEMS, user_ids=USERS, folder=tmp_path / "run")
+            load_parts([path], KNOWN, tmp_path / "run")
 
 
 def test_a_file_named_twice(tmp_path: Path) -> None:
     pq.write_table(part(), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="twice"):
-        load_parts(
-            [tmp_path / "a.parquet", tmp_path / "." / "a.parquet"],
-            item_ids=ITEMS,
-            user_ids=USERS,
-            folder=tmp_path / "run",
-        )
+        load_parts([tmp_path / "a.parquet", tmp_path / "b" / ".." / "a.parquet"], KNOWN, tmp_path / "run")

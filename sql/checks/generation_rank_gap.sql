@@ -1,6 +1,9 @@
 -- database: generation
--- Ranks of a user run from 1 without a gap.
-SELECT user_id, min(rank) AS first_rank, max(rank) AS last_rank, count(*) AS num_rows
-FROM recommendation
-GROUP BY user_id
-HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(rank) <> count(*)
+-- Lists stand in order of user and rank, and ranks run from 1 without a gap or a double.
+-- One scan in the order of the table: OVER () is that order.
+SELECT user_id, rank, user_before, rank_before
+FROM (
+    SELECT user_id, rank, lag(user_id) OVER () AS user_before, lag(rank) OVER () AS rank_before FROM recommendation
+)
+WHERE user_before > user_id
+    OR rank IS DISTINCT FROM CASE WHEN user_before = user_id THEN rank_before + 1 ELSE 1 END

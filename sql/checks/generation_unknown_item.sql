@@ -1,7 +1,16 @@
 -- database: generation
 -- Every recommended item, and every item given as a reason, is in the catalogue.
+-- The distinct ids are few, so they are looked up first, and rows are searched for the unknown ones alone.
+WITH named AS (
+    SELECT item_id FROM recommendation GROUP BY item_id
+    UNION
+    SELECT reason_item_id FROM recommendation GROUP BY reason_item_id
+),
+unknown AS (
+    SELECT item_id FROM named WHERE item_id IS NOT NULL AND item_id NOT IN (SELECT item_id FROM item)
+)
 SELECT user_id, rank, item_id, reason_item_id
 FROM recommendation
 WHERE item_id IS NULL
-   OR item_id NOT IN (SELECT item_id FROM item)
-   OR (reason_item_id IS NOT NULL AND reason_item_id NOT IN (SELECT item_id FROM item))
+   OR item_id IN (SELECT item_id FROM unknown)
+   OR reason_item_id IN (SELECT item_id FROM unknown)

@@ -23,17 +23,18 @@ from semconv_warehouse.checks import CheckResult, require, run_checks, sql_files
 from semconv_warehouse.database import database_errors, raw
 from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.lineage import GenerationPlan
+from semconv_warehouse.ordered_lists import create_in_order
 from semconv_warehouse.store import DuckDBStore
 
 HISTORY_ITEMS = 20  # of each user, the latest; what `user_history` holds
+# Checks of a file alone that a check of the same publish covers: the history is a part of the interactions.
+_IMPLIED = ("generation_recent_item_recommended",)
 
-_RECOMMENDATION = """
-CREATE TABLE recommendation AS
+_LISTS = """
 SELECT
     $generation::BIGINT AS generation, user_id::VARCHAR AS user_id, rank::INTEGER AS rank, item_id::VARCHAR AS item_id,
     score::DOUBLE AS score, sources::VARCHAR[] AS sources, reason_item_id::VARCHAR AS reason_item_id
 FROM read_parquet($parts)
-ORDER BY user_id, rank
 """
 
 # Everybody who is not in the new parts keeps the served list, less what was removed or came into the history since.
@@ -66,9 +67,9 @@ _COPIES: Mapping[str, str] = {
         SELECT $generation::BIGINT AS generation, * REPLACE (vector::FLOAT[{width}] AS vector) FROM user_embedding
         WHERE run_id = $embedding_run::VARCHAR ORDER BY user_id""",
     "user_history": """
-        SELECT $generation::BIGINT AS generation, user_id, position, item_id, event_time, rating FROM interaction
-        QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY position DESC) <= $history_items
-        ORDER BY user_id, position""",
+        SELECT $generation::BIGINT AS generation, user_id, position, item_id, event_time, rating
+        FROM interaction JOIN (SELECT user_id, max(position) AS last FROM interaction GROUP BY user_id) USING (user_id)
+        WHERE position > last - $history_items ORDER BY user_id, position""",
     "metric": """
         SELECT $generation::BIGINT AS generation, * FROM metric
         WHERE list_contains($evaluate_runs::VARCHAR[], run_id) ORDER BY run_id, method, name, k""",
@@ -101,6 +102,7 @@ class Build:
     generation: int
     published_at: datetime  # UTC
     served: Path | None  # the generation file in place, for lists that are carried over
+    memory_mb: int  # what DuckDB may take; the rest goes to files beside the one that is written
 
 
 def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, target: Path) -> None:
@@ -111,10 +113,10 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
         CheckFailedError: offending rows; the message names each check with examples.
         LockedError: the warehouse is being written to.
     """
-    with _open(target) as connection:
+    with _open(target, build.memory_mb) as connection:
         _write_recommendation(connection, layout, build)
     results = _copy_from_warehouse(store, build, target)
-    with _open(target) as connection:
+    with _open(target, build.memory_mb) as connection:
         for view in sql_files(package_folder("sql") / "views", "generation"):
             connection.execute(view.statement)
         connection.execute(
@@ -126,7 +128,7 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
                 "published_at": build.published_at,
             },
         )
-        results += run_checks(connection, package_folder("sql") / "checks", "generation")
+        results += run_checks(connection, package_folder("sql") / "checks", "generation", without=_IMPLIED)
         require(
             results,
             f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, what is served stays; "
@@ -165,8 +167,9 @@ def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with database_errors(path), duckdb.connect(str(path)) as connection:
+def _open(path: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": f"{memory_mb}MB"}
+    with database_errors(path), duckdb.connect(str(path), config=config) as connection:
         yield connection
 
 
@@ -177,7 +180,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
     if not parts:
         raise InputError(f"{folder}: no part of run {run.run_id} is left; run `semconv recommend` again")
     try:
-        connection.execute(_RECOMMENDATION, {"generation": build.generation, "parts": parts})
+        create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
     except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise InputError(
             f"{folder}: a part is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
@@ -190,6 +193,8 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
     """Copy the warehouse's tables into the file and run the checks that need both; the warehouse is open here alone."""
     with store.read() as session:
         connection = raw(session)
+        connection.execute(f"SET memory_limit = '{build.memory_mb}MB'")
+        connection.execute("SET temp_directory = ?", [f"{target}.tmp"])
         connection.execute("ATTACH ? AS built (READ_WRITE)", [str(target)])
         try:
             if build.plan.carries_over and build.served is not None:

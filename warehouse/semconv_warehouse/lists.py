@@ -104,7 +104,7 @@ def evaluate_run_ids(project: Project) -> list[str]:
 
 def load_run(project: Project, files: Sequence[Path]) -> Outcome:
     """Parts made elsewhere as a recommend run; its lineage is the current model's code set, where there is one."""
-    from semconv_warehouse.parts import load_parts
+    from semconv_warehouse.parts import KnownIds, load_parts
 
     finetune = project.context.latest(columns.FINETUNE)
     inputs: tuple[RunRecord, ...] = ()
@@ -114,8 +114,8 @@ def load_run(project: Project, files: Sequence[Path]) -> Outcome:
         inputs = (codebook, *project.context.assigns_of(codebook), behavior)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        catalog, users = project.store.catalog(), project.store.sequences().user_ids
-        load_parts(files, item_ids=catalog.item_ids, user_ids=users, folder=folder)
+        known = KnownIds(*project.store.known_ids())
+        load_parts(files, known, folder, memory_mb=project.settings.warehouse.memory_mb)
         return {}
 
     settings = {

@@ -6,7 +6,8 @@ A part holds ``user_id``, ``rank`` (from 1), ``item_id``, ``score`` and may hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,12 @@ import pyarrow.parquet as pq
 from semconv.artifacts import atomic_path
 from semconv.columns import ITEM_ID, RANK, REASON_ITEM_ID, SCORE, SOURCES, USER_ID
 from semconv.errors import InputError
-from semconv_warehouse.database import database_errors
+from semconv_warehouse.database import DEFAULT_MEMORY_MB, database_errors
+from semconv_warehouse.generation_files import temporary_path
+from semconv_warehouse.ordered_lists import create_in_order
 
 SOURCE_EXTERNAL = "external"  # who proposed a row, where the part does not say
+PART_ROWS = 2_000_000
 _EXAMPLES = 3
 
 
@@ -29,7 +33,7 @@ class LoadedParts:
 
     num_rows: int
     num_users: int
-    files: tuple[Path, ...]  # as written, sorted by user and rank
+    files: tuple[Path, ...]  # as written, in order of user and rank from the first to the last
 
 
 def _is_string(kind: pa.DataType) -> bool:
@@ -55,37 +59,63 @@ _OPTIONAL = {
     REASON_ITEM_ID: ("a string", lambda kind: _is_string(kind) or pa.types.is_null(kind)),
 }
 
-# What a row or a user breaks -> SELECT of an example text, one row a violation.
+# What a row or a user breaks -> SELECT of an example text, one row a violation. `part` is in order of user and rank.
 _VIOLATIONS = {
     "rows with an empty user_id, rank, item_id or score": """
-        SELECT concat(file, ': user ', user_id, ' rank ', rank, ' item ', item_id) FROM part
+        SELECT concat($files[file], ': user ', user_id, ' rank ', rank, ' item ', item_id) FROM part
         WHERE user_id IS NULL OR rank IS NULL OR item_id IS NULL OR score IS NULL""",
     "users unknown to the warehouse": """
-        SELECT DISTINCT user_id FROM part WHERE user_id NOT IN (SELECT id FROM known_user)""",
+        SELECT user_id FROM (SELECT DISTINCT user_id FROM part) WHERE user_id NOT IN (SELECT id FROM known_user)""",
     "items unknown to the warehouse": """
-        SELECT DISTINCT item_id FROM part WHERE item_id NOT IN (SELECT id FROM known_item)""",
+        SELECT item_id FROM (SELECT DISTINCT item_id FROM part) WHERE item_id NOT IN (SELECT id FROM known_item)""",
     "reason items unknown to the warehouse": """
-        SELECT DISTINCT reason_item_id FROM part WHERE reason_item_id NOT IN (SELECT id FROM known_item)""",
+        SELECT reason_item_id FROM (SELECT DISTINCT reason_item_id FROM part)
+        WHERE reason_item_id NOT IN (SELECT id FROM known_item)""",
     "scores that are not finite": """
         SELECT concat('user ', user_id, ' rank ', rank, ': ', score) FROM part WHERE NOT isfinite(score)""",
     "users in more than one part": """
-        SELECT concat(user_id, ' in ', string_agg(DISTINCT file, ' and ' ORDER BY file)) FROM part
-        GROUP BY user_id HAVING count(DISTINCT file) > 1""",
+        SELECT concat(user_id, ' in ', $files[min(file)], ' and ', $files[max(file)]) FROM part
+        GROUP BY user_id HAVING min(file) <> max(file)""",
     "users whose ranks do not run from 1 without gaps or doubles": """
-        SELECT concat(user_id, ' has ', list(rank ORDER BY rank)::VARCHAR) FROM part
-        GROUP BY user_id HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)""",
+        WITH broken AS (
+            SELECT DISTINCT user_id
+            FROM (SELECT user_id, rank, lag(user_id) OVER () AS user_before, lag(rank) OVER () AS rank_before FROM part)
+            WHERE rank IS DISTINCT FROM CASE WHEN user_before = user_id THEN rank_before + 1 ELSE 1 END
+        )
+        SELECT concat(user_id, ' has ', list(rank ORDER BY rank)::VARCHAR) FROM part SEMI JOIN broken USING (user_id)
+        GROUP BY user_id""",
+    # Pairs are counted by their hash, which takes a fraction of their room.
     "users with an item twice": """
+        WITH suspect AS (
+            SELECT pair FROM (SELECT hash(user_id, item_id) AS pair FROM part) GROUP BY pair HAVING count(*) > 1
+        )
         SELECT concat(user_id, ' has ', item_id, ' ', count(*), ' times') FROM part
+        WHERE hash(user_id, item_id) IN (SELECT pair FROM suspect)
         GROUP BY user_id, item_id HAVING count(*) > 1""",
 }
 
 
-def load_parts(files: Sequence[Path], *, item_ids: Sequence[str], user_ids: Sequence[str], folder: Path) -> LoadedParts:
-    """Validate parts and write them into a run folder, ``part-00000.parquet`` and on, sorted by user and rank.
+@dataclass(frozen=True)
+class KnownIds:
+    """Every id of the warehouse."""
+
+    items: Sequence[str] | pa.ChunkedArray
+    users: Sequence[str] | pa.ChunkedArray
+
+
+def load_parts(
+    files: Sequence[Path],
+    known: KnownIds,
+    folder: Path,
+    *,
+    memory_mb: int = DEFAULT_MEMORY_MB,
+    part_rows: int = PART_ROWS,
+) -> LoadedParts:
+    """Validate parts and write them into a run folder, ``part-00000.parquet`` and on, in order of user and rank throughout.
 
     Args:
-        item_ids: every item of the catalogue.
-        user_ids: every user of the warehouse.
+        memory_mb: what DuckDB may take; the rest goes to files in ``folder``.
+        part_rows: about so many rows are written into one file.
     Raises:
         InputError: no file, an unreadable one, a missing or wrong column, or rows that break a rule, with counts
             and examples; nothing is written then.
@@ -96,36 +126,50 @@ def load_parts(files: Sequence[Path], *, item_ids: Sequence[str], user_ids: Sequ
         raise InputError("a part is named twice; name each file once")
     columns = [name for file in files for name in _checked_columns(file)]
     folder.mkdir(parents=True, exist_ok=True)
-    with database_errors(folder), duckdb.connect(config={"temp_directory": str(folder / ".spill")}) as connection:
-        for name, ids in (("known_item", item_ids), ("known_user", user_ids)):
-            connection.register(name, pa.table({"id": pa.array(ids, pa.string())}))
+    with _scratch(folder, memory_mb) as connection:
+        for name, ids in (("known_item", known.items), ("known_user", known.users)):
+            connection.register(name, pa.table({"id": ids}, schema=pa.schema([("id", pa.string())])))
         _read(connection, files, columns)
         found = connection.execute("SELECT count(*), count(DISTINCT user_id) FROM part").fetchone() or (0, 0)
         if found[0] == 0:
             raise InputError(f"{', '.join(map(str, files))}: no rows; a part holds at least one user's list")
-        _require_rules(connection)
-        return LoadedParts(found[0], found[1], _write(connection, files, folder))
+        _require_rules(connection, files)
+        return LoadedParts(found[0], found[1], _write(connection, folder, part_rows))
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database for the time of the work, on the disk, since the rows may be more than memory holds."""
+    config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": f"{memory_mb}MB"}
+    with (
+        temporary_path(folder / "load.duckdb") as path,
+        database_errors(folder),
+        duckdb.connect(str(path), config=config) as connection,
+    ):
+        yield connection
 
 
 def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns: Sequence[str]) -> None:
     sources = f"coalesce(sources, ['{SOURCE_EXTERNAL}'])" if SOURCES in columns else f"['{SOURCE_EXTERNAL}']"
     reason = REASON_ITEM_ID if REASON_ITEM_ID in columns else "NULL"
+    names = [str(file) for file in files]
+    select = (
+        "SELECT list_position($files, filename)::INTEGER AS file, user_id::VARCHAR AS user_id, rank::BIGINT AS rank,"  # noqa: S608
+        f" item_id::VARCHAR AS item_id, score::DOUBLE AS score, {sources} AS sources, {reason}::VARCHAR AS reason_item_id"
+        " FROM read_parquet($parts, union_by_name = true, filename = true, hive_partitioning = false)"
+    )
     try:
-        connection.execute(
-            "CREATE TEMP TABLE part AS SELECT filename AS file, user_id::VARCHAR AS user_id, rank::BIGINT AS rank,"  # noqa: S608
-            f" item_id::VARCHAR AS item_id, score::DOUBLE AS score, {sources} AS sources, {reason}::VARCHAR AS reason_item_id"
-            " FROM read_parquet($files, union_by_name = true, filename = true, hive_partitioning = false)",
-            {"files": [str(file) for file in files]},
-        )
+        create_in_order(connection, "part", select, names, {"files": names})
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
         raise InputError(f"a part cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _require_rules(connection: duckdb.DuckDBPyConnection) -> None:
+def _require_rules(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     broken = []
     for rule, examples in _VIOLATIONS.items():
         rows = connection.execute(
-            f"SELECT example, count(*) OVER () FROM (\n{examples}\n) AS violation(example) ORDER BY example LIMIT {_EXAMPLES}"  # noqa: S608
+            f"SELECT example, count(*) OVER () FROM (\n{examples}\n) AS violation(example) ORDER BY example LIMIT {_EXAMPLES}",  # noqa: S608
+            {"files": [str(file) for file in files]} if "$files" in examples else {},
         ).fetchall()
         if rows:
             broken.append(f"{rows[0][1]:,} {rule} ({'; '.join(str(row[0]) for row in rows)})")
@@ -133,15 +177,22 @@ def _require_rules(connection: duckdb.DuckDBPyConnection) -> None:
         raise InputError(f"the parts are refused, nothing was taken in: {' | '.join(broken)}")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> tuple[Path, ...]:
     for left in folder.glob("part-*.parquet"):
         left.unlink()
+    # The table is in order, so the user of every so manieth row begins a file, with all of that user's rows.
+    firsts = [
+        user
+        for (user,) in connection.execute(
+            "SELECT DISTINCT user_id FROM part WHERE rowid % $rows = 0 ORDER BY user_id", {"rows": part_rows}
+        ).fetchall()
+    ]
     written = []
-    for number, file in enumerate(files):
+    for number, (first, end) in enumerate(zip(firsts, [*firsts[1:], None], strict=True)):
         rows = connection.sql(
             "SELECT user_id, rank::INTEGER AS rank, item_id, score, sources, reason_item_id FROM part"
-            " WHERE file = $file ORDER BY user_id, rank",
-            params={"file": str(file)},
+            " WHERE user_id >= $first AND ($end IS NULL OR user_id < $end)",
+            params={"first": first, "end": end},
         )
         path = folder / f"part-{number:05d}.parquet"
         with atomic_path(path) as temporary:

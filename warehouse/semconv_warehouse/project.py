@@ -239,7 +239,11 @@ class Project(OpenedProject):
     def publish(self) -> Publication:
         """Put the newest lists in place as a generation."""
         return publish(
-            self.layout, self.store, lists.newest_lists(self).run_id, evaluate_run_ids=lists.evaluate_run_ids(self)
+            self.layout,
+            self.store,
+            lists.newest_lists(self).run_id,
+            evaluate_run_ids=lists.evaluate_run_ids(self),
+            memory_mb=self.settings.warehouse.memory_mb,
         )
 
     def rollback(self) -> Publication:

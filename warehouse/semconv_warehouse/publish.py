@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from semconv.artifacts import is_locked, run_lock
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv_warehouse.database import DEFAULT_MEMORY_MB
 from semconv_warehouse.generation import Build, build_generation, read_info, seal
 from semconv_warehouse.generation_files import (
     generation_files,
@@ -77,11 +78,15 @@ def publish(
     recommend_run_id: str,
     *,
     evaluate_run_ids: Sequence[str] = (),
+    memory_mb: int = DEFAULT_MEMORY_MB,
     clock: Clock = utc_now,
 ) -> Publication:
     """Make a generation of a recommend run and its lineage, check it, and put it in place.
 
     The same inputs make no second generation: they are left in place, or put in place again after a rollback.
+
+    Args:
+        memory_mb: what DuckDB may take; the rest goes to files beside the generation.
 
     Raises:
         InputError: a run or its parts are missing.
@@ -101,7 +106,7 @@ def publish(
         served_file = generation_path(layout, served) if served else None
         target = layout.generation_file(generation)
         with temporary_path(target) as temporary:
-            build_generation(layout, store, Build(plan, generation, published_at, served_file), temporary)
+            build_generation(layout, store, Build(plan, generation, published_at, served_file, memory_mb), temporary)
             seal(temporary)
             temporary.replace(target)
         sync_folder(layout.generations)

@@ -61,6 +61,12 @@ class DuckDBStore:
         with self.read() as connection:
             return reading.read_sequences(connection, queries=queries)
 
+    def known_ids(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+        """The ids of all items, and of all users."""
+        with self.read() as connection:
+            items = reading.read_arrow(connection, "SELECT item_id FROM item")
+            return items["item_id"], reading.read_arrow(connection, "SELECT user_id FROM user_account")["user_id"]
+
     def allowed_items(self, where: str) -> NDArray[np.bool_]:
         """``(I,)`` items for which a SQL condition on ``item`` is true; SettingsError if it is no condition."""
         with self.read() as connection:

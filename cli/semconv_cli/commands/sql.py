@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -72,6 +73,7 @@ def _list(state: State, form: output.Format) -> None:
         from semconv_warehouse.cookbook import cookbook
 
         queries = cookbook()
+    rows: list[dict[str, Any]]
     if form == "table":
         rows = [{"query": one.name, "parameters": ", ".join(one.parameters), "answers": one.title} for one in queries]
     else:
