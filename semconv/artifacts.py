@@ -29,6 +29,8 @@ from semconv.errors import InputError, LockedError, MachineError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
+# A finished run is not repeated as long as its folder is there.
+_REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if it is under the lists"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words what the system refused
 
 
@@ -89,9 +91,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; the run that made it must be repeated") from error
+        raise InputError(f"{path}: missing; {_REPEAT}") from error
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from error
+        raise InputError(f"{path}: not valid JSON ({error}); {_REPEAT}") from error
 
 
 def file_digest(path: Path) -> str:
@@ -113,9 +115,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return dict(load_file(path))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; the run that made it must be repeated") from error
+        raise InputError(f"{path}: missing; {_REPEAT}") from error
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+        raise InputError(f"{path}: not a readable safetensors file ({error}); {_REPEAT}") from error
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -138,9 +140,9 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             for name, entry in header.items()
         }  # fmt: skip
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; the run that made it must be repeated") from error
+        raise InputError(f"{path}: missing; {_REPEAT}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+        raise InputError(f"{path}: not a readable safetensors file ({error}); {_REPEAT}") from error
     return arrays
 
 

@@ -12,13 +12,21 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import atomic_path, machine_errors, read_json, remove_unfinished, run_lock, write_json
-from semconv.errors import LockedError, SemconvError
+from semconv.artifacts import (
+    atomic_path,
+    file_digest,
+    machine_errors,
+    read_json,
+    remove_unfinished,
+    run_lock,
+    write_json,
+)
+from semconv.clock import utc_now
+from semconv.errors import InputError, LockedError, SemconvError
 from semconv.progress import Progress
 from semconv.store import RunRecord, Store
 
@@ -76,11 +84,11 @@ class RunBook:
         fingerprint = _fingerprint(request, hashes)
         same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
         for run in same:
-            if self._is_done(run):
+            if self.is_done(run):
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
         with run_lock(self.folder(record)):
-            is_reused = bool(same) and self._is_done(self._again(record))  # by a process that held the lock until now
+            is_reused = bool(same) and self.is_done(self._again(record))  # by a process that held the lock until now
             if not is_reused:
                 self._compute(record, compute, hashes)
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
@@ -90,8 +98,9 @@ class RunBook:
         runs = self.store.runs(stage=stage, status="finished")
         return sorted(runs, key=lambda run: str(run.finished_at), reverse=True)
 
-    def _is_done(self, run: RunRecord) -> bool:
-        return run.status == "finished" and (self.folder(run) / COMPLETE).exists()
+    def is_done(self, run: RunRecord) -> bool:
+        """Whether a run is finished and nothing that it says is in its folder has gone."""
+        return run.status == "finished" and _is_complete(self.folder(run))
 
     def _again(self, record: RunRecord) -> RunRecord:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
@@ -109,12 +118,11 @@ class RunBook:
         """Whether the stage would come out differently now: other settings than ``settings``, other rows in its tables."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
-        path = self.folder(record) / COMPLETE
-        content = read_json(path)["content"] if path.exists() else {}
+        content = _said(self.folder(record)).get("content", {})
         return any(self.store.content_hash(table) != digest for table, digest in content.items())
 
     def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
-        now = datetime.now(UTC)
+        now = utc_now()
         run_id = f"{request.stage}-{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
         path = (self.runs_folder / run_id).relative_to(self.root)
         inputs = tuple(run.run_id for run in request.inputs)
@@ -128,7 +136,7 @@ class RunBook:
         self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):
-                if not (folder / COMPLETE).exists():
+                if not _is_complete(folder):
                     _keep_tables(folder, compute(folder), hashes)
                 self.store.finish_run(record.run_id, _kept_tables(folder))
         except LockedError:
@@ -173,10 +181,52 @@ def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> Non
     for name, rows in tables.items():
         with atomic_path(folder / f"table-{name}.parquet") as path:
             pq.write_table(rows, path)
-    write_json(folder / COMPLETE, {"tables": sorted(tables), "content": dict(hashes)})
+    write_json(
+        folder / COMPLETE, {"tables": sorted(tables), "content": dict(hashes), "parts": digests_of_parts(folder)}
+    )
 
 
 def _kept_tables(folder: Path) -> dict[str, pa.Table]:
     import pyarrow.parquet as pq
 
     return {name: pq.read_table(folder / f"table-{name}.parquet") for name in read_json(folder / COMPLETE)["tables"]}
+
+
+def digests_of_parts(folder: Path) -> dict[str, str]:
+    """Name of each Parquet part of a run -> its SHA-256, for ``complete.json``."""
+    return {path.name: file_digest(path) for path in sorted(folder.glob("part-*.parquet"))}
+
+
+def require_parts(folder: Path) -> None:
+    """Refuse parts that are not those which the run left; a damaged one is removed, so that the run makes it again.
+
+    Raises:
+        InputError: a part is missing, one too many, or of another content than when the run was complete.
+    """
+    wanted: dict[str, str] | None = _said(folder).get("parts")
+    if wanted is None:  # nothing says what they should be
+        return
+    found = digests_of_parts(folder)
+    wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+    for name in wrong:
+        with machine_errors(folder / name):
+            (folder / name).unlink(missing_ok=True)
+    if wrong:
+        raise InputError(
+            f"{folder}: {len(wrong)} of {len(wanted)} parts are damaged or missing ({', '.join(wrong[:3])}); nothing was "
+            "published; `semconv run`, or the command that made them, makes them again"
+        )
+
+
+def _is_complete(folder: Path) -> bool:
+    said = _said(folder)
+    return bool(said) and all((folder / name).exists() for name in said.get("parts", {}))
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """What a finished run says of its folder; nothing where that is gone or damaged, and the run counts as unfinished."""
+    path = folder / COMPLETE
+    try:
+        return dict(read_json(path)) if path.exists() else {}
+    except (InputError, ValueError, TypeError):
+        return {}

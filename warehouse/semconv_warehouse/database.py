@@ -40,6 +40,7 @@ _MACHINE = (
     "Read-only file system",
     "Cannot allocate memory",
 )
+WAREHOUSE = "warehouse.duckdb"
 _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 
 
@@ -146,6 +147,17 @@ def _locked(path: Path, message: str, wait: float) -> LockedError | None:
     return LockedError(f"{path} is held by process {pid or 'unknown'}; {way_out}", pid)
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether DuckDB complains of a file that is damaged, and not of a statement."""
+    return any(sign in str(error) for sign in _NO_DATABASE)
+
+
+def _way_out_of_damage(path: Path) -> str:
+    if path.name == WAREHOUSE:
+        return "put a copy back, or move it away and ingest everything again; what is published is served on"
+    return "if it is what is served, `semconv publish` makes it anew; otherwise remove it"
+
+
 def _translate(path: Path, error: BaseException) -> SemconvError | None:
     message = str(error).partition("\n")[0]
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
@@ -153,7 +165,7 @@ def _translate(path: Path, error: BaseException) -> SemconvError | None:
     if any(sign in message for sign in _MACHINE):
         return MachineError(f"{path}: the machine refused ({message}); nothing was changed")
     if any(sign in message for sign in _NO_DATABASE):
-        return InputError(f"{path}: not a DuckDB database, or damaged ({message}); restore it or move it away")
+        return InputError(f"{path}: not a DuckDB database, or damaged ({message}); {_way_out_of_damage(path)}")
     if "version number" in message and "read" in message:
         return InputError(f"{path}: written by another version of DuckDB ({message}); upgrade duckdb")
     if isinstance(error, duckdb.IOException):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semconv.artifacts import atomic_path
@@ -98,7 +99,10 @@ def _is_exported(file: Path, publication: Publication) -> bool:
     """Whether the file is of this publication, and not of one with its number from before the warehouse was made anew."""
     if not file.exists():
         return False
-    metadata = pq.read_metadata(file)
+    try:
+        metadata = pq.read_metadata(file)
+    except (pa.ArrowException, OSError):  # cut short or overwritten
+        return False
     column = metadata.schema.names.index("event_timestamp") if metadata.num_rows else 0
     times = {
         metadata.row_group(group).column(column).statistics.max

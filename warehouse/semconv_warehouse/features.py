@@ -15,13 +15,13 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.artifacts import machine_errors, read_json, run_lock, write_json
 from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
 from semconv_warehouse.feature_export import VIEWS, export_publications, exported_publications
 from semconv_warehouse.feature_objects import load_objects
+from semconv_warehouse.feature_repair import MARKER, remove_damaged
 from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.publish import Publication, publications
 from semconv_warehouse.store import DuckDBStore
@@ -52,9 +52,12 @@ def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
 def apply(layout: ProjectLayout) -> dict[str, list[str]]:
     """Bring Feast's registry in line with ``feature_repo``; returns names by kind, what left the files is removed.
 
+    A registry or an online store that is damaged is made anew.
+
     Raises:
         SettingsError: the definitions or the yaml are wrong.
     """
+    remove_damaged(layout)
     feast_store = _open(layout)
     with _feast(layout, "apply"):
         objects = load_objects(layout.feature_repo)
@@ -66,7 +69,8 @@ def apply(layout: ProjectLayout) -> dict[str, list[str]]:
 def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = False) -> dict[str, Any]:
     """Export what is missing and bring the online store up to the last publication; returns :func:`status`.
 
-    Reads only what was published since the last materialize that finished; one that was killed is repeated.
+    Reads only what was published since the last materialize that finished; one that was killed is repeated. Damaged
+    files are made anew: the registry, the online store, Parquet files that Feast reads.
 
     Args:
         again: fill the store from nothing, whatever is known of it: a server may have lost its data unseen.
@@ -79,13 +83,23 @@ def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = Fals
     if not known:
         raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
     with run_lock(layout.features):
-        export_publications(layout, known)
-        last, marker = known[-1], None if again else _read_marker(layout)
-        since = datetime.fromisoformat(marker["published_at"]) if marker else None
-        if since != last.published_at:
-            _materialize_since(layout, since, last)
-            write_json(_marker_file(layout), _marker(layout, last))
+        try:
+            _bring_up_to(layout, known, again=again)
+        except (InputError, SettingsError):
+            if not remove_damaged(layout, thoroughly=True):
+                raise
+            _bring_up_to(layout, known, again=again)
     return status(layout, store)
+
+
+def _bring_up_to(layout: ProjectLayout, known: list[Publication], *, again: bool) -> None:
+    remove_damaged(layout)
+    export_publications(layout, known)
+    last, marker = known[-1], None if again else _read_marker(layout)
+    since = datetime.fromisoformat(marker["published_at"]) if marker else None
+    if since != last.published_at:
+        _materialize_since(layout, since, last)
+        write_json(layout.features / MARKER, _marker(layout, last))
 
 
 def status(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
@@ -178,6 +192,10 @@ def _translated(what: str, error: Exception, line: str) -> SemconvError:
         if "locked" in line:
             return LockedError("the online store is in use by another process; run the same command again")
         return MachineError(f"the online store cannot be read or written ({line}); check the disk and the file's mode")
+    if what == "get" or isinstance(error, sqlite3.DatabaseError):
+        return InputError(
+            f"feature_repo: Feast failed to {what} ({line}); `semconv features materialize` mends its files"
+        )
     kind = SettingsError if what in ("open", "apply") else InputError
     return kind(f"feature_repo: Feast failed to {what} ({line}); see feature_repo/{_YAML}")
 
@@ -188,21 +206,18 @@ def _marker(layout: ProjectLayout, publication: Publication) -> dict[str, Any]:
 
 def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
     """The last publication that was materialized whole into the online store that the yaml names now."""
-    path = _marker_file(layout)
-    if not path.exists():
+    try:
+        marker: dict[str, Any] = read_json(layout.features / MARKER)
+    except InputError:  # missing or damaged: nothing says what the online store holds
         return None
-    marker: dict[str, Any] = read_json(path)
     return marker if marker.get("online_store") == _online_store(layout) else None
 
 
 def materialized_publication(layout: ProjectLayout) -> int | None:
     """The last publication that was materialized whole, into whichever online store; None when none ever was."""
-    path = _marker_file(layout)
-    return int(read_json(path)["publication"]) if path.exists() else None
-
-
-def _marker_file(layout: ProjectLayout) -> Path:
-    return layout.features / "materialized.json"
+    with contextlib.suppress(InputError):
+        return int(read_json(layout.features / MARKER)["publication"])
+    return None
 
 
 def _described(publication: Publication) -> dict[str, Any]:

@@ -19,8 +19,9 @@ import duckdb
 
 from semconv.artifacts import machine_errors
 from semconv.errors import CheckFailedError, InputError
+from semconv.runs import require_parts
 from semconv_warehouse.checks import CheckResult, require, run_checks, sql_files
-from semconv_warehouse.database import database_errors, raw
+from semconv_warehouse.database import database_errors, quote_identifier, raw
 from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.lineage import GenerationPlan
 from semconv_warehouse.ordered_lists import create_in_order
@@ -157,6 +158,14 @@ def read_info(path: Path) -> GenerationInfo:
     return GenerationInfo(int(row[0]), json.loads(row[1]), row[2])
 
 
+def require_whole(path: Path) -> None:
+    """Read every row of a generation file, whose blocks carry checksums; InputError when one of them is damaged."""
+    read_info(path)
+    with open_generation(path) as connection:
+        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {quote_identifier(table)}").fetchall()  # noqa: S608
+
+
 @contextlib.contextmanager
 def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A published file, read-only; InputError when it is missing or damaged."""
@@ -179,9 +188,12 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
     parts = sorted(str(path) for path in folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(f"{folder}: no part of run {run.run_id} is left; run `semconv recommend` again")
+    require_parts(folder)
     try:
         create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
-    except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error as error:
         raise InputError(
             f"{folder}: a part is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
         ) from error

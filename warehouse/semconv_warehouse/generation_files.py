@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semconv.artifacts import machine_errors
-from semconv_warehouse.generation import read_info
+from semconv.errors import InputError
+from semconv_warehouse.generation import read_info, require_whole
 from semconv_warehouse.layout import ProjectLayout
 
 
@@ -22,7 +23,7 @@ def generation_files(layout: ProjectLayout) -> dict[int, Path]:
 
 
 def served_generation(layout: ProjectLayout) -> int | None:
-    """Which generation ``serving.duckdb`` is, None when nothing is served.
+    """Which generation ``serving.duckdb`` is, None when nothing is served or the file is no generation.
 
     Told by the hard link where possible: a connection that this process still holds to an older
     ``serving.duckdb`` would answer for the older file.
@@ -32,7 +33,9 @@ def served_generation(layout: ProjectLayout) -> int | None:
     for number, path in generation_files(layout).items():
         if path.samefile(layout.serving):
             return number
-    return read_info(layout.serving).generation
+    with suppress(InputError):  # a damaged file serves nothing
+        return read_info(layout.serving).generation
+    return None
 
 
 def previous_generation(layout: ProjectLayout, generation: int) -> int | None:
@@ -67,6 +70,14 @@ def temporary_path(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         _remove_file(temporary)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a generation file is there and can be read from end to end."""
+    with suppress(InputError):
+        require_whole(path)
+        return True
+    return False
 
 
 def remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:

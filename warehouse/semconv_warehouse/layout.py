@@ -7,6 +7,7 @@ from pathlib import Path
 
 import semconv_warehouse
 from semconv.errors import InputError
+from semconv_warehouse.database import WAREHOUSE
 
 SETTINGS_FILE = "semconv.toml"
 
@@ -30,7 +31,7 @@ class ProjectLayout:
     @property
     def warehouse(self) -> Path:
         """The truth of inputs, lineage, codes and figures."""
-        return self.data / "warehouse.duckdb"
+        return self.data / WAREHOUSE
 
     @property
     def generations(self) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from semconv import columns
 from semconv.artifacts import file_digest
+from semconv.clock import utc_now
 from semconv.errors import InputError
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import MIN_EVALUATED_LENGTH
@@ -37,7 +38,6 @@ def serve_lists(project: Project) -> Outcome:
 def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     """The newest lists of all users by this model and these settings, which may be carried over."""
     from semconv.pipeline import stage_settings
-    from semconv.pipeline.carrying import STATES
 
     wanted = {
         **stage_settings.recommend(project.context),
@@ -48,9 +48,15 @@ def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     }
     for run in project.book.finished(columns.RECOMMEND):
         same = all(run.settings.get(name) == value for name, value in wanted.items())
-        if same and finetune.run_id in run.inputs and (project.book.folder(run) / STATES).exists():
+        if same and finetune.run_id in run.inputs and project.book.is_done(run) and _has_states(project, run):
             return run
     return None
+
+
+def _has_states(project: Project, run: RunRecord) -> bool:
+    from semconv.pipeline.carrying import STATES
+
+    return (project.book.folder(run) / STATES).exists()
 
 
 def _is_full_due(project: Project, finetune: RunRecord) -> bool:
@@ -64,8 +70,13 @@ def _is_full_due(project: Project, finetune: RunRecord) -> bool:
     last = next((time for time in full if time is not None), None)
     if last is None:
         return True
-    age = datetime.now(UTC) - (last if last.tzinfo else last.replace(tzinfo=UTC))
-    return age > timedelta(days=project.settings.recommend.full_every_days)
+    return is_pass_due(last, utc_now(), project.settings.recommend.full_every_days)
+
+
+def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
+    """Whether a full pass at ``last`` (UTC) is older than ``days``, or lies so far ahead that the clock was wrong then or is now."""
+    age = now - (last if last.tzinfo else last.replace(tzinfo=UTC))
+    return abs(age) > timedelta(days=days)
 
 
 def can_evaluate(project: Project) -> bool:

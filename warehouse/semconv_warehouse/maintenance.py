@@ -19,6 +19,7 @@ from semconv_warehouse import disk
 from semconv_warehouse.checks import CheckResult, run_checks
 from semconv_warehouse.database import open_database
 from semconv_warehouse.feature_export import feature_files
+from semconv_warehouse.generation_files import generation_path, is_whole
 from semconv_warehouse.layout import package_folder
 from semconv_warehouse.lineage import plan_generation
 from semconv_warehouse.pruning import lineages
@@ -140,13 +141,12 @@ def doctor(project: Project) -> list[dict[str, Any]]:
         )
         rows.append(_finding(f"run {run.run_id}", is_locked(folder), holder))
     served = served_generation(layout)
-    rows.append(
-        _finding(
-            "serving",
-            served is not None,
-            f"generation {served}" if served is not None else "nothing published yet; `semconv run` does it",
-        )
-    )
+    if served is None:
+        rows.append(_finding("serving", False, "nothing published yet; `semconv run` does it"))
+    elif is_whole(generation_path(layout, served)):
+        rows.append(_finding("serving", True, f"generation {served}"))
+    else:
+        rows.append(_finding("serving", False, f"generation {served} is damaged; `semconv publish` makes it anew"))
     lists = next(
         (run for run in project.book.finished(columns.RECOMMEND) if run.settings.get("split") == "serve"), None
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from semconv.artifacts import atomic_path
+from semconv.clock import utc_now
 from semconv.errors import InputError
 from semconv_warehouse.database import open_database
 from semconv_warehouse.layout import package_folder
@@ -86,7 +86,7 @@ def _apply(path: Path, known: list[Migration], wait: float) -> list[str]:
     with open_database(path, read_only=False, wait=wait) as connection:
         pending = _pending(connection, known, path)
         for migration in pending:
-            now = datetime.now(UTC).replace(tzinfo=None)
+            now = utc_now().replace(tzinfo=None)
             with connection.begin():
                 connection.exec_driver_sql(_BOOKKEEPING)
                 connection.exec_driver_sql(migration.file.read_text())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.config import Settings
 from semconv.config_load import load_settings
-from semconv.errors import InputError, LockedError, SettingsError
+from semconv.errors import InputError, LockedError, SemconvError, SettingsError
 from semconv.progress import Progress, Silent
 from semconv.runs import RunBook
 from semconv_warehouse.layout import ProjectLayout, find_project
@@ -47,17 +47,23 @@ class OpenedProject:
         """Open the project at ``path``, or the nearest one above the current folder.
 
         Brings the schema up to date and reconciles the record with what is served, unless another process holds the
-        warehouse: what is served can be read all the same, and whatever needs the warehouse says who holds it.
+        warehouse, or it is damaged: what is served can be read all the same, and whatever needs the warehouse says why not.
         """
         layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
         if not layout.settings_file.is_file():
             raise InputError(f"{layout.root}: no semconv.toml here; `semconv init` makes a project")
         settings = load_settings(layout.settings_file, overrides=overrides)
         store = DuckDBStore(layout, wait)
-        with suppress(LockedError):
-            migrate(layout.warehouse, wait)
-            reconcile(layout, store)
-        project = cls(layout, settings, store, progress or Silent())
+        progress = progress or Silent()
+        if not layout.warehouse.exists():
+            progress.say(f"{layout.warehouse}: missing, made anew and empty; ingest everything again")
+        try:
+            with suppress(LockedError):
+                migrate(layout.warehouse, wait)
+                reconcile(layout, store)
+        except SemconvError as error:
+            store.refusal = error
+        project = cls(layout, settings, store, progress)
         project.overrides = dict(overrides or {})
         return project
 

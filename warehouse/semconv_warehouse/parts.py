@@ -160,7 +160,9 @@ def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns:
     )
     try:
         create_in_order(connection, "part", select, names, {"files": names})
-    except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error as error:
         raise InputError(f"a part cannot be read ({str(error).splitlines()[0]})") from error
 
 

@@ -17,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from semconv.artifacts import is_locked, run_lock
+from semconv.clock import utc_now as utc_now
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.database import DEFAULT_MEMORY_MB
-from semconv_warehouse.generation import Build, build_generation, read_info, seal
+from semconv_warehouse.generation import Build, build_generation, read_info, require_whole, seal
 from semconv_warehouse.generation_files import (
     generation_files,
     generation_path,
+    is_whole,
     previous_generation,
     remove_leftovers,
     replace_serving,
@@ -67,11 +69,6 @@ class _Record:
         return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
 
 
-def utc_now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
-
-
 def publish(
     layout: ProjectLayout,
     store: DuckDBStore,
@@ -83,7 +80,8 @@ def publish(
 ) -> Publication:
     """Make a generation of a recommend run and its lineage, check it, and put it in place.
 
-    The same inputs make no second generation: they are left in place, or put in place again after a rollback.
+    The same inputs make no second generation: they are left in place, or put in place again after a rollback. If the
+    file of that generation is damaged, a new one takes its place, and the damaged file goes.
 
     Args:
         memory_mb: what DuckDB may take; the rest goes to files beside the generation.
@@ -98,9 +96,9 @@ def publish(
     with _publishing(layout, store.wait):
         record, _ = _reconcile(layout, store, clock)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
-        if same and last is not None and same == served:
-            return Publication(last.publication, last.generation, last.published_at, is_new=False)
-        if same and layout.generation_file(same).exists():
+        if same and is_whole(layout.serving if same == served else layout.generation_file(same)):
+            if last is not None and same == served:
+                return Publication(last.publication, last.generation, last.published_at, is_new=False)
             return _put_in_place(layout, store, same, _next_time(last, clock))
         generation, published_at = max(record.generations, default=0) + 1, _next_time(last, clock)
         served_file = generation_path(layout, served) if served else None
@@ -110,14 +108,17 @@ def publish(
             seal(temporary)
             temporary.replace(target)
         sync_folder(layout.generations)
-        return _put_in_place(layout, store, generation, published_at)
+        publication = _put_in_place(layout, store, generation, published_at)
+        if same:
+            layout.generation_file(same).unlink(missing_ok=True)
+        return publication
 
 
 def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication:
     """Put the generation before the served one in place again, as a new publication; no file is edited.
 
     Raises:
-        InputError: nothing is served, or no earlier generation is left.
+        InputError: nothing is served, no earlier generation is left, or its file is damaged.
     """
     with _publishing(layout, store.wait):
         record, _ = _reconcile(layout, store, clock)
@@ -127,6 +128,7 @@ def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_no
         earlier = previous_generation(layout, served)
         if earlier is None:
             raise InputError(f"no generation before {served} is left to go back to; `semconv generations` lists them")
+        require_whole(layout.generation_file(earlier))
         return _put_in_place(layout, store, earlier, _next_time(record.last, clock))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from semconv import clock
 from semconv.errors import InputError
 from semconv.store import RunRecord
 from semconv_warehouse.database import insert_arrow, quote_identifier
@@ -25,6 +26,7 @@ RUN_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "item_code": ("codes",),
     "metric": (),
 }
+_TICK = timedelta(microseconds=1)
 _COLUMNS = (
     "run_id, stage, status, settings, inputs, fingerprint, artifact_path, version, started_at, finished_at, error"
 )
@@ -49,7 +51,7 @@ def insert_running(connection: sa.Connection, record: RunRecord) -> None:
         "fingerprint": record.fingerprint,
         "artifact_path": record.artifact_path,
         "version": record.version,
-        "started_at": _utc(record.started_at) or utc_now(),
+        "started_at": _next_moment(connection, _utc(record.started_at) or utc_now()),
     }
     updated = connection.execute(
         sa.text(
@@ -74,7 +76,7 @@ def set_status(connection: sa.Connection, run_id: str, status: str, error: str |
         sa.text(
             "UPDATE run SET status = :status, finished_at = :now, error = :error WHERE run_id = :run_id RETURNING run_id"
         ),
-        {"status": status, "now": utc_now(), "error": error, "run_id": run_id},
+        {"status": status, "now": _next_moment(connection, utc_now()), "error": error, "run_id": run_id},
     ).all()
     if not updated:
         raise InputError(f"no run {run_id} in the warehouse; `semconv runs` lists them")
@@ -117,7 +119,13 @@ def metric_rows(connection: sa.Connection, run_ids: Sequence[str]) -> list[dict[
 
 def utc_now() -> datetime:
     """The moment in UTC without a zone, as the warehouse's TIMESTAMP columns hold it."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return clock.utc_now().replace(tzinfo=None)
+
+
+def _next_moment(connection: sa.Connection, moment: datetime) -> datetime:
+    """``moment``, or just after the last one recorded where the clock was set back: times order the runs."""
+    last = connection.execute(sa.text("SELECT max(greatest(started_at, finished_at)) FROM run")).scalar_one()
+    return moment if last is None else max(moment, last + _TICK)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from semconv.errors import InputError, SettingsError
-from semconv_warehouse.database import database_errors, quote_identifier
+from semconv_warehouse.database import database_errors, is_damage, quote_identifier
 from semconv_warehouse.generation_files import generation_path, previous_generation, served_generation
 from semconv_warehouse.layout import ProjectLayout
 
@@ -35,14 +35,17 @@ def open_serving(
     """
     served = served_generation(layout)
     if served is None:
-        raise InputError(f"{layout.serving}: nothing is published yet; `semconv run` or `semconv publish` does it")
+        what = "damaged" if layout.serving.exists() else "nothing is published yet"
+        raise InputError(f"{layout.serving}: {what}; `semconv run` or `semconv publish` makes it")
     # Attached under its own name, the file is the served one even if this process still holds an older serving.duckdb.
     attached = {"previous": previous_generation(layout, served), "serving": served}
     spill = str(layout.data / ".spill")
     with database_errors(layout.serving), duckdb.connect(config={"temp_directory": spill}) as connection:
         for name, generation in attached.items():
-            if generation is not None:
-                connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
+            # A damaged generation before the served one is left out: what is served answers without it.
+            with contextlib.suppress(*((duckdb.Error,) if name == "previous" else ())):
+                if generation is not None:
+                    connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
         connection.execute("USE serving")
         for name, value in (variables or {}).items():
             connection.execute(f"SET VARIABLE {quote_identifier(name)} = ?", [value])
@@ -73,6 +76,8 @@ def query(
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
+            if is_damage(error):
+                raise
             line = str(error).splitlines()[0]
             if "previous" in line and not _has_previous(connection):
                 line = (

@@ -12,7 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from semconv.errors import InputError
+from semconv.errors import InputError, SemconvError
 from semconv.store import BaselineRequest, Catalog, ItemFacets, RunRecord, TopK
 from semconv.store import Sequences as InteractionSequences
 from semconv_warehouse import baselines, reading, run_table, user_files
@@ -31,20 +31,27 @@ class DuckDBStore:
     def __init__(self, layout: ProjectLayout, wait: float = 0.0) -> None:
         self.layout = layout
         self.wait = wait
+        self.refusal: SemconvError | None = None  # why the warehouse cannot be used at all, raised by every use
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """The warehouse, read-only, for as long as the block lasts."""
+        self._require_usable()
         with open_database(self.layout.warehouse, read_only=True, wait=self.wait) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """The warehouse inside one transaction, committed when the block ends well."""
+        self._require_usable()
         if not self.layout.warehouse.exists():
             raise InputError(f"{self.layout.warehouse}: no such database; `semconv init` makes a project")
         with open_database(self.layout.warehouse, read_only=False, wait=self.wait) as connection, connection.begin():
             yield connection
+
+    def _require_usable(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def catalog(self) -> Catalog:
         """All items in item_index order."""

@@ -1,0 +1,187 @@
+"""Commands of the real command line in processes of their own that may be killed, starved or misled.
+
+``python command_case.py`` is a server: it imports everything once and forks a process for each request, so that a
+hundred commands cost the imports of one. :class:`Commands` is the other end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KILLED = -signal.SIGKILL
+# What Python does to a project's files; what DuckDB and SQLite do to them lies between.
+_TOUCHING = ("open", "os.", "shutil.", "sqlite3.")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int  # exit code, or -9 of a killed process
+    stdout: str
+    stderr: str
+    seconds: float
+    events: int  # how often it touched a file of the project, of a command that ended by itself
+
+    @property
+    def error(self) -> str:
+        """The last line on stderr."""
+        return (self.stderr.strip().splitlines() or [""])[-1]
+
+
+class Commands:
+    """The server's client, one request at a time."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+
+    def run(self, root: Path, *words: str, **conditions: Any) -> Done:
+        """Run ``semconv --project ROOT WORDS`` and wait for its end.
+
+        Args:
+            conditions: ``kill_event`` (die at so many touches of the project's files), ``kill_after`` (seconds),
+                ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds).
+        """
+        return self.wait(self.start(root, *words, **conditions))
+
+    def start(self, root: Path, *words: str, **conditions: Any) -> dict[str, Any]:
+        """Begin a command; :meth:`wait` takes what this returns."""
+        return dict(self._ask({"root": str(root), "words": words, **conditions}))
+
+    def wait(self, begun: dict[str, Any]) -> Done:
+        """The end of a command that :meth:`start` began."""
+        return Done(**self._ask({"wait": begun}))
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(timeout=60)
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+
+def _begin(request: dict[str, Any]) -> dict[str, Any]:
+    folder = tempfile.mkdtemp(prefix="command-")
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _be_the_command(request, Path(folder))
+    if request.get("kill_after") is not None:
+        _kill_after(child, request["kill_after"])
+    return {"pid": child, "folder": folder, "started": started}
+
+
+def _kill_after(child: int, seconds: float) -> None:
+    """From a process of its own: one that computes in native code looks at no timer."""
+    killer = os.fork()
+    if killer == 0:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os._exit(0)
+
+
+def _finish(begun: dict[str, Any]) -> dict[str, Any]:
+    status = os.waitstatus_to_exitcode(os.waitpid(begun["pid"], 0)[1])
+    seconds = time.monotonic() - begun["started"]
+    folder = Path(begun["folder"])
+    texts = {name: (folder / name).read_text() if (folder / name).exists() else "" for name in ("out", "err", "events")}
+    subprocess.run(["rm", "-rf", folder], check=True)
+    return {
+        "status": status,
+        "stdout": texts["out"],
+        "stderr": texts["err"],
+        "seconds": seconds,
+        "events": int(texts["events"] or 0),
+    }
+
+
+def _be_the_command(request: dict[str, Any], folder: Path) -> None:
+    """The forked process; never returns."""
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+    if request.get("clock_ahead"):
+        from semconv import clock
+
+        clock.seconds_since_1970 = lambda: time.time() + request["clock_ahead"]
+    if request.get("largest_file"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
+    if request.get("user"):
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+    touched = _watch(request["root"], request.get("kill_event"))
+    code = 1
+    try:
+        from semconv_cli.main import cli
+
+        cli(["--project", request["root"], *request["words"]], prog_name="semconv")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if not request.get("largest_file") and not request.get("user"):
+            (folder / "events").write_text(str(len(touched)))
+        os._exit(code)
+
+
+def _watch(root: str, kill_event: int | None) -> list[None]:
+    touched: list[None] = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not event.startswith(_TOUCHING) or not any(root in str(argument) for argument in arguments[:2]):
+            return
+        touched.append(None)
+        if kill_event is not None and len(touched) == kill_event:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return touched
+
+
+def _serve() -> None:
+    import feast  # noqa: F401
+    import peft  # noqa: F401
+    import torch  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    import semconv_cli.main  # noqa: F401
+    import semconv_warehouse.features
+    import semconv_warehouse.ingest
+    import semconv_warehouse.project  # noqa: F401
+
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        answers.write(json.dumps(_finish(request["wait"]) if "wait" in request else _begin(request)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    assert threading.active_count() == 1
+    _serve()
