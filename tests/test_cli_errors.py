@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import CheckFailedError, InputError, LockedError, MachineError, SettingsError
-from semconv_cli.errors import report
+from semconv_cli.errors import described
 from semconv_cli.main import Root, cli
 
 
@@ -84,7 +84,7 @@ def test_unknown_exception_is_internal_and_verbose_shows_where() -> None:
 
 
 def test_own_exit_code_passes() -> None:
-    assert report(click.exceptions.UsageError("x")) == 2
+    assert described(click.exceptions.UsageError("x")) == ("error: x", 2)
     assert invoke(SystemExit(7)).exit_code == 7
 
 

@@ -16,6 +16,7 @@ from semconv_cli import output
 from semconv_cli.figures import write_figures
 from semconv_cli.progress import BarProgress, LineProgress
 from semconv_cli.runs import write_run
+from semconv_cli.state import State
 
 ROWS = [
     {"user_id": "u1", "rank": 1, "score": -0.25, "title": "Café ☕", "codes": [1, 2]},
@@ -97,14 +98,14 @@ def test_run_record(capsys: pytest.CaptureFixture[str]) -> None:
         start,
         start.replace(second=15),
     )
-    write_run(record, as_json=False)
+    write_run(State(), record, as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "run        finetune-1",
         "status     finished",
         "artifacts  data/runs/finetune-1",
         "seconds    10.0",
     ]
-    write_run(record, as_json=True)
+    write_run(State(), record, as_json=True)
     assert json.loads(capsys.readouterr().out)["inputs"] == ["a"]
 
 

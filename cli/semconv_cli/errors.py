@@ -1,4 +1,4 @@
-"""The one owner of stderr and of exit codes.
+"""The one owner of exit codes, and of how an error reads.
 
 Every error ends as one line ``error: what, where, what to do next`` and a code: 0 done, 1 a check
 failed, 2 usage or settings, 3 locked, 4 input or artifact, 5 the machine, 130 interrupted, 141 the
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from semconv.errors import MachineError, SemconvError
+from semconv_cli.log import Log
 
 INTERNAL = 1
 INTERRUPTED = 130
@@ -25,47 +26,41 @@ _MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
 _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # torch's and DuckDB's, neither is imported here
 
 
-def say(message: str) -> None:
-    """Write one line to stderr; a reader that went away must not end a job."""
-    with contextlib.suppress(BrokenPipeError):
-        click.echo(message, err=True)
-
-
 @contextlib.contextmanager
-def reported(is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Turn whatever leaves the block into one line on stderr and click's Exit with the exit code."""
+def reported(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
+    """Turn whatever leaves the block into one line of the log and click's Exit with the exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
         raise
     except BaseException as error:
-        if is_verbose():
-            say("".join(traceback.format_exception(error)).rstrip())
-        raise click.exceptions.Exit(report(error)) from None
+        trace = "".join(traceback.format_exception(error)).rstrip() if is_verbose() else ""
+        if trace and log.form == "text":
+            log.say(trace)
+        line, code = described(error)
+        if isinstance(error, BrokenPipeError):
+            _forget_stdout()
+        if line:
+            log.say(line, "error", **({"traceback": trace} if trace else {}))
+        raise click.exceptions.Exit(code) from None
 
 
-def report(error: BaseException) -> int:
-    """Print the line of an error and return its exit code."""
+def described(error: BaseException) -> tuple[str, int]:
+    """The line of an error, empty where there is nothing to say, and its exit code."""
     if isinstance(error, BrokenPipeError):
-        _forget_stdout()
-        return OUTPUT_CLOSED
+        return "", OUTPUT_CLOSED
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        say("interrupted; the same command goes on where it stopped")
-        return INTERRUPTED
+        return "interrupted; the same command goes on where it stopped", INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        say(error.format_message())
-        return error.exit_code
+        return error.format_message(), error.exit_code
     if isinstance(error, click.ClickException):
-        say(f"error: {_one_line(error.format_message())}{_where_to_look(error)}")
-        return error.exit_code
+        return f"error: {_one_line(error.format_message())}{_where_to_look(error)}", error.exit_code
     if isinstance(error, SemconvError):
-        say(f"error: {_one_line(str(error))}")
-        return error.exit_code
+        return f"error: {_one_line(str(error))}", error.exit_code
     if (refusal := _machine_refusal(error)) is not None:
-        say(f"error: {refusal}")
-        return MachineError.exit_code
-    say(f"internal error: {type(error).__name__}: {_one_line(str(error))}; -v shows where, please report it")
-    return INTERNAL
+        return f"error: {refusal}", MachineError.exit_code
+    where = "-v shows where, please report it"
+    return f"internal error: {type(error).__name__}: {_one_line(str(error))}; {where}", INTERNAL
 
 
 def end_stderr() -> None:

@@ -15,6 +15,7 @@ import click
 
 import semconv
 from semconv_cli.errors import end_stderr, reported
+from semconv_cli.log import Log, asked_form
 from semconv_cli.options import Group, global_options
 from semconv_cli.state import State
 
@@ -63,16 +64,22 @@ class Root(Group):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Parse the global options; a wrong one is reported here."""
-        with reported(lambda: False):
+        state = extra.setdefault("obj", State(log=Log(asked_form(args, os.environ))))
+        with reported(state.log, lambda: False):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the named command; whatever goes wrong is reported here."""
+        """Run the named command; whatever goes wrong is reported here, and a job's end is summed up."""
         state = ctx.ensure_object(State)
-        with reported(lambda: state.verbose):
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # a reader that went away shows here, not at exit
-            return result
+        try:
+            with reported(state.log, lambda: state.verbose):
+                result = super().invoke(ctx)
+                sys.stdout.flush()  # a reader that went away shows here, not at exit
+        except click.exceptions.Exit as end:
+            state.end(end.exit_code)
+            raise
+        state.end(0)
+        return result
 
 
 @click.command(

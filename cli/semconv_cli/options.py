@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 
 from semconv.config import iter_options
+from semconv_cli.log import FORMS
 from semconv_cli.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,6 +28,24 @@ class Command(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters, then the global options."""
         return [*super().get_params(ctx), *global_options(hidden=True)]
+
+
+class Job(Command):
+    """A command that works on a project: its end is one summary line on stderr."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the command's options; wrong ones end the job, a call for help begins none."""
+        above = parent if parent is not None else click.Context(self)
+        state, path = above.ensure_object(State), f"{above.command_path} {info_name}"
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except click.ClickException:
+            state.begin(path)
+            raise
+        state.begin(path)
+        return context
 
 
 class Group(click.Group):
@@ -83,11 +102,19 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             help="Override a setting of semconv.toml for this command; repeatable.",
         ),
         make(
+            "--log-format",
+            store=lambda state, value: setattr(state.log, "form", value),
+            env="SEMCONV_LOG_FORMAT",
+            type=click.Choice(FORMS),
+            metavar="FORM",
+            help="What stderr gets: text, or json with one object a line and a summary at the end of a job.  [env: SEMCONV_LOG_FORMAT]",
+        ),
+        make(
             "-q",
             "--quiet",
             store=lambda state, value: setattr(state, "quiet", True),
             is_flag=True,
-            help="No progress and no remarks on stderr.",
+            help="No progress and no remarks on stderr; as JSON, errors and summaries stay.",
         ),
         make(
             "-v",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -13,15 +14,46 @@ from rich.progress import Task as BarTask
 from rich.text import Text
 
 from semconv.progress import Progress, Task
-from semconv_cli import errors
+from semconv_cli.log import Log
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def stderr_progress() -> Progress:
-    """Bars when stderr is a terminal, else lines."""
+def stderr_progress(log: Log) -> Progress:
+    """Bars when stderr is a terminal and the log is text, else lines."""
     console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal and not console.is_dumb_terminal else LineProgress(errors.say)
+    is_drawn = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
+    return BarProgress(console) if is_drawn else LineProgress(log.say)
+
+
+class Counting:
+    """Passes everything on, and keeps what each task came to."""
+
+    def __init__(self, inner: Progress, tasks: list[dict[str, Any]]) -> None:
+        """``tasks`` gets a row a task: task, unit, done, total."""
+        self._inner, self._tasks = inner, tasks
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
+        """A task that is counted."""
+        row = {"task": label, "unit": unit, "done": done, "total": total}
+        self._tasks.append(row)
+        with self._inner.task(label, total, unit, done) as drawn:
+            yield _Counted(drawn, row)
+
+    def say(self, message: str) -> None:
+        """One line, not counted."""
+        self._inner.say(message)
+
+
+class _Counted:
+    def __init__(self, drawn: Task, row: dict[str, Any]) -> None:
+        self._drawn, self._row = drawn, row
+
+    def advance(self, amount: float, note: str = "") -> None:
+        """Count on."""
+        self._row["done"] += amount
+        self._drawn.advance(amount, note)
 
 
 class BarProgress:

@@ -16,6 +16,7 @@ from semconv.config_text import settings_page
 from semconv.errors import CheckFailedError
 from semconv_cli import output
 from semconv_cli.errors import reported
+from semconv_cli.log import Log
 from semconv_cli.main import cli
 from semconv_cli.sql_page import sql_page
 
@@ -76,7 +77,7 @@ def _walk(context: click.Context) -> Iterator[click.Context]:
 @click.option("--check", is_flag=True, help="Change nothing; fail when a page is out of date.")
 def reference_command(directory: Path, check: bool) -> None:
     """Write the generated documentation pages into DIRECTORY."""
-    with reported(lambda: False):
+    with reported(Log(), lambda: False):
         old = [name for name, text in pages().items() if not _is(directory / name, text)]
         if check and old:
             raise CheckFailedError(f"out of date in {directory}: {', '.join(old)}; `make docs` writes them")

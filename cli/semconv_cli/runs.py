@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from semconv_cli import output
+from semconv_cli.state import State
 
 if TYPE_CHECKING:
     from semconv.store import RunRecord
 
 
-def write_run(record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
+def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
     """Print what a stage's command gave: the run, where its artifacts lie, and ``more`` for people."""
+    state.note(runs=[record.run_id])
     if as_json:
         output.write_json(record)
         return

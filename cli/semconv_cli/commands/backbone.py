@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from semconv_cli import runs
-from semconv_cli.options import Group, json_option, setting
+from semconv_cli.options import Group, Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
@@ -14,7 +14,7 @@ def backbone_command() -> None:
     """Make the embedded default, or take a model that is there."""
 
 
-@backbone_command.command("create")
+@backbone_command.command("create", cls=Job)
 @setting("--width", "backbone.width")
 @setting("--layers", "backbone.layers")
 @setting("--heads", "backbone.heads")
@@ -26,10 +26,10 @@ def backbone_create(state: State, as_json: bool) -> None:
     """Make the embedded default. A small decoder with a tokenizer of the catalogue's own words."""
     with state.open() as project:
         record = project.backbone_create()
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)
 
 
-@backbone_command.command("use")
+@backbone_command.command("use", cls=Job)
 @click.argument("path")
 @setting("--trust-remote-code", "backbone.trust_remote_code")
 @json_option
@@ -38,4 +38,4 @@ def backbone_use(state: State, path: str, as_json: bool) -> None:
     """Take a causal language model. PATH is a local folder or a hub name."""
     with state.open() as project:
         record = project.backbone_use(path)
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)

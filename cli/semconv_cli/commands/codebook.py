@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semconv_cli import code_report, output, runs
-from semconv_cli.options import Group, json_option, setting
+from semconv_cli.options import Group, Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
@@ -16,7 +16,7 @@ def codebook_command() -> None:
     """Turn item vectors into short code sequences."""
 
 
-@codebook_command.command("fit")
+@codebook_command.command("fit", cls=Job)
 @setting("--levels", "codebook.levels")
 @setting("--codes", "codebook.codes")
 @setting("--alignment", "codebook.alignment")
@@ -28,10 +28,10 @@ def codebook_fit(state: State, as_json: bool) -> None:
     """Fit the code books. Every item with a behaviour vector gets its codes."""
     with state.open() as project:
         record = project.codebook_fit()
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)
 
 
-@codebook_command.command("load")
+@codebook_command.command("load", cls=Job)
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @pass_state
@@ -44,10 +44,10 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """
     with state.open() as project:
         record = project.codebook_load(file)
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)
 
 
-@codebook_command.command("assign")
+@codebook_command.command("assign", cls=Job)
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def codebook_assign(state: State, as_json: bool) -> None:
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:
-        runs.write_run(record, as_json)
+        runs.write_run(state, record, as_json)
         return
     state.remark("no new item with text: nothing to assign")
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from semconv_cli import runs
-from semconv_cli.options import Group, absolute, json_option, setting
+from semconv_cli.options import Group, Job, absolute, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
@@ -14,7 +14,7 @@ def embed_command() -> None:
     """Turn items into vectors: from behaviour, and from text."""
 
 
-@embed_command.command("behavior")
+@embed_command.command("behavior", cls=Job)
 @setting("--source", "behavior.source")
 @setting("--vectors", "behavior.vectors", convert=absolute, metavar="FILE")
 @setting("--dimensions", "behavior.dimensions")
@@ -25,14 +25,14 @@ def embed_behavior(state: State, as_json: bool) -> None:
     """Make item and user vectors from behaviour. Those of the train cut, or item vectors of your own."""
     with state.open() as project:
         record = project.embed_behavior()
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)
 
 
-@embed_command.command("text")
+@embed_command.command("text", cls=Job)
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
     """Make item vectors from text. Title and description go through the backbone's input embeddings."""
     with state.open() as project:
         record = project.embed_text()
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)

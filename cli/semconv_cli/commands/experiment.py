@@ -8,11 +8,11 @@ from typing import Any, Literal
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Command, json_option
+from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("experiment", cls=Command, short_help="Run a table of the paper, or your own, on this data.")
+@click.command("experiment", cls=Job, short_help="Run a table of the paper, or your own, on this data.")
 @click.argument("table")
 @click.option(
     "--split",
@@ -30,11 +30,12 @@ def experiment_command(state: State, table: str, split: Literal["test", "valid"]
     Runs in data/experiments, apart from what is published; a killed experiment goes on where it stopped.
     --set changes what all rows have in common, as --set tuning.epochs=1 for a quick look.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     with state.open() as project:
         for row in project.experiment(table, split=split, num_seeds=seeds):
             state.remark(_line(row))
             rows.append(row)
+            state.note({"rows": len(rows)})
     if as_json:
         output.write_json(rows)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Group, json_option
+from semconv_cli.options import Group, Job, json_option
 from semconv_cli.state import State, pass_state
 
 
@@ -14,7 +14,7 @@ def features_command() -> None:
     """Hand vectors, codes and top-K to Feast, and look them up."""
 
 
-@features_command.command("apply")
+@features_command.command("apply", cls=Job)
 @json_option
 @pass_state
 def features_apply(state: State, as_json: bool) -> None:
@@ -24,7 +24,7 @@ def features_apply(state: State, as_json: bool) -> None:
     _write(result, as_json)
 
 
-@features_command.command("materialize")
+@features_command.command("materialize", cls=Job)
 @click.option(
     "--again", is_flag=True, help="Fill the online store anew, for a server that was restarted without its data."
 )
@@ -34,6 +34,7 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
     """Load the published generation into the online store."""
     with state.open() as project:
         result = project.features_materialize(again=again)
+    state.note({"publications_behind": result["publications_behind"]}, generation=result["published"]["generation"])
     _write(result, as_json)
 
 

@@ -6,13 +6,13 @@ import click
 
 from semconv.tuning.launch import is_follower
 from semconv_cli import runs
-from semconv_cli.options import Command, json_option, setting
+from semconv_cli.options import Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
 
 
-@click.command("finetune", cls=Command, short_help="Tune the backbone on the prompts.")
+@click.command("finetune", cls=Job, short_help="Tune the backbone on the prompts.")
 @click.option(
     "--from",
     "from_run",
@@ -50,4 +50,4 @@ def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
         record = project.finetune(from_run=from_run)
         made = {kind: f"{record.artifact_path}/{name}" for kind, name in _MADE.items()}
         made = {kind: path for kind, path in made.items() if (project.layout.root / path).exists()}
-    runs.write_run(record, as_json, made)
+    runs.write_run(state, record, as_json, made)

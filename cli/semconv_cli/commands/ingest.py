@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Group, json_option
+from semconv_cli.options import Group, Job, json_option
 from semconv_cli.state import State, pass_state
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _map_option(command: F) -> F:
 
 
 def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | None) -> None:
+    names = ("read", "added", "updated", "duplicate", "removed", "restored")
+    state.note({**{name: getattr(report, name) for name in names}, "rejected": sum(report.rejected.values())})
     if as_json:
         output.write_json(report.to_dict())
     else:
@@ -65,7 +67,7 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
         state.remark(f"rejected rows: {rejected}")
 
 
-@ingest_command.command("interactions")
+@ingest_command.command("interactions", cls=Job)
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @_map_option
 @click.option(
@@ -92,7 +94,7 @@ def ingest_interactions(
     _print(state, report, as_json, rejected)
 
 
-@ingest_command.command("items")
+@ingest_command.command("items", cls=Job)
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @_map_option
 @click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark absent items as removed.")
@@ -110,7 +112,7 @@ def ingest_items(
     _print(state, report, as_json, rejected)
 
 
-@ingest_command.command("amazon")
+@ingest_command.command("amazon", cls=Job)
 @click.option("--reviews", required=True, type=_FILE, metavar="FILE", help="Reviews of one category, 2018 edition.")
 @click.option("--meta", required=True, type=_FILE, metavar="FILE", help="Product metadata of the same category.")
 @_row_options
@@ -122,7 +124,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
     _print(state, report, as_json, rejected)
 
 
-@ingest_command.command("movielens")
+@ingest_command.command("movielens", cls=Job)
 @click.argument("directory", type=_FILE)
 @_row_options
 @pass_state

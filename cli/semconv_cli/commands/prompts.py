@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Group, json_option, setting
+from semconv_cli.options import Group, Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
@@ -16,7 +16,7 @@ def prompts_command() -> None:
     """Look at the prompts that tune the backbone."""
 
 
-@prompts_command.command("export")
+@prompts_command.command("export", cls=Job)
 @click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Whose wordings and negatives.")
 @click.option(
     "--output",
@@ -33,6 +33,7 @@ def prompts_export(state: State, epoch: int, path: Path, as_json: bool) -> None:
     """Write one row a sample: task, prompt, label, user_id, item_id."""
     with state.open() as project:
         counts = project.export_prompts(path, epoch=epoch)
+    state.note(counts)
     if as_json:
         output.write_json(counts)
     else:

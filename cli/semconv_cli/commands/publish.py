@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Command, json_option
+from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("publish", cls=Command, short_help="Make the newest lists what SQL users see, or roll back.")
+@click.command("publish", cls=Job, short_help="Make the newest lists what SQL users see, or roll back.")
 @click.option("--rollback", is_flag=True, help="Put the generation that was published before in place again.")
 @json_option
 @pass_state
@@ -17,6 +17,7 @@ def publish_command(state: State, rollback: bool, as_json: bool) -> None:
     """Check the newest lists and make them what SQL users see, at once and whole."""
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
+    state.note({"publication": publication.publication}, generation=publication.generation)
     if as_json:
         output.write_json(publication)
     else:

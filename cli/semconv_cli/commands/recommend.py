@@ -8,7 +8,7 @@ import click
 
 from semconv.columns import Split
 from semconv_cli import output, runs
-from semconv_cli.options import DefaultGroup, json_option, setting
+from semconv_cli.options import DefaultGroup, Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 _FILE = click.Path(path_type=Path)
@@ -60,9 +60,10 @@ def recommend_command(
     if query is None:
         if user_id is not None:
             raise click.UsageError("--user goes with --query; for lists of some users give --users FILE", ctx)
+        state.begin(ctx.command_path)
         with state.open() as project:
             record = project.recommend(split=split, users_file=users_file, only_changed=only_changed, where=where)
-        runs.write_run(record, as_json)
+        runs.write_run(state, record, as_json)
         return
     if users_file is not None or only_changed or split != "serve":
         raise click.UsageError("--query answers one question; of the other options it takes --user and --where", ctx)
@@ -71,7 +72,7 @@ def recommend_command(
     output.write_rows(rows, form="json" if as_json else "table", columns=["rank", "item_id", "title", "score"])
 
 
-@recommend_command.command("load")
+@recommend_command.command("load", cls=Job)
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @json_option
 @pass_state
@@ -79,4 +80,4 @@ def recommend_load(state: State, files: tuple[Path, ...], as_json: bool) -> None
     """Take lists made elsewhere as a run. Parquet parts of user_id, rank, item_id, score; validated."""
     with state.open() as project:
         record = project.recommend_load(files)
-    runs.write_run(record, as_json)
+    runs.write_run(state, record, as_json)

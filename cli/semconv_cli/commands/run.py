@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Command, json_option
+from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("run", cls=Command, short_help="Do what is due, publish, hand the features to Feast.")
+@click.command("run", cls=Job, short_help="Do what is due, publish, hand the features to Feast.")
 @click.option("--refit", is_flag=True, help="Redo embeddings, code books and tuning too.")
 @json_option
 @pass_state
@@ -17,9 +19,15 @@ def run_command(state: State, refit: bool, as_json: bool) -> None:
     """Do what is due, in order, then publish and hand the features to Feast; says what is stale but kept."""
     with state.open() as project:
         result = project.run(refit=refit)
+    stages, publication = result["stages"], output.plain(result.get("publication"))
+    if publication:
+        states = Counter(row["state"].partition(" ")[0] for row in stages)
+        runs = [row["run_id"] for row in stages if row["state"] == "done"]
+        counts = {f"stages_{name}": number for name, number in states.items()}
+        state.note(counts, runs=runs, generation=publication["generation"])
     if as_json:
         output.write_json(result)
         return
-    output.write_rows(result["stages"], columns=["stage", "state", "seconds", "run_id"])
-    if publication := output.plain(result.get("publication")):
+    output.write_rows(stages, columns=["stage", "state", "seconds", "run_id"])
+    if publication:
         state.remark("published generation {generation} at {published_at}".format(**publication))

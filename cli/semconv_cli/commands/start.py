@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Command, json_option
+from semconv_cli.options import Command, Job, json_option
 from semconv_cli.state import State, pass_state
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -27,7 +27,7 @@ def init_command(state: State, directory: Path) -> None:
     )
 
 
-@click.command("demo", cls=Command, short_help="See everything run on a small generated catalogue.")
+@click.command("demo", cls=Job, short_help="See everything run on a small generated catalogue.")
 @click.argument("directory", type=_DIRECTORY, default="demo")
 @json_option
 @pass_state

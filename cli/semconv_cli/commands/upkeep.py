@@ -9,7 +9,7 @@ import click
 
 from semconv.errors import CheckFailedError
 from semconv_cli import output
-from semconv_cli.options import Command, Duration, json_option
+from semconv_cli.options import Command, Duration, Job, json_option
 from semconv_cli.state import State, pass_state
 from semconv_warehouse.disk import in_words
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from semconv_warehouse.checks import CheckResult
 
 
-@click.command("check", cls=Command, short_help="Run every integrity check.")
+@click.command("check", cls=Job, short_help="Run every integrity check.")
 @click.option(
     "--max-age",
     type=Duration(),
@@ -40,6 +40,7 @@ def check_command(state: State, max_age: timedelta | None, as_json: bool) -> Non
         }
         for result in results
     ]
+    state.note({"checks": len(rows), "failed": sum(not result.passed for result in results)})
     output.write_rows(rows, form="json" if as_json else "table", columns=["check", "passed", "rows", "rule"])
     if failed := [_failure(result) for result in results if not result.passed]:
         raise CheckFailedError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")
@@ -54,7 +55,7 @@ def _failure(result: CheckResult) -> str:
     return f"{result.name} ({age})"
 
 
-@click.command("prune", cls=Command, short_help="Remove what nothing published needs.")
+@click.command("prune", cls=Job, short_help="Remove what nothing published needs.")
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Newest generations to keep.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, change nothing.")
 @json_option
@@ -66,6 +67,8 @@ def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None
     """
     with state.open() as project:
         result = project.prune(keep, dry_run)
+    gone = {f"{kind}_removed": 0 if dry_run else len(result[kind]) for kind in ("generations", "runs", "publications")}
+    state.note({**gone, "bytes_freed": 0 if dry_run else result["bytes"]})
     if as_json:
         output.write_json(result)
         return
