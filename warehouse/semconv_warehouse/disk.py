@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from semconv_warehouse.layout import ProjectLayout
+if TYPE_CHECKING:
+    from semconv_warehouse.layout import ProjectLayout
 
 
 def size(places: Iterable[Path]) -> int:
