@@ -67,7 +67,9 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
         InputError: no such run, its split has no SASRec ranks, or no user is in both.
     """
     context = Project.open(root).context
-    run = context.need(columns.EVALUATE) if run_id is None else context.run(run_id)
+    run = context.latest(columns.EVALUATE) if run_id is None else context.run(run_id)
+    if run is None:
+        raise InputError(f"{root}: no finished evaluate run; `semconv evaluate` makes one")
     split = str(context.input_of(run, columns.RECOMMEND).settings["split"])
     table = pq.read_table(context.book.folder(run) / RANKS)
     ranks = {name: table[name].to_numpy() for name in table.column_names if name != columns.USER_ID}

@@ -126,9 +126,11 @@ class SasrecTraining:
         self._load()
 
     def run(self, epochs: int, patience: int) -> Counters:
-        """Train until so many epochs, or so many without a better validation NDCG@10, are done."""
+        """Train until so many epochs, or so many of the full softmax without a better validation NDCG@10, are done."""
         counters = self.counters
-        while counters.epoch < epochs and counters.epoch - counters.best_epoch < patience:
+        while counters.epoch < epochs:
+            if counters.epoch - max(counters.best_epoch, self.settings.sampled_epochs) >= patience:
+                break
             started = time.process_time()
             line = {"epoch": float(counters.epoch + 1), "loss": self._train_epoch()}
             seconds = time.process_time() - started

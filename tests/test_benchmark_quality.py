@@ -42,6 +42,8 @@ def test_several_runs_are_means_with_their_spread() -> None:
 def test_a_run_and_sasrec_are_joined_by_user(tmp_path: Path) -> None:
     project = make_coded_project(tmp_path / "shop")
     project.finetune()
+    with pytest.raises(InputError, match="no finished evaluate run"):
+        read_run(tmp_path / "shop", None, None)
     project.evaluate()
     alone = read_run(tmp_path / "shop", None, None)
     assert {"model", "popularity", "transition"} <= set(alone.ranks)

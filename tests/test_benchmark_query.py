@@ -9,8 +9,9 @@ import pytest
 from project_case import make_coded_project
 
 from benchmarks.bm25 import Bm25, words
-from benchmarks.query import Questions, interval, markdown, measure, model_lists, peer_lists, rows_of
+from benchmarks.query import Questions, interval, measure, model_lists, peer_lists
 from benchmarks.query_data import Reviews, UserParts, without_words
+from benchmarks.query_report import markdown, rows_of
 
 
 def reviews(texts: list[str], items: list[int], titles: list[str]) -> Reviews:
