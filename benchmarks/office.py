@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row, Subject, finish
 from semconv import columns
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 from semconv.pipeline.context import Context
-from semconv.pipeline.evaluating import RANKS
+from semconv.pipeline.evaluation_file import read_ranks
 from semconv.splits import targets, train_part
 from semconv.store import RunRecord
 from semconv_warehouse.project import Project
@@ -61,13 +60,13 @@ def segments(context: Context, runs: Sequence[RunRecord]) -> Iterator[Segment]:
     for run in runs:
         split = str(context.input_of(run, columns.RECOMMEND).settings["split"])
         cold = cold_targets(context, split)
-        table = pq.read_table(context.book.folder(run) / RANKS)
-        is_cold = np.array([cold[user] for user in table[columns.USER_ID].to_pylist()])
+        found = read_ranks(context, run)
+        is_cold = np.array([cold[user] for user in next(iter(found.values())).user_ids.to_pylist()])
         said = settings[run.run_id]
         differs = ", ".join(f"{name} {said[name]}" for name in said if said[name] != first.get(name))
         parts = {"all": np.ones_like(is_cold), "known target": ~is_cold, "cold target": is_cold}
-        for method in (name for name in table.column_names if name != columns.USER_ID):
-            ranks = table[method].to_numpy()
+        for method, of_users in found.items():
+            ranks = of_users.ranks
             for name, inside in parts.items():
                 if inside.any():
                     yield Segment(run.run_id, differs, method, name, int(inside.sum()), _figures(ranks[inside]))

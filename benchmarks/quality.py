@@ -28,7 +28,7 @@ from semconv import columns
 from semconv.config import EvaluateSettings
 from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
-from semconv.pipeline.evaluating import RANKS
+from semconv.pipeline.evaluation_file import read_ranks
 from semconv.progress import Silent
 from semconv_warehouse.project import Project
 
@@ -71,8 +71,9 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
     if run is None:
         raise InputError(f"{root}: no finished evaluate run; `semconv evaluate` makes one")
     split = str(context.input_of(run, columns.RECOMMEND).settings["split"])
-    table = pq.read_table(context.book.folder(run) / RANKS)
-    ranks = {name: table[name].to_numpy() for name in table.column_names if name != columns.USER_ID}
+    of_methods = read_ranks(context, run)
+    user_ids = next(iter(of_methods.values())).user_ids.to_pylist()
+    ranks = {name: found.ranks for name, found in of_methods.items()}
     if sasrec is None:
         return Evaluated(root.resolve().name, split, ranks)
     file = sasrec / f"ranks-{split}.parquet"
@@ -80,7 +81,7 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
         raise InputError(f"{file}: missing; benchmarks.sasrec_training writes it when a training ends")
     peer = pq.read_table(file)
     of_user = dict(zip(peer[columns.USER_ID].to_pylist(), peer[METHOD].to_numpy(), strict=True))
-    found = [of_user.get(user) for user in table[columns.USER_ID].to_pylist()]
+    found = [of_user.get(user) for user in user_ids]
     is_both = np.array([rank is not None for rank in found])
     if not is_both.any():
         raise InputError(f"{file} and {run.run_id} have no user in common")

@@ -53,7 +53,7 @@ class PeerData:
 
     def asked(self, split: Split, users: NDArray[np.int64]) -> Asked:
         """Histories and targets of some users under a split."""
-        ends = history_lengths(self.sequences.lengths, split)
+        ends = history_lengths(self.sequences, split)
         histories = [self.sequences.of(int(user))[: ends[user]] for user in users]
         return Asked(histories, targets(self.sequences, split)[users], self.allowed)
 

@@ -44,8 +44,19 @@ CODEBOOK: Final = "codebook"
 ASSIGN: Final = "assign"
 FINETUNE: Final = "finetune"
 RECOMMEND: Final = "recommend"
+TUNE_BASELINE: Final = "tune_baseline"
 EVALUATE: Final = "evaluate"
-STAGES: Final = (BACKBONE, EMBED_BEHAVIOR, EMBED_TEXT, CODEBOOK, ASSIGN, FINETUNE, RECOMMEND, EVALUATE)
+STAGES: Final = (
+    BACKBONE,
+    EMBED_BEHAVIOR,
+    EMBED_TEXT,
+    CODEBOOK,
+    ASSIGN,
+    FINETUNE,
+    RECOMMEND,
+    TUNE_BASELINE,
+    EVALUATE,
+)
 
 # Where a vector came from (column `vector_source`).
 LEARNED: Final = "learned"

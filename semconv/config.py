@@ -38,6 +38,11 @@ class SplitSettings:
         2, "Users and items with fewer interactions, counted to the fixed point, stay out of training.", low=1
     )
     history_length: int = option(20, "Items of a history that a prompt shows, the latest ones.", low=1)
+    temporal_at: str = option(
+        "",
+        "Split in time instead of leave-one-out: a date, or the share of all interactions that lie before the test cut, such as 0.9. Everything learns from what lies before the cuts alone; a user's target is the first item after them.",
+        is_late=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -337,6 +342,12 @@ class EvaluateSettings:
     transition_symmetry: float = option(0.7, "Transition counter: weight of the reverse pair.")
     transition_history_decay: float = option(0.75, "Transition counter: exponent of the place in the history.")
     transition_alpha: float = option(0.5, "Transition counter: exponent of the row sum.")
+    tuning_users: int = option(
+        5000,
+        "Validation users on whom the transition counter's parameters are searched for the row transition-tuned; 0 leaves the row out.",
+        low=0,
+        is_late=True,
+    )
     seed: int = option(0, "Seed of bootstrap and sample.", low=0)
 
 

@@ -1,13 +1,17 @@
-"""Hit ratio, NDCG and bootstrap intervals of leave-one-out ranks.
+"""Figures of leave-one-out ranks and of lists, per user, and bootstrap intervals of their means.
 
-One target a user, so hit ratio equals recall and NDCG = 1 / log2(rank + 1) (method: Evaluation).
-Every metric comes per user; the figure is its mean.
+One target a user, so hit ratio equals recall, NDCG = 1 / log2(rank + 1) and the mean of 1 / rank is MRR
+(method: Evaluation). Every metric but coverage comes per user; the figure is the mean of those that have one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_GROUPS = 256  # of a bootstrap over values that are all different
 
 
 def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -21,28 +25,104 @@ def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArra
     return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0).astype(np.int64)
 
 
-def hit_ratio(ranks: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def hit_ratio(ranks: NDArray[np.int64], k: int) -> Floats:
     """1 where the target is among the first ``k``, ``(U,)``."""
     return ((ranks > 0) & (ranks <= k)).astype(np.float64)
 
 
-def ndcg(ranks: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def ndcg(ranks: NDArray[np.int64], k: int) -> Floats:
     """1 / log2(rank + 1) where the target is among the first ``k``, else 0, ``(U,)``."""
     inside = (ranks > 0) & (ranks <= k)
     return np.where(inside, 1.0 / np.log2(np.where(inside, ranks, 1) + 1.0), 0.0)
 
 
-def bootstrap_interval(
-    values: NDArray[np.float64], *, samples: int, confidence: float, seed: int
-) -> tuple[float, float]:
+def reciprocal_rank(ranks: NDArray[np.int64], k: int) -> Floats:
+    """1 / rank where the target is among the first ``k``, else 0, ``(U,)``; its mean is MRR@k."""
+    inside = (ranks > 0) & (ranks <= k)
+    return np.where(inside, 1.0 / np.where(inside, ranks, 1), 0.0)
+
+
+def self_information(counts: NDArray[np.int64]) -> Floats:
+    """Bits of surprise of each item, -log2 of its share of the training interactions, ``(I,)``.
+
+    An item that nobody touched counts as touched once, or it would be infinitely surprising. Source: Zhou et al.,
+    PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma", their novelty.
+    """
+    shares: Floats = np.maximum(counts, 1) / max(1, int(counts.sum()))
+    return -np.log2(shares)
+
+
+def novelty(items: NDArray[np.int32], information: Floats) -> Floats:
+    """Mean self-information of each list in bits, ``(U,)``; NaN for an empty list.
+
+    Args:
+        items: ``(U, K)`` item_index, -1 where a list is shorter.
+        information: ``(I,)`` of :func:`self_information`.
+    """
+    is_listed = items >= 0
+    bits = np.where(is_listed, information[items], 0.0).sum(axis=1)  # (U,)
+    return _divided(bits, is_listed.sum(axis=1))
+
+
+def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
+    """Intra-list diversity by codes, ``(U,)``: 0 where all items have the same codes, 1 where no two share the first.
+
+    Two items whose codes agree in the first s of N levels and differ in the next are (N - s) / N apart; the figure is
+    the mean distance of the pairs of a list of which both have codes, NaN without such a pair. Source: Ziegler et al.,
+    WWW 2005, "Improving recommendation lists through topic diversification" (intra-list similarity), with the levels of
+    the codes as the taxonomy.
+
+    Args:
+        items: ``(U, K)`` item_index, -1 where a list is shorter.
+        prefixes: ``(N, I)`` of :func:`prefix_ids`.
+    """
+    shared = np.zeros(len(items), dtype=np.int64)
+    for ids in prefixes:
+        mine = np.where(items >= 0, ids[items], -1)  # (U, K)
+        for lag in range(1, mine.shape[1]):
+            left, right = mine[:, lag:], mine[:, :-lag]
+            shared += ((left == right) & (left >= 0)).sum(axis=1)
+    coded = ((items >= 0) & (prefixes[0][items] >= 0)).sum(axis=1)
+    pairs = coded * (coded - 1) // 2
+    return 1.0 - _divided(shared.astype(np.float64), pairs * len(prefixes))
+
+
+def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_items: int) -> NDArray[np.int32]:
+    """A number for every prefix of codes, ``(N, I)``: equal where the first 1 .. N codes are, -1 for items without codes.
+
+    Args:
+        item_index: ``(M,)`` items with codes.
+        codes: ``(M, N)``.
+    """
+    result = np.full((codes.shape[1], num_items), -1, dtype=np.int32)
+    before = np.zeros(len(codes), dtype=np.int64)
+    for level, column in enumerate(codes.T.astype(np.int64)):
+        _, before = np.unique(before * (1 << 16) + column, return_inverse=True)
+        result[level, item_index] = before
+    return result
+
+
+def coverage(items: NDArray[np.int32], allowed: NDArray[np.bool_]) -> float:
+    """Share of the items that may be listed which at least one list holds; NaN when nothing may be listed.
+
+    Args:
+        items: ``(U, K)`` item_index, -1 where a list is shorter.
+        allowed: ``(I,)``.
+    """
+    is_listed = np.zeros(len(allowed), dtype=bool)
+    is_listed[items[items >= 0]] = True
+    return float((is_listed & allowed).sum() / allowed.sum()) if allowed.any() else float("nan")
+
+
+def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed: int) -> tuple[float, float]:
     """Percentile interval of the mean of ``values`` ``(U,)`` over users drawn with replacement.
 
-    Exact in distribution and cheap for rank metrics: equal values are drawn as one multinomial, so
-    the cost is in the number of distinct values, not of users.
+    Equal values are drawn as one multinomial, so the cost is in the number of distinct values, not of users: exact
+    for rank metrics. Values that are all different are drawn as 256 groups of neighbours, each at its mean.
     """
     if len(values) == 0:
         return float("nan"), float("nan")
-    distinct, counts = np.unique(values, return_counts=True)
+    distinct, counts = _grouped(values)
     draws = np.random.default_rng(seed).multinomial(
         len(values), counts / len(values), size=samples
     )  # (samples, distinct)
@@ -53,9 +133,25 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], *, samples: int, confidence: float, seed: int
+    ours: Floats, theirs: Floats, *, samples: int, confidence: float, seed: int
 ) -> tuple[float, float, float]:
     """Mean difference ours - theirs over the same users and its percentile interval."""
     difference = ours - theirs
     low, high = bootstrap_interval(difference, samples=samples, confidence=confidence, seed=seed)
     return float(difference.mean()), low, high
+
+
+def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Distinct values and how often each occurs; where they are many, means of groups of neighbours."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= 2 * _GROUPS:  # the ranks of a list of 20 differ in at most 441 ways
+        return distinct, counts
+    starts = np.unique(np.searchsorted(np.cumsum(counts), np.arange(_GROUPS) * len(values) / _GROUPS, side="right"))
+    totals = np.add.reduceat(counts, starts)
+    return np.add.reduceat(distinct * counts, starts) / totals, totals
+
+
+def _divided(sums: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Quotients, NaN where there is nothing to divide by."""
+    quotients: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return quotients

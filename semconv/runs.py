@@ -26,6 +26,7 @@ from semconv.artifacts import (
     write_json,
 )
 from semconv.clock import utc_now
+from semconv.columns import EVALUATE
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.progress import Progress
 from semconv.store import RunRecord, Store
@@ -33,7 +34,8 @@ from semconv.store import RunRecord, Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1  # of every stage's artifacts; raise it when old ones can no longer be read
+FORMAT_VERSION = 1  # of a stage's artifacts; a stage whose result changed has its own
+_OWN_FORMATS = {EVALUATE: 2}
 COMPLETE = "complete.json"
 Tables = Mapping[str, "pa.Table"]
 
@@ -159,7 +161,7 @@ def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
     """A digest of everything that determines the result."""
     content = {
         "stage": request.stage,
-        "format": FORMAT_VERSION,
+        "format": _OWN_FORMATS.get(request.stage, FORMAT_VERSION),
         "settings": dict(request.settings),
         "inputs": [run.fingerprint for run in request.inputs],
         "tables": dict(hashes),

@@ -42,6 +42,22 @@ class ItemFacets:
 
 
 @dataclass(frozen=True)
+class TimeCuts:
+    """The two moments of a temporal split, microseconds since 1970; ``semconv.splits`` says what they part."""
+
+    valid: int
+    test: int
+
+    def of_training(self, train_cut: TrainCut) -> int | None:
+        """Before which moment everything trains; None for no end."""
+        return {"[:-2]": self.valid, "[:-1]": self.test, "[:]": None}[train_cut]
+
+    def of_history(self, split: Split) -> int | None:
+        """Before which moment histories end; None for no end."""
+        return {"valid": self.valid, "test": self.test, "serve": None}[split]
+
+
+@dataclass(frozen=True)
 class Sequences:
     """Every user's interactions in position order, as compressed rows; row u is ``user_index`` u."""
 
@@ -51,6 +67,7 @@ class Sequences:
     times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
     ratings: NDArray[np.float32]  # (n,) NaN where unknown
     queries: Sequence[str | None] | None = None  # (n,) when asked for
+    cuts: TimeCuts | None = None  # of a temporal split; None for leave-one-out
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -75,6 +92,7 @@ class Sequences:
             self.times[keep],
             self.ratings[keep],
             queries,
+            self.cuts,
         )
 
 
@@ -99,7 +117,7 @@ class RunRecord:
 class BaselineRequest:
     """One ranking of a SQL baseline."""
 
-    name: str  # file stem in sql/baselines: 'popularity', 'recent_popularity', 'transition'
+    name: str  # file stem in sql/baselines: 'popularity', 'recent_popularity', 'transition', 'item_cosine'
     split: Split
     train_cut: TrainCut
     seen: Seen
@@ -108,6 +126,8 @@ class BaselineRequest:
     parameters: Mapping[str, float] = field(default_factory=dict)
     users: NDArray[np.int32] | None = None  # user_index of those asked for, None for all
     items: NDArray[np.bool_] | None = None  # (I,) that may be listed; None: all, to serve only those available
+    cuts: TimeCuts | None = None  # of a temporal split
+    vectors: str | None = None  # run_id of the behaviour vectors that 'item_cosine' compares
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ class TopK:
     users: NDArray[np.int32]  # (R,) user_index
     items: NDArray[np.int32]  # (R, K) item_index in rank order, -1 where a list is shorter
     scores: NDArray[np.float32]  # (R, K) -inf where a list is shorter
+    is_filler: NDArray[np.bool_] | None = None  # (R, K) rows from popularity, where the ranking had no more
 
 
 class Store(Protocol):

@@ -110,7 +110,15 @@ def test_run_record(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_figures_are_a_line_a_method(capsys: pytest.CaptureFixture[str]) -> None:
-    shared = {"run_id": "r", "split": "test", "segment": "all", "train_cut": "[:-2]", "seen": "masked", "num_users": 50}
+    shared = {
+        "run_id": "r",
+        "split": "test",
+        "segment": "all",
+        "train_cut": "[:-2]",
+        "seen": "masked",
+        "num_users": 50,
+        "protocol": {"where": "", "beams": 20},
+    }
     rows = [
         {**shared, "method": method, "name": name, "k": 10, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
         for method, name, value in [
@@ -124,7 +132,7 @@ def test_figures_are_a_line_a_method(capsys: pytest.CaptureFixture[str]) -> None
         "model       0.2000   0.1000  0.0900 to 0.1100",
         "popularity  0.0600   0.0300  0.0200 to 0.0400",
         "",
-        "50 users, split test, train_cut [:-2], seen masked",
+        "50 users; split test, train_cut [:-2], seen masked, beams 20",
     ]
 
 

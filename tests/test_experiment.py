@@ -121,7 +121,7 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     [
         (
             'method = "sasrec"',
-            "row x: no method sasrec; its evaluation has model, popularity, transition, behavior-svd",
+            "row x: no method sasrec; its evaluation has model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
         ),
         ('settings = { "recommend.top_k" = 5 }', "row x: figures at 10 need recommend.top_k"),
         ('settings = { "codebook.levels" = 9 }', "codebook.levels = 9"),

@@ -5,7 +5,19 @@ from math import log2
 import numpy as np
 import pytest
 
-from semconv.metrics import bootstrap_interval, hit_ratio, ndcg, paired_bootstrap, target_ranks
+from semconv.metrics import (
+    bootstrap_interval,
+    coverage,
+    diversity,
+    hit_ratio,
+    ndcg,
+    novelty,
+    paired_bootstrap,
+    prefix_ids,
+    reciprocal_rank,
+    self_information,
+    target_ranks,
+)
 
 
 def test_ranks_count_from_one_and_zero_is_a_miss():
@@ -57,3 +69,53 @@ def test_paired_interval_is_tighter_than_an_unpaired_one():
     mean, low, high = paired_bootstrap(ours, theirs, samples=2000, confidence=0.95, seed=0)
     assert mean == pytest.approx((ours - theirs).mean())
     assert 0 < low < mean < high < 0.01
+
+
+def test_reciprocal_rank_is_one_over_the_rank_inside_k():
+    np.testing.assert_allclose(reciprocal_rank(np.array([1, 4, 5, 0]), 4), [1, 1 / 4, 0, 0])
+
+
+def test_novelty_is_the_mean_surprise_of_a_list_in_bits():
+    information = self_information(np.array([8, 4, 4, 0]))  # an untouched item counts as touched once of 16
+    np.testing.assert_allclose(information, [1, 2, 2, 4])
+    got = novelty(np.array([[0, 1, 3], [0, 0, -1], [-1, -1, -1]], np.int32), information)
+    np.testing.assert_allclose(got, [(1 + 2 + 4) / 3, 1, np.nan])
+
+
+def test_diversity_counts_levels_after_the_common_prefix():
+    codes = np.array(
+        [[1, 1, 1], [1, 1, 2], [1, 3, 1], [2, 1, 1]], np.uint16
+    )  # the same later code below another prefix is another
+    prefixes = prefix_ids(np.array([0, 1, 2, 4], np.int32), codes, 5)  # item 3 has no codes
+    lists = np.array([[0, 1, -1], [0, 2, 3], [2, 4, -1], [0, 1, 2], [3, -1, -1], [0, 0, -1]], np.int32)
+    np.testing.assert_allclose(diversity(lists, prefixes), [1 / 3, 2 / 3, 1, (1 / 3 + 2 / 3 + 2 / 3) / 3, np.nan, 0])
+
+
+def test_diversity_equals_comparing_every_pair():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, (30, 4)).astype(np.uint16)
+    lists = rng.integers(-1, 30, (50, 7)).astype(np.int32)
+
+    def distance(one: int, other: int) -> float:
+        same = next((level for level in range(4) if codes[one, level] != codes[other, level]), 4)
+        return (4 - same) / 4
+
+    for items, got in zip(lists, diversity(lists, prefix_ids(np.arange(30, dtype=np.int32), codes, 30)), strict=True):
+        listed = items[items >= 0].tolist()
+        pairs = [distance(a, b) for place, a in enumerate(listed) for b in listed[place + 1 :]]
+        assert got == pytest.approx(np.mean(pairs))
+
+
+def test_coverage_is_of_the_items_that_may_be_listed():
+    lists = np.array([[0, 1], [1, -1], [4, 1]], np.int32)
+    assert coverage(lists, np.array([True, True, True, True, False])) == 2 / 4
+    assert np.isnan(coverage(lists, np.zeros(5, bool)))
+
+
+def test_an_interval_over_values_that_are_all_different_is_that_of_drawing_users():
+    values = np.random.default_rng(0).gamma(2.0, 3.0, 3000)
+    settings = {"samples": 2000, "confidence": 0.95, "seed": 1}
+    low, high = bootstrap_interval(values, **settings)
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)

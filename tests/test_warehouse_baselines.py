@@ -6,19 +6,23 @@ import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from semconv import metrics, splits
 from semconv.columns import Seen, Split, TrainCut
 from semconv.errors import SettingsError
-from semconv.store import BaselineRequest, Sequences, TopK
+from semconv.evaluation.transition import Case, Pairs, counter_ranks
+from semconv.store import BaselineRequest, Sequences, TimeCuts, TopK
 from semconv_warehouse import baselines
+from semconv_warehouse.database import insert_arrow
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.layout import ProjectLayout
 from semconv_warehouse.migrate import migrate
@@ -27,6 +31,9 @@ from semconv_warehouse.store import DuckDBStore
 DATA = Path(os.environ.get("SEMCONV_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DAY = 86_400
 NUM_ITEMS = 30
+CUTS = TimeCuts(40 * DAY * 1_000_000, 70 * DAY * 1_000_000)
+# Two thirds of the items have a vector.
+VECTORS = {item: np.random.default_rng(item).normal(size=4).tolist() for item in range(NUM_ITEMS) if item % 3}
 
 
 def make_store(folder: Path, histories: Sequence[Sequence[int]], num_items: int = NUM_ITEMS) -> DuckDBStore:
@@ -53,7 +60,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DuckDBStore:
     lengths = [1, 2, 3, 4, 28, 27, *random.integers(2, 12, size=34)]
     popular = random.permutation(NUM_ITEMS - 4)  # four items are never touched
     histories = [popular[np.minimum(random.geometric(0.12, size=n) - 1, len(popular) - 1)].tolist() for n in lengths]
-    return make_store(tmp_path_factory.mktemp("baselines"), histories)
+    made = make_store(tmp_path_factory.mktemp("baselines"), histories)
+    for run_id, scale in (("vectors", 1.0), ("others", -1.0)):
+        rows = pa.table(
+            {
+                "run_id": [run_id] * len(VECTORS),
+                "item_id": [f"i{item}" for item in VECTORS],
+                "vector_source": ["learned"] * len(VECTORS),
+                "vector": pa.array(
+                    [[scale * x for x in vector] for vector in VECTORS.values()], pa.list_(pa.float32())
+                ),
+            }
+        )
+        with made.write() as connection:
+            insert_arrow(connection, "item_embedding", rows)
+    return made
 
 
 def popularity_order(sequences: Sequences, train: np.ndarray, num_items: int) -> tuple[list[int], Counter[int]]:
@@ -82,11 +103,23 @@ def transition_scores(
     return scores
 
 
+def cosine_scores(history: list[int], decay: float) -> dict[int, float]:
+    """Of every item with a vector; none for a history without."""
+    unit = {item: np.array(vector) / np.linalg.norm(vector) for item, vector in VECTORS.items()}
+    known = [(k, item) for k, item in enumerate(history[::-1]) if item in unit]
+    total = sum((k + 1) ** -decay for k, _ in known)
+    return {
+        item: sum((k + 1) ** -decay * float(unit[other] @ unit[item]) for k, other in known) / total
+        for item in unit
+        if known
+    }
+
+
 def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tuple[int, float]]]:
     """The definition in plain Python: user -> (item, score) in rank order."""
-    sequences = store.sequences()
-    train = splits.train_lengths(sequences.lengths, request.train_cut)
-    ends = splits.history_lengths(sequences.lengths, request.split)
+    sequences = replace(store.sequences(), cuts=request.cuts)
+    train = splits.train_lengths(sequences, request.train_cut)
+    ends = splits.history_lengths(sequences, request.split)
     order, counts = popularity_order(sequences, train, NUM_ITEMS)
     parameters = baselines.default_parameters(request.name) | dict(request.parameters)
     result = {}
@@ -97,6 +130,8 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
             allowed = [item for item in allowed if request.items[item]]
         if request.name == "popularity":
             scores = {item: float(counts[item]) for item in allowed}
+        elif request.name == "item_cosine":
+            scores = cosine_scores(before[-request.history_length :], parameters["history_decay"])
         elif request.name == "transition":
             scores = transition_scores(sequences, train, before[-request.history_length :], parameters)
         else:
@@ -106,8 +141,9 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
                 for place, item in enumerate(sequences.of(other)[: train[other]].tolist()):
                     if item in scores:
                         scores[item] += 2 ** -((newest - 10 * (1 + place)) / parameters["half_life_days"])
-        ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, 0.0), 9), order.index(item)))
-        result[user] = [(item, scores.get(item, 0.0)) for item in ranked[: request.k]]
+        rest, digits = (-2.0, 6) if request.name == "item_cosine" else (0.0, 9)
+        ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, rest), digits), order.index(item)))
+        result[user] = [(item, scores.get(item, rest)) for item in ranked[: request.k]]
     return result
 
 
@@ -123,7 +159,7 @@ def assert_same(found: dict[int, list[tuple[int, float]]], wanted: dict[int, lis
     for user, ranking in wanted.items():
         assert [item for item, _ in found[user]] == [item for item, _ in ranking], f"user {user}"
         np.testing.assert_allclose(
-            [score for _, score in found[user]], [score for _, score in ranking], rtol=1e-5, atol=1e-8
+            [score for _, score in found[user]], [score for _, score in ranking], rtol=1e-5, atol=1e-6
         )
 
 
@@ -136,6 +172,8 @@ CASES = [
     ("transition", "test", "[:-1]", "kept"),
     ("transition", "valid", "[:-2]", "masked"),
     ("transition", "serve", "[:]", "masked"),
+    ("item_cosine", "test", "[:-2]", "masked"),
+    ("item_cosine", "serve", "[:]", "kept"),
 ]
 
 
@@ -143,8 +181,50 @@ CASES = [
 def test_sql_equals_the_definition(
     store: DuckDBStore, name: str, split: Split, train_cut: TrainCut, seen: Seen
 ) -> None:
-    request = BaselineRequest(name, split, train_cut, seen, k=12)
+    request = BaselineRequest(name, split, train_cut, seen, k=12, vectors="vectors")
     assert_same(lists(store.baseline_top_k(request)), expected(store, request))
+
+
+@pytest.mark.parametrize("name", ["popularity", "recent_popularity", "transition"])
+@pytest.mark.parametrize(
+    ("split", "train_cut"), [("test", "[:-2]"), ("test", "[:-1]"), ("valid", "[:-2]"), ("serve", "[:]")]
+)
+def test_sql_cuts_in_time_where_the_arrays_do(store: DuckDBStore, name: str, split: Split, train_cut: TrainCut) -> None:
+    request = BaselineRequest(name, split, train_cut, "masked", k=12, cuts=CUTS)
+    wanted = expected(store, request)
+    assert_same(lists(store.baseline_top_k(request)), wanted)
+    assert 0 < len(wanted) <= len(lists(store.baseline_top_k(replace(request, cuts=None))))
+
+
+def test_what_a_ranking_takes_from_popularity_is_marked(store: DuckDBStore) -> None:
+    for name in ("transition", "item_cosine"):
+        request = BaselineRequest(name, "test", "[:-2]", "masked", k=25, vectors="vectors")
+        top = store.baseline_top_k(request)
+        assert top.is_filler is not None
+        np.testing.assert_array_equal(
+            top.is_filler, (top.items >= 0) & (top.scores == (0 if name == "transition" else -2))
+        )
+        assert top.is_filler.any()
+        assert not top.is_filler.all()
+
+
+def test_the_arrays_of_the_transition_counter_rank_as_its_sql(store: DuckDBStore) -> None:
+    sequences = store.sequences()
+    allowed = np.arange(NUM_ITEMS) != 7
+    train = splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS)
+    ends, held_out = splits.history_lengths(sequences, "valid"), splits.targets(sequences, "valid")
+    users = np.flatnonzero(held_out >= 0).astype(np.int32)
+    popularity = np.bincount(train.items, minlength=NUM_ITEMS)
+    for is_masked, parameters in (
+        (True, {"decay": 0.6, "symmetry": 0.7, "history_decay": 0.75, "alpha": 0.5}),
+        (False, {"decay": 1.5, "symmetry": 0.0, "history_decay": 0.25, "alpha": 1.0}),
+    ):
+        case = Case([sequences.of(u)[: ends[u]] for u in users], 4, held_out[users], is_masked, allowed, popularity)
+        request = BaselineRequest(
+            "transition", "valid", "[:-2]", "masked" if is_masked else "kept", NUM_ITEMS, 4, parameters, users, allowed
+        )
+        wanted = metrics.target_ranks(store.baseline_top_k(request).items, held_out[users])
+        np.testing.assert_array_equal(counter_ranks(Pairs.of(train, NUM_ITEMS), case, parameters), wanted)
 
 
 def test_parameters_and_history_length_count(store: DuckDBStore) -> None:
@@ -217,7 +297,13 @@ def test_unknown_names_are_settings_errors(store: DuckDBStore, name: str, parame
 def test_every_file_says_which_database_it_is_for() -> None:
     folder = baselines.package_folder("sql") / "baselines"
     files = sorted(folder.glob("*.sql"))
-    assert [file.stem for file in files] == ["popularity", "recent_popularity", "sequences", "transition"]
+    assert [file.stem for file in files] == [
+        "item_cosine",
+        "popularity",
+        "recent_popularity",
+        "sequences",
+        "transition",
+    ]
     for file in files:
         assert file.read_text().startswith("-- database: warehouse.duckdb")
         assert "Parameters: $" in file.read_text().partition("\n")[0]

@@ -1,32 +1,102 @@
-"""The rows of the table ``metric`` as people read them: a line a method, a column a figure."""
+"""The rows of the table ``metric`` as people read them: a line a method, a column a figure, and how they were made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semconv_cli import output
 
-# What tells two lines apart; the first two are always shown, the others where they differ.
-_ALWAYS = ("method",)
-_WHERE_DIFFERENT = ("run_id", "split", "segment", "train_cut", "seen")
+Row = Mapping[str, Any]
+
+_SHOWN = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
 _INTERVAL_OF = "ndcg@10"
-_SHORT = {"hit_ratio": "hr"}
+_ALL = "all"
+# Of the protocol: what differs between methods, and what says nothing to a reader of a table.
+_NOT_SHARED = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
+_ORDER = ("model", "blend", "popularity", "recent-popularity", "transition", "transition-tuned", "item-cosine")
 
 
-def write_figures(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print metric rows pivoted, with the interval of NDCG@10, then what all of them share."""
-    rows = list(rows)
-    different = [name for name in _WHERE_DIFFERENT if len({row.get(name) for row in rows}) > 1]
+def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
+    """Print a line a method with the interval of NDCG@10, by segment if asked, then the protocol in one line."""
+    rows = sorted(rows, key=lambda row: _place(row["method"]))
+    everybody = [row for row in rows if row["segment"] == _ALL]
+    output.write_rows(_lines(everybody, ("method",)))
+    if segments:
+        output.write("")
+        output.write_rows(_by_segment(rows))
+    if everybody:
+        output.write(f"\n{protocol_line(everybody)}")
+
+
+def write_differences(rows: Sequence[Row]) -> None:
+    """Print the paired differences of two runs, then the protocol in one line."""
+    shown = [row for row in rows if f"{row['name']}@{row['k']}" in _SHOWN]
+    lines = [
+        {
+            "method": row["method"],
+            "figure": _short(f"{row['name']}@{row['k']}"),
+            "this run": row["ours"],
+            "that run": row["theirs"],
+            "difference": f"{row['difference']:+.4f}",
+            "interval": f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}",
+        }
+        for row in sorted(shown, key=lambda row: _place(row["method"]))
+    ]
+    output.write_rows(lines)
+    if rows:
+        output.write(f"\n{rows[0]['num_users']:,} users; {_written(rows[0]['protocol'])}")
+
+
+def protocol_line(rows: Sequence[Row]) -> str:
+    """How many users, and what all of the rows share of their protocol."""
+    first = rows[0]
+    shared = {
+        name: value for name, value in first["protocol"].items() if name not in _NOT_SHARED and value not in ("", None)
+    }
+    made = {name: first[name] for name in ("split", "train_cut", "seen")}
+    return f"{first['num_users']:,} users; {_written({**made, **shared})}"
+
+
+def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
     lines: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
-        key = tuple(row.get(name) for name in (*_ALWAYS, *different))
-        line = lines.setdefault(key, dict(zip((*_ALWAYS, *different), key, strict=True)))
-        name = row["name"] if row.get("k") is None else f"{row['name']}@{row['k']}"
-        line[name.replace("hit_ratio", _SHORT["hit_ratio"])] = row["value"]
-        if name == _INTERVAL_OF and row.get("ci_low") is not None:
-            line[f"{name} interval"] = f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
-    output.write_rows(lines.values())
-    if rows:
-        shared = [f"{name} {rows[0][name]}" for name in ("split", "train_cut", "seen") if name not in different]
-        output.write(f"\n{rows[0]['num_users']} users, {', '.join(shared)}")
+        name = f"{row['name']}@{row['k']}"
+        if name in _SHOWN:
+            key = tuple(row[part] for part in keys)
+            line = lines.setdefault(key, dict(zip(keys, key, strict=True)))
+            line[_short(name)] = row["value"]
+            if name == _INTERVAL_OF and row["ci_low"] is not None:
+                line[f"{name} interval"] = f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
+    return list(lines.values())
+
+
+def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A line a segment and method, segments in the order in which they divide the users."""
+    order = {name: place for place, name in enumerate(dict.fromkeys(row["segment"] for row in rows))}
+    users = {row["segment"]: row["num_users"] for row in rows if row["name"] == "hit_ratio"}
+    inner = [row for row in rows if row["segment"] != _ALL]
+    lines = _lines(sorted(inner, key=lambda row: (_kind(row["segment"]), order[row["segment"]])), ("segment", "method"))
+    return [{"segment": line["segment"], "users": users[line["segment"]], **line} for line in lines]
+
+
+def _kind(segment: str) -> tuple[str, int]:
+    """History first, then targets; inside by the number that the band starts from."""
+    words, _, band = segment.rpartition(" ")
+    start = band.rstrip("+").partition("-")[0]
+    return (words, int(start)) if start.isdigit() else (segment, 0)
+
+
+def _place(method: str) -> int:
+    return _ORDER.index(method) if method in _ORDER else len(_ORDER)
+
+
+def _short(name: str) -> str:
+    return name.replace("hit_ratio", "hr")
+
+
+def _written(protocol: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value['ours']} here and {value['theirs']} there" if isinstance(value, dict) else f"{name} {value}"
+        for name, value in protocol.items()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from semconv.config import Settings, run_settings
 from semconv.errors import InputError
 from semconv.progress import Progress
 from semconv.runs import RunBook
+from semconv.splits import cut_in_time
 from semconv.store import RunRecord, Sequences, Store
 
 _MADE_BY = {
@@ -86,12 +88,16 @@ class Context:
         runs = self.store.runs(stage=columns.ASSIGN, status="finished")
         return tuple(run for run in reversed(runs) if codebook.run_id in run.inputs)
 
-    def sequences(self, *, queries: bool = False) -> Sequences:
-        """All sequences; InputError when nothing was ingested."""
+    def sequences(self, *, queries: bool = False, split: Mapping[str, Any] | None = None) -> Sequences:
+        """All sequences, cut in time where a run's ``split`` (without one the settings of now) asks for it.
+
+        Raises:
+            InputError: nothing was ingested, or what ``cut_in_time`` refuses.
+        """
         sequences = self.store.sequences(queries=queries)
         if len(sequences.items) == 0:
             raise InputError("no interactions in the warehouse; `semconv ingest interactions FILE` brings some in")
-        return sequences
+        return cut_in_time(sequences, self.section("split")["split"] if split is None else split)
 
 
 @dataclass(frozen=True)

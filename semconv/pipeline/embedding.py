@@ -20,7 +20,7 @@ from semconv.pipeline import stage_settings
 from semconv.pipeline.context import Context
 from semconv.pipeline.stage_settings import BACKBONE_MANIFEST
 from semconv.runs import Outcome, StageRequest
-from semconv.splits import core_masks, targets, train_part
+from semconv.splits import core_masks, cut_in_time, targets, train_part
 from semconv.store import Catalog, RunRecord, Sequences
 from semconv.tasks import wordings
 
@@ -156,7 +156,7 @@ def catalog_texts(catalog: Catalog) -> list[str]:
 
 def _training_queries(context: Context) -> Iterator[str]:
     settings = context.settings.split
-    sequences = context.store.sequences(queries=True)
+    sequences = cut_in_time(context.store.sequences(queries=True), context.section("split")["split"])
     catalog = context.store.catalog()
     train = train_part(sequences, settings.train_cut, settings.k_core, len(catalog))
     yield from (query for query in train.queries or () if query)

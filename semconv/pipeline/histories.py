@@ -29,7 +29,7 @@ class Histories:
     @classmethod
     def under(cls, sequences: Sequences, split: Split) -> Histories:
         """What a split shows of the sequences; items are shared, not copied."""
-        return cls(sequences.offsets[:-1], history_lengths(sequences.lengths, split), sequences.items)
+        return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items)
 
     def of(self, user: int) -> NDArray[np.int32]:
         """Items of one user in order."""

@@ -125,10 +125,28 @@ def read_parts(folder: Path, method: str | None = None) -> pa.Table:
         method: 'model' or 'blend' (``columns``), no row where the run has no lists of it; None for the lists that
             the run serves.
     """
+    return pa.concat_tables([read_part(path, method=method) for path in part_paths(folder)])
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The parts of a recommend run in their order; InputError when there are none."""
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise InputError(f"{folder}: holds no parts; run `semconv recommend` again")
-    return pa.concat_tables([read_part(path, method=method) for path in paths])
+    return paths
+
+
+def part_methods(folder: Path) -> list[str]:
+    """The methods whose lists the parts of a run hold, by name; InputError when there are none, or they cannot be read."""
+    found: set[str] = set()
+    for path in part_paths(folder):
+        try:
+            schema = pq.read_schema(path)
+            held = pq.read_table(path, columns=[columns.METHOD]) if columns.METHOD in schema.names else None
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: the part cannot be read ({str(error).splitlines()[0]})") from error
+        found |= {_served(schema.metadata)} if held is None else set(held.column(columns.METHOD).unique().to_pylist())
+    return sorted(found)
 
 
 def _served(metadata: Mapping[bytes, bytes] | None) -> str:

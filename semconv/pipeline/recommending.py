@@ -26,6 +26,7 @@ from semconv.pipeline.prompt_source import MODEL_FOLDER
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
+from semconv.splits import history_lengths
 from semconv.store import BaselineRequest, Catalog, RunRecord, Sequences
 
 
@@ -108,7 +109,7 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
     catalog = context.store.catalog()
     allowed = allowed_items(context, catalog, request.where)
     codes, digest = tuned_codes(context, finetune)
-    sequences = context.sequences()
+    sequences = context.sequences(split=finetune.settings["split"])
     histories = Histories.under(sequences, request.split)
     vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
     train_cut = finetune.settings["split"]["train_cut"]
@@ -150,10 +151,12 @@ def _fallback_ranking(
 ) -> NDArray[np.int32]:
     """Allowed items by recent popularity, enough of them for the longest list beside the longest history."""
     longest = int(sequences.lengths.max(initial=0))
-    some_user = np.array([int(np.argmax(sequences.lengths))], dtype=np.int32)
+    some_user = np.array([int(np.argmax(history_lengths(sequences, split)))], dtype=np.int32)
     count = min(int(allowed.sum()), context.settings.recommend.top_k + longest)
     cut: TrainCut = "[:]" if split == "serve" else train_cut
-    request = BaselineRequest("recent_popularity", split, cut, "kept", count, users=some_user, items=allowed)
+    request = BaselineRequest(
+        "recent_popularity", split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
+    )
     ranking: NDArray[np.int32] = (
         context.store.baseline_top_k(request).items[:1].ravel()
     )  # no row: no history to the split

@@ -23,7 +23,7 @@ from semconv.config import CodebookSettings
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.tuning_stage import TRAIN_INTERACTIONS
 from semconv.pipeline.tuning_start import FIGURES_FILE
-from semconv.splits import train_lengths, train_part
+from semconv.splits import cut_in_time, train_lengths, train_part
 from semconv.store import RunRecord, Sequences
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.figures import nearest_code_error
@@ -152,7 +152,7 @@ def _train_counts(context: Context, codebook: RunRecord, sequences: Sequences) -
     """``(I,)`` interactions of the train cut and core that the vectors were made with, in the data of now."""
     split = context.input_of(codebook, columns.EMBED_BEHAVIOR).settings["split"]
     num_items = len(context.store.catalog())
-    train = train_part(sequences, split["train_cut"], split["k_core"], num_items)
+    train = train_part(cut_in_time(sequences, split), split["train_cut"], split["k_core"], num_items)
     return np.bincount(train.items, minlength=num_items).astype(np.int64)
 
 
@@ -164,5 +164,6 @@ def _interactions(
     figures = {} if finetune is None else read_json(context.book.folder(finetune) / FIGURES_FILE)
     if finetune is None or TRAIN_INTERACTIONS not in figures:
         return int(code_set.popularity.sum()), int(counts[code_set.item_index].sum())
-    now = train_lengths(sequences.lengths, finetune.settings["split"]["train_cut"]).sum()
+    split = finetune.settings["split"]
+    now = train_lengths(cut_in_time(sequences, split), split["train_cut"]).sum()
     return int(figures[TRAIN_INTERACTIONS]), int(now)

@@ -125,8 +125,8 @@ def _is_embedded(context: Context, backbone: RunRecord) -> bool:
 
 
 def _training_part(context: Context) -> dict[str, Any]:
-    split = context.settings.split
-    return {"train_cut": split.train_cut, "k_core": split.k_core}
+    values = context.section("split")["split"]
+    return {name: value for name, value in values.items() if name != "history_length"}
 
 
 def named_backbone(context: Context) -> str:

@@ -220,5 +220,5 @@ def _book_table(books: NDArray[np.float32]) -> pa.Table:
 def _popularity(context: Context, behavior: RunRecord, num_items: int) -> NDArray[np.int64]:
     """Interactions of the train cut that the vectors were made from, ``(I,)``."""
     split = behavior.settings["split"]
-    train = train_part(context.sequences(), split["train_cut"], split["k_core"], num_items)
+    train = train_part(context.sequences(split=split), split["train_cut"], split["k_core"], num_items)
     return np.bincount(train.items, minlength=num_items).astype(np.int64)

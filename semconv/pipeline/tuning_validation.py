@@ -54,7 +54,7 @@ def search_validation(
 
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
     """A fixed sample of users whose validation history has an item with codes."""
-    ends = history_lengths(sequences.lengths, "valid")
+    ends = history_lengths(sequences, "valid")
     coded = np.concatenate([[0], np.cumsum(has_codes[sequences.items])])
     with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
     users = np.flatnonzero(with_history)

@@ -1,30 +1,50 @@
--- database: warehouse.duckdb, read-only is enough. Parameters: $train_without, $history_without, $evaluated_from, $history_length, $mask_seen, $items.
--- The leave-one-out split as temporary tables, which the rankings of this folder read; run it before one of them.
+-- database: warehouse.duckdb, read-only is enough. Parameters: $train_without, $history_without, $evaluated_from, $is_temporal, $train_before, $history_before, $target_before, $history_length, $mask_seen, $items.
+-- The split as temporary tables, which the rankings of this folder read; run it before one of them.
 --   $train_without    items that the end of a sequence keeps out of training: 2 for '[:-2]', 1 for '[:-1]', 0 for '[:]'
 --   $history_without  items after the history: 1 for test, 2 for valid, 0 to serve
 --   $evaluated_from   shortest sequence that is ranked: 3 for test and valid, 1 to serve; a sequence under 3 trains whole
+--   $is_temporal      whether the sequences are cut at moments instead; the other three are microseconds since 1970:
+--   $train_before     what lies before trains; NULL for no end
+--   $history_before   what lies before is history, what follows it is the target; NULL for no end
+--   $target_before    the target lies before it; NULL for no end
 --   $history_length   latest items of a history that count
 --   $mask_seen        whether a user's items before the target are left out of the list
 --   $items            item_index of those that may be listed, NULL for all
+CREATE OR REPLACE TEMP TABLE user_cut AS
+WITH sequence AS (
+    SELECT user_index, count(*) AS length,
+           coalesce(min(position) FILTER (epoch_us(event_time) >= $train_before::BIGINT), length) AS before_train_cut,
+           coalesce(min(position) FILTER (epoch_us(event_time) >= $history_before::BIGINT), length) AS before_history_cut,
+           coalesce(min(position) FILTER (epoch_us(event_time) >= $target_before::BIGINT), length) AS before_target_cut
+    FROM interaction JOIN user_account USING (user_id)
+    GROUP BY user_index
+)
+SELECT user_index,
+       CASE WHEN $is_temporal THEN before_train_cut WHEN length >= 3 THEN length - $train_without ELSE length END AS train_length,
+       CASE WHEN NOT $is_temporal THEN length - $history_without ELSE before_history_cut END AS history_end,
+       CASE WHEN NOT $is_temporal OR $history_before IS NULL THEN length >= $evaluated_from
+            ELSE before_history_cut BETWEEN 1 AND before_target_cut - 1 END AS is_ranked
+FROM sequence;
+
 CREATE OR REPLACE TEMP TABLE sequence_row AS
-SELECT user_index, item_index, position AS place, event_time, count(*) OVER (PARTITION BY user_index) AS sequence_length
-FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id);
+SELECT user_index, item_index, position AS place, event_time, train_length, history_end, is_ranked
+FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id) JOIN user_cut USING (user_index);
 
 CREATE OR REPLACE TEMP TABLE train_row AS
 SELECT user_index, item_index, place, event_time
 FROM sequence_row
-WHERE place < sequence_length - (CASE WHEN sequence_length >= 3 THEN $train_without ELSE 0 END);
+WHERE place < train_length;
 
 CREATE OR REPLACE TEMP TABLE history_row AS -- recency 0 is the latest item
-SELECT user_index, item_index, sequence_length - $history_without - 1 - place AS recency
+SELECT user_index, item_index, history_end - 1 - place AS recency
 FROM sequence_row
-WHERE sequence_length >= $evaluated_from AND recency >= 0 AND recency < $history_length
+WHERE is_ranked AND recency >= 0 AND recency < $history_length
 ORDER BY user_index, recency;
 
 CREATE OR REPLACE TEMP TABLE seen_row AS
 SELECT DISTINCT user_index, item_index
 FROM sequence_row
-WHERE $mask_seen AND sequence_length >= $evaluated_from AND place < sequence_length - $history_without;
+WHERE $mask_seen AND is_ranked AND place < history_end;
 
 CREATE OR REPLACE TEMP TABLE popular_item AS -- popularity_rank 0 is the most popular; ties by item_index
 SELECT item_index, count(train_row.item_index) AS interactions,

@@ -74,7 +74,7 @@ filler AS (
     ANTI JOIN best USING (user_index, item_index)
     QUALIFY rank <= $k
 )
-SELECT user_index, rank, item_index, score FROM best
+SELECT user_index, rank, item_index, score, false AS is_filler FROM best
 UNION ALL
-SELECT user_index, rank, item_index, 0 FROM filler
+SELECT user_index, rank, item_index, 0, true FROM filler
 ORDER BY user_index, rank;

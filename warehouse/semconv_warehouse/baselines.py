@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import duckdb
@@ -11,10 +11,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from semconv.columns import TrainCut
 from semconv.config import EvaluateSettings
 from semconv.errors import SettingsError
-from semconv.splits import MIN_EVALUATED_LENGTH, history_lengths, train_lengths
+from semconv.splits import CUT_AT_END, HISTORY_WITHOUT, MIN_EVALUATED_LENGTH
 from semconv.store import BaselineRequest, TopK
 from semconv_warehouse.database import raw
 from semconv_warehouse.layout import package_folder
@@ -23,7 +22,6 @@ from semconv_warehouse.reading import read_arrow
 HALF_LIFE_DAYS: Final = 90.0
 # A user of a catalogue of 17,000 items proposes thousands of candidates; so many users at a time stay within 100 MB.
 USERS_A_BATCH: Final = 1024
-_LONG = np.array([MIN_EVALUATED_LENGTH], dtype=np.int64)
 
 
 def default_parameters(name: str) -> dict[str, float]:
@@ -38,6 +36,7 @@ def default_parameters(name: str) -> dict[str, float]:
             "history_decay": settings.transition_history_decay,
             "alpha": settings.transition_alpha,
         },
+        "item_cosine": {"history_decay": settings.transition_history_decay},
     }
     if name not in known:
         raise SettingsError(f"unknown baseline {name}; known are {', '.join(known)}")
@@ -65,12 +64,11 @@ def baseline_top_k(connection: sa.Connection, request: BaselineRequest) -> TopK:
     values: dict[str, Any] = {**parameters, **_split_values(connection, request), "k": request.k}
     for statement in (*preparation, *tables):
         inner.execute(statement, _values_of(statement, values))
-    users = _users(connection, request)
-    parts = [
-        read_arrow(connection, ranking.query, _values_of(ranking, {**values, "users": batch.tolist()}))
-        for batch in _batches(users)
-    ]
-    return _as_top_k(users, parts, request.k)
+    top = _empty(_users(connection, request), request.k)
+    for start in range(0, len(top.users), USERS_A_BATCH):
+        batch = top.users[start : start + USERS_A_BATCH].tolist()
+        _fill(top, read_arrow(connection, ranking.query, _values_of(ranking, {**values, "users": batch})))
+    return top
 
 
 def _statements(inner: duckdb.DuckDBPyConnection, name: str) -> list[duckdb.Statement]:
@@ -82,19 +80,23 @@ def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[s
 
 
 def _split_values(connection: sa.Connection, request: BaselineRequest) -> dict[str, Any]:
-    cut: TrainCut = request.train_cut
-    listed = request.items
+    """What of ``semconv.splits`` the SQL is told, so that it and the arrays cannot disagree."""
+    listed, cuts = request.items, request.cuts
     if listed is None and request.split == "serve":
         available = read_arrow(connection, "SELECT is_available FROM item ORDER BY item_index")
         listed = available["is_available"].to_numpy().astype(bool)
     return {
-        # Asked of semconv.splits with a sequence that is just long enough, so that SQL and arrays cannot disagree.
-        "train_without": MIN_EVALUATED_LENGTH - int(train_lengths(_LONG, cut)[0]),
-        "history_without": MIN_EVALUATED_LENGTH - int(history_lengths(_LONG, request.split)[0]),
+        "train_without": CUT_AT_END[request.train_cut],
+        "history_without": HISTORY_WITHOUT[request.split],
         "evaluated_from": 1 if request.split == "serve" else MIN_EVALUATED_LENGTH,
+        "is_temporal": cuts is not None,
+        "train_before": None if cuts is None else cuts.of_training(request.train_cut),
+        "history_before": None if cuts is None else cuts.of_history(request.split),
+        "target_before": cuts.test if cuts is not None and request.split == "valid" else None,
         "history_length": request.history_length,
         "mask_seen": request.seen == "masked",
         "items": None if listed is None or listed.all() else np.flatnonzero(listed).tolist(),
+        "vectors": request.vectors,
     }
 
 
@@ -104,17 +106,20 @@ def _users(connection: sa.Connection, request: BaselineRequest) -> NDArray[np.in
     return ranked if request.users is None else ranked[np.isin(ranked, request.users)]
 
 
-def _batches(users: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
-    for start in range(0, len(users), USERS_A_BATCH):
-        yield users[start : start + USERS_A_BATCH]
+def _empty(users: NDArray[np.int32], k: int) -> TopK:
+    return TopK(
+        users,
+        np.full((len(users), k), -1, dtype=np.int32),
+        np.full((len(users), k), -np.inf, dtype=np.float32),
+        np.zeros((len(users), k), dtype=bool),
+    )
 
 
-def _as_top_k(users: NDArray[np.int32], parts: list[pa.Table], k: int) -> TopK:
-    items = np.full((len(users), k), -1, dtype=np.int32)
-    scores = np.full((len(users), k), -np.inf, dtype=np.float32)
-    for part in parts:
-        row = np.searchsorted(users, part["user_index"].to_numpy())
-        column = part["rank"].to_numpy() - 1
-        items[row, column] = part["item_index"].to_numpy()
-        scores[row, column] = part["score"].to_numpy()
-    return TopK(users, items, scores)
+def _fill(top: TopK, rows: pa.Table) -> None:
+    """Put rows of a ranking in their places."""
+    row = np.searchsorted(top.users, rows["user_index"].to_numpy())
+    column = rows["rank"].to_numpy() - 1
+    top.items[row, column] = rows["item_index"].to_numpy()
+    top.scores[row, column] = rows["score"].to_numpy()
+    if top.is_filler is not None and "is_filler" in rows.column_names:
+        top.is_filler[row, column] = rows["is_filler"].to_numpy()

@@ -90,9 +90,9 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:
     """Whether the evaluation of a row will have the figures that it shows."""
-    from semconv.pipeline.evaluating import methods
+    from semconv.pipeline.evaluation_rankings import methods
 
-    known = methods(settings.behavior.source)
+    known = methods(settings.behavior.source, is_tuned=settings.evaluate.tuning_users > 0)
     if row.method not in known:
         raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:

@@ -12,7 +12,7 @@ from semconv.artifacts import file_digest
 from semconv.clock import utc_now
 from semconv.errors import InputError
 from semconv.runs import Outcome, StageRequest
-from semconv.splits import MIN_EVALUATED_LENGTH
+from semconv.splits import targets
 from semconv.store import RunRecord
 
 if TYPE_CHECKING:
@@ -81,17 +81,19 @@ def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
 
 def can_evaluate(project: Project) -> bool:
     """Whether anybody has a held-out item."""
-    return bool((project.context.sequences().lengths >= MIN_EVALUATED_LENGTH).any())
+    split = project.context.need(columns.FINETUNE).settings["split"]
+    return bool((targets(project.context.sequences(split=split), "test") >= 0).any())
 
 
 def evaluate_current(project: Project, split: Literal["valid", "test"] = "test") -> Outcome:
     """The current model's figures on a split, lists and figures reused where nothing changed."""
-    from semconv.pipeline.evaluating import evaluate_run, evaluated_users
+    from semconv.pipeline.evaluating import evaluate_run
+    from semconv.pipeline.evaluation_case import evaluated_users
     from semconv.pipeline.recommending import Request, recommend_run
 
-    context = project.context
-    users = evaluated_users(context, split) if context.settings.evaluate.max_users else None
-    lists = recommend_run(context, context.need(columns.FINETUNE), Request(split, users))
+    context, finetune = project.context, project.context.need(columns.FINETUNE)
+    users = evaluated_users(context, finetune, split)[1] if context.settings.evaluate.max_users else None
+    lists = recommend_run(context, finetune, Request(split, users))
     outcome = evaluate_run(context, lists.record)
     return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
 

@@ -213,17 +213,25 @@ class Project(OpenedProject):
         """Take in Parquet parts made elsewhere as a recommend run."""
         return self._record(lists.load_run(self, files))
 
-    def evaluate(self, *, against: str | None = None) -> list[dict[str, Any]]:
-        """Figures of the current model on the test split beside the baselines; makes the lists if need be.
+    def evaluate(
+        self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
+    ) -> list[dict[str, Any]]:
+        """Figures of the current model on a split beside the baselines; makes the lists if need be.
 
-        With ``against`` (an evaluate run) rows of the paired difference instead.
+        With ``against`` (an evaluate run) rows of the paired difference instead. ``html`` writes all of it as a page.
         """
-        from semconv.pipeline.evaluating import compare_runs
+        from semconv.pipeline.evaluation_comparison import compare_runs
 
-        outcome = lists.evaluate_current(self)
-        if against is not None:
-            return compare_runs(self.context, outcome.record, self.context.run(against))
-        return self.store.metric_rows([outcome.record.run_id])
+        before = None if against is None else self.context.run(against)
+        run = lists.evaluate_current(self, split).record
+        rows = self.store.metric_rows([run.run_id])
+        if html is not None:
+            from semconv.pipeline.evaluation_page import evaluation_page
+            from semconv.pipeline.evaluation_report import evaluation_report
+
+            with machine_errors(html):
+                write_bytes(html, evaluation_page(evaluation_report(self.context, run, rows, before)).encode())
+        return rows if before is None else compare_runs(self.context, run, before)
 
     def experiment(
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
