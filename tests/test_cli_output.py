@@ -13,7 +13,7 @@ from rich.console import Console
 from semconv.columns import FINETUNE
 from semconv.store import RunRecord
 from semconv_cli import output
-from semconv_cli.figures import write_figures
+from semconv_cli.figures import write_differences, write_figures
 from semconv_cli.progress import BarProgress, LineProgress
 from semconv_cli.runs import write_run
 from semconv_cli.state import State
@@ -164,3 +164,28 @@ def test_bars_on_a_terminal_show_count_rate_and_note() -> None:
     assert "loss [1.5]" in text
     assert "tuning [x]" in text
     assert "a remark [red]as it is[/red]" in text
+
+
+def test_segments_stand_in_the_order_of_their_bands(capsys: pytest.CaptureFixture[str]) -> None:
+    shared = {"split": "test", "train_cut": "[:-2]", "seen": "masked", "method": "model", "ci_low": 0.1, "ci_high": 0.3}
+    names = ["all", "cold target", "history 10-19", "history 5-9", "target popularity 8+", "warm target"]
+    rows = [
+        {**shared, "segment": name, "num_users": 50 + place, "name": "hit_ratio", "k": 10, "value": 0.2, "protocol": {}}
+        for place, name in enumerate(names)
+    ]
+    write_figures(rows, segments=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in lines[6:-2]] == [
+        "history 5-9", "history 10-19", "target popularity 8+", "warm target", "cold target",
+    ]  # fmt: skip
+    assert "53" in lines[6]
+
+
+def test_differences_say_where_two_runs_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    protocol = {"split": "test", "seen": {"ours": "masked", "theirs": "kept"}}
+    figures = {"ours": 0.2, "theirs": 0.1, "difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "num_users": 1200}
+    write_differences([{"method": "model", "name": "ndcg", "k": 10, **figures, "protocol": protocol}])
+    lines = capsys.readouterr().out.splitlines()
+    assert "+0.1000" in lines[2]
+    assert "+0.0500 to +0.1500" in lines[2]
+    assert lines[-1] == "1,200 users; split test, seen masked here and kept there"

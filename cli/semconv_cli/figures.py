@@ -12,6 +12,7 @@ Row = Mapping[str, Any]
 _SHOWN = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
 _INTERVAL_OF = "ndcg@10"
 _ALL = "all"
+_DIVISIONS = ("history", "target popularity", "warm", "cold")
 # Of the protocol: what differs between methods, and what says nothing to a reader of a table.
 _NOT_SHARED = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
 _ORDER = ("model", "blend", "popularity", "recent-popularity", "transition", "transition-tuned", "item-cosine")
@@ -73,18 +74,17 @@ def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """A line a segment and method, segments in the order in which they divide the users."""
-    order = {name: place for place, name in enumerate(dict.fromkeys(row["segment"] for row in rows))}
     users = {row["segment"]: row["num_users"] for row in rows if row["name"] == "hit_ratio"}
     inner = [row for row in rows if row["segment"] != _ALL]
-    lines = _lines(sorted(inner, key=lambda row: (_kind(row["segment"]), order[row["segment"]])), ("segment", "method"))
+    lines = _lines(sorted(inner, key=lambda row: _segment_place(row["segment"])), ("segment", "method"))
     return [{"segment": line["segment"], "users": users[line["segment"]], **line} for line in lines]
 
 
-def _kind(segment: str) -> tuple[str, int]:
-    """History first, then targets; inside by the number that the band starts from."""
-    words, _, band = segment.rpartition(" ")
-    start = band.rstrip("+").partition("-")[0]
-    return (words, int(start)) if start.isdigit() else (segment, 0)
+def _segment_place(segment: str) -> tuple[int, int]:
+    """History first, then targets; inside by the number that a band starts from."""
+    division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
+    start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
+    return division, int(start) if start.isdigit() else 0
 
 
 def _place(method: str) -> int:

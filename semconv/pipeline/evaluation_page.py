@@ -59,17 +59,16 @@ def _figures(report: Report) -> str:
     ]
     head = ["method", *(_name(name) for name in (*shown, mrr))]
     drawn = {method: figures[method][cutoff] for method in report["methods"]}
-    verdicts = [_margin(report, method) for method in report["own"]]
+    verdict = "".join(f"<p>{escape(_margin(report, method))}</p>" for method in report["own"])
     section = Section(
         "figures",
         "The lists beside the baselines",
         f"HR@k is the share of users whose hidden item is among the first k. NDCG@k also counts how high: 1 for the first"
         f" place, 1 / log2(rank + 1) below. MRR is the mean of 1 / rank. Small print: {_confidence(report)} intervals over users.",
-        verdict=" ".join(verdicts),
     )
     lead = f'<p class="soft">{escape(_name(cutoff))}, the line is the interval:</p>'
     body = table(head, rows, kind="dense", strong=report["own"])
-    return section_block(section, f"{lead}{spans(drawn)}\n{body}")
+    return section_block(section, f'{lead}{spans(drawn)}\n<div class="note card">{verdict}</div>\n{body}')
 
 
 def _margin(report: Report, method: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from semconv import columns
-from semconv.evaluation.segments import draw_users
+from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 NUM_EXAMPLES = 5
 _SHOWN_HISTORY, _SHOWN_LIST = 10, 10
-_ALL = "all"
+_DIVISIONS = (ALL, "history", "target popularity", "warm", "cold")
 
 
 def evaluation_report(
@@ -40,7 +40,7 @@ def evaluation_report(
         NDCG; ``examples``; ``before`` the id of the other run and ``changes`` its paired differences.
     """
     case = EvaluationCase.read(context, context.input_of(run, columns.RECOMMEND))
-    figures = _figures(row for row in rows if row["segment"] == _ALL)
+    figures = _figures(row for row in rows if row["segment"] == ALL)
     methods = sorted(figures, key=lambda name: (_place(name), name))
     own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
     cutoff = _cutoff(case.list_length)
@@ -108,16 +108,16 @@ def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
     """Segment -> method -> row of the figure; history first, then by where a band starts."""
     chosen = [row for row in rows if f"{row['name']}@{row['k']}" == cutoff]
     result: dict[str, dict[str, Row]] = {}
-    for row in sorted(chosen, key=lambda row: segment_place(row["segment"])):
+    for row in sorted(chosen, key=lambda row: _segment_place(row["segment"])):
         result.setdefault(row["segment"], {})[row["method"]] = row
     return result
 
 
-def segment_place(segment: str) -> tuple[int, str, int]:
-    """Where a segment stands: everybody, then by the name of the division and where a band starts."""
-    words, _, band = segment.rpartition(" ")
-    start = band.rstrip("+").partition("-")[0]
-    return (0 if segment == _ALL else 1, words, int(start)) if start.isdigit() else (int(segment != _ALL), segment, 0)
+def _segment_place(segment: str) -> tuple[int, int]:
+    """Where a segment stands: by its division, then by where a band starts."""
+    division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
+    start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
+    return division, int(start) if start.isdigit() else 0
 
 
 def _examples(context: Context, case: EvaluationCase) -> list[dict[str, Any]]:
