@@ -196,3 +196,23 @@ def test_a_cut_in_time_holds_from_the_vectors_to_the_figures(tmp_path: Path) -> 
     assert '"item_id": "i001"' not in "".join(
         line for line in (tmp_path / "prompts.jsonl").read_text().splitlines() if '"sequential"' in line
     )
+
+
+def test_where_all_hidden_items_are_others_the_page_says_so(project: Project, tmp_path: Path) -> None:
+    """Stands last: everybody takes two more items."""
+    before = current(project)
+    more = [
+        {
+            "user_id": user,
+            "item_id": f"i{(items[-1] + step) % case.NUM_ITEMS:03d}",
+            "source_position": len(items) + step,
+        }
+        for user, items in case.histories().items()
+        for step in (7, 9)
+    ]
+    project.ingest_interactions([case.write_lines(tmp_path / "more.jsonl", more)], {})
+    page = tmp_path / "page.html"
+    project.evaluate(html=page)
+    assert "No earlier evaluation has the same hidden items" in page.read_text()
+    with pytest.raises(InputError, match="rank no user's same item"):
+        project.evaluate(html=page, against=before.run_id)

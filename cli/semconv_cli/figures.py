@@ -56,7 +56,8 @@ def protocol_line(rows: Sequence[Row]) -> str:
         name: value for name, value in first["protocol"].items() if name not in _NOT_SHARED and value not in ("", None)
     }
     made = {name: first[name] for name in ("split", "train_cut", "seen")}
-    return f"{first['num_users']:,} users; {_written({**made, **shared})}"
+    num_users = max(row["num_users"] for row in rows)  # some users have no diversity
+    return f"{num_users:,} users; {_written({**made, **shared})}"
 
 
 def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:

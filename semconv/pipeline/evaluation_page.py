@@ -137,7 +137,7 @@ def _lists(report: Report) -> str:
 
 def _changes(report: Report) -> str:
     if report["before"] is None:
-        section = Section("changes", "What changed", "No earlier evaluation of this split to compare with.")
+        section = Section("changes", "What changed", "No earlier evaluation has the same hidden items to compare with.")
         return section_block(section, "")
     changed = [row for row in report["changes"] if row["name"] in {name.partition("@")[0] for name in _CHANGED}]
     changed = [row for row in changed if row["name"] == "mrr" or f"{row['name']}@{row['k']}" in _CHANGED]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from semconv import columns
+from semconv.errors import InputError
 from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline.context import Context
@@ -45,7 +46,7 @@ def evaluation_report(
     own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
     cutoff = _cutoff(case.list_length)
     rival = max((name for name in methods if name not in own), key=lambda name: figures[name][cutoff]["value"])
-    before = against or last_run_before(context, run)
+    before, changes = _changes(context, run, against)
     return {
         "run_id": run.run_id,
         "cutoff": cutoff,
@@ -62,8 +63,23 @@ def evaluation_report(
         "shown": list(dict.fromkeys([*own, rival, POPULARITY])),
         "examples": _examples(context, case),
         "before": None if before is None else before.run_id,
-        "changes": [] if before is None else compare_runs(context, run, before),
+        "changes": changes,
     }
+
+
+def _changes(
+    context: Context, run: RunRecord, against: RunRecord | None
+) -> tuple[RunRecord | None, list[dict[str, Any]]]:
+    """The run to compare with and the differences; none where nobody asked for one and the last has no target in common."""
+    before = against or last_run_before(context, run)
+    if before is None:
+        return None, []
+    try:
+        return before, compare_runs(context, run, before)
+    except InputError:
+        if against is not None:
+            raise
+        return None, []
 
 
 def _place(method: str) -> int:
