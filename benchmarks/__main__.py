@@ -13,8 +13,8 @@ import benchmarks
 from benchmarks.rows import table
 
 NOT_BENCHMARKS = {
-    "__main__", "bm25", "codebook_data", "data", "office", "query_data", "query_report", "rows", "sasrec",
-    "sasrec_training", "search_case", "training_sides",
+    "__main__", "bm25", "codebook_data", "data", "office", "online_stores", "publish_readers", "query_data", "query_report",
+    "rows", "sasrec", "sasrec_training", "search_case", "serving_case", "training_sides",
 }  # fmt: skip
 
 

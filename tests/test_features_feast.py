@@ -217,6 +217,31 @@ def test_point_in_time_reads_keep_codes_whole_numbers(project: Project) -> None:
     assert {type(code).__name__ for code in codes["i1", False]} <= {"int32", "int64", "int"}
 
 
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
+def test_point_in_time_reads_go_over_generations_and_a_rollback(project: Project) -> None:
+    layout, store = project
+    publish(layout, store, "recommend-2")  # without a list for u3
+    rollback(layout, store)
+    features.export_features(layout, store)
+    features.apply(layout)
+    import pandas as pd
+    from feast import FeatureStore
+
+    times = [entry.published_at for entry in publications(store)]
+    asked = pd.DataFrame({"user_id": ["u3"] * 3, "event_timestamp": times})
+    answer = FeatureStore(repo_path=str(layout.feature_repo)).get_historical_features(
+        entity_df=asked, features=["user_top_k:item_ids", "user_top_k:generation"]
+    )
+    rows = answer.to_df().sort_values("event_timestamp")
+    generations = [None if pd.isna(value) else int(value) for value in rows["generation"]]
+    assert generations == [1, None, 1]
+    assert [None if value is None else list(value) for value in rows["item_ids"]] == [
+        ["i4", "i5", "i6"],
+        None,
+        ["i4", "i5", "i6"],
+    ]
+
+
 def test_what_cannot_be_asked(project: Project, tmp_path: Path) -> None:
     layout, store = project
     with pytest.raises(SettingsError, match="one user or one item"):

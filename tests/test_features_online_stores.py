@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from published_project import SERVE, add_recommend_run, add_run, item_codes, item_vectors, lists, make_project, user
-from service_case import ONLINE_STORES, use_online_store
 
+from benchmarks.online_stores import ONLINE_STORES, use_online_store
 from semconv.errors import InputError
 from semconv_warehouse import features
 from semconv_warehouse.feature_export import feature_file

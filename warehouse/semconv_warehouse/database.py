@@ -44,6 +44,14 @@ WAREHOUSE = "warehouse.duckdb"
 _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 
 
+def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path) -> None:
+    """Settings of a connection that moves the lists of all users: what memory they may take, and where the rest goes."""
+    connection.execute(f"SET memory_limit = '{memory_mb}MB'")
+    connection.execute("SET temp_directory = ?", [str(spill)])
+    # The bar would come up on stdout wherever DuckDB takes the process for an interactive one.
+    connection.execute("SET enable_progress_bar = false")
+
+
 @contextlib.contextmanager
 def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator[sa.Connection]:
     """Open one DuckDB file and close it on leaving; writers work inside ``with connection.begin():``.

@@ -21,7 +21,7 @@ from semconv.artifacts import machine_errors
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs import require_parts
 from semconv_warehouse.checks import CheckResult, require, run_checks, sql_files
-from semconv_warehouse.database import database_errors, quote_identifier, raw
+from semconv_warehouse.database import database_errors, prepare_bulk, quote_identifier, raw
 from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.lineage import GenerationPlan
 from semconv_warehouse.ordered_lists import create_in_order
@@ -177,9 +177,14 @@ def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def _open(path: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": f"{memory_mb}MB"}
-    with database_errors(path), duckdb.connect(str(path), config=config) as connection:
+    with database_errors(path), duckdb.connect(str(path)) as connection:
+        prepare_bulk(connection, memory_mb, _spill(path))
         yield connection
+
+
+def _spill(path: Path) -> Path:
+    """DuckDB's own name for the folder beside a file that takes what memory does not; cleaned up with the file."""
+    return path.with_name(f"{path.name}.tmp")
 
 
 def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> None:
@@ -205,8 +210,7 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
     """Copy the warehouse's tables into the file and run the checks that need both; the warehouse is open here alone."""
     with store.read() as session:
         connection = raw(session)
-        connection.execute(f"SET memory_limit = '{build.memory_mb}MB'")
-        connection.execute("SET temp_directory = ?", [f"{target}.tmp"])
+        prepare_bulk(connection, build.memory_mb, _spill(target))
         connection.execute("ATTACH ? AS built (READ_WRITE)", [str(target)])
         try:
             if build.plan.carries_over and build.served is not None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from semconv.artifacts import atomic_path
 from semconv.columns import ITEM_ID, RANK, REASON_ITEM_ID, SCORE, SOURCES, USER_ID
 from semconv.errors import InputError
-from semconv_warehouse.database import DEFAULT_MEMORY_MB, database_errors
+from semconv_warehouse.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk
 from semconv_warehouse.generation_files import temporary_path
 from semconv_warehouse.ordered_lists import create_in_order
 
@@ -140,12 +140,12 @@ def load_parts(
 @contextlib.contextmanager
 def _scratch(folder: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database for the time of the work, on the disk, since the rows may be more than memory holds."""
-    config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": f"{memory_mb}MB"}
     with (
         temporary_path(folder / "load.duckdb") as path,
         database_errors(folder),
-        duckdb.connect(str(path), config=config) as connection,
+        duckdb.connect(str(path)) as connection,
     ):
+        prepare_bulk(connection, memory_mb, path.with_name(f"{path.name}.tmp"))
         yield connection
 
 

@@ -1,4 +1,7 @@
-"""Redis and PostgreSQL on free ports of the loopback address, with data folders that go with them, as blocks of yaml."""
+"""Servers for Feast on free ports of the loopback address: Redis and PostgreSQL as blocks of yaml, and Feast's own.
+
+Their data folders go with them. Tests use them too.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,14 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pytest
-
 LOOPBACK = "127.0.0.1"
-_START_SECONDS = 60
+_START_SECONDS = 180
 _ACCOUNT = "postgres"  # of Debian's package; PostgreSQL refuses to run as root
 
 OnlineStore = Callable[[], contextlib.AbstractContextManager[str]]
@@ -27,15 +29,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def wait_for(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
-    """Until something answers; fails the test when its process ends or it takes a minute."""
-    deadline = time.monotonic() + _START_SECONDS
-    while not is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"{what} did not start")
-        time.sleep(0.05)
 
 
 def is_listening(port: int) -> bool:
@@ -78,9 +71,7 @@ def postgres() -> Iterator[str]:
     """A PostgreSQL cluster of its own, with a password, under an account that is not root."""
     prefix = ["runuser", "-u", _ACCOUNT, "--"] if os.geteuid() == 0 else []
     port, password = free_port(), secrets.token_hex(16)
-    folder = Path(
-        tempfile.mkdtemp(prefix="semconv-postgres-", dir="/tmp")
-    )  # the account can reach no folder of pytest's
+    folder = Path(tempfile.mkdtemp(prefix="semconv-postgres-", dir="/tmp"))  # that account must be able to reach it
     try:
         secret, data = folder / "password", folder / "data"
         secret.write_text(password)
@@ -104,6 +95,23 @@ def postgres() -> Iterator[str]:
 ONLINE_STORES: dict[str, OnlineStore] = {"sqlite": sqlite, "redis": redis, "postgres": postgres}
 
 
+@contextlib.contextmanager
+def feature_server(repository: Path) -> Iterator[str]:
+    """``feast serve`` on a repository, with one worker; its address."""
+    port, feast = free_port(), str(Path(sys.executable).with_name("feast"))
+    arguments = [feast, "serve", "--host", LOOPBACK, "--port", str(port), "--workers", "1", "--no-access-log"]
+    with _running(arguments, lambda: is_listening(port), "feast serve", cwd=repository):
+        yield f"http://{LOOPBACK}:{port}"
+
+
+def is_installed(name: str) -> bool:
+    """Whether this machine has what an online store of :data:`ONLINE_STORES` needs."""
+    try:
+        return name == "sqlite" or bool(_program({"redis": "redis-server", "postgres": "initdb"}[name]))
+    except FileNotFoundError:
+        return False
+
+
 def use_online_store(yaml: Path, block: str) -> None:
     """Put a block in place of ``online_store`` in a project's ``feature_store.yaml``, and touch nothing else."""
     lines, kept, is_inside = yaml.read_text().splitlines(keepends=True), [], False
@@ -117,13 +125,27 @@ def use_online_store(yaml: Path, block: str) -> None:
 def _running(
     arguments: Sequence[str], is_ready: Callable[[], bool], what: str, cwd: Path | None = None
 ) -> Iterator[None]:
-    with subprocess.Popen(arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(arguments, cwd=cwd, stdout=said, stderr=subprocess.STDOUT) as process,
+    ):
         try:
-            wait_for(is_ready, process, what)
+            if not _becomes(is_ready, process):
+                said.seek(0)
+                raise RuntimeError(f"{what} did not start: {said.read().decode(errors='replace')[-2000:]}")
             yield
         finally:
             process.terminate()
             process.wait(_START_SECONDS)
+
+
+def _becomes(is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _program(name: str) -> str:
@@ -131,5 +153,5 @@ def _program(name: str) -> str:
         (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
     )
     if found is None:
-        pytest.fail(f"{name} is not installed; `make test-services` installs it")
+        raise FileNotFoundError(f"{name} is not installed; `make test-services` installs it")
     return found

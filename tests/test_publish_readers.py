@@ -1,0 +1,20 @@
+"""Readers in processes of their own, over and over, while generation after generation is published."""
+
+from __future__ import annotations
+
+from benchmarks.publish_readers import PUBLISHES, READS, percentile, readers_beside_publishes
+
+
+def test_readers_meet_no_error_and_no_mixed_generation() -> None:
+    found = {row.metric: row.ours for row in readers_beside_publishes("small")}
+    assert found["errors"] == 0
+    assert found["connections that saw two generations"] == 0
+    assert 2 <= found["generations seen"] <= PUBLISHES["small"] + 1
+    assert found["questions"] == READS * found["connections"]
+
+
+def test_percentiles_are_values_by_nearest_rank() -> None:
+    values = [float(value) for value in range(1, 101)]
+    assert (percentile(values, 50), percentile(values, 99)) == (50, 99)
+    assert (percentile([7.0], 50), percentile([7.0], 99)) == (7, 7)
+    assert percentile([1.0, 2.0, 3.0], 50) == 2
