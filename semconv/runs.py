@@ -70,8 +70,13 @@ class RunBook:
     progress: Progress
 
     def folder(self, record: RunRecord) -> Path:
-        """Where a run's artifacts lie."""
-        return self.root / record.artifact_path
+        """Where a run's artifacts lie; InputError for a place outside the project, which no command of ours records."""
+        path = Path(record.artifact_path)
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"run {record.run_id}: its folder {path} lies outside the project; the warehouse was changed"
+            )
+        return self.root / path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
         """Run ``compute(folder)`` unless a finished run has the same fingerprint; either becomes the current one.
@@ -218,6 +223,13 @@ def require_parts(folder: Path) -> None:
             f"{folder}: {len(wrong)} of {len(wanted)} parts are damaged or missing ({', '.join(wrong[:3])}); nothing was "
             "published; `semconv run`, or the command that made them, makes them again"
         )
+
+
+def renew_parts(folder: Path) -> None:
+    """Take the parts as they are for those that the run left, after rows were taken out of them."""
+    said = _said(folder)
+    if "parts" in said:
+        write_json(folder / COMPLETE, {**said, "parts": digests_of_parts(folder)})
 
 
 def _is_complete(folder: Path) -> bool:

@@ -386,6 +386,24 @@ def test_prune_keeps_what_is_served_and_can_be_gone_on_with(project: Project) ->
 
 
 @pytest.mark.slow
+def test_a_forgotten_user_leaves_lists_models_inputs_and_others_alone(project: Project) -> None:
+    before = served(project)
+    project.forget(["u004"])
+    add_events(project, case.events({"u005": [3]}, start=60))
+    project = case.reopened(project)
+    states, publication = night(project)
+    assert (publication.generation, states["recommend"], states["finetune"]) == (2, "done", "kept (stale)")
+    after = served(project)
+    assert set(before) - set(after) == {"u004"}
+    assert not any("forgotten" in user for user in after)
+    assert [user for user in after if after[user] != before[user]] in ([], ["u005"])
+    assert all(result.passed for result in project.check())
+    again = case.reopened(project)
+    again.finetune(from_run="current")  # what it was tuned on is read without the one who is gone
+    assert again.context.need("finetune").run_id != states["finetune"]
+
+
+@pytest.mark.slow
 def test_lists_that_are_not_published_yet_survive_a_prune(project: Project) -> None:
     longer = case.reopened(project, tuning__epochs=2)
     longer.finetune()

@@ -40,6 +40,7 @@ COMMANDS = {
     "generations": "records",
     "check": "upkeep",
     "prune": "upkeep",
+    "forget": "forget",
     "doctor": "upkeep",
     "sql": "sql",
 }

@@ -38,7 +38,12 @@ def answer_query(
     codes, digest = tuned_codes(context, finetune)
     catalog = context.store.catalog()
     allowed = allowed_items(context, catalog, where)
-    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest, context.settings.recommend.dtype)
+    tuned = load_tuned(
+        context.book.folder(finetune) / MODEL_FOLDER,
+        digest,
+        context.settings.recommend.dtype,
+        trust_remote_code=context.settings.backbone.trust_remote_code,
+    )
     trie = open_trie(trie_file(context, finetune, codes)).restrict(allowed)
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
     seen: Sequence[NDArray[Any]] | None = None

@@ -136,7 +136,12 @@ class ListWorker:
         from semconv.tuning.model import load_tuned
 
         job, codes = self.job, self.job.codes
-        tuned = load_tuned(job.model, job.codes_digest, job.settings.recommend.dtype)
+        tuned = load_tuned(
+            job.model,
+            job.codes_digest,
+            job.settings.recommend.dtype,
+            trust_remote_code=job.settings.backbone.trust_remote_code,
+        )
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
         recommender = Recommender(
             tuned.model.to("cuda" if torch.cuda.is_available() else "cpu"),

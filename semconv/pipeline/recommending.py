@@ -121,7 +121,9 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
         codes_digest=digest,
         split=request.split,
         settings=context.settings,
-        users=asked[histories.lengths[asked] >= 0],
+        users=asked[
+            (histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)
+        ],  # who was forgotten has a place alone
         user_ids=pa.array(sequences.user_ids, pa.string()),
         item_ids=pa.array(catalog.item_ids, pa.string()),
         histories=histories,

@@ -116,11 +116,14 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
     write_json(folder / MANIFEST, manifest)
 
 
-def load_tuned(folder: Path, digest: str | None = None, dtype: str = "auto") -> TunedModel:
+def load_tuned(
+    folder: Path, digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool = False
+) -> TunedModel:
     """Load for search; with ``digest`` given, refuse codes that the model was not tuned on.
 
     Args:
         dtype: number format of the weights, ``auto`` for that of the saved model.
+        trust_remote_code: run code that the backbone of an adapter brings along; the saved model has no say in it.
 
     Raises:
         InputError: no saved model, or one tuned on other codes.
@@ -133,7 +136,7 @@ def load_tuned(folder: Path, digest: str | None = None, dtype: str = "auto") -> 
     if manifest["mode"] == "full":
         model, tokenizer = load_backbone(folder)
     else:
-        model, tokenizer = _load_adapter(folder, manifest)
+        model, tokenizer = _load_adapter(folder, manifest, trust_remote_code)
     model.eval()
     model.requires_grad_(False)
     if dtype != "auto":
@@ -141,13 +144,13 @@ def load_tuned(folder: Path, digest: str | None = None, dtype: str = "auto") -> 
     return TunedModel(model, tokenizer, level_tokens(tokenizer, manifest["levels"], manifest["codes"]), manifest)
 
 
-def _load_adapter(folder: Path, manifest: dict[str, Any]) -> tuple[Any, Any]:
+def _load_adapter(folder: Path, manifest: dict[str, Any], trust_remote_code: bool) -> tuple[Any, Any]:
     from peft import PeftModel
     from transformers import AutoTokenizer
 
     beside = folder / manifest["backbone"]
     name = str(beside.resolve()) if beside.is_dir() else manifest["backbone"]
-    model, _ = load_backbone(name, trust_remote_code=manifest["trust_remote_code"], dtype=manifest["dtype"])
+    model, _ = load_backbone(name, trust_remote_code=trust_remote_code, dtype=manifest["dtype"])
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:

@@ -58,8 +58,8 @@ def apply(layout: ProjectLayout) -> dict[str, list[str]]:
         SettingsError: the definitions or the yaml are wrong.
     """
     remove_damaged(layout)
-    feast_store = _open(layout)
-    with _feast(layout, "apply"):
+    feast_store = open_store(layout)
+    with feast_errors(layout, "apply"):
         objects = load_objects(layout.feature_repo)
         feast_store.apply(objects.all, objects_to_delete=objects.stale(feast_store), partial=False)
         feast_store.refresh_registry()
@@ -135,8 +135,8 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
     key, value = ("user_id", user) if item is None else ("item_id", item)
     if _read_marker(layout) is None:
         raise InputError("the online store is empty; `semconv features materialize` fills it")
-    feast_store = _open(layout)
-    with _feast(layout, "get"):
+    feast_store = open_store(layout)
+    with feast_errors(layout, "get"):
         service = feast_store.get_feature_service(_SERVICES[key])
         answer = feast_store.get_online_features(service, [{key: value}], full_feature_names=True).to_dict()
     found: dict[str, Any] = {key: value}
@@ -155,24 +155,25 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
 def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publication) -> None:
     applied = apply(layout)  # every time, because sources are absolute paths, which a moved project changes
     views = [view for view in VIEWS if view in applied["feature_views"]]
-    feast_store = _open(layout)
+    feast_store = open_store(layout)
     # Publications are whole seconds apart and Feast's window includes both ends.
     start = since + timedelta(milliseconds=1) if since else datetime(1970, 1, 2, tzinfo=UTC)
-    with _feast(layout, "materialize"):
+    with feast_errors(layout, "materialize"):
         feast_store.materialize(start, last.published_at, feature_views=views)
 
 
-def _open(layout: ProjectLayout) -> FeatureStore:
+def open_store(layout: ProjectLayout) -> FeatureStore:
+    """Feast, as the project's own repository says; what it prints is swallowed."""
     if not (layout.feature_repo / _YAML).is_file():
         raise InputError(f"{layout.feature_repo / _YAML}: missing; `semconv init` copies it into a project")
-    with _feast(layout, "open"):
+    with feast_errors(layout, "open"):
         from feast import FeatureStore
 
         return FeatureStore(repo_path=str(layout.feature_repo))
 
 
 @contextlib.contextmanager
-def _feast(layout: ProjectLayout, what: str) -> Iterator[None]:
+def feast_errors(layout: ProjectLayout, what: str) -> Iterator[None]:
     """Catch what Feast prints and turn what it raises into one line."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,8 +20,9 @@ from semconv_warehouse import disk
 from semconv_warehouse.checks import CheckResult, run_checks
 from semconv_warehouse.database import open_database
 from semconv_warehouse.feature_export import feature_files
+from semconv_warehouse.forgetting import was_cut_off
 from semconv_warehouse.generation_files import generation_path, is_whole
-from semconv_warehouse.layout import package_folder
+from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.lineage import plan_generation
 from semconv_warehouse.pruning import lineages
 from semconv_warehouse.publish import Publication, publications, served_generation, utc_now
@@ -122,6 +124,10 @@ def doctor(project: Project) -> list[dict[str, Any]]:
     parts = ", ".join(f"{name} {disk.in_words(number)}" for name, number in disk.usage(layout).items())
     rows.append(_finding("data", True, parts))
     rows.append(_finding("settings", True, str(layout.settings_file)))
+    open_to_all = [path for path in _guarded(layout) if path.exists() and path.stat().st_mode & 0o002]
+    names = ", ".join(str(path.relative_to(layout.root)) for path in open_to_all)
+    written = f"{names} can be written by everybody; `chmod o-w` it" if names else "nothing can be written by everybody"
+    rows.append(_finding("permissions", not names, written))
     try:
         with project.store.read() as connection:
             counts = connection.execute(
@@ -140,6 +146,8 @@ def doctor(project: Project) -> list[dict[str, Any]]:
             else "was killed; the same command goes on from its shards"
         )
         rows.append(_finding(f"run {run.run_id}", is_locked(folder), holder))
+    if was_cut_off(layout):
+        rows.append(_finding("forget", False, "was killed; the same `semconv forget` finishes it"))
     served = served_generation(layout)
     if served is None:
         rows.append(_finding("serving", False, "nothing published yet; `semconv run` does it"))
@@ -157,6 +165,12 @@ def doctor(project: Project) -> list[dict[str, Any]]:
         except SemconvError as error:
             rows.append(_finding("lineage", False, str(error)))
     return rows
+
+
+def _guarded(layout: ProjectLayout) -> list[Path]:
+    """What decides about what is served, or is run as code."""
+    data = [layout.data, layout.warehouse, layout.generations, layout.runs, layout.features]
+    return [layout.settings_file, layout.feature_repo, *sorted(layout.feature_repo.glob("*.py")), *data]
 
 
 def _finding(name: str, ok: bool, detail: str) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""``semconv forget``: people out of everything that the project keeps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from semconv_cli import output
+from semconv_cli.options import Job, json_option
+from semconv_cli.state import State
+
+
+@click.command("forget", cls=Job, short_help="Take people out of tables, generations and Feast.")
+@click.option("--user", "user_ids", multiple=True, metavar="USER", help="Whom to forget; repeatable.")
+@click.option(
+    "--users", "users_file", type=click.Path(path_type=Path), metavar="FILE", help="Whom to forget, one user_id a line."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go, change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_context
+def forget_command(
+    ctx: click.Context, user_ids: tuple[str, ...], users_file: Path | None, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Take people out of tables, run folders, kept generations, feature files and the online store.
+
+    Says what a trained model keeps. A killed command goes on where it stopped. It cannot be taken back.
+    """
+    if not user_ids and users_file is None:
+        raise click.UsageError("give --user or --users", ctx)
+    if not (yes or dry_run):
+        if not sys.stdin.isatty():
+            raise click.UsageError("forgetting cannot be taken back: give --yes where nobody can be asked", ctx)
+        whom = ", ".join(user_ids) + (f" and those in {users_file}" if users_file else "")
+        click.confirm(f"forget {whom.removeprefix(' and ')}?", abort=True, err=True)
+    state = ctx.ensure_object(State)
+    with state.open() as project:
+        result = project.forget(user_ids, users_file=users_file, dry_run=dry_run)
+    state.note({"users": 0 if dry_run else result["users"], "rows": sum(result["rows"].values())})
+    if as_json:
+        output.write_json(result)
+        return
+    output.write_rows([{"place": place, "rows": number} for place, number in result["rows"].items()])
+    if result["unknown"]:
+        state.remark(f"{len(result['unknown'])} ids are unknown: {', '.join(result['unknown'][:3])}")
+    for remark in result["remarks"]:
+        state.remark(remark)
