@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
+import itertools
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -16,6 +19,7 @@ from semconv_cli.state import State
 from semconv_warehouse.demo import next_commands
 
 ROOT = Path(__file__).parents[1]
+FILES = (".duckdb", ".safetensors")  # a section may be called as a file is
 GENERATED = {"cli.md", "settings.md"}  # written from the code itself, with a test of their own
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in GENERATED)]
 
@@ -31,7 +35,10 @@ def commands_of(page: Path) -> list[str]:
 
 def parsed(line: str) -> click.Context:
     """Parse a command line as the entry point does, without running it; raises where it would be refused."""
-    args = shlex.split(line.partition(" < ")[0], comments=True)[1:]
+    words = shlex.split(line, comments=True)[1:]
+    args = list(
+        itertools.takewhile(lambda word: not re.match(r"(?:2?>>?|<)(?!=)", word), words)
+    )  # what the shell takes
     context = cli.make_context("semconv", args)
     while isinstance(context.command, click.Group):
         rest = [*context._protected_args, *context.args]
@@ -43,7 +50,20 @@ def parsed(line: str) -> click.Context:
     return context
 
 
+def scheduled_commands() -> list[str]:
+    """The `semconv ...` commands inside crontabs, scripts, units and DAGs of the page about nights."""
+    blocks = re.findall(
+        r"```(?:sh|crontab|ini|python)\n(.*?)```", (ROOT / "docs" / "nights.md").read_text(), flags=re.DOTALL
+    )
+    lines = [line for block in blocks for line in block.splitlines() if not line.lstrip().startswith(("#", '"""'))]
+    found = [
+        match.group() for line in lines if (match := re.search(r"\bsemconv (?:--|ingest|run|prune|check).*", line))
+    ]
+    return [re.sub(r'",$', "", command.replace("{PROJECT}", "/srv/shop")) for command in found]
+
+
 COMMANDS = [(page.name, line) for page in PAGES for line in commands_of(page)]
+COMMANDS += [("nights.md", line) for line in scheduled_commands()]
 
 
 def test_the_pages_show_commands() -> None:
@@ -74,13 +94,35 @@ def test_the_demo_ends_with_three_commands_that_parse() -> None:
         parsed(line)
 
 
+def test_the_recipes_use_every_kind_of_scheduler_and_parse_as_python() -> None:
+    assert len(scheduled_commands()) >= 13
+    names = {parsed(line).command_path for line in scheduled_commands()}
+    assert {"semconv run", "semconv check", "semconv prune", "semconv ingest items"} <= names
+    text = (ROOT / "docs" / "nights.md").read_text()
+    (dag,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    compile(dag, "dag.py", "exec")
+    units = re.findall(r"```ini\n(.*?)```", text, flags=re.DOTALL)
+    for unit in units:
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        parser.optionxform = str  # type: ignore[assignment, method-assign]
+        parser.read_string(unit)
+        assert "Unit" in parser
+    (crontab,) = re.findall(r"```crontab\n(.*?)```", text, flags=re.DOTALL)
+    jobs = [line for line in crontab.splitlines() if line and line[0] in "0123456789*"]
+    assert all(re.match(r"(?:[\d*,/-]+\s+){5}\S", line) for line in jobs)
+    for line in jobs:  # a bare percent sign ends a command of cron
+        command = re.sub(r"\\%", "%", re.split(r"(?:\S+\s+){5}", line, maxsplit=1)[1])
+        assert subprocess.run(["bash", "-n", "-c", command], capture_output=True).returncode == 0
+        assert not re.search(r"(?<!\\)%", line)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_named_on_a_page_exist(page: Path) -> None:
     known = {f"{section}.{field.name}" for section, field, _ in iter_options()}
     named = {
         name
         for name in re.findall(r"`(\w+\.\w+)(?:\s*=[^`]*)?`", page.read_text())
-        if name.partition(".")[0] in sections()
+        if name.partition(".")[0] in sections() and not name.endswith(FILES)
     }
     assert named <= known
 

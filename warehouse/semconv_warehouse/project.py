@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from semconv_warehouse.ingest import IngestReport
+    from semconv_warehouse.ingest.readers import Input
 
 CURRENT = "current"  # instead of the id of a run: the one in force
 
@@ -34,9 +36,20 @@ class Project(OpenedProject):
 
     # Ingest
 
+    @contextmanager
+    def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
+        """What an ingest reads: files, or the rows of one query (URL, statement), which lie in ``data/`` for the block."""
+        if from_sql is None:
+            yield files
+            return
+        from semconv_warehouse.ingest.sql_source import Query, spooled_query
+
+        with spooled_query(Query(*from_sql), self.layout.data) as rows:
+            yield [rows]
+
     def ingest_interactions(
         self,
-        files: Sequence[Path],
+        files: Sequence[Input],
         mapping: Mapping[str, str],
         *,
         order_by_file: bool = False,
@@ -48,7 +61,12 @@ class Project(OpenedProject):
         return ingest.ingest_interactions(self.store, files, mapping, order_by_file=order_by_file, rejected=rejected)
 
     def ingest_items(
-        self, files: Sequence[Path], mapping: Mapping[str, str], *, snapshot: bool = False, rejected: Path | None = None
+        self,
+        files: Sequence[Input],
+        mapping: Mapping[str, str],
+        *,
+        snapshot: bool = False,
+        rejected: Path | None = None,
     ) -> IngestReport:
         """Item text; with ``snapshot`` items that are absent are marked removed."""
         from semconv_warehouse import ingest
@@ -332,6 +350,16 @@ class Project(OpenedProject):
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
         """Remove generation files, run folders and feature files that nothing kept needs."""
         return pruning.prune(self, keep, dry_run)
+
+    def forget(
+        self, user_ids: Sequence[str], *, users_file: Path | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Take people out of everything that the project keeps, and say what knows something of them still."""
+        from semconv_warehouse.forgetting import forget
+        from semconv_warehouse.user_files import read_user_ids
+
+        named = [] if users_file is None else read_user_ids(users_file)
+        return forget(self, [*user_ids, *named], dry_run=dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
         """Look at installation, disk, warehouse and lineage."""

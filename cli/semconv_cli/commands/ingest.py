@@ -45,6 +45,27 @@ def _row_options(command: F) -> F:
     return command
 
 
+def _input_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--from-sql",
+            nargs=2,
+            metavar="URL QUERY",
+            callback=_one_kind,
+            help="Instead of files: the rows of a SELECT, read through SQLAlchemy. Passwords: see the documentation.",
+        ),
+        click.argument("files", nargs=-1, type=_FILE, is_eager=True),
+    ):
+        command = option(command)
+    return command
+
+
+def _one_kind(ctx: click.Context, param: click.Parameter, query: tuple[str, str] | None) -> tuple[str, str] | None:
+    if bool(ctx.params.get("files")) == (query is not None):
+        raise click.UsageError("give FILES, or --from-sql URL QUERY", ctx)
+    return query
+
+
 def _map_option(command: F) -> F:
     return click.option(
         "--map",
@@ -68,7 +89,7 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
 
 
 @ingest_command.command("interactions", cls=Job)
-@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_input_options
 @_map_option
 @click.option(
     "--order",
@@ -80,6 +101,7 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
 def ingest_interactions(
     state: State,
     files: tuple[Path, ...],
+    from_sql: tuple[str, str] | None,
     mapping: dict[str, str],
     order: str | None,
     rejected: Path | None,
@@ -89,26 +111,32 @@ def ingest_interactions(
 
     The same row again changes nothing; more rows of a known user extend the sequence.
     """
-    with state.open() as project:
-        report = project.ingest_interactions(files, mapping, order_by_file=order == "file", rejected=rejected)
+    with state.open() as project, project.inputs(files, from_sql) as inputs:
+        report = project.ingest_interactions(inputs, mapping, order_by_file=order == "file", rejected=rejected)
     _print(state, report, as_json, rejected)
 
 
 @ingest_command.command("items", cls=Job)
-@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_input_options
 @_map_option
 @click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark absent items as removed.")
 @_row_options
 @pass_state
 def ingest_items(
-    state: State, files: tuple[Path, ...], mapping: dict[str, str], snapshot: bool, rejected: Path | None, as_json: bool
+    state: State,
+    files: tuple[Path, ...],
+    from_sql: tuple[str, str] | None,
+    mapping: dict[str, str],
+    snapshot: bool,
+    rejected: Path | None,
+    as_json: bool,
 ) -> None:
     """Add or update items. Columns: item_id; title, description, brand and categories if there.
 
     Further columns are kept as attributes.
     """
-    with state.open() as project:
-        report = project.ingest_items(files, mapping, snapshot=snapshot, rejected=rejected)
+    with state.open() as project, project.inputs(files, from_sql) as inputs:
+        report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)
     _print(state, report, as_json, rejected)
 
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -36,7 +35,7 @@ class RawColumn:
     name: str  # in the frame at hand
     shown: str  # in the file
     dtype: pl.DataType
-    file: Path
+    file: object  # as its messages name it
 
 
 def id_text(raw: RawColumn) -> pl.Expr:

@@ -17,6 +17,7 @@ from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.merge import OrderBy, merge_interactions, odd_interactions, stored_order
 from semconv_warehouse.ingest.readers import (
     REASON,
+    Input,
     Source,
     open_source,
     reading,
@@ -67,7 +68,7 @@ class Interactions:
 
 def ingest_interactions(
     store: DuckDBStore,
-    files: Sequence[Path],
+    files: Sequence[Input],
     mapping: Mapping[str, str],
     *,
     order_by_file: bool = False,
@@ -91,14 +92,14 @@ def ingest_interactions(
 
 
 def read_interactions(
-    store: DuckDBStore, files: Sequence[Path], mapping: Mapping[str, str], *, order_by_file: bool = False
+    store: DuckDBStore, files: Sequence[Input], mapping: Mapping[str, str], *, order_by_file: bool = False
 ) -> Interactions:
     """Read and clean files without holding the warehouse; errors as :func:`ingest_interactions`."""
     if not files:
         raise InputError("no file to read interactions from")
     with store.read() as connection:
         fixed = stored_order(connection)
-    sources = [open_source(Path(file)) for file in files]
+    sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, REQUIRED) for source in sources]
     order_by = _order(fixed, sources, columns, order_by_file=order_by_file)
     parts = [

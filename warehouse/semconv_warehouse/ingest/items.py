@@ -18,6 +18,7 @@ from semconv_warehouse.ingest.readers import (
     REASON,
     RECORD,
     ROW,
+    Input,
     Source,
     open_source,
     reading,
@@ -52,7 +53,7 @@ class Items:
 
 def ingest_items(
     store: DuckDBStore,
-    files: Sequence[Path],
+    files: Sequence[Input],
     mapping: Mapping[str, str],
     *,
     snapshot: bool = False,
@@ -76,11 +77,11 @@ def ingest_items(
         return merge(connection, cleaned, snapshot=snapshot)
 
 
-def read_items(files: Sequence[Path], mapping: Mapping[str, str]) -> Items:
+def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
     """Read and clean files without the warehouse; errors as :func:`ingest_items`."""
     if not files:
         raise InputError("no file to read items from")
-    sources = [open_source(Path(file)) for file in files]
+    sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
     parts = [_clean(source, found) for source, found in zip(sources, columns, strict=True)]
     rows = pl.concat(part for part, _ in parts).with_row_index("arrival")

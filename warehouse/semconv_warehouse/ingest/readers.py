@@ -10,7 +10,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -29,10 +29,25 @@ _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
+class Spooled:
+    """A Parquet file of rows that came from somewhere else."""
+
+    path: Path
+    name: str  # what a user knows it by
+
+    def __str__(self) -> str:
+        """As reports name it."""
+        return self.name
+
+
+Input = Path | Spooled
+
+
+@dataclass(frozen=True)
 class Source:
     """One file: its columns and, lazily, its rows."""
 
-    file: Path
+    file: Input
     columns: tuple[str, ...]  # of JSON lines: the keys of the first lines
     rows: pl.LazyFrame  # ROW from 1, REASON or null, RECORD (JSON lines alone), and the columns (not of JSON lines)
     is_json: bool = False
@@ -73,8 +88,10 @@ def unused_columns(source: Source, found: Mapping[str, str]) -> list[str]:
     return [column for column in source.columns if column not in used]
 
 
-def open_source(file: Path) -> Source:
+def open_source(file: Input) -> Source:
     """Look at a file by its suffix; InputError when it is missing, empty, unreadable or of no known kind."""
+    if isinstance(file, Spooled):
+        return replace(_parquet(file.path), file=file)
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     if file.stat().st_size == 0:
@@ -133,7 +150,7 @@ def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 @contextmanager
-def reading(file: Path | str) -> Iterator[None]:
+def reading(file: Input | str) -> Iterator[None]:
     """Turn what a damaged file does to a reader into an InputError that names it."""
     try:
         yield

@@ -1,0 +1,228 @@
+"""Rows of a query as an input: SQLite always, PostgreSQL where a server can be started."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from semconv.errors import InputError, SettingsError
+from semconv_cli.main import cli
+from semconv_warehouse.ingest import sql_source
+from semconv_warehouse.ingest.sql_source import Query, spooled_query
+from semconv_warehouse.project import Project
+
+ROWS = [
+    ("u1", "i1", "2024-01-01 10:00:00", 4.0),
+    ("u1", "i2", "2024-01-02 10:00:00", None),
+    (None, "i1", "2024-01-03", 1.0),
+]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE event (who TEXT, item_id TEXT, at TEXT, rating REAL)")
+        connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", ROWS)
+        connection.execute("CREATE TABLE product (item_id INTEGER, title TEXT, weight REAL)")
+        connection.executemany("INSERT INTO product VALUES (?, ?, ?)", [(1, "red lamp", 2.5), (2, "blue chair", None)])
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    assert CliRunner().invoke(cli, ["init", str(tmp_path / "p")]).exit_code == 0
+    return tmp_path / "p"
+
+
+def ingest(project: Path, *args: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, ["--project", str(project), "ingest", *args])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def read(project: Path, sql: str) -> list[tuple[Any, ...]]:
+    with Project.open(project).store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+
+def test_a_query_is_validated_like_a_file(project: Path, database: Path, tmp_path: Path) -> None:
+    rejected = tmp_path / "rejected.jsonl"
+    url = f"sqlite:///{database}"
+    args = (
+        "interactions",
+        "--from-sql",
+        url,
+        "SELECT who, item_id, at AS event_time, rating FROM event",
+        "--map",
+        "user_id=who",
+    )
+    report = json.loads(ingest(project, *args, "--rejected", str(rejected), "--json").stdout)
+    assert (report["read"], report["added"], report["rejected"]) == (3, 2, {"no user_id": 1})
+    assert report["files"] == [url]
+    bad = json.loads(rejected.read_text())
+    assert (bad["file"], bad["reason"], json.loads(bad["record"])["item_id"]) == (url, "no user_id", "i1")
+    assert read(project, "SELECT user_id, item_id, event_time, rating FROM interaction ORDER BY position") == [
+        ("u1", "i1", datetime(2024, 1, 1, 10), 4.0),  # noqa: DTZ001
+        ("u1", "i2", datetime(2024, 1, 2, 10), None),  # noqa: DTZ001
+    ]
+    again = json.loads(ingest(project, *args, "--json").stdout)
+    assert (again["added"], again["duplicate"]) == (0, 2)
+
+
+def test_items_keep_their_further_columns(project: Path, database: Path) -> None:
+    ingest(project, "items", "--from-sql", f"sqlite:///{database}", "SELECT * FROM product", "--snapshot")
+    found = read(project, "SELECT item_id, title, CAST(attributes AS VARCHAR) FROM item ORDER BY item_index")
+    assert found == [("1", "red lamp", '{"weight":2.5}'), ("2", "blue chair", None)]
+
+
+def test_rows_come_in_batches_and_nothing_is_left(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_source, "BATCH_ROWS", 2)
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE mixed (a, b, c)")  # SQLite's columns hold anything
+        connection.executemany(
+            "INSERT INTO mixed VALUES (?, ?, ?)", [(1, None, 1), (2, None, 2), ("x", 1.5, 3.5), (None, 2, None)]
+        )
+    (tmp_path / "data").mkdir()
+    left = tmp_path / "data" / ".query-of-a-killed-process"
+    left.mkdir()
+    with spooled_query(Query(f"sqlite:///{database}", "SELECT * FROM mixed"), tmp_path / "data") as rows:
+        assert not left.exists()
+        assert rows.path.parent.stat().st_mode & 0o777 == 0o700
+        table = pq.read_table(rows.path)
+        assert pq.ParquetFile(rows.path).num_row_groups == 2
+    assert table.to_pydict() == {"a": ["1", "2", "x", None], "b": [None, None, 1.5, 2.0], "c": [1.0, 2.0, 3.5, None]}
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_values_of_drivers_become_what_a_file_could_hold() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    number = UUID(int=7)
+    kinds = sql_source._array
+    assert kinds([Decimal("12"), None]).to_pylist() == [12, None]
+    assert kinds([Decimal("1.50"), Decimal("2.00")]).to_pylist() == [1.5, 2.0]
+    assert kinds([number]).to_pylist() == [str(number)]
+    assert kinds([["a", "b"], None]).to_pylist() == [["a", "b"], None]
+    assert kinds([{"a": 1}, None]).to_pylist() == ['{"a": 1}', None]
+    assert kinds([moment]).type == pa.timestamp("us", tz="UTC")
+    assert kinds([1, "x", 2**70]).to_pylist() == ["1", "x", str(2**70)]
+    assert kinds([2**70]).to_pylist() == [str(2**70)]
+    assert kinds([memoryview(b"ab")]).to_pylist() == [b"ab"]
+
+
+@pytest.mark.parametrize(
+    ("url", "statement", "code", "part"),
+    [
+        ("sqlite:///{database}", "SELECT missing FROM event", 2, "no such column"),
+        ("sqlite:///{database}", "DELETE FROM event", 2, "readonly"),
+        ("sqlite:///{database}", "PRAGMA query_only = OFF", 2, "give a SELECT"),
+        ("sqlite:///{database}", "SELECT who, who FROM event", 4, "two columns are called who"),
+        ("sqlite:///{database}", "SELECT * FROM event WHERE 1 = 0", 4, "gave no rows"),
+        ("sqlite:///{database}", "SELECT who FROM event", 4, "no column user_id"),
+        ("sqlite:///{database}.not", "SELECT 1", 4, "no such file"),
+        ("no url with hush-hush in it", "SELECT 1", 2, "not a database URL"),
+        ("nosuch://u:hush-hush@h/d", "SELECT 1", 2, "knows no nosuch"),
+        ("mysql+pymysql://u:hush-hush@h/d", "SELECT 1", 2, "`pip install pymysql`"),
+        ("postgresql+psycopg2://u:hush-hush@h/d", "SELECT 1", 2, "semconv[postgres]"),
+        ("postgresql+psycopg://u:hush-hush@127.0.0.1:1/d?sslpassword=hush-hush", "SELECT 1", 4, "cannot be reached"),
+    ],
+)
+def test_refusals_are_one_line_without_a_password(
+    project: Path, database: Path, url: str, statement: str, code: int, part: str
+) -> None:
+    if "psycopg:" in url:
+        pytest.importorskip("psycopg", reason="the extra semconv[postgres] is not installed")
+    args = ("interactions", "--from-sql", url.format(database=database), statement)
+    for flags in ((), ("-v",)):
+        result = ingest(project, *args, *flags, code=code)
+        assert part in result.stderr
+        assert "hush-hush" not in result.output
+    assert ingest(project, *args, code=code).stderr.count("\n") == 1
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM event").fetchone() == (3,)
+
+
+def test_files_or_a_query(project: Path, database: Path) -> None:
+    assert "FILES" in ingest(project, "items", code=2).stderr
+    both = ("items", "f.csv", "--from-sql", f"sqlite:///{database}", "SELECT 1")
+    assert "--from-sql" in ingest(project, *both, code=2).stderr
+
+
+def test_what_is_shown_of_a_url() -> None:
+    url = sql_source._url("postgresql+psycopg://me:hush@db:5432/shop?sslpassword=hush&application_name=x")
+    assert sql_source._shown(url) == "postgresql+psycopg://me:***@db:5432/shop?application_name=x"
+
+
+def test_a_driver_that_fails_with_the_password_in_its_words_is_not_quoted() -> None:
+    from sqlalchemy.exc import OperationalError
+
+    url = sql_source._url("postgresql+psycopg://me:hush@db/shop")
+    failure = OperationalError(None, None, Exception('cannot log in with "hush" as me'))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r'log in with "\*\*\*" as me') as caught, sql_source._reported(url, "db"):
+        raise failure
+    assert caught.value.__cause__ is None
+    with pytest.raises(SettingsError), sql_source._reported(url, "db"):
+        raise OperationalError("SELECT 1", None, Exception("no such table"))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    import service_case
+    import yaml
+
+    with service_case.postgres() as block:
+        store = yaml.safe_load(block)["online_store"]
+        yield f"postgresql+psycopg://{store['user']}:{store['password']}@{store['host']}:{store['port']}/{store['database']}"
+
+
+@pytest.mark.services
+def test_postgresql_streams_its_own_types_and_is_only_read(
+    project: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy as sa
+
+    monkeypatch.setattr(sql_source, "BATCH_ROWS", 100)
+    engine = sa.create_engine(postgres_url)
+    with engine.connect().execution_options(no_parameters=True) as connection, connection.begin():
+        connection.exec_driver_sql(
+            "CREATE TABLE event AS SELECT uuid_in(md5((n % 50)::text)::cstring) AS user_id, (n % 20)::numeric(9, 0) AS item_id,"
+            " timestamptz '2024-01-01 00:00+02' + n * interval '1 minute' AS event_time, 4.5::numeric AS rating"
+            " FROM generate_series(1, 1000) AS n"
+        )
+        connection.exec_driver_sql(
+            "CREATE TABLE product AS SELECT n AS item_id, 'lamp :' || n || ' 50%' AS title, ARRAY['home', 'light'] AS categories,"
+            " jsonb_build_object('watt', n) AS spec FROM generate_series(0, 19) AS n"
+        )
+    engine.dispose()
+    items = "SELECT * FROM product WHERE title LIKE '%lamp :%'"
+    assert json.loads(ingest(project, "items", "--from-sql", postgres_url, items, "--json").stdout)["added"] == 20
+    report = json.loads(
+        ingest(project, "interactions", "--from-sql", postgres_url, "SELECT * FROM event", "--json").stdout
+    )
+    password = sa.make_url(postgres_url).password
+    assert (report["added"], "***" in report["files"][0], str(password) in str(report)) == (1000, True, False)
+    assert read(project, "SELECT count(DISTINCT user_id), min(event_time), min(rating) FROM interaction") == [
+        (50, datetime(2023, 12, 31, 22, 1), 4.5)  # noqa: DTZ001
+    ]
+    assert read(project, "SELECT title, categories, attributes FROM item WHERE item_id = '7'") == [
+        ("lamp :7 50%", ["home", "light"], {"spec": '{"watt": 7}'})
+    ]
+    refused = ingest(project, "interactions", "--from-sql", postgres_url, "DELETE FROM event RETURNING *", code=2)
+    assert "read-only" in refused.stderr
+    assert (
+        "cannot be reached"
+        in ingest(project, "items", "--from-sql", postgres_url.replace(str(password), "wrong"), items, code=4).stderr
+    )

@@ -1,0 +1,210 @@
+"""Rows of a SQL query as an input like a file: streamed through SQLAlchemy into Parquet, batch by batch.
+
+Everything that SQLAlchemy has a driver for. The table is never in memory whole; the database is told that
+nothing will be written, where it has a way to be told. Passwords appear in no message.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from semconv.artifacts import is_locked, machine_errors, run_lock
+from semconv.errors import InputError, SettingsError
+from semconv_warehouse.ingest.readers import Spooled
+
+BATCH_ROWS = 20_000
+_HIDDEN = "***"
+_PREFIX = ".query-"
+_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # of a parameter's name in a URL
+_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # dialect -> what pip installs
+_KEPT = (bool, int, float, str, bytes)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SELECT on one database."""
+
+    url: str  # of SQLAlchemy: dialect[+driver]://user@host/database
+    statement: str
+
+
+@contextmanager
+def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
+    """The rows of a query in a Parquet file in ``folder``, which is gone when the block ends.
+
+    Raises:
+        SettingsError: the URL is none, its driver is not installed, or the statement fails or gives no rows.
+        InputError: the database cannot be reached, or it gives no row, or two columns of one name.
+        MachineError: the disk is full.
+    """
+    url = _url(query.url)
+    shown = _shown(url)
+    with machine_errors(folder):
+        _remove_leftovers(folder)
+        own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # mode 0700
+        try:
+            with run_lock(own), _reported(url, shown):
+                path = _spool(_engine(url, shown), url, query.statement, own)
+                yield Spooled(path, shown)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What processes left that were killed."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        if not is_locked(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _url(text: str) -> sa.URL:
+    try:
+        return sa.make_url(text)
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            "--from-sql: not a database URL; give one such as postgresql+psycopg://user@host/database or sqlite:///file.db"
+        ) from None  # which may quote it with its password
+
+
+def _shown(url: sa.URL) -> str:
+    """The URL without what is secret in it."""
+    secret = [name for name in url.query if _is_secret(name)]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
+
+
+def _is_secret(parameter: str) -> bool:
+    return any(part in parameter.lower() for part in _SECRET_PARTS)
+
+
+def _secrets(url: sa.URL) -> list[str]:
+    values = [str(url.password or "")]
+    values += [str(v) for name, v in url.query.items() if _is_secret(name)]
+    return [value for value in values if value]
+
+
+def _engine(url: sa.URL, shown: str) -> sa.Engine:
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
+        raise InputError(f"{shown}: no such file")  # SQLite would make an empty one
+    backend = url.get_backend_name()
+    try:
+        return sa.create_engine(url, poolclass=NullPool)
+    except NoSuchModuleError as error:
+        raise SettingsError(
+            f"--from-sql: SQLAlchemy knows no {url.drivername}; `pip install` the package that brings it"
+        ) from error
+    except ImportError as error:
+        package = _EXTRAS.get(backend, error.name or "its driver")
+        raise SettingsError(
+            f"--from-sql: the driver for {backend} is not installed; `pip install {package}` brings it"
+        ) from error
+
+
+@contextmanager
+def _reported(url: sa.URL, shown: str) -> Iterator[None]:
+    """Errors of a database as one line without its secrets."""
+    try:
+        yield
+    except DBAPIError as error:
+        line = str(error.orig).strip().partition("\n")[0]
+        secrets = _secrets(url)
+        for secret in secrets:
+            line = line.replace(secret, _HIDDEN)
+        unreachable = error.connection_invalidated or error.statement is None
+        failure = (
+            InputError(f"{shown}: cannot be reached ({line}); check address, user and password")
+            if unreachable
+            else SettingsError(f"--from-sql: the statement failed on {shown}: {line}")
+        )
+        raise failure from (None if any(secret in str(error) for secret in secrets) else error)
+
+
+def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path:
+    options: dict[str, Any] = {"stream_results": True, "max_row_buffer": BATCH_ROWS, "no_parameters": True}
+    if url.get_backend_name() == "postgresql":
+        options["postgresql_readonly"] = True
+    try:
+        with engine.connect() as connection:
+            if url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            result = connection.execution_options(**options).exec_driver_sql(statement)
+            if not result.returns_rows:
+                raise SettingsError("--from-sql: the statement gives no rows; give a SELECT")
+            names = list(result.keys())
+            if doubles := sorted({name for name in names if names.count(name) > 1}):
+                raise InputError(f"--from-sql: two columns are called {', '.join(doubles)}; name them with AS")
+            parts = [
+                _write_part(folder / f"part-{number:06d}.parquet", names, rows)
+                for number, rows in enumerate(result.partitions(BATCH_ROWS))
+            ]
+    finally:
+        engine.dispose()
+    return _joined(parts, folder / "rows.parquet") if parts else _empty(_shown(url))
+
+
+def _empty(shown: str) -> Path:
+    raise InputError(f"{shown}: the statement gave no rows")
+
+
+def _write_part(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    columns = zip(*rows, strict=True)
+    pq.write_table(pa.table({name: _array(values) for name, values in zip(names, columns, strict=True)}), path)
+    return path
+
+
+def _joined(parts: Sequence[Path], target: Path) -> Path:
+    """One file of all batches, whose types are those that all of them fit into; text where there is none."""
+    schemas = [pq.read_schema(part) for part in parts]
+    schema = pa.schema([(name, _common([one.field(name).type for one in schemas])) for name in schemas[0].names])
+    with pq.ParquetWriter(target, schema) as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part).cast(schema))
+            part.unlink()
+    return target
+
+
+def _common(types: Sequence[pa.DataType]) -> pa.DataType:
+    schemas = [pa.schema([("value", kind)]) for kind in dict.fromkeys(types)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field("value").type
+    except pa.ArrowException:
+        return pa.string()
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    """A column of Python values; as text where they are of kinds that do not go together."""
+    plain = [_plain(value) for value in values]
+    try:
+        return pa.array(plain)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in plain], pa.string())
+
+
+def _plain(value: Any) -> Any:
+    """A driver's value as one that Arrow takes and a file could have held."""
+    if value is None or isinstance(value, _KEPT) or hasattr(value, "year"):
+        return value
+    if isinstance(value, Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part) for part in value]
+        return json.dumps(parts, default=str) if any(isinstance(part, Mapping) for part in value) else parts
+    if isinstance(value, Mapping):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, memoryview):
+        return bytes(value)
+    return str(value) if isinstance(value, UUID) or not hasattr(value, "item") else value.item()
