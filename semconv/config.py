@@ -352,7 +352,7 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True)
-class WarehouseSettings:
+class PublishSettings:
     """DuckDB, where the lists of all users are moved: `recommend load` and `publish`."""
 
     memory_mb: int = option(
@@ -378,7 +378,7 @@ class Settings:
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
-    warehouse: WarehouseSettings = dataclasses.field(default_factory=WarehouseSettings)
+    publish: PublishSettings = dataclasses.field(default_factory=PublishSettings)
 
 
 def sections() -> dict[str, type[Any]]:

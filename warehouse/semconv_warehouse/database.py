@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, LockedError, MachineError, SemconvError
 
-DEFAULT_MEMORY_MB = 1024  # of DuckDB, where lists of all users are moved; see the setting `warehouse.memory_mb`
+DEFAULT_MEMORY_MB = 1024  # of DuckDB, where lists of all users are moved; see the setting `publish.memory_mb`
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _NO_DATABASE = (
     "not a valid DuckDB database file",

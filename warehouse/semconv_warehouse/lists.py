@@ -128,7 +128,7 @@ def load_run(project: Project, files: Sequence[Path]) -> Outcome:
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         known = KnownIds(*project.store.known_ids())
-        load_parts(files, known, folder, memory_mb=project.settings.warehouse.memory_mb)
+        load_parts(files, known, folder, memory_mb=project.settings.publish.memory_mb)
         return {}
 
     settings = {

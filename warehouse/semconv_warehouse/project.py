@@ -269,7 +269,7 @@ class Project(OpenedProject):
             self.store,
             lists.newest_lists(self).run_id,
             evaluate_run_ids=lists.evaluate_run_ids(self),
-            memory_mb=self.settings.warehouse.memory_mb,
+            memory_mb=self.settings.publish.memory_mb,
         )
 
     def rollback(self) -> Publication:
