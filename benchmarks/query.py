@@ -45,7 +45,6 @@ SETTINGS: Mapping[str, Any] = {
     "split.k_core": 1,
     "recommend.seen": "kept",
     "recommend.top_k": LIST_LENGTH,
-    "tasks.text_share": 0.1,
     "tuning.validation_users": 0,
 }
 SMALL_SETTINGS: Mapping[str, Any] = {
@@ -57,11 +56,13 @@ SMALL_SETTINGS: Mapping[str, Any] = {
 }
 TEXT_ALONE: Mapping[str, Any] = {"tasks.sequential": False, "tasks.negatives": 0}
 # What validation chooses from; the embedded default model in all of them.
+# Few epochs learn which items are popular, and only many of the text task what an item is called.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "2 epochs": {"tuning.epochs": 2},
-    "6 epochs": {"tuning.epochs": 6},
     "12 epochs": {"tuning.epochs": 12},
-    "6 epochs, text and query tasks alone": {"tuning.epochs": 6, **TEXT_ALONE},
+    "40 epochs": {"tuning.epochs": 40},
+    "40 epochs, text and query tasks alone": {"tuning.epochs": 40, **TEXT_ALONE},
+    "40 epochs, text and query tasks alone, dropout 0.2": {"tuning.epochs": 40, "tuning.dropout": 0.2, **TEXT_ALONE},
 }
 SMALL_CANDIDATES = {"2 epochs": {"tuning.epochs": 2}}
 
