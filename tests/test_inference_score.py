@@ -73,3 +73,37 @@ def test_wrong_shapes_are_named():
     with pytest.raises(InputError, match="prompt 1 is empty"):
         searcher(case).score([case.prompts[0], np.zeros(0, int)], np.zeros((2, 2), int))
     assert searcher(case).score(case.prompts, np.zeros((2, 0), int)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("scores", MODES)
+@pytest.mark.parametrize("batch_tokens", [64, 8192])
+def test_search_and_score_at_once_equals_both_apart(scores, batch_tokens):
+    case = make_case("qwen3", items=80, prompts=9, seed=27)
+    codes = np.concatenate([case.codes, case.codes[:6]])  # the last six share theirs
+    trie = CodeTrie.build(codes, np.arange(86)).restrict(case.rng.random(86) < 0.7)
+    seen = [case.rng.choice(80, 9, replace=False) for _ in case.prompts]
+    others = case.rng.integers(-1, 88, (9, 25))  # repeated items, gaps, two that nobody knows
+    one = searcher(case, trie, top_k=8, beams=12, scores=scores, batch_tokens=batch_tokens)
+    items, values, of_others = one.search_and_score(case.prompts, seen, others)
+    assert items.shape == (9, 12)
+    listed, listed_values = one.search(case.prompts, seen)
+    np.testing.assert_array_equal(items[:, :8], listed)
+    np.testing.assert_allclose(values[:, :8], listed_values, atol=1e-4)
+    np.testing.assert_allclose(of_others, one.score(case.prompts, others), atol=1e-4)
+    assert np.isneginf(of_others[others > 85]).all()
+    assert np.isneginf(of_others[others < 0]).all()
+
+
+def test_search_and_score_without_others_or_without_anything_to_list():
+    case = make_case(items=30, prompts=4, seed=28)
+    one = searcher(case, top_k=5, beams=6)
+    items, _, of_others = one.search_and_score(case.prompts, None, np.zeros((4, 0), dtype=np.int64))
+    np.testing.assert_array_equal(items[:, :5], one.search(case.prompts, None)[0])
+    assert of_others.shape == (4, 0)
+    closed = searcher(case, case.trie.restrict(np.zeros(30, dtype=bool)), top_k=5, beams=6)
+    items, values, of_others = closed.search_and_score(case.prompts, None, np.tile([3, 7], (4, 1)))
+    assert (items == -1).all()
+    assert np.isneginf(values).all()
+    np.testing.assert_allclose(of_others, one.score(case.prompts, np.tile([3, 7], (4, 1))), atol=1e-5)
+    with pytest.raises(InputError, match="do not fit 4 prompts"):
+        one.search_and_score(case.prompts, None, np.zeros((3, 2), dtype=np.int64))

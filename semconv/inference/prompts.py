@@ -38,6 +38,11 @@ class Prefilled:
         slots = torch.arange(self.width, device=self.lengths.device)
         return slots[None, None, :] < self.lengths[:, None, None]
 
+    def rewind(self) -> None:
+        """Forget what was read after the prompts, so that something else can be read there."""
+        for layer in self.cache.layers:
+            layer.rewind(self.width)
+
 
 class Reader:
     """Reads prompts with one model, and keeps the keys and values of the beginning that they share.

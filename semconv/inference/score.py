@@ -41,6 +41,34 @@ def score_batch(steps: Steps, tree: Tree, trie: CodeTrie, items: NDArray[np.int6
     return np.where(rows >= 0, total.cpu().numpy(), -np.inf).astype(np.float32)
 
 
+def score_others(
+    steps: Steps, tree: Tree, trie: CodeTrie, others: NDArray[np.int64], known: tuple[NDArray[Any], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """``score_batch`` of items ``(B, n)``, -1 where there is none; those whose scores are ``known`` are not read again.
+
+    Args:
+        known: items and scores ``(B, W)``, item -1 where there is none.
+    """
+    items, scores = known
+    result = np.full(others.shape, -np.inf, dtype=np.float32)
+    size = int(max(others.max(initial=-1), items.max(initial=-1))) + 2  # one more for -1
+    users = np.arange(len(others))[:, None] * size
+    keys = (items + users + 1).ravel()
+    order = np.argsort(keys)
+    wanted = others + users + 1
+    place = np.searchsorted(keys, wanted, sorter=order).clip(max=max(len(keys) - 1, 0))
+    is_known = (keys[order][place] == wanted) & (others >= 0) if len(keys) else np.zeros(others.shape, dtype=bool)
+    result[is_known] = scores.ravel()[order][place][is_known]
+    is_new = (others >= 0) & ~is_known
+    columns = np.argsort(~is_new, axis=1, kind="stable")[:, : int(is_new.sum(axis=1).max(initial=0))]  # (B, n')
+    if columns.shape[1]:
+        new = np.take_along_axis(np.where(is_new, others, -1), columns, axis=1)
+        found = score_batch(steps, tree, trie, new)
+        kept = np.take_along_axis(result, columns, axis=1)
+        np.put_along_axis(result, columns, np.where(new >= 0, found, kept), axis=1)
+    return result
+
+
 def _distinct(keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number the distinct keys of each row.
 

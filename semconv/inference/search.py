@@ -23,7 +23,7 @@ from semconv.inference.frontier import Frontier, Steps
 from semconv.inference.levels import LevelScorer, Normalization
 from semconv.inference.memory import Batches, tokens_that_fit
 from semconv.inference.prompts import Prefilled, Reader
-from semconv.inference.score import score_batch
+from semconv.inference.score import score_batch, score_others
 from semconv.inference.seen import SeenItems
 from semconv.inference.tree import Tree
 from semconv.inference.trie import CodeTrie
@@ -94,6 +94,11 @@ class Searcher:
         self._steps = Steps(model, TrieTensors.of(trie, self._device), scorer)
         self._reader = Reader(model)
 
+    @property
+    def width(self) -> int:
+        """Beams."""
+        return self._settings.width
+
     def search(
         self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -153,6 +158,44 @@ class Searcher:
         if len(self._trie) and items.size:
             self._run(prompts, items.shape[1], compute)
         return result
+
+    def search_and_score(
+        self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None, others: NDArray[Any]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """What ``search`` and ``score`` give, the prompts read once, and items that the search found not scored again.
+
+        Args:
+            prompts, seen: as of ``search``.
+            others: ``(B, n)`` item_index, -1 where there is none.
+
+        Returns:
+            the items of all beams ``(B, W)`` and their log probabilities, of which the first K are the list of
+            ``search``, and the log probabilities ``(B, n)`` of the others as of ``score``.
+
+        Raises:
+            InputError, MachineError: as ``search`` and ``score``.
+        """
+        others = np.asarray(others, dtype=np.int64)
+        if others.ndim != 2 or len(others) != len(prompts) or (seen is not None and len(seen) != len(prompts)):
+            raise InputError(f"others {others.shape} or the seen items do not fit {len(prompts)} prompts")
+        width = self._settings.width
+        items = np.full((len(prompts), width), -1, dtype=np.int32)
+        scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
+        result = np.full(others.shape, -np.inf, dtype=np.float32)
+        step_tokens = max(width, others.shape[1])
+
+        def compute(rows: NDArray[np.int64]) -> None:
+            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * step_tokens)
+            if self._trie.num_open:
+                taken = SeenItems.of(self._trie, None if seen is None else [seen[row] for row in rows], self._device)
+                items[rows], scores[rows] = taken.expand(*self._search_batch(read, taken), width)
+                read.rewind()
+            known = items[rows], scores[rows]
+            result[rows] = score_others(self._steps, Tree(read), self._trie, others[rows], known)
+
+        if len(self._trie) and len(prompts):
+            self._run(prompts, step_tokens, compute)
+        return items, scores, result
 
     def _run(
         self, prompts: Sequence[NDArray[Any]], step_tokens: int, compute: Callable[[NDArray[np.int64]], None]

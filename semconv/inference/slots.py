@@ -37,6 +37,10 @@ class Slots(DynamicLayer):  # type: ignore[misc]
         """Tokens that are there."""
         return self._filled
 
+    def rewind(self, tokens: int) -> None:
+        """Forget all but the first tokens, so that others are read in their place."""
+        self._filled = tokens
+
     def _take(self, key_states: Tensor, value_states: Tensor) -> None:
         batch, heads, _, width = key_states.shape
         self.keys = torch.empty((batch, heads, self._size, width), dtype=key_states.dtype, device=key_states.device)
