@@ -1,5 +1,7 @@
 """How the lists of many users grow: users a second and peak memory against K, beams, history length and users.
 
+The blended cases are the one of 20 beams and K = 20 with a counter, vectors and days beside the model.
+
 Each case runs in a process of its own, so that its peak memory is its own; users come shard by shard, as in a recommend run.
 Last, one question is answered: the trie's file is opened, half of the catalogue closed, one prompt searched.
 """
@@ -13,18 +15,25 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes, times_of
 from benchmarks.search_case import LEVEL_TOKENS, history_prompts, make_model, random_codes
+from semconv.inference.blend import MODEL_FEATURES, Blend
+from semconv.inference.blend_features import feature_names
+from semconv.inference.blend_tables import BlendTables, BlendUsers, EventDays
+from semconv.inference.blend_weights import LogitWeights
 from semconv.inference.jobs import Recommender, ShardUsers, recommend_shard, shards
+from semconv.inference.reasons import vector_table
 from semconv.inference.search import Searcher, SearchSettings
 from semconv.inference.trie import CodeTrie
 from semconv.inference.trie_file import open_trie, save_trie
 
 SUBJECT = Subject("recommend", "", ["torch", "transformers"])
 ITEMS, SHARD = 10_000, 4096
+SUCCESSORS, DAYS = 200, 2000
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,11 @@ class Job:
     top_k: int = 20
     beams: int = 20
     history: int = 20
+    shortlist: int = 0  # of a blend, 0 for the model alone
 
     def __str__(self) -> str:
-        return f"{self.users:,} users, {ITEMS:,} items, history {self.history}, K = {self.top_k}, {self.beams} beams"
+        blended = f", blended with {self.shortlist} more candidates" if self.shortlist else ""
+        return f"{self.users:,} users, {ITEMS:,} items, history {self.history}, K = {self.top_k}, {self.beams} beams{blended}"
 
 
 _ONE = {"small": Job(200), "full": Job(1000)}
@@ -50,6 +61,7 @@ def cases(size: Size) -> list[Job]:
     return [
         *(replace(one, top_k=k, beams=max(20, k)) for k in (10, 20, 50)),
         *(replace(one, beams=beams) for beams in (40, 80)),
+        *(replace(one, shortlist=shortlist) for shortlist in (20, 40)),
         replace(one, history=5),
         *(replace(one, users=users) for users in _USERS[size][1:]),
     ]
@@ -68,7 +80,11 @@ def measured(job: Job) -> list[Row]:
     codes = random_codes(ITEMS, rng)
     settings = SearchSettings(top_k=job.top_k, beams=job.beams, scores="trie")
     trie = CodeTrie.build(codes, np.arange(ITEMS))
-    recommender = Recommender(make_model(), trie, LEVEL_TOKENS, settings, np.arange(100), None)
+    blend = make_blend(job.shortlist, rng) if job.shortlist else None
+    allowed = np.ones(ITEMS, dtype=bool)
+    recommender = Recommender(
+        make_model(), trie, LEVEL_TOKENS, settings, np.arange(100), None, blend=blend, allowed=allowed
+    )
     recommend_shard(recommender, _shard(codes, job, slice(0, 8), rng))  # what a first call alone costs
     before = peak_memory_bytes()
 
@@ -91,8 +107,32 @@ def measured(job: Job) -> list[Row]:
 def _shard(codes: NDArray[np.int64], job: Job, rows: slice, rng: np.random.Generator) -> ShardUsers:
     count = rows.stop - rows.start
     prompts = history_prompts(codes, count, job.history, rng)
-    seen = [rng.integers(0, ITEMS, job.history) for _ in range(count)]
-    return ShardUsers(np.arange(rows.start, rows.stop, dtype=np.int32), prompts, seen, seen)
+    seen = [rng.integers(0, ITEMS, job.history, dtype=np.int32) for _ in range(count)]
+    for_blend = BlendUsers(np.concatenate(seen), np.full(count, job.history), rng.integers(0, DAYS, count) + 0.0, seen)
+    return ShardUsers(np.arange(rows.start, rows.stop, dtype=np.int32), prompts, seen, seen, for_blend)
+
+
+def make_blend(shortlist: int, rng: np.random.Generator) -> Blend:
+    """All parts on, numbers of no meaning: 200 successors an item, 32 and 128 wide vectors, 25 days an item."""
+    table = BlendTables(
+        counter=sp.random_array((ITEMS, ITEMS), density=SUCCESSORS / ITEMS, format="csr", rng=rng),
+        history_decay=0.75,
+        vectors={name: unit_rows(width, rng) for name, width in (("behavior", 32), ("text", 128))},
+        popularity=rng.integers(0, 100, ITEMS),
+        events=EventDays(np.arange(ITEMS + 1) * 25, np.sort(rng.integers(0, DAYS, (ITEMS, 25)), axis=1).ravel()),
+        proposing=("behavior",),
+    )
+    names = feature_names(table)
+    first, weights = (
+        LogitWeights(own, np.zeros(len(own)), np.ones(len(own)), np.ones(len(own)))
+        for own in (names, (*MODEL_FEATURES, *names))
+    )
+    return Blend(table, first, weights, proposals=60, shortlist=shortlist)
+
+
+def unit_rows(width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A unit vector an item."""
+    return vector_table(np.arange(ITEMS), rng.normal(size=(ITEMS, width)), ITEMS)
 
 
 def one_question() -> list[Row]:

@@ -145,7 +145,7 @@ def write_lists_before(folder: Path, users: int) -> None:
         count = len(job.users[chosen])
         lists = (rng.integers(ITEMS - TOP_K, size=(count, 1)) + np.arange(TOP_K)).astype(np.int32)
         scores = np.tile(-np.arange(TOP_K, dtype=np.float32), (count, 1))
-        result = ShardResult(TopK(job.users[chosen], lists, scores), np.zeros(lists.shape, dtype=bool), lists)
+        result = ShardResult(TopK(job.users[chosen], lists, scores), np.ones(lists.shape, dtype=np.uint8), lists)
         write_part(job.path(place), [part_table(result, job.user_ids, job.item_ids)], job.label(place))
 
 

@@ -43,6 +43,7 @@ EMBED_TEXT: Final = "embed_text"
 CODEBOOK: Final = "codebook"
 ASSIGN: Final = "assign"
 FINETUNE: Final = "finetune"
+BLEND: Final = "blend"
 RECOMMEND: Final = "recommend"
 TUNE_BASELINE: Final = "tune_baseline"
 EVALUATE: Final = "evaluate"
@@ -53,6 +54,7 @@ STAGES: Final = (
     CODEBOOK,
     ASSIGN,
     FINETUNE,
+    BLEND,
     RECOMMEND,
     TUNE_BASELINE,
     EVALUATE,
@@ -65,7 +67,10 @@ MAPPED_FROM_TEXT: Final = "mapped-from-text"
 
 # Who proposed a recommended row (column `sources`).
 SOURCE_MODEL: Final = "model"
+SOURCE_TRANSITION: Final = "transition"
+SOURCE_NEIGHBOR: Final = "neighbor"
 SOURCE_FALLBACK: Final = "fallback"
+SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE_FALLBACK)
 
 # Which lists a row belongs to (column `method` of parts to be scored and of `metric`).
 METHOD_MODEL: Final = "model"

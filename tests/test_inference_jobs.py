@@ -95,8 +95,9 @@ def test_a_shard_mixes_the_model_and_the_fallback():
     np.testing.assert_allclose(result.top_k.scores[[0, 1]], model_scores[:2], atol=1e-4)
     assert result.top_k.items[2].tolist() == [2, 12, 0, 7, 4]
     assert result.top_k.items[3].tolist() == [11, 12, -1, -1, -1], "one item left for the model, then the ranking"
-    assert result.is_fallback.tolist() == [[False] * 5] * 2 + [[True] * 5, [False, True, False, False, False]]
-    assert (result.sources(0, 0), result.sources(3, 1)) == (["model"], ["fallback"])
+    model, fallback = ["model"], ["fallback"]
+    expected = [[model] * 5] * 2 + [[fallback] * 5, [model, fallback, [], [], []]]
+    assert [[result.sources_of(row, place) for place in range(5)] for row in range(4)] == expected
     assert (result.reasons[1] == 3).all()
     assert (result.reasons[2] == -1).all()
     assert (np.diff(np.where(result.top_k.items >= 0, result.top_k.scores, -1e9)) <= 0).all()

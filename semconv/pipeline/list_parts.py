@@ -45,10 +45,10 @@ def part_table(result: ShardResult, user_ids: pa.Array, item_ids: pa.Array) -> p
     items = result.top_k.items
     rows, places = np.nonzero(items >= 0)
     reasons = result.reasons[rows, places]
-    proposed = np.where(result.is_fallback[rows, places], columns.SOURCE_FALLBACK, columns.SOURCE_MODEL)
-    sources = pa.ListArray.from_arrays(
-        pa.array(np.arange(len(rows) + 1, dtype=np.int32)), pa.array(proposed.tolist(), pa.string())
-    )
+    bits = result.sources[rows, places, None] & (1 << np.arange(len(columns.SOURCES_ORDER), dtype=np.uint8))  # (n, 4)
+    counts = np.count_nonzero(bits, axis=1)
+    names = pa.array(columns.SOURCES_ORDER, pa.string()).take(pa.array(np.nonzero(bits)[1]))
+    sources = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)), names)
     return pa.table(
         {
             columns.USER_ID: user_ids.take(pa.array(result.top_k.users[rows])),

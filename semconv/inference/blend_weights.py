@@ -1,0 +1,110 @@
+"""Weights of a blend: a conditional logit of the held-out item among a user's candidates (McFadden 1974).
+
+The probability of a candidate is the softmax of its weighted features over the user's candidates. The mean negative
+log likelihood of the targets plus L2 on the standardised weights is convex; L-BFGS finds its minimum in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LogitWeights:
+    """Weights of standardised features.
+
+    Attributes:
+        names: of the F features.
+        mean, scale: ``(F,)`` what standardises a feature; a feature that never varies has scale 0.
+        weights: ``(F,)`` of the standardised features.
+    """
+
+    names: tuple[str, ...]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def standardize(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """``(n, F)`` with mean 0 and variance 1 over what was fitted; unknown (NaN) features are 0."""
+        scaled = (features - self.mean) * np.divide(
+            1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0
+        )
+        return np.nan_to_num(scaled, nan=0.0, copy=False)
+
+    def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """``(n,)`` weighted sums of features ``(n, F)``."""
+        return np.asarray(self.standardize(features) @ self.weights)
+
+    @property
+    def slopes(self) -> NDArray[np.float64]:
+        """``(F,)`` what one unit of each feature, as it is, adds to a score."""
+        return np.divide(self.weights, self.scale, out=np.zeros_like(self.weights), where=self.scale > 0)
+
+
+def fit_weights(
+    names: Sequence[str],
+    features: NDArray[np.floating],
+    users: NDArray[np.int64],
+    is_target: NDArray[np.bool_],
+    l2: float,
+) -> LogitWeights:
+    """Weights that make the targets most likely among their users' candidates.
+
+    Args:
+        features: ``(n, F)`` of candidates, NaN where unknown.
+        users: ``(n,)`` whose candidate each is, ascending.
+        is_target: ``(n,)`` the held-out items; users without one among their candidates say nothing and drop out.
+        l2: weight of the squared length of the weights.
+
+    Returns:
+        weights of zeros when nobody is left.
+    """
+    kept = np.isin(users, users[is_target])
+    rows, targets = features[kept].astype(np.float64), is_target[kept]
+    num_features = features.shape[1]
+    if not targets.any():
+        zeros = np.zeros(num_features)
+        return LogitWeights(tuple(names), zeros, zeros, zeros)
+    unknown = np.isnan(rows)
+    count = np.maximum((~unknown).sum(axis=0), 1)
+    mean = np.where(unknown, 0.0, rows).sum(axis=0) / count
+    centred = np.where(unknown, 0.0, rows - mean)
+    scale = np.sqrt((centred**2).sum(axis=0) / count)
+    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # rounding of a constant is no variance
+    start = LogitWeights(tuple(names), mean, scale, np.zeros(num_features))
+    found = scipy.optimize.minimize(
+        _Likelihood(start.standardize(rows), users[kept], targets, l2),
+        start.weights,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 1000},
+    )
+    return LogitWeights(tuple(names), mean, scale, np.asarray(found.x, dtype=np.float64))
+
+
+class _Likelihood:
+    """The objective and its gradient at some weights."""
+
+    def __init__(
+        self, rows: NDArray[np.float64], users: NDArray[np.int64], is_target: NDArray[np.bool_], l2: float
+    ) -> None:
+        _, self._group = np.unique(users, return_inverse=True)
+        self._starts = np.flatnonzero(np.diff(self._group, prepend=-1))
+        self._rows, self._targets, self._l2 = rows, is_target, l2
+        self._of_targets = rows[is_target].sum(axis=0)
+
+    def __call__(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = self._rows @ weights
+        largest = np.maximum.reduceat(scores, self._starts)
+        powers = np.exp(scores - largest[self._group])
+        sums = np.add.reduceat(powers, self._starts)
+        log_sums = np.log(sums) + largest
+        count = len(self._starts)
+        loss = (log_sums.sum() - scores[self._targets].sum()) / count + self._l2 * weights @ weights
+        expected = (powers / sums[self._group]) @ self._rows
+        return float(loss), (expected - self._of_targets) / count + 2 * self._l2 * weights
