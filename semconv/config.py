@@ -300,6 +300,50 @@ class TuningSettings:
 
 
 @dataclass(frozen=True)
+class BlendSettings:
+    """Stage two, the model together with the transition counter, vectors and popularity."""
+
+    use: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Serve the blend instead of the model alone: auto where it is better on validation users, by the lower end of the interval of the difference.",
+        is_late=True,
+    )
+    transition: bool = option(
+        True,
+        "Part: the transition counter (its exponents are evaluate.transition_*), as candidates and in the score.",
+        is_late=True,
+    )
+    neighbor: bool = option(
+        True, "Part: nearness of behaviour vectors to the history, as candidates and in the score.", is_late=True
+    )
+    text: bool = option(True, "Part: nearness of text vectors to the history, in the score.", is_late=True)
+    popularity: bool = option(True, "Part: training popularity, in the score.", is_late=True)
+    recency: bool = option(
+        True,
+        "Part: how often an item was taken around the day of a user's latest interaction, and how old it was then, in the score.",
+        is_late=True,
+    )
+    candidates: int = option(
+        60, "Items that the counter, and the behaviour vectors, propose a user.", low=1, is_late=True
+    )
+    shortlist: int = option(
+        20,
+        "Of the proposed items of a user, how many the model scores beside its own beams: the best by the other parts.",
+        low=1,
+        is_late=True,
+    )
+    neighbors: int = option(
+        1000,
+        "Successors of an item that the counter keeps, 12 bytes each, those with the largest weights; 0 keeps all. Proposals of a user come from so many times the length of a history.",
+        low=0,
+        is_late=True,
+    )
+    fit_users: int = option(10_000, "Validation users that the weights are fitted on, at most.", low=10, is_late=True)
+    l2: float = option(1e-4, "Weight of the squared length of the standardised weights.", low=0, is_late=True)
+    seed: int = option(0, "Seed of the users and of the two folds.", low=0, is_late=True)
+
+
+@dataclass(frozen=True)
 class RecommendSettings:
     """Stage two, top-K for every user."""
 
@@ -376,6 +420,7 @@ class Settings:
     refit: RefitSettings = dataclasses.field(default_factory=RefitSettings)
     tasks: TaskSettings = dataclasses.field(default_factory=TaskSettings)
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
+    blend: BlendSettings = dataclasses.field(default_factory=BlendSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
     publish: PublishSettings = dataclasses.field(default_factory=PublishSettings)

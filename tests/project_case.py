@@ -37,6 +37,8 @@ negatives = 1
 epochs = 1
 batch_tokens = 2048
 validation_users = 20
+[blend]
+use = "never"
 [recommend]
 top_k = 10
 shard_users = 30

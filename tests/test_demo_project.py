@@ -39,7 +39,7 @@ def test_it_shows_a_user_with_titles(result: DemoResult) -> None:
 
 def test_it_sets_figures_beside_the_best_possible(result: DemoResult) -> None:
     data = generate(SHAPE)
-    assert {figure.method for figure in result.figures} == {"model", "transition", "popularity"}
+    assert {figure.method for figure in result.figures} >= {"model", "transition", "popularity"}
     assert result.best_possible_ndcg == data.best_possible_ndcg(10)
     assert result.best_possible_hit_ratio == data.best_possible_hit_ratio(10)
     for figure in result.figures:
@@ -47,7 +47,7 @@ def test_it_sets_figures_beside_the_best_possible(result: DemoResult) -> None:
         assert figure.ci_high is not None
         assert 0 <= figure.ci_low <= figure.ndcg <= figure.ci_high <= 1
         assert figure.ndcg <= figure.hit_ratio
-    assert len({figure.ndcg for figure in result.figures}) == 3
+    assert len({figure.ndcg for figure in result.figures}) == len(result.figures)
 
 
 def test_its_text_holds_what_it_shows(result: DemoResult, folder: Path) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "codebook": "codebook",
     "prompts": "prompts",
     "finetune": "finetune",
+    "blend": "blend",
     "recommend": "recommend",
     "evaluate": "evaluate",
     "experiment": "experiment",

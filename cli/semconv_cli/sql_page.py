@@ -76,7 +76,7 @@ a user who has no list any more.
 
 | table | one row is |
 |---|---|
-| `recommendation` | one place of one user's list: user_id, rank (from 1), item_id, score, sources, reason_item_id; in order of user and rank |
+| `recommendation` | one place of one user's list: user_id, rank (from 1), item_id, score, sources (who proposed it: model, transition, neighbor, any of them together, or fallback), reason_item_id (the history item that speaks most for it); in order of user and rank |
 | `item`, `item_code`, `item_embedding` | one item: text, codes, behaviour vector |
 | `user_embedding`, `user_history` | one user's vector; one of the user's last 20 items |
 | `metric`, `run` | one figure with its interval and protocol; one run of the lineage |

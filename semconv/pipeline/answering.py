@@ -11,9 +11,9 @@ from semconv.errors import InputError
 from semconv.inference.search import beam_search
 from semconv.inference.trie_file import open_trie
 from semconv.pipeline.context import Context
+from semconv.pipeline.list_filters import allowed_items
 from semconv.pipeline.list_job import search_settings
 from semconv.pipeline.prompt_source import MODEL_FOLDER
-from semconv.pipeline.recommending import allowed_items
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.store import RunRecord

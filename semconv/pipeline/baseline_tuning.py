@@ -15,23 +15,13 @@ from semconv.evaluation.transition import Case, Pairs, search_parameters
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
 from semconv.pipeline.histories import Histories
+from semconv.pipeline.stage_settings import transition_parameters
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import targets, train_part
 from semconv.store import RunRecord, Sequences
 
 FIGURES_FILE = "transition.json"
 _MOST_INTERACTIONS = 2_000_000  # pairs are counted over a sample of users with so many: parameters need no more
-
-
-def transition_parameters(context: Context) -> dict[str, float]:
-    """The counter's parameters as the settings have them."""
-    settings = context.settings.evaluate
-    return {
-        "decay": settings.transition_decay,
-        "symmetry": settings.transition_symmetry,
-        "history_decay": settings.transition_history_decay,
-        "alpha": settings.transition_alpha,
-    }
 
 
 def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | None:

@@ -25,6 +25,7 @@ _MADE_BY = {
     columns.EMBED_TEXT: "semconv embed text",
     columns.CODEBOOK: "semconv codebook fit",
     columns.FINETUNE: "semconv finetune",
+    columns.BLEND: "semconv blend",
     columns.RECOMMEND: "semconv recommend",
 }
 

@@ -15,10 +15,11 @@ from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.evaluation.vector_ranking import rank_by_vectors
-from semconv.pipeline.baseline_tuning import transition_parameters, tuned_parameters
+from semconv.pipeline.baseline_tuning import tuned_parameters
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
 from semconv.pipeline.list_parts import part_methods, part_paths, read_part
+from semconv.pipeline.stage_settings import transition_parameters
 from semconv.store import BaselineRequest, RunRecord, TopK
 
 POPULARITY, RECENT, TRANSITION, TUNED, COSINE = (

@@ -43,6 +43,21 @@ class Histories:
         places = np.repeat(self.starts[users] - before, lengths) + np.arange(int(lengths.sum()))
         return self.items[places], lengths
 
+    def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """As ``flat``, of the latest ``length`` items of each."""
+        lengths = np.maximum(self.lengths[users], 0)
+        shown = np.minimum(lengths, length)
+        before = np.cumsum(shown) - shown
+        places = np.repeat(self.starts[users] + lengths - shown - before, shown) + np.arange(int(shown.sum()))
+        return self.items[places], shown
+
+    def latest_times(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``(U,)`` time of each user's latest item of ``times`` ``(n,)``, the minimum int64 for users without any."""
+        has = self.lengths > 0
+        result = np.full(len(self.lengths), np.iinfo(np.int64).min)
+        result[has] = times[self.starts[has] + self.lengths[has] - 1]
+        return result
+
 
 def shown(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
     """What a prompt shows of a history: its latest ``length`` items with codes; ``has_codes`` ``(I,)``."""

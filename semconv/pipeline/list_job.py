@@ -7,19 +7,23 @@ Whoever hands out the shards (see ``engines``) knows nothing about lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from semconv import columns
 from semconv.artifacts import machine_errors
 from semconv.columns import Split
 from semconv.config import Settings
-from semconv.inference.jobs import Recommender, ShardUsers, recommend_shard, shards
+from semconv.inference.blend import Blend
+from semconv.inference.blend_tables import BlendUsers
+from semconv.inference.jobs import Recommender, ShardUsers, recommend_methods, shards
 from semconv.inference.search import SearchSettings
 from semconv.inference.trie_file import open_trie
 from semconv.pipeline.carrying import Carried
@@ -27,6 +31,22 @@ from semconv.pipeline.context import ItemCodes
 from semconv.pipeline.histories import Histories, shown
 from semconv.pipeline.list_parts import holds_part, part_name, part_table, write_part
 from semconv.tasks.encoder import PromptEncoder
+
+
+@dataclass(frozen=True)
+class JobBlend:
+    """A blend, and whose lists a job serves.
+
+    Attributes:
+        served: the method of the lists that the run is for.
+        days: ``(U,)`` day of each user's latest interaction under the split, NaN where unknown.
+        with_both: whether the parts hold the lists of both methods, to be scored.
+    """
+
+    blend: Blend
+    served: str
+    days: NDArray[np.float64]
+    with_both: bool
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,7 @@ class ListJob:
         fallback_ranking: ``(F,)`` item_index of allowed items, best first.
         vectors: ``(I, D)`` unit behaviour vectors.
         carried: lists that are taken over, None when all are computed.
+        blend: what ranks beams and other candidates together, None for the model's own lists.
     """
 
     folder: Path
@@ -67,6 +88,7 @@ class ListJob:
     fallback_ranking: NDArray[np.int32]
     vectors: NDArray[np.float32]
     carried: Carried | None = None
+    blend: JobBlend | None = None
 
     @cached_property
     def shards(self) -> list[slice]:
@@ -124,10 +146,13 @@ class ListWorker:
         users = job.users[chosen]
         tables = [] if job.carried is None else job.carried.rows(chosen, job.user_ids.take(pa.array(users)))
         computed = users if job.carried is None else users[job.carried.places[chosen] < 0]
+        served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
         if len(computed) or not tables:
-            lists = recommend_shard(self._recommender, self._shard_users(computed))
-            tables.append(part_table(lists, job.user_ids, job.item_ids))
-        write_part(job.path(place), tables, job.label(place))
+            lists = recommend_methods(self._recommender, self._shard_users(computed))
+            methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
+            tables.append(methods.pop(served))
+            others = methods if job.blend is not None and job.blend.with_both else {}
+        write_part(job.path(place), tables, job.label(place), served, others)
 
     @cached_property
     def _loaded(self) -> tuple[Recommender, PromptEncoder]:
@@ -151,6 +176,8 @@ class ListWorker:
             job.fallback_ranking,
             job.vectors,
             self._say,
+            None if job.blend is None else job.blend.blend,
+            job.allowed,
         )
         return recommender, encoder
 
@@ -159,8 +186,21 @@ class ListWorker:
         return self._loaded[0]
 
     def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
-        histories, settings, encoder = self.job.histories, self.job.settings, self._loaded[1]
-        whole = [histories.of(int(user)) for user in users]
-        visible = [shown(items, encoder.has_codes, settings.split.history_length) for items in whole]
-        prompts = [encoder.inference_prompt(items) if len(items) else np.zeros(0, np.int64) for items in visible]
-        return ShardUsers(users, prompts, visible, whole if settings.recommend.seen == "masked" else None)
+        job, settings = self.job, self.job.settings
+        whole = [job.histories.of(int(user)) for user in users]
+        prompts, visible = prompts_of(self._loaded[1], whole, settings.split.history_length)
+        seen = whole if settings.recommend.seen == "masked" else None
+        for_blend = None
+        if job.blend is not None:
+            items, lengths = job.histories.latest(users, settings.split.history_length)
+            for_blend = BlendUsers(items, lengths, job.blend.days[users], seen)
+        return ShardUsers(users, prompts, visible, seen, for_blend)
+
+
+def prompts_of(
+    encoder: PromptEncoder, histories: Sequence[NDArray[np.int32]], length: int
+) -> tuple[list[NDArray[Any]], list[NDArray[np.int32]]]:
+    """Prompts of histories, empty where no item has codes, and what of each history they show."""
+    visible = [shown(items, encoder.has_codes, length) for items in histories]
+    empty = np.zeros(0, np.int64)
+    return [encoder.inference_prompt(items) if len(items) else empty for items in visible], visible

@@ -14,20 +14,22 @@ from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import Split, TrainCut
-from semconv.errors import InputError, SettingsError
+from semconv.inference.blend_tables import days_of
 from semconv.inference.reasons import vector_table
 from semconv.pipeline import stage_settings
+from semconv.pipeline.blending import ChosenBlend, chosen_blend
 from semconv.pipeline.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.engines import require_engine, write_lists
 from semconv.pipeline.histories import Histories
-from semconv.pipeline.list_job import ListJob
+from semconv.pipeline.list_filters import allowed_items
+from semconv.pipeline.list_job import JobBlend, ListJob
 from semconv.pipeline.prompt_source import MODEL_FOLDER
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths
-from semconv.store import BaselineRequest, Catalog, RunRecord, Sequences
+from semconv.store import BaselineRequest, RunRecord, Sequences
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
     require_engine(context.settings)
     codebook = context.input_of(finetune, columns.CODEBOOK)
     behavior = context.input_of(codebook, columns.EMBED_BEHAVIOR)
+    chosen = chosen_blend(context, finetune, request.split)
     inputs = (finetune, codebook, *context.assigns_of(codebook), behavior)
+    if chosen is not None:
+        inputs = (*inputs, chosen.record)
     settings = {
         **stage_settings.recommend(context),
         "split": request.split,
@@ -59,10 +64,12 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
         "history_length": context.settings.split.history_length,
         "train_cut": finetune.settings["split"]["train_cut"],
         "pass": "full" if request.carry_from is None else "changed",
+        **({} if chosen is None else {"method": chosen.served}),
     }
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         job = _prepared(context, finetune, behavior, request, folder)
+        job = replace(job, blend=_blend(context, chosen, request.split, job.histories))
         states = user_states(job.users, job.histories, _code_table(job.codes, len(job.item_ids)))
         if request.carry_from is not None:
             carried, states = _carried(context, request.carry_from, request.refresh, states, job)
@@ -82,26 +89,6 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
 def users_digest(users: NDArray[np.int32] | None) -> str:
     """A digest of a list of users, 'all' for none given."""
     return "all" if users is None else hashlib.sha256(np.sort(users).tobytes()).hexdigest()
-
-
-def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDArray[np.bool_]:
-    """``(I,)`` servable items that pass the standing filter and the ad-hoc one.
-
-    Raises:
-        SettingsError: a filter is no condition, or allows nothing.
-        InputError: no item is available at all.
-    """
-    allowed = catalog.is_servable.copy()
-    if not allowed.any():
-        raise InputError(f"none of the {len(catalog):,} items is available; `semconv ingest items` brings some in")
-    for name, condition in (("recommend.where", context.settings.recommend.where), ("--where", where)):
-        if condition:
-            allowed &= context.store.allowed_items(condition)
-            if not allowed.any():
-                raise SettingsError(
-                    f"the filter {condition!r} ({name}) allows no available item; there is nothing to list"
-                )
-    return allowed
 
 
 def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, request: Request, folder: Path) -> ListJob:
@@ -133,6 +120,13 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
         fallback_ranking=_fallback_ranking(context, request.split, train_cut, allowed, sequences),
         vectors=vector_table(vectors.item_index, vectors.item_vectors, len(catalog)),
     )
+
+
+def _blend(context: Context, chosen: ChosenBlend | None, split: Split, histories: Histories) -> JobBlend | None:
+    if chosen is None:
+        return None
+    days = days_of(histories.latest_times(context.sequences().times))
+    return JobBlend(chosen.load(context), chosen.served, days, with_both=split != "serve")
 
 
 def _fingerprint(context: Context, folder: Path) -> str:
@@ -168,7 +162,9 @@ def _fallback_ranking(
 def _carried(
     context: Context, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
 ) -> tuple[Carried, States]:
-    listed = np.unique(np.concatenate([job.codes.item_index[job.allowed[job.codes.item_index]], job.fallback_ranking]))
+    coded = job.codes.item_index[job.allowed[job.codes.item_index]]
+    with_codes = np.unique(np.concatenate([coded, job.fallback_ranking]))
+    listed = with_codes if job.blend is None else np.flatnonzero(job.allowed)  # a blend lists items without codes too
     is_masked = context.settings.recommend.seen == "masked"
     listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
     shard_users = int(before.settings["recommend"]["shard_users"])

@@ -75,6 +75,27 @@ def recommend(context: Context) -> dict[str, Any]:
     return {"recommend": {name: value for name, value in values.items() if name not in _OF_A_PASS}}
 
 
+def blend(context: Context, finetune: RunRecord) -> dict[str, Any]:
+    """Of a blend: its parts, the counter's exponents, the search and the mask. Whether it is used is no part of it."""
+    values = dataclasses.asdict(context.settings.blend)
+    recommend = context.settings.recommend
+    search = {name: getattr(recommend, name) for name in ("scores", "seen", "where", "dtype")}
+    beams = recommend.beams or max(20, recommend.top_k)
+    return {
+        "blend": {name: value for name, value in values.items() if name != "use"},
+        "counter": transition_parameters(context),
+        "recommend": {**search, "beams": beams},
+        "history_length": context.settings.split.history_length,
+        "train_cut": finetune.settings["split"]["train_cut"],
+    }
+
+
+def transition_parameters(context: Context) -> dict[str, float]:
+    """Exponents of the transition counter, by the names of the SQL baseline's parameters."""
+    evaluate = context.settings.evaluate
+    return {name: getattr(evaluate, f"transition_{name}") for name in ("decay", "symmetry", "history_decay", "alpha")}
+
+
 def resolved_tuning(
     context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
 ) -> TuningSettings:

@@ -25,7 +25,7 @@ INTERACTION_FILE = "interactions.parquet"
 # The files call two columns by names of their own, as users' files do.
 INTERACTION_COLUMNS = {columns.EVENT_TIME: "timestamp", columns.QUERY: "review"}
 SHOWN_USER = 7
-SHOWN_METHODS = ("model", "transition", "popularity")
+SHOWN_METHODS = ("model", "blend", "transition", "popularity")
 
 DEMO_SETTINGS = """\
 # Settings of the demo: a small shop, so small codebooks and a small model.

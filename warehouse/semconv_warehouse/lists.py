@@ -38,6 +38,11 @@ def serve_lists(project: Project) -> Outcome:
 def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     """The newest lists of all users by this model and these settings, which may be carried over."""
     from semconv.pipeline import stage_settings
+    from semconv.pipeline.blending import chosen_blend
+
+    chosen = chosen_blend(project.context, finetune, "serve")
+    blend = set() if chosen is None else {chosen.record.run_id}
+    blends = {run.run_id for run in project.store.runs(stage=columns.BLEND)}
 
     wanted = {
         **stage_settings.recommend(project.context),
@@ -48,6 +53,7 @@ def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     }
     for run in project.book.finished(columns.RECOMMEND):
         same = all(run.settings.get(name) == value for name, value in wanted.items())
+        same = same and blends & set(run.inputs) == blend
         if same and finetune.run_id in run.inputs and project.book.is_done(run) and _has_states(project, run):
             return run
     return None

@@ -66,6 +66,7 @@ def publish_due(project: Project, *, refit: bool) -> Night:
         _say_kept(project, state, was_stale=was_stale, is_fitted=is_fitted)
     if is_fitted:
         _fit(project, stages)
+    _blend(project, stages, is_fitted=is_fitted)
     _do(project, stages, columns.RECOMMEND, lambda: lists.serve_lists(project))
     _evaluate(project, stages, is_fitted=is_fitted)
     publication = project.publish()
@@ -151,6 +152,25 @@ def _tune(project: Project, stages: list[Stage], backbone: RunRecord, codebook: 
 
     _assign_new(project, stages, codebook)
     _do(project, stages, columns.FINETUNE, lambda: finetune_run(project.context, backbone, codebook))
+
+
+def _blend(project: Project, stages: list[Stage], *, is_fitted: bool) -> None:
+    """The blend of a new model; that of a kept one stays, or every night would make everybody's lists anew."""
+    from semconv.pipeline import stage_settings
+    from semconv.pipeline.blending import blend_run, can_blend, current_blend
+
+    context = project.context
+    finetune = context.need(columns.FINETUNE)
+    before = current_blend(context, finetune)
+    if project.settings.blend.use == "never":
+        return
+    if before is not None and not is_fitted:
+        is_stale = project.book.is_stale(before, stage_settings.blend(context, finetune))
+        stages.append(_stage(columns.BLEND, before.run_id, "kept (stale)" if is_stale else "kept", 0.0))
+    elif (why_not := can_blend(context, finetune)) is not None:
+        project.progress.say(f"blend: skipped, {why_not}")
+    else:
+        _do(project, stages, columns.BLEND, lambda: blend_run(context, finetune))
 
 
 def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None:

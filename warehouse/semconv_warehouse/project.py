@@ -184,6 +184,13 @@ class Project(OpenedProject):
         with leading() as leader:
             return self._record(finetune_run(self.context, backbone, codebook, start, leader))
 
+    def blend(self) -> dict[str, Any]:
+        """Fit the blend of the current model on validation users; weights, figures and the verdict."""
+        from semconv.pipeline.blending import blend_report, blend_run
+
+        record = self._record(blend_run(self.context, self.context.need(columns.FINETUNE)))
+        return blend_report(self.context, record)
+
     def recommend(
         self,
         *,
