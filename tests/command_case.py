@@ -1,11 +1,12 @@
 """Commands of the real command line in processes of their own that may be killed, starved or misled.
 
-``python command_case.py`` is a server: it imports everything once and forks a process for each request, so that a
-hundred commands cost the imports of one. :class:`Commands` is the other end.
+``python command_case.py MODULE...`` is a server: it imports the modules once and forks a process for each request, so
+that a hundred commands cost the imports of one. :class:`Commands` is the other end.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -41,12 +42,12 @@ class Done:
 
 
 class Commands:
-    """The server's client, one request at a time."""
+    """The server's client, one request at a time; ``modules`` are imported before the first command."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -164,17 +165,9 @@ def _watch(root: str, kill_event: int | None) -> list[None]:
     return touched
 
 
-def _serve() -> None:
-    import feast  # noqa: F401
-    import peft  # noqa: F401
-    import torch  # noqa: F401
-    import transformers.models.llama.modeling_llama  # noqa: F401
-
-    import semconv_cli.main  # noqa: F401
-    import semconv_warehouse.features
-    import semconv_warehouse.ingest
-    import semconv_warehouse.project  # noqa: F401
-
+def _serve(modules: list[str]) -> None:
+    for module in ("semconv_cli.main", "semconv_warehouse.project", "semconv_warehouse.ingest", *modules):
+        importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
@@ -184,4 +177,4 @@ def _serve() -> None:
 
 if __name__ == "__main__":
     assert threading.active_count() == 1
-    _serve()
+    _serve(sys.argv[1:])

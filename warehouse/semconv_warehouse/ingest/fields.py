@@ -18,6 +18,8 @@ _TEXT_TIMES: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 # A number is seconds, milli-, micro- or nanoseconds since 1970 by its size: 1e11 s is the year 5138, 1e11 ms is 1973.
 _LARGEST_SECONDS, _LARGEST_MILLISECONDS, _LARGEST_MICROSECONDS = 1e11, 1e14, 1e17
 _YEARS: Final = (1, 9999)  # what a Python datetime can hold
+_DAYS: Final = (-719_162, 2_932_896)  # the first and the last day of these years, since 1970
+_TICKS_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000}  # every moment that int64 nanoseconds hold is in them
 
 # With what is in them: what a browser would not show. Then tags that end a line, then all others.
 _HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
@@ -53,12 +55,8 @@ def id_text(raw: RawColumn) -> pl.Expr:
 def time(raw: RawColumn) -> pl.Expr:
     """A moment in UTC, from a datetime, a date, seconds/ms/us/ns since 1970, or ISO text; null where unreadable."""
     value = pl.col(raw.name)
-    if isinstance(raw.dtype, pl.Datetime):
-        return (value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if raw.dtype.time_zone else value).cast(
-            _TIME
-        )
-    if isinstance(raw.dtype, pl.Date):
-        return value.cast(_TIME)
+    if isinstance(raw.dtype, pl.Datetime | pl.Date):
+        return _moment(value.to_physical(), raw.dtype)
     if raw.dtype.is_integer() or raw.dtype.is_float() or isinstance(raw.dtype, pl.Decimal):
         return _number_time(value.cast(pl.Float64))
     if not isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null):
@@ -66,12 +64,32 @@ def time(raw: RawColumn) -> pl.Expr:
     text = value.cast(pl.String).str.strip_chars()
     iso = text.str.replace(r"^(\d{4}-\d{2}-\d{2}) ", "${1}T")
     zoned = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us").dt.replace_time_zone(None)
-    return pl.coalesce(
+    read = pl.coalesce(
         _number_time(text.cast(pl.Float64, strict=False)),
         *(iso.str.to_datetime(form, strict=False, time_unit="us") for form in _TEXT_TIMES),
         zoned,
         iso.str.to_date("%Y-%m-%d", strict=False).cast(_TIME),
     )
+    return pl.when(read.dt.year().is_between(*_YEARS)).then(read)
+
+
+def in_words(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A value as text can say it; a moment beyond the years that have names stays the number that the file holds."""
+    if not isinstance(dtype, pl.Datetime | pl.Date):
+        return value
+    ticks = value.to_physical()
+    return pl.coalesce(_moment(ticks, dtype).dt.to_string("iso"), ticks.cast(pl.String))
+
+
+def _moment(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
+    """The moment that a column holds as a number of UTC; one outside of the years is none, as a cast would wrap it around."""
+    if isinstance(dtype, pl.Date):
+        return pl.when(ticks.is_between(*_DAYS)).then(ticks).cast(pl.Date).cast(_TIME)
+    unit = dtype.time_unit
+    if unit in _TICKS_PER_DAY:
+        first, last = _DAYS[0] * _TICKS_PER_DAY[unit], (_DAYS[1] + 1) * _TICKS_PER_DAY[unit] - 1
+        ticks = pl.when(ticks.is_between(first, last)).then(ticks)
+    return ticks.cast(pl.Datetime(unit)).cast(_TIME)
 
 
 def whole_number(raw: RawColumn) -> pl.Expr:
@@ -104,7 +122,7 @@ def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
         raise _wrong_type(raw, "text")
     elif may_be_json:
         value = _changed(value, "[", lambda item: _joined(item, " "))
-    return without_html(value.cast(pl.String))
+    return without_html(in_words(value, raw.dtype).cast(pl.String))
 
 
 def text_list(raw: RawColumn) -> pl.Expr:
@@ -115,7 +133,7 @@ def text_list(raw: RawColumn) -> pl.Expr:
     elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
         raise _wrong_type(raw, "text or lists of text")
     else:
-        text = value.cast(pl.String)
+        text = in_words(value, raw.dtype).cast(pl.String)
         array = _changed(text, "[", lambda item: _joined(item, _BETWEEN))
         joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
     # Cleaned as one text, because Python's part of it must not be called list by list.

@@ -182,9 +182,11 @@ def _clean(
         for ours, theirs in found.items()
     }
     values |= {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items() if ours not in found}
-    shaped = raw.with_columns(values[ours].alias(ours) for ours in KNOWN).with_columns(_reason(order_by).alias(REASON))
+    shaped = raw.with_columns(values[ours].alias(ours) for ours in KNOWN).with_columns(
+        _reason(order_by, types).alias(REASON)
+    )
     sound = shaped.filter(pl.col(REASON).is_null()).select(
-        *KNOWN, _lost(EVENT_TIME, found).alias("odd_time"), _lost(RATING, found).alias("odd_rating")
+        *KNOWN, _lost(EVENT_TIME, types).alias("odd_time"), _lost(RATING, types).alias("odd_rating")
     )
     bad = rejected_rows(source, shaped.filter(pl.col(REASON).is_not_null()))
     with reading(source.file):
@@ -192,14 +194,13 @@ def _clean(
     return sound_rows, bad_rows
 
 
-def _reason(order_by: OrderBy) -> pl.Expr:
+def _reason(order_by: OrderBy, types: pl.Schema) -> pl.Expr:
     """Why a row cannot be used, null where it can; the first reason that holds."""
     reasons = [pl.col(REASON)]
     reasons += [pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}")) for column in REQUIRED]
     if order_by != "file":
-        given = pl.col(f"raw_{order_by}").cast(pl.String)
         what = (
-            pl.when(given.is_not_null() & (given != ""))
+            pl.when(_is_given(order_by, types))
             .then(pl.lit(f"unreadable {order_by}"))
             .otherwise(pl.lit(f"no {order_by}"))
         )
@@ -207,12 +208,20 @@ def _reason(order_by: OrderBy) -> pl.Expr:
     return pl.coalesce(reasons)
 
 
-def _lost(column: str, found: Mapping[str, str]) -> pl.Expr:
+def _lost(column: str, types: pl.Schema) -> pl.Expr:
     """Whether a value is there that could not be read."""
-    if column not in found:
+    return pl.col(column).is_null() & _is_given(column, types)
+
+
+def _is_given(column: str, types: pl.Schema) -> pl.Expr:
+    """Whether the file has a value, empty text aside."""
+    name = f"raw_{column}"
+    if name not in types:
         return pl.lit(False)
-    raw = pl.col(f"raw_{column}")
-    return pl.col(column).is_null() & raw.is_not_null() & (raw.cast(pl.String) != "")
+    raw = pl.col(name)
+    # Only text is compared as text: a moment far out of range has no words.
+    is_text = isinstance(types[name], pl.String | pl.Categorical | pl.Enum)
+    return raw.is_not_null() & (raw.cast(pl.String) != "") if is_text else raw.is_not_null()
 
 
 def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:

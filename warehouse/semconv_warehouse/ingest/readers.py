@@ -15,10 +15,11 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.database import quote_identifier
+from semconv_warehouse.ingest import fields
 
 # Columns of ours beside a file's own.
 ROW, REASON, RECORD = "__row", "__reason", "__record"
@@ -141,11 +142,17 @@ def resolve(
 
 def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Rows with ROW, REASON and RECORD as they are shown to a user: file, row, reason, record (JSON text)."""
+    if source.is_json:
+        record = pl.col(RECORD)
+    else:
+        kinds = {name: source.rows.collect_schema()[name] for name in source.columns}
+        values = [fields.in_words(pl.col(RECORD).struct.field(name), kind).alias(name) for name, kind in kinds.items()]
+        record = pl.struct(values).struct.json_encode()
     return rows.select(
         pl.lit(str(source.file)).alias("file"),
         pl.col(ROW).cast(pl.Int64).alias("row"),
         pl.col(REASON).alias("reason"),
-        (pl.col(RECORD) if source.is_json else pl.col(RECORD).struct.json_encode()).alias("record"),
+        record.alias("record"),
     )
 
 
@@ -154,7 +161,7 @@ def reading(file: Input | str) -> Iterator[None]:
     """Turn what a damaged file does to a reader into an InputError that names it."""
     try:
         yield
-    except (PolarsError, duckdb.Error, OSError, EOFError, UnicodeError) as error:
+    except (PolarsError, PanicException, duckdb.Error, OSError, EOFError, UnicodeError) as error:
         raise InputError(f"{file}: cannot be read ({str(error).strip().partition(chr(10))[0]})") from error
 
 
