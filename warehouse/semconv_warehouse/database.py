@@ -177,5 +177,8 @@ def _translate(path: Path, error: BaseException) -> SemconvError | None:
     if "version number" in message and "read" in message:
         return InputError(f"{path}: written by another version of DuckDB ({message}); upgrade duckdb")
     if isinstance(error, duckdb.IOException):
-        return MachineError(f"{path}: cannot be opened or written ({message})")
+        return MachineError(
+            f"{path}: cannot be opened or written ({message}); look at the space on the disk and at the file's mode, then run the "
+            "same command again"
+        )
     return None

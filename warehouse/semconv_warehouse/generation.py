@@ -220,8 +220,9 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
             return run_checks(connection, package_folder("sql") / "checks", "publish")
         finally:
             # Other connections of this process to the warehouse share its attached files.
-            connection.execute("USE warehouse")
-            connection.execute("DETACH built")
+            with database_errors(target):  # writes what is left of it
+                connection.execute("USE warehouse")
+                connection.execute("DETACH built")
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
