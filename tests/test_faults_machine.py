@@ -50,7 +50,7 @@ def require_one_line(done: Done) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("free", [0, 300_000, pytest.param(1_200_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("free", [0, *(pytest.param(free, marks=pytest.mark.slow) for free in (300_000, 1_200_000))])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk(commands: Commands, cases: dict[str, Case], tmp_path: Path, name: str, free: int) -> None:
     case = cases[name]
