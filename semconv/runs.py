@@ -204,6 +204,13 @@ def digests_of_parts(folder: Path) -> dict[str, str]:
     return {path.name: file_digest(path) for path in sorted(folder.glob("part-*.parquet"))}
 
 
+def renew_digest(part: Path) -> None:
+    """Say that a part of a finished run is meant to be as it is now: whoever changes one says so after it."""
+    said = _said(part.parent)
+    if part.name in said.get("parts", {}):
+        write_json(part.parent / COMPLETE, {**said, "parts": {**said["parts"], part.name: file_digest(part)}})
+
+
 def require_parts(folder: Path) -> None:
     """Refuse parts that are not those which the run left; a damaged one is removed, so that the run makes it again.
 

@@ -16,6 +16,7 @@ from published_project import SERVE, add_recommend_run, lists, make_project
 from semconv.runs import digests_of_parts
 from semconv_cli.main import cli
 from semconv_warehouse import features
+from semconv_warehouse.forget_files import parquet_without
 from semconv_warehouse.layout import ProjectLayout
 from semconv_warehouse.store import DuckDBStore
 
@@ -156,6 +157,13 @@ def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage
     add_recommend_run(DuckDBStore(layout), "recommend-2", lists(1), settings=SERVE)
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"
+
+
+def test_a_part_that_somebody_was_taken_out_of_is_whole(layout: ProjectLayout) -> None:
+    (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
+    assert parquet_without(part, ["u1"], dry_run=False) == 3
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "9,2"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ KNOWN: dict[str, set[str]] = {
     "demo.py": {"user_id"},  # printed
     "experiment.py": {"table"},
     "feature_export.py": {"rows", "view.key", "nothing", "view.rows"},
+    "feature_forget.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names
+    "forget_files.py": {"name", "kept"},  # quoted; a condition of ours
+    "forgetting.py": {"table", "where"},
     "generation.py": {"table", "rows.format(width=width)"},
     "merge.py": {
         "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "incoming",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from semconv.artifacts import machine_errors
 from semconv.columns import USER_ID
 from semconv.errors import LockedError
+from semconv_warehouse.database import quote_identifier
 from semconv_warehouse.feature_export import VIEWS
 from semconv_warehouse.features import feast_errors, materialized_publication, open_store
 from semconv_warehouse.layout import ProjectLayout
@@ -79,9 +80,7 @@ def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> i
 
 
 def _delete_keys(connection: sqlite3.Connection, table: str, keys: Sequence[bytes], dry_run: bool) -> set[bytes]:
-    # The name is the project's and a view's of this package; a quote in it is doubled.
-    name = '"' + table.replace('"', '""') + '"'
-    where = f"FROM {name} WHERE entity_key IN ({', '.join('?' * len(keys))})"
+    where = f"FROM {quote_identifier(table)} WHERE entity_key IN ({', '.join('?' * len(keys))})"
     found = {bytes(key) for (key,) in connection.execute(f"SELECT DISTINCT entity_key {where}", keys)}
     if found and not dry_run:
         connection.execute(f"DELETE {where}", keys)

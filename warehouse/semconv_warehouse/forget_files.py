@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from semconv.artifacts import atomic_path, read_arrays, write_arrays
 from semconv.columns import USER_ID
 from semconv.errors import InputError
+from semconv.runs import renew_digest
 from semconv_warehouse.database import database_errors, quote_identifier
 from semconv_warehouse.generation import open_generation, seal
 from semconv_warehouse.generation_files import temporary_path
@@ -56,6 +57,7 @@ def _write_without(path: Path, names: pa.Array) -> None:
     kept = table.filter(pc.invert(pc.is_in(table.column(USER_ID).cast(pa.string()), value_set=names)))
     with atomic_path(path) as temporary:
         pq.write_table(kept, temporary, compression="zstd")  # with the label in the schema's metadata
+    renew_digest(path)
 
 
 def arrays_without(path: Path, users: NDArray[np.int64], *, dry_run: bool) -> int:
