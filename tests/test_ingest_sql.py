@@ -180,10 +180,11 @@ def test_a_driver_that_fails_with_the_password_in_its_words_is_not_quoted() -> N
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    import service_case
     import yaml
 
-    with service_case.postgres() as block:
+    from benchmarks import online_stores
+
+    with online_stores.postgres() as block:
         store = yaml.safe_load(block)["online_store"]
         yield f"postgresql+psycopg://{store['user']}:{store['password']}@{store['host']}:{store['port']}/{store['database']}"
 
