@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
@@ -81,7 +81,8 @@ def rows_of_store(
     require_same(lists_of_columns(ask_feast(store, list(expected))), expected)
     rows += beside_sql(f"Feast, {name}", sql, measured(lambda asked: ask_feast(store, asked), draws))
     keys = {n: [[entity_key(user) for user in asked] for asked in some] for n, some in draws.items()}
-    read = measured(lambda asked: ask_online_store(store, asked), keys)
+    view = store.get_feature_view("user_top_k")
+    read = measured(lambda asked: ask_online_store(store, view, asked), keys)
     rows += beside_sql(f"Feast, {name}, its online store alone", sql, read)
     with feature_server(project.layout.feature_repo) as address:
         server = http.client.HTTPConnection(urlsplit(address).netloc)
@@ -147,9 +148,8 @@ def entity_key(user: str) -> EntityKey:
     return EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
 
 
-def ask_online_store(store: FeatureStore, keys: list[EntityKey]) -> list[Any]:
+def ask_online_store(store: FeatureStore, view: FeatureView, keys: list[EntityKey]) -> list[Any]:
     """What of Feast's call is its online store's."""
-    view = store.get_feature_view("user_top_k")
     rows: list[Any] = store._get_provider().online_read(store.config, view, keys, ["item_ids", "scores"])
     return rows
 

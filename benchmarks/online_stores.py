@@ -99,7 +99,9 @@ ONLINE_STORES: dict[str, OnlineStore] = {"sqlite": sqlite, "redis": redis, "post
 def feature_server(repository: Path) -> Iterator[str]:
     """``feast serve`` on a repository, with one worker; its address."""
     port, feast = free_port(), str(Path(sys.executable).with_name("feast"))
-    arguments = [feast, "serve", "--host", LOOPBACK, "--port", str(port), "--workers", "1", "--no-access-log"]
+    # 0: by default a worker is replaced after a thousand requests, which breaks connections that are open.
+    options = ["--workers", "1", "--max-requests", "0", "--no-access-log"]
+    arguments = [feast, "serve", "--host", LOOPBACK, "--port", str(port), *options]
     with _running(arguments, lambda: is_listening(port), "feast serve", cwd=repository):
         yield f"http://{LOOPBACK}:{port}"
 
