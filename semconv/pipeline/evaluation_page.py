@@ -170,6 +170,8 @@ def _changes(report: Report) -> str:
 
 
 def _said(row: Mapping[str, Any]) -> str:
+    if row["difference"] == row["ci_low"] == row["ci_high"] == 0:
+        return "the same"
     return "better" if row["ci_low"] > 0 else "worse" if row["ci_high"] < 0 else "may be chance"
 
 
