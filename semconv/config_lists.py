@@ -30,7 +30,7 @@ class BlendSettings:
     popularity: bool = option(True, "Part: training popularity, in the score.", is_late=True)
     recency: bool = option(
         True,
-        "Part: how often an item was taken around the day of a user's latest interaction, and how old it was then, in the score.",
+        "Part: how often an item was taken in the days up to a user's latest interaction, and how old it was then, in the score.",
         is_late=True,
     )
     candidates: int = option(

@@ -45,12 +45,9 @@ def features_by_hand(world: World, user: int, item: int) -> dict[str, float]:
     day = world.days[user]
     taken = tables.events.days[tables.events.starts[item] : tables.events.starts[item + 1]]
     for width in (7, 30, 90, 365):
-        near = float((np.abs(taken - day) <= width).sum())
+        near = float(((taken <= day) & (taken > day - width)).sum())
         result[f"popularity within {width} days"] = np.nan if np.isnan(day) else np.log1p(near)
-    age, away = (day - taken[0], day - taken[len(taken) // 2]) if len(taken) else (np.nan, np.nan)
-    result["age"] = np.sign(age) * np.log1p(abs(age))
-    result["is new"] = np.nan if np.isnan(age) else float(age < 0)
-    result["distance from the median day"] = np.log1p(abs(away))
+    result["age"] = np.log1p(day - taken[0]) if len(taken) and taken[0] <= day else np.nan
     return result
 
 
@@ -211,19 +208,20 @@ def test_blocks_change_nothing(world: World, blend: Blend, monkeypatch: pytest.M
     np.testing.assert_allclose(features, of_parts, atol=1e-6)
 
 
-def test_counts_around_a_day() -> None:
+def test_counts_up_to_a_day() -> None:
     items = np.array([1, 1, 1, 2, 1])
     days = np.array([5, 9, 10, 5, 40])
     events = EventDays.of(items.astype(np.int32), np.append(days[:4], 40) * 86_400_000_000 + 5, 4)
     at = np.full(4, 8.0)
-    assert events.count(np.arange(4), at, 2).tolist() == [0, 2, 0, 0]
-    assert events.count(np.arange(4), at, 3).tolist() == [0, 3, 1, 0]
+    assert events.count(np.arange(4), at, 3).tolist() == [0, 0, 0, 0]
+    assert events.count(np.arange(4), at, 4).tolist() == [0, 1, 1, 0]
+    assert events.count(np.arange(4), at + 2, 2).tolist() == [0, 2, 0, 0]
     assert np.isnan(events.count(np.arange(4), at * np.nan, 3)).all()
     assert events.first[1:3].tolist() == [5, 5]
     assert np.isnan(events.first[[0, 3]]).all()
     unknown = EventDays.of(items.astype(np.int32), np.full(5, np.iinfo(np.int64).min), 4)
     assert len(unknown.days) == 0
-    assert np.isnan(unknown.middle).all()
+    assert np.isnan(unknown.first).all()
 
 
 def test_entries_of_a_sparse_matrix(world: World) -> None:

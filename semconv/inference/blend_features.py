@@ -15,7 +15,7 @@ from semconv.inference.blend_tables import BlendTables, BlendUsers
 COUNTER_FLOOR = 0.01
 FLAT_DECAY = 0.3  # of the second sum over a history, in which early items count almost like late ones
 _DIGITS = 9  # scores are rounded as in SQL: the order of a sum must not break ties
-WINDOWS = (7, 30, 90, 365)  # days around a user's latest interaction
+WINDOWS = (7, 30, 90, 365)  # days, the last of them that of a user's latest interaction
 # Numbers of vectors that are gathered at once.
 _GATHERED = 1 << 22
 
@@ -28,8 +28,7 @@ def feature_names(tables: BlendTables) -> tuple[str, ...]:
     if tables.with_popularity:
         names.append("popularity")
     if tables.events is not None:
-        names += [f"popularity within {days} days" for days in WINDOWS]
-        names += ["age", "is new", "distance from the median day"]
+        names += [*(f"popularity within {days} days" for days in WINDOWS), "age"]
     return tuple(names)
 
 
@@ -121,9 +120,9 @@ class BlockScores:
             return []
         days = self._users.days[users]
         near = [np.log1p(events.count(items, days, width)) for width in WINDOWS]
-        age, away = days - events.first[items], days - events.middle[items]
-        is_new = np.where(np.isnan(age), np.nan, age < 0)
-        return [*near, np.sign(age) * np.log1p(np.abs(age)), is_new, np.log1p(np.abs(away))]
+        age = days - events.first[items]
+        age[age < 0] = np.nan  # on that day nobody had taken it
+        return [*near, np.log1p(age)]
 
     def _best_counted(self, count: int, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rank, scores = self._tables.popularity_rank, self.counter

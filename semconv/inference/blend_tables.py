@@ -43,21 +43,19 @@ class EventDays:
         return self._at(self.starts[:-1])
 
     @cached_property
-    def middle(self) -> NDArray[np.float64]:
-        """``(I,)`` median day of each item, NaN for one without any."""
-        return self._at((self.starts[:-1] + self.starts[1:]) // 2)
-
-    @cached_property
     def _keys(self) -> NDArray[np.int64]:
         """Item and day as one number, ascending."""
         items = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         return items * _KEY + self.days
 
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """``(n,)`` interactions of items within ``width`` days of a day, NaN where the day is unknown."""
+        """``(n,)`` interactions of items in the ``width`` days that end with a day, NaN where the day is unknown.
+
+        Nothing after the day counts: whoever asks on it knows no more, in an evaluation as in serving.
+        """
         at = np.where(np.isnan(days), 0, days).astype(np.int64)
         keys = items * _KEY + at
-        found = np.searchsorted(self._keys, keys + width, "right") - np.searchsorted(self._keys, keys - width, "left")
+        found = np.searchsorted(self._keys, keys, "right") - np.searchsorted(self._keys, keys - width, "right")
         return np.where(np.isnan(days), np.nan, found)
 
     def _at(self, places: NDArray[np.int64]) -> NDArray[np.float64]:

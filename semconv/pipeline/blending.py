@@ -127,6 +127,11 @@ def blend_run(context: Context, finetune: RunRecord) -> Outcome:
     return context.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)
 
 
+def tables_of_today(context: Context, finetune: RunRecord, record: RunRecord) -> BlendTables:
+    """The tables of a blend made anew from all interactions, for lists that are served: nothing is held out of them."""
+    return _tables(context, finetune, {**record.settings, "train_cut": "[:]"}, record.inputs)
+
+
 def blend_report(context: Context, record: RunRecord) -> dict[str, Any]:
     """What a blend run found: ``weights`` and ``figures`` as rows, the comparison and the verdict."""
     manifest = read_manifest(context, record)

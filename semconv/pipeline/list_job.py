@@ -39,7 +39,8 @@ class JobBlend:
 
     Attributes:
         served: the method of the lists that the run is for.
-        days: ``(U,)`` day of each user's latest interaction under the split, NaN where unknown.
+        days: ``(U,)`` day on which each user is asked: that of the latest interaction under the split, or today's, NaN where
+            unknown.
         with_both: whether the parts hold the lists of both methods, to be scored.
     """
 

@@ -17,7 +17,7 @@ from semconv.columns import Split, TrainCut
 from semconv.inference.blend_tables import days_of
 from semconv.inference.reasons import vector_table
 from semconv.pipeline import stage_settings
-from semconv.pipeline.blending import ChosenBlend, chosen_blend
+from semconv.pipeline.blending import ChosenBlend, chosen_blend, tables_of_today
 from semconv.pipeline.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.pipeline.context import Context, ItemCodes
 from semconv.pipeline.engines import require_engine, write_lists
@@ -69,7 +69,7 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         job = _prepared(context, finetune, behavior, request, folder)
-        job = replace(job, blend=_blend(context, chosen, request.split, job.histories))
+        job = replace(job, blend=_blend(context, finetune, chosen, request.split, job.histories))
         states = user_states(job.users, job.histories, _code_table(job.codes, len(job.item_ids)))
         if request.carry_from is not None:
             carried, states = _carried(context, request.carry_from, request.refresh, states, job)
@@ -122,11 +122,18 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
     )
 
 
-def _blend(context: Context, chosen: ChosenBlend | None, split: Split, histories: Histories) -> JobBlend | None:
+def _blend(
+    context: Context, finetune: RunRecord, chosen: ChosenBlend | None, split: Split, histories: Histories
+) -> JobBlend | None:
+    """The blend of a job. Lists that are served know all interactions, and the day is that of the newest one."""
     if chosen is None:
         return None
+    blend = chosen.load(context)
     days = days_of(histories.latest_times(context.sequences().times))
-    return JobBlend(chosen.load(context), chosen.served, days, with_both=split != "serve")
+    if split == "serve":
+        blend = replace(blend, tables=tables_of_today(context, finetune, chosen.record))
+        days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+    return JobBlend(blend, chosen.served, days, with_both=split != "serve")
 
 
 def _fingerprint(context: Context, folder: Path) -> str:
