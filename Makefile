@@ -34,8 +34,9 @@ check: $(STAMP)
 # One thread a library: small tensors, and two test processes side by side stay fair.
 test test-slow: export OMP_NUM_THREADS ?= 1
 
+# Files go to two processes whole, since their tests share what is costly to make.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
