@@ -30,7 +30,7 @@ def serve_lists(project: Project) -> Outcome:
     if before is None or _is_full_due(project, finetune):
         return recommend_run(project.context, finetune, Request())
     codes = {run.run_id for run in project.context.assigns_of(project.context.input_of(finetune, columns.CODEBOOK))}
-    if codes <= set(before.inputs) and not project.book.is_stale(before, {}):
+    if codes <= set(before.inputs) and project.book.is_done(before) and not project.book.is_stale(before, {}):
         return Outcome(project.book.take_up(before), True, 0.0)
     return recommend_run(project.context, finetune, Request(carry_from=before))
 
@@ -54,7 +54,7 @@ def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     for run in project.book.finished(columns.RECOMMEND):
         same = all(run.settings.get(name) == value for name, value in wanted.items())
         same = same and blends & set(run.inputs) == blend
-        if same and finetune.run_id in run.inputs and project.book.is_done(run) and _has_states(project, run):
+        if same and finetune.run_id in run.inputs and _has_states(project, run):
             return run
     return None
 
