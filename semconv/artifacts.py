@@ -15,6 +15,7 @@ import math
 import mmap
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes were writing with ``atomic_path``; only for who holds the folder's lock."""
+    """Remove what killed processes were writing under temporary names, with what a database puts beside such a file;
+    only for who holds the folder's lock.
+    """
     with machine_errors(folder):
-        for path in folder.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        for path in sorted(folder.rglob(".*.tmp*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
