@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from semconv.artifacts import machine_errors, read_json, run_lock, write_json
+from semconv.artifacts import machine_errors, read_json, remove_unfinished, run_lock, write_json
 from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
 from semconv_warehouse.feature_export import VIEWS, export_publications, exported_publications
 from semconv_warehouse.feature_objects import load_objects
@@ -94,6 +94,7 @@ def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = Fals
 
 def _bring_up_to(layout: ProjectLayout, known: list[Publication], *, again: bool) -> None:
     remove_damaged(layout)
+    remove_unfinished(layout.features)
     export_publications(layout, known)
     last, marker = known[-1], None if again else _read_marker(layout)
     since = datetime.fromisoformat(marker["published_at"]) if marker else None
