@@ -244,5 +244,5 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     layout = ProjectLayout(tmp_path)
     layout.data.mkdir()
     layout.serving.write_bytes(b"no database" * 1000)
-    with pytest.raises(InputError, match="serving.duckdb: damaged; `semconv run` or `semconv publish` makes it"):
+    with pytest.raises(InputError, match=r"serving\.duckdb: damaged; `semconv run` or `semconv publish` makes it"):
         serving.query(layout, "SELECT 1")
