@@ -44,9 +44,12 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
         'title = "t"\n[settings]\n"tuning.validation_users" = 0\n'
         '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper = { "ndcg@10" = 0.5 }\n'
         '[[row]]\nlabel = "model"\n[[row]]\nlabel = "no pull"\nsettings = { "codebook.alignment" = 0.0 }\n'
+        '[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
     )
     rows = list(project.experiment(str(plan)))
-    assert [row["label"] for row in rows] == ["counter", "model", "no pull"]
+    assert [row["label"] for row in rows] == ["counter", "model", "no pull", "blend"]
+    assert rows[3]["finetune_run_id"] == rows[1]["finetune_run_id"]
+    assert rows[3]["ndcg@10"] != rows[1]["ndcg@10"]
     assert rows[0]["evaluate_run_id"] == rows[1]["evaluate_run_id"] != rows[2]["evaluate_run_id"]
     assert rows[0]["ndcg@10"] != rows[1]["ndcg@10"]
     assert rows[0]["new_tokens"] == 2 * 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from semconv.pipeline.blending import blend_report, chosen_blend
 from semconv.pipeline.evaluating import evaluate_run
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_parts import read_parts
+from semconv.pipeline.recommending import job_blend
 from semconv.splits import train_part
 from semconv.store import BaselineRequest, RunRecord
 from semconv_cli.main import cli
@@ -117,11 +119,38 @@ def test_lists_to_be_scored_hold_both_methods_and_one_search_made_them(project: 
         row["method"]: row["value"] for row in figures if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")
     }
     assert hits["blend"] > hits["model"] > 0
+    protocols = {row["method"]: row["protocol"] for row in figures}
+    assert protocols["blend"]["blend_run"] == latest(project, "blend").run_id
+    assert protocols["blend"]["fitted_on_this_split"]  # the weights were chosen by these very items
+    assert "fitted_on" not in protocols["model"]
     never = lists_case.copied(project.layout.root, project.layout.root.parent / "never", SETTINGS)
     alone = lists(never, never.recommend(split="valid"))
     names = ["user_id", "rank", "item_id"]
     assert alone.select(names).equals(model.select(names))
     assert read_parts(never.book.folder(latest(never, "recommend")), method="blend").num_rows == 0
+
+
+def test_what_is_served_knows_all_interactions_and_is_of_the_newest_day(project: Project) -> None:
+    context, finetune = project.context, latest(project, "finetune")
+    chosen = chosen_blend(context, finetune, "serve")
+    assert chosen is not None
+    sequences = context.sequences()
+    sequences = replace(sequences, times=np.arange(len(sequences.items)) * 86_400_000_000)
+    fitted, served = (
+        job_blend(context, finetune, chosen, split, Histories.under(sequences, split), sequences.times)
+        for split in ("test", "serve")
+    )
+    assert fitted is not None
+    assert served is not None
+    num_items = len(context.store.catalog())
+    every = np.bincount(sequences.items, minlength=num_items)
+    np.testing.assert_array_equal(served.blend.tables.popularity, every)
+    assert fitted.blend.tables.popularity.sum() < every.sum()  # the train cut
+    assert served.blend.tables.counter.sum() > fitted.blend.tables.counter.sum()
+    assert set(served.days) == {len(sequences.items) - 1.0}
+    assert len(set(fitted.days[~np.isnan(fitted.days)])) > NUM_USERS / 2
+    np.testing.assert_array_equal(served.blend.weights.weights, fitted.blend.weights.weights)
+    assert (served.with_both, fitted.with_both) == (False, True)
 
 
 def test_a_killed_job_goes_on_and_gives_the_same_rows(project: Project) -> None:

@@ -19,7 +19,7 @@ import pytest
 from semconv import metrics, splits
 from semconv.columns import Seen, Split, TrainCut
 from semconv.errors import SettingsError
-from semconv.evaluation.transition import Case, Pairs, counter_ranks
+from semconv.evaluation.transition import Case, counter_ranks
 from semconv.store import BaselineRequest, Sequences, TimeCuts, TopK
 from semconv_warehouse import baselines
 from semconv_warehouse.database import insert_arrow
@@ -219,12 +219,13 @@ def test_the_arrays_of_the_transition_counter_rank_as_its_sql(store: DuckDBStore
         (True, {"decay": 0.6, "symmetry": 0.7, "history_decay": 0.75, "alpha": 0.5}),
         (False, {"decay": 1.5, "symmetry": 0.0, "history_decay": 0.25, "alpha": 1.0}),
     ):
-        case = Case([sequences.of(u)[: ends[u]] for u in users], 4, held_out[users], is_masked, allowed, popularity)
+        histories = [sequences.of(u)[: ends[u]] for u in users]
+        case = Case(train, histories, 4, held_out[users], is_masked, allowed, popularity)
         request = BaselineRequest(
             "transition", "valid", "[:-2]", "masked" if is_masked else "kept", NUM_ITEMS, 4, parameters, users, allowed
         )
         wanted = metrics.target_ranks(store.baseline_top_k(request).items, held_out[users])
-        np.testing.assert_array_equal(counter_ranks(Pairs.of(train, NUM_ITEMS), case, parameters), wanted)
+        np.testing.assert_array_equal(counter_ranks(case, parameters), wanted)
 
 
 def test_parameters_and_history_length_count(store: DuckDBStore) -> None:
@@ -298,6 +299,7 @@ def test_every_file_says_which_database_it_is_for() -> None:
     folder = baselines.package_folder("sql") / "baselines"
     files = sorted(folder.glob("*.sql"))
     assert [file.stem for file in files] == [
+        "best_of_scored",
         "item_cosine",
         "popularity",
         "recent_popularity",

@@ -11,7 +11,7 @@ import pyarrow as pa
 from semconv import columns
 from semconv.artifacts import read_json, write_json
 from semconv.evaluation.segments import draw_users
-from semconv.evaluation.transition import Case, Pairs, search_parameters
+from semconv.evaluation.transition import Case, search_parameters
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
 from semconv.pipeline.histories import Histories
@@ -41,6 +41,7 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
         train = train_part(case.sequences, "[:-2]", 1, num_items)
         histories = Histories.under(case.sequences, "valid")
         searched = Case(
+            _some(train, context.settings.evaluate.seed),
             [histories.of(int(user)) for user in users],
             case.recommend.settings["history_length"],
             held_out[users],
@@ -48,8 +49,7 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
             case.allowed,
             np.bincount(train.items, minlength=num_items).astype(np.int64),
         )
-        pairs = Pairs.of(_some(train, context.settings.evaluate.seed), num_items)
-        best, trials = search_parameters(pairs, searched, transition_parameters(context))
+        best, trials = search_parameters(searched, transition_parameters(context))
         write_json(folder / FIGURES_FILE, {"parameters": best, "trials": trials, "num_users": len(users)})
         return {}
 

@@ -27,6 +27,7 @@ _MADE_BY = {
     columns.FINETUNE: "semconv finetune",
     columns.BLEND: "semconv blend",
     columns.RECOMMEND: "semconv recommend",
+    columns.EVALUATE: "semconv evaluate",
 }
 
 

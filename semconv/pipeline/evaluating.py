@@ -17,7 +17,7 @@ from semconv.pipeline.baseline_tuning import tune_transition_run
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
 from semconv.pipeline.evaluation_file import user_file
-from semconv.pipeline.evaluation_rankings import Ranking, methods, rankings
+from semconv.pipeline.evaluation_rankings import Ranking, listed_methods, methods, rankings
 from semconv.runs import Outcome, StageRequest
 from semconv.store import RunRecord
 
@@ -45,13 +45,14 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
         ):
             for ranking in rankings(context, case, tuning):
                 figures = list_figures(case, ranking)
-                own = protocol.with_details(ranking.details)
-                rows += metric_rows(ranking.method, figures, users, own, context.settings.evaluate)
+                stated = protocol.with_details(ranking.details)
+                rows += metric_rows(ranking.method, figures, users, stated, context.settings.evaluate)
                 file.write(ranking.method, figures)
                 bar.advance(1, ranking.method)
         return {"metric": _metric_table(rows)}
 
-    known = methods(case.behavior.settings["behavior"]["source"], is_tuned=tuning is not None)
+    own = listed_methods(context, recommend)
+    known = methods(case.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
     inputs = (case.finetune, recommend, *([] if tuning is None else [tuning]))
     request = StageRequest(
         columns.EVALUATE, context.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}

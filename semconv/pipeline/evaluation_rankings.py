@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.pipeline.baseline_tuning import tuned_parameters
+from semconv.pipeline.blend_file import read_manifest
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
 from semconv.pipeline.list_parts import part_methods, part_paths, read_part
@@ -50,10 +51,12 @@ class Ranking:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def methods(behavior_source: str, *, is_tuned: bool = True) -> tuple[str, ...]:
-    """What an evaluation sets side by side, by the names of its metric rows."""
+def methods(
+    behavior_source: str, listed: Sequence[str] = (columns.METHOD_MODEL,), *, is_tuned: bool = True
+) -> tuple[str, ...]:
+    """What an evaluation sets side by side, by the names of its metric rows; ``listed`` are those of the run itself."""
     tuned = (TUNED,) if is_tuned else ()
-    return (columns.METHOD_MODEL, POPULARITY, RECENT, TRANSITION, *tuned, COSINE, f"behavior-{behavior_source}")
+    return (*listed, POPULARITY, RECENT, TRANSITION, *tuned, COSINE, f"behavior-{behavior_source}")
 
 
 def rankings(context: Context, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
@@ -79,11 +82,25 @@ def rankings(context: Context, case: EvaluationCase, tuning: RunRecord | None) -
     yield _by_behavior(context, case)
 
 
+def listed_methods(context: Context, recommend: RunRecord) -> list[str]:
+    """The methods whose lists a recommend run holds, the model first."""
+    found = part_methods(context.book.folder(recommend))
+    return sorted(found, key=lambda name: (name != columns.METHOD_MODEL, name))
+
+
 def listed(context: Context, case: EvaluationCase) -> Iterator[Ranking]:
     """The lists of the recommend run itself, by each method that its parts hold."""
-    found = part_methods(context.book.folder(case.recommend))
-    for method in sorted(found, key=lambda name: (name != columns.METHOD_MODEL, name)):
-        yield _of_parts(context, case, method)
+    for method in listed_methods(context, case.recommend):
+        details = _fitted_on(context, case) if method == columns.METHOD_BLEND else {}
+        yield replace(_of_parts(context, case, method), details=details)
+
+
+def _fitted_on(context: Context, case: EvaluationCase) -> dict[str, Any]:
+    """Whose held-out items a blend's weights were chosen by: on the split valid they flatter it."""
+    run = context.input_of(case.recommend, columns.BLEND)
+    users = read_manifest(context, run)["num_users"]
+    mine = {"fitted_on_this_split": True} if case.split == "valid" else {}
+    return {"blend_run": run.run_id, "fitted_on": f"{users} users of the split valid", **mine}
 
 
 def _of_parts(context: Context, case: EvaluationCase, method: str) -> Ranking:

@@ -69,7 +69,8 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         job = _prepared(context, finetune, behavior, request, folder)
-        job = replace(job, blend=_blend(context, finetune, chosen, request.split, job.histories))
+        times = context.sequences().times
+        job = replace(job, blend=job_blend(context, finetune, chosen, request.split, job.histories, times))
         states = user_states(job.users, job.histories, _code_table(job.codes, len(job.item_ids)))
         if request.carry_from is not None:
             carried, states = _carried(context, request.carry_from, request.refresh, states, job)
@@ -122,14 +123,23 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
     )
 
 
-def _blend(
-    context: Context, finetune: RunRecord, chosen: ChosenBlend | None, split: Split, histories: Histories
+def job_blend(
+    context: Context,
+    finetune: RunRecord,
+    chosen: ChosenBlend | None,
+    split: Split,
+    histories: Histories,
+    times: NDArray[np.int64],
 ) -> JobBlend | None:
-    """The blend of a job. Lists that are served know all interactions, and the day is that of the newest one."""
+    """The blend of a job. Lists that are served know all interactions, and the day is that of the newest one.
+
+    Args:
+        times: ``(n,)`` of the interactions that the histories lie in, microseconds since 1970.
+    """
     if chosen is None:
         return None
     blend = chosen.load(context)
-    days = days_of(histories.latest_times(context.sequences().times))
+    days = days_of(histories.latest_times(times))
     if split == "serve":
         blend = replace(blend, tables=tables_of_today(context, finetune, chosen.record))
         days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))

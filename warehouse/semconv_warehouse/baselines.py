@@ -22,6 +22,11 @@ from semconv_warehouse.reading import read_arrow
 HALF_LIFE_DAYS: Final = 90.0
 # A user of a catalogue of 17,000 items proposes thousands of candidates; so many users at a time stay within 100 MB.
 USERS_A_BATCH: Final = 1024
+# Rankings that leave scores for best_of_scored.sql: digits that they agree to, and what ranks below any of them.
+_SCORES: Final[dict[str, dict[str, float]]] = {
+    "transition": {"digits": 9, "filler_score": 0.0},
+    "item_cosine": {"digits": 6, "filler_score": -2.0},
+}
 
 
 def default_parameters(name: str) -> dict[str, float]:
@@ -59,15 +64,22 @@ def baseline_top_k(connection: sa.Connection, request: BaselineRequest) -> TopK:
             )
         parameters[key] = value
     inner = raw(connection)
-    preparation = _statements(inner, "sequences")
-    *tables, ranking = _statements(inner, request.name)
-    values: dict[str, Any] = {**parameters, **_split_values(connection, request), "k": request.k}
-    for statement in (*preparation, *tables):
+    statements = [*_statements(inner, "sequences"), *_statements(inner, request.name)]
+    scores = _SCORES.get(request.name, {})
+    if scores:
+        statements += _statements(inner, "best_of_scored")
+    *tables, ranking = statements
+    once = [statement for statement in tables if "users" not in statement.named_parameters]
+    of_users = [statement for statement in tables if "users" in statement.named_parameters]
+    values: dict[str, Any] = {**parameters, **scores, **_split_values(connection, request), "k": request.k}
+    for statement in once:
         inner.execute(statement, _values_of(statement, values))
     top = _empty(_users(connection, request), request.k)
     for start in range(0, len(top.users), USERS_A_BATCH):
-        batch = top.users[start : start + USERS_A_BATCH].tolist()
-        _fill(top, read_arrow(connection, ranking.query, _values_of(ranking, {**values, "users": batch})))
+        values["users"] = top.users[start : start + USERS_A_BATCH].tolist()
+        for statement in of_users:
+            inner.execute(statement, _values_of(statement, values))
+        _fill(top, read_arrow(connection, ranking.query, _values_of(ranking, values)))
     return top
 
 

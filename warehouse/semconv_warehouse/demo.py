@@ -48,9 +48,11 @@ codes = 64
 [tasks]
 negatives = 1
 negative_share = 0.1
+place_share = 1.0
 
 [tuning]
 epochs = 12
+dropout = 0.05
 batch_tokens = 2048
 validation_users = 500
 validate_every = 6

@@ -72,6 +72,8 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
     started = time.monotonic()
     stages: list[nightly.Stage] = []
     nightly.fit_anew(project, stages, row.codes)
+    if row.method == columns.METHOD_BLEND:
+        project.blend()
     evaluation = lists.evaluate_current(project, split).record
     finetune = project.context.need(columns.FINETUNE)
     return {
@@ -92,7 +94,8 @@ def _check_method(row: ExperimentRow, settings: Settings) -> None:
     """Whether the evaluation of a row will have the figures that it shows."""
     from semconv.pipeline.evaluation_rankings import methods
 
-    known = methods(settings.behavior.source, is_tuned=settings.evaluate.tuning_users > 0)
+    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
+    known = methods(settings.behavior.source, listed, is_tuned=settings.evaluate.tuning_users > 0)
     if row.method not in known:
         raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:
