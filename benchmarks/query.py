@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ TEXT_ALONE: Mapping[str, Any] = {"tasks.sequential": False, "tasks.negatives": 0
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "2 epochs": {"tuning.epochs": 2},
     "12 epochs": {"tuning.epochs": 12},
+    "12 epochs, text and query tasks alone": {"tuning.epochs": 12, **TEXT_ALONE},
     "40 epochs": {"tuning.epochs": 40},
     "40 epochs, text and query tasks alone": {"tuning.epochs": 40, **TEXT_ALONE},
     "40 epochs, text and query tasks alone, dropout 0.2": {"tuning.epochs": 40, "tuning.dropout": 0.2, **TEXT_ALONE},
@@ -235,12 +236,19 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, help="users are cut and models drawn anew in each; 3 for full, 1 for small"
     )
+    parser.add_argument(
+        "--candidate", action="append", metavar="NAME", help="let validation choose among the named ones alone"
+    )
     parser.add_argument("--folder", type=Path, help="keep the projects there, so that a killed run goes on")
     given = parser.parse_args()
     num_seeds = given.seeds or (3 if given.size == "full" else 1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         shop = load(given.size, folder)
+        if unknown := set(given.candidate or ()) - set(shop.candidates):
+            parser.error(f"no candidate {', '.join(sorted(unknown))}; there are {', '.join(shop.candidates)}")
+        if given.candidate:
+            shop = replace(shop, candidates={name: shop.candidates[name] for name in given.candidate})
         chosen, validation = choose(shop, folder)
         settings = {**shop.settings, **shop.candidates[chosen]}
         measured = [
