@@ -53,6 +53,14 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     assert rows[0]["evaluate_run_id"] == rows[1]["evaluate_run_id"] != rows[2]["evaluate_run_id"]
     assert rows[0]["ndcg@10"] != rows[1]["ndcg@10"]
     assert rows[0]["new_tokens"] == 2 * 16
+    costs = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
+    assert [rows[0][name] for name in costs] == [None] * 3  # nothing is tuned for the counter
+    folder = project.layout.data / "experiments" / "data" / "runs" / rows[1]["finetune_run_id"]
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["processor_seconds"] > 0
+    assert [rows[1][name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
+    assert rows[1][costs[2]] == pytest.approx(rows[1]["ndcg@10"] * 60 / figures["processor_seconds"])
+    assert rows[3][costs[2]] / rows[1][costs[2]] == pytest.approx(rows[3]["ndcg@10"] / rows[1]["ndcg@10"])
     assert project.runs() == before
     again = list(project.experiment(str(plan)))
     strip = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
@@ -60,6 +68,10 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     means = mean_rows(rows)
     assert means[0]["paper ndcg@10"] == 0.5
     assert means[1]["ndcg@10"] == rows[1]["ndcg@10"]
+    assert [means[1][name] for name in costs] == [rows[1][name] for name in costs]
+    assert means[0]["tuning_processor_seconds"] is None
+    half = mean_rows([rows[1], {**rows[1], "tuning_processor_seconds": None}])[0]
+    assert half["tuning_processor_seconds"] is None  # a seed whose run kept no such time
 
 
 def test_new_data_is_seen(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Cas
 
 
 def same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    return {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    times = {"seconds": 0, "processor_seconds": 0}
+    return {**ours, **times} == {**theirs, **times}
 
 
 def require_equal(resumed: Case, other: Case) -> None:
@@ -296,3 +297,22 @@ def test_the_log_has_a_line_a_step_with_its_figures(tmp_path: Path) -> None:
     assert sum(line["samples"] for line in lines) == figures["samples"]
     assert sum(line["seconds"] for line in lines) <= figures["seconds"] + 1e-2
     assert all(line["tokens"] <= max(SETTINGS.batch_tokens, made.rows(0).lengths.max()) for line in lines)
+
+
+def test_processor_time_is_that_of_training_alone(tmp_path: Path) -> None:
+    spent = {"seconds": 0.0}
+
+    def costing(function: Any, seconds: float) -> Any:
+        def wrapped(argument: Any) -> Any:
+            spent["seconds"] += seconds
+            return function(argument)
+
+        return wrapped
+
+    made = Case(tmp_path, replace(SETTINGS, epochs=3, patience=3, checkpoint_seconds=10_000))
+    made.rows, made.validate = costing(made.rows, 2.0), costing(lambda _: 0.5, 100.0)
+    figures = made.run(processor_clock=lambda: spent["seconds"])
+    assert spent["seconds"] == 3 * (2.0 + 100.0)
+    assert figures["processor_seconds"] == 3 * 2.0
+    again = Case(tmp_path, made.settings)
+    assert again.run()["processor_seconds"] == 3 * 2.0  # kept with the state

@@ -33,6 +33,7 @@ class Counters:
     step: int = 0  # updates done
     samples: int = 0
     seconds: float = 0.0  # of training and validation, over all resumes
+    processor_seconds: float = 0.0  # of training alone, over all resumes
     best_score: float = -1.0
     best_epoch: int = -1
     rounds_without_better: int = 0

@@ -32,6 +32,7 @@ class Training:
     progress: Progress
     choices: CodeChoices | None = None  # what a code competes with in the loss, None for the whole vocabulary
     clock: Callable[[], float] = time.monotonic  # in seconds
+    processor_clock: Callable[[], float] = time.process_time  # in seconds, of all threads of this process
 
 
 def tune(
@@ -43,8 +44,9 @@ def tune(
     processes it is the first one's.
 
     Returns:
-        figures: epochs, steps, samples, seconds over all resumes, validations, best epoch, and whether the same
-        settings would give the same weights again (not with a budget in minutes).
+        figures: epochs, steps, samples, seconds and seconds of processor over all resumes, validations, best epoch,
+        and whether the same settings would give the same weights again (not with a budget in minutes). Processor
+        time is that of this process for training alone, validation apart: no other job of the machine adds to it.
     Raises:
         CheckFailedError: loss or gradient are no longer finite; the last checkpoint is kept.
     """
@@ -65,6 +67,7 @@ def tune(
         "steps": counters.step,
         "samples": counters.samples,
         "seconds": round(counters.seconds, 3),
+        "processor_seconds": round(counters.processor_seconds, 3),
         "best_epoch": counters.best_epoch,
         "best_ndcg": counters.best_score if counters.best_epoch >= 0 else None,
         "validations": counters.validations,
@@ -81,6 +84,7 @@ class _Loop:
         self.counters = load_state(training.folder, self.stepper.replicas.model, self.stepper.optimizer, processes)
         self.log = StepLog(training.folder if processes.is_first else None, self.counters.step)
         self.saved_at = self.counted_at = self._now()
+        self.processor_at = training.processor_clock()
         if settings.max_minutes:
             training.progress.say("tuning.max_minutes ends this run by the clock: it is not reproducible")
 
@@ -112,6 +116,12 @@ class _Loop:
         self.counters.seconds += passed
         return passed
 
+    def _count_processor(self) -> None:
+        """Add this process's time on the processor since the last count."""
+        now = self.training.processor_clock()
+        self.counters.processor_seconds += now - self.processor_at
+        self.processor_at = now
+
     def run_epoch(self) -> None:
         """Train what is left of the epoch, then validate."""
         counters, settings = self.counters, self.settings
@@ -136,6 +146,7 @@ class _Loop:
     def _save(self) -> None:
         self.log.flush()  # first: the log may know more steps than the state, never fewer
         self._count_time()
+        self._count_processor()
         save_state(
             self.training.folder, self.stepper.replicas.model, self.stepper.optimizer, self.counters, self.processes
         )
@@ -160,7 +171,9 @@ class _Loop:
         last = self.finished
         if self.training.validate is None or ((epoch + 1) % settings.validate_every and not last):
             return
+        self._count_processor()
         score = self.stepper.replicas.judged(self.training.validate)
+        self.processor_at = self.training.processor_clock()  # a search is no training
         counters.validations.append({"epoch": epoch + 1, "step": counters.step, "ndcg@10": score})
         self.training.progress.say(f"epoch {epoch + 1}: validation NDCG@10 {score:.4f}")
         if score > counters.best_score:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
 _CUTOFF = 10  # the largest of FIGURES
+_TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
+_COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
 
 
@@ -40,7 +42,9 @@ def run_experiment(
     Yields:
         ``label``, ``seed``, ``method``, ``split``, ``num_users``, the figures (``hr@1`` ... ``ndcg@10``),
         ``ndcg@10_low`` and ``_high``, ``paper`` (the published row), ``collision_rate`` before resolution and
-        ``new_tokens`` of the code set, ``seconds`` of this process, and the run ids of tuning and evaluation.
+        ``new_tokens`` of the code set, ``tuning_samples`` and ``tuning_processor_seconds`` of the tuning alone,
+        ``ndcg@10_per_minute`` of these (None where the row's method is not tuned, or the run kept no such time),
+        ``seconds`` of this process, and the run ids of tuning and evaluation.
     Raises:
         InputError: nothing to train on.
         SettingsError: a setting that is out of range, or a method that a row's evaluation will not have; all rows are
@@ -64,8 +68,15 @@ def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
         spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
         paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
-        result.append({"label": label, **means, **spread, **paper, "num_users": mine[0]["num_users"]})
+        costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
+        result.append({"label": label, **means, **spread, **paper, "num_users": mine[0]["num_users"], **costs})
     return result
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where a value is missing: seeds are not compared with parts of them."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int) -> dict[str, Any]:
@@ -76,14 +87,16 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
         project.blend()
     evaluation = lists.evaluate_current(project, split).record
     finetune = project.context.need(columns.FINETUNE)
+    figures = _figures(project.store.metric_rows([evaluation.run_id]), row)
     return {
         "label": row.label,
         "seed": seed,
         "method": row.method,
         "split": split,
-        **_figures(project.store.metric_rows([evaluation.run_id]), row),
+        **figures,
         "paper": dict(row.paper),
         **_code_figures(project, finetune),
+        **_tuning_costs(project, finetune, row.method, figures["ndcg@10"]),
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": finetune.run_id,
         "evaluate_run_id": evaluation.run_id,
@@ -122,6 +135,17 @@ def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
     collisions = code_set.figures["collisions"]
     levels, size, _ = code_set.books.shape
     return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
+
+
+def _tuning_costs(project: Project, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
+    """What a tuning cost, however long ago it ran and whatever else the machine did, and what a minute of it bought."""
+    from semconv.pipeline.tuning_stage import tuning_figures
+
+    figures = tuning_figures(project.context, finetune)
+    seconds = figures.get("processor_seconds") if method in _TUNED else None
+    per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
+    samples = figures["samples"] if method in _TUNED else None
+    return dict(zip(_COSTS, (samples, seconds, per_minute), strict=True))
 
 
 def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
