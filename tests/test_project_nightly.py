@@ -322,7 +322,7 @@ def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
     assert start.run_id in run.inputs
     figures = [project.context.run(run_id) for run_id in (start.run_id, run.run_id)]
     assert figures[0].fingerprint != figures[1].fingerprint
-    with pytest.raises(SettingsError, match="adapter"):
+    with pytest.raises(SettingsError, match=r"tuning\.mode = lora: .* was tuned with full"):
         case.reopened(project, tuning__mode="lora").finetune(from_run=start.run_id)
     for wrong in ("nothing", project.context.need("codebook").run_id):
         with pytest.raises(InputError):

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import project_case as case
 import pytest
+from tuning_from_case import GROWN, Stopping, grow, start_of, tuned_by
 
 from semconv.artifacts import read_arrays
 from semconv.pipeline.tuning_start import TUNED_ON
 from semconv_warehouse.project import Project
-
-GROWN = [f"u{user:03d}" for user in range(10)]  # users who come back once
 
 
 @pytest.fixture(scope="module")
@@ -30,25 +29,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(tuned: Path, tmp_path: Path) -> Path:
     shutil.copytree(tuned, tmp_path / "project")
     return tmp_path / "project"
-
-
-def tuned_by(root: Path, *args: str) -> tuple[dict[str, Any], str]:
-    result = case.finetune(root, "--json", *args)
-    return json.loads(result.stdout), result.stderr
-
-
-def start_of(root: Path) -> str:
-    return Project.open(root).context.need("finetune").run_id
-
-
-def grow(root: Path) -> None:
-    """Each of ``GROWN`` has one interaction more, so that the validation item of before trains; two items are new."""
-    project = Project.open(root)
-    more = [case.item(case.NUM_ITEMS + number) for number in range(2)]
-    project.ingest_items([case.write_lines(root / "more.jsonl", more)], {})
-    ends = {user: [case.histories()[user][-1] - 1] for user in GROWN}
-    events = [row for user in GROWN for row in case.events({user: ends[user]}, len(case.histories()[user]))]
-    project.ingest_interactions([case.write_lines(root / "later.jsonl", events)], {})
 
 
 def weights(root: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -98,19 +78,6 @@ def test_a_tuning_from_the_start_reads_neither_share_nor_rate(root: Path) -> Non
     start = start_of(root)
     record, _ = tuned_by(root, "--replay", "0.9", "--from-learning-rate", "1e-4")
     assert record["run_id"] == start
-
-
-class Stopping(case.Remarks):
-    """Interrupts the command when a line begins so."""
-
-    def __init__(self, line: str) -> None:
-        super().__init__()
-        self.line = line
-
-    def say(self, message: str) -> None:
-        if message.startswith(self.line):
-            raise KeyboardInterrupt
-        super().say(message)
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(root: Path, tmp_path: Path) -> None:

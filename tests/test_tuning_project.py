@@ -193,6 +193,59 @@ def test_a_backbone_that_cannot_be_tuned_ends_the_command(
     assert message in result.stderr.splitlines()[-1]
 
 
+def edited(folder: Path, **config: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "no tokenizer beside the model"),
+        (lambda folder: edited(folder, max_position_embeddings=32), "a context of 32 tokens is too short"),
+        (lambda folder: edited(folder, model_type="unheard-of"), "no model configuration that transformers knows"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "weights cannot be loaded"),
+        (lambda folder: folder.rename(folder.with_name("gone")), "no such folder"),
+    ],
+)
+def test_a_backbone_that_broke_since_it_was_named_ends_the_tuning(
+    root: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = backbone_of(tmp_path / "backbone")
+    assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
+    damage(folder)
+    result = project_case.finetune(root, *BRIEF, code=4)
+    (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert f"backbone {folder}" in line
+    assert message in line
+
+
+@pytest.mark.parametrize("name", ["codes.safetensors", "books.safetensors"])
+def test_codes_that_are_gone_end_the_tuning(root: Path, name: str) -> None:
+    (file,) = root.glob(f"data/runs/codebook-*/{name}")
+    file.unlink()
+    result = project_case.finetune(root, *BRIEF, code=4)
+    (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert name in line
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        (False, "this model was tuned on other codes"),
+        (True, "1 items that the model was tuned on have no codes any more"),
+    ],
+)
+def test_a_tuning_does_not_go_on_from_a_model_of_other_codes(
+    tuned: Path, tmp_path: Path, drop: bool, message: str
+) -> None:
+    root = shutil.copytree(tuned, tmp_path / "project")
+    change_codes(root, drop=drop)
+    result = project_case.finetune(root, "--from", "current", "--replay", "1", code=4)
+    (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert message in line
+
+
 def test_a_context_too_short_for_one_history_ends_the_command(root: Path, tmp_path: Path) -> None:
     folder = backbone_of(tmp_path / "backbone", max_position_embeddings=80)
     assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0

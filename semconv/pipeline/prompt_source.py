@@ -98,12 +98,15 @@ def prompt_source(
 def prepared_backbone(
     context: Context, backbone: RunRecord, codebook: RunRecord, start: RunRecord | None = None
 ) -> tuple[Any, Any, NDArray[np.int64]]:
-    """Model and tokenizer with the code tokens of a code set."""
+    """Model and tokenizer with the code tokens of a code set: those of ``start`` where it was tuned whole.
+
+    What was tuned by an adapter is the backbone still, and the adapter is put to it when it is made ready.
+    """
     from semconv.backbone.code_tokens import add_code_tokens
     from semconv.backbone.load import load_backbone
 
     shape = codebook.settings["codebook"]
-    if start is None:
+    if start is None or start.settings["tuning"]["mode"] == "lora":
         model, tokenizer = load_run_backbone(context, backbone)
     else:
         model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)

@@ -81,17 +81,21 @@ def finetune_run(
 ) -> Outcome:
     """Tune the backbone on the codes in force, or go on from the weights of ``start``, tuned on the same code set.
 
-    Going on is tuning on what is new since ``start`` and a share of the rest, at a lower rate; new items get codes
+    ``start`` was tuned in the same mode: whole, or by an adapter of the same shape, which is trained further. Going on is tuning on what is new since ``start`` and a share of the rest, at a lower rate; new items get codes
     first, and ``start`` itself is the outcome when nothing is new.
 
     ``leader`` leads the other processes of a launch by torchrun; without one, this process trains alone.
 
     Raises:
-        InputError: ``start`` is no finished full tuning of this code set.
+        InputError: ``start`` is no finished tuning of this code set, or codes that it was tuned on have changed.
+        SettingsError: the settings ask for another mode or adapter than that of ``start``.
     """
+    from semconv.tuning.model import tuned_manifest
+
     tuning = resolved_tuning(context, backbone, codebook, goes_on=start is not None)
     if start is not None:
         check_start(context, start, codebook)
+        tuned_manifest(context.book.folder(start) / MODEL_FOLDER, tuned_codes(context, start)[1])
         assign_run(context, codebook)
         codes_now = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
         if not has_work(context, start, training_data(context, codes_now, start)):
@@ -132,6 +136,7 @@ class _Tuning:
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
         """The tuned model, and what ``tune`` says of it."""
         from semconv.tuning.choices import CodeChoices
+        from semconv.tuning.model import take_adapter
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
@@ -142,6 +147,8 @@ class _Tuning:
         has_start = self.start is not None or tuning.code_start == "random"
         books = None if has_start else CodeSet.load(context.book.folder(self.codebook)).books
         model, rows = _made_ready(model, level_tokens, books, tuning)
+        if self.start is not None and tuning.mode == "lora":
+            take_adapter(model, context.book.folder(self.start) / MODEL_FOLDER)
         pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         validate = search_validation(context, source, self.codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, self.codes.codes) if tuning.loss_over == "trie" else None

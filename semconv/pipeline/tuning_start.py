@@ -20,19 +20,25 @@ from semconv.tasks.replay import Replay, TunedOn
 TUNED_ON = "tuned_on.safetensors"
 EPOCHS_BEFORE = "epochs_before"  # among the figures: epochs of the tunings that the weights come from
 FIGURES_FILE = "figures.json"
+_OF_AN_ADAPTER = ("lora_rank", "lora_alpha")  # the shape of its matrices, and what their product is multiplied by
 
 
 def check_start(context: Context, start: RunRecord, codebook: RunRecord) -> None:
     """Whether a tuning on ``codebook`` can go on from ``start``.
 
     Raises:
-        InputError: ``start`` is no finished full tuning of this code set.
-        SettingsError: the settings ask for an adapter.
+        InputError: ``start`` is no finished tuning of this code set.
+        SettingsError: the settings ask for another mode, or for an adapter of another shape or scale.
     """
-    if start.stage != columns.FINETUNE or start.status != "finished" or start.settings["tuning"]["mode"] != "full":
-        raise InputError(f"{start.run_id} is no finished full tuning to go on from; `semconv runs` lists them")
-    if context.settings.tuning.mode != "full":
-        raise SettingsError("an adapter starts from its backbone; tuning.mode = full goes on from an earlier run")
+    if start.stage != columns.FINETUNE or start.status != "finished":
+        raise InputError(f"{start.run_id} is no finished tuning to go on from; `semconv runs` lists them")
+    had, asked = start.settings["tuning"], context.settings.tuning
+    for name in ("mode", *(_OF_AN_ADAPTER if asked.mode == "lora" else ())):
+        if had[name] != getattr(asked, name):
+            raise SettingsError(
+                f"tuning.{name} = {getattr(asked, name)}: {start.run_id} was tuned with {had[name]}, and what goes on from it"
+                f" keeps that; set tuning.{name} = {had[name]}, or tune from the backbone without --from"
+            )
     if context.input_of(start, columns.CODEBOOK).run_id != codebook.run_id:
         raise InputError(
             f"{start.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from semconv.artifacts import read_json, write_json
 from semconv.backbone.code_tokens import level_tokens
@@ -21,6 +22,7 @@ from semconv.config import TuningSettings
 from semconv.errors import InputError
 
 MANIFEST = "semconv.json"
+ADAPTER = "adapter_model.safetensors"  # PEFT's name of it
 
 
 def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
@@ -63,6 +65,27 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
     if settings.mode == "full" and settings.dropout:
         add_dropout(model, settings.dropout)
     return model
+
+
+def take_adapter(model: Any, folder: Path) -> None:
+    """Put a saved adapter, its rows of the code tokens included, into a model that ``prepare`` gave one like it.
+
+    Raises:
+        InputError: the adapter is missing or damaged, or has other weights than the model's.
+    """
+    from peft import set_peft_model_state_dict
+
+    path = folder / ADAPTER
+    try:
+        found = set_peft_model_state_dict(model, load_file(path))
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: the adapter cannot be loaded ({str(error).strip().splitlines()[0][:200]}); tune from the backbone instead"
+        ) from error
+    lacking = set(trainable(model)).intersection(found.missing_keys)
+    if lacking or found.unexpected_keys:
+        odd = sorted([*lacking, *found.unexpected_keys])[0]
+        raise InputError(f"{path}: not the adapter of this backbone and these codes ({odd}); tune from the backbone")
 
 
 def add_dropout(model: Any, probability: float) -> list[Any]:
@@ -116,6 +139,16 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
     write_json(folder / MANIFEST, manifest)
 
 
+def tuned_manifest(folder: Path, digest: str | None) -> dict[str, Any]:
+    """The manifest of a saved model; InputError when there is none, or it was tuned on other codes than ``digest`` says."""
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if digest is not None and manifest["codes_digest"] != digest:
+        raise InputError(
+            f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`"
+        )
+    return manifest
+
+
 def load_tuned(
     folder: Path, digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool = False
 ) -> TunedModel:
@@ -128,11 +161,7 @@ def load_tuned(
     Raises:
         InputError: no saved model, or one tuned on other codes.
     """
-    manifest = read_json(folder / MANIFEST)
-    if digest is not None and manifest["codes_digest"] != digest:
-        raise InputError(
-            f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`"
-        )
+    manifest = tuned_manifest(folder, digest)
     if manifest["mode"] == "full":
         model, tokenizer = load_backbone(folder)
     else:
