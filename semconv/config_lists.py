@@ -78,6 +78,11 @@ class RecommendSettings:
     ray_actors: int = option(
         0, "With engine = ray: workers; 0 means one a GPU, and without GPUs one a machine.", low=0, is_late=True
     )
+    compile: bool = option(
+        False,
+        "Compile the model before the search. A job is about a quarter shorter after a minute or two of compiling, less the next time: for shops of more than some 100,000 users. Needs a C++ compiler, on a GPU triton.",
+        is_late=True,
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Number format of the search; auto is that of the tuned model. bfloat16 takes half the memory, lists differ in a few places, and a CPU without instructions for it is several times slower.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 
+from semconv.backbone.machine import lists_device, require_compiler
 from semconv.config import Settings
 from semconv.pipeline.list_job import ListJob, ListWorker
 from semconv.pipeline.ray_engine import ray_shards, require_ray
@@ -15,9 +16,11 @@ from semconv.progress import Progress
 
 
 def require_engine(settings: Settings) -> None:
-    """SettingsError where the engine that the settings name is not installed."""
+    """SettingsError where the engine that the settings name is not installed, or nothing compiles for it."""
     if settings.recommend.engine == "ray":
         require_ray()
+    if settings.recommend.compile:
+        require_compiler(lists_device())
 
 
 def write_lists(job: ListJob, progress: Progress) -> None:

@@ -157,8 +157,8 @@ class ListWorker:
 
     @cached_property
     def _loaded(self) -> tuple[Recommender, PromptEncoder]:
-        import torch
-
+        from semconv.backbone.forward import compile_decoder
+        from semconv.backbone.machine import lists_device
         from semconv.tuning.model import load_tuned
 
         job, codes = self.job, self.job.codes
@@ -169,8 +169,11 @@ class ListWorker:
             trust_remote_code=job.settings.backbone.trust_remote_code,
         )
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
+        model = tuned.model.to(lists_device())
+        if job.settings.recommend.compile:
+            compile_decoder(model)
         recommender = Recommender(
-            tuned.model.to("cuda" if torch.cuda.is_available() else "cpu"),
+            model,
             open_trie(job.trie).restrict(job.allowed),
             tuned.level_tokens,
             search_settings(job.settings),
