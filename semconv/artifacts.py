@@ -16,6 +16,7 @@ import mmap
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
 # A finished run is not repeated as long as its folder is there.
 _REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if it is under the lists"
+# Who asks whether a folder is locked takes the lock for a moment, which must stop nobody.
+_LOOK_SECONDS = 0.2
+_PAUSES = (0.01, 0.5)  # seconds between two attempts, the first and the longest
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words what the system refused
 
 
@@ -153,28 +157,47 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 @contextlib.contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder for as long as the process lives; LockedError names the holder.
+def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
+    """Hold the lock of a run folder, or of another one, for as long as the process lives.
 
     The kernel frees the lock with the process, so a killed job never leaves one behind.
+
+    Args:
+        wait: seconds to go on trying while another process holds it.
+        work: what the holder of a folder that is no run's is doing, for the message.
+
+    Raises:
+        LockedError: another process holds it after ``wait`` seconds; names its PID.
     """
-    path = folder / "lock"
-    with machine_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    deadline, pause = time.monotonic() + max(wait, _LOOK_SECONDS), _PAUSES[0]
+    while (descriptor := _locked(folder)) is None:
+        if time.monotonic() >= deadline:
             pid = lock_holder(folder)
-            raise LockedError(
-                f"{folder.name} is being computed by process {pid}; wait for it or stop it", pid
-            ) from error
+            held = work or f"{folder.name} is being computed"
+            way_out = f"tried for {wait:g} s; stop it or wait longer" if wait else "stop it or use --wait SECONDS"
+            raise LockedError(f"{held} by process {pid or 'unknown'}; {way_out}", pid)
+        time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+        pause = min(2 * pause, _PAUSES[1])
+    try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """Descriptor of the lock file of a folder with the lock on it, None where another process has it."""
+    path, descriptor = folder / "lock", None
+    with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):  # and not of a folder that a prune has just removed
+            return descriptor
+    if descriptor is not None:
+        os.close(descriptor)
+    return None
 
 
 def is_locked(folder: Path) -> bool:

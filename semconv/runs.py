@@ -68,6 +68,7 @@ class RunBook:
     root: Path  # the project folder
     runs_folder: Path
     progress: Progress
+    wait: float = 0.0  # seconds for a run that another process computes
 
     def folder(self, record: RunRecord) -> Path:
         """Where a run's artifacts lie; InputError for a place outside the project, which no command of ours records."""
@@ -94,7 +95,7 @@ class RunBook:
             if self.is_done(run):
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
-        with run_lock(self.folder(record)):
+        with run_lock(self.folder(record), wait=self.wait):
             is_reused = bool(same) and self.is_done(self._again(record))  # by a process that held the lock until now
             if not is_reused:
                 self._compute(record, compute, hashes)
@@ -230,6 +231,13 @@ def require_parts(folder: Path) -> None:
             f"{folder}: {len(wrong)} of {len(wanted)} parts are damaged or missing ({', '.join(wrong[:3])}); nothing was "
             "published; `semconv run`, or the command that made them, makes them again"
         )
+
+
+def require_part(part: Path) -> None:
+    """Refuse a part that is not what its run left, whose rows may be wrong without a word; InputError names it."""
+    wanted = _said(part.parent).get("parts", {}).get(part.name)
+    if wanted is not None and file_digest(part) != wanted:
+        raise InputError(f"{part}: not as its run left it")
 
 
 def renew_parts(folder: Path) -> None:

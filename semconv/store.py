@@ -7,6 +7,7 @@ writes, and closes: nothing here may hold the database while a stage computes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -142,6 +143,10 @@ class TopK:
 
 class Store(Protocol):
     """Storage as the pipeline sees it. Every method raises a SemconvError of its own kind."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What is read inside the block is of one moment: no ingest comes between two reads. Nothing is computed or written in it."""
+        ...
 
     def catalog(self) -> Catalog:
         """All items in item_index order."""

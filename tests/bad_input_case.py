@@ -113,3 +113,11 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
         columns = {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in names}
         pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()}), path)
     return path
+
+
+def write_ids(path: Path, users: Sequence[str]) -> Path:
+    """Ids of users as a file that names them: a line each, or the column ``user_id``."""
+    if path.suffix == ".txt":
+        path.write_text("".join(f"{user}\n" for user in users), "utf-8", newline="")
+        return path
+    return write(path, [{"user_id": user} for user in users])

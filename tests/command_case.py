@@ -60,12 +60,13 @@ class Commands:
 
         Args:
             conditions: ``kill_event`` (die at so many touches of the project's files), ``kill_after`` (seconds),
+                ``stop_in`` ('module:function': stand still before its first call there, and go on in :meth:`wait`),
                 ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds).
         """
         return self.wait(self.start(root, *words, **conditions))
 
     def start(self, root: Path, *words: str, **conditions: Any) -> dict[str, Any]:
-        """Begin a command; :meth:`wait` takes what this returns."""
+        """Begin a command; :meth:`wait` takes what this returns. One that is to stand still does so, or has ended, by then."""
         return dict(self._ask({"root": str(root), "words": words, **conditions}))
 
     def wait(self, begun: dict[str, Any]) -> Done:
@@ -93,6 +94,8 @@ def _begin(request: dict[str, Any]) -> dict[str, Any]:
         _be_the_command(request, Path(folder))
     if request.get("kill_after") is not None:
         _kill_after(child, request["kill_after"])
+    if request.get("stop_in") is not None:
+        os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     return {"pid": child, "folder": folder, "started": started}
 
 
@@ -106,6 +109,7 @@ def _kill_after(child: int, seconds: float) -> None:
 
 
 def _finish(begun: dict[str, Any]) -> dict[str, Any]:
+    os.kill(begun["pid"], signal.SIGCONT)
     status = os.waitstatus_to_exitcode(os.waitpid(begun["pid"], 0)[1])
     seconds = time.monotonic() - begun["started"]
     folder = Path(begun["folder"])
@@ -136,6 +140,8 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os.setgid(request["user"])
         os.setuid(request["user"])
     touched = _watch(request["root"], request.get("kill_event"))
+    if request.get("stop_in"):
+        _stop_in(*request["stop_in"].split(":"))
     code = 1
     try:
         from semconv_cli.main import cli
@@ -149,6 +155,18 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         if not request.get("largest_file") and not request.get("user"):
             (folder / "events").write_text(str(len(touched)))
         os._exit(code)
+
+
+def _stop_in(module: str, name: str) -> None:
+    place = importlib.import_module(module)
+    function = getattr(place, name)
+
+    def stopping(*arguments: Any, **named: Any) -> Any:
+        setattr(place, name, function)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return function(*arguments, **named)
+
+    setattr(place, name, stopping)
 
 
 def _watch(root: str, kill_event: int | None) -> list[None]:

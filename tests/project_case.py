@@ -49,9 +49,17 @@ KINDS = ("lamp", "chair", "table", "rug", "shelf", "vase")
 COLOURS = ("red", "green", "blue", "white", "black", "grey", "brown", "yellow", "pink", "violet")
 
 
+def item_id(number: int) -> str:
+    return f"i{number:03d}"
+
+
+def user_id(number: int) -> str:
+    return f"u{number:03d}"
+
+
 def item(number: int) -> dict[str, Any]:
     kind, colour = KINDS[number * len(KINDS) // NUM_ITEMS % len(KINDS)], COLOURS[number % len(COLOURS)]
-    return {"item_id": f"i{number:03d}", "title": f"{colour} {kind}", "description": f"A {kind} in {colour}."}
+    return {"item_id": item_id(number), "title": f"{colour} {kind}", "description": f"A {kind} in {colour}."}
 
 
 def histories() -> dict[str, list[int]]:
@@ -60,7 +68,7 @@ def histories() -> dict[str, list[int]]:
     lengths = [*rng.integers(4, 12, NUM_USERS - 3).tolist(), 3, 2, 1]
     starts = rng.integers(0, NUM_ITEMS, NUM_USERS)
     steps = [np.cumsum(rng.integers(1, 3, length)) for length in lengths]
-    return {f"u{user:03d}": ((starts[user] + steps[user]) % NUM_ITEMS).tolist() for user in range(NUM_USERS)}
+    return {user_id(user): ((starts[user] + steps[user]) % NUM_ITEMS).tolist() for user in range(NUM_USERS)}
 
 
 def events(of: dict[str, list[int]], start: int = 0) -> list[dict[str, Any]]:
@@ -68,7 +76,7 @@ def events(of: dict[str, list[int]], start: int = 0) -> list[dict[str, Any]]:
     return [
         {
             "user_id": user,
-            "item_id": f"i{number:03d}",
+            "item_id": item_id(number),
             "source_position": place,
             "query": f"something like a {item(number)['title']}" if place % 4 == 0 else None,
         }

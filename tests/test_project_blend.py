@@ -136,13 +136,13 @@ def test_what_is_served_knows_all_interactions_and_is_of_the_newest_day(project:
     assert chosen is not None
     sequences = context.sequences()
     sequences = replace(sequences, times=np.arange(len(sequences.items)) * 86_400_000_000)
+    num_items = len(context.store.catalog())
     fitted, served = (
-        job_blend(context, finetune, chosen, split, Histories.under(sequences, split), sequences.times)
+        job_blend(context, chosen, split, Histories.under(sequences, split), sequences, num_items)
         for split in ("test", "serve")
     )
     assert fitted is not None
     assert served is not None
-    num_items = len(context.store.catalog())
     every = np.bincount(sequences.items, minlength=num_items)
     np.testing.assert_array_equal(served.blend.tables.popularity, every)
     assert fitted.blend.tables.popularity.sum() < every.sum()  # the train cut

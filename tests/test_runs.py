@@ -183,7 +183,7 @@ def test_a_run_that_another_process_computes_is_left_alone(project: Project) -> 
         project.book.execute(request(), Compute(KeyboardInterrupt()))
     folder = project.book.folder(project.store.runs()[0])
     with holding_run(folder) as pid:
-        with pytest.raises(LockedError, match=rf"process {pid}; wait for it or stop it") as caught:
+        with pytest.raises(LockedError, match=rf"process {pid}; stop it or use --wait SECONDS") as caught:
             project.book.execute(request(), Compute())
         assert caught.value.pid == pid
         assert caught.value.exit_code == 3

@@ -19,6 +19,7 @@ import click
 from semconv.errors import MachineError, SemconvError
 from semconv_cli.log import Log
 
+_LONGEST_WORD = 1000
 INTERNAL = 1
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141  # as the shell counts a program ended by SIGPIPE
@@ -86,7 +87,9 @@ def _where_to_look(error: click.ClickException) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) or "no message"
+    """Blanks as one, and a word that is very long, as an id can be, cut."""
+    words = (word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…" for word in text.split())
+    return " ".join(words) or "no message"
 
 
 def _forget_stdout() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 
 import click
 
-from semconv_cli.output import plain
+from semconv_cli.output import plain, printable
 from semconv_warehouse.disk import in_words
 
 Form = Literal["text", "json"]
@@ -40,7 +40,8 @@ class Log:
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
         """Write one line; a reader that went away must not end a job."""
         with contextlib.suppress(BrokenPipeError):
-            click.echo(message if self.form == "text" else self._object(message, level, fields), file=self._stream)
+            line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
+            click.echo(line, file=self._stream)
 
     @contextlib.contextmanager
     def libraries(self, *, with_warnings: bool) -> Iterator[None]:

@@ -92,7 +92,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             env="SEMCONV_WAIT",
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="How long to wait for a warehouse that another process holds.  [env: SEMCONV_WAIT]",
+            help="How long to wait for a warehouse or a job that another process holds.  [env: SEMCONV_WAIT]",
         ),
         make(
             "--set",

@@ -82,10 +82,14 @@ def plain(value: Any) -> Any:
 def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(names)
     for row in rows:
         values = [plain(row.get(name)) for name in names]
-        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values])
+        cells = [json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values]
+        # A lone carriage return is a line break to readers, but no reason to quote to the writer.
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting if has_return else writer).writerow(cells)
     return stream.getvalue()
 
 
@@ -117,7 +121,12 @@ def _cell(value: Any, null: str) -> str:
         return ", ".join(_cell(inner, null) for inner in value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(inner, null)}" for name, inner in value.items())
-    return "".join(character if character.isprintable() else " " for character in str(value))
+    return printable(str(value))
+
+
+def printable(text: str, also: str = "") -> str:
+    """Foreign text without what moves a cursor; the characters of ``also`` stay."""
+    return "".join(character if character.isprintable() or character in also else " " for character in text)
 
 
 def _shorten(text: str, width: int | None) -> str:

@@ -36,8 +36,12 @@ def answer_query(
     if not text.strip():
         raise InputError("the query is empty")
     codes, digest = tuned_codes(context, finetune)
-    catalog = context.store.catalog()
-    allowed = allowed_items(context, catalog, where)
+    seen: Sequence[NDArray[Any]] | None = None
+    with context.store.snapshot():
+        catalog = context.store.catalog()
+        allowed = allowed_items(context, catalog, where)
+        if user is not None and context.settings.recommend.seen == "masked":
+            seen = [context.sequences().of(user)]
     tuned = load_tuned(
         context.book.folder(finetune) / MODEL_FOLDER,
         digest,
@@ -46,9 +50,6 @@ def answer_query(
     )
     trie = open_trie(trie_file(context, finetune, codes)).restrict(allowed)
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
-    seen: Sequence[NDArray[Any]] | None = None
-    if user is not None and context.settings.recommend.seen == "masked":
-        seen = [context.sequences().of(user)]
     prompt, limit = encoder.query_prompt(text), context.settings.tasks.max_prompt_tokens
     if len(prompt) > limit:
         raise InputError(

@@ -112,14 +112,16 @@ def blend_run(context: Context, finetune: RunRecord) -> Outcome:
     inputs = (finetune, codebook, *context.assigns_of(codebook), behavior, *extra)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        read = tuple(run.run_id for run in inputs)
-        tables = _tables(context, finetune, settings, read)
+        with context.store.snapshot():
+            catalog, sequences = context.store.catalog(), context.sequences(split=finetune.settings["split"])
+            allowed = allowed_items(context, catalog, None) if earlier is None else catalog.is_servable
+        tables = _tables(context, len(catalog), sequences, settings, tuple(run.run_id for run in inputs))
         if earlier is not None:
             before = load_blend(context, earlier)
             manifest = {**read_manifest(context, earlier), "fitted_by": earlier.run_id}
             blend = Blend(tables, before.first, before.weights, before.proposals, before.shortlist)
         else:
-            fitted = _fitted(context, finetune, tables)
+            fitted = _fitted(context, finetune, tables, _Read(catalog, sequences, allowed))
             blend, manifest = fitted.blend, _figures(context, fitted)
         save_blend(folder, blend, manifest)
         return {}
@@ -127,9 +129,9 @@ def blend_run(context: Context, finetune: RunRecord) -> Outcome:
     return context.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)
 
 
-def tables_of_today(context: Context, finetune: RunRecord, record: RunRecord) -> BlendTables:
+def tables_of_today(context: Context, num_items: int, sequences: Sequences, record: RunRecord) -> BlendTables:
     """The tables of a blend made anew from all interactions, for lists that are served: nothing is held out of them."""
-    return _tables(context, finetune, {**record.settings, "train_cut": "[:]"}, record.inputs)
+    return _tables(context, num_items, sequences, {**record.settings, "train_cut": "[:]"}, record.inputs)
 
 
 def blend_report(context: Context, record: RunRecord) -> dict[str, Any]:
@@ -157,10 +159,19 @@ def _fitted_before(context: Context, settings: dict[str, Any]) -> RunRecord | No
     )
 
 
-def _tables(context: Context, finetune: RunRecord, settings: dict[str, Any], inputs: tuple[str, ...]) -> BlendTables:
+@dataclass(frozen=True)
+class _Read:
+    """What a blend is fitted on, read at one moment."""
+
+    catalog: Catalog
+    sequences: Sequences
+    allowed: NDArray[np.bool_]  # (I,) items that may be listed
+
+
+def _tables(
+    context: Context, num_items: int, sequences: Sequences, settings: dict[str, Any], inputs: tuple[str, ...]
+) -> BlendTables:
     parts = settings["blend"]
-    num_items = len(context.store.catalog())
-    sequences = context.sequences(split=finetune.settings["split"])
     train = train_part(sequences, settings["train_cut"], 1, num_items)  # of everybody, as in SQL
     counter = None
     if parts["transition"]:
@@ -184,20 +195,19 @@ def read_users(context: Context, sequences: Sequences, histories: Histories, use
     return BlendUsers(items, lengths, days_of(histories.latest_times(sequences.times))[users], seen)
 
 
-def _fitted(context: Context, finetune: RunRecord, tables: BlendTables) -> FittedBlend:
-    settings = context.settings.blend
-    catalog, sequences = context.store.catalog(), context.sequences(split=finetune.settings["split"])
+def _fitted(context: Context, finetune: RunRecord, tables: BlendTables, read: _Read) -> FittedBlend:
+    settings, sequences = context.settings.blend, read.sequences
     held_out = targets(sequences, "valid")
     have_target = np.flatnonzero(held_out >= 0).astype(np.int32)
     if len(have_target) == 0:
         raise InputError("no user has the three interactions that fitting a blend needs")
     users = draw_users(have_target, settings.fit_users, settings.seed)
     histories = Histories.under(sequences, "valid")
-    searcher, prompts = _searcher(context, finetune, catalog, [histories.of(int(user)) for user in users])
+    searcher, prompts = _searcher(context, finetune, read.catalog, [histories.of(int(user)) for user in users])
     of_users = read_users(context, sequences, histories, users)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
     compute = _ByShards(context, searcher, prompts, of_users.seen)
-    return fit_blend(tables, of_users, held_out[users], allowed_items(context, catalog, None), compute, fit)
+    return fit_blend(tables, of_users, held_out[users], read.allowed, compute, fit)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_parts import part_name, read_part
+from semconv.runs import require_part
 
 STATES = "states.safetensors"
 _USERS_AT_ONCE = 65_536
@@ -137,6 +138,7 @@ def carry_over(
     for place in np.unique(places[keeps]).tolist():
         rows = np.flatnonzero(places == place)
         try:
+            require_part(before / part_name(place))
             part = read_part(before / part_name(place), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
             say(f"{error}; its {len(rows)} users are computed anew")

@@ -57,11 +57,12 @@ class EvaluationCase:
             context.input_of(recommend, stage) for stage in (columns.FINETUNE, columns.EMBED_BEHAVIOR)
         )
         split = recommend.settings["split"]
-        sequences, users = evaluated_users(context, finetune, split)
-        catalog = context.store.catalog()
-        allowed = catalog.is_servable.copy()
-        for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
-            allowed &= context.store.allowed_items(condition)
+        with context.store.snapshot():
+            sequences, users = evaluated_users(context, finetune, split)
+            catalog = context.store.catalog()
+            allowed = catalog.is_servable.copy()
+            for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
+                allowed &= context.store.allowed_items(condition)
         prefixes, sources = _codes(context, recommend, behavior, len(catalog))
         return cls(
             recommend,

@@ -58,8 +58,8 @@ class PromptSource:
 def training_data(context: Context, codes: ItemCodes, start: RunRecord | None = None) -> TaskData:
     """Read the training part of items with codes; what is new since ``start`` is marked."""
     settings = context.settings
-    catalog = context.store.catalog()
-    sequences = context.sequences(queries=settings.tasks.query)
+    with context.store.snapshot():
+        catalog, sequences = context.store.catalog(), context.sequences(queries=settings.tasks.query)
     cut = settings.split.train_cut
     train = train_part(sequences, cut, settings.split.k_core, len(catalog))
     touched = train_part(sequences, cut, 1, len(catalog))

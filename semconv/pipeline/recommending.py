@@ -29,7 +29,7 @@ from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import history_lengths
-from semconv.store import BaselineRequest, RunRecord, Sequences
+from semconv.store import BaselineRequest, Catalog, RunRecord, Sequences
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,10 @@ def recommend_run(context: Context, finetune: RunRecord, request: Request) -> Ou
     }
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        job = _prepared(context, finetune, behavior, request, folder)
-        times = context.sequences().times
-        job = replace(job, blend=job_blend(context, finetune, chosen, request.split, job.histories, times))
+        read = _read(context, finetune, request)
+        job = _prepared(context, finetune, behavior, request, folder, read)
+        blend = job_blend(context, chosen, request.split, job.histories, read.sequences, len(read.catalog))
+        job = replace(job, blend=blend)
         states = user_states(job.users, job.histories, _code_table(job.codes, len(job.item_ids)))
         if request.carry_from is not None:
             carried, states = _carried(context, request.carry_from, request.refresh, states, job)
@@ -92,15 +93,33 @@ def users_digest(users: NDArray[np.int32] | None) -> str:
     return "all" if users is None else hashlib.sha256(np.sort(users).tobytes()).hexdigest()
 
 
-def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, request: Request, folder: Path) -> ListJob:
-    """Everything that the shards need, read from the warehouse and from the runs before."""
-    catalog = context.store.catalog()
-    allowed = allowed_items(context, catalog, request.where)
+@dataclass(frozen=True)
+class _Read:
+    """What a recommend run takes from the warehouse's tables, all of one moment."""
+
+    catalog: Catalog
+    allowed: NDArray[np.bool_]  # (I,)
+    sequences: Sequences
+    fallback_ranking: NDArray[np.int32]  # (F,) item_index
+
+
+def _read(context: Context, finetune: RunRecord, request: Request) -> _Read:
+    with context.store.snapshot():
+        catalog = context.store.catalog()
+        allowed = allowed_items(context, catalog, request.where)
+        sequences = context.sequences(split=finetune.settings["split"])
+        cut = finetune.settings["split"]["train_cut"]
+        return _Read(catalog, allowed, sequences, _fallback_ranking(context, request.split, cut, allowed, sequences))
+
+
+def _prepared(
+    context: Context, finetune: RunRecord, behavior: RunRecord, request: Request, folder: Path, read: _Read
+) -> ListJob:
+    """Everything that the shards need, of the warehouse and of the runs before."""
+    catalog, sequences = read.catalog, read.sequences
     codes, digest = tuned_codes(context, finetune)
-    sequences = context.sequences(split=finetune.settings["split"])
     histories = Histories.under(sequences, request.split)
     vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
-    train_cut = finetune.settings["split"]["train_cut"]
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     return ListJob(
         folder=folder,
@@ -117,31 +136,32 @@ def _prepared(context: Context, finetune: RunRecord, behavior: RunRecord, reques
         histories=histories,
         codes=codes,
         trie=trie_file(context, finetune, codes),
-        allowed=allowed,
-        fallback_ranking=_fallback_ranking(context, request.split, train_cut, allowed, sequences),
+        allowed=read.allowed,
+        fallback_ranking=read.fallback_ranking,
         vectors=vector_table(vectors.item_index, vectors.item_vectors, len(catalog)),
     )
 
 
 def job_blend(
     context: Context,
-    finetune: RunRecord,
     chosen: ChosenBlend | None,
     split: Split,
     histories: Histories,
-    times: NDArray[np.int64],
+    sequences: Sequences,
+    num_items: int,
 ) -> JobBlend | None:
     """The blend of a job. Lists that are served know all interactions, and the day is that of the newest one.
 
     Args:
-        times: ``(n,)`` of the interactions that the histories lie in, microseconds since 1970.
+        sequences: all interactions, which the histories lie in.
+        num_items: I, all items that there were when the interactions were read.
     """
     if chosen is None:
         return None
     blend = chosen.load(context)
-    days = days_of(histories.latest_times(times))
+    days = days_of(histories.latest_times(sequences.times))
     if split == "serve":
-        blend = replace(blend, tables=tables_of_today(context, finetune, chosen.record))
+        blend = replace(blend, tables=tables_of_today(context, num_items, sequences, chosen.record))
         days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
     return JobBlend(blend, chosen.served, days, with_both=split != "serve")
 

@@ -163,7 +163,12 @@ def load_tuned(
     """
     manifest = tuned_manifest(folder, digest)
     if manifest["mode"] == "full":
-        model, tokenizer = load_backbone(folder)
+        try:
+            model, tokenizer = load_backbone(folder)
+        except InputError as error:
+            raise InputError(
+                f"{error}; remove the folder of its run, {folder.parent}, and tune again with `semconv finetune`"
+            ) from error
     else:
         model, tokenizer = _load_adapter(folder, manifest, trust_remote_code)
     model.eval()

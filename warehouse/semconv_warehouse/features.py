@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from semconv.artifacts import machine_errors, read_json, remove_unfinished, run_lock, write_json
+from semconv.artifacts import machine_errors, read_json, remove_unfinished, write_json
 from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
 from semconv_warehouse.feature_export import VIEWS, export_publications, exported_publications
 from semconv_warehouse.feature_objects import load_objects
 from semconv_warehouse.feature_repair import MARKER, remove_damaged
 from semconv_warehouse.layout import ProjectLayout, package_folder
+from semconv_warehouse.locks import features_lock
 from semconv_warehouse.publish import Publication, publications
 from semconv_warehouse.store import DuckDBStore
 
@@ -45,7 +46,7 @@ def create_feature_repo(layout: ProjectLayout) -> None:
 
 def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
     """Write the Parquet files of publications that have none yet; returns these publications."""
-    with run_lock(layout.features):
+    with features_lock(layout, store.wait):
         return export_publications(layout, publications(store))
 
 
@@ -82,7 +83,7 @@ def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = Fals
     known = publications(store)
     if not known:
         raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
-    with run_lock(layout.features):
+    with features_lock(layout, store.wait):
         try:
             _bring_up_to(layout, known, again=again)
         except (InputError, SettingsError):

@@ -17,13 +17,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import is_locked, lock_holder, machine_errors, read_json, run_lock, write_json
-from semconv.errors import InputError, LockedError
+from semconv.artifacts import is_locked, machine_errors, read_json, run_lock, write_json
+from semconv.errors import InputError
 from semconv.runs import renew_parts
 from semconv_warehouse.database import open_database, raw
 from semconv_warehouse.forget_files import ARRAY_FILES, arrays_without, compact, generation_without, parquet_without
 from semconv_warehouse.generation_files import generation_files, replace_serving, served_generation, sync_folder
 from semconv_warehouse.layout import ProjectLayout
+from semconv_warehouse.locks import features_lock, generations_lock
 
 if TYPE_CHECKING:
     from semconv_warehouse.project import Project
@@ -65,20 +66,20 @@ def forget(project: Project, users: Sequence[str], *, dry_run: bool = False) -> 
         LockedError: a job is computing, publishing or materializing; nothing was changed, or the same command goes on.
     """
     layout = project.layout
-    pending = _read_pending(layout)
     with ExitStack() as locks:
-        locks.enter_context(run_lock(layout.generations))
-        locks.enter_context(run_lock(layout.features))
+        locks.enter_context(generations_lock(layout, project.store.wait))
+        locks.enter_context(features_lock(layout, project.store.wait))
+        pending = _read_pending(layout)
         work = _Forgetting(_known(project, {*users, *pending}, pending), dry_run, bool(pending))
         unknown = sorted(set(users) - set(work.indices))
         if not set(users) & set(work.indices):
             shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
             raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); ids are those of user_account")
-        _require_idle(layout)
+        _require_idle(project)
         if not dry_run:
             write_json(_pending_file(layout), work.indices)
         _forget_rows(project, work)
-        _require_idle(layout)  # a job that began meanwhile may have read them before
+        _require_idle(project)  # a job that began meanwhile may have read them before
         _forget_files(layout, work)
         _forget_generations(layout, work)
         _forget_features(project, work)
@@ -111,13 +112,13 @@ def _known(project: Project, users: set[str], pending: dict[str, list[int]]) -> 
     return indices
 
 
-def _require_idle(layout: ProjectLayout) -> None:
+def _require_idle(project: Project) -> None:
     """No run may be at work: it may hold in memory, and write later, what is being forgotten."""
+    layout = project.layout
     for lock in layout.data.rglob("lock"):
-        folder = lock.parent
-        if folder not in (layout.generations, layout.features) and is_locked(folder):
-            pid = lock_holder(folder)
-            raise LockedError(f"{folder.name} is being computed by process {pid}; forget again when it is done", pid)
+        if lock.parent not in (layout.generations, layout.features) and is_locked(lock.parent):
+            with run_lock(lock.parent, wait=project.store.wait):
+                pass
 
 
 def _warehouses(layout: ProjectLayout) -> list[Path]:

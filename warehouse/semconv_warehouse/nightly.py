@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import columns
+from semconv.errors import CheckFailedError, InputError
 from semconv.runs import Outcome
 from semconv.store import RunRecord
 from semconv_warehouse import lists
@@ -25,6 +26,7 @@ _BEFORE_TUNING = (
     columns.ASSIGN,
     columns.FINETUNE,
 )
+_LISTS_AGAIN = 3  # times a night, where rows come in faster than lists are made
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,28 @@ def publish_due(project: Project, *, refit: bool) -> Night:
     _blend(project, stages, is_fitted=is_fitted)
     _do(project, stages, columns.RECOMMEND, lambda: lists.serve_lists(project))
     _evaluate(project, stages, is_fitted=is_fitted)
-    publication = project.publish()
+    publication = _publish(project, stages)
     project.progress.say(
         f"generation {publication.generation} is in place" + ("" if publication.is_new else " already")
     )
     return Night(stages, publication, {**state, "is_done": is_fitted})
+
+
+def _publish(project: Project, stages: list[Stage]) -> Publication:
+    """Publish; where rows came in while the lists were made, or a part of them is damaged, the users concerned are asked again."""
+    for _ in range(_LISTS_AGAIN):
+        try:
+            return project.publish()
+        except (CheckFailedError, InputError) as error:
+            run = lists.newest_lists(project)
+            if not project.book.is_done(run):  # what was damaged has been removed
+                project.progress.say(f"{error}; this is done now")
+            elif isinstance(error, CheckFailedError) and project.book.is_stale(run, {}):
+                project.progress.say("rows came in while the lists were made; whom they concern is asked again")
+            else:
+                raise
+        _do(project, stages, columns.RECOMMEND, lambda: lists.serve_lists(project))
+    return project.publish()
 
 
 def refit_due(project: Project) -> dict[str, Any]:

@@ -96,4 +96,4 @@ class OpenedProject:
     @cached_property
     def book(self) -> RunBook:
         """The project's runs."""
-        return RunBook(self.store, self.layout.root, self.layout.runs, self.progress)
+        return RunBook(self.store, self.layout.root, self.layout.runs, self.progress, self.store.wait)

@@ -18,6 +18,7 @@ from semconv.store import RunRecord
 from semconv_warehouse import disk
 from semconv_warehouse.feature_export import feature_files
 from semconv_warehouse.generation_files import generation_files, served_generation
+from semconv_warehouse.locks import features_lock, generations_lock
 from semconv_warehouse.publish import Publication, publications
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
         LockedError: a publish or a materialize is at work.
     """
     layout = project.layout
-    with run_lock(layout.generations), run_lock(layout.features):
+    wait = project.store.wait
+    with generations_lock(layout, wait), features_lock(layout, wait):
         plan = _planned(project, keep)
         sizes = plan.sizes(project)
         if not dry_run:
@@ -118,6 +120,12 @@ def _has_files(project: Project, entry: Publication) -> bool:
 
 def _remove(project: Project, plan: _Plan) -> None:
     layout = project.layout
+    with machine_errors(
+        layout.data
+    ):  # what no record speaks of goes first: on a full disk it makes room for the record
+        for publication in sorted(plan.publications):  # oldest first, so that what is left of them has no gap
+            for path in feature_files(layout, publication):
+                path.unlink(missing_ok=True)
     if plan.generations or plan.runs:  # the record first: a file too many is found again, a file too few is missed
         with project.store.write() as connection:
             _execute(connection, "UPDATE generation SET status = 'pruned' WHERE generation IN :gone", plan.generations)
@@ -125,9 +133,6 @@ def _remove(project: Project, plan: _Plan) -> None:
                 gone = [run.run_id for run in plan.runs]
                 _execute(connection, f"DELETE FROM {table} WHERE run_id IN :gone", gone)  # noqa: S608
     with machine_errors(layout.data):
-        for publication in sorted(plan.publications):  # oldest first, so that what is left of them has no gap
-            for path in feature_files(layout, publication):
-                path.unlink(missing_ok=True)
         for generation in plan.generations:
             layout.generation_file(generation).unlink(missing_ok=True)
         for run in plan.runs:

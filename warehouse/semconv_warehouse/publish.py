@@ -8,15 +8,14 @@ from what lies on the disk. A lock in ``data/generations`` lets one process at a
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from semconv.artifacts import is_locked, run_lock
+from semconv.artifacts import is_locked
 from semconv.clock import utc_now as utc_now
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.database import DEFAULT_MEMORY_MB
@@ -34,12 +33,12 @@ from semconv_warehouse.generation_files import (
 from semconv_warehouse.generation_files import served_generation as served_generation
 from semconv_warehouse.layout import ProjectLayout
 from semconv_warehouse.lineage import plan_generation
+from semconv_warehouse.locks import generations_lock
 from semconv_warehouse.store import DuckDBStore
 
 Clock = Callable[[], datetime]
 # Feast's online stores compare whole seconds, so two publications are at least one apart.
 _TICK = timedelta(seconds=1)
-_PAUSE_SECONDS = 0.2
 _RECORD_WAIT_SECONDS = 10.0  # for the row after the commit point, whatever the user asked
 
 
@@ -93,7 +92,7 @@ def publish(
         LockedError: another publish is at work, or the warehouse is being written to.
     """
     plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
-    with _publishing(layout, store.wait):
+    with generations_lock(layout, store.wait):
         record, _ = _reconcile(layout, store, clock)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
         if same and is_whole(layout.serving if same == served else layout.generation_file(same)):
@@ -120,7 +119,7 @@ def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_no
     Raises:
         InputError: nothing is served, no earlier generation is left, or its file is damaged.
     """
-    with _publishing(layout, store.wait):
+    with generations_lock(layout, store.wait):
         record, _ = _reconcile(layout, store, clock)
         served = served_generation(layout)
         if served is None:
@@ -151,7 +150,7 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_n
         raise
     with ExitStack() as stack:
         try:
-            stack.enter_context(run_lock(layout.generations))
+            stack.enter_context(generations_lock(layout, 0.0))
         except LockedError:
             return None
         return _reconcile(layout, store, clock)[1]
@@ -232,19 +231,3 @@ def _next_time(last: Publication | None, clock: Clock) -> datetime:
     """Now in whole seconds, later than the last publication even when the clock was set back."""
     now = clock().astimezone(UTC).replace(microsecond=0)
     return now if last is None else max(now, last.published_at + _TICK)
-
-
-@contextmanager
-def _publishing(layout: ProjectLayout, wait: float) -> Iterator[None]:
-    deadline = time.monotonic() + wait
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(run_lock(layout.generations))
-                break
-            except LockedError as error:
-                if time.monotonic() >= deadline:
-                    way_out = "wait for it, or use --wait SECONDS"
-                    raise LockedError(f"process {error.pid} is publishing; {way_out}", error.pid) from error
-                time.sleep(min(_PAUSE_SECONDS, wait))
-        yield

@@ -32,10 +32,25 @@ class DuckDBStore:
         self.layout = layout
         self.wait = wait
         self.refusal: SemconvError | None = None  # why the warehouse cannot be used at all, raised by every use
+        self._held: sa.Connection | None = None  # by a snapshot
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Reads inside the block share one connection, which shuts writers out for as long as it lasts."""
+        outer = self._held
+        with self.read() as connection:
+            self._held = connection
+            try:
+                yield
+            finally:
+                self._held = outer
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """The warehouse, read-only, for as long as the block lasts."""
+        if self._held is not None:
+            yield self._held
+            return
         self._require_usable()
         with open_database(self.layout.warehouse, read_only=True, wait=self.wait) as connection:
             yield connection

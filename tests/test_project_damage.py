@@ -1,0 +1,113 @@
+"""Lists, codes and models that are damaged: a night makes the lists again by itself, for the rest one line names what does."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lists_case
+import project_case as case
+import pytest
+from click.testing import CliRunner
+from test_faults_damage import cut_short, empty, flip_bits, overwrite
+
+from semconv_cli.main import cli
+from semconv_warehouse import nightly
+from semconv_warehouse.project import Project
+
+Damage = Callable[[Path], None]
+ROWS = "SELECT user_id, rank, item_id, score, sources, reason_item_id FROM recommendation ORDER BY user_id, rank"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A night is done; the history of one user has changed since."""
+    folder = tmp_path_factory.mktemp("damage")
+    project = lists_case.copied(lists_case.make_tuned(folder / "tuned"), folder / "served")
+    nightly.publish_due(project, refit=False)
+    late = case.write_lines(folder / "late.jsonl", case.events({case.user_id(4): [7]}, start=50))
+    project.ingest_interactions([late], {})
+    return project.layout.root
+
+
+@pytest.fixture(scope="module")
+def expected(served: Path) -> list[dict[str, Any]]:
+    """What the next night publishes where nothing is damaged."""
+    return night(lists_case.copied(served, served.parent / "undisturbed"))
+
+
+@pytest.fixture
+def project(served: Path, tmp_path: Path) -> Project:
+    return lists_case.copied(served, tmp_path / "project")
+
+
+def night(project: Project) -> list[dict[str, Any]]:
+    nightly.publish_due(case.reopened(project), refit=False)
+    rows: list[dict[str, Any]] = project.sql(ROWS).to_pylist()
+    assert all(check.passed for check in project.check())
+    return rows
+
+
+def part_of(project: Project, number: int) -> Path:
+    folder: Path = project.book.folder(project.context.need("recommend"))
+    return folder / f"part-{number:05d}.parquet"
+
+
+def flip_a_score(part: Path) -> None:
+    """One bit in the middle of a page, which stays readable."""
+    content = bytearray(part.read_bytes())
+    content[len(content) // 4] ^= 1
+    part.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_bits, flip_a_score, Path.unlink])
+def test_lists_are_not_carried_over_from_a_damaged_part(
+    project: Project, expected: list[dict[str, Any]], damage: Damage
+) -> None:
+    damage(part_of(project, 3))
+    assert night(project) == expected
+
+
+def test_lists_whose_folder_is_gone_are_all_made_again(project: Project, expected: list[dict[str, Any]]) -> None:
+    shutil.rmtree(part_of(project, 3).parent)
+    assert night(project) == expected
+
+
+@pytest.mark.parametrize("damage", [flip_bits, Path.unlink])
+def test_a_part_that_is_damaged_before_it_is_published_is_made_again_in_the_same_night(
+    project: Project, expected: list[dict[str, Any]], damage: Damage
+) -> None:
+    project.recommend(only_changed=True)
+    damage(part_of(project, 3))
+    assert night(project) == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "damage", "again"),
+    [
+        ("finetune", "model/model.safetensors", cut_short, ("finetune",)),
+        ("finetune", "model/model.safetensors", Path.unlink, ("finetune",)),
+        ("codebook", "codes.safetensors", overwrite, ("codebook", "fit")),
+        ("codebook", "codes.safetensors", empty, ("codebook", "fit")),
+    ],
+)
+def test_a_damaged_model_or_code_file_is_named_with_what_heals_it(
+    project: Project, expected: list[dict[str, Any]], stage: str, name: str, damage: Damage, again: tuple[str, ...]
+) -> None:
+    folder = project.book.folder(project.context.need(stage))
+    served = project.sql(ROWS).to_pylist()
+    damage(folder / name)
+    root = str(project.layout.root)
+    result = CliRunner().invoke(cli, ["--project", root, "recommend", "--only-changed"])
+    assert result.exit_code == 4, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert str(folder / name).removesuffix("/model.safetensors") in line
+    assert "remove the folder of its run" in line
+    assert re.search("`semconv (finetune|run --refit)`", line)
+    assert project.sql(ROWS).to_pylist() == served
+    shutil.rmtree(folder)
+    assert CliRunner().invoke(cli, ["--project", root, *again]).exit_code == 0
+    assert night(project) == expected
