@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +22,11 @@ from semconv.errors import InputError
 from semconv.inference.blend_features import BlockScores
 from semconv.inference.blend_tables import BlendTables, BlendUsers
 from semconv.inference.transitions import CounterWeights, count_transitions
+from semconv.pipeline import recommending
 from semconv.pipeline.blending import blend_report, chosen_blend
 from semconv.pipeline.evaluating import evaluate_run
 from semconv.pipeline.histories import Histories
+from semconv.pipeline.list_job import ListJob, ListWorker
 from semconv.pipeline.list_parts import read_parts
 from semconv.pipeline.recommending import job_blend
 from semconv.splits import train_part
@@ -128,6 +131,34 @@ def test_lists_to_be_scored_hold_both_methods_and_one_search_made_them(project: 
     names = ["user_id", "rank", "item_id"]
     assert alone.select(names).equals(model.select(names))
     assert read_parts(never.book.folder(latest(never, "recommend")), method="blend").num_rows == 0
+
+
+@pytest.mark.parametrize("split", ["serve", "test"])
+def test_another_process_makes_the_same_lists_of_a_job_that_it_is_sent(
+    blended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Split
+) -> None:
+    here = lists_case.copied(blended, tmp_path / "here", ALWAYS)
+    (here.layout.root / "semconv.toml").write_text(
+        ALWAYS.replace("top_k = 10", "top_k = 9")
+    )  # lists that are not there
+    there = lists_case.copied(here.layout.root, tmp_path / "there", (here.layout.root / "semconv.toml").read_text())
+    here = Project.open(here.layout.root)
+    folders = [here.book.folder(here.recommend(split=split))]
+
+    def write_elsewhere(job: ListJob, _progress: object) -> None:
+        buffers: list[pickle.PickleBuffer] = []
+        sent = pickle.dumps(job, protocol=5, buffer_callback=buffers.append)
+        assert buffers
+        received = pickle.loads(sent, buffers=[bytes(buffer.raw()) for buffer in buffers])  # arrays that are read alone
+        for place in range(len(job.shards)):
+            ListWorker(received).write(place)
+
+    monkeypatch.setattr(recommending, "write_lists", write_elsewhere)
+    folders.append(there.book.folder(there.recommend(split=split)))
+    for method in ("blend", "model"):
+        ours, theirs = (read_parts(folder, method=method) for folder in folders)
+        assert ours.equals(theirs)
+        assert (ours.num_rows > 0) == (method == "blend" or split == "test")
 
 
 def test_what_is_served_knows_all_interactions_and_is_of_the_newest_day(project: Project) -> None:

@@ -19,7 +19,7 @@ from lists_case import COLD, HAS_ALL, NUM_SHARDS, NUM_USERS, SETTINGS, UNKNOWN, 
 from semconv.errors import InputError, MachineError, SettingsError
 from semconv.inference.trie_file import open_trie
 from semconv.pipeline import stage_settings
-from semconv.pipeline.ray_engine import require_answer
+from semconv.pipeline.ray_start import require_answer
 from semconv.store import RunRecord
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import ipaddress
 import json
@@ -29,7 +30,15 @@ pytestmark = [
     ),
 ]
 SETTINGS = lists_case.SETTINGS.replace("shard_users = 4", "shard_users = 1")
-PATIENCE_SECONDS = 240
+ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')
+PATIENCE_SECONDS = 600  # a job's, beside whatever else the machine does
+SLOW_ONCE = """
+import pathlib, sys, time
+begun = pathlib.Path(__file__).with_name("begun")
+if any(word.endswith("dashboard/agent.py") for word in sys.orig_argv) and not begun.exists():
+    begun.touch()
+    time.sleep(60)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +52,31 @@ def local_rows(tuned: Path) -> pa.Table:
     return lists_case.lists(project, project.recommend())
 
 
+@pytest.fixture(scope="module")
+def blended(tuned: Path) -> Path:
+    """With a blend, which is served."""
+    project = lists_case.copied(tuned, tuned.parent / "blended", ALWAYS)
+    project.blend()
+    return project.layout.root
+
+
 @pytest.fixture
 def root(tuned: Path, tmp_path: Path) -> Path:
     return lists_case.copied(tuned, tmp_path / "project", SETTINGS).layout.root
 
 
-def start(root: Path, engine: str) -> subprocess.Popen[str]:
+def start(root: Path, engine: str, *more: str, **environment: str) -> subprocess.Popen[str]:
     """The command in a process of its own, whose temporary files go beside the project."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     scratch = Path(f"/tmp/semconv-test-{os.getpid()}")  # a socket's path is at most 107 bytes long
     scratch.mkdir(exist_ok=True)
-    words = ["--project", str(root), "recommend", "--engine", engine, "--ray-actors", "2", "--json"]
+    words = ["--project", str(root), "recommend", "--engine", engine, "--ray-actors", "2", "--json", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "semconv_cli", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**environment, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"},
+        env={**kept, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", **environment},
     )
 
 
@@ -73,14 +90,14 @@ def parts(root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in root.glob("data/runs/recommend-*/part-*")}
 
 
-def rows(root: Path) -> pa.Table:
+def rows(root: Path, method: str | None = None) -> pa.Table:
     (folder,) = root.glob("data/runs/recommend-*")
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith("part-")) == [
         "complete.json",
         "lock",
         "states.safetensors",
     ]
-    return read_parts(folder)
+    return read_parts(folder, method)
 
 
 def wait_until(is_there: Callable[[], bool], job: subprocess.Popen[str]) -> None:
@@ -91,50 +108,99 @@ def wait_until(is_there: Callable[[], bool], job: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
+def family(job: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The job and its children, none where it has ended."""
+    try:
+        process = psutil.Process(job.pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def workers(job: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(job.pid).children(recursive=True)
-    return [child for child in children if child.is_running() and "MapWorker" in " ".join(child.cmdline())]
+    found = []
+    for process in family(job):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie's command is none either
+            if "MapWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
-def addresses(job: subprocess.Popen[str]) -> set[str]:
-    """What the job and its children listen on."""
-    family = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
-    return {
-        connection.laddr.ip
-        for process in family
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+def addresses(processes: list[psutil.Process]) -> set[str]:
+    """What some processes listen on."""
+    found: set[str] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            listening = (one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN)
+            found |= {one.laddr.ip for one in listening}
+    return found
 
 
 def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback
 
 
+def kill_one_worker(root: Path) -> dict[str, int]:
+    """Lists of a job one of whose workers is killed, which the other ends; what was there before."""
+    job = start(root, "ray")
+    wait_until(lambda: len(parts(root)) >= 3 and bool(workers(job)), job)
+    before = parts(root)
+    os.kill(workers(job)[0].pid, signal.SIGKILL)
+    finish(job)
+    assert len(before) < len(parts(root)) == lists_case.NUM_USERS
+    return before
+
+
 def test_two_workers_make_the_rows_of_one_process_and_listen_to_themselves(root: Path, local_rows: pa.Table) -> None:
     job = start(root, "ray")
     wait_until(lambda: bool(parts(root)), job)
-    listened = addresses(job)
-    family = psutil.Process(job.pid).children(recursive=True)
+    processes = family(job)
+    listened = addresses(processes)
     output, errors = finish(job)
     assert json.loads(output)["status"] == "finished"  # nothing of Ray's among it
     assert f"{lists_case.NUM_USERS} of {lists_case.NUM_USERS} users in" in errors
     assert listened
     assert [address for address in listened if not is_loopback(address)] == []
     assert rows(root).equals(local_rows)
-    assert not psutil.wait_procs(family, timeout=20)[1], "Ray ends with the job"
+    assert not psutil.wait_procs(processes[1:], timeout=60)[1], "Ray ends with the job"
     assert not list(Path(f"/tmp/semconv-test-{os.getpid()}").iterdir())
 
 
 def test_a_worker_that_is_killed_costs_its_shard_alone(root: Path, local_rows: pa.Table) -> None:
-    job = start(root, "ray")
-    wait_until(lambda: len(parts(root)) >= 3 and bool(workers(job)), job)
-    before = parts(root)
-    os.kill(workers(job)[0].pid, signal.SIGKILL)
-    finish(job)
-    after = parts(root)
-    assert len(before) < len(after) == lists_case.NUM_USERS
-    assert before.items() <= after.items()
+    before = kill_one_worker(root)
+    assert before.items() <= parts(root).items()
+    assert rows(root).equals(local_rows)
+
+
+def test_two_workers_make_the_lists_of_the_model_and_of_the_blend(blended: Path, tmp_path: Path) -> None:
+    names = ("model", "blend")
+    for split in ("serve", "test"):  # what is served holds the blend's lists alone, what is scored both
+        here = lists_case.copied(blended, tmp_path / f"{split}-local", ALWAYS)
+        run = here.recommend(split=split)
+        there = lists_case.copied(blended, tmp_path / split, ALWAYS).layout.root
+        finish(start(there, "ray", "--split", split))
+        ours = [read_parts(here.book.folder(run), method) for method in names]
+        theirs = [rows(there, method) for method in names]
+        assert [mine.equals(other) for mine, other in zip(ours, theirs, strict=True)] == [True, True]
+        assert [mine.num_rows > 0 for mine in ours] == [split == "test", True]
+        assert "transition" in {source for sources in theirs[1].column("sources").to_pylist() for source in sources}
+
+
+def test_a_worker_that_is_killed_costs_its_shard_of_a_blend_alone(blended: Path, tmp_path: Path) -> None:
+    here = lists_case.copied(blended, tmp_path / "local", ALWAYS)
+    expected = lists_case.lists(here, here.recommend())
+    there = lists_case.copied(blended, tmp_path / "project", ALWAYS).layout.root
+    before = kill_one_worker(there)
+    assert before.items() <= parts(there).items()
+    assert rows(there).equals(expected)
+
+
+def test_a_ray_that_starts_too_slowly_is_started_again(root: Path, local_rows: pa.Table, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW_ONCE)
+    paths = [str(tmp_path / "slow"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    finish(start(root, "ray", PYTHONPATH=os.pathsep.join(paths)))
+    assert (tmp_path / "slow" / "begun").exists()
     assert rows(root).equals(local_rows)
 
 

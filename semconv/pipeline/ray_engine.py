@@ -1,21 +1,13 @@
 """Shards side by side in workers of Ray Data, on this machine or on those of a running cluster.
 
-Where ``RAY_ADDRESS`` names a cluster, its machines compute, and all of them see the project folder under the
-same path: a worker loads the model from there and writes its parts there. Otherwise a Ray of our own is
-started, which listens on the loopback address alone and ends with the job. No statistics are sent either way.
+All machines see the project folder under the same path: a worker loads the model from there and writes its parts there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 import math
-import os
-import secrets
-import shutil
-import socket
-import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +16,10 @@ from semconv import errors
 from semconv.artifacts import machine_errors, remove_unfinished
 from semconv.errors import MachineError, SemconvError, SettingsError
 from semconv.pipeline.list_job import ListJob, ListWorker
+from semconv.pipeline.list_parts import holds_part
+from semconv.pipeline.ray_start import connected
 
 _DEATHS_A_SHARD = 3  # workers that may die over one shard before it counts as too much for them
-_ANSWER_SECONDS = 10
-# Read when Ray is imported, or by the processes that it starts.
-_SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-_ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray take 127.0.0.1 for an address
-    "RAY_AUTH_MODE": "token",  # other users of the machine may not speak to it
-}
 
 
 def require_ray() -> None:
@@ -53,7 +40,7 @@ def ray_shards(job: ListJob, places: Sequence[int]) -> Generator[int]:
     """
     if not places:
         return
-    with _connected(job) as ray:
+    with connected(job.settings.recommend.ray_actors) as ray:
         try:
             yield from _computed(ray, job, places)
         finally:
@@ -96,9 +83,11 @@ class _ShardWriter:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         place = int(batch["place"][0])
         failure = message = ""
+        job = self._worker.job
         try:
-            with counted(self._worker.job.path(place)):
-                self._worker.write(place)
+            if not holds_part(job.path(place), job.label(place)):  # of a worker that died before it could say so
+                with counted(job.path(place)):
+                    self._worker.write(place)
         except SemconvError as error:  # crosses to the other process as what it is
             failure, message = type(error).__name__, str(error)
         return {"place": [place], "failure": [failure], "message": [message]}
@@ -138,48 +127,3 @@ def _workers(ray: Any, job: ListJob) -> tuple[int, dict[str, float]]:
             f"recommend.ray_actors = {wanted}: the {len(machines)} machines have {of} in all; ask for fewer"
         )
     return wanted, room
-
-
-def require_answer(address: str) -> None:
-    """Refuse a cluster where nobody listens: Ray itself goes on asking for minutes. Other addresses than host:port pass."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
-    except OSError as error:
-        raise MachineError(
-            f"no Ray answers at {address} (RAY_ADDRESS): {error}; start the cluster, or unset it to compute here"
-        ) from error
-
-
-@contextlib.contextmanager
-def _connected(job: ListJob) -> Iterator[Any]:
-    """Ray, silent, joined or started for the length of the block."""
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    require_answer(os.environ.get("RAY_ADDRESS", ""))
-    folder = Path(tempfile.mkdtemp(prefix="semconv-ray-"))
-    os.environ.update(_SILENT)
-    if "RAY_ADDRESS" not in os.environ:
-        os.environ.update(_ALONE)
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would keep one in the home folder
-        cores = max(os.cpu_count() or 1, job.settings.recommend.ray_actors)
-        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": str(folder)}
-        options["_node_ip_address"] = "127.0.0.1"
-    import ray
-    import ray.data
-
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        try:
-            ray.init(**options)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise MachineError(
-                f"Ray cannot be started or reached ({str(error).strip().splitlines()[0][:200]})"
-            ) from error
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        yield ray
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
