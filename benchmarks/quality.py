@@ -179,19 +179,24 @@ def main() -> None:
         "--project", type=Path, action="append", default=[], help="whose evaluate run; repeat it for seeds"
     )
     parser.add_argument(
-        "--run", action="append", default=[], metavar="ID", help="of the first project, instead of its newest"
+        "--run",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="instead of a project's newest: one for each project, or several of the only one",
     )
     parser.add_argument("--sasrec", type=Path, metavar="FOLDER", help="of benchmarks.sasrec_training on the same data")
     given = parser.parse_args()
     if given.size == "full" and not given.project:
         parser.error("full needs --project with a finished evaluate run (`semconv evaluate` makes one)")
-    if given.run and len(given.project) != 1:
-        parser.error("--run needs one --project")
+    if given.run and len(given.project) not in (1, len(given.run)):
+        parser.error(f"{len(given.run)} --run for {len(given.project)} --project: name one for each, or one project")
     with tempfile.TemporaryDirectory() as folder:
         if given.size == "small":
             runs = [small(Path(folder) / "demo-shop")]
         elif given.run:
-            runs = [read_run(given.project[0], run_id, given.sasrec) for run_id in given.run]
+            projects = given.project * len(given.run) if len(given.project) == 1 else given.project
+            runs = [read_run(*named, given.sasrec) for named in zip(projects, given.run, strict=True)]
         else:
             runs = [read_run(project, None, given.sasrec) for project in given.project]
         if len({tuple(run.ranks) for run in runs}) > 1 or len({run.split for run in runs}) > 1:
