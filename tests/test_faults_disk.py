@@ -13,13 +13,17 @@ from pathlib import Path
 import lists_case
 import project_case as case
 import pytest
+from click.testing import CliRunner, Result
 
 from semconv.artifacts import machine_errors
 from semconv.errors import MachineError
 from semconv.pipeline.list_parts import read_parts
 from semconv.progress import Task
+from semconv_cli.main import cli
+from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 
+SERVED = "SELECT user_id, rank, item_id, score FROM recommendation ORDER BY user_id, rank"
 SMALL = [
     "tuning.epochs=1",
     "codebook.codes=16",
@@ -106,3 +110,65 @@ def test_a_disk_that_fills_up_while_parts_are_written_costs_no_finished_part(sma
     assert again.book.folder(run) == folder
     assert before.items() <= lists_case.parts(again, run).items()
     assert read_parts(folder).equals(rows)
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tuned shop after two nights that were published, with rows of a third to come."""
+    folder = tmp_path_factory.mktemp("nights")
+    project = lists_case.copied(lists_case.make_tuned(folder / "tuned"), folder / "nights")
+    for place in (0, 1, 2):
+        late = case.write_lines(folder / "late.jsonl", case.events({case.user_id(4): [7 + place]}, start=50 + place))
+        if place:
+            project.ingest_interactions([late], {})
+        if place < 2:
+            nightly.publish_due(project, refit=False)
+    assert len(project.generations()) == 2
+    return project.layout.root
+
+
+@pytest.mark.parametrize("small_disk", ["64m"], indirect=True)
+@pytest.mark.parametrize(
+    ("words", "free"),
+    [
+        (("evaluate", "--split", "valid"), 0),
+        (("evaluate", "--split", "valid"), 400_000),
+        (("run",), 0),
+        (("run",), 400_000),
+        (("prune", "--keep", "1"), 0),
+        (("forget", "--user", "u002", "--yes"), 0),
+        (("forget", "--user", "u002", "--yes"), 400_000),
+    ],
+)
+def test_a_full_disk_leaves_what_is_served_and_the_same_command_goes_on(
+    nights: Path, small_disk: Path, words: tuple[str, ...], free: int
+) -> None:
+    project = lists_case.copied(nights, small_disk / "p")
+    project.layout.serving.unlink()  # a copy has lost the hard link
+    os.link(project.layout.generation_file(2), project.layout.serving)
+    served = project.sql(SERVED).to_pylist()
+    filler, disk = small_disk / "filler", os.statvfs(small_disk)
+    filler.write_bytes(bytes(disk.f_bavail * disk.f_frsize - free))
+    full = command(project, *words)
+    assert full.exit_code == 5, (full.output, full.exception)
+    (line,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+    assert "space" in line.lower()
+    assert full.stderr.splitlines()[-1] == line
+    seen = project.sql(SERVED).to_pylist()
+    assert (
+        seen in (served, [row for row in served if row["user_id"] != "u002"])
+        if words[0] == "forget"
+        else seen == served
+    )
+    filler.unlink()
+    again = command(project, *words)
+    assert again.exit_code == 0, (again.output, again.exception)
+    assert all(result.passed for result in project.check())
+    assert not list(project.layout.data.rglob(".*.tmp*"))
+    assert project.sql("SELECT DISTINCT generation FROM recommendation").to_pylist() == [
+        {"generation": 3 if words == ("run",) else 2}
+    ]
+
+
+def command(project: Project, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["--project", str(project.layout.root), "-q", *words])
