@@ -1,0 +1,68 @@
+"""Histories of extreme shape, ten million rows of one user and a million users of one row, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from semconv_warehouse.opened import OpenedProject
+
+# Shape -> the rows, and what must be counted: rows, users, items.
+SHAPES = {
+    "one user of ten million rows": (
+        "SELECT 'u' AS user_id, 'i' || range % 1000 AS item_id, 1_000_000_000 + range AS event_time FROM range(10_000_000)",
+        (10_000_000, 1, 1_000),
+    ),
+    "a million users of one row": (
+        "SELECT 'u' || range AS user_id, 'i' || range % 1000 AS item_id, 1_000_000_000 + range AS event_time FROM range(1_000_000)",
+        (1_000_000, 1_000_000, 1_000),
+    ),
+}
+# Runs a command and says its peak: a process of its own, since a peak is that of a process.
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "semconv_cli", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)
+sys.exit(done.returncode)
+"""
+# Ten million rows took 325 bytes each; room for the next polars beside it.
+BYTES_A_ROW, BASE_BYTES = 400, 1 << 30
+
+
+def semconv(root: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], int]:
+    """The ended command, and the largest memory that it took in bytes."""
+    command = [sys.executable, "-c", PEAK, "--project", str(root), "-q", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    *lines, peak = done.stderr.splitlines()
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines)), int(peak)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_are_counted_and_memory_is_bounded(tmp_path: Path, shape: str) -> None:
+    statement, (num_rows, num_users, num_items) = SHAPES[shape]
+    root = OpenedProject.init(tmp_path / "project", "").root
+    with duckdb.connect() as connection:
+        connection.sql(statement).write_parquet(str(tmp_path / "rows.parquet"))
+    done, peak = semconv(root, "ingest", "interactions", str(tmp_path / "rows.parquet"), "--json")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert (report["read"], report["added"], report["rejected"]) == (num_rows, num_rows, {})
+    assert peak < BASE_BYTES + BYTES_A_ROW * num_rows
+    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
+        counts = "SELECT (SELECT count(*) FROM interaction), (SELECT count(*) FROM user_account), (SELECT count(*) FROM item)"
+        assert connection.execute(counts).fetchone() == (num_rows, num_users, num_items)
+        assert connection.execute("SELECT max(position) FROM interaction").fetchone() == (num_rows // num_users - 1,)
+    checked, peak = semconv(root, "check")
+    assert checked.returncode == 0, checked.stderr
+    assert peak < BASE_BYTES
+    refused, _ = semconv(root, "publish")
+    assert refused.returncode == 4
+    assert "no lists for serving yet" in refused.stderr
