@@ -38,18 +38,20 @@ PRUNING, FORGETTING = "semconv_warehouse.pruning:_remove", "semconv_warehouse.fo
 # The first command, where it stands still, and the second: those that get in each other's way.
 IN_THE_WAY = [
     ("publish", BUILT, "publish"),
+    ("publish", BUILT, "forget"),
+    ("load", WRITING_PARTS, "load"),
+    ("interactions", MERGING, "publish"),
+    ("prune", PRUNING, "materialize"),
+]
+IN_THE_WAY_TOO = [  # the same locks in other pairs
     ("publish", IN_PLACE, "publish"),
     ("publish", BUILT, "rollback"),
     ("publish", BUILT, "prune"),
-    ("publish", BUILT, "forget"),
     ("publish", COPYING, "load"),
     ("publish", COPYING, "interactions"),
-    ("load", WRITING_PARTS, "load"),
     ("load", WRITING_PARTS, "forget"),
-    ("interactions", MERGING, "publish"),
     ("interactions", MERGING, "items"),
     ("prune", PRUNING, "publish"),
-    ("prune", PRUNING, "materialize"),
     ("forget", FORGETTING, "publish"),
     ("forget", FORGETTING, "prune"),
 ]
@@ -123,7 +125,10 @@ def require_healed(root: Path) -> None:
     assert result.exit_code == 0, result.stderr
 
 
-@pytest.mark.parametrize(("first", "moment", "second"), IN_THE_WAY)
+@pytest.mark.parametrize(
+    ("first", "moment", "second"),
+    [*IN_THE_WAY, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in IN_THE_WAY_TOO)],
+)
 def test_who_comes_second_names_who_is_at_work(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:
@@ -147,7 +152,10 @@ def test_who_comes_second_names_who_is_at_work(
     require_healed(root)
 
 
-@pytest.mark.parametrize(("first", "moment", "second"), SIDE_BY_SIDE)
+@pytest.mark.parametrize(
+    ("first", "moment", "second"),
+    [*SIDE_BY_SIDE[:3], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SIDE_BY_SIDE[3:])],
+)
 def test_two_that_do_not_meet_both_end_well(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:

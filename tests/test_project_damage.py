@@ -95,7 +95,7 @@ def test_a_part_that_is_damaged_before_it_is_published_is_made_again_in_the_same
     ("stage", "name", "damage"),
     [
         ("finetune", "model/model.safetensors", cut_short),
-        ("finetune", "model/model.safetensors", Path.unlink),
+        pytest.param("finetune", "model/model.safetensors", Path.unlink, marks=pytest.mark.slow),
         ("codebook", "codes.safetensors", overwrite),
     ],
 )

@@ -402,7 +402,7 @@ def test_codes_of_an_unknown_item(project: Project) -> None:
 
 def test_one_publish_at_a_time(project: Project) -> None:
     layout, store = project
-    with run_lock(layout.generations), pytest.raises(LockedError, match="publishing"):
+    with run_lock(layout.generations), pytest.raises(LockedError, match="being published"):
         publish(layout, store, "recommend-1")
 
 

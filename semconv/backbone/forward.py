@@ -6,6 +6,8 @@ sliding windows, ALiBi, state-space caches. Backbones with those are refused at 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,17 +22,31 @@ def decoder(model: Any) -> nn.Module:
     return result
 
 
-def compile_decoder(model: Any) -> None:
+class _LastMlp(nn.Module):
+    """The last layer's MLP in compiled code, where a hook would not do: torch does not look at hooks again."""
+
+    def __init__(self, mlp: nn.Module) -> None:
+        super().__init__()
+        self.mlp = mlp
+        self.ends: Tensor | None = None  # (B,) the only places that are asked for, None for all
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``(B, T, D)``, or ``(B, 1, D)`` of the ends."""
+        if self.ends is not None:
+            hidden = hidden[torch.arange(len(self.ends), device=hidden.device), self.ends][:, None]
+        output: Tensor = self.mlp(hidden)
+        return output
+
+
+def compile_decoder(model: Any, backend: str = "inductor") -> None:
     """Compile the decoder in place, at its first passes, for any number of prompts of any length.
 
-    Hidden states differ from those of the model as it is by the rounding of another order of sums.
+    Hidden states differ from those of the model as it is by the rounding of another order of sums. For search alone:
+    the model is not to be saved or trained afterwards.
     """
-    decoder(model).compile(dynamic=True)
-
-
-def is_compiled(model: Any) -> bool:
-    """Whether ``compile_decoder`` was called on a model."""
-    return decoder(model)._compiled_call_impl is not None
+    stack: Any = decoder(model)
+    stack.layers[-1].mlp = _LastMlp(stack.layers[-1].mlp)
+    stack.compile(dynamic=True, backend=backend)
 
 
 def decode_hidden(
@@ -72,25 +88,30 @@ def decode_last(
         ends: ``(B,)`` the place, within ``input_ids``.
         input_ids, attention_mask, position_ids, cache: as of ``decode_hidden``.
     """
-    entries = torch.arange(len(ends), device=ends.device)
-    if is_compiled(
-        model
-    ):  # a graph made under a hook may be taken for a pass without it: torch does not look at hooks again
-        hidden = decode_hidden(model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache)
-        return hidden[entries, ends]
-
-    def only_ends(_module: Any, inputs: Any) -> Any:
-        return (inputs[0][entries, ends][:, None], *inputs[1:])  # its sum with (B, T, D) is right at that place
-
     layers: Any = decoder(model).layers
-    hook = layers[-1].mlp.register_forward_pre_hook(only_ends)
-    try:
+    last, entries = layers[-1].mlp, torch.arange(len(ends), device=ends.device)
+    with _at_ends_alone(last, entries, ends):
         hidden = decode_hidden(
             model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
         )  # (B, T, D)
+    return hidden[entries, ends]
+
+
+@contextlib.contextmanager
+def _at_ends_alone(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[None]:
+    """The last MLP is given one place of each sequence; its sum with ``(B, T, D)`` is right at that place."""
+    if isinstance(mlp, _LastMlp):
+        mlp.ends = ends
+        try:
+            yield
+        finally:
+            mlp.ends = None
+        return
+    hook = mlp.register_forward_pre_hook(lambda _, inputs: (inputs[0][entries, ends][:, None], *inputs[1:]))
+    try:
+        yield
     finally:
         hook.remove()
-    return hidden[entries, ends]
 
 
 def output_matrix(model: Any) -> Tensor:
