@@ -80,7 +80,7 @@ class RecommendSettings:
     )
     compile: bool = option(
         False,
-        "Compile the model before the search. A job is about a quarter shorter after a minute or two of compiling, less the next time: for shops of more than some 100,000 users. Needs a C++ compiler, on a GPU triton.",
+        "Compile the model before the search. A job is about a sixth shorter after a minute or two of compiling, less the next time: for shops of more than some 50,000 users. Needs a C++ compiler, on a GPU triton.",
         is_late=True,
     )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
