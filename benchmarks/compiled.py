@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 
-from benchmarks.rows import Row, Seconds, Size, Subject, command, in_turn, times_of
+from benchmarks.rows import Row, Seconds, Size, Subject, apart, command, in_turn, times_of
 from benchmarks.search_case import BEAMS, HISTORY, LEVEL_TOKENS, history_prompts, make_model, random_codes
 from semconv.backbone.forward import compile_decoder
 from semconv.inference.search import Searcher, SearchSettings
@@ -44,8 +41,9 @@ def run(size: Size) -> list[Row]:
     users, rows = USERS[size], []
     case = f"{users} users, {ITEMS} items, {BEAMS} beams, 1 thread"
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         for disk in ("nothing on disk", "after another process"):
-            found = apart(measure, folder, users)
+            found = apart(measure, users)
             rows += [
                 BESIDE_PLAIN.row(case, f"search, {disk}", "s", ours=found.compiled.wall, peer=found.plain.wall),
                 BESIDE_PLAIN.row(
@@ -67,14 +65,7 @@ def run(size: Size) -> list[Row]:
     return rows
 
 
-def apart(work: Callable[[str, int], Found], folder: str, users: int) -> Found:
-    """The result of a function in a process of its own, which compiles into a folder."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
-        return processes.submit(work, folder, users).result()
-
-
-def measure(_folder: str, users: int) -> Found:
+def measure(users: int) -> Found:
     """Both searches of the same prompts, which find the same lists."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)

@@ -8,20 +8,16 @@ own, so that its peak memory is its own. Rates are of the processor too, which a
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from benchmarks.publish_readers import readers_beside_publishes
-from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes, times_of
+from benchmarks.rows import Row, Size, Subject, apart, command, peak_memory_bytes, times_of
 from benchmarks.serving_case import Case, make_project, write_parts
 from semconv_warehouse.feature_export import feature_file
 from semconv_warehouse.project import Project
@@ -82,12 +78,6 @@ def measured(folder: Path, case: Case, inserted: int) -> list[Row]:
     return rows + [
         ALONE.row(name, f"bytes a user: {copy}", "bytes", ours=size / case.users) for copy, size in sizes.items()
     ]
-
-
-def apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a function in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        return processes.submit(work, *arguments).result()
 
 
 def prepare(folder: Path, case: Case) -> None:

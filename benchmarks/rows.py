@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -110,6 +112,12 @@ def seconds_of(call: Callable[[], R], repeats: int = 3) -> tuple[float, R]:
     """Shortest wall time of some calls, and what the last one gave."""
     seconds, result = times_of(call, repeats)
     return seconds.wall, result
+
+
+def apart(work: Callable[..., R], *arguments: Any) -> R:
+    """The result of a function in a process of its own, whose memory and environment are as if it were alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        return processes.submit(work, *arguments).result()
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:

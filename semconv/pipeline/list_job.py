@@ -8,6 +8,7 @@ Whoever hands out the shards (see ``engines``) knows nothing about lists.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -140,7 +141,7 @@ class ListWorker:
 
         Raises:
             InputError: the model is missing or damaged, or the part of the run before.
-            MachineError: the part cannot be written.
+            MachineError: the part cannot be written, or the model not compiled.
         """
         job = self.job
         chosen = job.shards[place]
@@ -149,11 +150,18 @@ class ListWorker:
         computed = users if job.carried is None else users[job.carried.places[chosen] < 0]
         served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
         if len(computed) or not tables:
-            lists = recommend_methods(self._recommender, self._shard_users(computed))
+            with self._passes():
+                lists = recommend_methods(self._recommender, self._shard_users(computed))
             methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
             tables.append(methods.pop(served))
             others = methods if job.blend is not None and job.blend.with_both else {}
         write_part(job.path(place), tables, job.label(place), served, others)
+
+    def _passes(self) -> AbstractContextManager[None]:
+        """Around passes of the model: the first ones compile it where that is asked for."""
+        from semconv.backbone.machine import compiling
+
+        return compiling() if self.job.settings.recommend.compile else nullcontext()
 
     @cached_property
     def _loaded(self) -> tuple[Recommender, PromptEncoder]:

@@ -120,9 +120,8 @@ def _has_files(project: Project, entry: Publication) -> bool:
 
 def _remove(project: Project, plan: _Plan) -> None:
     layout = project.layout
-    with machine_errors(
-        layout.data
-    ):  # what no record speaks of goes first: on a full disk it makes room for the record
+    # What no record speaks of goes first: on a full disk it makes room for the record.
+    with machine_errors(layout.data):
         for publication in sorted(plan.publications):  # oldest first, so that what is left of them has no gap
             for path in feature_files(layout, publication):
                 path.unlink(missing_ok=True)
