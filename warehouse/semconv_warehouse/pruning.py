@@ -48,7 +48,7 @@ class _Plan:
 def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
     """Remove what neither the served generation nor the ``keep`` newest ones nor the current model need.
 
-    Rows of lineage, codes and figures stay, those of vectors go with their run. A run that is being computed is
+    Of lists, that is the runs under the served generation and the newest one: earlier files hold all of theirs. Rows of lineage, codes and figures stay, those of vectors go with their run. A run that is being computed is
     never touched.
 
     Returns:
@@ -90,7 +90,10 @@ def _planned(project: Project, keep: int) -> _Plan:
     newest = sorted(known, reverse=True)
     served = served_generation(project.layout)
     kept = {generation for place, generation in enumerate(newest) if place < keep or generation == served}
-    needed = _needed_runs(project, [run_id for generation in kept for run_id in known[generation]])
+    # Lists of earlier generations are whole in their files; a command goes on with parts of the last ones alone.
+    with_parts = {generation for generation in kept if generation in (newest[0], served)}
+    runs = _of(known, with_parts) | (_of(known, kept) - _lists(project))
+    needed = _needed_runs(project, sorted(runs))
     unneeded = [run for run in project.store.runs() if run.run_id not in needed and project.book.folder(run).is_dir()]
     return _Plan(
         tuple(generation for generation in newest if generation not in kept),
@@ -161,6 +164,17 @@ def _needed_runs(project: Project, pending: list[str]) -> set[str]:
     codebooks = {run_id for run_id in needed if by_id[run_id].stage == columns.CODEBOOK}
     assigned = [run.run_id for run in runs if run.stage == columns.ASSIGN and codebooks & set(run.inputs)]
     return needed | _closure(by_id, assigned)
+
+
+def _of(known: dict[int, frozenset[str]], generations: set[int]) -> set[str]:
+    """The runs that generations stand on."""
+    return {run_id for generation in generations for run_id in known[generation]}
+
+
+def _lists(project: Project) -> set[str]:
+    """Runs of lists for serving."""
+    runs = project.store.runs(stage=columns.RECOMMEND)
+    return {run.run_id for run in runs if run.settings.get("split") == "serve"}
 
 
 def _closure(by_id: dict[str, RunRecord], pending: list[str]) -> set[str]:
