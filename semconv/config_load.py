@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -27,22 +28,36 @@ def load_settings(
         SettingsError: an unknown section or key, a wrong type, a value out of range.
     """
     values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
+    places: dict[str, str] = {}  # "section.key" -> where it was said last
     if file is not None:
         for section, content in _read_toml(file).items():
             if section not in values or not isinstance(content, Mapping):
-                raise SettingsError(f"{file}: unknown section [{section}]; known are {', '.join(values)}")
+                raise SettingsError(f"{file}: unknown section [{section}]{_known(section, values)}")
             values[section].update(content)
+            places.update({f"{section}.{key}": f"{file}: " for key in content})
     for name, text in (os.environ if environment is None else environment).items():
         section, _, key = name.removeprefix("SEMCONV_").lower().partition("_")
-        if name.startswith("SEMCONV_") and section in values:
+        if not name.startswith("SEMCONV_") or not key:
+            continue
+        if section in values:
             values[section][key] = text
+            places[f"{section}.{key}"] = f"the variable {name}: "
+        elif difflib.get_close_matches(section, values, cutoff=0.8):  # other variables may be of another purpose
+            raise SettingsError(f"the variable {name}: unknown section [{section}]{_known(section, values)}")
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.partition(".")
         if section not in values:
-            raise SettingsError(f"unknown setting {dotted}; sections are {', '.join(values)}")
+            raise SettingsError(f"{dotted}: unknown section [{section}]{_known(section, values)}")
         values[section][key] = value
-    where = str(file) if file is not None else "settings"
-    return Settings(**{name: _build(cls, name, values[name], where) for name, cls in sections().items()})
+        places[dotted] = f"{dotted}: "
+    return Settings(**{name: _build(cls, name, values[name], places) for name, cls in sections().items()})
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    """What a name that nobody knows may have meant, and what there is."""
+    names = list(names)
+    meant = difflib.get_close_matches(name, names, n=1)
+    return f"{f'; did you mean {meant[0]}?' if meant else ''}; known are {', '.join(names)}"
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -55,12 +70,13 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
 
 
-def _build(cls: type[Any], section: str, values: Mapping[str, Any], where: str) -> Any:
+def _build(cls: type[Any], section: str, values: Mapping[str, Any], places: Mapping[str, str]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = get_type_hints(cls)
     for key in values:
         if key not in fields:
-            raise SettingsError(f"{where}: unknown key {key} in [{section}]; known are {', '.join(fields)}")
+            where = places[f"{section}.{key}"]
+            raise SettingsError(f"{where}unknown key {key} in [{section}]{_known(key, fields)}")
     converted = {key: _convert(value, hints[key], fields[key], f"{section}.{key}") for key, value in values.items()}
     return cls(**converted)
 

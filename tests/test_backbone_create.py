@@ -264,6 +264,25 @@ def test_a_backbone_that_cannot_serve_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../no/such", "no such folder$"),
+        ("models/my/llama", "no such folder$"),
+        ("model", "no such folder from here, and on the hub no model configuration"),
+        ("made/config.json", "a file; name the folder that it lies in"),
+    ],
+)
+def test_a_place_without_a_model_is_told_apart(
+    created: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    (tmp_path / "made").symlink_to(created)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        load_backbone(name)
+    assert str(caught.value).startswith(f"backbone {name}: ")
+
+
 def test_an_attention_that_reads_masks_as_numbers_is_found_out(created: Path) -> None:
     for kind in ("llama", "qwen3"):
         model = case.model(100, kind=kind)

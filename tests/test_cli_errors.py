@@ -98,6 +98,7 @@ def test_own_exit_code_passes() -> None:
         (["runs", "--set", "epochs"], "SECTION.KEY=VALUE"),
         (["finetune", "--epochs", "0"], "--epochs"),
         (["finetune", "--mode", "half"], "--mode"),
+        (["finetune", "--replay", "1"], "--replay goes with --from"),
         (["ingest", "interactions"], "FILES"),
         (["ingest", "interactions", "f", "--map", "event_time"], "OUR_COLUMN=COLUMN_OF_THE_FILE"),
         (["ingest", "interactions", "f", "--map", "rating=a", "--map", "rating=b"], "mapped twice"),

@@ -227,8 +227,8 @@ def fresh(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("[tunning]\nx = 1", "tunning"),
-        ("[tuning]\nepoch = 1", "epoch"),
+        ("[tunning]\nx = 1", "semconv.toml: unknown section [tunning]; did you mean tuning?"),
+        ("[tuning]\nepoch = 1", "semconv.toml: unknown key epoch in [tuning]; did you mean epochs?"),
         ("[tuning]\nepochs = 0", "epochs"),
         ("[", "TOML"),
     ],
@@ -238,6 +238,22 @@ def test_wrong_settings_file(fresh: Path, text: str, part: str) -> None:
     result = invoke(fresh, "runs", code=2)
     assert part in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_setting_that_is_misspelt_is_named_where_it_was_said(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = invoke(fresh, "--set", "tuning.lerning_rate=1", "runs", code=2).stderr
+    assert said.startswith(
+        "error: tuning.lerning_rate: unknown key lerning_rate in [tuning]; did you mean learning_rate?"
+    )
+    assert "did you mean split?" in invoke(fresh, "--set", "spilt.k_core=1", "runs", code=2).stderr
+    monkeypatch.setenv("SEMCONV_OTHER_THING", "1")
+    invoke(fresh, "runs")
+    monkeypatch.setenv("SEMCONV_TUNIN_EPOCHS", "1")
+    said = invoke(fresh, "runs", code=2).stderr
+    assert said.startswith("error: the variable SEMCONV_TUNIN_EPOCHS: unknown section [tunin]; did you mean tuning?")
+    monkeypatch.delenv("SEMCONV_TUNIN_EPOCHS")
+    monkeypatch.setenv("SEMCONV_TUNING_EPOCH", "1")
+    assert "the variable SEMCONV_TUNING_EPOCH: unknown key epoch" in invoke(fresh, "runs", code=2).stderr
 
 
 def test_flag_wins_over_variable_over_file(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,8 +330,10 @@ def test_columns_joined_with_a_plus(store: DuckDBStore, tmp_path: Path) -> None:
 
 BAD_FILES: Sequence[tuple[str, bytes | None, str]] = [
     ("missing.csv", None, "no such file"),
+    (".", None, "a folder; name the files in it"),
     ("empty.csv", b"", "empty"),
     ("empty.parquet", b"", "empty"),
+    ("rating=stars", None, "no such file; each pair of names needs a --map of its own"),
     ("header.csv", b"user_id,item_id,event_time\n", "no rows"),
     ("blank.jsonl", b"\n\n", "no rows"),
     ("column.csv", b"user_id,thing,event_time\nu,a,1\n", "no column item_id; it has user_id, thing, event_time.*--map"),

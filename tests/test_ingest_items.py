@@ -258,6 +258,11 @@ def test_both_parts_of_a_published_set_or_none(store: DuckDBStore, tmp_path: Pat
     meta.write_bytes(b"")
     with pytest.raises(InputError, match=r"meta\.json\.gz"):
         ingest_amazon(store, reviews, meta)
+    meta.write_bytes(reviews.read_bytes())
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"asin": "a"}\n')
+    with pytest.raises(InputError, match=r"no column reviewerID, unixReviewTime, so it is not of the Amazon reviews"):
+        ingest_amazon(store, other, meta)
     assert items(store) == []
 
 

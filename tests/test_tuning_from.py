@@ -76,7 +76,7 @@ def test_the_same_again_is_reused_and_the_next_one_finds_nothing_new(root: Path)
 
 def test_a_tuning_from_the_start_reads_neither_share_nor_rate(root: Path) -> None:
     start = start_of(root)
-    record, _ = tuned_by(root, "--replay", "0.9", "--from-learning-rate", "1e-4")
+    record, _ = tuned_by(root, "--set", "tuning.replay=0.9", "--set", "tuning.from_learning_rate=1e-4")
     assert record["run_id"] == start
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,21 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     name = str(path)
-    if Path(name).is_absolute() and not Path(name).is_dir():
-        raise InputError(f"backbone {name}: no such folder")
+    _check_place(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
+        where = "" if Path(name).is_dir() else "no such folder from here, and on the hub "
         raise InputError(
-            f"backbone {name}: no model configuration that transformers knows ({_first_line(error)})"
+            f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)})"
         ) from error
     _check_config(name, config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"backbone {name}: no tokenizer beside the model ({_first_line(error)})") from error
+        raise InputError(
+            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); its tokenizer.json and tokenizer_config.json belong there"
+        ) from error
     if tokenizer.eos_token_id is None:
         raise InputError(f"backbone {name}: its tokenizer has no end token, which every label needs")
     try:
@@ -61,6 +64,17 @@ def shape_of(config: Any) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
+def _check_place(name: str) -> None:
+    """Refuse what can only be a path, and is no folder: a hub name has one slash at most and begins with no dot."""
+    place = Path(name)
+    if place.is_dir():
+        return
+    if place.is_file():
+        raise InputError(f"backbone {name}: a file; name the folder that it lies in")
+    if place.is_absolute() or name.startswith((".", "~")) or len(place.parts) > 2:
+        raise InputError(f"backbone {name}: no such folder")
+
+
 def _check_config(name: str, config: Any) -> None:
     if config.model_type not in _ROTARY_FULL_ATTENTION:
         raise InputError(
@@ -80,4 +94,4 @@ def _check_config(name: str, config: Any) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200]
+    return textwrap.shorten(str(error).strip().split("\n")[0], 200, placeholder=" ...").rstrip(": ")

@@ -10,6 +10,7 @@ from semconv_cli.options import Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
 _MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
+_OF_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_learning_rate"}
 
 
 @click.command("finetune", cls=Job, short_help="Tune the backbone on the prompts.")
@@ -46,6 +47,8 @@ def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
     if is_follower():
         state.follow()
         return
+    if from_run is None and (unread := [flag for flag, name in _OF_FROM.items() if name in state.flags]):
+        raise click.UsageError(f"{' and '.join(unread)} goes with --from", click.get_current_context())
     with state.open() as project:
         record = project.finetune(from_run=from_run)
         made = {kind: f"{record.artifact_path}/{name}" for kind, name in _MADE.items()}

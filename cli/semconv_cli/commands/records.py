@@ -43,5 +43,5 @@ def generations_command(state: State, as_json: bool) -> None:
         return
     sizes = ("bytes", "run_bytes", "feature_bytes")
     shown = [{name: in_words(value) if name in sizes else value for name, value in row.items()} for row in rows]
-    output.write_rows(shown)
+    output.write_rows(shown, columns=list(rows[0]) if rows else ["generation"])
     state.remark("on disk: " + ", ".join(f"{name} {in_words(number)}" for name, number in usage.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -23,7 +24,7 @@ def init_command(state: State, directory: Path) -> None:
     layout = Project.init(directory)
     output.write(str(layout.root))
     state.remark(
-        f"next: cd {directory} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run"
+        f"next: cd {shlex.quote(str(directory))} && semconv ingest items FILE && semconv ingest interactions FILE && semconv run"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import polars as pl
 from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, EVENT_TIME, ITEM_ID, QUERY, RATING, TITLE, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import interactions, items
-from semconv_warehouse.ingest.readers import open_source
+from semconv_warehouse.ingest.readers import Source, open_source
 from semconv_warehouse.ingest.report import IngestReport, combined, write_rejected
 from semconv_warehouse.store import DuckDBStore
 
@@ -34,13 +35,12 @@ def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Pa
     The query of an interaction is the review's summary and text. Times have the resolution of a day;
     within a day the order of the file stands.
     """
-    source = open_source(Path(reviews))
+    source, known = _amazon(reviews, _AMAZON_REVIEWS), _amazon(meta, {ITEM_ID: _AMAZON_META[ITEM_ID]})
     mapping = dict(_AMAZON_REVIEWS)
     if source.has("overall"):
         mapping[RATING] = "overall"
     if texts := [name for name in ("summary", "reviewText") if source.has(name)]:
         mapping[QUERY] = "+".join(texts)
-    known = open_source(Path(meta))
     meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
     return _ingest(
         store,
@@ -48,6 +48,16 @@ def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Pa
         items.read_items([meta], meta_mapping),
         rejected,
     )
+
+
+def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
+    source = open_source(Path(file))
+    if missing := [name for name in needed.values() if not source.has(name)]:
+        raise InputError(
+            f"{file}: no column {', '.join(missing)}, so it is not of the Amazon reviews of 2018; "
+            "`semconv ingest interactions` and `semconv ingest items` read other files"
+        )
+    return source
 
 
 def ingest_movielens(store: DuckDBStore, directory: Path, *, rejected: Path | None = None) -> IngestReport:

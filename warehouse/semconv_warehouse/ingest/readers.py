@@ -94,7 +94,10 @@ def open_source(file: Input) -> Source:
     if isinstance(file, Spooled):
         return replace(_parquet(file.path), file=file)
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        if file.is_dir():
+            raise InputError(f"{file}: a folder; name the files in it")
+        hint = "; each pair of names needs a --map of its own" if "=" in file.name else ""
+        raise InputError(f"{file}: no such file{hint}")
     if file.stat().st_size == 0:
         raise InputError(f"{file}: the file is empty")
     suffixes = [suffix.lower() for suffix in file.suffixes]
