@@ -16,17 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import (
-    atomic_path,
-    file_digest,
-    machine_errors,
-    read_json,
-    remove_unfinished,
-    run_lock,
-    write_json,
-)
+from semconv.artifacts import atomic_path, machine_errors, read_json, remove_unfinished, run_lock
 from semconv.clock import utc_now
 from semconv.columns import EVALUATE
+from semconv.digests import COMPLETE, damaged_files, discard_damaged, is_complete, said, say_complete
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.progress import Progress
 from semconv.store import RunRecord, Store
@@ -36,7 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1  # of a stage's artifacts; a stage whose result changed has its own
 _OWN_FORMATS = {EVALUATE: 2}
-COMPLETE = "complete.json"
 Tables = Mapping[str, "pa.Table"]
 
 
@@ -88,18 +80,27 @@ class RunBook:
             LockedError: another process computes this run, or holds the warehouse; what is computed is kept.
         """
         started = time.monotonic()
-        hashes = {table: self.store.content_hash(table) for table in request.tables}
+        hashes = self._hashes(request)
         fingerprint = _fingerprint(request, hashes)
         same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
         for run in same:
-            if self.is_done(run):
+            if self._is_reusable(run):
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
         record = same[0] if same else self._new_record(request, fingerprint)
         with run_lock(self.folder(record), wait=self.wait):
-            is_reused = bool(same) and self.is_done(self._again(record))  # by a process that held the lock until now
+            is_reused = bool(same) and self._is_reusable(
+                self._again(record)
+            )  # by a process that held the lock until now
             if not is_reused:
                 self._compute(record, compute, hashes)
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
+
+    def fingerprint(self, request: StageRequest) -> str:
+        """That of the run which the request would make now."""
+        return _fingerprint(request, self._hashes(request))
+
+    def _hashes(self, request: StageRequest) -> dict[str, str]:
+        return {table: self.store.content_hash(table) for table in request.tables}
 
     def finished(self, stage: str) -> list[RunRecord]:
         """Finished runs of a stage, the one that finished or was taken up again last first."""
@@ -108,7 +109,11 @@ class RunBook:
 
     def is_done(self, run: RunRecord) -> bool:
         """Whether a run is finished and nothing that it says is in its folder has gone."""
-        return run.status == "finished" and _is_complete(self.folder(run))
+        return run.status == "finished" and is_complete(self.folder(run))
+
+    def _is_reusable(self, run: RunRecord) -> bool:
+        """The same, and every file is as the run left it."""
+        return self.is_done(run) and not damaged_files(self.folder(run))
 
     def _again(self, record: RunRecord) -> RunRecord:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
@@ -126,7 +131,7 @@ class RunBook:
         """Whether the stage would come out differently now: other settings than ``settings``, other rows in its tables."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
-        content = _said(self.folder(record)).get("content", {})
+        content = said(self.folder(record)).get("content", {})
         return any(self.store.content_hash(table) != digest for table, digest in content.items())
 
     def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
@@ -141,10 +146,12 @@ class RunBook:
     def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], hashes: Mapping[str, str]) -> None:
         folder = self.folder(record)
         remove_unfinished(folder)
+        for name in discard_damaged(folder):
+            self.progress.say(f"{folder / name}: not as its run left it; {record.run_id} is computed again")
         self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):
-                if not _is_complete(folder):
+                if not is_complete(folder):
                     _keep_tables(folder, compute(folder), hashes)
                 self.store.finish_run(record.run_id, _kept_tables(folder))
         except LockedError:
@@ -189,73 +196,10 @@ def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> Non
     for name, rows in tables.items():
         with atomic_path(folder / f"table-{name}.parquet") as path:
             pq.write_table(rows, path)
-    write_json(
-        folder / COMPLETE, {"tables": sorted(tables), "content": dict(hashes), "parts": digests_of_parts(folder)}
-    )
+    say_complete(folder, tables=sorted(tables), content=dict(hashes))
 
 
 def _kept_tables(folder: Path) -> dict[str, pa.Table]:
     import pyarrow.parquet as pq
 
     return {name: pq.read_table(folder / f"table-{name}.parquet") for name in read_json(folder / COMPLETE)["tables"]}
-
-
-def digests_of_parts(folder: Path) -> dict[str, str]:
-    """Name of each Parquet part of a run -> its SHA-256, for ``complete.json``."""
-    return {path.name: file_digest(path) for path in sorted(folder.glob("part-*.parquet"))}
-
-
-def renew_digest(part: Path) -> None:
-    """Say that a part of a finished run is meant to be as it is now: whoever changes one says so after it."""
-    said = _said(part.parent)
-    if part.name in said.get("parts", {}):
-        write_json(part.parent / COMPLETE, {**said, "parts": {**said["parts"], part.name: file_digest(part)}})
-
-
-def require_parts(folder: Path) -> None:
-    """Refuse parts that are not those which the run left; a damaged one is removed, so that the run makes it again.
-
-    Raises:
-        InputError: a part is missing, one too many, or of another content than when the run was complete.
-    """
-    wanted: dict[str, str] | None = _said(folder).get("parts")
-    if wanted is None:  # nothing says what they should be
-        return
-    found = digests_of_parts(folder)
-    wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-    for name in wrong:
-        with machine_errors(folder / name):
-            (folder / name).unlink(missing_ok=True)
-    if wrong:
-        raise InputError(
-            f"{folder}: {len(wrong)} of {len(wanted)} parts are damaged or missing ({', '.join(wrong[:3])}); nothing was "
-            "published; `semconv run`, or the command that made them, makes them again"
-        )
-
-
-def require_part(part: Path) -> None:
-    """Refuse a part that is not what its run left, whose rows may be wrong without a word; InputError names it."""
-    wanted = _said(part.parent).get("parts", {}).get(part.name)
-    if wanted is not None and file_digest(part) != wanted:
-        raise InputError(f"{part}: not as its run left it")
-
-
-def renew_parts(folder: Path) -> None:
-    """Take the parts as they are for those that the run left, after rows were taken out of them."""
-    said = _said(folder)
-    if "parts" in said:
-        write_json(folder / COMPLETE, {**said, "parts": digests_of_parts(folder)})
-
-
-def _is_complete(folder: Path) -> bool:
-    said = _said(folder)
-    return bool(said) and all((folder / name).exists() for name in said.get("parts", {}))
-
-
-def _said(folder: Path) -> dict[str, Any]:
-    """What a finished run says of its folder; nothing where that is gone or damaged, and the run counts as unfinished."""
-    path = folder / COMPLETE
-    try:
-        return dict(read_json(path)) if path.exists() else {}
-    except (InputError, ValueError, TypeError):
-        return {}

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from test_faults_damage import flip_a_bit
 
 from semconv.config import CodebookSettings
 from semconv.errors import InputError
@@ -220,6 +221,21 @@ def test_the_same_file_is_the_same_set_and_other_content_another(project: Projec
     ids, codes = pq.read_table(file).to_pydict().values()
     write(file, ids, [codes[1], codes[0], *codes[2:]])
     assert read(project, "codebook", "load", str(file))["run_id"] != first.run_id
+
+
+def test_damaged_codes_and_vectors_under_a_loaded_set_are_made_again_by_the_named_commands(project: Project) -> None:
+    codes = project.book.folder(project.context.need("codebook")) / "codes.safetensors"
+    vectors = project.book.folder(project.context.need("embed_behavior")) / "vectors.safetensors"
+    whole = codes.read_bytes(), vectors.read_bytes()
+    for path in (codes, vectors):
+        flip_a_bit(path)
+        line = invoke(project, "recommend", "--split", "valid", code=4).stderr
+        assert f"{path.name}: damaged or gone" in line if path is codes else str(codes) in line
+        assert "`semconv embed behavior`, then `semconv codebook load FILE`, then `semconv run --refit`" in line
+    invoke(project, "embed", "behavior")
+    invoke(project, "codebook", "load", str(project.layout.root / "inputs" / "codes-58.parquet"))
+    assert (codes.read_bytes(), vectors.read_bytes()) == whole
+    invoke(project, "recommend", "--split", "valid")
 
 
 def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Project) -> None:

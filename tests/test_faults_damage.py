@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from published_project import SERVE, add_recommend_run, lists, make_project
 
-from semconv.runs import digests_of_parts
+from semconv.digests import digests_of
 from semconv_cli.main import cli
 from semconv_warehouse import features
 from semconv_warehouse.forget_files import parquet_without
@@ -39,6 +39,13 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
+def flip_a_bit(path: Path) -> None:
+    """In the last byte, of an array or a weight: the file is readable, and nothing but its digest tells."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -55,7 +62,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert semconv(layout.root, "features", "materialize").exit_code == 0
     add_recommend_run(store, "recommend-2", lists(1))
     folder = layout.runs / "recommend-2"
-    parts = f'{{"tables": [], "content": {{}}, "parts": {str(digests_of_parts(folder)).replace(chr(39), chr(34))}}}'
+    parts = f'{{"tables": [], "content": {{}}, "parts": {str(digests_of(folder, "part-*.parquet")).replace(chr(39), chr(34))}}}'
     (folder / "complete.json").write_text(parts)
     return layout.root
 

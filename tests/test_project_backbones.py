@@ -8,6 +8,7 @@ from pathlib import Path
 import project_case as case
 import prompt_case
 import pytest
+from test_faults_damage import flip_a_bit
 
 from semconv.errors import InputError
 from semconv_warehouse import nightly
@@ -57,6 +58,15 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
     assert (project.book.folder(run) / "model" / "adapter_config.json").exists()
     answers = project.recommend_query("a red lamp")
     assert len(answers) == 10
+    flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"adapter_model.safetensors: damaged or gone.*`semconv finetune`"):
+        project.recommend_query("a red lamp")
+    flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
+    weights = root / "models" / "tiny" / "model.safetensors"
+    flip_a_bit(weights)
+    with pytest.raises(InputError, match=r"tiny: not the files that backbone-.* was made from; put those back"):
+        project.recommend_query("a red lamp")
+    flip_a_bit(weights)
     night(opened(root, **LORA), refit=True)
     assert opened(root, **LORA).recommend_query("a red lamp") == answers  # the choice holds for a refit too
 

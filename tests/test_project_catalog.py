@@ -8,8 +8,9 @@ from typing import Any
 
 import project_case as case
 import pytest
+from test_faults_damage import flip_a_bit
 
-from semconv.errors import SettingsError
+from semconv.errors import InputError, SettingsError
 from semconv.pipeline.list_parts import read_parts
 from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
@@ -83,6 +84,23 @@ def test_a_fit_again_is_a_set_of_its_own_and_the_tuned_one_goes_on_until_it_is_r
     assert "fresh" in codes_of(project, new.run_id)
     assert {item: codes_of(project, old.run_id)[item] for item in before} == before
     assert not [result for result in replaced.check() if result.num_rows]
+
+
+def test_damaged_codes_of_new_items_are_made_again_as_they_were(project: Project) -> None:
+    project = add_item(project, "new")
+    run = project.codebook_assign()
+    assert run is not None
+    path = project.book.folder(run) / "codes.safetensors"
+    whole, given = path.read_bytes(), codes_of(project, run.inputs[0])
+    flip_a_bit(path)
+    again = case.reopened(project).codebook_assign()
+    assert again is not None
+    assert again.run_id == run.run_id
+    assert path.read_bytes() == whole
+    assert codes_of(project, run.inputs[0]) == given
+    flip_a_bit(path)
+    with pytest.raises(InputError, match=r"codes.safetensors: damaged or gone.*`semconv run --refit`"):
+        add_item(project, "newer").codebook_assign()  # the codes were given in another catalogue than this one
 
 
 @pytest.mark.parametrize("how", [pytest.param("a snapshot without it", marks=pytest.mark.slow), "marked unavailable"])

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from project_case import Remarks, rows
 
-from semconv.artifacts import write_bytes
+from semconv.artifacts import write_bytes, write_json
+from semconv.digests import COMPLETE, changing, damaged_files
 from semconv.errors import CheckFailedError, LockedError, MachineError
-from semconv.runs import COMPLETE, RunBook, StageRequest
+from semconv.runs import RunBook, StageRequest
 from semconv.store import RunRecord
 from semconv_warehouse.database import insert_arrow
 from semconv_warehouse.project import Project
@@ -255,6 +256,60 @@ def test_a_run_whose_folder_was_pruned_is_made_again_under_its_own_name(project:
     assert not again.is_reused
     assert again.record.run_id == made.run_id
     assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_run_with_a_flipped_bit_is_made_again_from_what_is_whole(project: Project, is_old: bool) -> None:
+    compute = Compute()
+    made = project.book.execute(request(), compute).record
+    folder = project.book.folder(made)
+    if is_old:  # of before there were digests of all files
+        write_json(folder / COMPLETE, {"tables": ["item_embedding"], "content": {}, "parts": {}})
+    (folder / "shard-0").write_bytes(b"flipped")
+    again = project.book.execute(request(), compute)
+    assert again.is_reused == is_old
+    assert again.record.run_id == made.run_id
+    assert compute.found == [[]] + [[]] * (not is_old)
+    assert (folder / "shard-0").read_bytes() == (b"flipped" if is_old else b"")
+    assert project.book.execute(request(), compute).is_reused
+    assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
+
+
+def test_a_damaged_run_whose_repetition_was_killed_still_knows_what_to_look_at(project: Project) -> None:
+    made = project.book.execute(request(), Compute()).record
+    folder = project.book.folder(made)
+    (folder / "shard-0").write_bytes(b"flipped")
+    with pytest.raises(KeyboardInterrupt):
+        project.book.execute(request(), Compute(KeyboardInterrupt()))
+    assert not (folder / COMPLETE).exists()
+    done = Compute()
+    assert not project.book.execute(request(), done).is_reused
+    assert done.found == [["shard-0"]]  # of the killed one, not the damaged one
+    assert (folder / "shard-0").read_bytes() == b""
+
+
+def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Project) -> None:
+    folder = project.book.folder(project.book.execute(request(), Compute()).record)
+    for name in ("lock", "training.svg", "steps.jsonl", "trie.safetensors"):
+        (folder / name).write_bytes(b"later")
+    (folder / "model").mkdir()
+    (folder / "model" / "added.json").write_bytes(b"{}")
+    assert damaged_files(folder) == []
+    (folder / "shard-0").unlink()
+    assert damaged_files(folder) == ["shard-0"]
+    assert damaged_files(folder, "model") == []
+
+
+def test_a_file_that_was_damaged_before_a_change_that_is_meant_stays_damaged(project: Project) -> None:
+    folder = project.book.folder(project.book.execute(request(), Compute()).record)
+    path = folder / "shard-0"
+    with changing(path):
+        path.write_bytes(b"without somebody")
+    assert damaged_files(folder) == []
+    path.write_bytes(b"flipped")
+    with changing(path):
+        path.write_bytes(b"flipped, without somebody")
+    assert damaged_files(folder) == ["shard-0"]
 
 
 def test_a_run_that_is_taken_up_again_is_the_current_one(project: Project) -> None:

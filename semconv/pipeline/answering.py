@@ -13,7 +13,7 @@ from semconv.inference.trie_file import open_trie
 from semconv.pipeline.context import Context
 from semconv.pipeline.list_filters import allowed_items
 from semconv.pipeline.list_job import search_settings
-from semconv.pipeline.prompt_source import MODEL_FOLDER
+from semconv.pipeline.prompt_source import tuned_folder
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.store import RunRecord
@@ -43,7 +43,7 @@ def answer_query(
         if user is not None and context.settings.recommend.seen == "masked":
             seen = [context.sequences().of(user)]
     tuned = load_tuned(
-        context.book.folder(finetune) / MODEL_FOLDER,
+        tuned_folder(context, finetune),
         digest,
         context.settings.recommend.dtype,
         trust_remote_code=context.settings.backbone.trust_remote_code,

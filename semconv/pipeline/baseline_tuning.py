@@ -68,7 +68,7 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
 
 def tuned_parameters(context: Context, tuning: RunRecord) -> dict[str, Any]:
     """``parameters``, ``trials`` and ``num_users`` of a finished search."""
-    found: dict[str, Any] = read_json(context.book.folder(tuning) / FIGURES_FILE)
+    found: dict[str, Any] = read_json(context.intact(tuning, FIGURES_FILE))
     return found
 
 

@@ -42,13 +42,13 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
 
 def read_manifest(context: Context, record: RunRecord) -> dict[str, Any]:
     """Weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
-    manifest: dict[str, Any] = read_json(context.book.folder(record) / MANIFEST)
+    manifest: dict[str, Any] = read_json(context.intact(record, MANIFEST))
     return manifest
 
 
 def load_blend(context: Context, record: RunRecord) -> Blend:
     """The blend of a run; InputError when a file is missing, damaged or of another kind."""
-    manifest, path = read_manifest(context, record), context.book.folder(record) / TABLES
+    manifest, path = read_manifest(context, record), context.intact(record, TABLES)
     arrays = read_arrays(path)
     settings = record.settings["blend"]
     try:
@@ -81,12 +81,11 @@ def blend_vectors(
     """Unit vectors ``(I, D)`` of the parts that are on, from the runs among a blend's inputs."""
     tables: dict[str, NDArray[np.float32]] = {}
     for run in map(context.run, inputs):
-        folder = context.book.folder(run)
         if run.stage == columns.EMBED_BEHAVIOR and settings["neighbor"]:
-            vectors = BehaviorVectors.load(folder / VECTORS)
+            vectors = BehaviorVectors.load(context.intact(run, VECTORS))
             tables[BEHAVIOR] = vector_table(vectors.item_index, vectors.item_vectors, num_items)
         if run.stage == columns.EMBED_TEXT and settings["text"]:
-            texts = TextVectors.load(folder / "text.safetensors")
+            texts = TextVectors.load(context.intact(run, "text.safetensors"))
             known = texts.item_index < num_items
             if known.any():
                 centred = texts.vectors - texts.vectors.mean(axis=0)

@@ -29,7 +29,7 @@ from semconv.pipeline.context import Context
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_filters import allowed_items
 from semconv.pipeline.list_job import prompts_of, search_settings
-from semconv.pipeline.prompt_source import MODEL_FOLDER
+from semconv.pipeline.prompt_source import tuned_folder
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
@@ -240,7 +240,7 @@ def _searcher(
 
     settings = context.settings
     codes, digest = tuned_codes(context, finetune)
-    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest, settings.recommend.dtype)
+    tuned = load_tuned(tuned_folder(context, finetune), digest, settings.recommend.dtype)
     encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
     searcher = Searcher(
         tuned.model.to("cuda" if torch.cuda.is_available() else "cpu"),

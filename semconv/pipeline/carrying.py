@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_arrays, write_arrays
+from semconv.digests import require_file
 from semconv.errors import InputError
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_parts import part_name, read_part
-from semconv.runs import require_part
 
 STATES = "states.safetensors"
 _USERS_AT_ONCE = 65_536
@@ -42,6 +42,7 @@ class States:
     @classmethod
     def read(cls, folder: Path) -> States:
         """Those of a run's folder; InputError when they are missing or damaged."""
+        require_file(folder / STATES)
         arrays = read_arrays(folder / STATES)
         return cls(arrays["users"], arrays["states"])
 
@@ -128,7 +129,11 @@ def carry_over(
         now: states of the users of this run.
         refresh: recompute these users and new ones alone; None: all whose state changed.
     """
-    old = States.read(before)
+    try:
+        old = States.read(before)
+    except InputError as error:
+        say(f"{str(error).split(';')[0]}; the lists of all users are computed anew")
+        old = States(np.zeros(0, np.int32), np.zeros(0, np.uint64))
     row = np.searchsorted(old.users, now.users).clip(max=max(len(old.users) - 1, 0))  # (R,)
     is_known = old.users[row] == now.users if len(old.users) else np.zeros(len(now.users), dtype=bool)
     was = old.states[row] if len(old.users) else np.zeros(len(now.users), dtype=np.uint64)
@@ -138,7 +143,7 @@ def carry_over(
     for place in np.unique(places[keeps]).tolist():
         rows = np.flatnonzero(places == place)
         try:
-            require_part(before / part_name(place))
+            require_file(before / part_name(place))
             part = read_part(before / part_name(place), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
             say(f"{error}; its {len(rows)} users are computed anew")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import read_arrays
 from semconv.config import Settings, run_settings
+from semconv.digests import damaged_files
 from semconv.errors import InputError
 from semconv.progress import Progress
 from semconv.runs import RunBook
@@ -29,6 +30,12 @@ _MADE_BY = {
     columns.RECOMMEND: "semconv recommend",
     columns.EVALUATE: "semconv evaluate",
 }
+_MADE_ALONE = (
+    columns.FINETUNE,
+    columns.BLEND,
+    columns.RECOMMEND,
+    columns.EVALUATE,
+)  # nothing else stands on a damaged one
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,37 @@ class Context:
         if record is None:
             raise InputError(f"no finished run of {stage}; `{_MADE_BY[stage]}` or `semconv run` makes one")
         return record
+
+    def intact(self, record: RunRecord, name: str = "") -> Path:
+        """Where a file of a finished run, or a folder in it, or all of it lies, every byte as the run left it.
+
+        Reading it once more for that costs less than loading it: a gigabyte of a model about a second.
+
+        Raises:
+            InputError: it is damaged or gone; says what makes it again.
+        """
+        folder = self.book.folder(record)
+        wrong = damaged_files(folder, name)
+        if wrong:
+            raise InputError(
+                f"{folder / wrong[0]}: damaged or gone, it is not what {record.run_id} left; put a copy back, or make it again "
+                f"with {self.way_out(record)}"
+            )
+        return folder / name
+
+    def way_out(self, record: RunRecord) -> str:
+        """The commands that make a damaged run again, or one to take its place when other data came since."""
+        if record.stage in _MADE_ALONE:
+            return f"`{_MADE_BY[record.stage]}`"
+        codebook = self.latest(columns.CODEBOOK)
+        first = []
+        if record.stage == columns.BACKBONE and not is_created(record):
+            first = [f"`semconv backbone use {record.settings['backbone']['path']}`"]
+        elif (
+            codebook is not None and is_loaded(codebook) and record.stage in (columns.EMBED_BEHAVIOR, columns.CODEBOOK)
+        ):
+            first = [f"`{_MADE_BY[columns.EMBED_BEHAVIOR]}`", "`semconv codebook load FILE`"]
+        return ", then ".join([*first, "`semconv run --refit`"])
 
     def run(self, run_id: str) -> RunRecord:
         """A run by id."""
@@ -102,6 +140,16 @@ class Context:
         return cut_in_time(sequences, self.section("split")["split"] if split is None else split)
 
 
+def is_created(backbone: RunRecord) -> bool:
+    """Whether a backbone run made the embedded default, and not took a pretrained model."""
+    return "width" in backbone.settings["backbone"]
+
+
+def is_loaded(codebook: RunRecord) -> bool:
+    """Whether the codes of a set were made elsewhere."""
+    return bool(codebook.settings.get("is_loaded"))
+
+
 @dataclass(frozen=True)
 class ItemCodes:
     """Codes in force: those of a code set and of what was assigned since."""
@@ -113,7 +161,7 @@ class ItemCodes:
     @classmethod
     def read(cls, context: Context, runs: tuple[RunRecord, ...]) -> ItemCodes:
         """Join the ``codes.safetensors`` of a codebook run and its assign runs."""
-        parts = [read_arrays(context.book.folder(run) / "codes.safetensors") for run in runs]
+        parts = [read_arrays(context.intact(run, "codes.safetensors")) for run in runs]
         return cls(*(np.concatenate([part[name] for part in parts]) for name in ("item_index", "codes", "popularity")))
 
     def of(self, item_index: NDArray[np.int32]) -> NDArray[np.uint16]:

@@ -54,10 +54,11 @@ def use_backbone_run(context: Context, path: str) -> Outcome:
         from semconv.backbone.load import load_backbone
 
         load_backbone(absolute, trust_remote_code=context.settings.backbone.trust_remote_code)
-        write_json(folder / BACKBONE_MANIFEST, {"path": absolute, "is_relative": False})
+        write_json(folder / BACKBONE_MANIFEST, {"path": absolute, "is_relative": False, "files": files})
         return {}
 
-    content = {"path": absolute, "files": _files_digest(Path(absolute))}
+    files = _files_digest(Path(absolute))
+    content = {"path": absolute, "files": files}
     read = stage_settings.used_backbone(context, absolute)
     return context.book.execute(StageRequest(columns.BACKBONE, read, (), (), content), compute)
 
@@ -68,12 +69,30 @@ def backbone_path(context: Context, record: RunRecord) -> str:
     return str(context.book.folder(record) / manifest["path"]) if manifest["is_relative"] else str(manifest["path"])
 
 
+def intact_backbone(context: Context, record: RunRecord) -> str:
+    """The same, every byte as it was when the run was made; for a folder of the user's too, but not for a hub name.
+
+    Raises:
+        InputError: a file is damaged, gone or another one.
+    """
+    manifest = read_json(context.intact(record, BACKBONE_MANIFEST))
+    if manifest["is_relative"]:
+        return str(context.intact(record, manifest["path"]))
+    path = str(manifest["path"])
+    if manifest.get("files") and manifest["files"] != _files_digest(Path(path)):
+        raise InputError(
+            f"{path}: not the files that {record.run_id} was made from; put those back, or take these with"
+            f" `semconv backbone use {path}`, then `semconv run --refit`"
+        )
+    return path
+
+
 def load_run_backbone(context: Context, record: RunRecord, dtype: str = "float32") -> tuple[Any, Any]:
     """Model and tokenizer of a backbone run."""
     from semconv.backbone.load import load_backbone
 
     return load_backbone(
-        backbone_path(context, record), trust_remote_code=context.settings.backbone.trust_remote_code, dtype=dtype
+        intact_backbone(context, record), trust_remote_code=context.settings.backbone.trust_remote_code, dtype=dtype
     )
 
 

@@ -94,7 +94,7 @@ def read_ranks(context: Context, run: RunRecord) -> dict[str, UserRanks]:
     """
     if run.stage != columns.EVALUATE or run.status != "finished":
         raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
-    folder = context.book.folder(run)
+    folder = context.intact(run)
     try:
         if not (folder / USERS).exists():
             return _old_ranks(folder)

@@ -170,7 +170,7 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
 
 def _by_behavior(context: Context, case: EvaluationCase) -> Ranking:
     """Stage one's own ranking, over the model's candidates and under its mask."""
-    vectors = BehaviorVectors.load(context.book.folder(case.behavior) / VECTORS)
+    vectors = BehaviorVectors.load(context.intact(case.behavior, VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)

@@ -13,7 +13,7 @@ from semconv import columns
 from semconv.config import Settings
 from semconv.errors import InputError
 from semconv.pipeline.context import Context, ItemCodes
-from semconv.pipeline.embedding import load_run_backbone
+from semconv.pipeline.embedding import intact_backbone, load_run_backbone
 from semconv.pipeline.stage_settings import resolved_tasks
 from semconv.pipeline.tuning_start import since_start
 from semconv.progress import Progress
@@ -53,6 +53,13 @@ class PromptSource:
             self.progress.say(f"{builder.too_long} prompts an epoch are left out: {why}")
         self.too_long[epoch] = builder.too_long
         return rows
+
+
+def tuned_folder(context: Context, finetune: RunRecord) -> Path:
+    """Where the model of a tuning lies, and under an adapter its backbone, every byte as it was; InputError if not."""
+    if finetune.settings["tuning"]["mode"] == "lora":
+        intact_backbone(context, context.input_of(finetune, columns.BACKBONE))
+    return context.intact(finetune, MODEL_FOLDER)
 
 
 def training_data(context: Context, codes: ItemCodes, start: RunRecord | None = None) -> TaskData:
@@ -109,7 +116,7 @@ def prepared_backbone(
     if start is None or start.settings["tuning"]["mode"] == "lora":
         model, tokenizer = load_run_backbone(context, backbone)
     else:
-        model, tokenizer = load_backbone(context.book.folder(start) / MODEL_FOLDER)
+        model, tokenizer = load_backbone(tuned_folder(context, start))
     ids = add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
     return model, tokenizer, ids
 

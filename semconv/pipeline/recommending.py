@@ -24,7 +24,7 @@ from semconv.pipeline.engines import require_engine, write_lists
 from semconv.pipeline.histories import Histories
 from semconv.pipeline.list_filters import allowed_items
 from semconv.pipeline.list_job import JobBlend, ListJob
-from semconv.pipeline.prompt_source import MODEL_FOLDER
+from semconv.pipeline.prompt_source import tuned_folder
 from semconv.pipeline.trie_store import trie_file
 from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.runs import Outcome, StageRequest
@@ -119,12 +119,12 @@ def _prepared(
     catalog, sequences = read.catalog, read.sequences
     codes, digest = tuned_codes(context, finetune)
     histories = Histories.under(sequences, request.split)
-    vectors = BehaviorVectors.load(context.book.folder(behavior) / VECTORS)
+    vectors = BehaviorVectors.load(context.intact(behavior, VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     return ListJob(
         folder=folder,
         fingerprint=_fingerprint(context, folder),
-        model=context.book.folder(finetune) / MODEL_FOLDER,
+        model=tuned_folder(context, finetune),
         codes_digest=digest,
         split=request.split,
         settings=context.settings,

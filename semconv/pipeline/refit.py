@@ -142,7 +142,7 @@ def _text_errors(context: Context, coded: Coded) -> tuple[float | None, float | 
 
 def _assigned_vectors(context: Context, assign: RunRecord) -> Floats:
     """Vectors ``(n, D)`` that were mapped from text, in the order of the run's codes."""
-    path = context.book.folder(assign) / "table-item_embedding.parquet"
+    path = context.intact(assign, "table-item_embedding.parquet")
     column = pq.read_table(path, columns=[columns.VECTOR]).column(columns.VECTOR).combine_chunks()
     flat: Floats = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return flat.reshape(len(column), -1)
@@ -161,7 +161,7 @@ def _interactions(
 ) -> tuple[int, int]:
     """Interactions of the train cut that the model was tuned on, and those of now; without a model the fit's own items'."""
     sequences, counts = data
-    figures = {} if finetune is None else read_json(context.book.folder(finetune) / FIGURES_FILE)
+    figures = {} if finetune is None else read_json(context.intact(finetune, FIGURES_FILE))
     if finetune is None or TRAIN_INTERACTIONS not in figures:
         return int(code_set.popularity.sum()), int(counts[code_set.item_index].sum())
     split = finetune.settings["split"]

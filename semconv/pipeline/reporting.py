@@ -76,7 +76,7 @@ def foreign_report(context: Context, path: Path) -> dict[str, Any]:
     }
     behavior = context.latest(columns.EMBED_BEHAVIOR)
     if behavior is not None:
-        report |= _variance(context, index, codes, BehaviorVectors.load(context.book.folder(behavior) / VECTORS))
+        report |= _variance(context, index, codes, BehaviorVectors.load(context.intact(behavior, VECTORS)))
     return report
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from semconv.artifacts import read_json
 from semconv.config import TaskSettings, TuningSettings, run_settings
 from semconv.errors import SettingsError
-from semconv.pipeline.context import Context
+from semconv.pipeline.context import Context, is_loaded
 from semconv.store import RunRecord
 
 BACKBONE_MANIFEST = "backbone.json"
@@ -47,11 +47,6 @@ def loaded_codes(context: Context, levels: int, codes: int) -> dict[str, Any]:
     """Of codes made elsewhere, whose shape is their file's: what to do about those that items share."""
     shape = {"levels": levels, "codes": codes, "collisions": context.settings.codebook.collisions}
     return {"codebook": shape, "is_loaded": True}
-
-
-def is_loaded(codebook: RunRecord) -> bool:
-    """Whether the codes of a set were made elsewhere."""
-    return bool(codebook.settings.get("is_loaded"))
 
 
 def finetune(context: Context, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False) -> dict[str, Any]:

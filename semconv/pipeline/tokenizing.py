@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import code_token
 from semconv.config import CodebookSettings
+from semconv.digests import damaged_files
 from semconv.pipeline import stage_settings
 from semconv.pipeline.code_file import FileCodes, read_codes
-from semconv.pipeline.context import Context, ItemCodes
+from semconv.pipeline.context import Context, ItemCodes, is_loaded
 from semconv.pipeline.embedding import catalog_texts, embedding_table, text_vectors
 from semconv.runs import Outcome, StageRequest
 from semconv.splits import train_part
@@ -34,8 +36,8 @@ def fit_codebook_run(context: Context, behavior: RunRecord, text: RunRecord) -> 
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         catalog = context.store.catalog()
-        vectors = BehaviorVectors.load(context.book.folder(behavior) / "vectors.safetensors")
-        texts = TextVectors.load(context.book.folder(text) / "text.safetensors")
+        vectors = BehaviorVectors.load(context.intact(behavior, "vectors.safetensors"))
+        texts = TextVectors.load(context.intact(text, "text.safetensors"))
         popularity = _popularity(context, behavior, len(catalog))
         rqvae = context.settings.rqvae
         code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings, rqvae)
@@ -112,26 +114,21 @@ def _say_what_is_odd(
 def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
     """Codes for items that have text but none yet; None when there is no such item.
 
-    Published codes never change: an assign run only adds.
+    Published codes never change: an assign run only adds. One whose files are damaged is made again as it was.
+
+    Raises:
+        InputError: a file is damaged, and the catalogue is not that of its run any more.
     """
     catalog = context.store.catalog()
-    earlier = context.assigns_of(codebook)
+    assigns = context.assigns_of(codebook)
+    earlier = tuple(itertools.takewhile(lambda run: not damaged_files(context.book.folder(run)), assigns))
     coded = ItemCodes.read(context, (codebook, *earlier))
-    has_codes = np.zeros(len(catalog), dtype=bool)
-    has_codes[coded.item_index] = True
-    wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
-    texts = catalog_texts(catalog)
-    without = int(sum(not texts[item] for item in wanted))
-    if without:
-        context.progress.say(
-            f"{without} servable items have neither enough interactions nor a text: they get no codes and are not recommended"
-        )
-    wanted = np.array([item for item in wanted if texts[item]], dtype=np.int32)
-    code_set = CodeSet.load(context.book.folder(codebook))
+    wanted = _to_be_coded(context, catalog, coded)
+    code_set = CodeSet.load(context.intact(codebook))
     if len(wanted) == 0:
         return None
     if code_set.text_map is None:
-        way_out = "; load a file that has them, a new set to tune on" if stage_settings.is_loaded(codebook) else ""
+        way_out = "; load a file that has them, a new set to tune on" if is_loaded(codebook) else ""
         context.progress.say(
             f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map{way_out}"
         )
@@ -165,7 +162,24 @@ def assign_run(context: Context, codebook: RunRecord) -> Outcome | None:
             ),
         }
 
-    return context.book.execute(StageRequest(columns.ASSIGN, {}, (codebook, backbone, *earlier), ("item",)), compute)
+    request = StageRequest(columns.ASSIGN, {}, (codebook, backbone, *earlier), ("item",))
+    if len(earlier) < len(assigns) and context.book.fingerprint(request) != assigns[len(earlier)].fingerprint:
+        context.intact(assigns[len(earlier)])
+    return context.book.execute(request, compute)
+
+
+def _to_be_coded(context: Context, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:
+    """Servable items with text but no codes; those without text are counted."""
+    has_codes = np.zeros(len(catalog), dtype=bool)
+    has_codes[coded.item_index] = True
+    wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
+    texts = catalog_texts(catalog)
+    without = int(sum(not texts[item] for item in wanted))
+    if without:
+        context.progress.say(
+            f"{without} servable items have neither enough interactions nor a text: they get no codes and are not recommended"
+        )
+    return np.array([item for item in wanted if texts[item]], dtype=np.int32)
 
 
 def _with_room(

@@ -27,6 +27,7 @@ from semconv.pipeline.prompt_source import (
     prepared_backbone,
     prompt_source,
     training_data,
+    tuned_folder,
 )
 from semconv.pipeline.stage_settings import resolved_tuning
 from semconv.pipeline.tokenizing import assign_run
@@ -145,10 +146,10 @@ class _Tuning:
         _check_context(model, source)
         config = copy.deepcopy(model.config)
         has_start = self.start is not None or tuning.code_start == "random"
-        books = None if has_start else CodeSet.load(context.book.folder(self.codebook)).books
+        books = None if has_start else CodeSet.load(context.intact(self.codebook)).books
         model, rows = _made_ready(model, level_tokens, books, tuning)
         if self.start is not None and tuning.mode == "lora":
-            take_adapter(model, context.book.folder(self.start) / MODEL_FOLDER)
+            take_adapter(model, tuned_folder(context, self.start))
         pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         validate = search_validation(context, source, self.codes, level_tokens, tuning.loss_over)
         choices = CodeChoices(level_tokens, self.codes.codes) if tuning.loss_over == "trie" else None
@@ -232,11 +233,11 @@ def tuned_codes(context: Context, finetune: RunRecord) -> tuple[ItemCodes, str]:
 
     codebook = context.input_of(finetune, columns.CODEBOOK)
     codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
-    index = read_arrays(context.book.folder(finetune) / TUNED_CODES)["item_index"]
+    index = read_arrays(context.intact(finetune, TUNED_CODES))["item_index"]
     return codes, codes_digest(index, codes.of(index))
 
 
 def tuning_figures(context: Context, finetune: RunRecord) -> dict[str, Any]:
     """What ``tune`` returned for a run."""
-    figures: dict[str, Any] = read_json(context.book.folder(finetune) / FIGURES_FILE)
+    figures: dict[str, Any] = read_json(context.intact(finetune, FIGURES_FILE))
     return figures

@@ -52,13 +52,13 @@ def keep_tuned_on(folder: Path, data: TaskData) -> None:
 
 def epochs_before(context: Context, start: RunRecord) -> int:
     """Epochs that the weights of ``start`` have seen, in all tunings they come from."""
-    figures = read_json(context.book.folder(start) / FIGURES_FILE)
+    figures = read_json(context.intact(start, FIGURES_FILE))
     return int(figures["epochs"]) + int(figures.get(EPOCHS_BEFORE, 0))
 
 
 def since_start(context: Context, start: RunRecord, data: TaskData) -> TaskData:
     """``data`` with a mark on what ``start`` was not tuned on; all of it for a run that kept no such record."""
-    path = context.book.folder(start) / TUNED_ON
+    path = context.intact(start, TUNED_ON)
     if path.exists():
         before = TunedOn(**read_arrays(path))
     else:

@@ -131,7 +131,7 @@ def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
     """The columns CR and T of the paper's Table 5."""
     from semconv.tokenization.code_set import CodeSet
 
-    code_set = CodeSet.load(project.book.folder(project.context.input_of(finetune, columns.CODEBOOK)))
+    code_set = CodeSet.load(project.context.intact(project.context.input_of(finetune, columns.CODEBOOK)))
     collisions = code_set.figures["collisions"]
     levels, size, _ = code_set.books.shape
     return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
@@ -169,9 +169,10 @@ def _chosen_backbone(project: Project) -> str:
     kept = project.context.latest(columns.BACKBONE)
     if project.settings.backbone.path or kept is None:
         return project.settings.backbone.path
+    from semconv.pipeline.context import is_created
     from semconv.pipeline.embedding import backbone_path
 
-    return "" if nightly.is_created(kept) else backbone_path(project.context, kept)
+    return "" if is_created(kept) else backbone_path(project.context, kept)
 
 
 def _copy_inputs(project: Project) -> ProjectLayout:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import atomic_path, read_arrays, write_arrays
 from semconv.columns import USER_ID
+from semconv.digests import changing
 from semconv.errors import InputError
-from semconv.runs import renew_digest
 from semconv_warehouse.database import database_errors, quote_identifier
 from semconv_warehouse.generation import open_generation, seal
 from semconv_warehouse.generation_files import temporary_path
@@ -55,9 +55,8 @@ def parquet_without(path: Path, users: Sequence[str], *, dry_run: bool) -> int:
 def _write_without(path: Path, names: pa.Array) -> None:
     table = pq.read_table(path, partitioning=None)
     kept = table.filter(pc.invert(pc.is_in(table.column(USER_ID).cast(pa.string()), value_set=names)))
-    with atomic_path(path) as temporary:
+    with changing(path), atomic_path(path) as temporary:
         pq.write_table(kept, temporary, compression="zstd")  # with the label in the schema's metadata
-    renew_digest(path)
 
 
 def arrays_without(path: Path, users: NDArray[np.int64], *, dry_run: bool) -> int:
@@ -66,7 +65,8 @@ def arrays_without(path: Path, users: NDArray[np.int64], *, dry_run: bool) -> in
     arrays = read_arrays(path)
     changed, count = change(arrays, users)
     if count and not dry_run:
-        write_arrays(path, changed)
+        with changing(path):
+            write_arrays(path, changed)
     return count
 
 

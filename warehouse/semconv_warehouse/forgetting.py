@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from semconv import columns
 from semconv.artifacts import is_locked, machine_errors, read_json, run_lock, write_json
+from semconv.digests import renew_digest
 from semconv.errors import InputError
-from semconv.runs import renew_parts
 from semconv_warehouse.database import open_database, raw
 from semconv_warehouse.forget_files import ARRAY_FILES, arrays_without, compact, generation_without, parquet_without
 from semconv_warehouse.generation_files import generation_files, replace_serving, served_generation, sync_folder
@@ -157,18 +157,20 @@ def _execute(connection: sa.Connection, statement: str, work: _Forgetting) -> in
 def _forget_files(layout: ProjectLayout, work: _Forgetting) -> None:
     """Parquet and arrays of runs, finished or not; feature files, tombstones too."""
     numbers = np.array(sorted({number for numbers in work.indices.values() for number in numbers}), dtype=np.int64)
-    changed = set()
     for path in sorted(layout.data.rglob("*.parquet")):
         number = parquet_without(path, work.users, dry_run=work.dry_run)
         work.count("features" if path.is_relative_to(layout.features) else "runs", number)
-        if number or work.goes_on:  # a kill may have come between a part and what says that it is whole
-            changed.add(path.parent)
-    if not work.dry_run:
-        for folder in changed:
-            renew_parts(folder)
+        _renew(path, work)
     for path in sorted(layout.data.rglob("*.safetensors")):
         if path.name in ARRAY_FILES:
             work.count("arrays", arrays_without(path, numbers, dry_run=work.dry_run))
+            _renew(path, work)
+
+
+def _renew(path: Path, work: _Forgetting) -> None:
+    """A kill may have come between a file and what says that it is whole."""
+    if work.goes_on and not work.dry_run:
+        renew_digest(path)
 
 
 def _forget_generations(layout: ProjectLayout, work: _Forgetting) -> None:

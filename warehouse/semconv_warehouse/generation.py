@@ -18,8 +18,8 @@ from typing import Any
 import duckdb
 
 from semconv.artifacts import machine_errors
+from semconv.digests import require_parts
 from semconv.errors import CheckFailedError, InputError
-from semconv.runs import require_parts
 from semconv_warehouse.checks import CheckResult, require, run_checks, sql_files
 from semconv_warehouse.database import database_errors, prepare_bulk, quote_identifier, raw
 from semconv_warehouse.layout import ProjectLayout, package_folder

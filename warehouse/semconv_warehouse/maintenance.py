@@ -15,16 +15,17 @@ import sqlalchemy as sa
 
 from semconv import columns
 from semconv.artifacts import is_locked, lock_holder
+from semconv.digests import damaged_files
 from semconv.errors import SemconvError
 from semconv_warehouse import disk
-from semconv_warehouse.checks import CheckResult, run_checks
+from semconv_warehouse.checks import EXAMPLES, CheckResult, run_checks
 from semconv_warehouse.database import open_database
 from semconv_warehouse.feature_export import feature_files
 from semconv_warehouse.forgetting import was_cut_off
 from semconv_warehouse.generation_files import generation_path, is_whole
 from semconv_warehouse.layout import ProjectLayout, package_folder
 from semconv_warehouse.lineage import plan_generation
-from semconv_warehouse.pruning import lineages
+from semconv_warehouse.pruning import lineages, needed_runs
 from semconv_warehouse.publish import Publication, publications, served_generation, utc_now
 
 if TYPE_CHECKING:
@@ -86,14 +87,31 @@ def generations(project: Project) -> list[dict[str, Any]]:
 
 
 def check(project: Project, max_age: timedelta | None = None) -> list[CheckResult]:
-    """Integrity checks of the warehouse and of what is served; with ``max_age`` also how old the last publication is."""
+    """Integrity checks of the warehouse, of what is served and of the files under both; with ``max_age`` also how old the
+    last publication is.
+    """
     folder = package_folder("sql") / "checks"
     with project.store.read() as connection:
         results = run_checks(connection, folder, "warehouse")
     if project.layout.serving.exists():
         with open_database(project.layout.serving, read_only=True) as connection:
             results += run_checks(connection, folder, "generation")
+    results.append(_run_files(project))
     return results if max_age is None else [*results, publication_age(publications(project.store), max_age, utc_now())]
+
+
+def _run_files(project: Project) -> CheckResult:
+    """Whether every file of the runs under what is served, and of those that the next command goes on with, is whole."""
+    served = lineages(project).get(served_generation(project.layout) or 0, frozenset())
+    needed = needed_runs(project, list(served))
+    wrong = [
+        {"file": str(project.book.folder(run) / name), "way_out": project.context.way_out(run)}
+        for run in project.store.runs(status="finished")
+        if run.run_id in needed
+        for name in damaged_files(project.book.folder(run))
+    ]
+    rule = "Every file of a run that something stands on is what the run left."
+    return CheckResult("run_files", "runs", rule, len(wrong), wrong[:EXAMPLES])
 
 
 def publication_age(known: Sequence[Publication], max_age: timedelta, now: datetime) -> CheckResult:

@@ -134,7 +134,7 @@ def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -
 
 def _fit(project: Project, stages: list[Stage]) -> None:
     """The same, but what `semconv backbone use` and `semconv codebook load` chose stays chosen."""
-    from semconv.pipeline.stage_settings import is_loaded
+    from semconv.pipeline.context import is_created, is_loaded
 
     context = project.context
     kept = context.latest(columns.BACKBONE)
@@ -204,11 +204,6 @@ def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None
         stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
 
-def is_created(backbone: RunRecord) -> bool:
-    """Whether a backbone run made the embedded default, and not took a pretrained model."""
-    return "width" in backbone.settings["backbone"]
-
-
 def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | None = None) -> None:
     from semconv.pipeline.tokenizing import assign_run
 
@@ -238,6 +233,7 @@ def _keep(project: Project, stages: list[Stage]) -> bool:
 def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) -> dict[str, dict[str, Any]]:
     """What each stage would read of the settings now."""
     from semconv.pipeline import stage_settings
+    from semconv.pipeline.context import is_created, is_loaded
 
     context = project.context
     named = stage_settings.named_backbone(context)
@@ -248,7 +244,7 @@ def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) 
     return {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: stage_settings.behavior(context),
-        columns.CODEBOOK: {} if stage_settings.is_loaded(codebook) else stage_settings.codebook(context),
+        columns.CODEBOOK: {} if is_loaded(codebook) else stage_settings.codebook(context),
         columns.FINETUNE: stage_settings.finetune(context, backbone, codebook),
     }
 

@@ -93,7 +93,7 @@ def _planned(project: Project, keep: int) -> _Plan:
     # Lists of earlier generations are whole in their files; a command goes on with parts of the last ones alone.
     with_parts = {generation for generation in kept if generation in (newest[0], served)}
     runs = _of(known, with_parts) | (_of(known, kept) - _lists(project))
-    needed = _needed_runs(project, sorted(runs))
+    needed = needed_runs(project, sorted(runs))
     unneeded = [run for run in project.store.runs() if run.run_id not in needed and project.book.folder(run).is_dir()]
     return _Plan(
         tuple(generation for generation in newest if generation not in kept),
@@ -146,7 +146,7 @@ def _execute(connection: sa.Connection, statement: str, gone: Sequence[object]) 
     connection.execute(sa.text(statement).bindparams(sa.bindparam("gone", list(gone), expanding=True)))
 
 
-def _needed_runs(project: Project, pending: list[str]) -> set[str]:
+def needed_runs(project: Project, pending: list[str]) -> set[str]:
     """The runs given, the current one of every stage, and those that a command can go on with, with
     their inputs; then what was assigned to their code sets.
     """

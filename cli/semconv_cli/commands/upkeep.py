@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @json_option
 @pass_state
 def check_command(state: State, max_age: timedelta | None, as_json: bool) -> None:
-    """Run every integrity check on the warehouse and on what is published; exit code 1 when one fails."""
+    """Run every integrity check on the warehouse, on what is published and on the runs' files; exit code 1 when one fails."""
     with state.open() as project:
         results = project.check(max_age)
     rows = [
@@ -48,9 +48,13 @@ def check_command(state: State, max_age: timedelta | None, as_json: bool) -> Non
 
 def _failure(result: CheckResult) -> str:
     """The name of a failed check; what makes it fail, where that is one thing."""
+    found = result.examples[0]
+    if result.name == "run_files":
+        return (
+            f"run_files ({found['file']}: damaged or gone; put a copy back, or make it again with {found['way_out']})"
+        )
     if result.name != "publication_age":
         return result.name
-    found = result.examples[0]
     age = found["age"] if found["generation"] is None else f"generation {found['generation']} is {found['age']} old"
     return f"{result.name} ({age})"
 
