@@ -11,7 +11,7 @@ import pytest
 
 from semconv_warehouse.ordered_lists import create_in_order, parts_in_order
 
-Rows = list[tuple[str, int]]
+Rows = list[tuple[str, int | None]]
 SELECT = "SELECT user_id, rank, $label AS label FROM read_parquet($parts)"
 
 
@@ -43,10 +43,18 @@ def test_rows_end_in_order(tmp_path: Path, parts: list[Rows], is_in_order: bool)
     files = write(tmp_path, *parts)
     with duckdb.connect() as connection:
         assert (parts_in_order(connection, files) is not None) == is_in_order
-        create_in_order(connection, "a table", SELECT, files, {"label": 7})
+        is_shown = create_in_order(connection, "a table", SELECT, files, {"label": 7})
         found = connection.execute('FROM "a table"').fetchall()
     expected = sorted((row for part in parts for row in part), key=lambda row: (row[0] is None, row))
     assert found == [(user, rank, 7) for user, rank in expected]
+    assert is_shown == (is_in_order and parts[0][0] != ("a", 3))
+
+
+@pytest.mark.parametrize("ranks", [(1, 2, 4), (1, 2, 2), (2, 3, 4), (1, 2, None)])
+def test_ranks_with_a_gap_or_a_double_are_not_taken_for_shown(tmp_path: Path, ranks: tuple[int | None, ...]) -> None:
+    files = write(tmp_path, [*lists("a"), *(("b", rank) for rank in ranks)])
+    with duckdb.connect() as connection:
+        assert not create_in_order(connection, "rows", SELECT, files, {"label": 7})
 
 
 def test_parts_in_order_are_copied_without_a_sort(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ from semconv_warehouse.ordered_lists import create_in_order
 from semconv_warehouse.store import DuckDBStore
 
 HISTORY_ITEMS = 20  # of each user, the latest; what `user_history` holds
-# Checks of a file alone that a check of the same publish covers: the history is a part of the interactions.
+# Checks of a file alone that the same publish has covered: the history is a part of the interactions; new lists that
+# were shown to be in order as they came in are so still.
 _IMPLIED = ("generation_recent_item_recommended",)
+_IN_ORDER = ("generation_rank_gap",)
 
 _LISTS = """
 SELECT
@@ -105,6 +107,11 @@ class Build:
     served: Path | None  # the generation file in place, for lists that are carried over
     memory_mb: int  # what DuckDB may take; the rest goes to files beside the one that is written
 
+    @property
+    def carries_over(self) -> bool:
+        """Whether rows of the served file come into this one."""
+        return self.plan.carries_over and self.served is not None
+
 
 def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, target: Path) -> None:
     """Write and check a generation file at ``target``, closed and checkpointed; nothing else is touched.
@@ -115,7 +122,7 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
         LockedError: the warehouse is being written to.
     """
     with _open(target, build.memory_mb) as connection:
-        _write_recommendation(connection, layout, build)
+        are_in_order = _write_recommendation(connection, layout, build) and not build.carries_over
     results = _copy_from_warehouse(store, build, target)
     with _open(target, build.memory_mb) as connection:
         for view in sql_files(package_folder("sql") / "views", "generation"):
@@ -129,7 +136,8 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
                 "published_at": build.published_at,
             },
         )
-        results += run_checks(connection, package_folder("sql") / "checks", "generation", without=_IMPLIED)
+        implied = _IMPLIED + (_IN_ORDER if are_in_order else ())
+        results += run_checks(connection, package_folder("sql") / "checks", "generation", without=implied)
         require(
             results,
             f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, what is served stays; "
@@ -187,7 +195,8 @@ def _spill(path: Path) -> Path:
     return path.with_name(f"{path.name}.tmp")
 
 
-def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> None:
+def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> bool:
+    """Whether the lists are known to be in order, ranks from 1; False where that is still to be seen."""
     run = build.plan.recommend
     folder = layout.root / run.artifact_path
     parts = sorted(str(path) for path in folder.glob("part-*.parquet"))
@@ -195,7 +204,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
         raise InputError(f"{folder}: no part of run {run.run_id} is left; run `semconv recommend` again")
     require_parts(folder)
     try:
-        create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
+        are_in_order = create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
     except (duckdb.IOException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error as error:
@@ -204,6 +213,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
         ) from error
     if connection.execute("SELECT count(*) FROM recommendation").fetchone() == (0,) and not build.plan.carries_over:
         raise InputError(f"{folder}: run {run.run_id} recommended nothing to anybody; there is nothing to publish")
+    return are_in_order
 
 
 def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list[CheckResult]:
@@ -213,7 +223,7 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
         prepare_bulk(connection, build.memory_mb, _spill(target))
         connection.execute("ATTACH ? AS built (READ_WRITE)", [str(target)])
         try:
-            if build.plan.carries_over and build.served is not None:
+            if build.carries_over and build.served is not None:
                 _carry_over(connection, build.served, build)
             _copy_tables(connection, build)
             connection.execute("USE built")

@@ -19,11 +19,12 @@ _BOUNDS = """
 SELECT file_name, stats_min_value AS first_user, stats_max_value AS last_user
 FROM parquet_metadata($parts) WHERE path_in_schema = 'user_id' ORDER BY file_name, row_group_id
 """
-_OUT_OF_ORDER = """
-SELECT 1
+# Whether rows are out of order, and whether ranks do not run from 1; one scan in the order of the table: OVER () is that order.
+_FAULTS = """
+SELECT
+    coalesce(bool_or(user_before > user_id OR (user_before = user_id AND rank_before > rank)), false),
+    coalesce(bool_or(rank IS DISTINCT FROM CASE WHEN user_before = user_id THEN rank_before + 1 ELSE 1 END), false)
 FROM (SELECT user_id, rank, lag(user_id) OVER () AS user_before, lag(rank) OVER () AS rank_before FROM {table})
-WHERE user_before > user_id OR (user_before = user_id AND rank_before > rank)
-LIMIT 1
 """
 
 
@@ -33,19 +34,24 @@ def create_in_order(
     select: str,
     parts: Sequence[str],
     values: Mapping[str, Any] | None = None,
-) -> None:
+) -> bool:
     """``CREATE TABLE table AS select``, its rows in order of user_id and rank.
 
     Args:
         select: reads the files of ``$parts``; further ``values`` are bound by name.
+
+    Returns:
+        Whether a scan has shown that every user's ranks run from 1 without a gap or a double; False says nothing.
     """
     ordered, name = parts_in_order(connection, parts), quote_identifier(table)
     bound = {**(values or {}), "parts": ordered or list(parts)}
     if ordered:
         connection.execute(f"CREATE TABLE {name} AS {select}", bound)
-        if not connection.execute(_OUT_OF_ORDER.format(table=name)).fetchall():
-            return
+        is_out_of_order, has_gap = connection.execute(_FAULTS.format(table=name)).fetchall()[0]
+        if not is_out_of_order:
+            return not has_gap
     connection.execute(f"CREATE OR REPLACE TABLE {name} AS {select} ORDER BY user_id, rank", bound)
+    return False
 
 
 def parts_in_order(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> list[str] | None:
