@@ -14,7 +14,10 @@ from semconv.artifacts import file_digest, machine_errors, read_json, write_json
 from semconv.errors import InputError
 
 COMPLETE = "complete.json"
-_NOT_OF_THE_RUN = ("lock", COMPLETE, "trie.safetensors")  # a trie has a checksum of its own and is built again
+# What a killed training goes on from; of no use once the run is finished, and a prune takes it away.
+TRAINING_STATES = ("checkpoint.safetensors", "best.safetensors", "dccf.safetensors")
+# A trie has a checksum of its own and is built again.
+_NOT_OF_THE_RUN = ("lock", COMPLETE, "trie.safetensors", *TRAINING_STATES)
 _TO_LOOK_AT = (".svg", ".jsonl")  # nothing is computed from them
 _PARTS = "part-*.parquet"
 _FILES, _OLD_FILES = "files", "parts"  # runs of before said the digests of their parts alone

@@ -13,7 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.artifacts import run_lock
+from semconv.behavior import dccf_training
+from semconv.digests import TRAINING_STATES, say_complete
 from semconv.errors import LockedError
+from semconv.tuning import checkpoint
 from semconv_cli.main import cli
 from semconv_cli.options import Duration
 from semconv_warehouse import disk, features
@@ -116,6 +119,29 @@ def test_parts_of_earlier_lists_go_and_their_generations_can_be_served_again(pro
     # What is served and what is newest keep theirs.
     assert project.prune(4, False)["runs"] == []
     assert (project.layout.runs / "recommend-4").is_dir()
+
+
+def test_the_state_of_a_finished_training_goes_and_that_of_a_killed_one_stays(project: Project) -> None:
+    book = project.book
+    case.add_run(project.store, "finetune-2", "finetune")
+    with project.store.write() as connection:
+        connection.exec_driver_sql("UPDATE run SET status = 'running', finished_at = NULL WHERE run_id = 'finetune-2'")
+    runs = {run.run_id: run for run in project.store.runs()}
+    states = {run_id: book.folder(runs[run_id]) / "checkpoint.safetensors" for run_id in ("finetune-1", "finetune-2")}
+    for path in states.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+    say_complete(states["finetune-1"].parent)
+    done = project.prune(4, False)
+    assert [row["name"] for row in done["sizes"] if row["kind"] == "training state"] == [
+        "finetune-1/checkpoint.safetensors"
+    ]
+    assert {run_id: path.exists() for run_id, path in states.items()} == {"finetune-1": False, "finetune-2": True}
+    assert book.is_done(runs["finetune-1"])
+
+
+def test_a_prune_knows_the_names_of_all_training_states() -> None:
+    assert {checkpoint.STATE, checkpoint.BEST, dccf_training.STATE} == set(TRAINING_STATES)
 
 
 def test_the_parts_of_what_is_served_stay(project: Project) -> None:

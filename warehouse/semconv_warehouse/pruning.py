@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from semconv import columns
 from semconv.artifacts import is_locked, machine_errors, run_lock
+from semconv.digests import TRAINING_STATES
 from semconv.errors import LockedError
 from semconv.store import RunRecord
 from semconv_warehouse import disk
@@ -35,6 +37,7 @@ class _Plan:
     generations: tuple[int, ...]  # newest first
     runs: tuple[RunRecord, ...]
     publications: tuple[int, ...]  # whose feature files go
+    states: tuple[Path, ...]  # of trainings that have come to their end
 
     def sizes(self, project: Project) -> list[dict[str, Any]]:
         """A row for each thing that goes: kind, name, bytes."""
@@ -42,13 +45,15 @@ class _Plan:
         places = [("generation", str(number), [layout.generation_file(number)]) for number in self.generations]
         places += [("run", run.run_id, [project.book.folder(run)]) for run in self.runs]
         places += [("features", str(number), feature_files(layout, number)) for number in self.publications]
+        places += [("training state", str(path.relative_to(layout.runs)), [path]) for path in self.states]
         return [{"kind": kind, "name": name, "bytes": disk.size(paths)} for kind, name, paths in places]
 
 
 def prune(project: Project, keep: int, dry_run: bool) -> dict[str, Any]:
     """Remove what neither the served generation nor the ``keep`` newest ones nor the current model need.
 
-    Of lists, that is the runs under the served generation and the newest one: earlier files hold all of theirs. Rows of lineage, codes and figures stay, those of vectors go with their run. A run that is being computed is
+    Of lists, that is the runs under the served generation and the newest one: earlier files hold all of theirs. The
+    state that a killed training would have gone on from goes with its end. Rows of lineage, codes and figures stay, those of vectors go with their run. A run that is being computed is
     never touched.
 
     Returns:
@@ -99,7 +104,16 @@ def _planned(project: Project, keep: int) -> _Plan:
         tuple(generation for generation in newest if generation not in kept),
         tuple(run for run in unneeded if not is_locked(project.book.folder(run))),
         tuple(_old_publications(project, publications(project.store), kept)),
+        tuple(_states_of_done(project, needed)),
     )
+
+
+def _states_of_done(project: Project, needed: set[str]) -> Iterator[Path]:
+    """What trainings wrote to go on from, of finished runs that stay."""
+    for run in project.store.runs():
+        if run.run_id in needed and project.book.is_done(run):
+            folder = project.book.folder(run)
+            yield from (folder / name for name in TRAINING_STATES if (folder / name).exists())
 
 
 def _old_publications(project: Project, known: Sequence[Publication], kept: set[int]) -> list[int]:
@@ -135,6 +149,8 @@ def _remove(project: Project, plan: _Plan) -> None:
                 gone = [run.run_id for run in plan.runs]
                 _execute(connection, f"DELETE FROM {table} WHERE run_id IN :gone", gone)  # noqa: S608
     with machine_errors(layout.data):
+        for path in plan.states:
+            path.unlink(missing_ok=True)
         for generation in plan.generations:
             layout.generation_file(generation).unlink(missing_ok=True)
         for run in plan.runs:
