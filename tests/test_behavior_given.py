@@ -1,12 +1,20 @@
 """Vectors that the user already has: what is refused by name, and what the users' vectors are."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import project_case as case
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 from test_behavior_svd import sequences_of
 
 from semconv.behavior.given import check_given
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.errors import InputError
+from semconv_cli.main import cli
 
 IDS = [f"item-{i}" for i in range(10)]
 
@@ -37,7 +45,8 @@ def test_lists_are_as_good_as_an_array() -> None:
         ([], [], "no item"),
         ([1, 2, 3], [[1, 2], [np.nan, 2], [3, np.inf]], "2 of 3 .* NaN or infinite values: item-2, item-3"),
         ([1, 2, 3], [[1, 2], [1, 2, 3], [1, 2]], "1 of 3 .* width than the 2 of most: item-2"),
-        ([4, 4, 5], [[1, 2], [1, 2], [1, 2]], "1 of 3 .* more than once: item-4"),
+        ([4, 4, 5], [[1, 2], [1, 2], [1, 2]], "1 of 3 .* more than once: item-4;"),
+        ([4, 4, 4], [[1, 2], [1, 2], [1, 2]], "2 of 3 .* more than once: item-4;"),
         ([0, 1], [[], []], "of one width"),
         ([0, 1], [[1.0, 2.0]], "2 items but 1"),
     ],
@@ -55,3 +64,22 @@ def test_only_the_first_offenders_are_named() -> None:
 def test_source_survives_the_file(tmp_path) -> None:
     check_given(np.array([0, 1]), np.eye(2)).save(tmp_path / "v.safetensors")
     assert BehaviorVectors.load(tmp_path / "v.safetensors").source == "given"
+
+
+def embed(root: Path, *args: str, code: int) -> Result:
+    result = CliRunner().invoke(cli, ["--project", str(root), "embed", "behavior", "--json", *args])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def test_the_command_says_what_the_file_and_the_catalogue_lack(tmp_path: Path) -> None:
+    root = case.make_project(tmp_path / "project").layout.root
+    ids = [*(case.item_id(number) for number in range(case.NUM_ITEMS - 2)), "unheard-of"]
+    file, rows = tmp_path / "vectors.parquet", np.random.default_rng(0).normal(size=(len(ids), 6))
+    pq.write_table(pa.table({"item_id": ids, "vector": rows.tolist()}), file)
+    assert "--vectors goes with --source given" in embed(root, "--vectors", str(file), code=2).stderr
+    result = embed(root, "--source", "given", "--vectors", str(file), code=0)
+    assert f"{file}: 1 items are not in the catalogue and were left out" in result.stderr
+    assert f"{file}: 2 items have no vector in it; they get codes from their text" in result.stderr
+    vectors = BehaviorVectors.load(root / json.loads(result.stdout)["artifact_path"] / "vectors.safetensors")
+    assert (vectors.source, vectors.item_vectors.shape) == ("given", (len(ids) - 1, 6))

@@ -210,6 +210,12 @@ def test_new_items_wait_for_a_new_file(project: Project) -> None:
     assert second["run_id"] != first.run_id
     assert len(codes_of(project, second["run_id"])) == case.NUM_ITEMS
     assert codes_of(project, first.run_id) == before
+    night = case.reopened(project)
+    stages = nightly.publish_due(night, refit=False).stages
+    assert {row["run_id"] for row in stages if row["stage"] == "codebook"} == {first.run_id}
+    assert (
+        f"{second['run_id']} waits: the model is kept, `semconv run --refit` tunes one with it" in night.progress.said
+    )
 
 
 def test_the_same_file_is_the_same_set_and_other_content_another(project: Project) -> None:

@@ -15,6 +15,7 @@ import project_case
 import psutil
 import pytest
 import torch
+from launch_case import LAUNCH, finetune, launched, losses
 from safetensors.torch import load_file
 from tuning_case import Case
 from tuning_group_case import KINDS, PLAIN, RESUMED, STOPPED, WEIGHTS, stopping
@@ -30,19 +31,6 @@ from semconv_warehouse.project import Project
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 QUICK = ("ddp-full", "fsdp-resumed")  # what every test run does
-LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-
-
-def launched(*program: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*LAUNCH, *program], capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def losses(folder: Path) -> list[float]:
-    lines = read_steps(folder)
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-    return [line["loss"] for line in lines]
 
 
 def trained(root: Path, *names: str) -> Path:
@@ -148,10 +136,6 @@ def project(tmp_path: Path) -> Path:
     for command in (made.backbone_create, made.embed_behavior, made.embed_text, made.codebook_fit):
         command()
     return made.layout.root
-
-
-def finetune(project: Path, *args: str) -> tuple[str, ...]:
-    return ("-m", "semconv_cli", "--project", str(project), "finetune", *args)
 
 
 def run_folder(project: Path) -> Path:

@@ -84,6 +84,9 @@ class _Lines(io.TextIOBase):
         super().close()
 
 
+_ORDINALS = ("publication",)  # counts that say which one, not how many
+
+
 @dataclass
 class Job:
     """What one command did, for its summary.
@@ -142,4 +145,5 @@ def asked_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form
 
 
 def _named(counts: Iterable[tuple[str, Any]]) -> list[str]:
-    return [f"{value:,} {name.replace('_', ' ')}" for name, value in counts if isinstance(value, int) and value]
+    shown = [(name, value) for name, value in counts if isinstance(value, int) and value]
+    return [f"{name} {value}" if name in _ORDINALS else f"{value:,} {name.replace('_', ' ')}" for name, value in shown]

@@ -72,8 +72,9 @@ def _matrix(
 def _refuse(index: NDArray[np.integer], is_bad: NDArray[np.bool_], what: str, names: Sequence[str]) -> None:
     bad = index[is_bad]
     if len(bad):
-        shown = ", ".join(names[int(i)] if len(names) else f"item_index {i}" for i in bad[:_SHOWN])
-        more = ", ..." if len(bad) > _SHOWN else ""
+        named = list(dict.fromkeys(bad.tolist()))
+        shown = ", ".join(names[i] if len(names) else f"item_index {i}" for i in named[:_SHOWN])
+        more = ", ..." if len(named) > _SHOWN else ""
         raise InputError(
             f"{len(bad)} of {len(index)} given behaviour vectors {what}: {shown}{more}; correct the file of behavior.vectors"
         )

@@ -202,8 +202,16 @@ def _behavior_vectors(
     from semconv.pipeline.given_file import read_given
 
     item_ids = context.store.catalog().item_ids
-    index, vectors_given = read_given(_required_given(context), item_ids)
-    return check_given(index, vectors_given, train, item_ids)
+    path = _required_given(context)
+    index, vectors_given, num_unknown = read_given(path, item_ids)
+    vectors = check_given(index, vectors_given, train, item_ids)
+    if num_unknown:
+        context.progress.say(f"{path}: {num_unknown} items are not in the catalogue and were left out")
+    if lacking := len(item_ids) - len(index):
+        context.progress.say(
+            f"{path}: {lacking} items have no vector in it; they get codes from their text, if they have any"
+        )
+    return vectors
 
 
 def _given_file(context: Context) -> Path | None:

@@ -14,8 +14,8 @@ from semconv.columns import ITEM_ID, VECTOR
 from semconv.errors import InputError
 
 
-def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]]]:
-    """Item index ``(M,)`` and vectors of the file's items that the catalogue has.
+def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]], int]:
+    """Item index ``(M,)`` and vectors of the file's items that the catalogue has, and how many it lacks.
 
     Raises:
         InputError: no Parquet file, a column missing or of another type.
@@ -35,4 +35,8 @@ def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], 
     rows = [row for row, item_id in enumerate(ids) if item_id in known]
     vectors = table.column(VECTOR).take(pa.array(rows, pa.int64())).to_pylist()
     index = np.array([known[ids[row]] for row in rows], dtype=np.int32)
-    return index, [np.array(vector if vector is not None else [], dtype=np.float64) for vector in vectors]
+    return (
+        index,
+        [np.array(vector if vector is not None else [], dtype=np.float64) for vector in vectors],
+        len(ids) - len(rows),
+    )

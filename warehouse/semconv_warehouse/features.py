@@ -146,6 +146,9 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
         view, _, feature = name.partition("__")
         if feature:
             found.setdefault(view, {})[feature] = values[0]
+    found = {
+        name: dict(sorted(part.items())) if name != key else part for name, part in found.items()
+    }  # Feast has no order
     views = [content for name, content in found.items() if name != key]
     if all(feature is None for content in views for feature in content.values()):
         raise InputError(

@@ -66,6 +66,8 @@ def publish_due(project: Project, *, refit: bool) -> Night:
         if not is_fitted:
             stages += kept
         _say_kept(project, state, was_stale=was_stale, is_fitted=is_fitted)
+        if not is_fitted:
+            _say_chosen(project)
     if is_fitted:
         _fit(project, stages)
     _blend(project, stages, is_fitted=is_fitted)
@@ -116,6 +118,20 @@ def _say_kept(project: Project, state: dict[str, Any], *, was_stale: bool, is_fi
         say(
             "data or settings changed since vectors, codes or model were made; they are kept, `semconv run --refit` makes them anew"
         )
+
+
+def _say_chosen(project: Project) -> None:
+    """Name a backbone or codes that somebody chose since the tuning, which only a refit takes up."""
+    from semconv.pipeline.context import is_created, is_loaded
+
+    context = project.context
+    finetune = context.need(columns.FINETUNE)
+    backbone, codebook = context.latest(columns.BACKBONE), context.latest(columns.CODEBOOK)
+    is_used = backbone is not None and project.settings.backbone.path == "" and not is_created(backbone)
+    chosen = [backbone if is_used else None, codebook if codebook is not None and is_loaded(codebook) else None]
+    for record in filter(None, chosen):
+        if context.input_of(finetune, record.stage).run_id != record.run_id:
+            project.progress.say(f"{record.run_id} waits: the model is kept, `semconv run --refit` tunes one with it")
 
 
 def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -> None:

@@ -24,6 +24,8 @@ def embed_command() -> None:
 def embed_behavior(state: State, as_json: bool) -> None:
     """Make item and user vectors from behaviour. Those of the train cut, or item vectors of your own."""
     with state.open() as project:
+        if "behavior.vectors" in state.flags and project.settings.behavior.source != "given":
+            raise click.UsageError("--vectors goes with --source given", click.get_current_context())
         record = project.embed_behavior()
     runs.write_run(state, record, as_json)
 

@@ -18,6 +18,8 @@ def publish_command(state: State, rollback: bool, as_json: bool) -> None:
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
     state.note({"publication": publication.publication}, generation=publication.generation)
+    if publication.is_new:
+        state.remark("Feast follows with `semconv features materialize`")
     if as_json:
         output.write_json(publication)
     else:
