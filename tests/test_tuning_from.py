@@ -101,6 +101,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(root: Path, tmp_path: Pat
 
 def test_a_run_without_a_record_of_its_samples_has_everything_to_learn(root: Path) -> None:
     start = start_of(root)
+    case.without_digests(root)
     (root / "data" / "runs" / start / TUNED_ON).unlink()
     record, said = tuned_by(root, "--from", start, "--replay", "0")
     assert "kept no record of what it was tuned on: everything counts as new" in said

@@ -11,8 +11,10 @@ import project_case
 import prompt_case
 import pytest
 from click.testing import CliRunner
+from test_faults_damage import flip_a_bit
 
 from semconv.artifacts import read_arrays, write_arrays
+from semconv.digests import changing
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
@@ -140,7 +142,8 @@ def change_codes(root: Path, *, drop: bool) -> None:
         }
     else:
         arrays["codes"] = arrays["codes"][::-1].copy()
-    write_arrays(file, arrays)
+    with changing(file):
+        write_arrays(file, arrays)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +163,7 @@ def test_a_model_that_cannot_answer_for_these_codes_is_refused(
     tuned: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     root = shutil.copytree(tuned, tmp_path / "project")
+    project_case.without_digests(root)  # with them, what is gone is said before it is looked for
     damage(root)
     assert message in recommend(root, code=4)
 
@@ -201,10 +205,9 @@ def edited(folder: Path, **config: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "no tokenizer beside the model"),
-        (lambda folder: edited(folder, max_position_embeddings=32), "a context of 32 tokens is too short"),
-        (lambda folder: edited(folder, model_type="unheard-of"), "no model configuration that transformers knows"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "weights cannot be loaded"),
+        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "not the files that backbone-"),
+        (lambda folder: edited(folder, max_position_embeddings=32), "not the files that backbone-"),
+        (lambda folder: flip_a_bit(folder / "model.safetensors"), "not the files that backbone-"),
         (lambda folder: folder.rename(folder.with_name("gone")), "no such folder"),
     ],
 )
@@ -216,7 +219,7 @@ def test_a_backbone_that_broke_since_it_was_named_ends_the_tuning(
     damage(folder)
     result = project_case.finetune(root, *BRIEF, code=4)
     (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
-    assert f"backbone {folder}" in line
+    assert str(folder) in line
     assert message in line
 
 

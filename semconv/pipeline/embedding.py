@@ -79,7 +79,7 @@ def intact_backbone(context: Context, record: RunRecord) -> str:
     if manifest["is_relative"]:
         return str(context.intact(record, manifest["path"]))
     path = str(manifest["path"])
-    if manifest.get("files") and manifest["files"] != _files_digest(Path(path)):
+    if Path(path).is_dir() and manifest.get("files", "") not in ("", _files_digest(Path(path))):
         raise InputError(
             f"{path}: not the files that {record.run_id} was made from; put those back, or take these with"
             f" `semconv backbone use {path}`, then `semconv run --refit`"
