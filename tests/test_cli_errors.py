@@ -105,6 +105,7 @@ def test_own_exit_code_passes() -> None:
         (["recommend", "--user", "u"], "--query"),
         (["recommend", "--query", "q", "--split", "test"], "--query"),
         (["recommend", "--only-changed", "load", "f.parquet"], "load"),
+        (["sql", "SELECT 1", "--csv", "--json"], "one of --csv, --json and --ndjson"),
         (["features", "get"], "--user"),
         (["features", "get", "--user", "u", "--item", "i"], "one of"),
     ],

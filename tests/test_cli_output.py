@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_csv_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(csv.DictReader(io.StringIO(capsys.readouterr().out))) == [{"a": 'x,"y"\nz', "b": "", "c": "[1, 2]"}]
 
 
+def test_decimals_are_numbers_in_json_and_exact_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"share": Decimal("1.50"), "sum": Decimal(10**20), "n": 1}
+    output.write_rows([row], form="ndjson")
+    assert json.loads(capsys.readouterr().out) == {"share": 1.5, "sum": 10**20, "n": 1}
+    output.write_rows([row], form="csv")
+    assert capsys.readouterr().out.splitlines()[1] == "1.50,100000000000000000000,1"
+    output.write_rows([row, {**row, "share": None}])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        " 1.50  100000000000000000000  1",
+        "    -  100000000000000000000  1",
+    ]
+
+
 def test_plain_values() -> None:
     value = {
         "nan": float("nan"),
@@ -103,7 +117,6 @@ def test_run_record(capsys: pytest.CaptureFixture[str]) -> None:
         "run        finetune-1",
         "status     finished",
         "artifacts  data/runs/finetune-1",
-        "seconds    10.0",
     ]
     write_run(State(), record, as_json=True)
     assert json.loads(capsys.readouterr().out)["inputs"] == ["a"]

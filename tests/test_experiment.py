@@ -68,10 +68,19 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     means = mean_rows(rows)
     assert means[0]["paper ndcg@10"] == 0.5
     assert means[1]["ndcg@10"] == rows[1]["ndcg@10"]
+    assert isinstance(means[1]["tuning_samples"], int)
     assert [means[1][name] for name in costs] == [rows[1][name] for name in costs]
     assert means[0]["tuning_processor_seconds"] is None
     half = mean_rows([rows[1], {**rows[1], "tuning_processor_seconds": None}])[0]
     assert half["tuning_processor_seconds"] is None  # a seed whose run kept no such time
+
+
+def test_a_file_that_is_missing_is_told_from_a_table_that_nobody_knows(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    with pytest.raises(InputError, match=r"^mine\.toml: no such file$"):
+        list(project.experiment("mine.toml"))
+    with pytest.raises(InputError, match="no experiment table2: give one of table1"):
+        list(project.experiment("table2"))
 
 
 def test_new_data_is_seen(tmp_path: Path) -> None:

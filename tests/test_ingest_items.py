@@ -290,6 +290,7 @@ def test_gift_cards_as_downloaded(store: DuckDBStore) -> None:
     report = ingest_amazon(store, *files)
     interactions, metadata = report.parts
     assert (interactions.read, interactions.rejected, metadata.added) == (2972, {}, 1547)
+    assert not any("--map" in line for line in report.summary())  # which this command does not take
     lines = [json.loads(line) for line in gzip.decompress(files[0].read_bytes()).splitlines()]
     assert interactions.added == len({(row["reviewerID"], row["asin"], row["unixReviewTime"]) for row in lines})
     sequences = store.sequences(queries=True)

@@ -137,7 +137,7 @@ def test_every_reading_statement_is_taken(layout: ProjectLayout, statement: str)
         ("SELECT 1; SELECT 2", "one statement, not 2"),
         ("", "one statement, not 0"),
         ("SELEC 1", 'syntax error at or near "SELEC"'),
-        ("SELECT * FROM nothing", "nothing does not exist"),
+        ("SELECT * FROM nothing", "nothing does not exist!; `semconv sql .SHOW TABLES.`"),
         ("SELECT 1 / 'a'", "Could not convert"),
         ("SELECT * FROM previous.similar_item('i0', 1)", "served generation alone"),
         ('SELECT * FROM "previous" . main . similar_item(\'i0\', 1)', "served generation alone"),

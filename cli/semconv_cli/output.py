@@ -10,6 +10,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import click
@@ -73,6 +74,8 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, (datetime, date)):
         return value.isoformat()
+    if isinstance(value, Decimal):  # SQL's 1.5 is one, and its sum of whole numbers
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     to_list: Callable[[], Any] | None = getattr(value, "tolist", None)  # numpy scalars and arrays
@@ -85,7 +88,7 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(names)
     for row in rows:
-        values = [plain(row.get(name)) for name in names]
+        values = [value if isinstance(value, Decimal) else plain(value) for value in map(row.get, names)]
         cells = [json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values]
         # A lone carriage return is a line break to readers, but no reason to quote to the writer.
         has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
@@ -96,7 +99,7 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, max_cell: int | None) -> str:
     cells = [[_shorten(_cell(row.get(name), null), max_cell) for name in names] for row in rows]
     is_number = [
-        all(isinstance(row.get(name), (int, float)) or row.get(name) is None for row in rows) and bool(rows)
+        all(isinstance(row.get(name), (int, float, Decimal)) or row.get(name) is None for row in rows) and bool(rows)
         for name in names
     ]
     widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)] if names else []
@@ -110,7 +113,7 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, m
 
 def _cell(value: Any, null: str) -> str:
     """One line of text for a value; control characters of foreign text never reach the terminal."""
-    value = plain(value)
+    value = str(value) if isinstance(value, Decimal) else plain(value)
     if value is None:
         return null
     if isinstance(value, bool):

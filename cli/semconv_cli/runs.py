@@ -19,6 +19,4 @@ def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str,
         output.write_json(record)
         return
     fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path}
-    if record.started_at is not None and record.finished_at is not None:
-        fields["seconds"] = f"{(record.finished_at - record.started_at).total_seconds():.1f}"
     output.write_fields({**fields, **(more or {})})

@@ -69,6 +69,8 @@ def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
         paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
         costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
+        if costs["tuning_samples"] is not None:
+            costs["tuning_samples"] = round(costs["tuning_samples"])
         result.append({"label": label, **means, **spread, **paper, "num_users": mine[0]["num_users"], **costs})
     return result
 

@@ -66,6 +66,8 @@ def read_experiment(name: str) -> Experiment:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if name.endswith(".toml"):
+            raise InputError(f"{name}: no such file") from error
         raise InputError(f"no experiment {name}: give one of {', '.join(shipped())}, or a TOML file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: cannot be read as TOML ({error})") from error

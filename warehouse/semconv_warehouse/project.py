@@ -384,6 +384,7 @@ class Project(OpenedProject):
         """Every publication, oldest first."""
         return publications(self.store)
 
-    @staticmethod
-    def _record(outcome: Outcome) -> RunRecord:
+    def _record(self, outcome: Outcome) -> RunRecord:
+        if outcome.is_reused:
+            self.progress.say(f"{outcome.record.run_id} is there already and is reused")
         return outcome.record

@@ -83,6 +83,8 @@ def query(
                 line = (
                     "there is no `previous` yet, one generation alone was published; ask again after the next publish"
                 )
+            if isinstance(error, duckdb.CatalogException) and line.startswith("Catalog Error: Table"):
+                line += '; `semconv sql "SHOW TABLES"` names what there is'
             raise SettingsError(f"SQL: {line}") from error
 
 

@@ -26,9 +26,9 @@ _TABLE_ROWS = 100
     help="A value that the SQL reads with getvariable('NAME'); repeatable.",
 )
 @click.option("--list", "is_list", is_flag=True, help="Name the ready questions and their parameters, and run nothing.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--json", "form", flag_value="json", help="Print one JSON array.")
-@click.option("--ndjson", "form", flag_value="ndjson", help="Print one JSON object a line.")
+@click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
+@click.option("--json", "forms", multiple=True, flag_value="json", help="Print one JSON array.")
+@click.option("--ndjson", "forms", multiple=True, flag_value="ndjson", help="Print one JSON object a line.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -41,7 +41,7 @@ def sql_command(
     name: str | None,
     parameters: dict[str, str],
     is_list: bool,
-    form: output.Format | None,
+    forms: tuple[output.Format, ...],
     limit: int | None,
 ) -> None:
     """Run one SQL statement on serving.duckdb; the generation before it is attached as `previous`.
@@ -50,7 +50,9 @@ def sql_command(
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")
-    form = form or "table"
+    if len(set(forms)) > 1:
+        raise click.UsageError("give one of --csv, --json and --ndjson")
+    form = forms[0] if forms else "table"
     if is_list:
         _list(state, form)
         return

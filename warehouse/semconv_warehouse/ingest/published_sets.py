@@ -81,4 +81,7 @@ def _ingest(
     with store.write() as connection:
         # Items first, so that an id without metadata is told from one whose metadata comes in the same call.
         merged = items.merge(connection, catalogue)
-        return combined([interactions.merge(connection, read), merged])
+        added = interactions.merge(connection, read)
+        return combined(
+            [dataclasses.replace(added, unused_columns=()), merged]
+        )  # these commands map columns themselves
