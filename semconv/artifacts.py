@@ -174,7 +174,11 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
         if time.monotonic() >= deadline:
             pid = lock_holder(folder)
             held = work or f"{folder.name} is being computed"
-            way_out = f"tried for {wait:g} s; stop it or wait longer" if wait else "stop it or use --wait SECONDS"
+            way_out = (
+                f"tried for {wait:g} s; stop it or wait longer (--wait SECONDS)"
+                if wait
+                else "stop it or use --wait SECONDS"
+            )
             raise LockedError(f"{held} by process {pid or 'unknown'}; {way_out}", pid)
         time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
         pause = min(2 * pause, _PAUSES[1])

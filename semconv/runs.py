@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1  # of a stage's artifacts; a stage whose result changed has its own
 _OWN_FORMATS = {EVALUATE: 2}
+_MOMENT_SECONDS = 5.0  # more than it takes to look whether there is a run, and to record one
 Tables = Mapping[str, "pa.Table"]
 
 
@@ -82,18 +84,37 @@ class RunBook:
         started = time.monotonic()
         hashes = self._hashes(request)
         fingerprint = _fingerprint(request, hashes)
-        same = [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
-        for run in same:
+        for run in self._same(request, fingerprint):
             if self._is_reusable(run):
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
-        record = same[0] if same else self._new_record(request, fingerprint)
-        with run_lock(self.folder(record), wait=self.wait):
-            is_reused = bool(same) and self._is_reusable(
+        with ExitStack() as locks:
+            record, is_new = self._begun(request, fingerprint, locks)
+            is_reused = not is_new and self._is_reusable(
                 self._again(record)
-            )  # by a process that held the lock until now
+            )  # by a process that had the lock until now
             if not is_reused:
+                if not is_new:
+                    self.store.start_run(replace(record, status="running", error=None))
                 self._compute(record, compute, hashes)
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
+
+    def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
+        """The run of a fingerprint, with its lock, and whether it is a new one.
+
+        One process at a time decides that there is none yet: two that begin at once would make a run each.
+        """
+        with run_lock(self.runs_folder, wait=max(self.wait, _MOMENT_SECONDS), work="a run is being begun"):
+            same = self._same(request, fingerprint)
+            if not same:
+                record = self._new_record(request, fingerprint)
+                locks.enter_context(run_lock(self.folder(record)))
+                self.store.start_run(record)
+                return record, True
+        locks.enter_context(run_lock(self.folder(same[0]), wait=self.wait))
+        return same[0], False
+
+    def _same(self, request: StageRequest, fingerprint: str) -> list[RunRecord]:
+        return [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
 
     def fingerprint(self, request: StageRequest) -> str:
         """That of the run which the request would make now."""
@@ -148,7 +169,6 @@ class RunBook:
         remove_unfinished(folder)
         for name in discard_damaged(folder):
             self.progress.say(f"{folder / name}: not as its run left it; {record.run_id} is computed again")
-        self.store.start_run(replace(record, status="running", error=None))
         try:
             with machine_errors(folder):
                 if not is_complete(folder):

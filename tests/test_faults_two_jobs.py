@@ -33,6 +33,7 @@ WORDS = {
 }
 BUILT, COPYING = "semconv_warehouse.publish:seal", "semconv_warehouse.generation:raw"
 IN_PLACE, PLANNING = "semconv_warehouse.publish:_write_record", "semconv_warehouse.publish:plan_generation"
+BEGINNING = "semconv.runs:utc_now"  # there is no run yet, and one is about to be recorded
 WRITING_PARTS, MERGING = "semconv_warehouse.parts:_write", "semconv_warehouse.ingest.interactions:odd_interactions"
 PRUNING, FORGETTING = "semconv_warehouse.pruning:_remove", "semconv_warehouse.forgetting:generation_without"
 # The first command, where it stands still, and the second: those that get in each other's way.
@@ -49,6 +50,7 @@ IN_THE_WAY_TOO = [  # the same locks in other pairs
     ("publish", BUILT, "prune"),
     ("publish", COPYING, "load"),
     ("publish", COPYING, "interactions"),
+    ("load", BEGINNING, "load"),
     ("load", WRITING_PARTS, "forget"),
     ("interactions", MERGING, "items"),
     ("prune", PRUNING, "publish"),

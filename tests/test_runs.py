@@ -216,6 +216,43 @@ def test_a_run_that_was_finished_by_who_held_its_lock_is_not_done_again(
     assert compute.calls == 0
 
 
+# Waits for a word, then makes a run that takes a moment, and says what it did.
+_BEGINNING = """
+import sys, time
+from pathlib import Path
+from semconv.runs import StageRequest
+from semconv_warehouse.project import Project
+
+def compute(folder):
+    print("computes", flush=True)
+    time.sleep(1.5)  # into the next second, which is part of a new run's name
+    return {}
+
+book = Project.open(Path(sys.argv[1]), wait=60).book
+print("ready", flush=True)
+sys.stdin.readline()
+outcome = book.execute(StageRequest("embed_text", {"a": 1}, (), ("item",)), compute)
+print(outcome.record.run_id, outcome.is_reused)
+"""
+
+
+def test_two_processes_that_begin_the_same_run_at_once_compute_it_once(project: Project) -> None:
+    arguments = [sys.executable, "-c", _BEGINNING, str(project.layout.root)]
+    both = [subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for running in both:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+    for running in both:
+        assert running.stdin is not None
+        running.stdin.write("go\n")
+        running.stdin.flush()
+    said = [running.communicate(timeout=120)[0].split() for running in both]
+    assert [running.returncode for running in both] == [0, 0]
+    first, second = sorted(said, key=len, reverse=True)
+    assert (first[0], first[2], second) == ("computes", "False", [first[1], "True"])
+    assert statuses(project) == ["finished"]
+
+
 def test_a_warehouse_that_is_held_at_the_end_costs_no_second_computation(project: Project) -> None:
     class Locking(Compute):
         def __call__(self, folder: Path) -> Any:
