@@ -14,10 +14,10 @@ from semconv.artifacts import file_digest, machine_errors, read_json, write_json
 from semconv.errors import InputError
 
 COMPLETE = "complete.json"
-# What a killed training goes on from; of no use once the run is finished, and a prune takes it away.
+# What a killed training goes on from, or one whose model was damaged; a prune takes it away once the run is finished.
 TRAINING_STATES = ("checkpoint.safetensors", "best.safetensors", "dccf.safetensors")
 # A trie has a checksum of its own and is built again.
-_NOT_OF_THE_RUN = ("lock", COMPLETE, "trie.safetensors", *TRAINING_STATES)
+_NOT_OF_THE_RUN = ("lock", COMPLETE, "trie.safetensors")
 _TO_LOOK_AT = (".svg", ".jsonl")  # nothing is computed from them
 _PARTS = "part-*.parquet"
 _FILES, _OLD_FILES = "files", "parts"  # runs of before said the digests of their parts alone
@@ -119,10 +119,10 @@ def require_file(path: Path) -> None:
 
 
 def _wanted(folder: Path) -> dict[str, str]:
-    """Digests that a finished run says; none where it says nothing of its files."""
+    """Digests that a finished run says, of what may not be gone; none where it says nothing of its files."""
     facts = said(folder)
     found: dict[str, str] = facts.get(_FILES, facts.get(_OLD_FILES, {}))
-    return found
+    return {name: digest for name, digest in found.items() if name not in TRAINING_STATES or (folder / name).exists()}
 
 
 def _has_digest(path: Path, digest: str) -> bool:

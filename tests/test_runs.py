@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from project_case import Remarks, rows
+from test_faults_damage import flip_a_bit
 
 from semconv.artifacts import write_bytes, write_json
-from semconv.digests import COMPLETE, changing, damaged_files
+from semconv.digests import COMPLETE, changing, damaged_files, say_complete
 from semconv.errors import CheckFailedError, LockedError, MachineError
 from semconv.runs import RunBook, StageRequest
 from semconv.store import RunRecord
@@ -334,6 +335,12 @@ def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Pro
     assert damaged_files(folder) == []
     (folder / "shard-0").unlink()
     assert damaged_files(folder) == ["shard-0"]
+    (folder / "checkpoint.safetensors").write_bytes(b"state")
+    say_complete(folder)
+    flip_a_bit(folder / "checkpoint.safetensors")  # from which a damaged model would be tuned again
+    assert damaged_files(folder) == ["checkpoint.safetensors"]
+    (folder / "checkpoint.safetensors").unlink()  # by a prune
+    assert damaged_files(folder) == []
     assert damaged_files(folder, "model") == []
 
 
