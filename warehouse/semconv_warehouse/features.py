@@ -50,14 +50,21 @@ def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
         return export_publications(layout, publications(store))
 
 
-def apply(layout: ProjectLayout) -> dict[str, list[str]]:
+def apply(layout: ProjectLayout, wait: float = 0.0) -> dict[str, list[str]]:
     """Bring Feast's registry in line with ``feature_repo``; returns names by kind, what left the files is removed.
 
     A registry or an online store that is damaged is made anew.
 
     Raises:
         SettingsError: the definitions or the yaml are wrong.
+        LockedError: a materialize or another apply is at work after ``wait`` seconds.
     """
+    with features_lock(layout, wait):
+        return _apply(layout)
+
+
+def _apply(layout: ProjectLayout) -> dict[str, list[str]]:
+    """The same for who holds the lock: a registry that is being written looks damaged."""
     remove_damaged(layout)
     feast_store = open_store(layout)
     with feast_errors(layout, "apply"):
@@ -80,10 +87,10 @@ def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = Fals
         InputError: nothing is published yet.
         LockedError: another materialize is at work.
     """
-    known = publications(store)
-    if not known:
-        raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
     with features_lock(layout, store.wait):
+        known = publications(store)  # of now, and not of before what was waited for
+        if not known:
+            raise InputError("nothing is published yet; `semconv publish` puts the first generation in place")
         try:
             _bring_up_to(layout, known, again=again)
         except (InputError, SettingsError):
@@ -158,7 +165,7 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
 
 
 def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publication) -> None:
-    applied = apply(layout)  # every time, because sources are absolute paths, which a moved project changes
+    applied = _apply(layout)  # every time, because sources are absolute paths, which a moved project changes
     views = [view for view in VIEWS if view in applied["feature_views"]]
     feast_store = open_store(layout)
     # Publications are whole seconds apart and Feast's window includes both ends.

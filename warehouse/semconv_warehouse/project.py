@@ -288,7 +288,7 @@ class Project(OpenedProject):
         from semconv_warehouse import features
 
         features.export_features(self.layout, self.store)
-        return dict(features.apply(self.layout))
+        return dict(features.apply(self.layout, self.store.wait))
 
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
         """Bring the online store up to the last publication; ``again`` fills one anew that lost its data."""
