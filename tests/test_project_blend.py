@@ -54,6 +54,23 @@ def project(blended: Path, tmp_path: Path) -> Project:
     return lists_case.copied(blended, tmp_path / "project", ALWAYS)
 
 
+@pytest.mark.slow
+def test_lists_for_serving_without_a_blend_say_what_is_missing(tmp_path: Path) -> None:
+    root = lists_case.make_tuned(tmp_path / "tuned")
+    said = case.Remarks()
+    Project.open(root, progress=said).recommend()  # blend.use = never
+    (root / "semconv.toml").write_text(ALWAYS)
+    project = Project.open(root, progress=said)
+    project.recommend(split="test")
+    assert not any("no blend of" in line for line in said.said)
+    project.recommend()
+    expected = f"no blend of {latest(project, 'finetune').run_id} yet, these lists are the model's alone"
+    assert sum(line.startswith(expected) for line in said.said) == 1
+    project.blend()
+    project.recommend()
+    assert sum(line.startswith(expected) for line in said.said) == 1
+
+
 def latest(project: Project, stage: str) -> RunRecord:
     return project.context.need(stage)
 

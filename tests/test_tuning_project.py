@@ -254,7 +254,9 @@ def test_a_context_too_short_for_one_history_ends_the_command(root: Path, tmp_pa
     assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
     result = project_case.finetune(root, code=4)
     assert "a history of 20 items makes prompts of" in result.stderr
-    assert "the backbone's context is 80; lower split.history_length" in result.stderr
+    assert "the backbone's context is 80; lower split.history_length to 3" in result.stderr
+    result = project_case.finetune(root, "--set", "split.history_length=4", code=4)
+    assert "a history of 4 items makes prompts of" in result.stderr
 
 
 def test_a_text_that_the_context_cannot_hold_is_left_out(root: Path, tmp_path: Path) -> None:

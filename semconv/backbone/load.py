@@ -30,9 +30,10 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
+        own = "; --trust-remote-code runs it, where you trust it" if "contains custom code" in str(error) else ""
         where = "" if Path(name).is_dir() else "no such folder from here, and on the hub "
         raise InputError(
-            f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)})"
+            f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)}){own}"
         ) from error
     _check_config(name, config)
     try:

@@ -77,6 +77,15 @@ def chosen_blend(context: Context, finetune: RunRecord, split: Split) -> ChosenB
     return ChosenBlend(record, METHOD_BLEND if is_served else METHOD_MODEL)
 
 
+def say_without_blend(context: Context, finetune: RunRecord) -> None:
+    """Say that lists for serving are the model's alone where a blend could be had and nobody has fitted it yet."""
+    is_wanted = context.settings.blend.use != "never" and current_blend(context, finetune) is None
+    if is_wanted and can_blend(context, finetune) is None:
+        context.progress.say(
+            f"no blend of {finetune.run_id} yet, these lists are the model's alone: `semconv blend` first, or `semconv run`"
+        )
+
+
 def can_blend(context: Context, finetune: RunRecord) -> str | None:
     """Why no blend can be made for a model, None where one can."""
     if not (targets(context.sequences(split=finetune.settings["split"]), "valid") >= 0).any():

@@ -195,9 +195,14 @@ def _check_context(model: Any, source: PromptSource) -> None:
     needed = max(map(len, encoder.heads)) + length * a_piece + tail + encoder.num_levels
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and needed > context:
+        fits = length - -(-(needed - context) // a_piece)
         raise InputError(
             f"a history of {length} items makes prompts of {needed} tokens, the backbone's context is {context}; "
-            "lower split.history_length"
+            + (
+                f"lower split.history_length to {fits}"
+                if fits > 0
+                else "no history fits into it, take another backbone"
+            )
         )
 
 

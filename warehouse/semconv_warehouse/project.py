@@ -200,9 +200,12 @@ class Project(OpenedProject):
         where: str | None = None,
     ) -> RunRecord:
         """Top-K lists; for serving, users that are not asked for keep the lists of the run before."""
+        from semconv.pipeline.blending import say_without_blend
         from semconv.pipeline.recommending import Request, recommend_run
 
         finetune = self.context.need(columns.FINETUNE)
+        if split == "serve":
+            say_without_blend(self.context, finetune)
         users = None if users_file is None else self.store.user_ids_file(users_file)
         before = lists.carry_source(self, finetune) if split == "serve" and not where else None
         if users is not None and before is not None:
@@ -225,7 +228,7 @@ class Project(OpenedProject):
         if user_id is not None:
             names = list(self.store.sequences().user_ids)
             if user_id not in names:
-                raise InputError(f"unknown user {user_id}")
+                raise InputError(f"unknown user {user_id}; without a user the words alone count")
             user = names.index(user_id)
         catalog = self.store.catalog()
         answers = answer_query(self.context, self.context.need(columns.FINETUNE), text, user, where)
