@@ -61,6 +61,12 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     assert [rows[1][name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
     assert rows[1][costs[2]] == pytest.approx(rows[1]["ndcg@10"] * 60 / figures["processor_seconds"])
     assert rows[3][costs[2]] / rows[1][costs[2]] == pytest.approx(rows[3]["ndcg@10"] / rows[1]["ndcg@10"])
+    less = [[row[f"ndcg@10_less_first{end}"] for end in ("", "_low", "_high")] for row in rows]
+    assert less[0] == [None] * 3
+    for row, (difference, low, high) in zip(rows[1:], less[1:], strict=True):
+        assert difference == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"])
+        assert low <= difference <= high
+        assert high > low
     assert project.runs() == before
     again = list(project.experiment(str(plan)))
     strip = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
@@ -71,6 +77,7 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     assert isinstance(means[1]["tuning_samples"], int)
     assert [means[1][name] for name in costs] == [rows[1][name] for name in costs]
     assert means[0]["tuning_processor_seconds"] is None
+    assert [row["ndcg@10_less_first"] for row in means] == [difference for difference, _, _ in less]
     half = mean_rows([rows[1], {**rows[1], "tuning_processor_seconds": None}])[0]
     assert half["tuning_processor_seconds"] is None  # a seed whose run kept no such time
 
@@ -137,7 +144,8 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     assert "paper ndcg@10" in head
     assert [line[:5] for line in lines] == [f"C = {number}" for number in range(1, 6)]
     assert "0.0724" in next(line for line in lines if line.startswith("C = 4"))
-    assert "C = 4, seed 0: NDCG@10" in result.stderr
+    said = next(line for line in result.stderr.splitlines() if line.startswith("C = 4, seed 0: NDCG@10"))
+    assert said.endswith("from the first row")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,27 @@ def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[d
     return rows
 
 
-def compare_methods(context: Context, run: RunRecord, ours: str, theirs: str) -> dict[str, dict[str, Any]]:
-    """Paired bootstrap of two methods of one run: a row of ``compare`` by name@k; empty where one is missing."""
-    ranks = read_ranks(context, run)
-    if ours not in ranks or theirs not in ranks:
+@dataclass(frozen=True)
+class Scored:
+    """A method of an evaluate run."""
+
+    run: RunRecord
+    method: str
+
+
+def compare_methods(context: Context, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
+    """Paired bootstrap of two methods, over the users whose same target both ranked: a row of ``compare`` by name@k.
+
+    Empty where a method is missing or no user is in both.
+    """
+    mine, other = (read_ranks(context, scored.run).get(scored.method) for scored in (ours, theirs))
+    if mine is None or other is None:
         return {}
-    length = _made(context, run)["list_length"]
-    rows = compare(ranks[ours].ranks, ranks[theirs].ranks, length, context.settings.evaluate)
-    return {f"{row['name']}@{row['k']}": row for row in rows}
+    left, right = _paired(mine, other)
+    if len(left) == 0:
+        return {}
+    length = min(_made(context, scored.run)["list_length"] for scored in (ours, theirs))
+    return {f"{row['name']}@{row['k']}": row for row in compare(left, right, length, context.settings.evaluate)}
 
 
 def last_run_before(context: Context, run: RunRecord) -> RunRecord | None:

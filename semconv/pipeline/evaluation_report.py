@@ -13,7 +13,7 @@ from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
 from semconv.pipeline.context import Context
 from semconv.pipeline.evaluation_case import EvaluationCase
-from semconv.pipeline.evaluation_comparison import compare_methods, compare_runs, last_run_before
+from semconv.pipeline.evaluation_comparison import Scored, compare_methods, compare_runs, last_run_before
 from semconv.pipeline.evaluation_file import read_ranks
 from semconv.pipeline.evaluation_rankings import METHOD_ORDER, POPULARITY, listed
 from semconv.store import RunRecord
@@ -57,7 +57,7 @@ def evaluation_report(
         "own": own,
         "rival": rival,
         "figures": figures,
-        "margin": {name: compare_methods(context, run, name, rival) for name in own},
+        "margin": {name: compare_methods(context, Scored(run, name), Scored(run, rival)) for name in own},
         "curves": _curves(context, run, case.list_length),
         "segments": _segments(rows, cutoff),
         "shown": list(dict.fromkeys([*own, rival, POPULARITY])),

@@ -25,11 +25,13 @@ from semconv_warehouse.migrate import migrate
 from semconv_warehouse.store import DuckDBStore
 
 if TYPE_CHECKING:
+    from semconv.pipeline.evaluation_comparison import Scored
     from semconv_warehouse.project import Project
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
 _CUTOFF = 10  # the largest of FIGURES
 _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
+_LESS_FIRST = "ndcg@10_less_first"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
 
@@ -41,7 +43,8 @@ def run_experiment(
 
     Yields:
         ``label``, ``seed``, ``method``, ``split``, ``num_users``, the figures (``hr@1`` ... ``ndcg@10``),
-        ``ndcg@10_low`` and ``_high``, ``paper`` (the published row), ``collision_rate`` before resolution and
+        ``ndcg@10_low`` and ``_high``, ``ndcg@10_less_first`` with ``_low`` and ``_high`` (the difference from the first row
+        of the same seed, paired over the users; None in that row), ``paper`` (the published row), ``collision_rate`` before resolution and
         ``new_tokens`` of the code set, ``tuning_samples`` and ``tuning_processor_seconds`` of the tuning alone,
         ``ndcg@10_per_minute`` of these (None where the row's method is not tuned, or the run kept no such time),
         ``seconds`` of this process, and the run ids of tuning and evaluation.
@@ -54,13 +57,18 @@ def run_experiment(
     for row, _, settings in planned:
         _check_method(row, settings)
     layout = _copy_inputs(project)
+    first: dict[int, Scored] = {}  # by seed
     for row, seed, settings in planned:
         project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
-        yield _run_row(type(project)(layout, settings, DuckDBStore(layout), project.progress), row, split, seed)
+        own = type(project)(layout, settings, DuckDBStore(layout), project.progress)
+        figures, scored = _run_row(own, row, split, seed)
+        yield {**figures, **_less_first(own, scored, first.setdefault(seed, scored))}
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a label: the mean over seeds of each figure, and the standard deviation of NDCG@10 where there are several."""
+    """One row a label: the mean over seeds of each figure, and the standard deviation of NDCG@10 where there are several;
+    ``ndcg@10_less_first`` is the mean of the differences from the first row.
+    """
     labels = dict.fromkeys(row["label"] for row in rows)
     result = []
     for label in labels:
@@ -71,7 +79,10 @@ def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
         if costs["tuning_samples"] is not None:
             costs["tuning_samples"] = round(costs["tuning_samples"])
-        result.append({"label": label, **means, **spread, **paper, "num_users": mine[0]["num_users"], **costs})
+        difference = {_LESS_FIRST: _mean([row[_LESS_FIRST] for row in mine])}
+        result.append(
+            {"label": label, **means, **spread, **difference, **paper, "num_users": mine[0]["num_users"], **costs}
+        )
     return result
 
 
@@ -81,7 +92,21 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int) -> dict[str, Any]:
+def _less_first(project: Project, scored: Scored, first: Scored) -> dict[str, float | None]:
+    """How far a row lies above the first one, over the users that both ranked."""
+    from semconv.pipeline.evaluation_comparison import compare_methods
+
+    found = {} if scored == first else compare_methods(project.context, scored, first).get("ndcg@10", {})
+    values = (found.get("difference"), found.get("ci_low"), found.get("ci_high"))
+    return dict(zip((_LESS_FIRST, f"{_LESS_FIRST}_low", f"{_LESS_FIRST}_high"), values, strict=True))
+
+
+def _run_row(
+    project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int
+) -> tuple[dict[str, Any], Scored]:
+    """A row's figures, and what they are of."""
+    from semconv.pipeline.evaluation_comparison import Scored
+
     started = time.monotonic()
     stages: list[nightly.Stage] = []
     nightly.fit_anew(project, stages, row.codes)
@@ -102,7 +127,7 @@ def _run_row(project: Project, row: ExperimentRow, split: Literal["test", "valid
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": finetune.run_id,
         "evaluate_run_id": evaluation.run_id,
-    }
+    }, Scored(evaluation, row.method)
 
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:

@@ -48,4 +48,9 @@ def _line(row: Mapping[str, Any]) -> str:
     paper = row["paper"].get("ndcg@10")
     beside = "" if paper is None else f", published {paper:.4f}"
     interval = f"{row['ndcg@10_low']:.4f} to {row['ndcg@10_high']:.4f}"
-    return f"{row['label']}, seed {row['seed']}: NDCG@10 {row['ndcg@10']:.4f} ({interval}){beside}"
+    return f"{row['label']}, seed {row['seed']}: NDCG@10 {row['ndcg@10']:.4f} ({interval}){beside}{_difference(row)}"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    less, low, high = (row[f"ndcg@10_less_first{end}"] for end in ("", "_low", "_high"))
+    return "" if less is None else f", {less:+.4f} ({low:+.4f} to {high:+.4f}) from the first row"
