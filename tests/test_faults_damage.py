@@ -144,6 +144,15 @@ def test_a_damaged_earlier_generation_is_no_way_back(layout: ProjectLayout, dama
     assert semconv(layout.root, "check").exit_code == 0
 
 
+def test_a_doctor_tells_what_is_gone_from_what_was_never_published(layout: ProjectLayout) -> None:
+    layout.serving.unlink()
+    layout.generation_file(1).unlink()
+    assert "what was published is gone" in semconv(layout.root, "doctor").stdout
+    assert "needs care: serving" in refused(layout.root, "doctor", code=1)
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "12,2"
+
+
 @pytest.mark.parametrize("damage", [flip_bits, empty])
 def test_a_copied_link_that_is_damaged_is_brought_back(layout: ProjectLayout, damage: Damage) -> None:
     layout.serving.unlink()

@@ -193,7 +193,7 @@ def test_migrations_apply_once_and_in_order(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "data" / "warehouse.duckdb"
     assert migrate(path) == [migration.name for migration in migrations()]
     assert migrate(path) == []
-    assert [file.name for file in path.parent.iterdir()] == ["warehouse.duckdb"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["lock", "warehouse.duckdb"]
     good, bad = tmp_path / "good.sql", tmp_path / "bad.sql"
     good.write_text("CREATE TABLE one (x INTEGER); INSERT INTO one VALUES (1);")
     bad.write_text("CREATE TABLE two (x INTEGER); SELECT no_such_column FROM two;")

@@ -167,8 +167,10 @@ def doctor(project: Project) -> list[dict[str, Any]]:
     if was_cut_off(layout):
         rows.append(_finding("forget", False, "was killed; the same `semconv forget` finishes it"))
     served = served_generation(layout)
-    if served is None:
-        rows.append(_finding("serving", False, "nothing published yet; `semconv run` does it"))
+    if served is None and not publications(project.store):
+        rows.append(_finding("serving", True, "nothing published yet; `semconv run` does it"))
+    elif served is None:
+        rows.append(_finding("serving", False, "what was published is gone; `semconv publish` makes it anew"))
     elif is_whole(generation_path(layout, served)):
         rows.append(_finding("serving", True, f"generation {served}"))
     else:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from semconv.artifacts import atomic_path
+from semconv.artifacts import atomic_path, run_lock
 from semconv.clock import utc_now
 from semconv.errors import InputError
 from semconv_warehouse.database import open_database
 from semconv_warehouse.layout import package_folder
 
+_MAKING_SECONDS = 5.0  # more than it takes
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -69,7 +70,7 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
 
     Raises:
         InputError: the database is newer than the code, of another program, or no database.
-        LockedError: another process holds it.
+        LockedError: another process holds it, or makes it.
     """
     known = migrations()
     if path.exists():
@@ -77,9 +78,12 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
             if not _pending(connection, known, path):
                 return []
         return _apply(path, known, wait)
-    # A new warehouse appears under its name only when it is whole, so a kill leaves no half of one.
-    with atomic_path(path) as temporary:
-        return _apply(temporary, known, wait)
+    with run_lock(path.parent, wait=max(wait, _MAKING_SECONDS), work="the warehouse is being made"):
+        if path.exists():  # by who had the lock until now, with rows in it
+            return []
+        # A new warehouse appears under its name only when it is whole, so a kill leaves no half of one.
+        with atomic_path(path) as temporary:
+            return _apply(temporary, known, wait)
 
 
 def _apply(path: Path, known: list[Migration], wait: float) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -58,9 +57,11 @@ class OpenedProject:
         if not layout.warehouse.exists():
             progress.say(f"{layout.warehouse}: missing, made anew and empty; ingest everything again")
         try:
-            with suppress(LockedError):
-                migrate(layout.warehouse, wait)
-                reconcile(layout, store)
+            migrate(layout.warehouse, wait)
+            reconcile(layout, store)
+        except LockedError as error:
+            if not layout.warehouse.exists():  # it is being made; opening it for writing would make a second one
+                store.refusal = error
         except SemconvError as error:
             store.refusal = error
         project = cls(layout, settings, store, progress)
