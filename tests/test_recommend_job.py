@@ -252,7 +252,10 @@ def test_a_question_is_answered_among_allowed_items(project: Project) -> None:
     assert best not in {row["item_id"] for row in project.recommend_query("a red lamp", where=f"item_id <> '{best}'")}
     few = ", ".join(repr(row["item_id"]) for row in everything[1:4])
     some = project.recommend_query("a red lamp", where=f"item_id IN ({few})")
-    assert some == [{**row, "rank": rank} for rank, row in enumerate(everything[1:4], start=1)]
+    # Beams of another number are computed together, so the last digits of a score may differ.
+    wanted = [{**row, "rank": rank} for rank, row in enumerate(everything[1:4], start=1)]
+    assert [{**row, "score": 0} for row in some] == [{**row, "score": 0} for row in wanted]
+    assert [row["score"] for row in some] == pytest.approx([row["score"] for row in wanted], abs=1e-5)
     with pytest.raises(SettingsError, match="allows no available item"):
         project.recommend_query("a red lamp", where="false")
     result = CliRunner().invoke(
