@@ -135,7 +135,8 @@ def test_file_is_read_only_linked_and_alone(project: Project) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
     assert file.samefile(layout.serving)
     assert {path.name for path in layout.generations.iterdir()} == {"000001.duckdb", "lock"}
-    assert {path.name for path in layout.data.iterdir() if path.is_file()} == {"serving.duckdb", "warehouse.duckdb"}
+    files = {path.name for path in layout.data.iterdir() if path.is_file()}
+    assert files == {"serving.duckdb", "warehouse.duckdb", "lock"}
 
 
 def test_project_without_vectors_and_codes_can_publish(project: Project) -> None:
