@@ -220,7 +220,7 @@ class TuningSettings:
         is_late=True,
     )
     learning_rate: float | None = option(
-        None, "Peak learning rate of AdamW; unset: 3e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
+        None, "Peak learning rate of AdamW; unset: 1.5e-3 for the embedded default, 5e-5 for a pretrained model.", low=0
     )
     from_learning_rate: float | None = option(
         None,

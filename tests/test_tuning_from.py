@@ -53,8 +53,8 @@ def test_held_out_items_that_train_now_and_new_items_are_tuned_on(root: Path) ->
     figures = json.loads((root / record["artifact_path"] / "figures.json").read_text())
     assert figures["epochs_before"] == 1
     assert 10 <= figures["samples"] <= 10 + 10 + 2 + queries  # each place with or without its negative
-    assert record["settings"]["from"] == {"replay": 0.0, "learning_rate": pytest.approx(1e-3)}
-    assert record["settings"]["tuning"]["learning_rate"] == 3e-3
+    assert record["settings"]["from"] == {"replay": 0.0, "learning_rate": pytest.approx(5e-4)}
+    assert record["settings"]["tuning"]["learning_rate"] == 1.5e-3
     assert [stage for stage in ("assign", start) if any(run.startswith(stage) for run in record["inputs"])] == [
         "assign",
         start,

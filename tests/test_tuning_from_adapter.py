@@ -105,7 +105,7 @@ def test_the_result_is_what_training_the_adapter_further_gives(
     codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
     source = prompt_source(context, backbone, loaded, codes, start)
     tuning = resolved_tuning(context, backbone, codebook, goes_on=True)
-    assert tuning.learning_rate == pytest.approx(1e-3)
+    assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
     validate = search_validation(context, source, codes, level_tokens, "trie")
     choices = CodeChoices(level_tokens, codes.codes)
@@ -130,7 +130,7 @@ def test_it_says_and_records_what_it_went_on_from(gone_on: tuple[Path, dict[str,
     figures = run_figures(root, run)
     assert figures["epochs_before"] == 2
     assert 0 < figures["samples"] < run_figures(root, {"artifact_path": f"data/runs/{run['inputs'][-1]}"})["samples"]
-    assert run["settings"]["from"] == {"replay": 0.5, "learning_rate": pytest.approx(1e-3)}
+    assert run["settings"]["from"] == {"replay": 0.5, "learning_rate": pytest.approx(5e-4)}
     assert (run["settings"]["tuning"]["mode"], run["settings"]["tuning"]["lora_rank"]) == ("lora", 4)
     after, said = tuned_by(root, "--from", "current")
     assert after["run_id"] == run["run_id"]

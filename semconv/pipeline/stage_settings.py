@@ -105,7 +105,7 @@ def resolved_tuning(
         SettingsError: rows of tokens are to start from code vectors that codes made elsewhere do not have.
     """
     tuning, is_embedded = context.settings.tuning, _is_embedded(context, backbone)
-    rate, weight, dropout = (3e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
+    rate, weight, dropout = (1.5e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
     has_books = not is_loaded(codebook)
     start: Literal["random", "codebook"] = "codebook" if is_embedded and has_books else "random"
