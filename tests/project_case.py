@@ -15,6 +15,9 @@ from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 
 NUM_ITEMS, NUM_USERS = 60, 80
+# A metric's protocol without the ids of runs, which hold the second in which they began.
+PROTOCOL = """json_merge_patch(protocol, '{"behavior_run": null, "tuned_by": null}')"""
+
 SETTINGS = """
 [split]
 k_core = 2

@@ -35,7 +35,8 @@ SAME = {
     "item_code": "SELECT item_id, codes, semantic_id, vector_source, is_reassigned FROM item_code",
     "item_embedding": "SELECT item_id, vector_source, vector FROM item_embedding",
     "user_embedding": "SELECT user_id, vector_source, vector FROM user_embedding",
-    "metric": "SELECT method, split, segment, train_cut, seen, name, k, value, ci_low, ci_high, num_users, protocol FROM metric",
+    "metric": "SELECT method, split, segment, train_cut, seen, name, k, value, ci_low, ci_high, num_users,"
+    f" {case.PROTOCOL} FROM metric",
     "item": "SELECT * FROM item",
     "user_history": "SELECT * FROM user_history",
     "run": "SELECT stage, status, fingerprint FROM run",
