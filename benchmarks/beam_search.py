@@ -27,9 +27,9 @@ from benchmarks.search_case import (
     make_model,
     random_codes,
 )
-from semconv.inference.levels import Normalization
-from semconv.inference.search import Searcher, SearchSettings
-from semconv.inference.trie import CodeTrie
+from semconv.search.levels import Normalization
+from semconv.search.search import Searcher, SearchSettings
+from semconv.search.trie import CodeTrie
 
 SUBJECT = Subject("beam_search", "transformers.generate", ["torch", "transformers"])
 AGAINST_PREFILL = Subject("beam_search", "the bare prefill", ["torch", "transformers"])

@@ -23,10 +23,10 @@ from semconv.behavior.dccf_training import DccfTraining, Validation, fit_dccf
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.config import BehaviorSettings, DccfSettings
+from semconv.data.splits import targets, train_part
+from semconv.data.store import Sequences
 from semconv.progress import Silent
-from semconv.splits import targets, train_part
-from semconv.store import Sequences
+from semconv.settings.tree import BehaviorSettings, DccfSettings
 
 PACKAGES = ["torch", "scipy"]
 ALL_USERS = 1 << 31

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.codebook_data import WIDTH, games_behavior, grown, texts_of, threads, vectors_of
 from benchmarks.rows import Row, Seconds, Size, Subject, command, peak_memory_bytes, times_of
-from semconv.config import CodebookSettings, RqvaeSettings
+from semconv.settings.tree import CodebookSettings, RqvaeSettings
 from semconv.tokenization.codebook import decode, encode, fit_codebooks
 from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.rqvae import fit_rqvae

@@ -23,9 +23,9 @@ from semconv.backbone.load import load_backbone
 from semconv.backbone.text_vectors import TextVectors, embed_texts
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.config import BackboneSettings, BehaviorSettings, CodebookSettings, RqvaeSettings
-from semconv.pipeline.code_file import read_codes
-from semconv.splits import train_part
+from semconv.data.splits import train_part
+from semconv.settings.tree import BackboneSettings, BehaviorSettings, CodebookSettings, RqvaeSettings
+from semconv.stages.codes.code_file import read_codes
 from semconv.tasks import wordings
 from semconv.tokenization import quality
 from semconv.tokenization.code_set import fit_code_set

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from benchmarks.data import data_folder, games_sequences
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.config import BehaviorSettings
-from semconv.splits import train_part
+from semconv.data.splits import train_part
+from semconv.settings.tree import BehaviorSettings
 
 WIDTH = 32
 CORE = 5  # of Games as the paper has it

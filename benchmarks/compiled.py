@@ -17,8 +17,8 @@ import torch
 from benchmarks.rows import Row, Seconds, Size, Subject, apart, command, in_turn, times_of
 from benchmarks.search_case import BEAMS, HISTORY, LEVEL_TOKENS, history_prompts, make_model, random_codes
 from semconv.backbone.forward import compile_decoder
-from semconv.inference.search import Searcher, SearchSettings
-from semconv.inference.trie import CodeTrie
+from semconv.search.search import Searcher, SearchSettings
+from semconv.search.trie import CodeTrie
 
 BESIDE_PLAIN = Subject("compiled", "the same not compiled", ["torch", "transformers"])
 ALONE = Subject("compiled", "", ["torch", "transformers"])

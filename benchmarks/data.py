@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from semconv.store import Sequences
+from semconv.data.store import Sequences
 
 
 def data_folder(name: str) -> Path:

@@ -22,8 +22,8 @@ import polars as pl
 
 from benchmarks.rows import Row, Size, Subject, command
 from semconv.progress import Silent
-from semconv_warehouse.demo import run_demo
-from semconv_warehouse.demo_catalog import DemoShape
+from semconv_warehouse.demo.catalog import DemoShape
+from semconv_warehouse.demo.demo import run_demo
 from semconv_warehouse.project import Project
 
 SUBJECT = Subject("nights", "", ["duckdb", "feast"])

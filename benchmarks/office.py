@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import Row, Subject, finish
 from semconv import columns
+from semconv.data.splits import targets, train_part
+from semconv.data.store import RunRecord
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
-from semconv.pipeline.context import Context
-from semconv.pipeline.evaluation_file import read_ranks
-from semconv.splits import targets, train_part
-from semconv.store import RunRecord
+from semconv.runs.workspace import Context
+from semconv.stages.evaluate.user_file import read_ranks
 from semconv_warehouse.project import Project
 
 SUBJECT = Subject("office", "", ["torch", "transformers"])

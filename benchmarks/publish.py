@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from benchmarks.publish_readers import readers_beside_publishes
 from benchmarks.rows import Row, Size, Subject, apart, command, peak_memory_bytes, times_of
 from benchmarks.serving_case import Case, make_project, write_parts
-from semconv_warehouse.feature_export import feature_file
+from semconv_warehouse.features.export import feature_file
 from semconv_warehouse.project import Project
 
 PACKAGES = ["duckdb", "pyarrow", "sqlalchemy", "duckdb_engine"]
@@ -152,7 +152,7 @@ def bytes_of_copies(folder: Path, case: Case) -> dict[str, int]:
         project.features_materialize()
         sizes["Feast's online store, SQLite"] = (layout.data / "online_store.db").stat().st_size
     else:
-        from semconv_warehouse import features
+        from semconv_warehouse.features import features
 
         features.export_features(layout, project.store)
     sizes["Feast's Parquet"] = feature_file(layout, "user_top_k", 1).stat().st_size

@@ -25,11 +25,11 @@ from benchmarks.rows import Row, Subject, finish
 from benchmarks.sasrec import SasrecSettings
 from benchmarks.sasrec_training import CUTOFFS, METHOD, SasrecTraining, export, peer_data
 from semconv import columns
-from semconv.config import EvaluateSettings
 from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
-from semconv.pipeline.evaluation_file import read_ranks
 from semconv.progress import Silent
+from semconv.settings.tree import EvaluateSettings
+from semconv.stages.evaluate.user_file import read_ranks
 from semconv_warehouse.project import Project
 
 PACKAGES = ["torch", "transformers"]
@@ -92,8 +92,9 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
 
 def small(folder: Path) -> Evaluated:
     """A demo shop with a model of a few epochs and a SASRec of a few more."""
-    from semconv_warehouse import demo, lists, nightly
-    from semconv_warehouse.demo_catalog import DemoShape, generate
+    from semconv_warehouse import lists, nightly
+    from semconv_warehouse.demo import demo
+    from semconv_warehouse.demo.catalog import DemoShape, generate
 
     Project.init(folder, "# the demo's shop\n")
     shop = generate(DemoShape(users=400))

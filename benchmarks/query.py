@@ -27,14 +27,14 @@ from benchmarks.data import data_folder
 from benchmarks.query_data import Reviews, UserParts, training_project
 from benchmarks.query_report import METRICS, counted, listed, markdown, rows_of
 from benchmarks.rows import finish
-from semconv.inference.search import beam_search
-from semconv.inference.trie_file import open_trie
 from semconv.metrics import hit_ratio, target_ranks
-from semconv.pipeline.list_job import search_settings
-from semconv.pipeline.prompt_source import MODEL_FOLDER
-from semconv.pipeline.trie_store import trie_file
-from semconv.pipeline.tuning_stage import tuned_codes
 from semconv.progress import Silent
+from semconv.search.search import beam_search
+from semconv.search.trie_file import open_trie
+from semconv.stages.codes.trie_store import trie_file
+from semconv.stages.lists.job import search_settings
+from semconv.stages.tune.prompt_source import MODEL_FOLDER
+from semconv.stages.tune.tuning import tuned_codes
 from semconv.tasks.encoder import PromptEncoder
 from semconv_warehouse.project import Project
 
@@ -102,8 +102,8 @@ def load(size: Literal["small", "full"], folder: Path) -> Shop:
             project.ingest_amazon(data / "Gift_Cards_5.json.gz", data / "meta_Gift_Cards.json.gz")
         return Shop("Gift Cards", Reviews.read(project), SETTINGS, CANDIDATES)
     if not known:
-        from semconv_warehouse import demo
-        from semconv_warehouse.demo_catalog import DemoShape, generate
+        from semconv_warehouse.demo import demo
+        from semconv_warehouse.demo.catalog import DemoShape, generate
 
         shop = generate(DemoShape(users=120, query_share=1.0))
         demo.write_items(shop, base / "items.jsonl")

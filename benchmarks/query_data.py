@@ -17,7 +17,7 @@ from benchmarks.bm25 import words
 from semconv.columns import ITEM_ID, QUERY, USER_ID
 from semconv.progress import Silent
 from semconv_warehouse.project import Project
-from semconv_warehouse.reading import read_arrow
+from semconv_warehouse.store.reading import read_arrow
 
 _TOKEN = re.compile(r"[\w'\N{RIGHT SINGLE QUOTATION MARK}]+")
 _ITEMS = "SELECT item_id, title, description, brand, categories FROM item ORDER BY item_index"

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes, times_of
 from benchmarks.search_case import LEVEL_TOKENS, history_prompts, make_model, random_codes
-from semconv.inference.blend import MODEL_FEATURES, Blend
-from semconv.inference.blend_features import feature_names
-from semconv.inference.blend_tables import BlendTables, BlendUsers, EventDays
-from semconv.inference.blend_weights import LogitWeights
-from semconv.inference.jobs import Recommender, ShardUsers, recommend_shard, shards
-from semconv.inference.reasons import vector_table
-from semconv.inference.search import Searcher, SearchSettings
-from semconv.inference.trie import CodeTrie
-from semconv.inference.trie_file import open_trie, save_trie
+from semconv.blend.blend import MODEL_FEATURES, Blend
+from semconv.blend.features import feature_names
+from semconv.blend.jobs import Recommender, ShardUsers, recommend_shard, shards
+from semconv.blend.reasons import vector_table
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays
+from semconv.blend.weights import LogitWeights
+from semconv.search.search import Searcher, SearchSettings
+from semconv.search.trie import CodeTrie
+from semconv.search.trie_file import open_trie, save_trie
 
 SUBJECT = Subject("recommend", "", ["torch", "transformers"])
 ITEMS, SHARD = 10_000, 4096

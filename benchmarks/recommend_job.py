@@ -21,18 +21,18 @@ from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
-from semconv.config import BackboneSettings, RecommendSettings, Settings
-from semconv.inference.jobs import ShardResult
-from semconv.inference.trie import CodeTrie
-from semconv.inference.trie_file import save_trie
-from semconv.pipeline.carrying import Listable, States, carry_over, user_states
-from semconv.pipeline.context import ItemCodes
-from semconv.pipeline.engines import write_lists
-from semconv.pipeline.histories import Histories
-from semconv.pipeline.list_job import ListJob
-from semconv.pipeline.list_parts import part_table, write_part
+from semconv.blend.jobs import ShardResult
+from semconv.data.histories import Histories
+from semconv.data.store import TopK
 from semconv.progress import Silent
-from semconv.store import TopK
+from semconv.runs.workspace import ItemCodes
+from semconv.search.trie import CodeTrie
+from semconv.search.trie_file import save_trie
+from semconv.settings.tree import BackboneSettings, RecommendSettings, Settings
+from semconv.stages.lists.carrying import Listable, States, carry_over, user_states
+from semconv.stages.lists.engines import write_lists
+from semconv.stages.lists.job import ListJob
+from semconv.stages.lists.parts import part_table, write_part
 from semconv.tasks import wordings
 from semconv.tuning.model import codes_digest, save_tuned
 

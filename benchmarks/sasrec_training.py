@@ -31,10 +31,10 @@ from benchmarks.data import games_sequences
 from benchmarks.sasrec import Asked, Sasrec, SasrecSettings, exact_ranks, loss_of, masked_scores
 from semconv.artifacts import atomic_path
 from semconv.columns import Split
+from semconv.data.splits import history_lengths, targets, train_part
+from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.metrics import hit_ratio, ndcg
-from semconv.splits import history_lengths, targets, train_part
-from semconv.store import Sequences
 
 _POOL = 16  # batches whose windows are sorted by length together
 STATE, LOG, METHOD = "sasrec.safetensors", "epochs.jsonl", "sasrec"

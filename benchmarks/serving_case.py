@@ -10,8 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from semconv_warehouse.database import raw
 from semconv_warehouse.project import Project
+from semconv_warehouse.store.database import raw
 
 TOP_K, HISTORY = 20, 4
 

@@ -33,8 +33,8 @@ from benchmarks.training_sides import (
     shared,
     some_users,
 )
-from semconv.config import TaskSettings
-from semconv.store import Sequences
+from semconv.data.store import Sequences
+from semconv.settings.tree import TaskSettings
 
 SUBJECT = Subject("training", "one padded prompt a sample", ["torch", "transformers"])
 PRODUCTS = Subject("training", "bare matrix products", ["torch"])

@@ -19,9 +19,9 @@ from benchmarks.data import games_sequences
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
-from semconv.config import BackboneSettings, TaskSettings, TuningSettings
-from semconv.splits import train_part
-from semconv.store import Sequences
+from semconv.data.splits import train_part
+from semconv.data.store import Sequences
+from semconv.settings.tree import BackboneSettings, TaskSettings, TuningSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import task_data
 from semconv.tasks.encoder import PromptEncoder

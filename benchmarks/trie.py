@@ -33,11 +33,11 @@ from benchmarks.search_case import (
     make_model,
     random_codes,
 )
-from semconv.inference.levels import Normalization
-from semconv.inference.search import Searcher, SearchSettings
-from semconv.inference.trie import CodeTrie
-from semconv.inference.trie_file import open_trie, save_trie
-from semconv.inference.trie_tensors import Children, TrieTensors
+from semconv.search.levels import Normalization
+from semconv.search.search import Searcher, SearchSettings
+from semconv.search.trie import CodeTrie
+from semconv.search.trie_file import open_trie, save_trie
+from semconv.search.trie_tensors import Children, TrieTensors
 
 SUBJECT = Subject("trie", "dictionary of prefixes", ["numpy", "torch"])
 ALONE = Subject("trie", "", ["numpy", "torch"])

@@ -4,7 +4,8 @@ import atexit
 import os
 
 import pytest
-from demo_case import Demo, make_demo
+
+from tests.worlds.demo import Demo, make_demo
 
 
 def _end_stderr() -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from semconv_cli import output
 
 if TYPE_CHECKING:
-    from semconv.pipeline.report_form import Section
+    from semconv.reports.section import Section
 
 _WIDTH = 100
 
 
 def write_report(report: Mapping[str, Any]) -> None:
     """Print what was looked at, then each subject: what it means, its table, and whether it is good."""
-    from semconv.pipeline.report_sections import overview, sections  # numpy and scipy, not for the help
+    from semconv.reports.code_sections import overview, sections  # numpy and scipy, not for the help
 
     name = {"code set": report["run_id"]} if "run_id" in report else {"file": report["file"]}
     output.write_fields({**name, **dict(overview(report))})

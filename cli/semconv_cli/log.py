@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 import click
 
 from semconv_cli.output import plain, printable
-from semconv_warehouse.disk import in_words
+from semconv_warehouse.upkeep.disk import in_words
 
 Form = Literal["text", "json"]
 FORMS = ("text", "json")

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
-from semconv.config import iter_options
+from semconv.settings.tree import iter_options
 from semconv_cli.log import FORMS
 from semconv_cli.state import State
 

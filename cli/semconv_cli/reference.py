@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from semconv.artifacts import write_bytes
-from semconv.config_text import settings_page
 from semconv.errors import CheckFailedError
+from semconv.settings.text import settings_page
 from semconv_cli import output
 from semconv_cli.errors import reported
 from semconv_cli.log import Log

@@ -9,7 +9,7 @@ from semconv_cli import output
 from semconv_cli.state import State
 
 if TYPE_CHECKING:
-    from semconv.store import RunRecord
+    from semconv.data.store import RunRecord
 
 
 def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:

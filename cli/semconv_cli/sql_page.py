@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from semconv_warehouse.checks import SqlFile, sql_files
-from semconv_warehouse.cookbook import CookbookQuery, cookbook
-from semconv_warehouse.layout import package_folder
+from semconv_warehouse.publish.checks import SqlFile, sql_files
+from semconv_warehouse.serving.cookbook import CookbookQuery, cookbook
+from semconv_warehouse.store.layout import package_folder
 
 _INTRODUCTION = """\
 # SQL

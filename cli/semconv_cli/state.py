@@ -90,7 +90,7 @@ class State:
         """Be one of the processes that train with the one which opened the project, whose job it is."""
         self.job = None
         with self.libraries():
-            from semconv.pipeline.tuning_group import follow
+            from semconv.stages.tune.group import follow
 
             follow()
 

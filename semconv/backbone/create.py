@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from semconv.config import BackboneSettings
 from semconv.errors import InputError
+from semconv.settings.tree import BackboneSettings
 
 END = "</s>"
 PAD = "<pad>"

@@ -24,10 +24,10 @@ from semconv.behavior.dccf import Dccf, Pair, Triples
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.columns import LEARNED
-from semconv.config import BehaviorSettings, DccfSettings
+from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Progress, Task
-from semconv.store import Sequences
+from semconv.settings.tree import BehaviorSettings, DccfSettings
 
 STATE = "dccf.safetensors"
 _CUTOFF = 20
@@ -65,7 +65,7 @@ def fit_dccf(
     The vectors are those of the best validation, or the last ones without validation.
 
     Args:
-        sequences: the train part alone (``semconv.splits.train_part``).
+        sequences: the train part alone (``semconv.data.splits.train_part``).
         num_items: size of the catalogue.
     Returns:
         the vectors, and figures: epochs with loss and recall@20, the best epoch, seconds of this process.

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import GIVEN
+from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.store import Sequences
 
 _SHOWN = 3
 

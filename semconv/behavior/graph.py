@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.store import Sequences
 
 
 @dataclass(frozen=True)

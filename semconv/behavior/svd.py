@@ -23,9 +23,9 @@ from scipy.sparse.linalg import eigsh, svds
 
 from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import LEARNED
-from semconv.config import BehaviorSettings
+from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.store import Sequences
+from semconv.settings.tree import BehaviorSettings
 
 _FARTHEST_PAIR = 20  # items of a sequence farther apart say little of each other
 _PAIR_DECAY = 0.6
@@ -39,7 +39,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     ``settings.dimensions``, the missing columns are zero: the width is always D.
 
     Args:
-        sequences: the train part alone (``semconv.splits.train_part``).
+        sequences: the train part alone (``semconv.data.splits.train_part``).
         num_items: size of the catalogue; item indices lie below it.
     Raises:
         InputError: there is no interaction.

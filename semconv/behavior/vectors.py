@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.columns import GIVEN, LEARNED
+from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.store import Sequences
 
 FILE_NAME = "vectors.safetensors"
 _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale")

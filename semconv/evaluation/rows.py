@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Seen, Split
-from semconv.config import EvaluateSettings
 from semconv.errors import InputError
 from semconv.evaluation.segments import ALL, Evaluated, segments
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg, paired_bootstrap, reciprocal_rank
+from semconv.settings.tree import EvaluateSettings
 
 Floats = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv.inference.transitions import CounterWeights, count_transitions, history_matrix
+from semconv.counter.transitions import CounterWeights, count_transitions, history_matrix
+from semconv.data.store import Sequences
 from semconv.metrics import ndcg
-from semconv.store import Sequences
 
 Parameters = Mapping[str, float]
 

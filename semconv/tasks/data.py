@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.config import TaskSettings
+from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.store import Sequences
+from semconv.settings.tree import TaskSettings
 from semconv.tasks.replay import Replay
 
 
@@ -43,7 +43,7 @@ def task_data(
     """Keep what prompts can name.
 
     Args:
-        train: the training part (``semconv.splits.train_part``), with queries.
+        train: the training part (``semconv.data.splits.train_part``), with queries.
         has_codes: ``(I,)``.
         touched: the train cut with the items outside the core, which are nobody's negatives either; None: ``train``.
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.config import TaskSettings
+from semconv.settings.tree import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import TaskData
 from semconv.tasks.negatives import draw_negatives

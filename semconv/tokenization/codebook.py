@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.config import CodebookSettings
 from semconv.errors import InputError, SettingsError
+from semconv.settings.tree import CodebookSettings
 from semconv.tokenization.kmeans import Floats, chunk_rows, sample_rows, squared_norms, start_rows
 from semconv.tokenization.level import Geometry, Level, unit_rows
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.config import CodebookSettings, RqvaeSettings
 from semconv.errors import CheckFailedError, SettingsError
+from semconv.settings.tree import CodebookSettings, RqvaeSettings
 from semconv.tokenization.autoencoder import LAYERS, Autoencoder
 from semconv.tokenization.codebook import (
     Codebooks,

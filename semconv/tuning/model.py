@@ -18,8 +18,8 @@ from semconv.artifacts import read_json, write_json
 from semconv.backbone.code_tokens import level_tokens
 from semconv.backbone.forward import decoder
 from semconv.backbone.load import load_backbone
-from semconv.config import TuningSettings
 from semconv.errors import InputError
+from semconv.settings.tree import TuningSettings
 
 MANIFEST = "semconv.json"
 ADAPTER = "adapter_model.safetensors"  # PEFT's name of it

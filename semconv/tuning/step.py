@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from semconv.backbone.attention import attending, require_attention
-from semconv.config import TuningSettings
 from semconv.errors import CheckFailedError, SettingsError
+from semconv.settings.tree import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import Batch, collate

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semconv.config import TuningSettings
 from semconv.progress import Progress, Task
+from semconv.reports.training_chart import write_chart
+from semconv.settings.tree import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tuning.batches import batch_order
-from semconv.tuning.chart import write_chart
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
-from semconv.tuning.step_log import StepLog
+from semconv.tuning.step_log import StepLog, read_steps
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def tune(
         loop.stepper.replicas.gather()
     counters = loop.counters
     if processes.is_first:
-        write_chart(training.folder, counters.validations)
+        write_chart(training.folder, read_steps(training.folder), counters.validations)
         if (training.folder / BEST).exists():
             load_best(training.folder, model)
     return {
@@ -141,7 +141,7 @@ class _Loop:
         self._close_epoch()
         self._save()
         if self.processes.is_first:
-            write_chart(self.training.folder, counters.validations)
+            write_chart(self.training.folder, read_steps(self.training.folder), counters.validations)
 
     def _save(self) -> None:
         self.log.flush()  # first: the log may know more steps than the state, never fewer

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from semconv import columns
 from semconv.artifacts import file_digest
 from semconv.clock import utc_now
+from semconv.data.splits import targets
+from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.runs import Outcome, StageRequest
-from semconv.splits import targets
-from semconv.store import RunRecord
+from semconv.runs.book import Outcome, StageRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def serve_lists(project: Project) -> Outcome:
     """Lists for serving: of those who changed, or of all when a full pass is due."""
-    from semconv.pipeline.recommending import Request, recommend_run
+    from semconv.stages.lists.recommend import Request, recommend_run
 
     finetune = project.context.need(columns.FINETUNE)
     before = carry_source(project, finetune)
@@ -37,8 +37,8 @@ def serve_lists(project: Project) -> Outcome:
 
 def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
     """The newest lists of all users by this model and these settings, which may be carried over."""
-    from semconv.pipeline import stage_settings
-    from semconv.pipeline.blending import chosen_blend
+    from semconv.stages import stage_settings
+    from semconv.stages.blend.blending import chosen_blend
 
     chosen = chosen_blend(project.context, finetune, "serve")
     blend = set() if chosen is None else {chosen.record.run_id}
@@ -60,7 +60,7 @@ def carry_source(project: Project, finetune: RunRecord) -> RunRecord | None:
 
 
 def _has_states(project: Project, run: RunRecord) -> bool:
-    from semconv.pipeline.carrying import STATES
+    from semconv.stages.lists.carrying import STATES
 
     return (project.book.folder(run) / STATES).exists()
 
@@ -93,9 +93,9 @@ def can_evaluate(project: Project) -> bool:
 
 def evaluate_current(project: Project, split: Literal["valid", "test"] = "test") -> Outcome:
     """The current model's figures on a split, lists and figures reused where nothing changed."""
-    from semconv.pipeline.evaluating import evaluate_run
-    from semconv.pipeline.evaluation_case import evaluated_users
-    from semconv.pipeline.recommending import Request, recommend_run
+    from semconv.stages.evaluate.case import evaluated_users
+    from semconv.stages.evaluate.evaluating import evaluate_run
+    from semconv.stages.lists.recommend import Request, recommend_run
 
     context, finetune = project.context, project.context.need(columns.FINETUNE)
     users = evaluated_users(context, finetune, split)[1] if context.settings.evaluate.max_users else None
@@ -123,7 +123,7 @@ def evaluate_run_ids(project: Project) -> list[str]:
 
 def load_run(project: Project, files: Sequence[Path]) -> Outcome:
     """Parts made elsewhere as a recommend run; its lineage is the current model's code set, where there is one."""
-    from semconv_warehouse.parts import KnownIds, load_parts
+    from semconv_warehouse.publish.parts import KnownIds, load_parts
 
     finetune = project.context.latest(columns.FINETUNE)
     inputs: tuple[RunRecord, ...] = ()

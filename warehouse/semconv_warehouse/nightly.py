@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import columns
+from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, InputError
-from semconv.runs import Outcome
-from semconv.store import RunRecord
+from semconv.runs.book import Outcome
 from semconv_warehouse import lists
 
 if TYPE_CHECKING:
     from semconv_warehouse.project import Project
-    from semconv_warehouse.publish import Publication
+    from semconv_warehouse.publish.publish import Publication
 
 Stage = dict[str, Any]
 _BEFORE_TUNING = (
@@ -99,7 +99,7 @@ def _publish(project: Project, stages: list[Stage]) -> Publication:
 
 def refit_due(project: Project) -> dict[str, Any]:
     """Whether the current model is due for a refit, and why: what the code report says."""
-    from semconv.pipeline.refit import Coded, refit_state
+    from semconv.stages.codes.refit import Coded, refit_state
 
     context = project.context
     finetune = context.need(columns.FINETUNE)
@@ -122,7 +122,7 @@ def _say_kept(project: Project, state: dict[str, Any], *, was_stale: bool, is_fi
 
 def _say_chosen(project: Project) -> None:
     """Name a backbone or codes that somebody chose since the tuning, which only a refit takes up."""
-    from semconv.pipeline.context import is_created, is_loaded
+    from semconv.runs.workspace import is_created, is_loaded
 
     context = project.context
     finetune = context.need(columns.FINETUNE)
@@ -136,7 +136,8 @@ def _say_chosen(project: Project) -> None:
 
 def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -> None:
     """Backbone, vectors, codes and tuning as the settings say, finished runs reused; ``codes`` are codes made elsewhere."""
-    from semconv.pipeline import embedding, tokenizing
+    from semconv.stages.codes import tokenizing
+    from semconv.stages.embed import embedding
 
     backbone = _do(project, stages, columns.BACKBONE, project.backbone_run)
     if codes is None:
@@ -150,7 +151,7 @@ def fit_anew(project: Project, stages: list[Stage], codes: Path | None = None) -
 
 def _fit(project: Project, stages: list[Stage]) -> None:
     """The same, but what `semconv backbone use` and `semconv codebook load` chose stays chosen."""
-    from semconv.pipeline.context import is_created, is_loaded
+    from semconv.runs.workspace import is_created, is_loaded
 
     context = project.context
     kept = context.latest(columns.BACKBONE)
@@ -174,7 +175,8 @@ def _fit(project: Project, stages: list[Stage]) -> None:
 
 
 def _fit_codes(project: Project, stages: list[Stage], backbone: RunRecord) -> RunRecord:
-    from semconv.pipeline import embedding, tokenizing
+    from semconv.stages.codes import tokenizing
+    from semconv.stages.embed import embedding
 
     context = project.context
     behavior = _do(project, stages, columns.EMBED_BEHAVIOR, lambda: embedding.embed_behavior_run(context))
@@ -183,7 +185,7 @@ def _fit_codes(project: Project, stages: list[Stage], backbone: RunRecord) -> Ru
 
 
 def _tune(project: Project, stages: list[Stage], backbone: RunRecord, codebook: RunRecord) -> None:
-    from semconv.pipeline.tuning_stage import finetune_run
+    from semconv.stages.tune.tuning import finetune_run
 
     _assign_new(project, stages, codebook)
     _do(project, stages, columns.FINETUNE, lambda: finetune_run(project.context, backbone, codebook))
@@ -191,8 +193,8 @@ def _tune(project: Project, stages: list[Stage], backbone: RunRecord, codebook: 
 
 def _blend(project: Project, stages: list[Stage], *, is_fitted: bool) -> None:
     """The blend of a new model; that of a kept one stays, or every night would make everybody's lists anew."""
-    from semconv.pipeline import stage_settings
-    from semconv.pipeline.blending import blend_run, can_blend, current_blend
+    from semconv.stages import stage_settings
+    from semconv.stages.blend.blending import blend_run, can_blend, current_blend
 
     context = project.context
     finetune = context.need(columns.FINETUNE)
@@ -221,7 +223,7 @@ def _evaluate(project: Project, stages: list[Stage], *, is_fitted: bool) -> None
 
 
 def _assign_new(project: Project, stages: list[Stage], codebook: RunRecord | None = None) -> None:
-    from semconv.pipeline.tokenizing import assign_run
+    from semconv.stages.codes.tokenizing import assign_run
 
     outcome = assign_run(project.context, codebook or project.current_codebook())
     if outcome is not None:
@@ -248,8 +250,8 @@ def _keep(project: Project, stages: list[Stage]) -> bool:
 
 def _settings_today(project: Project, backbone: RunRecord, codebook: RunRecord) -> dict[str, dict[str, Any]]:
     """What each stage would read of the settings now."""
-    from semconv.pipeline import stage_settings
-    from semconv.pipeline.context import is_created, is_loaded
+    from semconv.runs.workspace import is_created, is_loaded
+    from semconv.stages import stage_settings
 
     context = project.context
     named = stage_settings.named_backbone(context)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from semconv.artifacts import machine_errors, write_bytes
-from semconv.config import Settings
-from semconv.config_load import load_settings
 from semconv.errors import InputError, LockedError, SemconvError, SettingsError
 from semconv.progress import Progress, Silent
-from semconv.runs import RunBook
-from semconv_warehouse.layout import ProjectLayout, find_project
-from semconv_warehouse.migrate import migrate
-from semconv_warehouse.publish import reconcile
-from semconv_warehouse.store import DuckDBStore
+from semconv.runs.book import RunBook
+from semconv.settings.load import load_settings
+from semconv.settings.tree import Settings
+from semconv_warehouse.publish.publish import reconcile
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import ProjectLayout, find_project
+from semconv_warehouse.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from semconv.pipeline.context import Context
+    from semconv.runs.workspace import Context
 
 _FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may read, others may not
 
@@ -71,8 +71,8 @@ class OpenedProject:
     @staticmethod
     def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
         """Make a project folder: settings, an empty warehouse, the Feast definitions."""
-        from semconv.config_text import settings_template
-        from semconv_warehouse.features import create_feature_repo
+        from semconv.settings.text import settings_template
+        from semconv_warehouse.features.features import create_feature_repo
 
         layout = ProjectLayout(directory.resolve())
         if layout.settings_file.exists():
@@ -90,7 +90,7 @@ class OpenedProject:
     @cached_property
     def context(self) -> Context:
         """What the stages are given."""
-        from semconv.pipeline.context import Context
+        from semconv.runs.workspace import Context
 
         return Context(self.store, self.book, self.settings, self.progress)
 

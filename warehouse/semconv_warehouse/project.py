@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
+from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.runs import Outcome
-from semconv.store import RunRecord
-from semconv_warehouse import disk, lists, maintenance, nightly, pruning
-from semconv_warehouse.checks import CheckResult
+from semconv.runs.book import Outcome
+from semconv_warehouse import lists, nightly
 from semconv_warehouse.opened import OpenedProject
-from semconv_warehouse.publish import Publication, publications, publish, rollback
+from semconv_warehouse.publish.checks import CheckResult
+from semconv_warehouse.publish.publish import Publication, publications, publish, rollback
+from semconv_warehouse.upkeep import disk, maintenance, pruning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,52 +90,52 @@ class Project(OpenedProject):
 
     def backbone_create(self) -> RunRecord:
         """Make the embedded default backbone."""
-        from semconv.pipeline.embedding import create_backbone_run
+        from semconv.stages.embed.embedding import create_backbone_run
 
         return self._record(create_backbone_run(self.context))
 
     def backbone_use(self, path: str) -> RunRecord:
         """Take a pretrained model from a folder or the hub."""
-        from semconv.pipeline.embedding import use_backbone_run
+        from semconv.stages.embed.embedding import use_backbone_run
 
         return self._record(use_backbone_run(self.context, path))
 
     def embed_behavior(self) -> RunRecord:
         """Behaviour vectors of items and users."""
-        from semconv.pipeline.embedding import embed_behavior_run
+        from semconv.stages.embed.embedding import embed_behavior_run
 
         return self._record(embed_behavior_run(self.context))
 
     def embed_text(self) -> RunRecord:
         """Text vectors of items."""
-        from semconv.pipeline.embedding import embed_text_run
+        from semconv.stages.embed.embedding import embed_text_run
 
         return self._record(embed_text_run(self.context, self.context.need(columns.BACKBONE)))
 
     def codebook_fit(self) -> RunRecord:
         """A new code set beside the old ones."""
-        from semconv.pipeline.tokenizing import fit_codebook_run
+        from semconv.stages.codes.tokenizing import fit_codebook_run
 
         behavior, text = self.context.need(columns.EMBED_BEHAVIOR), self.context.need(columns.EMBED_TEXT)
         return self._record(fit_codebook_run(self.context, behavior, text))
 
     def codebook_load(self, file: Path) -> RunRecord:
         """A new code set of codes made elsewhere, beside the old ones."""
-        from semconv.pipeline.tokenizing import load_codes_run
+        from semconv.stages.codes.tokenizing import load_codes_run
 
         return self._record(load_codes_run(self.context, self.context.need(columns.EMBED_BEHAVIOR), file))
 
     def codebook_assign(self) -> RunRecord | None:
         """Codes for new items, in the code set of the current model; None when there are none."""
-        from semconv.pipeline.tokenizing import assign_run
+        from semconv.stages.codes.tokenizing import assign_run
 
         outcome = assign_run(self.context, self.current_codebook())
         return None if outcome is None else self._record(outcome)
 
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
         """Figures of the current code set, or of foreign codes in a Parquet file; ``html`` writes them as a page."""
-        from semconv.pipeline.report_page import report_page
-        from semconv.pipeline.reporting import codebook_report, foreign_report
+        from semconv.reports.code_page import report_page
+        from semconv.stages.codes.report import codebook_report, foreign_report
 
         report = (
             codebook_report(self.context, self.current_codebook(), self.context.latest(columns.FINETUNE))
@@ -157,17 +158,17 @@ class Project(OpenedProject):
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write an epoch's samples; counts by task."""
-        from semconv.pipeline.prompt_source import export_prompts
+        from semconv.stages.tune.prompt_source import export_prompts
 
         return export_prompts(self.context, output, epoch)
 
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
         """Tune the backbone on the newest code set, or go on from an earlier run (``current``: the newest) with what is new.
 
-        Under torchrun this is the first process; the others call ``semconv.pipeline.tuning_group.follow``.
+        Under torchrun this is the first process; the others call ``semconv.stages.tune.group.follow``.
         """
-        from semconv.pipeline.tuning_group import leading
-        from semconv.pipeline.tuning_stage import finetune_run
+        from semconv.stages.tune.group import leading
+        from semconv.stages.tune.tuning import finetune_run
 
         if from_run is None:
             start = None
@@ -186,7 +187,7 @@ class Project(OpenedProject):
 
     def blend(self) -> dict[str, Any]:
         """Fit the blend of the current model on validation users; weights, figures and the verdict."""
-        from semconv.pipeline.blending import blend_report, blend_run
+        from semconv.stages.blend.blending import blend_report, blend_run
 
         record = self._record(blend_run(self.context, self.context.need(columns.FINETUNE)))
         return blend_report(self.context, record)
@@ -200,8 +201,8 @@ class Project(OpenedProject):
         where: str | None = None,
     ) -> RunRecord:
         """Top-K lists; for serving, users that are not asked for keep the lists of the run before."""
-        from semconv.pipeline.blending import say_without_blend
-        from semconv.pipeline.recommending import Request, recommend_run
+        from semconv.stages.blend.blending import say_without_blend
+        from semconv.stages.lists.recommend import Request, recommend_run
 
         finetune = self.context.need(columns.FINETUNE)
         if split == "serve":
@@ -222,7 +223,7 @@ class Project(OpenedProject):
 
     def recommend_query(self, text: str, user_id: str | None = None, where: str | None = None) -> list[dict[str, Any]]:
         """Best items for a user's words, of those that ``where`` allows."""
-        from semconv.pipeline.answering import answer_query
+        from semconv.stages.lists.question import answer_query
 
         user = None
         if user_id is not None:
@@ -248,14 +249,14 @@ class Project(OpenedProject):
 
         With ``against`` (an evaluate run) rows of the paired difference instead. ``html`` writes all of it as a page.
         """
-        from semconv.pipeline.evaluation_comparison import compare_runs
+        from semconv.stages.evaluate.comparison import compare_runs
 
         before = None if against is None else self.context.run(against)
         run = lists.evaluate_current(self, split).record
         rows = self.store.metric_rows([run.run_id])
         if html is not None:
-            from semconv.pipeline.evaluation_page import evaluation_page
-            from semconv.pipeline.evaluation_report import evaluation_report
+            from semconv.reports.evaluation_page import evaluation_page
+            from semconv.stages.evaluate.report import evaluation_report
 
             with machine_errors(html):
                 write_bytes(html, evaluation_page(evaluation_report(self.context, run, rows, before)).encode())
@@ -265,8 +266,8 @@ class Project(OpenedProject):
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
     ) -> Iterator[dict[str, Any]]:
         """Rows of a table of the paper, or of a TOML file, as they are finished; see :mod:`experiment`."""
-        from semconv_warehouse.experiment import run_experiment
-        from semconv_warehouse.experiment_plan import read_experiment
+        from semconv_warehouse.experiments.experiment import run_experiment
+        from semconv_warehouse.experiments.plan import read_experiment
 
         return run_experiment(self, read_experiment(name), split=split, seeds=range(num_seeds))
 
@@ -288,26 +289,26 @@ class Project(OpenedProject):
 
     def features_apply(self) -> dict[str, Any]:
         """Register the Feast definitions."""
-        from semconv_warehouse import features
+        from semconv_warehouse.features import features
 
         features.export_features(self.layout, self.store)
         return dict(features.apply(self.layout, self.store.wait))
 
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
         """Bring the online store up to the last publication; ``again`` fills one anew that lost its data."""
-        from semconv_warehouse import features
+        from semconv_warehouse.features import features
 
         return features.materialize(self.layout, self.store, again=again)
 
     def features_status(self) -> dict[str, Any]:
         """How far the online store is behind."""
-        from semconv_warehouse import features
+        from semconv_warehouse.features import features
 
         return features.status(self.layout, self.store)
 
     def features_get(self, *, user: str | None = None, item: str | None = None) -> dict[str, Any]:
         """Online features of one user or one item."""
-        from semconv_warehouse import features
+        from semconv_warehouse.features import features
 
         return features.get_features(self.layout, user=user, item=item)
 
@@ -319,25 +320,25 @@ class Project(OpenedProject):
 
     def show_user(self, user_id: str) -> dict[str, Any]:
         """History and top-K of a user with titles."""
-        from semconv_warehouse import serving
+        from semconv_warehouse.serving import serving
 
         return serving.show_user(self.layout, user_id)
 
     def show_item(self, item_id: str) -> dict[str, Any]:
         """An item, its codes and similar items."""
-        from semconv_warehouse import serving
+        from semconv_warehouse.serving import serving
 
         return serving.show_item(self.layout, item_id)
 
     def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
         """Run a reading statement on what is published; it reads a parameter with ``getvariable('name')``."""
-        from semconv_warehouse import serving
+        from semconv_warehouse.serving import serving
 
         return serving.query(self.layout, statement, limit, parameters)
 
     def sql_query(self, name: str, *, limit: int | None = None, parameters: Mapping[str, str]) -> pa.Table:
         """Run a ready question of the cookbook on what is published."""
-        from semconv_warehouse.cookbook import cookbook_query
+        from semconv_warehouse.serving.cookbook import cookbook_query
 
         return self.sql(cookbook_query(name, parameters).statement, limit=limit, parameters=parameters)
 
@@ -365,8 +366,8 @@ class Project(OpenedProject):
         self, user_ids: Sequence[str], *, users_file: Path | None = None, dry_run: bool = False
     ) -> dict[str, Any]:
         """Take people out of everything that the project keeps, and say what knows something of them still."""
-        from semconv_warehouse.forgetting import forget
-        from semconv_warehouse.user_files import read_user_ids
+        from semconv_warehouse.erase.forgetting import forget
+        from semconv_warehouse.store.user_files import read_user_ids
 
         named = [] if users_file is None else read_user_ids(users_file)
         return forget(self, [*user_ids, *named], dry_run=dry_run)
@@ -377,8 +378,8 @@ class Project(OpenedProject):
 
     def backbone_run(self) -> Outcome:
         """The backbone that the settings name, made or checked."""
-        from semconv.pipeline.embedding import create_backbone_run, use_backbone_run
-        from semconv.pipeline.stage_settings import named_backbone
+        from semconv.stages.embed.embedding import create_backbone_run, use_backbone_run
+        from semconv.stages.stage_settings import named_backbone
 
         path = named_backbone(self.context)
         return use_backbone_run(self.context, path) if path else create_backbone_run(self.context)

@@ -39,7 +39,7 @@ def experiment_command(state: State, table: str, split: Literal["test", "valid"]
     if as_json:
         output.write_json(rows)
         return
-    from semconv_warehouse.experiment import mean_rows
+    from semconv_warehouse.experiments.experiment import mean_rows
 
     output.write_rows(mean_rows(rows))
 

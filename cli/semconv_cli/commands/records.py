@@ -7,7 +7,7 @@ import click
 from semconv_cli import output
 from semconv_cli.options import Command, json_option
 from semconv_cli.state import State, pass_state
-from semconv_warehouse.disk import in_words
+from semconv_warehouse.upkeep.disk import in_words
 
 
 @click.command("runs", cls=Command, short_help="Runs of stages and their sizes, newest first.")

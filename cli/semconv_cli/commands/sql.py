@@ -72,7 +72,7 @@ def sql_command(
 
 def _list(state: State, form: output.Format) -> None:
     with state.libraries():
-        from semconv_warehouse.cookbook import cookbook
+        from semconv_warehouse.serving.cookbook import cookbook
 
         queries = cookbook()
     rows: list[dict[str, Any]]

@@ -35,7 +35,7 @@ def init_command(state: State, directory: Path) -> None:
 def demo_command(state: State, directory: Path, as_json: bool) -> None:
     """Make a project with a small generated catalogue, run every step, and show what came out."""
     with state.libraries():
-        from semconv_warehouse.demo import run_demo
+        from semconv_warehouse.demo.demo import run_demo
 
         result = run_demo(directory, state.progress())
     if as_json:

@@ -11,10 +11,10 @@ from semconv.errors import CheckFailedError
 from semconv_cli import output
 from semconv_cli.options import Command, Duration, Job, json_option
 from semconv_cli.state import State, pass_state
-from semconv_warehouse.disk import in_words
+from semconv_warehouse.upkeep.disk import in_words
 
 if TYPE_CHECKING:
-    from semconv_warehouse.checks import CheckResult
+    from semconv_warehouse.publish.checks import CheckResult
 
 
 @click.command("check", cls=Job, short_help="Run every integrity check.")

@@ -26,7 +26,7 @@ from semconv_warehouse.ingest.readers import (
     unused_columns,
 )
 from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, write_rejected
-from semconv_warehouse.store import DuckDBStore
+from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY)
 REQUIRED: Final = (USER_ID, ITEM_ID)

@@ -27,7 +27,7 @@ from semconv_warehouse.ingest.readers import (
     rest_as_json,
 )
 from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, write_rejected
-from semconv_warehouse.store import DuckDBStore
+from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (ITEM_ID, TITLE, DESCRIPTION, BRAND, CATEGORIES)
 _TYPES: Final = {

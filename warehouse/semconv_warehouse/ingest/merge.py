@@ -8,7 +8,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from semconv.errors import InputError
-from semconv_warehouse.database import raw, registered
+from semconv_warehouse.store.database import raw, registered
 
 OrderBy = Literal["source_position", "event_time", "file"]
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, TITLE
-from semconv_warehouse.database import raw, registered
-from semconv_warehouse.run_table import utc_now
+from semconv_warehouse.store.database import raw, registered
+from semconv_warehouse.store.run_table import utc_now
 
 _VALUES = (TITLE, DESCRIPTION, BRAND, CATEGORIES, ATTRIBUTES)
 # What an item would be after the merge, for those whose row changes.

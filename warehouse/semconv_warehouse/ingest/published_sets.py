@@ -14,7 +14,7 @@ from semconv.errors import InputError
 from semconv_warehouse.ingest import interactions, items
 from semconv_warehouse.ingest.readers import Source, open_source
 from semconv_warehouse.ingest.report import IngestReport, combined, write_rejected
-from semconv_warehouse.store import DuckDBStore
+from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 _AMAZON_REVIEWS: Final = {USER_ID: "reviewerID", ITEM_ID: "asin", EVENT_TIME: "unixReviewTime"}
 _AMAZON_META: Final = {

@@ -18,8 +18,8 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from semconv.errors import InputError, SettingsError
-from semconv_warehouse.database import quote_identifier
 from semconv_warehouse.ingest import fields
+from semconv_warehouse.store.database import quote_identifier
 
 # Columns of ours beside a file's own.
 ROW, REASON, RECORD = "__row", "__reason", "__record"

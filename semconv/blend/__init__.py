@@ -1,0 +1,1 @@
+"""The model's scores combined with counter, vectors and popularity."""

@@ -1,0 +1,1 @@
+"""What stages read and write: the storage protocol, splits, histories."""

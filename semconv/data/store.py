@@ -1,0 +1,193 @@
+"""What the recommender needs of a storage, as a Protocol, and the arrays that pass through it.
+
+The implementation over DuckDB is ``semconv_warehouse.DuckDBStore``. Each call opens, reads or
+writes, and closes: nothing here may hold the database while a stage computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.columns import Seen, Split, TrainCut
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every item ever met, row i is ``item_index`` i."""
+
+    item_ids: Sequence[str]  # (I,)
+    titles: Sequence[str | None]  # (I,)
+    descriptions: Sequence[str | None]  # (I,)
+    is_servable: NDArray[np.bool_]  # (I,) available, not removed
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True)
+class ItemFacets:
+    """What else is known of every item, row i is ``item_index`` i."""
+
+    brands: Sequence[str | None]  # (I,)
+    categories: Sequence[Sequence[str] | None]  # (I,)
+
+
+@dataclass(frozen=True)
+class TimeCuts:
+    """The two moments of a temporal split, microseconds since 1970; ``semconv.data.splits`` says what they part."""
+
+    valid: int
+    test: int
+
+    def of_training(self, train_cut: TrainCut) -> int | None:
+        """Before which moment everything trains; None for no end."""
+        return {"[:-2]": self.valid, "[:-1]": self.test, "[:]": None}[train_cut]
+
+    def of_history(self, split: Split) -> int | None:
+        """Before which moment histories end; None for no end."""
+        return {"valid": self.valid, "test": self.test, "serve": None}[split]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Every user's interactions in position order, as compressed rows; row u is ``user_index`` u."""
+
+    user_ids: Sequence[str]  # (U,)
+    offsets: NDArray[np.int64]  # (U + 1,)
+    items: NDArray[np.int32]  # (n,) item_index
+    times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
+    ratings: NDArray[np.float32]  # (n,) NaN where unknown
+    queries: Sequence[str | None] | None = None  # (n,) when asked for
+    cuts: TimeCuts | None = None  # of a temporal split; None for leave-one-out
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Interactions a user, ``(U,)``."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def of(self, user: int) -> NDArray[np.int32]:
+        """Items of one user in order."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
+        """The same users with the kept interactions alone."""
+        running = np.concatenate([[0], np.cumsum(keep)])
+        queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
+        return Sequences(
+            self.user_ids,
+            running[self.offsets].astype(np.int64),
+            self.items[keep],
+            self.times[keep],
+            self.ratings[keep],
+            queries,
+            self.cuts,
+        )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One row of the table ``run``: one execution of one stage."""
+
+    run_id: str
+    stage: str
+    status: str  # 'running', 'finished', 'failed'
+    settings: Mapping[str, Any]
+    inputs: tuple[str, ...]  # run ids
+    fingerprint: str
+    artifact_path: str  # relative to the project folder
+    version: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BaselineRequest:
+    """One ranking of a SQL baseline."""
+
+    name: str  # file stem in sql/baselines: 'popularity', 'recent_popularity', 'transition', 'item_cosine'
+    split: Split
+    train_cut: TrainCut
+    seen: Seen
+    k: int
+    history_length: int = 20
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    users: NDArray[np.int32] | None = None  # user_index of those asked for, None for all
+    items: NDArray[np.bool_] | None = None  # (I,) that may be listed; None: all, to serve only those available
+    cuts: TimeCuts | None = None  # of a temporal split
+    vectors: str | None = None  # run_id of the behaviour vectors that 'item_cosine' compares
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Ranked lists; row r belongs to ``users[r]``."""
+
+    users: NDArray[np.int32]  # (R,) user_index
+    items: NDArray[np.int32]  # (R, K) item_index in rank order, -1 where a list is shorter
+    scores: NDArray[np.float32]  # (R, K) -inf where a list is shorter
+    is_filler: NDArray[np.bool_] | None = None  # (R, K) rows from popularity, where the ranking had no more
+
+
+class Store(Protocol):
+    """Storage as the pipeline sees it. Every method raises a SemconvError of its own kind."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What is read inside the block is of one moment: no ingest comes between two reads. Nothing is computed or written in it."""
+        ...
+
+    def catalog(self) -> Catalog:
+        """All items in item_index order."""
+        ...
+
+    def item_facets(self) -> ItemFacets:
+        """Brand and categories of all items in item_index order."""
+        ...
+
+    def sequences(self, *, queries: bool = False) -> Sequences:
+        """All users in user_index order with their interactions in position order."""
+        ...
+
+    def allowed_items(self, where: str) -> NDArray[np.bool_]:
+        """``(I,)`` items for which the SQL condition on the table ``item`` holds; SettingsError if it is no condition."""
+        ...
+
+    def content_hash(self, table: str) -> str:
+        """A hash of the content of ``item`` or ``interaction``, independent of storage order."""
+        ...
+
+    def runs(self, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
+        """Runs, newest first."""
+        ...
+
+    def start_run(self, record: RunRecord) -> None:
+        """Insert a row with status running, or put a dead one with this run_id back to running."""
+        ...
+
+    def finish_run(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
+        """In one transaction: replace this run's rows of ``tables`` (table name -> rows) and mark the run finished."""
+        ...
+
+    def fail_run(self, run_id: str, error: str) -> None:
+        """Mark a run failed with one line of why."""
+        ...
+
+    def mark_core(self, items: NDArray[np.bool_], users: NDArray[np.bool_]) -> None:
+        """Record ``in_core`` of items ``(I,)`` and users ``(U,)`` as last computed."""
+        ...
+
+    def baseline_top_k(self, request: BaselineRequest) -> TopK:
+        """Run one file of ``sql/baselines``."""
+        ...

@@ -1,1 +1,0 @@
-"""Tuned backbone -> top-K: the trie of codes, beam search over it, exact scores, reasons and fallback."""

@@ -1,0 +1,1 @@
+"""Runs of stages: their records, files and checksums, and what a stage is given."""

@@ -1,0 +1,225 @@
+"""Executing one stage: reuse what is done, resume what was killed, record the result in one transaction.
+
+A run's fingerprint is its stage's format version, the settings that the stage reads, the fingerprints
+of its inputs and the content of the tables it reads. A finished run with the same fingerprint is
+reused; one that died or failed goes on in its own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv import __version__
+from semconv.artifacts import atomic_path, machine_errors, read_json, remove_unfinished, run_lock
+from semconv.clock import utc_now
+from semconv.columns import EVALUATE
+from semconv.data.store import RunRecord, Store
+from semconv.errors import InputError, LockedError, SemconvError
+from semconv.progress import Progress
+from semconv.runs.digests import COMPLETE, damaged_files, discard_damaged, is_complete, said, say_complete
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT_VERSION = 1  # of a stage's artifacts; a stage whose result changed has its own
+_OWN_FORMATS = {EVALUATE: 2}
+_MOMENT_SECONDS = 5.0  # more than it takes to look whether there is a run, and to record one
+Tables = Mapping[str, "pa.Table"]
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """What is to be run."""
+
+    stage: str
+    settings: Mapping[str, Any]  # only what the stage reads
+    inputs: tuple[RunRecord, ...] = ()
+    tables: tuple[str, ...] = ()  # warehouse tables whose content matters
+    content: Mapping[str, str] = field(default_factory=dict)  # further hashes: files given by the user
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run and how it came about."""
+
+    record: RunRecord
+    is_reused: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunBook:
+    """Runs of one project."""
+
+    store: Store
+    root: Path  # the project folder
+    runs_folder: Path
+    progress: Progress
+    wait: float = 0.0  # seconds for a run that another process computes
+
+    def folder(self, record: RunRecord) -> Path:
+        """Where a run's artifacts lie; InputError for a place outside the project, which no command of ours records."""
+        path = Path(record.artifact_path)
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"run {record.run_id}: its folder {path} lies outside the project; the warehouse was changed"
+            )
+        return self.root / path
+
+    def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
+        """Run ``compute(folder)`` unless a finished run has the same fingerprint; either becomes the current one.
+
+        ``compute`` may be called again on the same folder after a kill and must go on from what is there.
+
+        Raises:
+            LockedError: another process computes this run, or holds the warehouse; what is computed is kept.
+        """
+        started = time.monotonic()
+        hashes = self._hashes(request)
+        fingerprint = _fingerprint(request, hashes)
+        for run in self._same(request, fingerprint):
+            if self._is_reusable(run):
+                return Outcome(self.take_up(run), True, time.monotonic() - started)
+        with ExitStack() as locks:
+            record, is_new = self._begun(request, fingerprint, locks)
+            is_reused = not is_new and self._is_reusable(
+                self._again(record)
+            )  # by a process that had the lock until now
+            if not is_reused:
+                if not is_new:
+                    self.store.start_run(replace(record, status="running", error=None))
+                self._compute(record, compute, hashes)
+        return Outcome(self._again(record), is_reused, time.monotonic() - started)
+
+    def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
+        """The run of a fingerprint, with its lock, and whether it is a new one.
+
+        One process at a time decides that there is none yet: two that begin at once would make a run each.
+        """
+        with run_lock(self.runs_folder, wait=max(self.wait, _MOMENT_SECONDS), work="a run is being begun"):
+            same = self._same(request, fingerprint)
+            if not same:
+                record = self._new_record(request, fingerprint)
+                locks.enter_context(run_lock(self.folder(record)))
+                self.store.start_run(record)
+                return record, True
+        locks.enter_context(run_lock(self.folder(same[0]), wait=self.wait))
+        return same[0], False
+
+    def _same(self, request: StageRequest, fingerprint: str) -> list[RunRecord]:
+        return [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
+
+    def fingerprint(self, request: StageRequest) -> str:
+        """That of the run which the request would make now."""
+        return _fingerprint(request, self._hashes(request))
+
+    def _hashes(self, request: StageRequest) -> dict[str, str]:
+        return {table: self.store.content_hash(table) for table in request.tables}
+
+    def finished(self, stage: str) -> list[RunRecord]:
+        """Finished runs of a stage, the one that finished or was taken up again last first."""
+        runs = self.store.runs(stage=stage, status="finished")
+        return sorted(runs, key=lambda run: str(run.finished_at), reverse=True)
+
+    def is_done(self, run: RunRecord) -> bool:
+        """Whether a run is finished and nothing that it says is in its folder has gone."""
+        return run.status == "finished" and is_complete(self.folder(run))
+
+    def _is_reusable(self, run: RunRecord) -> bool:
+        """The same, and every file is as the run left it."""
+        return self.is_done(run) and not damaged_files(self.folder(run))
+
+    def _again(self, record: RunRecord) -> RunRecord:
+        return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
+
+    def take_up(self, run: RunRecord) -> RunRecord:
+        """Make a finished run the current one of its kind, as when the settings are those of before again."""
+        kind = _kind(run)
+        newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
+        if newest.run_id == run.run_id:
+            return run
+        self.store.finish_run(run.run_id, {})
+        return self._again(run)
+
+    def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
+        """Whether the stage would come out differently now: other settings than ``settings``, other rows in its tables."""
+        if any(record.settings.get(name) != value for name, value in settings.items()):
+            return True
+        content = said(self.folder(record)).get("content", {})
+        return any(self.store.content_hash(table) != digest for table, digest in content.items())
+
+    def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
+        now = utc_now()
+        run_id = f"{request.stage}-{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
+        path = (self.runs_folder / run_id).relative_to(self.root)
+        inputs = tuple(run.run_id for run in request.inputs)
+        return RunRecord(
+            run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now
+        )
+
+    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], hashes: Mapping[str, str]) -> None:
+        folder = self.folder(record)
+        remove_unfinished(folder)
+        for name in discard_damaged(folder):
+            self.progress.say(f"{folder / name}: not as its run left it; {record.run_id} is computed again")
+        try:
+            with machine_errors(folder):
+                if not is_complete(folder):
+                    _keep_tables(folder, compute(folder), hashes)
+                self.store.finish_run(record.run_id, _kept_tables(folder))
+        except LockedError:
+            raise  # the result lies in the folder; the same command records it
+        except SemconvError as error:
+            self._note_failure(record, str(error))
+            raise
+        except MemoryError:
+            self._note_failure(record, "out of memory")
+            raise
+
+    def _note_failure(self, record: RunRecord, message: str) -> None:
+        try:
+            self.store.fail_run(record.run_id, message.split("\n")[0])
+        except SemconvError:
+            self.progress.say(f"{record.run_id}: the failure could not be recorded either; the run counts as killed")
+
+
+def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
+    """A digest of everything that determines the result."""
+    content = {
+        "stage": request.stage,
+        "format": _OWN_FORMATS.get(request.stage, FORMAT_VERSION),
+        "settings": dict(request.settings),
+        "inputs": [run.fingerprint for run in request.inputs],
+        "tables": dict(hashes),
+        "content": dict(request.content),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _kind(run: RunRecord) -> str:
+    """What of a stage's runs take each other's place: lists for serving do not replace lists to be scored."""
+    split = run.settings.get("split")
+    return split if isinstance(split, str) else ""
+
+
+def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:
+    """Put result rows beside the artifacts, then say that the run is complete."""
+    import pyarrow.parquet as pq
+
+    for name, rows in tables.items():
+        with atomic_path(folder / f"table-{name}.parquet") as path:
+            pq.write_table(rows, path)
+    say_complete(folder, tables=sorted(tables), content=dict(hashes))
+
+
+def _kept_tables(folder: Path) -> dict[str, pa.Table]:
+    import pyarrow.parquet as pq
+
+    return {name: pq.read_table(folder / f"table-{name}.parquet") for name in read_json(folder / COMPLETE)["tables"]}

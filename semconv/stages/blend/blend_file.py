@@ -1,0 +1,103 @@
+"""A fitted blend on disk: the counter and what belongs to it as safetensors, weights and figures in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
+from semconv.backbone.text_vectors import TextVectors
+from semconv.behavior.vectors import FILE_NAME as VECTORS
+from semconv.behavior.vectors import BehaviorVectors
+from semconv.blend.blend import Blend
+from semconv.blend.reasons import vector_table
+from semconv.blend.tables import BlendTables, EventDays
+from semconv.blend.weights import LogitWeights
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.runs.workspace import Context
+
+TABLES, MANIFEST = "blend.safetensors", "blend.json"
+BEHAVIOR, TEXT = "behavior", "text"
+
+
+def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
+    """Write a blend; its vectors stay in the runs that they are of."""
+    tables = blend.tables
+    arrays: dict[str, NDArray[Any]] = {"popularity": tables.popularity}
+    if tables.counter is not None:
+        arrays |= {f"counter_{name}": getattr(tables.counter, name) for name in ("data", "indices", "indptr")}
+    if tables.events is not None:
+        arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
+    write_arrays(folder / TABLES, arrays)
+    weights = {"first": blend.first, "weights": blend.weights}
+    write_json(folder / MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
+
+
+def read_manifest(context: Context, record: RunRecord) -> dict[str, Any]:
+    """Weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
+    manifest: dict[str, Any] = read_json(context.intact(record, MANIFEST))
+    return manifest
+
+
+def load_blend(context: Context, record: RunRecord) -> Blend:
+    """The blend of a run; InputError when a file is missing, damaged or of another kind."""
+    manifest, path = read_manifest(context, record), context.intact(record, TABLES)
+    arrays = read_arrays(path)
+    settings = record.settings["blend"]
+    try:
+        popularity = arrays["popularity"]
+        counter = events = None
+        if settings["transition"]:
+            parts = tuple(arrays[f"counter_{name}"] for name in ("data", "indices", "indptr"))
+            counter = sp.csr_array(parts, shape=(len(popularity), len(popularity)))
+            counter.has_sorted_indices = True
+        if settings["recency"]:
+            events = EventDays(arrays["event_starts"], arrays["event_days"])
+        weights = {name: _weights(manifest[name]) for name in ("first", "weights")}
+    except KeyError as error:
+        raise InputError(f"{path}: holds no {error}; run `semconv blend` again") from error
+    tables = BlendTables(
+        counter=counter,
+        history_decay=record.settings["counter"]["history_decay"],
+        vectors=blend_vectors(context, record.inputs, settings, len(popularity)),
+        popularity=popularity,
+        events=events,
+        with_popularity=settings["popularity"],
+        proposing=(BEHAVIOR,) if settings["neighbor"] else (),
+    )
+    return Blend(tables, **weights, proposals=settings["candidates"], shortlist=settings["shortlist"])
+
+
+def blend_vectors(
+    context: Context, inputs: Sequence[str], settings: dict[str, Any], num_items: int
+) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors ``(I, D)`` of the parts that are on, from the runs among a blend's inputs."""
+    tables: dict[str, NDArray[np.float32]] = {}
+    for run in map(context.run, inputs):
+        if run.stage == columns.EMBED_BEHAVIOR and settings["neighbor"]:
+            vectors = BehaviorVectors.load(context.intact(run, VECTORS))
+            tables[BEHAVIOR] = vector_table(vectors.item_index, vectors.item_vectors, num_items)
+        if run.stage == columns.EMBED_TEXT and settings["text"]:
+            texts = TextVectors.load(context.intact(run, "text.safetensors"))
+            known = texts.item_index < num_items
+            if known.any():
+                centred = texts.vectors - texts.vectors.mean(axis=0)
+                tables[TEXT] = vector_table(texts.item_index[known], centred[known], num_items)
+    return tables
+
+
+def _plain(weights: LogitWeights) -> dict[str, Any]:
+    arrays = {name: getattr(weights, name).tolist() for name in ("mean", "scale", "weights")}
+    return {"names": list(weights.names), **arrays}
+
+
+def _weights(plain: dict[str, Any]) -> LogitWeights:
+    arrays = (np.array(plain[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
+    return LogitWeights(tuple(plain["names"]), *arrays)

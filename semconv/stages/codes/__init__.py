@@ -1,0 +1,1 @@
+"""Codes as runs: fitted, loaded, assigned to new items."""

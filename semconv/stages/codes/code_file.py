@@ -1,0 +1,131 @@
+"""Reading codes that were made elsewhere from Parquet, for a report on them or to tune on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from semconv.columns import CODES, ITEM_ID
+from semconv.errors import InputError
+from semconv.settings.tree import CodebookSettings
+
+MAX_LEVELS = int(CodebookSettings.__dataclass_fields__["levels"].metadata["high"])
+_LARGEST = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class FileCodes:
+    """Codes of those items of a file that the catalogue has."""
+
+    item_index: NDArray[np.int32]  # (M,) ascending
+    codes: NDArray[np.uint16]  # (M, N)
+    num_unknown: int  # rows of items that the catalogue has not
+
+    @property
+    def num_codes(self) -> int:
+        """Codes C of a level: one more than the largest, at least two."""
+        return max(2, int(self.codes.max()) + 1)
+
+
+def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
+    """Read a Parquet file of ``item_id`` and ``codes``, a list of N whole numbers an item.
+
+    Raises:
+        InputError: no Parquet file, a column missing or of another type, no rows, empty ids or codes, items with
+            different numbers of codes, too many of them, codes that are negative or too large, an item twice, or
+            no item of the catalogue.
+    """
+    table = _checked_table(path)
+    width = _width(path, table)
+    ids = [str(item_id) for item_id in table.column(ITEM_ID).to_pylist()]
+    known = {item_id: place for place, item_id in enumerate(item_ids)}
+    kept = np.array([row for row, item_id in enumerate(ids) if item_id in known], dtype=np.int64)
+    if len(kept) == 0:
+        raise InputError(f"{path}: holds no item of the catalogue; check that item_id matches the ingested items")
+    codes = _numbers(path, table).reshape(-1, width)[kept]  # (M, N)
+    index = np.array([known[ids[row]] for row in kept], dtype=np.int32)
+    values, counts = np.unique(index, return_counts=True)
+    if len(values) < len(index):
+        example = item_ids[int(values[counts > 1][0])]
+        raise InputError(
+            f"{path}: {int((counts > 1).sum())} items come more than once, the first is {example}; give each item one row"
+        )
+    bad = np.flatnonzero(((codes < 0) | (codes > _LARGEST)).any(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{path}: codes must lie between 0 and {_LARGEST}, {len(bad)} items have others,"
+            f" the first is {ids[kept[bad[0]]]} with {codes[bad[0]].tolist()}"
+        )
+    order = np.argsort(index)
+    return FileCodes(index[order], codes[order].astype(np.uint16), len(ids) - len(kept))
+
+
+def _checked_table(path: Path) -> pa.Table:
+    """Both columns, of usable types, with rows and without empty cells."""
+    try:
+        schema = pq.read_schema(path)
+        _check_columns(path, schema)
+        table = pq.read_table(path, columns=[ITEM_ID, CODES])
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    if table.num_rows == 0:
+        raise InputError(f"{path}: no rows; it must hold the codes of at least one item")
+    for name in (ITEM_ID, CODES):
+        if table.column(name).null_count:
+            raise InputError(f"{path}: {table.column(name).null_count} rows have no {name}; remove or fill them")
+    return table
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    missing = [name for name in (ITEM_ID, CODES) if name not in schema.names]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing; it must have {ITEM_ID} and {CODES}")
+    for name, accepts, wanted in (
+        (ITEM_ID, _is_id, "a string or a whole number"),
+        (CODES, _is_numbers, "a list of whole numbers"),
+    ):
+        kind = schema.field(name).type
+        if not accepts(kind):
+            raise InputError(f"{path}: column {name} is {kind}, must be {wanted}")
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+    return bool(is_text or pa.types.is_integer(inner))
+
+
+def _is_numbers(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_integer(kind.value_type))
+
+
+def _width(path: Path, table: pa.Table) -> int:
+    """The number of codes that every row has."""
+    widths = sorted(pc.unique(pc.list_value_length(table.column(CODES))).to_pylist())
+    if len(widths) > 1:
+        raise InputError(f"{path}: every item must have the same number of codes, found {widths}")
+    if not 1 <= widths[0] <= MAX_LEVELS:
+        raise InputError(f"{path}: items have {widths[0]} codes, between 1 and {MAX_LEVELS} can be used")
+    return int(widths[0])
+
+
+def _numbers(path: Path, table: pa.Table) -> NDArray[np.int64]:
+    flat: Any = pc.list_flatten(table.column(CODES))
+    if flat.null_count:
+        raise InputError(f"{path}: {flat.null_count} codes within a row are empty; fill them")
+    try:
+        numbers: NDArray[np.int64] = flat.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: a code is too large ({str(error).splitlines()[0]})") from error
+    return numbers

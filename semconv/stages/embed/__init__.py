@@ -1,0 +1,1 @@
+"""Backbone, behavior vectors and text vectors as runs."""

@@ -1,0 +1,172 @@
+"""What an evaluation is about: the users of a recommend run with their targets, and what is known of the items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.columns import Split
+from semconv.data.histories import Histories
+from semconv.data.splits import targets, train_lengths, written_train_cut
+from semconv.data.store import RunRecord, Sequences
+from semconv.errors import InputError
+from semconv.evaluation.rows import EvaluationProtocol
+from semconv.evaluation.segments import Evaluated, sample_users
+from semconv.metrics import prefix_ids
+from semconv.runs.workspace import Context, ItemCodes
+
+NO_CODE = "no code"
+
+
+@dataclass(frozen=True)
+class EvaluationCase:
+    """Who is evaluated, on what, and which items every method may list.
+
+    Attributes:
+        recommend, finetune, behavior: the runs that made the lists, the model and the behaviour vectors.
+        sequences: all of them, cut as the model's split says.
+        users: ``(U,)`` user_index of the evaluated, ascending.
+        targets: ``(U,)`` item_index.
+        item_ids: ids by item_index.
+        allowed: ``(I,)`` items that the run could list: every method is measured on the same ones.
+        popularity: ``(I,)`` interactions of the train cut.
+        prefixes: ``(N, I)`` numbers of the prefixes of codes, see ``metrics.prefix_ids``.
+        sources: ``(I,)`` where each item's codes come from: a ``vector_source``, or 'no code'.
+    """
+
+    recommend: RunRecord
+    finetune: RunRecord
+    behavior: RunRecord
+    sequences: Sequences
+    users: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    item_ids: list[str]
+    allowed: NDArray[np.bool_]
+    popularity: NDArray[np.int64]
+    prefixes: NDArray[np.int32]
+    sources: NDArray[np.object_]
+
+    @classmethod
+    def read(cls, context: Context, recommend: RunRecord) -> EvaluationCase:
+        """Read what a recommend run of the split valid or test is scored with."""
+        finetune, behavior = (
+            context.input_of(recommend, stage) for stage in (columns.FINETUNE, columns.EMBED_BEHAVIOR)
+        )
+        split = recommend.settings["split"]
+        with context.store.snapshot():
+            sequences, users = evaluated_users(context, finetune, split)
+            catalog = context.store.catalog()
+            allowed = catalog.is_servable.copy()
+            for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
+                allowed &= context.store.allowed_items(condition)
+        prefixes, sources = _codes(context, recommend, behavior, len(catalog))
+        return cls(
+            recommend,
+            finetune,
+            behavior,
+            sequences,
+            users,
+            targets(sequences, split)[users],
+            list(catalog.item_ids),
+            allowed,
+            _popularity(sequences, recommend.settings["train_cut"], len(catalog)),
+            prefixes,
+            sources,
+        )
+
+    @property
+    def split(self) -> Split:
+        """Which target is held out."""
+        split: Split = self.recommend.settings["split"]
+        return split
+
+    @property
+    def list_length(self) -> int:
+        """K of the lists."""
+        return int(self.recommend.settings["recommend"]["top_k"])
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether items of a history are left out of its list."""
+        return bool(self.recommend.settings["recommend"]["seen"] == "masked")
+
+    @property
+    def histories(self) -> Histories:
+        """Of all users, under the split."""
+        return Histories.under(self.sequences, self.split)
+
+    def evaluated(self) -> Evaluated:
+        """What is known of the evaluated users, for the segments."""
+        popularity, sources = self.popularity[self.targets], self.sources[self.targets]
+        is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
+        return Evaluated(self.histories.lengths[self.users], popularity, is_cold)
+
+    def protocol(self, context: Context) -> EvaluationProtocol:
+        """How the lists were made and are scored, shared by all methods."""
+        made, tuning = self.recommend.settings, self.finetune.settings["tuning"]
+        evaluable = int((targets(self.sequences, self.split) >= 0).sum())
+        details: dict[str, Any] = {
+            "wording": "inference",
+            "history_length": made["history_length"],
+            "beams": made["recommend"]["beams"] or max(20, made["recommend"]["top_k"]),
+            "scores": made["recommend"]["scores"],
+            "where": made["recommend"]["where"],
+            "candidates": "all servable items",
+            "num_candidates": int(self.allowed.sum()),
+            "tuning_seed": tuning["seed"],
+            "num_users_without_target": len(self.sequences) - evaluable,
+            "num_users_not_sampled": evaluable - len(self.users),
+            "user_sample_seed": context.settings.evaluate.seed,
+            "bootstrap_samples": context.settings.evaluate.bootstrap_samples,
+            "confidence": context.settings.evaluate.confidence,
+        }
+        if self.sequences.cuts is not None:
+            details["temporal_at"] = self.finetune.settings["split"]["temporal_at"]
+        return EvaluationProtocol(
+            self.split,
+            written_train_cut(self.sequences, made["train_cut"]),
+            made["recommend"]["seen"],
+            self.list_length,
+            details,
+        )
+
+
+def evaluated_users(context: Context, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
+    """Sequences under a model's own split, and the users with a held-out item or the fixed sample of them.
+
+    Raises:
+        InputError: there are none.
+    """
+    sequences = context.sequences(split=finetune.settings["split"])
+    have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
+    if len(have_target) == 0:
+        needed = "the three interactions" if sequences.cuts is None else "the interactions before and after the cut"
+        raise InputError(f"no user has {needed} that an evaluation of the split {split} needs")
+    return sequences, sample_users(have_target, context.settings.evaluate)
+
+
+def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray[np.int64]:
+    trained = train_lengths(sequences, train_cut)
+    place = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
+    items = sequences.items[place < np.repeat(trained, sequences.lengths)]
+    return np.bincount(items, minlength=num_items).astype(np.int64)
+
+
+def _codes(
+    context: Context, recommend: RunRecord, behavior: RunRecord, num_items: int
+) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+    """Prefixes and sources of the codes that the lists were made with."""
+    codebook = context.input_of(recommend, columns.CODEBOOK)
+    assigns = tuple(run for run in context.assigns_of(codebook) if run.run_id in recommend.inputs)
+    codes = ItemCodes.read(context, (codebook, *assigns))
+    fitted = len(ItemCodes.read(context, (codebook,)).item_index)
+    sources = np.full(num_items, NO_CODE, dtype=object)
+    sources[codes.item_index[:fitted]] = (
+        columns.GIVEN if behavior.settings["behavior"]["source"] == "given" else columns.LEARNED
+    )
+    sources[codes.item_index[fitted:]] = columns.MAPPED_FROM_TEXT
+    return prefix_ids(codes.item_index, codes.codes, num_items), sources

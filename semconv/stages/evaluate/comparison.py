@@ -1,0 +1,112 @@
+"""Two evaluate runs held against each other, user by user."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.evaluation.rows import compare
+from semconv.runs.workspace import Context
+from semconv.stages.evaluate.user_file import UserRanks, read_ranks
+
+
+def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
+    """Paired bootstrap of every method that two evaluate runs have, over the users whose same target both ranked.
+
+    Returns:
+        rows of method, what ``evaluation.rows.compare`` gives, and ``protocol``: what of the two runs' lists is the
+        same, and what differs as ``{"ours": ..., "theirs": ...}``.
+
+    Raises:
+        InputError: a run is of another stage or its ranks are gone, or they share no user with the same target.
+    """
+    mine, other = read_ranks(context, ours), read_ranks(context, theirs)
+    shared = [method for method in mine if method in other]
+    length = min(_made(context, run)["list_length"] for run in (ours, theirs))
+    protocol = _protocol(_made(context, ours), _made(context, theirs))
+    rows = []
+    for method in shared:
+        left, right = _paired(mine[method], other[method])
+        if len(left) == 0:
+            raise InputError(
+                f"{ours.run_id} and {theirs.run_id} rank no user's same item; compare runs of one split, and of users in common"
+            )
+        found = compare(left, right, length, context.settings.evaluate)
+        rows += [{"method": method, **row, "protocol": protocol} for row in found]
+    return rows
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A method of an evaluate run."""
+
+    run: RunRecord
+    method: str
+
+
+def compare_methods(context: Context, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
+    """Paired bootstrap of two methods, over the users whose same target both ranked: a row of ``compare`` by name@k.
+
+    Empty where a method is missing or no user is in both.
+    """
+    mine, other = (read_ranks(context, scored.run).get(scored.method) for scored in (ours, theirs))
+    if mine is None or other is None:
+        return {}
+    left, right = _paired(mine, other)
+    if len(left) == 0:
+        return {}
+    length = min(_made(context, scored.run)["list_length"] for scored in (ours, theirs))
+    return {f"{row['name']}@{row['k']}": row for row in compare(left, right, length, context.settings.evaluate)}
+
+
+def last_run_before(context: Context, run: RunRecord) -> RunRecord | None:
+    """The newest other evaluate run on the same split whose figures are still there."""
+    split = _made(context, run)["split"]
+    for other in context.book.finished(columns.EVALUATE):
+        if other.run_id != run.run_id and _made(context, other)["split"] == split and _is_kept(context, other):
+            return other
+    return None
+
+
+def _is_kept(context: Context, run: RunRecord) -> bool:
+    return any(context.book.folder(run).glob("*.parquet"))
+
+
+def _made(context: Context, run: RunRecord) -> dict[str, Any]:
+    """How the lists of an evaluate run were made."""
+    made = context.input_of(run, columns.RECOMMEND).settings
+    split = context.input_of(run, columns.FINETUNE).settings.get("split", {})
+    return {
+        "split": made["split"],
+        "train_cut": made["train_cut"],
+        "temporal_at": split.get("temporal_at", ""),
+        "seen": made["recommend"]["seen"],
+        "list_length": made["recommend"]["top_k"],
+        "history_length": made["history_length"],
+        "where": made["recommend"]["where"],
+    }
+
+
+def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if value == theirs[name] else {"ours": value, "theirs": theirs[name]}
+        for name, value in json.loads(json.dumps(ours)).items()
+    }
+
+
+def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
+    """Ranks of the users whose same target both have, row by row."""
+    place = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
+    kept = place.is_valid().to_numpy(zero_copy_only=False)
+    rows = pc.fill_null(place, 0).to_numpy()
+    if ours.targets is not None and theirs.targets is not None and len(theirs.ranks):
+        kept = kept & pc.equal(ours.targets, theirs.targets.take(pa.array(rows))).to_numpy(zero_copy_only=False)
+    return ours.ranks[kept], theirs.ranks[rows[np.flatnonzero(kept)]]

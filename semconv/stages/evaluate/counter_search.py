@@ -1,0 +1,89 @@
+"""The transition counter's parameters as a run: searched on validation users, reused while the interactions are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from semconv import columns
+from semconv.artifacts import read_json, write_json
+from semconv.data.histories import Histories
+from semconv.data.splits import targets, train_part
+from semconv.data.store import RunRecord, Sequences
+from semconv.evaluation.segments import draw_users
+from semconv.evaluation.transition import Case, search_parameters
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.workspace import Context
+from semconv.stages.evaluate.case import EvaluationCase
+from semconv.stages.stage_settings import transition_parameters
+
+FIGURES_FILE = "transition.json"
+_MOST_INTERACTIONS = 2_000_000  # pairs are counted over a sample of users with so many: parameters need no more
+
+
+def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | None:
+    """Search the counter's parameters for the protocol of a case; None where there is nobody to search on.
+
+    The targets are those of the split valid and the counts those of the train cut ``[:-2]`` whatever the case's own
+    are, so that nothing is chosen on data that it is measured on.
+    """
+    wanted, split = context.settings.evaluate.tuning_users, case.finetune.settings["split"]
+    held_out = targets(case.sequences, "valid")
+    users = draw_users(np.flatnonzero(held_out >= 0).astype(np.int32), wanted, context.settings.evaluate.seed)
+    if wanted == 0 or len(users) == 0:
+        return None
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        num_items = len(case.item_ids)
+        train = train_part(case.sequences, "[:-2]", 1, num_items)
+        histories = Histories.under(case.sequences, "valid")
+        searched = Case(
+            _some(train, context.settings.evaluate.seed),
+            [histories.of(int(user)) for user in users],
+            case.recommend.settings["history_length"],
+            held_out[users],
+            case.is_masked,
+            case.allowed,
+            np.bincount(train.items, minlength=num_items).astype(np.int64),
+        )
+        best, trials = search_parameters(searched, transition_parameters(context))
+        write_json(folder / FIGURES_FILE, {"parameters": best, "trials": trials, "num_users": len(users)})
+        return {}
+
+    settings = {
+        "split": {name: value for name, value in split.items() if name in ("temporal_at",)},
+        "history_length": case.recommend.settings["history_length"],
+        "seen": case.recommend.settings["recommend"]["seen"],
+        "start": transition_parameters(context),
+        "users": wanted,
+        "seed": context.settings.evaluate.seed,
+    }
+    content = {"allowed": _digest(case.allowed)}
+    request = StageRequest(columns.TUNE_BASELINE, settings, (), ("interaction",), content)
+    return context.book.execute(request, compute)
+
+
+def tuned_parameters(context: Context, tuning: RunRecord) -> dict[str, Any]:
+    """``parameters``, ``trials`` and ``num_users`` of a finished search."""
+    found: dict[str, Any] = read_json(context.intact(tuning, FIGURES_FILE))
+    return found
+
+
+def _some(train: Sequences, seed: int) -> Sequences:
+    """The sequences of as many users as have two million interactions together."""
+    total = len(train.items)
+    if total <= _MOST_INTERACTIONS:
+        return train
+    count = int(len(train) * _MOST_INTERACTIONS / total)
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[draw_users(np.arange(len(train), dtype=np.int32), count, seed)] = True
+    return train.select_rows(np.repeat(chosen, train.lengths))
+
+
+def _digest(allowed: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
+    import hashlib
+
+    return hashlib.sha256(np.packbits(allowed).tobytes()).hexdigest()

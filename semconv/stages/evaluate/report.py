@@ -1,0 +1,164 @@
+"""What the page of an evaluation shows, as plain values: figures, curves, segments, example users, what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.evaluation.segments import ALL, draw_users
+from semconv.metrics import ndcg, target_ranks
+from semconv.runs.workspace import Context
+from semconv.stages.evaluate.case import EvaluationCase
+from semconv.stages.evaluate.comparison import Scored, compare_methods, compare_runs, last_run_before
+from semconv.stages.evaluate.rankings import METHOD_ORDER, POPULARITY, listed
+from semconv.stages.evaluate.user_file import read_ranks
+
+Row = Mapping[str, Any]
+
+NUM_EXAMPLES = 5
+_SHOWN_HISTORY, _SHOWN_LIST = 10, 10
+_DIVISIONS = (ALL, "history", "target popularity", "warm", "cold")
+
+
+def evaluation_report(
+    context: Context, run: RunRecord, rows: Sequence[Row], against: RunRecord | None = None
+) -> dict[str, Any]:
+    """Everything that the page shows of an evaluate run.
+
+    Args:
+        rows: its rows of ``metric``.
+        against: the run to show differences from; the last one on the same split without it.
+
+    Returns:
+        ``run_id``, ``protocol``, ``num_users``; ``methods`` in their order, ``own`` those of the recommend run and
+        ``rival`` the best of the others by NDCG; ``figures`` method -> 'name@k' -> row; ``margin`` own method -> 'name@k'
+        -> paired difference from the rival; ``curves`` method -> NDCG@1 .. K; ``segments`` name -> method -> row of
+        NDCG; ``examples``; ``before`` the id of the other run and ``changes`` its paired differences.
+    """
+    case = EvaluationCase.read(context, context.input_of(run, columns.RECOMMEND))
+    figures = _figures(row for row in rows if row["segment"] == ALL)
+    methods = sorted(figures, key=lambda name: (_place(name), name))
+    own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
+    cutoff = _cutoff(case.list_length)
+    rival = max((name for name in methods if name not in own), key=lambda name: figures[name][cutoff]["value"])
+    before, changes = _changes(context, run, against)
+    return {
+        "run_id": run.run_id,
+        "cutoff": cutoff,
+        "list_length": case.list_length,
+        "num_users": len(case.users),
+        "protocol": _shared_protocol(figures, methods),
+        "methods": methods,
+        "own": own,
+        "rival": rival,
+        "figures": figures,
+        "margin": {name: compare_methods(context, Scored(run, name), Scored(run, rival)) for name in own},
+        "curves": _curves(context, run, case.list_length),
+        "segments": _segments(rows, cutoff),
+        "shown": list(dict.fromkeys([*own, rival, POPULARITY])),
+        "examples": _examples(context, case),
+        "before": None if before is None else before.run_id,
+        "changes": changes,
+    }
+
+
+def _changes(
+    context: Context, run: RunRecord, against: RunRecord | None
+) -> tuple[RunRecord | None, list[dict[str, Any]]]:
+    """The run to compare with and the differences; none where nobody asked for one and the last has no target in common."""
+    before = against or last_run_before(context, run)
+    if before is None:
+        return None, []
+    try:
+        return before, compare_runs(context, run, before)
+    except InputError:
+        if against is not None:
+            raise
+        return None, []
+
+
+def _place(method: str) -> int:
+    return METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+
+
+def _cutoff(list_length: int) -> str:
+    return f"ndcg@{max(k for k in (1, 5, 10) if k <= list_length)}"
+
+
+def _figures(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    result: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        result.setdefault(row["method"], {})[f"{row['name']}@{row['k']}"] = row
+    return result
+
+
+def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence[str]) -> dict[str, Any]:
+    """What is the same for all methods; what is one method's own stands as ``method: what``."""
+    first = [next(iter(figures[name].values())) for name in methods]
+    shared = {name: first[0][name] for name in ("split", "train_cut", "seen")}
+    protocols = [row["protocol"] for row in first]
+    same = {name: value for name, value in protocols[0].items() if all(other.get(name) == value for other in protocols)}
+    own = {
+        f"{method}: {name}": value
+        for method, protocol in zip(methods, protocols, strict=True)
+        for name, value in protocol.items()
+        if name not in same
+    }
+    return {**shared, **same, **own}
+
+
+def _curves(context: Context, run: RunRecord, list_length: int) -> dict[str, list[float]]:
+    """NDCG@k for every k up to the length of the lists."""
+    return {
+        method: [float(ndcg(found.ranks, k).mean()) for k in range(1, list_length + 1)]
+        for method, found in read_ranks(context, run).items()
+    }
+
+
+def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
+    """Segment -> method -> row of the figure; history first, then by where a band starts."""
+    chosen = [row for row in rows if f"{row['name']}@{row['k']}" == cutoff]
+    result: dict[str, dict[str, Row]] = {}
+    for row in sorted(chosen, key=lambda row: _segment_place(row["segment"])):
+        result.setdefault(row["segment"], {})[row["method"]] = row
+    return result
+
+
+def _segment_place(segment: str) -> tuple[int, int]:
+    """Where a segment stands: by its division, then by where a band starts."""
+    division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
+    start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
+    return division, int(start) if start.isdigit() else 0
+
+
+def _examples(context: Context, case: EvaluationCase) -> list[dict[str, Any]]:
+    """A fixed draw of users: their latest items, the target, and the lists of the recommend run."""
+    catalog, histories = context.store.catalog(), case.histories
+    rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, context.settings.evaluate.seed)[
+        :NUM_EXAMPLES
+    ]
+
+    def title(item: int) -> str:
+        return catalog.titles[item] or catalog.item_ids[item]
+
+    examples: list[dict[str, Any]] = [
+        {
+            "user_id": case.sequences.user_ids[int(case.users[row])],
+            "history": [title(item) for item in histories.of(int(case.users[row]))[-_SHOWN_HISTORY:].tolist()],
+            "history_length": int(histories.lengths[case.users[row]]),
+            "target": title(int(case.targets[row])),
+            "lists": {},
+        }
+        for row in rows.tolist()
+    ]
+    for ranking in listed(context, case):
+        items = ranking.items[rows]
+        ranks = target_ranks(items, case.targets[rows])
+        for example, mine, rank in zip(examples, items[:, :_SHOWN_LIST].tolist(), ranks.tolist(), strict=True):
+            example["lists"][ranking.method] = {"rank": rank, "titles": [title(item) for item in mine if item >= 0]}
+    return examples

@@ -1,0 +1,121 @@
+"""The per-user figures of an evaluation as Parquet: a row a user and method, a row group or more a method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import atomic_path
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.evaluation.rows import ListFigures
+from semconv.evaluation.segments import Evaluated
+from semconv.runs.workspace import Context
+from semconv.stages.evaluate.case import EvaluationCase
+
+USERS = "users.parquet"
+TARGET = "target_item_id"
+SCHEMA = pa.schema(
+    [
+        (columns.USER_ID, pa.string()),
+        (columns.METHOD, pa.string()),
+        (columns.RANK, pa.int32()),  # of the target, from 1; 0 where it is not in the list
+        ("history_length", pa.int32()),
+        (TARGET, pa.string()),
+        ("target_popularity", pa.int64()),  # its training interactions
+        ("target_source", pa.string()),  # where its codes come from: a vector_source, or 'no code'
+        ("target_is_cold", pa.bool_()),
+        ("novelty", pa.float32()),  # bits, null for an empty list
+        ("diversity", pa.float32()),  # null where fewer than two items of the list have codes
+        ("fallback_share", pa.float32()),  # null for an empty list
+    ]
+)
+_OLD_RANKS = "ranks.parquet"  # of evaluations that kept ranks alone: a column a method
+
+
+@dataclass(frozen=True)
+class UserRanks:
+    """One method's ranks, row by row of a user."""
+
+    user_ids: pa.Array  # (U,)
+    targets: pa.Array | None  # (U,) ids of the held-out items, where the run kept them
+    ranks: NDArray[np.int64]  # (U,) 0 for a miss
+
+
+class UserFile:
+    """Writes the figures of one method after the other."""
+
+    def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: Evaluated) -> None:
+        """What is the same for all methods is made once."""
+        targets = pa.array(case.targets)
+        self._writer = writer
+        self._shared = {
+            columns.USER_ID: pa.array(case.sequences.user_ids, pa.string()).take(pa.array(case.users)),
+            "history_length": pa.array(users.history_lengths.astype(np.int32)),
+            TARGET: pa.array(case.item_ids, pa.string()).take(targets),
+            "target_popularity": pa.array(users.target_popularity),
+            "target_source": pa.array(case.sources, pa.string()).take(targets),
+            "target_is_cold": pa.array(users.is_cold),
+        }
+
+    def write(self, method: str, figures: ListFigures) -> None:
+        """Add the rows of one method."""
+        own = {
+            columns.METHOD: pa.repeat(pa.scalar(method, pa.string()), len(figures.ranks)),
+            columns.RANK: pa.array(figures.ranks.astype(np.int32)),
+        }
+        for name in ("novelty", "diversity", "fallback_share"):
+            values = getattr(figures, name).astype(np.float32)
+            own[name] = pa.array(values, mask=np.isnan(values))
+        self._writer.write_table(pa.table({**self._shared, **own}).select(SCHEMA.names).cast(SCHEMA))
+
+
+@contextmanager
+def user_file(folder: Path, case: EvaluationCase, users: Evaluated) -> Iterator[UserFile]:
+    """The file of an evaluation, whole or not at all."""
+    with atomic_path(folder / USERS) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+        yield UserFile(writer, case, users)
+
+
+def read_ranks(context: Context, run: RunRecord) -> dict[str, UserRanks]:
+    """Ranks of an evaluate run by method.
+
+    Raises:
+        InputError: a run of another stage, an unfinished one, or its ranks cannot be read.
+    """
+    if run.stage != columns.EVALUATE or run.status != "finished":
+        raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
+    folder = context.intact(run)
+    try:
+        if not (folder / USERS).exists():
+            return _old_ranks(folder)
+        table = pq.read_table(folder / USERS, columns=[columns.USER_ID, columns.METHOD, columns.RANK, TARGET])
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]})") from error
+    result = {}
+    for method in pc.unique(table.column(columns.METHOD)).to_pylist():
+        mine = table.filter(pc.equal(table.column(columns.METHOD), method)).combine_chunks()
+        names, targets, ranks = (_whole(mine.column(name)) for name in (columns.USER_ID, TARGET, columns.RANK))
+        result[method] = UserRanks(names, targets, ranks.to_numpy().astype(np.int64))
+    return result
+
+
+def _old_ranks(folder: Path) -> dict[str, UserRanks]:
+    table = pq.read_table(folder / _OLD_RANKS)
+    names = _whole(table.column(columns.USER_ID))
+    methods = [name for name in table.column_names if name != columns.USER_ID]
+    return {name: UserRanks(names, None, table.column(name).to_numpy().astype(np.int64)) for name in methods}
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """One array of a column in chunks."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

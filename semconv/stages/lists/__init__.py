@@ -1,0 +1,1 @@
+"""Top-K lists as runs."""

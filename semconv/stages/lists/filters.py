@@ -1,0 +1,30 @@
+"""Which items may be listed at all."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.store import Catalog
+from semconv.errors import InputError, SettingsError
+from semconv.runs.workspace import Context
+
+
+def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDArray[np.bool_]:
+    """``(I,)`` servable items that pass the standing filter and the ad-hoc one.
+
+    Raises:
+        SettingsError: a filter is no condition, or allows nothing.
+        InputError: no item is available at all.
+    """
+    allowed = catalog.is_servable.copy()
+    if not allowed.any():
+        raise InputError(f"none of the {len(catalog):,} items is available; `semconv ingest items` brings some in")
+    for name, condition in (("recommend.where", context.settings.recommend.where), ("--where", where)):
+        if condition:
+            allowed &= context.store.allowed_items(condition)
+            if not allowed.any():
+                raise SettingsError(
+                    f"the filter {condition!r} ({name}) allows no available item; there is nothing to list"
+                )
+    return allowed

@@ -1,0 +1,1 @@
+"""Tuning as a run."""

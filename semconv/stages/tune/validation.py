@@ -1,0 +1,62 @@
+"""What early stopping looks at: a search for a fixed sample of users against their validation items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.histories import Histories, shown
+from semconv.data.splits import history_lengths, targets
+from semconv.data.store import Sequences
+from semconv.metrics import ndcg, target_ranks
+from semconv.runs.workspace import Context, ItemCodes
+from semconv.settings.tree import Settings
+from semconv.stages.tune.prompt_source import PromptSource
+
+
+def search_validation(
+    context: Context, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
+) -> Callable[[Any], float] | None:
+    """A search for a fixed sample of users against their validation item: NDCG@10, seen items masked.
+
+    None when the train cut holds the validation items already: nothing is chosen on its own data.
+    """
+    settings = context.settings
+    if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
+        return None
+    from semconv.search.search import SearchSettings, beam_search
+    from semconv.search.trie import CodeTrie
+
+    sequences = context.sequences()
+    held_out = targets(sequences, "valid")
+    users = validation_users(sequences, source.encoder.has_codes, settings)
+    if len(users) == 0:
+        return None
+    all_histories = Histories.under(sequences, "valid")
+    histories = [all_histories.of(int(user)) for user in users]
+    length = settings.split.history_length
+    prompts = [
+        source.encoder.inference_prompt(shown(history, source.encoder.has_codes, length)) for history in histories
+    ]
+    allowed = context.store.catalog().is_servable
+    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
+    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as it was trained
+
+    def validate(model: Any) -> float:
+        items, _ = beam_search(model, trie, level_tokens, prompts, histories, search)
+        return float(ndcg(target_ranks(items, held_out[users]), 10).mean())
+
+    return validate
+
+
+def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
+    """A fixed sample of users whose validation history has an item with codes."""
+    ends = history_lengths(sequences, "valid")
+    coded = np.concatenate([[0], np.cumsum(has_codes[sequences.items])])
+    with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
+    users = np.flatnonzero(with_history)
+    wanted = min(settings.tuning.validation_users, len(users))
+    return np.sort(np.random.default_rng(settings.tuning.seed).choice(users, wanted, replace=False))

@@ -1,0 +1,95 @@
+"""BM25 against a hand-computed example, masks, the cut of users, and that questions asked together are the command's answers."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.bm25 import Bm25, words
+from benchmarks.query import Questions, interval, measure, model_lists, peer_lists
+from benchmarks.query_data import Reviews, UserParts, without_words
+from benchmarks.query_report import markdown, rows_of
+from tests.worlds.projects import make_coded_project
+
+
+def reviews(texts: list[str], items: list[int], titles: list[str]) -> Reviews:
+    """One review a user."""
+    table = pa.table({"item_id": [f"i{n}" for n in range(len(titles))], "title": titles})
+    user = np.arange(len(texts))
+    return Reviews(table, [f"u{n}" for n in user], user, np.zeros_like(user), np.array(items, dtype=np.int32), texts)
+
+
+def test_bm25_is_the_formula() -> None:
+    index = Bm25(["Red lamp", "red red chair", "blue vase"])
+    # N = 3, mean length 7/3; red is in 2 documents, chair in 1.
+    idf_red, idf_chair = math.log(1 + 1.5 / 2.5), math.log(1 + 2.5 / 1.5)
+    short, long = (1.2 * (0.25 + 0.75 * length / (7 / 3)) for length in (2, 3))
+    expected = [
+        idf_red * 1 * 2.2 / (1 + short),
+        idf_red * 2 * 2.2 / (2 + long) + idf_chair * 1 * 2.2 / (1 + long),
+        0.0,
+    ]
+    assert index.scores("RED chair, green?") == pytest.approx(expected)
+    assert index.scores("red red")[0] == pytest.approx(2 * expected[0])  # a repeated word counts as often
+    assert index.scores("nothing known").tolist() == [0, 0, 0]
+    assert words("Applebee's 20% off") == ["applebees", "20", "off"]
+
+
+def test_peers_rank_what_is_allowed_and_break_ties_by_popularity() -> None:
+    allowed = np.array([True, True, False, True])
+    lists = peer_lists(["a vase"], ["vase", "lamp", "vase", "vase"], np.array([1, 9, 99, 5]), allowed)
+    assert lists["BM25 over titles"][0].tolist() == [3, 0, 1]
+    assert lists["popularity"][0].tolist() == [1, 3, 0]
+
+
+def test_masks_take_names_in_any_number_and_leave_the_rest() -> None:
+    found = reviews(
+        ["I love Applebee's card", "Gift cards!", "Olive oil"], [0, 0, 1], ["Applebees Gift Card", "Olive Garden"]
+    )
+    assert list(found.masked(everywhere=False).text) == ["I love", "", "oil"]
+    assert without_words("applebees", {"olive"}) == "applebees"
+    assert list(found.masked(everywhere=True).text) == ["I love", "", "oil"]
+    swapped = reviews(["Olive oil"], [0], ["Applebees", "Olive Garden"])
+    assert list(swapped.masked(everywhere=False).text) == ["Olive oil"]
+    assert list(reviews(["Olive oil", "x"], [0, 1], ["Applebees", "Olive Garden"]).masked(everywhere=True).text) == [
+        "oil",
+        "x",
+    ]
+
+
+def test_users_are_disjoint_and_the_cut_is_fixed() -> None:
+    some = reviews(["x"] * 200, [0] * 200, ["t"])
+    some = Reviews(some.items, some.user_ids[:50], some.user % 50, some.place, some.item, some.text)
+    parts = UserParts.draw(some, seed=3)
+    users = [set(some.user[mask].tolist()) for mask in (parts.train, parts.valid, parts.test)]
+    assert [len(each) for each in users] == [35, 5, 10]
+    assert set.union(*users) == set(range(50))
+    assert (UserParts.draw(some, seed=3).test == parts.test).all()
+    assert (UserParts.draw(some, seed=4).test != parts.test).any()
+
+
+def test_intervals_are_those_of_users_not_of_reviews() -> None:
+    """A hundred equal reviews of each of two users know no more than two."""
+    values, user = np.repeat([0.0, 1.0], 100), np.repeat([0, 1], 100)
+    assert interval(values, user, seed=0) == (0.0, 1.0)
+    low, high = interval(values, np.arange(200), seed=0)
+    assert 0.4 < low < 0.5 < high < 0.6
+
+
+def test_questions_asked_together_are_answered_as_the_command_answers(tmp_path: Path) -> None:
+    project = make_coded_project(tmp_path / "shop")
+    project.finetune()
+    catalog = project.store.catalog()
+    texts = ["something like a red lamp", "vase"]
+    found = model_lists(project, texts, np.ones(len(catalog), dtype=bool))
+    for text, items in zip(texts, found, strict=True):
+        assert [catalog.item_ids[item] for item in items] == [row["item_id"] for row in project.recommend_query(text)]
+    asked = reviews(texts, [0, 55], list(catalog.titles))
+    lines = list(measure(Questions("as is", asked, np.array([True, False]), asked, project), seed=0))
+    rows = rows_of("shop", lines)
+    assert {row.peer_name for row in rows} == {"BM25 over titles", "popularity"}
+    hits = next(row for row in rows if row.metric == "HR@10" and row.peer_name == "popularity")
+    assert hits.peer == 1.0  # two items were reviewed, both are among the ten most popular
+    assert "## as is; reviewed items; all texts (2 reviews a seed)" in markdown("shop", lines, ["remark"])

@@ -1,0 +1,54 @@
+"""Rows of benchmarks: ratios, figures with nothing beside them, and whose peak memory it is."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.codebook_ablation import cases, markdown, rows_of
+from benchmarks.rows import Subject, finish, peak_memory_bytes, times_of
+from semconv.settings.tree import CodebookSettings
+
+
+def test_ratio_is_better_above_one_and_absent_without_a_peer(tmp_path: Path, capsys) -> None:
+    beside, alone = Subject("b", "peer", ["numpy"]), Subject("b", "", ["numpy"])
+    rows = [
+        beside.row("c", "time", "s", ours=2.0, peer=6.0),
+        beside.row("c", "rate", "1/s", ours=2.0, peer=6.0, higher_is_better=True),
+        alone.row("c", "share", "", ours=0.5),
+    ]
+    assert [row.ratio for row in rows] == [3.0, 1 / 3, None]
+    finish(rows, tmp_path / "deep" / "rows.json")
+    assert "None" not in capsys.readouterr().out
+    written = json.loads((tmp_path / "deep" / "rows.json").read_text())
+    assert [(row["peer"], row["peer_name"]) for row in written] == [(6.0, "peer"), (6.0, "peer"), (None, "")]
+
+
+def test_peak_memory_is_the_processes_own() -> None:
+    """A process started by a large one does not count what that one held."""
+    held = np.ones(200 << 17)  # 200 MiB
+    assert peak_memory_bytes() > held.nbytes
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        assert processes.submit(peak_memory_bytes).result() < held.nbytes
+
+
+def test_times_of_gives_the_last_result() -> None:
+    results = iter(range(3))
+    assert times_of(lambda: next(results))[1] == 2
+
+
+def test_ablation_changes_one_choice_a_case_and_shows_every_figure() -> None:
+    default = CodebookSettings()
+    changed = cases(500)
+    assert changed["default (lambda 0.1)"] == default
+    assert changed["1 level, a code for each item (C=1)"].codes == 500
+    assert len(set(changed.values())) == len(changed)
+    figures = {"reconstruction error": 0.25, "entropy by level": [1.0, 2.0], "error of moved items after": None}
+    rows = rows_of("case", figures)
+    assert [(row.metric, row.ours) for row in rows] == [
+        ("reconstruction error", 0.25), ("entropy by level 1", 1.0), ("entropy by level 2", 2.0),
+    ]  # fmt: skip
+    assert "| case | 0.2500 |" in markdown("items", {"case": figures})
+    assert "| 1 2 |" in markdown("items", {"case": figures})

@@ -1,0 +1,154 @@
+"""What a job leaves on stderr: text for people, one JSON object a line for programs, one summary at its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from semconv.errors import LockedError
+from semconv_cli.log import Log, asked_form
+from semconv_cli.main import Root, cli
+from semconv_cli.options import Job
+from semconv_cli.progress import Counting, LineProgress
+from semconv_cli.state import State
+from tests.worlds import projects as case
+
+
+def objects(result: Result) -> list[dict[str, Any]]:
+    """Every line of stderr; each must be an object with the fields that all have."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in result.stderr.splitlines()]
+    for line in lines:
+        assert {"time", "level", "command", "message"} <= set(line)
+        assert datetime.fromisoformat(line["time"]).utcoffset() is not None
+    return lines
+
+
+def working(work: Any) -> click.Command:
+    """The real top command with one job."""
+
+    class Working(Root):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+            return Job(cmd_name, callback=click.pass_obj(work), params=[click.Option(["--count"], type=int)])
+
+    return Working("semconv", params=cli.params)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with items, and a file of interactions with a bad row."""
+    root = tmp_path_factory.mktemp("shop") / "project"
+    assert CliRunner().invoke(cli, ["init", str(root)]).exit_code == 0
+    case.write_lines(root / "items.jsonl", [case.item(number) for number in range(5)])
+    case.write_lines(
+        root / "events.jsonl", [{"user_id": "u1", "item_id": "i001", "event_time": 1}, {"item_id": "i002"}]
+    )
+    return root
+
+
+def test_a_job_ends_with_one_summary_object(fresh: Path) -> None:
+    args = ["--log-format", "json", "--project", str(fresh), "ingest", "interactions", str(fresh / "events.jsonl")]
+    result = CliRunner().invoke(cli, args)
+    assert result.exit_code == 0, result.stderr
+    *_, last = objects(result)
+    assert [line for line in objects(result) if "exit_code" in line] == [last]
+    assert (last["command"], last["exit_code"], last["level"]) == ("semconv ingest interactions", 0, "info")
+    assert (last["counts"]["read"], last["counts"]["added"], last["counts"]["rejected"]) == (2, 1, 1)
+    assert last["seconds"] > 0
+    assert last["peak_memory_bytes"] > 10_000_000
+    assert {"runs", "generation", "tasks"} <= set(last)
+
+
+def test_as_text_the_summary_is_a_sentence_that_quiet_leaves_out(fresh: Path) -> None:
+    args = ["--project", str(fresh), "ingest", "items", str(fresh / "items.jsonl")]
+    last = CliRunner().invoke(cli, args).stderr.splitlines()[-1]
+    assert last.startswith("semconv ingest items: done in ")
+    assert ", 5 read, " in last
+    assert "peak memory" in last
+    assert CliRunner().invoke(cli, [*args, "--quiet"]).stderr == ""
+
+
+def test_what_only_looks_sums_up_nothing(fresh: Path) -> None:
+    for command in ("runs", "doctor", "generations", "--help"):
+        result = CliRunner().invoke(cli, ["--project", str(fresh), "--log-format=json", command])
+        assert all("exit_code" not in line for line in objects(result))
+    assert CliRunner().invoke(cli, ["run", "--help", "--log-format", "json"]).stderr == ""
+
+
+def test_a_failed_job_has_its_error_and_its_summary() -> None:
+    def locked(state: State, count: int | None) -> None:
+        state.remark("at work")
+        raise LockedError("held by process 12", 12)
+
+    result = CliRunner().invoke(working(locked), ["work", "--log-format", "json"])
+    said, error, summary = objects(result)
+    assert (result.exit_code, said["message"], said["level"]) == (3, "at work", "info")
+    assert (error["level"], error["message"]) == ("error", "error: held by process 12")
+    assert (summary["exit_code"], summary["level"], summary["command"]) == (3, "error", "semconv work")
+    verbose = objects(CliRunner().invoke(working(locked), ["-v", "--log-format", "json", "work"]))
+    assert "LockedError" in verbose[1]["traceback"]
+    as_text = CliRunner().invoke(working(locked), ["work"])
+    assert as_text.stderr == "at work\nerror: held by process 12\n"
+
+
+def test_a_wrong_option_is_an_object_too() -> None:
+    for args in (["--log-format", "json", "--nope"], ["--nope", "--log-format=json"]):
+        assert [line["level"] for line in objects(CliRunner().invoke(cli, args))] == ["error"]
+    error, summary = objects(
+        CliRunner().invoke(working(lambda state, count: None), ["work", "--count", "x", "--log-format", "json"])
+    )
+    assert "--count" in error["message"]
+    assert (summary["command"], summary["exit_code"]) == ("semconv work", 2)
+    assert CliRunner().invoke(cli, ["--log-format", "xml", "runs"]).exit_code == 2
+
+
+def test_what_libraries_print_is_an_object_too() -> None:
+    def noisy(state: State, count: int | None) -> None:
+        with state.libraries():
+            sys.stdout.write("to stdout\nand on")
+            sys.stderr.write("to stderr\n\nlast words")
+        click.echo("data")
+
+    result = CliRunner().invoke(working(noisy), ["-v", "--log-format", "json", "work"])
+    assert result.stdout == "data\n"
+    said = [line["message"] for line in objects(result) if line.get("source") == "library"]
+    assert said == ["to stdout", "and onto stderr", "last words"]
+
+
+def test_tasks_are_counted_whether_drawn_or_not() -> None:
+    tasks: list[dict[str, Any]] = []
+    said: list[str] = []
+    with Counting(LineProgress(said.append), tasks).task("recommend serve", 80, "users", done=30) as task:
+        task.advance(20)
+        task.advance(30)
+    assert tasks == [{"task": "recommend serve", "unit": "users", "done": 80, "total": 80}]
+    assert said[0].startswith("recommend serve: 80 of 80 users")
+
+
+@pytest.mark.parametrize(
+    ("args", "environment", "form"),
+    [
+        (["run"], {}, "text"),
+        (["run", "--log-format", "json"], {}, "json"),
+        (["--log-format=json", "run"], {}, "json"),
+        (["run"], {"SEMCONV_LOG_FORMAT": "json"}, "json"),
+        (["run", "--log-format", "text"], {"SEMCONV_LOG_FORMAT": "json"}, "text"),
+        (["run", "--log-format"], {}, "text"),
+    ],
+)
+def test_form_that_is_asked_for(args: list[str], environment: dict[str, str], form: str) -> None:
+    assert asked_form(args, environment) == form
+
+
+def test_a_reader_of_stderr_that_went_away_ends_no_job() -> None:
+    class Gone:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    Log("json", "semconv", Gone()).say("x")  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+"""The counter as a matrix against its definition in plain Python; blocks and successors kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from semconv.counter import transitions
+from semconv.counter.transitions import CounterWeights, count_transitions, history_matrix
+from semconv.data.store import Sequences
+
+WEIGHTS = CounterWeights(decay=0.6, symmetry=0.7, history_decay=0.75, alpha=0.5)
+
+
+def sequences(histories: list[list[int]]) -> Sequences:
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in histories])]).astype(np.int64)
+    items = np.array([item for items in histories for item in items], dtype=np.int32)
+    unknown = np.full(len(items), np.iinfo(np.int64).min)
+    return Sequences([str(user) for user in range(len(histories))], offsets, items, unknown, np.zeros(len(items)))
+
+
+def drawn(num_items: int = 25) -> list[list[int]]:
+    """Forty sequences, some longer than the farthest pair, items that come again and again."""
+    rng = np.random.default_rng(0)
+    return [
+        rng.geometric(0.15, length).clip(max=num_items - 3).tolist()
+        for length in [0, 1, 2, 30, *rng.integers(2, 12, 36)]
+    ]
+
+
+def by_hand(histories: list[list[int]], num_items: int, weights: CounterWeights) -> np.ndarray:
+    table: dict[tuple[int, int], float] = defaultdict(float)
+    for items in histories:
+        for early in range(len(items)):
+            for late in range(early + 1, min(len(items), early + 21)):
+                value = (late - early) ** -weights.decay
+                table[items[early], items[late]] += value
+                table[items[late], items[early]] += weights.symmetry * value
+    result = np.zeros((num_items, num_items))
+    for (first, second), value in table.items():
+        result[first, second] = value
+    return result / (result.sum(axis=1, keepdims=True) + 1) ** weights.alpha
+
+
+@pytest.mark.parametrize("block", [7, 10**9])
+def test_the_matrix_is_the_definition_whatever_the_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "_BLOCK_PAIRS", block)
+    matrix = count_transitions(sequences(drawn()), 25, WEIGHTS, 0)
+    np.testing.assert_allclose(matrix.toarray(), by_hand(drawn(), 25, WEIGHTS), rtol=1e-12)
+    assert matrix.has_sorted_indices
+
+
+def test_the_strongest_successors_stay_and_keep_their_weights() -> None:
+    whole = count_transitions(sequences(drawn()), 25, WEIGHTS, 0).toarray()
+    few = count_transitions(sequences(drawn()), 25, WEIGHTS, 4).toarray()
+    assert ((few > 0).sum(axis=1) == np.minimum((whole > 0).sum(axis=1), 4)).all()
+    assert np.array_equal(few[few > 0], whole[few > 0])
+    lost = np.where(few > 0, 0, whole)
+    kept = np.where(few > 0, few, np.inf)
+    assert (lost.max(axis=1) <= kept.min(axis=1)).all()
+
+
+def test_a_history_counts_less_the_older_it_is() -> None:
+    items, lengths = np.array([3, 1, 3, 2], dtype=np.int32), np.array([3, 0, 1])
+    expected = np.zeros((3, 5))
+    expected[0, 3], expected[0, 1], expected[2, 2] = 3**-0.5 + 1, 2**-0.5, 1
+    np.testing.assert_allclose(history_matrix(items, lengths, 5, 0.5).toarray(), expected)
+
+
+def test_nobody_and_nothing() -> None:
+    assert count_transitions(sequences([]), 4, WEIGHTS, 5).nnz == 0
+    assert count_transitions(sequences([[1], []]), 4, WEIGHTS, 5).shape == (4, 4)
+    assert count_transitions(sequences([]), 0, WEIGHTS, 5).shape == (0, 0)

@@ -1,0 +1,220 @@
+"""Files that are cut short, overwritten, gone or have bits flipped: one clear line, what is served stays, and the next run mends it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from semconv.runs.digests import digests_of
+from semconv_cli.main import cli
+from semconv_warehouse.erase.files import parquet_without
+from semconv_warehouse.features import features
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
+
+Damage = Callable[[Path], None]
+COUNT = "SELECT count(*) AS n, max(generation) AS generation FROM recommendation"
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
+
+
+def flip_bits(path: Path) -> None:
+    content, draw = bytearray(path.read_bytes()), random.Random(0)
+    for _ in range(60):
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+
+def flip_a_bit(path: Path) -> None:
+    """In the last byte, of an array or a weight: the file is readable, and nothing but its digest tells."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, empty])
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generation 1 is served and materialized; the lists of generation 2 are there."""
+    layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
+    features.create_feature_repo(layout)
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert semconv(layout.root, "features", "materialize").exit_code == 0
+    add_recommend_run(store, "recommend-2", lists(1))
+    folder = layout.runs / "recommend-2"
+    parts = f'{{"tables": [], "content": {{}}, "parts": {str(digests_of(folder, "part-*.parquet")).replace(chr(39), chr(34))}}}'
+    (folder / "complete.json").write_text(parts)
+    return layout.root
+
+
+@pytest.fixture
+def layout(template: Path, tmp_path: Path) -> ProjectLayout:
+    layout = ProjectLayout(tmp_path / "project")
+    shutil.copytree(template, layout.root)
+    layout.serving.unlink()
+    layout.generation_file(1).chmod(0o644)
+    os.link(layout.generation_file(1), layout.serving)
+    return layout
+
+
+@pytest.fixture
+def materialized(layout: ProjectLayout) -> ProjectLayout:
+    assert semconv(layout.root, "features", "materialize").exit_code == 0  # its online store is another file now
+    return layout
+
+
+def semconv(root: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["--project", str(root), *words])
+
+
+def refused(root: Path, *words: str, code: int = 4) -> str:
+    result = semconv(root, *words)
+    assert result.exit_code == code, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.stderr.splitlines()[-1] == line
+    return line
+
+
+def served(root: Path) -> str:
+    result = semconv(root, "sql", COUNT, "--csv")
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.splitlines()[1]
+
+
+@DAMAGES
+def test_a_damaged_warehouse_is_named_and_what_is_published_is_served_on(layout: ProjectLayout, damage: Damage) -> None:
+    damage(layout.warehouse)
+    for words in (("publish",), ("run",), ("generations",), ("check",)):
+        assert "warehouse.duckdb: not a DuckDB database, or damaged" in refused(layout.root, *words)
+    assert "put a copy back, or move it away" in refused(layout.root, "runs")
+    assert "needs care: warehouse" in refused(layout.root, "doctor", code=1)
+    assert served(layout.root) == "12,1"
+    assert semconv(layout.root, "show", "user", "u1").exit_code == 0
+
+    layout.warehouse.rename(layout.warehouse.with_suffix(".away"))
+    fresh = semconv(layout.root, "runs")
+    assert fresh.exit_code == 0
+    assert "missing, made anew and empty; ingest everything again" in fresh.stderr
+    assert served(layout.root) == "12,1"
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_bits])
+def test_a_damaged_generation_is_made_anew_by_the_next_publish(layout: ProjectLayout, damage: Damage) -> None:
+    os.utime(layout.runs / "recommend-1")
+    with duckdb.connect(str(layout.warehouse)) as connection:  # recommend-1 is the newest again
+        connection.execute("UPDATE run SET finished_at = now()::TIMESTAMP WHERE run_id = 'recommend-1'")
+    damage(layout.serving)
+    assert "`semconv publish` makes it anew" in refused(layout.root, "check")
+    assert "needs care" in refused(layout.root, "doctor", code=1)
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "12,2"
+    assert not layout.generation_file(1).exists()
+    assert semconv(layout.root, "check").exit_code == 0
+    again = semconv(layout.root, "publish", "--json")
+    assert '"generation": 2' in again.stdout
+
+
+@pytest.mark.parametrize("damage", [overwrite, flip_bits])
+def test_a_damaged_earlier_generation_is_no_way_back(layout: ProjectLayout, damage: Damage) -> None:
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "12,2"
+    damage(layout.generation_file(1))
+    assert "000001.duckdb" in refused(layout.root, "publish", "--rollback")
+    assert served(layout.root) == "12,2"
+    assert semconv(layout.root, "check").exit_code == 0
+
+
+def test_a_doctor_tells_what_is_gone_from_what_was_never_published(layout: ProjectLayout) -> None:
+    layout.serving.unlink()
+    layout.generation_file(1).unlink()
+    assert "what was published is gone" in semconv(layout.root, "doctor").stdout
+    assert "needs care: serving" in refused(layout.root, "doctor", code=1)
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "12,2"
+
+
+@pytest.mark.parametrize("damage", [flip_bits, empty])
+def test_a_copied_link_that_is_damaged_is_brought_back(layout: ProjectLayout, damage: Damage) -> None:
+    layout.serving.unlink()
+    shutil.copy(layout.generation_file(1), layout.serving)  # as after a copy of the project: two files
+    damage(layout.serving)
+    assert served(layout.root) == "12,1"
+    assert layout.serving.samefile(layout.generation_file(1))
+
+
+@pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, empty, Path.unlink])
+def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage) -> None:
+    (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
+    damage(part)
+    line = refused(layout.root, "publish")
+    assert "1 of 1 parts are damaged or missing" in line or (damage is Path.unlink and "no part of run" in line)
+    assert not part.exists()  # so that the run counts as unfinished and makes it again
+    assert served(layout.root) == "12,1"
+    add_recommend_run(DuckDBStore(layout), "recommend-2", lists(1), settings=SERVE)
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "12,2"
+
+
+def test_a_part_that_somebody_was_taken_out_of_is_whole(layout: ProjectLayout) -> None:
+    (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
+    assert parquet_without(part, ["u1"], dry_run=False) == 3
+    assert semconv(layout.root, "publish").exit_code == 0
+    assert served(layout.root) == "9,2"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("registry.db", overwrite),
+        ("registry.db", empty),
+        ("registry.db", Path.unlink),
+        ("online_store.db", cut_short),
+        ("online_store.db", overwrite),
+        ("online_store.db", empty),
+        ("online_store.db", Path.unlink),
+        ("features/materialized.json", cut_short),
+        ("features/user_top_k/000001.parquet", cut_short),
+        ("features/user_top_k/000001.parquet", empty),
+    ],
+)
+def test_what_feast_reads_is_made_anew(materialized: ProjectLayout, name: str, damage: Damage) -> None:
+    before = semconv(materialized.root, "features", "get", "--user", "u1", "--json")
+    assert before.exit_code == 0
+    damage(materialized.data / name)
+    if name == "features/user_top_k/000001.parquet":  # read when the online store has to be filled again
+        (materialized.features / "materialized.json").unlink()
+    done = semconv(materialized.root, "features", "materialize")
+    assert done.exit_code == 0, done.stderr
+    after = semconv(materialized.root, "features", "get", "--user", "u1", "--json")
+    assert after.stdout == before.stdout
+
+
+def test_an_export_whose_pages_are_damaged_is_written_again(materialized: ProjectLayout) -> None:
+    path = materialized.features / "user_embedding" / "000001.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)  # in front of the footer, which stays whole
+    path.write_bytes(content)
+    (materialized.features / "materialized.json").unlink()
+    done = semconv(materialized.root, "features", "materialize")
+    assert done.exit_code == 0, done.stderr
+    assert '"generation": 1' in semconv(materialized.root, "features", "get", "--user", "u1", "--json").stdout

@@ -1,0 +1,229 @@
+"""Two commands at once on one project, as processes: one goes on, the other names it and ends with 3, and nothing is lost.
+
+The first command stands still at a moment of its work, the second runs from beginning to end, then the first goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from semconv_cli.main import cli
+from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.command import Commands
+from tests.worlds.published import add_recommend_run, lists, make_project
+from tests.worlds.writing_commands import copied, digest, leftovers, write_inputs
+
+WORDS = {
+    "publish": ("publish",),
+    "rollback": ("publish", "--rollback"),
+    "load": ("recommend", "load", "{inputs}/part.parquet"),
+    "interactions": ("ingest", "interactions", "{inputs}/rows.csv"),
+    "items": ("ingest", "items", "{inputs}/items.jsonl"),
+    "prune": ("prune", "--keep", "1"),
+    "forget": ("forget", "--user", "u1", "--yes"),
+    "materialize": ("features", "materialize"),
+}
+BUILT, COPYING = "semconv_warehouse.publish.publish:seal", "semconv_warehouse.publish.generation:raw"
+IN_PLACE, PLANNING = (
+    "semconv_warehouse.publish.publish:_write_record",
+    "semconv_warehouse.publish.publish:plan_generation",
+)
+BEGINNING = "semconv.runs.book:utc_now"  # there is no run yet, and one is about to be recorded
+WRITING_PARTS, MERGING = (
+    "semconv_warehouse.publish.parts:_write",
+    "semconv_warehouse.ingest.interactions:odd_interactions",
+)
+PRUNING, FORGETTING = (
+    "semconv_warehouse.upkeep.pruning:_remove",
+    "semconv_warehouse.erase.forgetting:generation_without",
+)
+# The first command, where it stands still, and the second: those that get in each other's way.
+IN_THE_WAY = [
+    ("publish", BUILT, "publish"),
+    ("publish", BUILT, "forget"),
+    ("load", WRITING_PARTS, "load"),
+    ("interactions", MERGING, "publish"),
+    ("prune", PRUNING, "materialize"),
+]
+IN_THE_WAY_TOO = [  # the same locks in other pairs
+    ("publish", IN_PLACE, "publish"),
+    ("publish", BUILT, "rollback"),
+    ("publish", BUILT, "prune"),
+    ("publish", COPYING, "load"),
+    ("publish", COPYING, "interactions"),
+    ("load", BEGINNING, "load"),
+    ("load", WRITING_PARTS, "forget"),
+    ("interactions", MERGING, "items"),
+    ("prune", PRUNING, "publish"),
+    ("forget", FORGETTING, "publish"),
+    ("forget", FORGETTING, "prune"),
+]
+SIDE_BY_SIDE = [
+    ("publish", PLANNING, "publish"),
+    ("publish", BUILT, "load"),
+    ("publish", BUILT, "interactions"),
+    ("load", WRITING_PARTS, "publish"),
+    ("load", WRITING_PARTS, "interactions"),
+    ("load", WRITING_PARTS, "prune"),
+]
+_SERVED = {
+    "recommendation": "user_id, rank, item_id",
+    "user_history": "user_id, position, item_id",
+    "item": "item_id, title",
+}
+_WAREHOUSE = {
+    "interaction": "user_id, item_id, position",
+    "user_account": "user_id, user_index",
+    "item": "item_id, title",
+}
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    server = Commands(
+        "semconv_warehouse.publish.parts", "semconv_warehouse.lists", "semconv_warehouse.erase.forgetting"
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generation 2 is served, generation 1 may go, the lists of generation 3 are there; files to ingest lie beside it."""
+    folder = tmp_path_factory.mktemp("two")
+    layout, store = make_project(folder / "project")
+    publish(layout, store, "recommend-1")
+    for number in (2, 3):
+        add_recommend_run(store, f"recommend-{number}", lists(number - 1))
+        if number == 2:
+            publish(layout, store, "recommend-2")
+    write_inputs(folder)
+    return layout.root
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path) -> Path:
+    return copied(template, tmp_path / "project")
+
+
+def words(template: Path, name: str) -> tuple[str, ...]:
+    return tuple(word.format(inputs=template.parent) for word in WORDS[name])
+
+
+def content(root: Path) -> dict[str, Any]:
+    """What is served and what the warehouse holds, without the numbers and moments of publications."""
+    layout = ProjectLayout(root)
+    with duckdb.connect(str(layout.warehouse), read_only=True) as connection:
+        runs = connection.execute("SELECT stage, fingerprint, status FROM run ORDER BY ALL").fetchall()
+        record = connection.execute("SELECT generation FROM publication ORDER BY publication DESC").fetchall()
+    with duckdb.connect(str(layout.serving), read_only=True) as connection:
+        found = connection.execute(
+            "SELECT DISTINCT generation FROM (SELECT generation FROM recommendation UNION ALL SELECT generation FROM item)"
+        ).fetchall()
+    assert found == record[:1]  # one whole generation, the one that the record names
+    return {**digest(layout.serving, _SERVED), "inputs": digest(layout.warehouse, _WAREHOUSE), "runs": runs}
+
+
+def require_healed(root: Path) -> None:
+    assert leftovers(root) == []
+    result = CliRunner().invoke(cli, ["--project", str(root), "check"])
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "moment", "second"),
+    [*IN_THE_WAY, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in IN_THE_WAY_TOO)],
+)
+def test_who_comes_second_names_who_is_at_work(
+    commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
+) -> None:
+    working = commands.start(root, *words(template, first), stop_in=moment)
+    refused = commands.run(root, *words(template, second))
+    done = commands.wait(working)
+    assert refused.status == 3, (refused.status, refused.stderr)
+    assert refused.error.startswith("error: "), refused.stderr
+    assert f"process {working['pid']}" in refused.error
+    assert "--wait SECONDS" in refused.error
+    assert "Traceback" not in refused.stderr
+    assert done.status == 0, done.stderr
+    if second == "materialize":  # which would ask Feast
+        return
+    again = commands.run(root, *words(template, second))
+    assert again.status == 0, again.stderr
+    one_by_one = copied(template, tmp_path / "one-by-one")
+    for name in (first, second):
+        assert commands.run(one_by_one, *words(template, name)).status == 0
+    assert content(root) == content(one_by_one)
+    require_healed(root)
+
+
+@pytest.mark.parametrize(
+    ("first", "moment", "second"),
+    [*SIDE_BY_SIDE[:3], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SIDE_BY_SIDE[3:])],
+)
+def test_two_that_do_not_meet_both_end_well(
+    commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
+) -> None:
+    working = commands.start(root, *words(template, first), stop_in=moment)
+    beside = commands.run(root, *words(template, second))
+    done = commands.wait(working)
+    assert (beside.status, done.status) == (0, 0), beside.stderr + done.stderr
+    assert commands.run(root, *words(template, second)).status == 0
+    one_by_one = copied(template, tmp_path / "one-by-one")
+    for name in (first, second):
+        assert commands.run(one_by_one, *words(template, name)).status == 0
+    assert content(root) == content(one_by_one)
+    require_healed(root)
+
+
+def test_the_same_lists_are_published_once(commands: Commands, template: Path, root: Path) -> None:
+    working = commands.start(root, "publish", "--json", stop_in=PLANNING)
+    beside = commands.run(root, "publish", "--json")
+    done = commands.wait(working)
+    published = [json.loads(run.stdout) for run in (beside, done)]
+    assert [entry["generation"] for entry in published] == [3, 3]
+    assert [entry["is_new"] for entry in published] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("first", "moment", "second"),
+    [
+        ("publish", BUILT, "publish"),
+        ("load", WRITING_PARTS, "load"),
+        ("interactions", MERGING, "items"),
+        ("prune", PRUNING, "forget"),
+    ],
+)
+def test_wait_lets_the_second_go_on_after_the_first(
+    commands: Commands, template: Path, root: Path, first: str, moment: str, second: str
+) -> None:
+    working = commands.start(root, *words(template, first), stop_in=moment)
+    impatient = commands.run(root, "--wait", "0.4", *words(template, second))
+    patient = commands.start(root, "--wait", "120", *words(template, second))
+    done, waited = commands.wait(working), commands.wait(patient)
+    assert impatient.status == 3
+    assert "tried for 0.4 s" in impatient.error
+    assert (done.status, waited.status) == (0, 0), done.stderr + waited.stderr
+    require_healed(root)
+
+
+def test_readers_are_in_nobodys_way(commands: Commands, root: Path) -> None:
+    working = commands.start(root, "publish", stop_in=COPYING)
+    for looking in (
+        ("show", "user", "u1"),
+        ("sql", "FROM current_recommendation"),
+        ("runs",),
+        ("generations",),
+        ("check",),
+        ("doctor",),
+    ):
+        assert commands.run(root, *looking).status == 0, looking
+    assert commands.wait(working).status == 0

@@ -1,0 +1,88 @@
+"""Rules that a linter does not know: SQL headers, sizes of files and functions, dependencies with a reason."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from semconv.settings.load import load_settings
+from semconv.settings.text import settings_template
+from semconv.settings.tree import Settings
+from tests.worlds.places import ROOT
+
+SQL = sorted((ROOT / "sql").rglob("*.sql"))
+PYTHON = sorted(
+    path
+    for folder in ("semconv", "cli", "warehouse", "feature_repo", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+MOST_LINES, MOST_LINES_OF_FUNCTION = 400, 60  # past 300 and 40: ask whether two ideas live in one
+
+
+@pytest.mark.parametrize("path", SQL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sql_file_names_its_database(path: Path) -> None:
+    assert re.match(r"-- database: (warehouse|generation|serving|publish)\b", path.read_text())
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= MOST_LINES_OF_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_constraints_pin_every_dependency_exactly() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {}
+    for line in lines:
+        match = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)
+        assert match is not None, f"{line}: not an exact version, or one of a machine"
+        pins[match[1].lower().replace("_", "-")] = match[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        assert re.split(r"[\[>=<~ ]", requirement)[0].lower().replace("_", "-") in pins
+
+
+def test_every_dependency_says_why() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for line in re.findall(r'^    "[\w-]+(?:\[\w+\])?>=.*$', text, flags=re.MULTILINE):
+        assert re.search(r"# \w", line), line
+
+
+def test_stages_run_without_storage_libraries() -> None:
+    stages = ["backbone", "behavior", "tokenization", "tasks", "tuning", "inference", "evaluation"]
+    program = (
+        "import sys\n"
+        "for name in ('polars', 'pyarrow', 'duckdb', 'sqlalchemy', 'feast', 'click', 'rich'):\n    sys.modules[name] = None\n"
+        "import importlib, pkgutil\n"
+        f"for stage in {stages!r}:\n"
+        "    package = importlib.import_module('semconv.' + stage)\n"
+        "    for module in pkgutil.iter_modules(package.__path__):\n"
+        "        importlib.import_module(f'semconv.{stage}.{module.name}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_settings_template_is_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "semconv.toml"
+    file.write_text(settings_template())
+    assert load_settings(file, environment={}) == Settings()
+    tomllib.loads(settings_template())
+
+
+def test_settings_template_uncommented_is_the_defaults_too(tmp_path: Path) -> None:
+    text = re.sub(r"^# (?=\w+ = )", "", settings_template(), flags=re.MULTILINE)
+    values = tomllib.loads(text)
+    assert values["tuning"]["epochs"] == Settings().tuning.epochs
+    assert sum(map(len, values.values())) == settings_template().count("\n# ") - text.count("\n# ")
+    file = tmp_path / "semconv.toml"
+    file.write_text(text)
+    assert load_settings(file, environment={}) == Settings()

@@ -1,0 +1,125 @@
+"""The built wheel and sdist, and the program installed from the wheel, away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import semconv
+from tests.worlds.places import ROOT
+
+NAMES = {"semconv", "semconv_cli", "semconv_warehouse"}
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def checked_in(*folders: str) -> list[str]:
+    """Files of the checkout that belong into a package."""
+    return [
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    ]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist, built from a copy so that nothing is written into the checkout."""
+    copy = tmp_path_factory.mktemp("source") / "semconv"
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv*", "demo", "results", "__pycache__", ".*_cache", ".hypothesis", "dist", "build"
+    )
+    shutil.copytree(ROOT, copy, ignore=ignore)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", copy / "dist", copy]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return copy / "dist"
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel alone; dependencies are those of the running one."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False, symlinks=True)
+    paths = {"base": str(folder), "platbase": str(folder)}
+    site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
+    # A plain .pth line adds the folder, not the editable install's own .pth inside it.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = Path(sysconfig.get_path("scripts", "venv", vars=paths)) / "python"
+    wheel = next(built.glob("*.whl"))
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return python
+
+
+@pytest.fixture
+def run(installed: Path, tmp_path: Path) -> Run:
+    """Run a program of the installed environment in an empty folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SEMCONV_", "PYTHON"))}
+
+    def call(program: str, *args: str) -> "subprocess.CompletedProcess[str]":
+        command = [installed.with_name(program), *args]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    return call
+
+
+def test_wheel_has_three_top_level_names_and_every_file(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    info = f"semconv-{semconv.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in names} == NAMES | {info}
+    assert f"{info}/licenses/LICENSE" in names
+    assert set(checked_in("semconv")) <= set(names)
+    assert {f"semconv_warehouse/{name}" for name in checked_in("sql", "feature_repo")} <= set(names)
+    for package in NAMES:
+        assert f"{package}/py.typed" in names
+
+
+def test_sdist_holds_what_builds_and_tests_it(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    expected = {"pyproject.toml", "hatch_build.py", "LICENSE", "README.md", "constraints.txt", "Makefile"}
+    assert expected | set(checked_in("semconv", "cli", "warehouse", "sql", "feature_repo")) <= names
+    assert not [name for name in names if name.startswith((".venv", "demo", "dist"))]
+
+
+def test_installed_program_runs_from_another_folder(run: Run, installed: Path, tmp_path: Path) -> None:
+    assert run("semconv", "--version").stdout == f"semconv {semconv.__version__}\n"
+    where = (
+        "import semconv, semconv_cli, semconv_warehouse as w; print(semconv.__file__, semconv_cli.__file__, w.__file__)"
+    )
+    for file in run("python", "-c", where).stdout.split():
+        assert Path(file).is_relative_to(installed.parents[1])
+    made = run("semconv", "init", "shop")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == f"{tmp_path / 'shop'}\n"
+    assert {path.name for path in (tmp_path / "shop" / "feature_repo").iterdir()} == {
+        path.name for path in (ROOT / "feature_repo").iterdir() if path.name != "__pycache__"
+    }
+
+
+def test_installed_program_finds_its_sql(run: Run, tmp_path: Path) -> None:
+    assert run("semconv", "init", ".").returncode == 0
+    (tmp_path / "items.csv").write_text("item_id,title\ni1,Lamp\ni2,\n")
+    ingest = run("semconv", "ingest", "items", "items.csv", "--json")
+    assert ingest.returncode == 0, ingest.stderr
+    check = run("semconv", "check", "--json")
+    assert check.returncode == 0, check.stderr
+
+
+@pytest.mark.slow
+def test_demo_from_the_wheel(run: Run, tmp_path: Path) -> None:
+    done = run("semconv", "demo")
+    assert done.returncode == 0, done.stderr
+    sql = "SELECT count(*) AS n FROM current_recommendation"
+    assert int(run("semconv", "--project", "demo", "sql", sql, "--csv").stdout.split()[1]) >= 10 * 2000

@@ -1,0 +1,121 @@
+"""A project on a pretrained backbone: named by a command or by the settings, tuned whole or by adapters."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from semconv.errors import InputError
+from semconv_warehouse import nightly
+from semconv_warehouse.project import Project
+from tests.faults.test_damage import flip_a_bit
+from tests.worlds import projects as case
+from tests.worlds import prompts
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+KINDS = ("backbone", "embed_behavior", "embed_text", "codebook", "finetune", "recommend", "evaluate")
+LORA = {"tuning__mode": "lora", "tuning__learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = case.make_project(tmp_path_factory.mktemp("pretrained") / "project")
+    folder = project.layout.root / "models" / "tiny"
+    tokenizer = prompts.tokenizer("metaspace-first")
+    prompts.model(len(tokenizer), tied=True).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return project.layout.root
+
+
+@pytest.fixture
+def root(ingested: Path, tmp_path: Path) -> Path:
+    shutil.copytree(ingested, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def opened(root: Path, **overrides: object) -> Project:
+    dotted = {name.replace("__", ".", 1): value for name, value in overrides.items()}
+    return Project.open(root, overrides=dotted, progress=case.Remarks())
+
+
+def night(project: Project, *, refit: bool = False) -> dict[str, str]:
+    return {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=refit).stages}
+
+
+def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path) -> None:
+    opened(root).backbone_use(str(root / "models" / "tiny"))
+    project = opened(root, **LORA)
+    assert night(project) == {**dict.fromkeys(KINDS, "done"), "backbone": "reused"}
+    assert night(opened(root, **LORA)) == {
+        **dict.fromkeys(KINDS[:5], "kept"),
+        **dict.fromkeys(KINDS[5:], "reused"),
+    }
+    run = project.context.need("finetune")
+    tuned = run.settings["tuning"]
+    assert (tuned["loss_over"], tuned["code_start"], tuned["history_loss"]) == ("vocabulary", "random", 0.0)
+    assert (project.book.folder(run) / "model" / "adapter_config.json").exists()
+    answers = project.recommend_query("a red lamp")
+    assert len(answers) == 10
+    flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"adapter_model.safetensors: damaged or gone.*`semconv finetune`"):
+        project.recommend_query("a red lamp")
+    flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
+    weights = root / "models" / "tiny" / "model.safetensors"
+    flip_a_bit(weights)
+    with pytest.raises(InputError, match=r"tiny: not the files that backbone-.* was made from; put those back"):
+        project.recommend_query("a red lamp")
+    flip_a_bit(weights)
+    night(opened(root, **LORA), refit=True)
+    assert opened(root, **LORA).recommend_query("a red lamp") == answers  # the choice holds for a refit too
+
+
+@pytest.mark.slow
+def test_a_backbone_of_the_project_is_named_relative_to_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = {"backbone__path": "models/tiny"}
+    project = opened(root, **named)
+    night(project)
+    assert set(night(opened(root, **named)).values()) == {"kept", "reused"}
+    assert project.context.need("backbone").settings["backbone"]["path"] == str(root / "models" / "tiny")
+    states = night(opened(root))  # no backbone named any more: the one that is tuned stays chosen
+    assert states["backbone"] == "kept"
+    with pytest.raises(InputError, match="no such folder"):
+        opened(root, backbone__path=str(root / "absent")).backbone_run()
+
+
+def test_codes_that_are_aligned_to_another_backbone_are_said(root: Path) -> None:
+    project = opened(root)
+    project.backbone_create()
+    for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    other = opened(root, tuning__max_samples=1)
+    other.backbone_use(str(root / "models" / "tiny"))
+    other.finetune()
+    assert any("aligned to another backbone" in line for line in other.progress.said)
+
+
+def test_a_history_that_the_backbone_cannot_hold_is_refused(root: Path) -> None:
+    project = opened(root, split__history_length=300)
+    project.backbone_use(str(root / "models" / "tiny"))
+    for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    with pytest.raises(InputError, match=r"history of 300 items .* context is 512; lower split.history_length to \d+"):
+        project.finetune()
+
+
+def test_prompts_that_are_left_out_are_said_and_counted(root: Path) -> None:
+    project = opened(root, tasks__max_prompt_tokens=70)
+    project.backbone_use(str(root / "models" / "tiny"))
+    for command in (project.embed_behavior, project.embed_text, project.codebook_fit, project.finetune):
+        command()
+    assert any("prompts an epoch are left out" in line for line in project.progress.said)
+    figures = (project.book.folder(project.context.need("finetune")) / "figures.json").read_text()
+    assert '"prompts_too_long"' in figures
+    counts = project.export_prompts(root / "prompts.jsonl")
+    more = opened(root).export_prompts(root / "all.jsonl")
+    assert sum(counts.values()) < sum(more.values())
+    assert any("longer than tasks.max_prompt_tokens" in line for line in project.progress.said)

@@ -1,0 +1,503 @@
+"""What a nightly run does and leaves alone, on a small shop from files to a generation."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from semconv.errors import InputError, SettingsError
+from semconv.stages.evaluate.evaluating import evaluate_run
+from semconv.stages.lists.parts import read_parts
+from semconv_warehouse import nightly
+from semconv_warehouse.project import Project
+from semconv_warehouse.publish.publish import Publication, publish
+from tests.worlds import projects as case
+
+FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after its first run; tests work on copies."""
+    root = tmp_path_factory.mktemp("shop") / "project"
+    project = case.make_project(root)
+    summary = project.run()
+    assert [(row["stage"], row["state"]) for row in summary["stages"]] == [
+        (stage, "done") for stage in (*FITTED, "recommend", "evaluate")
+    ]
+    assert summary["publication"]["generation"] == 1
+    assert summary["features"]["is_current"]
+    return root
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Project:
+    shutil.copytree(finished, tmp_path / "project")
+    return Project.open(tmp_path / "project", progress=case.Remarks())
+
+
+def served(project: Project) -> dict[str, list[tuple[Any, ...]]]:
+    """Lists by user as SQL users see them."""
+    with duckdb.connect(str(project.layout.serving), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT user_id, rank, item_id, score, sources, reason_item_id FROM recommendation ORDER BY user_id, rank"
+        ).fetchall()
+    lists: dict[str, list[tuple[Any, ...]]] = {}
+    for user, *rest in rows:
+        lists.setdefault(user, []).append(tuple(map(str, rest)))
+    return lists
+
+
+def codes(project: Project) -> dict[str, str]:
+    return dict(case.rows(project, "SELECT item_id, semantic_id FROM item_code"))
+
+
+def night(project: Project, *, refit: bool = False) -> tuple[dict[str, str], Publication]:
+    """What is due, without the features: state of each stage, and the publication."""
+    done = nightly.publish_due(project, refit=refit)
+    return {row["stage"]: row["state"] for row in done.stages}, done.publication
+
+
+def add_events(project: Project, events: list[dict[str, Any]], name: str = "more") -> None:
+    file = case.write_lines(project.layout.root / "inputs" / f"{name}.jsonl", events)
+    project.ingest_interactions([file], {})
+
+
+def add_items(project: Project, items: list[dict[str, Any]], *, snapshot: bool = False) -> None:
+    file = case.write_lines(project.layout.root / "inputs" / "new_items.jsonl", items)
+    project.ingest_items([file], {}, snapshot=snapshot)
+
+
+def test_the_first_run_publishes_a_whole_checked_generation(project: Project) -> None:
+    lists = served(project)
+    assert sorted(lists) == sorted(case.histories())
+    history = {user: {f"i{number:03d}" for number in numbers} for user, numbers in case.histories().items()}
+    for user, rows in lists.items():
+        assert [int(row[0]) for row in rows] == list(range(1, 11))
+        assert not {row[1] for row in rows} & history[user]
+    assert not [result for result in project.check() if result.num_rows]
+    methods = {row["method"] for row in project.evaluate()}
+    assert {"model", "popularity", "transition"} <= methods
+    assert len(codes(project)) == len({number for numbers in case.histories().values() for number in numbers})
+    assert all(row["ok"] for row in project.doctor()), project.doctor()
+    evaluated = {row["num_users"] for row in project.evaluate() if row["segment"] == "all"}
+    assert evaluated == {case.NUM_USERS - 2}
+
+
+def test_a_second_run_reuses_everything(project: Project) -> None:
+    before, runs = project.layout.serving.stat().st_ino, case.rows(project, "SELECT * FROM run ORDER BY run_id")
+    summary = project.run()
+    found = {row["stage"]: row["state"] for row in summary["stages"]}
+    assert found == {**dict.fromkeys(FITTED, "kept"), "recommend": "reused", "evaluate": "reused"}
+    assert summary["refit"] == {"is_due": False, "reasons": [], "is_done": False}
+    assert not summary["publication"]["is_new"]
+    assert project.layout.serving.stat().st_ino == before
+    assert case.rows(project, "SELECT * FROM run ORDER BY run_id") == runs
+    assert len(project.generations()) == 1
+
+
+def test_a_moved_project_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
+    shutil.move(project.layout.root, tmp_path / "moved")
+    moved = Project.open(tmp_path / "moved", progress=case.Remarks())
+    assert night(moved)[0]["recommend"] == "reused"
+    assert moved.recommend_query("a red lamp")
+
+
+def test_new_interactions_of_one_user_recompute_that_user_alone(project: Project) -> None:
+    before, code_rows = served(project), codes(project)
+    have = case.histories()["u005"]
+    add_events(project, case.events({"u005": [(have[-1] + 1) % 60, (have[-1] + 3) % 60]}, start=len(have)))
+    project = case.reopened(project)
+    summary, publication = night(project)
+    assert summary == {
+        **dict.fromkeys(FITTED, "kept (stale)"),
+        "recommend": "done",
+        "evaluate": "kept (stale)",
+    }
+    assert any("semconv run --refit" in line for line in project.progress.said)
+    assert any(
+        f"{case.NUM_USERS - 1} of {case.NUM_USERS} users are unchanged" in line for line in project.progress.said
+    )
+    after = served(project)
+    assert codes(project) == code_rows
+    assert {user for user in after if after[user] != before[user]} == {"u005"}
+    assert not {row[1] for row in after["u005"]} & {f"i{(have[-1] + 1) % 60:03d}", f"i{(have[-1] + 3) % 60:03d}"}
+    assert publication.generation == 2
+    again = case.reopened(project)
+    assert night(again)[0]["recommend"] == "reused"
+
+
+def test_a_new_user_gets_a_list_beside_those_carried_over(project: Project) -> None:
+    before = served(project)
+    add_events(project, case.events({"newcomer": [1, 2, 3]}))
+    project = case.reopened(project)
+    night(project)
+    after = served(project)
+    assert len(after.pop("newcomer")) == 10
+    assert after == before
+
+
+def test_a_new_item_gets_a_code_and_published_codes_stay(project: Project) -> None:
+    before, lists = codes(project), served(project)
+    add_items(
+        project, [{"item_id": "fresh", "title": "a red lamp", "description": "A lamp in red."}, {"item_id": "mute"}]
+    )
+    project = case.reopened(project)
+    assert night(project)[0]["assign"] == "done"
+    after = codes(project)
+    assert set(after) - set(before) == {"fresh"}
+    assert {item: after[item] for item in before} == before
+    assert len(set(after.values())) == len(after)
+    source = case.rows(project, "SELECT vector_source FROM item_code WHERE item_id = 'fresh'")
+    assert source == [("mapped-from-text",)]
+    assert served(project) == lists  # it reaches lists at a full pass
+    both = project.recommend(where="item_id IN ('fresh', 'i006')")
+    with_it = {row["user_id"] for row in read_parts(project.book.folder(both)).to_pylist() if row["item_id"] == "fresh"}
+    assert with_it == set(lists)  # a model can list it from now on
+    assert "assign" not in night(case.reopened(project))[0]
+
+
+def test_a_removed_item_leaves_every_list(project: Project) -> None:
+    before = served(project)
+    gone = before["u010"][0][1]
+    add_items(project, [case.item(number) for number in range(60) if f"i{number:03d}" != gone], snapshot=True)
+    project = case.reopened(project)
+    night(project)
+    after = served(project)
+    assert all(row[1] != gone for rows in after.values() for row in rows)
+    had = {user for user, rows in before.items() if any(row[1] == gone for row in rows)}
+    assert {user for user in after if after[user] != before[user]} == had
+    assert not [result for result in project.check() if result.num_rows]
+
+
+def test_refit_redoes_what_changed_and_nothing_else(project: Project) -> None:
+    assert night(case.reopened(project), refit=True)[0] == {
+        **dict.fromkeys((*FITTED, "recommend", "evaluate"), "reused")
+    }
+    changed = case.reopened(project, tuning__epochs=2)
+    assert night(changed)[0]["finetune"] == "kept (stale)"
+    assert night(case.reopened(project, tuning__epochs=2), refit=True)[0] == {
+        **dict.fromkeys(FITTED[:-1], "reused"),
+        **dict.fromkeys(("finetune", "recommend", "evaluate"), "done"),
+    }
+    second = served(project)
+    # Back to the settings of before: the first model is the current one again, and stays it.
+    back = case.reopened(project)
+    first, publication = night(back, refit=True)
+    assert first == dict.fromkeys((*FITTED, "recommend", "evaluate"), "reused")
+    assert publication.is_new
+    assert served(project) != second
+    later, publication = night(case.reopened(project))
+    assert later["finetune"] == "kept"
+    assert not publication.is_new
+
+
+@pytest.mark.slow
+def test_other_recommend_settings_make_all_lists_anew_under_their_own_fingerprint(project: Project) -> None:
+    first = project.context.latest("recommend")
+    shorter = case.reopened(project, recommend__top_k=5)
+    states_now = night(shorter)[0]
+    assert states_now["recommend"] == "done"
+    assert {len(rows) for rows in served(project).values()} == {5}
+    assert len({run["fingerprint"] for run in shorter.runs() if run["stage"] == "recommend"}) == 4
+    assert first is not None
+    filtered = case.reopened(project, recommend__where="title NOT LIKE '%lamp%'")
+    night(filtered)
+    lamps = {f"i{number:03d}" for number in range(60) if "lamp" in case.item(number)["title"]}
+    assert not {row[1] for rows in served(project).values() for row in rows} & lamps
+    with pytest.raises(SettingsError):
+        case.reopened(project, recommend__where="no such column").recommend()
+
+
+def test_lists_made_with_an_ad_hoc_condition_or_for_scoring_are_never_published(project: Project) -> None:
+    before = served(project)
+    run = project.recommend(where="title LIKE '%lamp%'")
+    rows = read_parts(project.book.folder(run)).to_pylist()
+    assert {row["item_id"] for row in rows} <= {f"i{number:03d}" for number in range(10)}
+    project.recommend(split="test")
+    project.recommend(split="valid")
+    assert not project.publish().is_new
+    assert served(project) == before
+    for refused in (run, project.recommend(split="test")):
+        with pytest.raises(SettingsError):
+            publish(project.layout, project.store, refused.run_id)
+
+
+def test_some_users_alone_are_computed_and_the_others_carried(project: Project) -> None:
+    before = served(project)
+    listed = {
+        user: int(before[user][0][1][1:]) for user in ("u001", "u002", "u003")
+    }  # what is recommended first is bought
+    elsewhere = next(number for number in range(60) if f"i{number:03d}" not in {row[1] for row in before["u004"]})
+    bought = {**{user: [number] for user, number in listed.items()}, "u004": [elsewhere]}
+    add_events(project, case.events(bought, start=99), "four")
+    project = case.reopened(project)
+    names = project.layout.root / "users.txt"
+    names.write_text("u001\nu002\n")
+    project.recommend(users_file=names)
+    project.publish()
+    after = served(project)
+    assert sorted(after) == sorted(before)
+    # u003 was not asked for, but would be offered what they have.
+    assert {user for user in after if after[user] != before[user]} == {"u001", "u002", "u003"}
+    again = case.reopened(project)
+    again.recommend(only_changed=True)  # u004 is still owed a list
+    assert any(f"{case.NUM_USERS - 1} of {case.NUM_USERS} users are unchanged" in line for line in again.progress.said)
+    names.write_text("nobody\n")
+    with pytest.raises(InputError, match="nobody"):
+        project.recommend(users_file=names)
+
+
+@pytest.mark.slow
+def test_some_users_of_a_fresh_model_do_not_replace_everybody(project: Project) -> None:
+    before = served(project)
+    longer = case.reopened(project, tuning__epochs=2)
+    longer.finetune()
+    names = project.layout.root / "users.csv"
+    names.write_text("user_id\nu001\nu002\n")
+    longer.recommend(users_file=names)
+    assert case.rows(
+        project, "SELECT count(*) FROM run WHERE stage = 'recommend' AND settings ->> '$.users' <> 'all'"
+    ) == [(1,)]
+    longer.publish()
+    after = served(project)
+    assert sorted(after) == sorted(before)
+    assert {user for user in after if after[user] != before[user]} <= {"u001", "u002"}
+    assert night(case.reopened(project, tuning__epochs=2))[0]["recommend"] == "done"  # and then for all
+
+
+@pytest.mark.slow
+def test_only_changed_and_full_passes(project: Project) -> None:
+    add_events(project, case.events({"u007": [5, 6]}, start=50), "seven")
+    project = case.reopened(project)
+    changed = project.recommend(only_changed=True)
+    assert changed.settings["pass"] == "changed"
+    assert project.recommend().settings["pass"] == "full"
+    due = case.reopened(project, recommend__full_every_days=0)
+    assert night(due)[0]["recommend"] in ("done", "reused")
+    assert due.context.latest("recommend") is not None
+
+
+def test_a_query_is_answered_and_leaves_out_what_the_user_has(project: Project) -> None:
+    answers = project.recommend_query("something like a red lamp")
+    assert [row["rank"] for row in answers] == list(range(1, 11))
+    assert answers[0]["title"]
+    assert [row["score"] for row in answers] == sorted((row["score"] for row in answers), reverse=True)
+    known = next(user for user, rows in case.histories().items() if int(answers[0]["item_id"][1:]) in rows)
+    assert answers[0]["item_id"] not in {
+        row["item_id"] for row in project.recommend_query("something like a red lamp", known)
+    }
+    for text, user in (("  ", None), ("a lamp", "nobody")):
+        with pytest.raises(InputError):
+            project.recommend_query(text, user)
+    with pytest.raises(InputError, match=r"tasks.max_prompt_tokens"):
+        project.recommend_query("lamp " * 5000)
+
+
+def test_parts_made_elsewhere_are_published_and_the_next_run_takes_over_again(project: Project) -> None:
+    before = served(project)
+    own = project.book.folder(
+        next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
+    )
+    table = pq.read_table(own / "part-00000.parquet").slice(0, 20)
+    pq.write_table(table, project.layout.root / "part.parquet")
+    loaded = project.recommend_load([project.layout.root / "part.parquet"])
+    assert loaded.settings["is_loaded"]
+    project.publish()
+    assert len(served(project)) == 2
+    again = case.reopened(project)
+    assert night(again)[0]["recommend"] == "reused"
+    assert served(project) == before
+    with pytest.raises(InputError):
+        project.recommend_load([project.layout.root / "absent.parquet"])
+
+
+def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
+    start = project.context.need("finetune")
+    run = case.reopened(project, tuning__replay=1.0).finetune(from_run=start.run_id)
+    assert start.run_id in run.inputs
+    figures = [project.context.run(run_id) for run_id in (start.run_id, run.run_id)]
+    assert figures[0].fingerprint != figures[1].fingerprint
+    with pytest.raises(SettingsError, match=r"tuning\.mode = lora: .* was tuned with full"):
+        case.reopened(project, tuning__mode="lora").finetune(from_run=start.run_id)
+    for wrong in ("nothing", project.context.need("codebook").run_id):
+        with pytest.raises(InputError):
+            project.finetune(from_run=wrong)
+
+
+@pytest.mark.slow
+def test_two_models_are_compared_over_the_same_users(project: Project) -> None:
+    project.evaluate()
+    first = project.context.need("evaluate")
+    other = case.reopened(project, tuning__epochs=2)
+    other.finetune()
+    rows = other.evaluate(against=first.run_id)
+    assert {row["num_users"] for row in rows} == {case.NUM_USERS - 2}
+    assert all(row["difference"] == pytest.approx(row["ours"] - row["theirs"]) for row in rows)
+    with pytest.raises(InputError, match="no finished evaluate run"):
+        other.evaluate(against=other.context.need("codebook").run_id)
+
+
+def test_a_sample_of_users_is_all_that_is_computed_for_an_evaluation(project: Project) -> None:
+    sampled = case.reopened(project, evaluate__max_users=12)
+    rows = sampled.evaluate()
+    assert {row["num_users"] for row in rows if row["segment"] == "all"} == {12}
+    lists = sampled.context.latest("recommend")
+    assert lists is not None
+    assert read_parts(sampled.book.folder(lists)).num_rows == 120
+
+
+def test_prompts_are_exported_as_training_sees_them(project: Project) -> None:
+    counts = project.export_prompts(project.layout.root / "prompts.jsonl", epoch=0)
+    assert set(counts) >= {"sequential", "text", "query"}
+    lines = (project.layout.root / "prompts.jsonl").read_text().splitlines()
+    assert len(lines) == sum(counts.values())
+    parquet = project.layout.root / "prompts.parquet"
+    assert project.export_prompts(parquet, epoch=0) == counts
+    assert pq.read_table(parquet).num_rows == len(lines)
+    with pytest.raises(InputError, match=r"\.jsonl or \.parquet"):
+        project.export_prompts(project.layout.root / "prompts.txt")
+
+
+@pytest.mark.slow
+def test_prune_keeps_what_is_served_and_can_be_gone_on_with(project: Project) -> None:
+    for start in (60, 70, 80):
+        add_events(project, case.events({"u004": [start % 60, (start + 7) % 60]}, start=start), f"night{start}")
+        project = case.reopened(project)
+        project.recommend(only_changed=True)
+        project.publish()
+    planned = project.prune(1, True)
+    assert planned["generations"] == [3, 2, 1]
+    assert all(project.layout.generation_file(number).exists() for number in (1, 2, 3, 4))
+    done = project.prune(1, False)
+    assert done == {**planned, "dry_run": False}
+    assert done["bytes"] > 0
+    assert [project.layout.generation_file(number).exists() for number in (1, 2, 3, 4)] == [False, False, False, True]
+    assert [row["status"] for row in project.generations()] == ["published", "pruned", "pruned", "pruned"]
+    assert not any((project.layout.runs / run_id).exists() for run_id in done["runs"])
+    project = case.reopened(project)
+    assert project.prune(1, False)["runs"] == []
+    assert all(row["ok"] for row in project.doctor())
+    assert night(project)[0]["recommend"] == "reused"
+
+
+@pytest.mark.slow
+def test_a_forgotten_user_leaves_lists_models_inputs_and_others_alone(project: Project) -> None:
+    before = served(project)
+    project.forget(["u004"])
+    add_events(project, case.events({"u005": [3]}, start=60))
+    project = case.reopened(project)
+    states, publication = night(project)
+    assert (publication.generation, states["recommend"], states["finetune"]) == (2, "done", "kept (stale)")
+    after = served(project)
+    assert set(before) - set(after) == {"u004"}
+    assert not any("forgotten" in user for user in after)
+    assert [user for user in after if after[user] != before[user]] in ([], ["u005"])
+    assert all(result.passed for result in project.check())
+    again = case.reopened(project)
+    again.finetune(from_run="current")  # what it was tuned on is read without the one who is gone
+    assert again.context.need("finetune").run_id != states["finetune"]
+
+
+@pytest.mark.slow
+def test_lists_that_are_not_published_yet_survive_a_prune(project: Project) -> None:
+    longer = case.reopened(project, tuning__epochs=2)
+    longer.finetune()
+    longer.recommend()
+    longer.evaluate()
+    longer.prune(1, False)
+    assert longer.publish().is_new
+
+
+class Interrupting(case.Remarks):
+    """Stops like a Ctrl-C at the n-th line or step."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def say(self, message: str) -> None:
+        self.count()
+
+    def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Any:
+        counting = self
+
+        class Bar:
+            def advance(self, amount: float, note: str = "") -> None:
+                counting.count()
+
+        return nullcontext(Bar())
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(finished: Path, tmp_path: Path) -> None:
+    root = case.make_project(tmp_path / "project").layout.root
+    for attempt in range(1, 30):
+        try:
+            night(Project.open(root, progress=Interrupting(2 * attempt)))
+            break
+        except KeyboardInterrupt:
+            pass
+    assert attempt > 6
+    project, undisturbed = Project.open(root), Project.open(finished)
+    assert served(project) == served(undisturbed)
+    assert codes(project) == codes(undisturbed)
+    rest = {"metric": f"* EXCLUDE (run_id, protocol), {case.PROTOCOL}"}
+    for table in ("item_embedding", "user_embedding", "metric"):
+        columns = rest.get(table, "* EXCLUDE run_id")
+        sql = f"SELECT {columns} FROM {table} ORDER BY ALL"
+        assert case.rows(project, sql) == case.rows(undisturbed, sql)
+    assert {run["status"] for run in project.runs()} == {"finished"}
+    assert len(project.generations()) == 1
+
+
+def test_lists_for_serving_are_never_scored(project: Project) -> None:
+    serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
+    with pytest.raises(InputError, match="sees the held-out items"):
+        evaluate_run(project.context, serve)
+
+
+def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path: Path) -> None:
+    settings = case.SETTINGS.replace("k_core = 2", "k_core = 1").replace("codes = 16", "codes = 8")
+    Project.init(tmp_path / "project", settings)
+    project = Project.open(tmp_path / "project", progress=case.Remarks())
+    (tmp_path / "project" / "inputs").mkdir()
+    pairs = {f"u{user:02d}": [user % 12, (user + 1) % 12] for user in range(24)}
+    rows = [{**row, "query": None} for row in case.events({**pairs, "single": [3]})]
+    add_events(project, rows)
+    project = case.reopened(project)
+    found, publication = night(project)
+    assert "evaluate" not in found
+    assert any("skipped, no user has the three interactions" in line for line in project.progress.said)
+    assert publication.is_new
+    lists = served(project)
+    assert len(lists) == 25
+    assert {len(rows) for rows in lists.values()} == {10}  # 12 items without the one or two that a user has
+    with pytest.raises(InputError, match="three interactions"):
+        project.evaluate()
+    add_items(project, [{"item_id": "fresh", "title": "a lamp"}])
+    project = case.reopened(project)
+    assert project.codebook_assign() is None
+    assert any("has no text map" in line for line in project.progress.said)
+
+
+def test_a_project_without_interactions_says_what_to_do(tmp_path: Path) -> None:
+    Project.init(tmp_path / "project", case.SETTINGS)
+    project = Project.open(tmp_path / "project")
+    for command in (project.run, project.embed_behavior, project.embed_text, project.codebook_fit, project.finetune):
+        with pytest.raises(InputError, match="semconv"):
+            command()
+    for late in (project.recommend, project.publish, project.evaluate, project.codebook_report, project.rollback):
+        with pytest.raises(InputError, match="semconv"):
+            late()

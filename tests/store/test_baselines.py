@@ -1,0 +1,334 @@
+"""The rankings in SQL against plain Python, and the transition counter's published row on real data."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from semconv import metrics
+from semconv.columns import Seen, Split, TrainCut
+from semconv.data import splits
+from semconv.data.store import BaselineRequest, Sequences, TimeCuts, TopK
+from semconv.errors import SettingsError
+from semconv.evaluation.transition import Case, counter_ranks
+from semconv_warehouse.ingest import ingest_interactions, ingest_items
+from semconv_warehouse.store.database import insert_arrow
+from semconv_warehouse.store.duckdb_store import DuckDBStore, baselines
+from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.migrate import migrate
+from tests.worlds.places import DATA
+
+DAY = 86_400
+NUM_ITEMS = 30
+CUTS = TimeCuts(40 * DAY * 1_000_000, 70 * DAY * 1_000_000)
+# Two thirds of the items have a vector.
+VECTORS = {item: np.random.default_rng(item).normal(size=4).tolist() for item in range(NUM_ITEMS) if item % 3}
+
+
+def make_store(folder: Path, histories: Sequence[Sequence[int]], num_items: int = NUM_ITEMS) -> DuckDBStore:
+    """A warehouse in which user u of ``histories`` took these items, an item every ten days."""
+    layout = ProjectLayout(folder)
+    migrate(layout.warehouse)
+    store = DuckDBStore(layout)
+    pl.DataFrame({"item_id": [f"i{n}" for n in range(num_items)]}).write_parquet(folder / "items.parquet")
+    ingest_items(store, [folder / "items.parquet"], {})
+    rows = [
+        {"user_id": f"u{user}", "item_id": f"i{item}", "event_time": (1 + place) * 10 * DAY, "source_position": place}
+        for user, history in enumerate(histories)
+        for place, item in enumerate(history)
+    ]
+    pl.DataFrame(rows).write_parquet(folder / "x.parquet")
+    ingest_interactions(store, [folder / "x.parquet"], {})
+    return store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> DuckDBStore:
+    """Forty users whose items repeat, with sequences from one item to more than a history holds."""
+    random = np.random.default_rng(3)
+    lengths = [1, 2, 3, 4, 28, 27, *random.integers(2, 12, size=34)]
+    popular = random.permutation(NUM_ITEMS - 4)  # four items are never touched
+    histories = [popular[np.minimum(random.geometric(0.12, size=n) - 1, len(popular) - 1)].tolist() for n in lengths]
+    made = make_store(tmp_path_factory.mktemp("baselines"), histories)
+    for run_id, scale in (("vectors", 1.0), ("others", -1.0)):
+        rows = pa.table(
+            {
+                "run_id": [run_id] * len(VECTORS),
+                "item_id": [f"i{item}" for item in VECTORS],
+                "vector_source": ["learned"] * len(VECTORS),
+                "vector": pa.array(
+                    [[scale * x for x in vector] for vector in VECTORS.values()], pa.list_(pa.float32())
+                ),
+            }
+        )
+        with made.write() as connection:
+            insert_arrow(connection, "item_embedding", rows)
+    return made
+
+
+def popularity_order(sequences: Sequences, train: np.ndarray, num_items: int) -> tuple[list[int], Counter[int]]:
+    counts = Counter(int(item) for user in range(len(sequences)) for item in sequences.of(user)[: train[user]])
+    return sorted(range(num_items), key=lambda item: (-counts[item], item)), counts
+
+
+def transition_scores(
+    sequences: Sequences, train: np.ndarray, history: list[int], p: dict[str, float]
+) -> dict[int, float]:
+    table: dict[tuple[int, int], float] = defaultdict(float)
+    for user in range(len(sequences)):
+        items = sequences.of(user)[: train[user]].tolist()
+        for early, late in product(range(len(items)), repeat=2):
+            if 1 <= late - early <= 20:
+                table[items[early], items[late]] += (late - early) ** -p["decay"]
+                table[items[late], items[early]] += p["symmetry"] * (late - early) ** -p["decay"]
+    sums: dict[int, float] = defaultdict(float)
+    for (item, _), weight in table.items():
+        sums[item] += weight
+    scores: dict[int, float] = defaultdict(float)
+    for k, item in enumerate(history[::-1]):
+        for (first, second), weight in table.items():
+            if first == item:
+                scores[second] += (k + 1) ** -p["history_decay"] * weight / (sums[item] + 1) ** p["alpha"]
+    return scores
+
+
+def cosine_scores(history: list[int], decay: float) -> dict[int, float]:
+    """Of every item with a vector; none for a history without."""
+    unit = {item: np.array(vector) / np.linalg.norm(vector) for item, vector in VECTORS.items()}
+    known = [(k, item) for k, item in enumerate(history[::-1]) if item in unit]
+    total = sum((k + 1) ** -decay for k, _ in known)
+    return {
+        item: sum((k + 1) ** -decay * float(unit[other] @ unit[item]) for k, other in known) / total
+        for item in unit
+        if known
+    }
+
+
+def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tuple[int, float]]]:
+    """The definition in plain Python: user -> (item, score) in rank order."""
+    sequences = replace(store.sequences(), cuts=request.cuts)
+    train = splits.train_lengths(sequences, request.train_cut)
+    ends = splits.history_lengths(sequences, request.split)
+    order, counts = popularity_order(sequences, train, NUM_ITEMS)
+    parameters = baselines.default_parameters(request.name) | dict(request.parameters)
+    result = {}
+    for user in np.flatnonzero(ends >= 0).tolist():
+        before = sequences.of(user)[: ends[user]].tolist()
+        allowed = [item for item in order if request.seen == "kept" or item not in before]
+        if request.items is not None:
+            allowed = [item for item in allowed if request.items[item]]
+        if request.name == "popularity":
+            scores = {item: float(counts[item]) for item in allowed}
+        elif request.name == "item_cosine":
+            scores = cosine_scores(before[-request.history_length :], parameters["history_decay"])
+        elif request.name == "transition":
+            scores = transition_scores(sequences, train, before[-request.history_length :], parameters)
+        else:
+            newest = 10 * max(int(length) for length in train)
+            scores = dict.fromkeys(allowed, 0.0)
+            for other in range(len(sequences)):
+                for place, item in enumerate(sequences.of(other)[: train[other]].tolist()):
+                    if item in scores:
+                        scores[item] += 2 ** -((newest - 10 * (1 + place)) / parameters["half_life_days"])
+        rest, digits = (-2.0, 6) if request.name == "item_cosine" else (0.0, 9)
+        ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, rest), digits), order.index(item)))
+        result[user] = [(item, scores.get(item, rest)) for item in ranked[: request.k]]
+    return result
+
+
+def lists(top: TopK) -> dict[int, list[tuple[int, float]]]:
+    return {
+        int(user): [(int(item), float(score)) for item, score in zip(items, scores, strict=True) if item >= 0]
+        for user, items, scores in zip(top.users, top.items, top.scores, strict=True)
+    }
+
+
+def assert_same(found: dict[int, list[tuple[int, float]]], wanted: dict[int, list[tuple[int, float]]]) -> None:
+    assert found.keys() == wanted.keys()
+    for user, ranking in wanted.items():
+        assert [item for item, _ in found[user]] == [item for item, _ in ranking], f"user {user}"
+        np.testing.assert_allclose(
+            [score for _, score in found[user]], [score for _, score in ranking], rtol=1e-5, atol=1e-6
+        )
+
+
+CASES = [
+    ("popularity", "test", "[:-2]", "masked"),
+    ("popularity", "serve", "[:]", "kept"),
+    ("recent_popularity", "test", "[:-2]", "masked"),
+    ("recent_popularity", "serve", "[:]", "kept"),
+    ("transition", "test", "[:-2]", "masked"),
+    ("transition", "test", "[:-1]", "kept"),
+    ("transition", "valid", "[:-2]", "masked"),
+    ("transition", "serve", "[:]", "masked"),
+    ("item_cosine", "test", "[:-2]", "masked"),
+    ("item_cosine", "serve", "[:]", "kept"),
+]
+
+
+@pytest.mark.parametrize(("name", "split", "train_cut", "seen"), CASES)
+def test_sql_equals_the_definition(
+    store: DuckDBStore, name: str, split: Split, train_cut: TrainCut, seen: Seen
+) -> None:
+    request = BaselineRequest(name, split, train_cut, seen, k=12, vectors="vectors")
+    assert_same(lists(store.baseline_top_k(request)), expected(store, request))
+
+
+@pytest.mark.parametrize("name", ["popularity", "recent_popularity", "transition"])
+@pytest.mark.parametrize(
+    ("split", "train_cut"), [("test", "[:-2]"), ("test", "[:-1]"), ("valid", "[:-2]"), ("serve", "[:]")]
+)
+def test_sql_cuts_in_time_where_the_arrays_do(store: DuckDBStore, name: str, split: Split, train_cut: TrainCut) -> None:
+    request = BaselineRequest(name, split, train_cut, "masked", k=12, cuts=CUTS)
+    wanted = expected(store, request)
+    assert_same(lists(store.baseline_top_k(request)), wanted)
+    assert 0 < len(wanted) <= len(lists(store.baseline_top_k(replace(request, cuts=None))))
+
+
+def test_what_a_ranking_takes_from_popularity_is_marked(store: DuckDBStore) -> None:
+    for name in ("transition", "item_cosine"):
+        request = BaselineRequest(name, "test", "[:-2]", "masked", k=25, vectors="vectors")
+        top = store.baseline_top_k(request)
+        assert top.is_filler is not None
+        np.testing.assert_array_equal(
+            top.is_filler, (top.items >= 0) & (top.scores == (0 if name == "transition" else -2))
+        )
+        assert top.is_filler.any()
+        assert not top.is_filler.all()
+
+
+def test_the_arrays_of_the_transition_counter_rank_as_its_sql(store: DuckDBStore) -> None:
+    sequences = store.sequences()
+    allowed = np.arange(NUM_ITEMS) != 7
+    train = splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS)
+    ends, held_out = splits.history_lengths(sequences, "valid"), splits.targets(sequences, "valid")
+    users = np.flatnonzero(held_out >= 0).astype(np.int32)
+    popularity = np.bincount(train.items, minlength=NUM_ITEMS)
+    for is_masked, parameters in (
+        (True, {"decay": 0.6, "symmetry": 0.7, "history_decay": 0.75, "alpha": 0.5}),
+        (False, {"decay": 1.5, "symmetry": 0.0, "history_decay": 0.25, "alpha": 1.0}),
+    ):
+        histories = [sequences.of(u)[: ends[u]] for u in users]
+        case = Case(train, histories, 4, held_out[users], is_masked, allowed, popularity)
+        request = BaselineRequest(
+            "transition", "valid", "[:-2]", "masked" if is_masked else "kept", NUM_ITEMS, 4, parameters, users, allowed
+        )
+        wanted = metrics.target_ranks(store.baseline_top_k(request).items, held_out[users])
+        np.testing.assert_array_equal(counter_ranks(case, parameters), wanted)
+
+
+def test_parameters_and_history_length_count(store: DuckDBStore) -> None:
+    parameters = {"decay": 1.0, "symmetry": 0.0, "history_decay": 2.0, "alpha": 1.0}
+    request = BaselineRequest("transition", "test", "[:-2]", "kept", k=5, history_length=2, parameters=parameters)
+    assert_same(lists(store.baseline_top_k(request)), expected(store, request))
+
+
+def test_only_what_may_be_listed_is_and_lists_stay_full(store: DuckDBStore) -> None:
+    items = np.arange(NUM_ITEMS) % 2 == 0
+    for name in ("popularity", "recent_popularity", "transition"):
+        request = BaselineRequest(name, "serve", "[:]", "kept", k=NUM_ITEMS // 2, items=items)
+        top = store.baseline_top_k(request)
+        assert all(sorted(row) == np.flatnonzero(items).tolist() for row in top.items.tolist())
+        assert_same(lists(top), expected(store, request))
+
+
+def test_batches_and_some_users_equal_all(store: DuckDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = BaselineRequest("transition", "test", "[:-2]", "masked", k=8)
+    whole = lists(store.baseline_top_k(request))
+    monkeypatch.setattr(baselines, "USERS_A_BATCH", 7)
+    assert lists(store.baseline_top_k(request)) == whole
+    users = np.array([30, 2, 9, 0], dtype=np.int32)  # user 0 has one item: served, not evaluated
+    some = store.baseline_top_k(BaselineRequest("transition", "test", "[:-2]", "masked", k=8, users=users))
+    assert lists(some) == {user: whole[user] for user in (2, 9, 30)}
+    assert (some.users.dtype, some.items.dtype, some.scores.dtype) == (np.int32, np.int32, np.float32)
+    none = store.baseline_top_k(BaselineRequest("transition", "test", "[:-2]", "masked", k=8, users=users[:0]))
+    assert none.items.shape == (0, 8)
+
+
+def test_a_list_is_short_only_where_fewer_items_are_left(tmp_path: Path) -> None:
+    store = make_store(tmp_path, [[0, 1, 2], [1, 2, 3, 0]], num_items=5)
+    top = store.baseline_top_k(BaselineRequest("transition", "serve", "[:]", "masked", k=4))
+    assert top.items.tolist() == [[3, 4, -1, -1], [4, -1, -1, -1]]
+    assert top.scores[1].tolist() == [0.0, -np.inf, -np.inf, -np.inf]
+
+
+def test_removed_items_are_not_served_but_ranked_in_a_test(store: DuckDBStore, tmp_path: Path) -> None:
+    layout = ProjectLayout(tmp_path)
+    layout.data.mkdir()
+    shutil.copy(store.layout.warehouse, layout.warehouse)
+    own = DuckDBStore(layout)
+    best = int(own.baseline_top_k(BaselineRequest("popularity", "serve", "[:]", "kept", k=1)).items[0, 0])
+    with own.write() as connection:
+        connection.exec_driver_sql("UPDATE item SET is_available = false WHERE item_index = ?", (best,))
+    assert best not in own.baseline_top_k(BaselineRequest("popularity", "serve", "[:]", "kept", k=5)).items
+    assert best in own.baseline_top_k(BaselineRequest("popularity", "test", "[:-2]", "kept", k=5)).items
+
+
+def test_interactions_without_any_time_make_recent_plain_popularity(tmp_path: Path) -> None:
+    store = make_store(tmp_path, [[0, 1, 2], [1, 2, 3, 0], [2, 4, 1]], num_items=6)
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE interaction SET event_time = NULL")
+    plain, recent = (
+        store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "masked", k=5))
+        for name in ("popularity", "recent_popularity")
+    )
+    assert plain.items.tolist() == recent.items.tolist()
+    np.testing.assert_array_equal(plain.scores, recent.scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("neighbours", {}), ("transition", {"half_life_days": 3}), ("popularity", {"decay": 1})]
+)
+def test_unknown_names_are_settings_errors(store: DuckDBStore, name: str, parameters: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"unknown baseline|no parameter"):
+        store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "masked", k=3, parameters=parameters))
+
+
+def test_every_file_says_which_database_it_is_for() -> None:
+    folder = baselines.package_folder("sql") / "baselines"
+    files = sorted(folder.glob("*.sql"))
+    assert [file.stem for file in files] == [
+        "best_of_scored",
+        "item_cosine",
+        "popularity",
+        "recent_popularity",
+        "sequences",
+        "transition",
+    ]
+    for file in files:
+        assert file.read_text().startswith("-- database: warehouse.duckdb")
+        assert "Parameters: $" in file.read_text().partition("\n")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "games").is_dir(), reason=f"no games in {DATA}; SEMCONV_TEST_DATA names the folder")
+def test_the_transition_counters_row_on_games(tmp_path: Path) -> None:
+    """Proves order of ingest, split, mask and metrics at once (method: Reference figures)."""
+    layout = ProjectLayout(tmp_path)
+    migrate(layout.warehouse)
+    store = DuckDBStore(layout)
+    ingest_interactions(store, [DATA / "games" / "interactions.parquet"], {"source_position": "position"})
+    sequences = store.sequences()
+    assert (len(sequences), len(sequences.items), len(store.catalog())) == (50_546, 452_989, 16_859)
+    targets = splits.targets(sequences, "test")
+    rows: dict[Seen, list[float]] = {
+        "masked": [0.0344, 0.0833, 0.1191, 0.0594, 0.0709],
+        "kept": [0.0299, 0.0753, 0.1092, 0.0528, 0.0637],
+    }
+    for seen, row in rows.items():
+        top = store.baseline_top_k(BaselineRequest("transition", "test", "[:-2]", seen, k=10))
+        ranks = metrics.target_ranks(top.items, targets[top.users])
+        figures = [metrics.hit_ratio(ranks, k).mean() for k in (1, 5, 10)] + [
+            metrics.ndcg(ranks, k).mean() for k in (5, 10)
+        ]
+        np.testing.assert_allclose(figures, row, atol=5e-4)

@@ -1,0 +1,197 @@
+"""Code sets from vectors and text: figures, files, new items."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from semconv.behavior.vectors import BehaviorVectors, normalize
+from semconv.errors import InputError
+from semconv.settings.tree import CodebookSettings
+from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, steady
+from semconv.tokenization.text_map import fit_text_map
+
+SETTINGS = CodebookSettings(levels=3, codes=16, alignment=0.1)
+ITEMS, NEW = 400, 60
+
+
+class Case:
+    """A catalogue in which text decides behaviour up to noise; the last items have no interactions."""
+
+    def __init__(self, noise: float = 0.1, is_text_noise: bool = False) -> None:
+        rng = np.random.default_rng(0)
+        factors = rng.standard_normal((20, 6))[rng.integers(20, size=ITEMS + NEW)] + 0.2 * rng.standard_normal(
+            (ITEMS + NEW, 6)
+        )
+        self.text = (factors @ rng.standard_normal((6, 30))).astype(np.float32)
+        if is_text_noise:
+            self.text = rng.standard_normal((ITEMS + NEW, 30)).astype(np.float32)
+        behavior = factors + noise * rng.standard_normal(factors.shape)
+        self.true_vectors = behavior
+        # Catalogue indices are not rows: the first is 10, and every second index is nobody's.
+        self.index = (10 + 2 * np.arange(ITEMS + NEW)).astype(np.int32)
+        self.vectors: BehaviorVectors = normalize(
+            self.index[:ITEMS], behavior[:ITEMS], np.zeros(0), np.zeros((0, 6)), "learned"
+        )
+        self.popularity = rng.integers(1, 50, size=10 + 2 * (ITEMS + NEW))
+
+    def fit(self, settings: CodebookSettings = SETTINGS, texts: slice = slice(None)) -> CodeSet:
+        return fit_code_set(self.vectors, self.index[texts], self.text[texts], self.popularity, settings)
+
+
+def test_every_item_has_codes_of_its_own_and_figures_say_so() -> None:
+    case = Case()
+    code_set = case.fit()
+    assert len(np.unique(code_set.codes, axis=0)) == ITEMS
+    figures = code_set.figures
+    assert figures["collision_share_after"] == 0
+    assert figures["collision_share_before"] > 0
+    assert figures["moved_items"] == code_set.is_reassigned.sum() > 0
+    assert figures["moved"]["share"] == code_set.is_reassigned.mean()
+    assert figures["moved"]["error_after"] >= figures["moved"]["error_before"] > 0
+    assert [row["levels"] for row in figures["collisions"]] == [1, 2, 3]
+    assert figures["collisions"][-1]["share_before"] == figures["collision_share_before"]
+    assert figures["collisions"][-1]["moved_share"] == pytest.approx(code_set.is_reassigned.mean())
+    assert figures["collisions"][0]["share_before"] > figures["collisions"][-1]["share_before"]
+    np.testing.assert_array_equal(code_set.popularity, case.popularity[code_set.item_index])
+    assert figures["alignment"] == {"lambda": 0.1, "is_on": True, "why_off": None}
+    assert len(figures["levels"]) == 3
+    for n, level in enumerate(figures["levels"]):
+        counts = np.bincount(code_set.codes[:, n], minlength=16)
+        assert level["dead_codes"] == (counts == 0).sum()
+        share = counts[counts > 0] / ITEMS
+        assert level["entropy_bits"] == pytest.approx(-(share * np.log2(share)).sum())
+
+
+def test_kept_collisions_are_counted_and_not_moved() -> None:
+    code_set = Case().fit(replace(SETTINGS, collisions="keep"))
+    assert not code_set.is_reassigned.any()
+    assert code_set.figures["collision_share_after"] == code_set.figures["collision_share_before"] > 0
+
+
+def test_text_map_beats_the_most_frequent_code_on_items_it_did_not_see() -> None:
+    figures = Case().fit().figures["text_map"]
+    assert figures["held_out_r2"] > 0.8
+    assert figures["first_code_agreement"] > 2 * figures["most_frequent_code"]
+
+
+def test_text_that_says_nothing_turns_alignment_off() -> None:
+    case = Case(is_text_noise=True)
+    code_set = case.fit()
+    assert not code_set.figures["alignment"]["is_on"]
+    assert "less than 0.02" in code_set.figures["alignment"]["why_off"]
+    plain = case.fit(replace(SETTINGS, alignment=0.0))
+    np.testing.assert_array_equal(code_set.codes, plain.codes)
+
+
+def test_no_text_is_no_error() -> None:
+    code_set = Case().fit(texts=slice(0, 0))
+    assert code_set.text_map is None
+    assert "fewer than 10 items" in code_set.figures["alignment"]["why_off"]
+    with pytest.raises(InputError, match="no text map"):
+        assign_new_items(code_set, np.array([1], dtype=np.int32), np.zeros((1, 30)), SETTINGS)
+
+
+def test_items_without_text_are_coded_too() -> None:
+    code_set = Case().fit(texts=slice(100, None))
+    assert len(code_set.codes) == ITEMS
+    assert code_set.figures["text_map"]["items"] == ITEMS - 100
+
+
+def test_new_items_land_near_their_kind_and_apart_from_all() -> None:
+    case = Case()
+    code_set = case.fit()
+    before = code_set.codes.copy()
+    assigned = assign_new_items(code_set, case.index[ITEMS:], case.text[ITEMS:], SETTINGS)
+    np.testing.assert_array_equal(code_set.codes, before)
+    assert len(np.unique(np.concatenate([before, assigned.codes]), axis=0)) == ITEMS + NEW
+    truth = (case.true_vectors[ITEMS:] - case.vectors.mean) * case.vectors.scale
+    assert np.corrcoef(assigned.vectors.ravel(), truth.ravel())[0, 1] > 0.9
+    for n in range(3):
+        assert code_set.is_used[n][assigned.codes[~assigned.is_reassigned, n]].all()
+
+
+def test_a_second_round_keeps_apart_from_the_first() -> None:
+    case = Case()
+    code_set = case.fit()
+    first = assign_new_items(code_set, case.index[ITEMS:], case.text[ITEMS:], SETTINGS)
+    again = assign_new_items(code_set, case.index[ITEMS:] + 1, case.text[ITEMS:], SETTINGS, first.codes)
+    assert again.is_reassigned.all()  # the same texts: every nearest code is taken
+    everything = np.concatenate([code_set.codes, first.codes, again.codes])
+    assert len(np.unique(everything, axis=0)) == ITEMS + 2 * NEW
+
+
+def test_items_with_codes_are_not_new() -> None:
+    case = Case()
+    with pytest.raises(InputError, match="have codes already"):
+        assign_new_items(case.fit(), case.index[:1], case.text[:1], SETTINGS)
+
+
+def test_broken_text_of_new_items_is_refused() -> None:
+    case = Case()
+    text = case.text[ITEMS:].copy()
+    text[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"1 of 60 .* row 3"):
+        assign_new_items(case.fit(), case.index[ITEMS:], text, SETTINGS)
+
+
+def test_save_and_load(tmp_path) -> None:
+    case = Case()
+    code_set = case.fit()
+    code_set.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "codes.safetensors", "books.safetensors", "text_map.safetensors", "figures.json",
+    }  # fmt: skip
+    loaded = CodeSet.load(tmp_path)
+    for name in ("item_index", "codes", "is_reassigned", "popularity", "books", "is_used"):
+        stored = getattr(loaded, name)
+        assert stored.dtype == getattr(code_set, name).dtype
+        np.testing.assert_array_equal(stored, getattr(code_set, name))
+    assert loaded.figures == code_set.figures
+    a, b = (assign_new_items(s, case.index[ITEMS:], case.text[ITEMS:], SETTINGS) for s in (code_set, loaded))
+    np.testing.assert_array_equal(a.codes, b.codes)
+
+
+@pytest.mark.parametrize("assign_with", ["behavior", "both"])
+@pytest.mark.parametrize("distance", ["l2", "cosine"])
+@pytest.mark.parametrize("residual", ["signed", "absolute"])
+def test_every_combination_of_options_gives_distinct_codes(assign_with: str, distance: str, residual: str) -> None:
+    settings = replace(
+        SETTINGS, assign_with=assign_with, distance=distance, alignment_distance=distance, residual=residual
+    )
+    code_set = Case().fit(settings)
+    assert len(np.unique(code_set.codes, axis=0)) == ITEMS
+    assert np.isfinite(code_set.books).all()
+
+
+def test_steadying_moves_rare_items_to_their_text_and_leaves_popular_ones() -> None:
+    vectors = BehaviorVectors(
+        np.arange(3, dtype=np.int32),
+        np.eye(3, dtype=np.float32),
+        np.zeros(0, np.int32),
+        np.zeros((0, 3), np.float32),
+        np.zeros(3, np.float32),
+        1.0,
+        "learned",
+    )
+    rng = np.random.default_rng(0)
+    text, targets = rng.standard_normal((200, 5)), rng.standard_normal((5, 3))
+    text_map, _ = fit_text_map(text, text @ targets)
+    predicted = -np.ones((2, 3), dtype=np.float32)
+    mixed = steady(vectors, np.array([10, 1_000_000, 0]), np.array([0, 1]), predicted, text_map, 10.0).item_vectors
+    np.testing.assert_allclose(
+        mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6
+    )  # as many interactions as text counts
+    np.testing.assert_allclose(mixed[1], [0, 1, 0], atol=1e-4)
+    np.testing.assert_array_equal(mixed[2], [0, 0, 1])  # no text
+    assert steady(vectors, np.ones(3, int), np.array([0, 1]), predicted, text_map, 0.0) is vectors
+
+
+def test_agreement_with_behaviour_alone_is_lower_where_text_steadied_the_vectors() -> None:
+    plain = Case().fit(replace(SETTINGS, shrinkage=0.0)).figures["text_map"]
+    assert plain["first_code_agreement_behavior_alone"] == plain["first_code_agreement"]
+    assert plain["most_frequent_code_behavior_alone"] == plain["most_frequent_code"]
+    mixed = Case().fit(replace(SETTINGS, shrinkage=1000.0)).figures["text_map"]
+    assert mixed["first_code_agreement"] > 0.9  # the learned vector is the prediction, nearly
+    assert mixed["first_code_agreement_behavior_alone"] < mixed["first_code_agreement"]
+    assert 0 < mixed["largest_share"] < 1

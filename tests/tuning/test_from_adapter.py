@@ -1,0 +1,188 @@
+"""Tuning that goes on from an adapter: the adapter itself is trained further, exactly, and stays one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from semconv.artifacts import read_arrays
+from semconv.progress import Silent
+from semconv.runs.workspace import ItemCodes
+from semconv.stages.embed.embedding import load_run_backbone
+from semconv.stages.stage_settings import resolved_tuning
+from semconv.stages.tune.prompt_source import MODEL_FOLDER, prompt_source
+from semconv.stages.tune.validation import search_validation
+from semconv.tuning.choices import CodeChoices
+from semconv.tuning.model import load_tuned
+from semconv.tuning.train import Training, tune
+from semconv_warehouse.project import Project
+from tests.worlds import projects as case
+from tests.worlds.tuning_from import Stopping, grow, start_of, tuned_by
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+LORA = case.SETTINGS.replace(
+    "[tuning]\nepochs = 1", "[tuning]\nmode = 'lora'\nlora_rank = 4\nlora_dropout = 0.2\nreplay = 0.5\nepochs = 2"
+)
+ADAPTER = "adapter_model.safetensors"
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from semconv.progress import Silent
+from semconv_warehouse.project import Project
+class Killing(Silent):
+    def say(self, message):
+        if message.startswith("epoch 2:"):
+            os.kill(os.getpid(), signal.SIGKILL)
+Project.open(Path(sys.argv[1]), progress=Killing()).finetune(from_run="current")
+"""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an adapter, in which something is new since."""
+    root = case.make_coded_project(tmp_path_factory.mktemp("adapter") / "project").layout.root
+    (root / "semconv.toml").write_text(LORA)
+    case.finetune(root)
+    grow(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def gone_on(tuned: Path) -> tuple[Path, dict[str, Any]]:
+    """A project in which the command went on, undisturbed, and its run."""
+    root = shutil.copytree(tuned, tuned.parent / "gone-on")
+    return root, tuned_by(root, "--from", "current")[0]
+
+
+@pytest.fixture
+def root(tuned: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tuned, tmp_path / "project")
+
+
+def model_folder(root: Path, run: dict[str, Any]) -> Path:
+    return root / run["artifact_path"] / MODEL_FOLDER
+
+
+def adapter(root: Path, run: dict[str, Any]) -> dict[str, Any]:
+    return dict(read_arrays(model_folder(root, run) / ADAPTER))
+
+
+def same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def with_adapter(project: Project, folder: Path, *, is_trainable: bool) -> tuple[Any, Any, Any]:
+    """The backbone with a saved adapter as PEFT itself loads it, its tokenizer and code tokens."""
+    from peft import PeftModel
+
+    from semconv.backbone.code_tokens import add_code_tokens
+
+    model, tokenizer = load_run_backbone(project.context, project.context.need("backbone"))
+    shape = project.settings.codebook
+    ids = add_code_tokens(model, tokenizer, shape.levels, shape.codes)
+    return PeftModel.from_pretrained(model, folder, is_trainable=is_trainable), tokenizer, ids
+
+
+def test_the_result_is_what_training_the_adapter_further_gives(
+    gone_on: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    root, run = gone_on
+    project = Project.open(root)
+    context = project.context
+    start = context.run(run["inputs"][-1])
+    codebook, backbone = context.need("codebook"), context.need("backbone")
+    before = {name: array.copy() for name, array in read_arrays(context.book.folder(start) / "model" / ADAPTER).items()}
+
+    loaded = with_adapter(project, context.book.folder(start) / MODEL_FOLDER, is_trainable=True)
+    codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
+    source = prompt_source(context, backbone, loaded, codes, start)
+    tuning = resolved_tuning(context, backbone, codebook, goes_on=True)
+    assert tuning.learning_rate == pytest.approx(5e-4)
+    model, tokenizer, level_tokens = loaded
+    validate = search_validation(context, source, codes, level_tokens, "trie")
+    choices = CodeChoices(level_tokens, codes.codes)
+    tune(model, Training(source.rows, validate, tokenizer.pad_token_id, tmp_path, Silent(), choices), tuning)
+    by_hand = tmp_path / "by-hand"
+    model.save_pretrained(by_hand, save_embedding_layers=False)
+
+    assert same(dict(read_arrays(by_hand / ADAPTER)), adapter(root, run))
+    assert same(dict(read_arrays(context.book.folder(start) / "model" / ADAPTER)), before)  # untouched
+    moved = [name for name, array in adapter(root, run).items() if not np.array_equal(array, before[name])]
+    assert sorted(moved) == sorted(before)  # every matrix of the adapter, and the rows of the code tokens
+    assert any("token_adapter" in name or "trainable_tokens" in name for name in moved)
+
+
+def run_figures(root: Path, run: dict[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((root / run["artifact_path"] / "figures.json").read_text())
+    return figures
+
+
+def test_it_says_and_records_what_it_went_on_from(gone_on: tuple[Path, dict[str, Any]]) -> None:
+    root, run = gone_on
+    figures = run_figures(root, run)
+    assert figures["epochs_before"] == 2
+    assert 0 < figures["samples"] < run_figures(root, {"artifact_path": f"data/runs/{run['inputs'][-1]}"})["samples"]
+    assert run["settings"]["from"] == {"replay": 0.5, "learning_rate": pytest.approx(5e-4)}
+    assert (run["settings"]["tuning"]["mode"], run["settings"]["tuning"]["lora_rank"]) == ("lora", 4)
+    after, said = tuned_by(root, "--from", "current")
+    assert after["run_id"] == run["run_id"]
+    assert "nothing is new since" in said
+
+
+def test_merged_and_unmerged_give_the_same_logits(gone_on: tuple[Path, dict[str, Any]]) -> None:
+    root, run = gone_on
+    merged = load_tuned(model_folder(root, run))
+    unmerged, _, ids = with_adapter(Project.open(root), model_folder(root, run), is_trainable=False)
+    assert np.array_equal(ids, merged.level_tokens)
+    tokens = torch.from_numpy(np.concatenate([np.arange(10), ids.ravel()[:12]]))[None]
+    with torch.no_grad():
+        ours, theirs = (model.eval()(input_ids=tokens).logits for model in (merged.model, unmerged))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_an_interrupted_run_ends_with_the_same_adapter(root: Path, gone_on: tuple[Path, dict[str, Any]]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Project.open(root, progress=Stopping("epoch 2:")).finetune(from_run="current")
+    resumed, _ = tuned_by(root, "--from", "current")
+    assert len(Project.open(root).store.runs(stage="finetune")) == 2
+    assert same(adapter(root, resumed), adapter(*gone_on))
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_adapter(root: Path, gone_on: tuple[Path, dict[str, Any]]) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False).returncode == -9
+    resumed, _ = tuned_by(root, "--from", "current")
+    assert len(Project.open(root).store.runs(stage="finetune")) == 2
+    assert same(adapter(root, resumed), adapter(*gone_on))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "had"), [("mode", "full", "lora"), ("lora_rank", "8", "4"), ("lora_alpha", "16", "32")]
+)
+def test_another_mode_or_another_adapter_is_refused(root: Path, name: str, value: str, had: str) -> None:
+    start = start_of(root)
+    result = case.finetune(root, "--from", start, "--set", f"tuning.{name}={value}", code=2)
+    (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert f"tuning.{name} = {value}: {start} was tuned with {had}" in line
+    assert f"set tuning.{name} = {had}, or tune from the backbone without --from" in line
+    assert [run.run_id for run in Project.open(root).store.runs(stage="finetune")] == [start]
+
+
+def test_an_adapter_that_is_damaged_is_named(root: Path) -> None:
+    (file,) = root.glob(f"data/runs/finetune-*/model/{ADAPTER}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    assert f"{ADAPTER}: damaged or gone" in case.finetune(root, "--from", "current", code=4).stderr.splitlines()[-1]
+    case.without_digests(root)
+    result = case.finetune(root, "--from", "current", code=4)
+    assert f"{ADAPTER}: the adapter cannot be loaded" in result.stderr.splitlines()[-1]
+    file.unlink()
+    assert "tune from the backbone instead" in case.finetune(root, "--from", "current", code=4).stderr

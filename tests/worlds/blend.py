@@ -1,0 +1,84 @@
+"""A small world for a blend: sequences with planted transitions, vectors, days, and a random model beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
+from semconv.blend.jobs import search_and_score
+from semconv.blend.reasons import vector_table
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays
+from semconv.counter.transitions import CounterWeights, count_transitions
+from semconv.data.store import Sequences
+from semconv.search.search import Searcher, SearchSettings
+from tests.worlds.search import Case, make_case
+
+ITEMS = 40
+WEIGHTS = CounterWeights(0.6, 0.7, 0.75, 0.5)
+DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class World:
+    """Users go from an item to the next one of a hidden ring, most of the time; item 39 is taken by nobody."""
+
+    case: Case
+    histories: list[NDArray[np.int32]]
+    targets: NDArray[np.int32]
+    days: NDArray[np.float64]
+    tables: BlendTables
+    follower: NDArray[np.int64]
+
+    def users(self, *, masked: bool = True) -> BlendUsers:
+        lengths = np.array([len(items) for items in self.histories])
+        return BlendUsers(np.concatenate(self.histories), lengths, self.days, self.histories if masked else None)
+
+    def searcher(self, **settings: int) -> Searcher:
+        return Searcher(
+            self.case.model, self.case.trie, self.case.level_tokens, SearchSettings(scores="trie", **settings)
+        )
+
+    def fitted(self, tables: BlendTables | None = None, **changes: int) -> FittedBlend:
+        """Fitted on everybody, nothing cut away, unless told."""
+        settings = {"proposals": ITEMS, "shortlist": ITEMS, "list_length": 5, "seed": 0, **changes}
+        read = search_and_score(self.searcher(top_k=5, beams=5), self.case.prompts, self.histories)
+        allowed = np.ones(ITEMS, dtype=bool)
+        return fit_blend(
+            tables or self.tables, self.users(), self.targets, allowed, read, FitSettings(**settings, l2=1e-3)
+        )
+
+
+def make_world(num_users: int = 60, seed: int = 0) -> World:
+    rng = np.random.default_rng(seed)
+    ring = rng.permutation(ITEMS - 1)
+    follower = np.zeros(ITEMS, dtype=np.int64)
+    follower[ring] = np.roll(ring, -1)
+    sequences = []
+    for _ in range(num_users):
+        items = [int(rng.integers(0, ITEMS - 1))]
+        while len(items) < rng.integers(4, 9):
+            is_next = rng.random() < 0.8
+            items.append(int(follower[items[-1]]) if is_next else int(rng.integers(0, ITEMS - 1)))
+        sequences.append(np.array(items, dtype=np.int32))
+    histories = [items[:-1] for items in sequences]
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in histories])]).astype(np.int64)
+    items = np.concatenate(histories)
+    times = rng.integers(0, 400, len(items)) * DAY
+    train = Sequences([str(user) for user in range(num_users)], offsets, items, times, np.zeros(len(items)))
+    vectors = vector_table(np.arange(ITEMS - 1), rng.normal(size=(ITEMS - 1, 4)), ITEMS)
+    tables = BlendTables(
+        counter=count_transitions(train, ITEMS, WEIGHTS, 0),
+        history_decay=WEIGHTS.history_decay,
+        vectors={"behavior": vectors},
+        popularity=np.bincount(items, minlength=ITEMS),
+        events=EventDays.of(items, times, ITEMS),
+        proposing=("behavior",),
+    )
+    days = rng.integers(0, 400, num_users).astype(np.float64)
+    days[3] = np.nan
+    case = make_case(items=ITEMS - 2, prompts=num_users, seed=seed)  # the last two have no codes
+    targets = np.array([items[-1] for items in sequences], dtype=np.int32)
+    return World(case, histories, targets, days, tables, follower)

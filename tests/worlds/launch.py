@@ -1,0 +1,31 @@
+"""Commands in several processes, by a real torchrun, and the losses that they leave."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from semconv.tuning.step_log import read_steps
+from tests.worlds.places import ROOT
+
+LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def launched(*program: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """What two processes of a program print, which end with this exit code."""
+    done = subprocess.run([*LAUNCH, *program], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def finetune(project: Path, *args: str) -> tuple[str, ...]:
+    """The arguments of Python for `semconv finetune` on a project."""
+    return ("-m", "semconv_cli", "--project", str(project), "finetune", *args)
+
+
+def losses(folder: Path) -> list[float]:
+    """The loss of every step that a run's folder has, each once."""
+    lines = read_steps(folder)
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss"] for line in lines]

@@ -1,0 +1,46 @@
+"""A small shop with a tuned model and no lists yet, one user of unknown items and one who has everything."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from semconv.data.store import RunRecord
+from semconv.stages.lists.parts import read_parts
+from semconv_warehouse import nightly
+from semconv_warehouse.project import Project
+from tests.worlds import projects as case
+
+SETTINGS = case.SETTINGS.replace("shard_users = 30", "shard_users = 4")
+NUM_USERS = case.NUM_USERS + 2
+NUM_SHARDS = -(-NUM_USERS // 4)
+COLD, HAS_ALL = "cold", "has all"
+UNKNOWN = ("x0", "x1", "x2")  # items that nobody described and that have no codes
+
+
+def make_tuned(root: Path) -> Path:
+    """The project folder."""
+    project = case.make_project(root, settings=SETTINGS)
+    nightly.fit_anew(project, [])
+    rows: list[dict[str, Any]] = case.events({HAS_ALL: list(range(case.NUM_ITEMS))})
+    rows += [{"user_id": COLD, "item_id": item, "source_position": place} for place, item in enumerate(UNKNOWN)]
+    project.ingest_interactions([case.write_lines(root / "inputs" / "odd.jsonl", rows)], {})
+    return root
+
+
+def copied(root: Path, to: Path, settings: str = SETTINGS) -> Project:
+    shutil.copytree(root, to)
+    (to / "semconv.toml").write_text(settings)
+    return Project.open(to, progress=case.Remarks())
+
+
+def lists(project: Project, run: RunRecord) -> pa.Table:
+    return read_parts(project.book.folder(run))
+
+
+def parts(project: Project, run: RunRecord) -> dict[str, int]:
+    """Name of each part -> when it was written, to the nanosecond; inodes are given out again."""
+    return {path.name: path.stat().st_mtime_ns for path in sorted(project.book.folder(run).glob("part-*.parquet"))}

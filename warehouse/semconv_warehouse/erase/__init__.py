@@ -1,0 +1,1 @@
+"""Removing users from everything that a project keeps."""

@@ -1,0 +1,1 @@
+"""Tables of the paper and experiments from a file."""

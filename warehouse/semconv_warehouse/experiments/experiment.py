@@ -1,0 +1,219 @@
+"""Running an experiment: every row is a chain of runs in a project of its own inside ``data/experiments``.
+
+That project has a copy of the inputs and nothing of what is published, so that no experiment ever becomes
+the current model. Rows share what they have in common through the runs' fingerprints, and for the same reason a
+killed experiment goes on where it stopped: what is finished is reused.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.errors import SettingsError
+from semconv.settings.load import load_settings
+from semconv.settings.tree import Settings
+from semconv_warehouse import lists, nightly
+from semconv_warehouse.experiments.plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
+from semconv_warehouse.store.database import quote_identifier, raw
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import SETTINGS_FILE, ProjectLayout
+from semconv_warehouse.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from semconv.stages.evaluate.comparison import Scored
+    from semconv_warehouse.project import Project
+
+INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
+_CUTOFF = 10  # the largest of FIGURES
+_TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
+_LESS_FIRST = "ndcg@10_less_first"
+_COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
+SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
+
+
+def run_experiment(
+    project: Project, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Rows of figures as they are finished, the rows of a label side by side.
+
+    Yields:
+        ``label``, ``seed``, ``method``, ``split``, ``num_users``, the figures (``hr@1`` ... ``ndcg@10``),
+        ``ndcg@10_low`` and ``_high``, ``ndcg@10_less_first`` with ``_low`` and ``_high`` (the difference from the first row
+        of the same seed, paired over the users; None in that row), ``paper`` (the published row), ``collision_rate`` before resolution and
+        ``new_tokens`` of the code set, ``tuning_samples`` and ``tuning_processor_seconds`` of the tuning alone,
+        ``ndcg@10_per_minute`` of these (None where the row's method is not tuned, or the run kept no such time),
+        ``seconds`` of this process, and the run ids of tuning and evaluation.
+    Raises:
+        InputError: nothing to train on.
+        SettingsError: a setting that is out of range, or a method that a row's evaluation will not have; all rows are
+            looked at before the first is run.
+    """
+    planned = [(row, seed, _settings(project, experiment, row, seed)) for row in experiment.rows for seed in seeds]
+    for row, _, settings in planned:
+        _check_method(row, settings)
+    layout = _copy_inputs(project)
+    first: dict[int, Scored] = {}  # by seed
+    for row, seed, settings in planned:
+        project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
+        own = type(project)(layout, settings, DuckDBStore(layout), project.progress)
+        figures, scored = _run_row(own, row, split, seed)
+        yield {**figures, **_less_first(own, scored, first.setdefault(seed, scored))}
+
+
+def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a label: the mean over seeds of each figure, and the standard deviation of NDCG@10 where there are several;
+    ``ndcg@10_less_first`` is the mean of the differences from the first row.
+    """
+    labels = dict.fromkeys(row["label"] for row in rows)
+    result = []
+    for label in labels:
+        mine = [row for row in rows if row["label"] == label]
+        means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
+        spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
+        paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
+        costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
+        if costs["tuning_samples"] is not None:
+            costs["tuning_samples"] = round(costs["tuning_samples"])
+        difference = {_LESS_FIRST: _mean([row[_LESS_FIRST] for row in mine])}
+        result.append(
+            {"label": label, **means, **spread, **difference, **paper, "num_users": mine[0]["num_users"], **costs}
+        )
+    return result
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where a value is missing: seeds are not compared with parts of them."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def _less_first(project: Project, scored: Scored, first: Scored) -> dict[str, float | None]:
+    """How far a row lies above the first one, over the users that both ranked."""
+    from semconv.stages.evaluate.comparison import compare_methods
+
+    found = {} if scored == first else compare_methods(project.context, scored, first).get("ndcg@10", {})
+    values = (found.get("difference"), found.get("ci_low"), found.get("ci_high"))
+    return dict(zip((_LESS_FIRST, f"{_LESS_FIRST}_low", f"{_LESS_FIRST}_high"), values, strict=True))
+
+
+def _run_row(
+    project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int
+) -> tuple[dict[str, Any], Scored]:
+    """A row's figures, and what they are of."""
+    from semconv.stages.evaluate.comparison import Scored
+
+    started = time.monotonic()
+    stages: list[nightly.Stage] = []
+    nightly.fit_anew(project, stages, row.codes)
+    if row.method == columns.METHOD_BLEND:
+        project.blend()
+    evaluation = lists.evaluate_current(project, split).record
+    finetune = project.context.need(columns.FINETUNE)
+    figures = _figures(project.store.metric_rows([evaluation.run_id]), row)
+    return {
+        "label": row.label,
+        "seed": seed,
+        "method": row.method,
+        "split": split,
+        **figures,
+        "paper": dict(row.paper),
+        **_code_figures(project, finetune),
+        **_tuning_costs(project, finetune, row.method, figures["ndcg@10"]),
+        "seconds": round(time.monotonic() - started, 1),
+        "finetune_run_id": finetune.run_id,
+        "evaluate_run_id": evaluation.run_id,
+    }, Scored(evaluation, row.method)
+
+
+def _check_method(row: ExperimentRow, settings: Settings) -> None:
+    """Whether the evaluation of a row will have the figures that it shows."""
+    from semconv.stages.evaluate.rankings import methods
+
+    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
+    known = methods(settings.behavior.source, listed, is_tuned=settings.evaluate.tuning_users > 0)
+    if row.method not in known:
+        raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
+    if settings.recommend.top_k < _CUTOFF:
+        raise SettingsError(f"row {row.label}: figures at {_CUTOFF} need recommend.top_k of at least {_CUTOFF}")
+
+
+def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
+    mine = [metric for metric in metrics if metric["method"] == row.method and metric["segment"] == "all"]
+    named = {f"{metric['name'].replace('hit_ratio', 'hr')}@{metric['k']}": metric for metric in mine}
+    interval = named["ndcg@10"]
+    return {
+        "num_users": interval["num_users"],
+        **{name: named[name]["value"] for name in FIGURES},
+        "ndcg@10_low": interval["ci_low"],
+        "ndcg@10_high": interval["ci_high"],
+    }
+
+
+def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
+    """The columns CR and T of the paper's Table 5."""
+    from semconv.tokenization.code_set import CodeSet
+
+    code_set = CodeSet.load(project.context.intact(project.context.input_of(finetune, columns.CODEBOOK)))
+    collisions = code_set.figures["collisions"]
+    levels, size, _ = code_set.books.shape
+    return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
+
+
+def _tuning_costs(project: Project, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
+    """What a tuning cost, however long ago it ran and whatever else the machine did, and what a minute of it bought."""
+    from semconv.stages.tune.tuning import tuning_figures
+
+    figures = tuning_figures(project.context, finetune)
+    seconds = figures.get("processor_seconds") if method in _TUNED else None
+    per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
+    samples = figures["samples"] if method in _TUNED else None
+    return dict(zip(_COSTS, (samples, seconds, per_minute), strict=True))
+
+
+def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
+    """default < semconv.toml < environment < the table's settings < flags < seed < the row's settings."""
+    overrides = {
+        "backbone.path": _chosen_backbone(project),
+        **experiment.settings,
+        **project.overrides,
+        **dict.fromkeys(SEEDS, seed),
+        **row.settings,
+    }
+    if overrides.get("codebook.codes") == ALL_ITEMS:
+        overrides["codebook.codes"] = len(project.store.catalog())
+    if project.settings.behavior.vectors:
+        overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
+    return load_settings(project.layout.settings_file, overrides=overrides)
+
+
+def _chosen_backbone(project: Project) -> str:
+    """The path that the settings or `semconv backbone use` name; empty for the embedded default."""
+    kept = project.context.latest(columns.BACKBONE)
+    if project.settings.backbone.path or kept is None:
+        return project.settings.backbone.path
+    from semconv.runs.workspace import is_created
+    from semconv.stages.embed.embedding import backbone_path
+
+    return "" if is_created(kept) else backbone_path(project.context, kept)
+
+
+def _copy_inputs(project: Project) -> ProjectLayout:
+    """The folder of experiments with today's inputs, what earlier experiments found still in it."""
+    layout = ProjectLayout(project.layout.data / "experiments")
+    if not layout.warehouse.exists():
+        type(project).init(layout.root, f"# Experiments of {project.layout.root.name} read its own {SETTINGS_FILE}.\n")
+    migrate(layout.warehouse)
+    with project.store.read():  # says who holds the warehouse, if somebody does
+        pass
+    with DuckDBStore(layout).write() as connection:
+        cursor = raw(connection)
+        cursor.execute("ATTACH ? AS origin (READ_ONLY)", [str(project.layout.warehouse)])
+        for table in map(quote_identifier, INPUT_TABLES):
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM origin.{table}")  # noqa: S608
+    return layout

@@ -1,0 +1,1 @@
+"""Feast: export, registration, online store."""

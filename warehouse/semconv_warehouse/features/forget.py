@@ -1,0 +1,112 @@
+"""Taking users out of Feast's online store, for which Feast itself has no call.
+
+The default store is a SQLite file: rows are deleted by their key and the file is packed. In any other
+store the features of a user are overwritten with nothing; the key alone stays, and that is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv.artifacts import machine_errors
+from semconv.columns import USER_ID
+from semconv.errors import LockedError
+from semconv_warehouse.features.export import VIEWS
+from semconv_warehouse.features.features import feast_errors, materialized_publication, open_store
+from semconv_warehouse.store.database import quote_identifier
+from semconv_warehouse.store.layout import ProjectLayout
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+_KEYS_AT_ONCE = 500
+
+
+def forget_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) -> tuple[int, str | None]:
+    """Take users out of the online store.
+
+    Returns:
+        Keys that were, or would be, deleted or emptied, and a remark where a trace stays.
+
+    Raises:
+        LockedError: another process writes to the store.
+        SettingsError, InputError: the store that ``feature_store.yaml`` names cannot be opened.
+    """
+    database = layout.data / "online_store.db"
+    if materialized_publication(layout) is None and not database.exists():
+        return 0, None
+    feast_store = open_store(layout)
+    with feast_errors(layout, "forget"):
+        if feast_store.config.online_store.type == "sqlite":
+            return _delete(feast_store, users, dry_run), None
+        if not dry_run:
+            _empty(feast_store, users)
+        kind = str(feast_store.config.online_store.type).rpartition(".")[2]
+        return len(users), f"the online store is {kind}: features were overwritten with nothing, the keys stay in it"
+
+
+def _user_views(feast_store: FeatureStore) -> list[Any]:
+    return [view for view in feast_store.list_feature_views() if view.join_keys == [USER_ID] and view.name in VIEWS]
+
+
+def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> int:
+    from feast.infra.online_stores.sqlite import SqliteOnlineStore
+
+    path = Path(SqliteOnlineStore._get_db_path(feast_store.config))
+    if not path.exists():
+        return 0
+    keys = [_key(feast_store, user) for user in users]
+    found: set[bytes] = set()
+    with machine_errors(path), contextlib.closing(sqlite3.connect(path)) as connection:
+        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = [name for view in _user_views(feast_store) if (name := f"{feast_store.project}_{view.name}") in known]
+        try:
+            for table in tables:
+                for first in range(0, len(keys), _KEYS_AT_ONCE):
+                    found |= _delete_keys(connection, table, keys[first : first + _KEYS_AT_ONCE], dry_run)
+            connection.commit()
+            if not dry_run:  # also when nothing is found: a kill may have come between the two
+                connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            raise LockedError("the online store is in use by another process; run the same command again") from error
+    return len(found)
+
+
+def _delete_keys(connection: sqlite3.Connection, table: str, keys: Sequence[bytes], dry_run: bool) -> set[bytes]:
+    where = f"FROM {quote_identifier(table)} WHERE entity_key IN ({', '.join('?' * len(keys))})"
+    found = {bytes(key) for (key,) in connection.execute(f"SELECT DISTINCT entity_key {where}", keys)}
+    if found and not dry_run:
+        connection.execute(f"DELETE {where}", keys)
+    return found
+
+
+def _key(feast_store: FeatureStore, user: str) -> bytes:
+    from feast.infra.key_encoding_utils import serialize_entity_key
+
+    version = feast_store.config.entity_key_serialization_version
+    return bytes(serialize_entity_key(_entity(user), entity_key_serialization_version=version))
+
+
+def _entity(user: str) -> Any:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return EntityKey(join_keys=[USER_ID], entity_values=[Value(string_val=user)])
+
+
+def _empty(feast_store: FeatureStore, users: Sequence[str]) -> None:
+    """Write rows without a value, as a materialize writes those of ids that are gone; a frame of nulls Feast refuses."""
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    provider, now = feast_store._get_provider(), datetime.now(UTC)
+    for view in _user_views(feast_store):
+        nothing = {field.name: Value() for field in view.features}
+        rows = [(_entity(user), nothing, now, now) for user in users]
+        provider.online_write_batch(feast_store.config, view, rows, None)

@@ -1,0 +1,69 @@
+"""Lists from Parquet parts as one table in order of user and rank.
+
+Parts that are in that order from the first to the last are copied as they are, which a scan proves afterwards; others
+are sorted, on the disk where memory is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+
+from semconv_warehouse.store.database import quote_identifier
+
+# What each row group holds, as its file says.
+_BOUNDS = """
+SELECT file_name, stats_min_value AS first_user, stats_max_value AS last_user
+FROM parquet_metadata($parts) WHERE path_in_schema = 'user_id' ORDER BY file_name, row_group_id
+"""
+# Whether rows are out of order, and whether ranks do not run from 1; one scan in the order of the table: OVER () is that order.
+_FAULTS = """
+SELECT
+    coalesce(bool_or(user_before > user_id OR (user_before = user_id AND rank_before > rank)), false),
+    coalesce(bool_or(rank IS DISTINCT FROM CASE WHEN user_before = user_id THEN rank_before + 1 ELSE 1 END), false)
+FROM (SELECT user_id, rank, lag(user_id) OVER () AS user_before, lag(rank) OVER () AS rank_before FROM {table})
+"""
+
+
+def create_in_order(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    select: str,
+    parts: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+) -> bool:
+    """``CREATE TABLE table AS select``, its rows in order of user_id and rank.
+
+    Args:
+        select: reads the files of ``$parts``; further ``values`` are bound by name.
+
+    Returns:
+        Whether a scan has shown that every user's ranks run from 1 without a gap or a double; False says nothing.
+    """
+    ordered, name = parts_in_order(connection, parts), quote_identifier(table)
+    bound = {**(values or {}), "parts": ordered or list(parts)}
+    if ordered:
+        connection.execute(f"CREATE TABLE {name} AS {select}", bound)
+        is_out_of_order, has_gap = connection.execute(_FAULTS.format(table=name)).fetchall()[0]
+        if not is_out_of_order:
+            return not has_gap
+    connection.execute(f"CREATE OR REPLACE TABLE {name} AS {select} ORDER BY user_id, rank", bound)
+    return False
+
+
+def parts_in_order(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> list[str] | None:
+    """The parts by their users, when no row group reaches back before the one before it; None otherwise.
+
+    Within a row group rows may still be in any order: only the rows themselves tell.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for file, first, last in connection.execute(_BOUNDS, {"parts": list(parts)}).fetchall():
+        if first is None or last is None:
+            return None
+        groups.setdefault(file, []).append((first, last))
+    ordered = sorted(groups, key=lambda file: groups[file][0])
+    bounds = [bound for file in ordered for bound in groups[file]]
+    return ordered if all(before[1] <= after[0] for before, after in pairwise(bounds)) else None

@@ -1,0 +1,135 @@
+"""Which runs a publication stands on: the closure of a recommend run over what each run read.
+
+Knows runs alone, no file of theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semconv.columns import ASSIGN, CODEBOOK, EMBED_BEHAVIOR, EVALUATE, RECOMMEND
+from semconv.data.store import RunRecord
+from semconv.errors import InputError, SettingsError
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.reading import content_hash
+from semconv_warehouse.store.run_table import select_runs
+
+# Raised whenever a generation file made of the same runs would hold something else.
+GENERATION_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """What a generation file is made of; equal fingerprints make equal files."""
+
+    recommend: RunRecord
+    runs: tuple[RunRecord, ...]  # the lineage with the evaluate runs, newest first
+    code_runs: tuple[str, ...]  # the codebook run and the assign runs of the lineage
+    embedding_run: str | None
+    evaluate_runs: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def carries_over(self) -> bool:
+        """Whether the run made lists for some users only, the others keeping those that are served."""
+        return str(self.recommend.settings.get("users", "all")) != "all"
+
+    @property
+    def run_ids(self) -> dict[str, Any]:
+        """What the column ``generation.run_ids`` records."""
+        return {
+            "recommend": self.recommend.run_id,
+            "codes": list(self.code_runs),
+            "embed_behavior": self.embedding_run,
+            "evaluate": list(self.evaluate_runs),
+            "lineage": [run.run_id for run in self.runs],
+            "fingerprint": self.fingerprint,
+        }
+
+
+def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()) -> GenerationPlan:
+    """Walk the inputs of a recommend run and check that it may be published.
+
+    Raises:
+        InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
+        SettingsError: the lists were made for an evaluation or with an ad-hoc condition.
+    """
+    with store.read() as connection:
+        known = {run.run_id: run for run in select_runs(connection, "true", {})}
+        # Titles, removals and histories are copied too, so the tables belong to the inputs beside the runs.
+        content = {table: content_hash(connection, table) for table in ("item", "interaction")}
+    recommend = _finished(known, recommend_run_id, RECOMMEND)
+    _require_publishable(recommend)
+    evaluate = [_finished(known, run_id, EVALUATE).run_id for run_id in dict.fromkeys(evaluate_run_ids)]
+    lineage = closure(known, recommend_run_id)
+    chosen = {*lineage, *evaluate}
+    runs = tuple(run for run in known.values() if run.run_id in chosen)
+    codebooks = [run.run_id for run in runs if run.stage == CODEBOOK]
+    if len(codebooks) > 1:
+        raise InputError(
+            f"run {recommend_run_id} stands on two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
+        )
+    assigned = sorted(run.run_id for run in runs if run.stage == ASSIGN)
+    return GenerationPlan(
+        recommend=recommend,
+        runs=runs,
+        code_runs=(*codebooks, *assigned),
+        embedding_run=_embedding_run(known, recommend, lineage),
+        evaluate_runs=tuple(sorted(evaluate)),
+        fingerprint=_fingerprint(lineage, evaluate, content),
+    )
+
+
+def closure(known: Mapping[str, RunRecord], run_id: str) -> list[str]:
+    """The run and everything it read, directly or not; InputError when one of them is unknown or unfinished."""
+    found: dict[str, None] = {}
+    waiting = [run_id]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found[current] = None
+            waiting.extend(_finished(known, current).inputs)
+    return list(found)
+
+
+def _finished(known: Mapping[str, RunRecord], run_id: str, stage: str | None = None) -> RunRecord:
+    run = known.get(run_id)
+    if run is None:
+        raise InputError(f"run {run_id} is unknown; `semconv runs` lists the runs")
+    if stage is not None and run.stage != stage:
+        raise InputError(f"run {run_id} is of stage {run.stage}, not {stage}; `semconv runs` lists the runs")
+    if run.status != "finished":
+        raise InputError(f"run {run_id} ({run.stage}) is {run.status}; repeat its command so that it finishes")
+    return run
+
+
+def _require_publishable(run: RunRecord) -> None:
+    split = run.settings.get("split")
+    if split != "serve":
+        raise SettingsError(
+            f"run {run.run_id} made lists of split {split}, which are for `semconv evaluate`; "
+            "publish one of `semconv recommend --split serve`"
+        )
+    if run.settings.get("where"):
+        raise SettingsError(
+            f"run {run.run_id} was made with --where {run.settings['where']!r} and cannot be published; "
+            "a standing filter is the setting recommend.where"
+        )
+
+
+def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage: Sequence[str]) -> str | None:
+    """The behaviour vectors that the lists were made with, else those under the codes."""
+    for run_ids in (recommend.inputs, lineage):
+        found = [run_id for run_id in run_ids if known[run_id].stage == EMBED_BEHAVIOR]
+        if found:
+            return max(found, key=lambda run_id: (str(known[run_id].finished_at), run_id))
+    return None
+
+
+def _fingerprint(lineage: Sequence[str], evaluate: Sequence[str], content: Mapping[str, str]) -> str:
+    inputs = [GENERATION_FORMAT, sorted(lineage), sorted(evaluate), content]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""DuckDB: connections, schema, run table, baselines."""

@@ -1,0 +1,18 @@
+"""The locks of what a project has one of: its generations, and its features. Those of runs are the runs' own."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from semconv.artifacts import run_lock
+from semconv_warehouse.store.layout import ProjectLayout
+
+
+def generations_lock(layout: ProjectLayout, wait: float) -> AbstractContextManager[None]:
+    """Let one process at a time change which generations there are; LockedError after ``wait`` seconds."""
+    return run_lock(layout.generations, wait=wait, work="generations are being published, pruned or forgotten from")
+
+
+def features_lock(layout: ProjectLayout, wait: float) -> AbstractContextManager[None]:
+    """Let one process at a time write what Feast reads; LockedError after ``wait`` seconds."""
+    return run_lock(layout.features, wait=wait, work="features are being written or forgotten")

@@ -1,0 +1,1 @@
+"""Checks, disk usage, pruning."""
