@@ -22,7 +22,8 @@ from semconv import columns
 from semconv.data.splits import targets, train_part
 from semconv.data.store import RunRecord
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
-from semconv.runs.workspace import Context
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.user_file import read_ranks
 from semconv_warehouse.project import Project
 
@@ -43,24 +44,24 @@ class Segment:
     figures: Mapping[str, tuple[float, float, float]]  # figure, low, high
 
 
-def cold_targets(context: Context, split: str) -> dict[str, bool]:
+def cold_targets(workspace: Workspace, split: str) -> dict[str, bool]:
     """User id -> whether nobody had the user's target in the train cut, for users with a target."""
-    sequences, catalog = context.sequences(), context.store.catalog()
+    sequences, catalog = workspace.sequences(), workspace.store.catalog()
     held_out = targets(sequences, split)  # type: ignore[arg-type]
-    train = train_part(sequences, context.settings.split.train_cut, 1, len(catalog))
+    train = train_part(sequences, workspace.settings.split.train_cut, 1, len(catalog))
     is_known = np.zeros(len(catalog), dtype=bool)
     is_known[train.items] = True
     return {sequences.user_ids[int(user)]: not is_known[held_out[user]] for user in np.flatnonzero(held_out >= 0)}
 
 
-def segments(context: Context, runs: Sequence[RunRecord]) -> Iterator[Segment]:
+def segments(workspace: Workspace, runs: Sequence[RunRecord]) -> Iterator[Segment]:
     """Every method of every run, on all users, on those with a known target and on those with a cold one."""
-    settings = {run.run_id: _settings(context, run) for run in runs}
+    settings = {run.run_id: _settings(workspace, run) for run in runs}
     first = settings[runs[0].run_id] if runs else {}
     for run in runs:
-        split = str(context.input_of(run, columns.RECOMMEND).settings["split"])
-        cold = cold_targets(context, split)
-        found = read_ranks(context, run)
+        split = str(Lineage.of(workspace.store, run).recommend.settings["split"])
+        cold = cold_targets(workspace, split)
+        found = read_ranks(workspace, run)
         is_cold = np.array([cold[user] for user in next(iter(found.values())).user_ids.to_pylist()])
         said = settings[run.run_id]
         differs = ", ".join(f"{name} {said[name]}" for name in said if said[name] != first.get(name))
@@ -104,9 +105,9 @@ def _figures(ranks: NDArray[np.int64]) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def _settings(context: Context, run: RunRecord) -> dict[str, Any]:
+def _settings(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
     """What the stages before an evaluation were told, by ``section.key``."""
-    before = [found for stage in _TOLD_APART_BY if (found := context.find_input(run, stage)) is not None]
+    before = [found for stage in _TOLD_APART_BY if (found := Lineage.of(workspace.store, run).find(stage)) is not None]
     return {
         f"{section}.{key}": value
         for record in before
@@ -127,10 +128,10 @@ def main() -> None:
         "--json", type=Path, metavar="FILE", help="write the rows there, and a table in Markdown beside it"
     )
     given = parser.parse_args()
-    context = Project.open(given.project).context
-    every = list(reversed(context.store.runs(stage=columns.EVALUATE, status="finished")))
-    runs = [context.run(run_id) for run_id in given.runs] if given.runs else every
-    found = list(segments(context, runs))
+    workspace = Project.open(given.project).workspace
+    every = list(reversed(workspace.store.runs(stage=columns.EVALUATE, status="finished")))
+    runs = [workspace.run(run_id) for run_id in given.runs] if given.runs else every
+    found = list(segments(workspace, runs))
     finish(rows_of(found), given.json)
     print(text := markdown(found))
     if given.json is not None:

@@ -28,8 +28,11 @@ from semconv import columns
 from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
 from semconv.progress import Silent
+from semconv.runs.lineage import Lineage
 from semconv.settings.tree import EvaluateSettings
+from semconv.stages.evaluate.run import evaluate_current
 from semconv.stages.evaluate.user_file import read_ranks
+from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 
 PACKAGES = ["torch", "transformers"]
@@ -66,12 +69,12 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
     Raises:
         InputError: no such run, its split has no SASRec ranks, or no user is in both.
     """
-    context = Project.open(root).context
-    run = context.latest(columns.EVALUATE) if run_id is None else context.run(run_id)
+    workspace = Project.open(root).workspace
+    run = workspace.latest(columns.EVALUATE) if run_id is None else workspace.run(run_id)
     if run is None:
         raise InputError(f"{root}: no finished evaluate run; `semconv evaluate` makes one")
-    split = str(context.input_of(run, columns.RECOMMEND).settings["split"])
-    of_methods = read_ranks(context, run)
+    split = str(Lineage.of(workspace.store, run).recommend.settings["split"])
+    of_methods = read_ranks(workspace, run)
     user_ids = next(iter(of_methods.values())).user_ids.to_pylist()
     ranks = {name: found.ranks for name, found in of_methods.items()}
     if sasrec is None:
@@ -92,7 +95,6 @@ def read_run(root: Path, run_id: str | None, sasrec: Path | None) -> Evaluated:
 
 def small(folder: Path) -> Evaluated:
     """A demo shop with a model of a few epochs and a SASRec of a few more."""
-    from semconv_warehouse import lists, nightly
     from semconv_warehouse.demo import demo
     from semconv_warehouse.demo.catalog import DemoShape, generate
 
@@ -103,8 +105,8 @@ def small(folder: Path) -> Evaluated:
     project = Project.open(folder, overrides=SMALL_SETTINGS, progress=Silent())
     project.ingest_items([folder / "items.jsonl"], {})
     project.ingest_interactions([folder / "interactions.parquet"], demo.INTERACTION_COLUMNS)
-    nightly.fit_anew(project, [], None)
-    lists.evaluate_current(project)
+    fit_all(project.workspace)
+    evaluate_current(project.workspace, project.workspace.lineage())
     peer = folder / METHOD
     peer.mkdir()
     training = SasrecTraining(peer_data(folder), SasrecSettings(dropout=0.2, batch=32), peer)

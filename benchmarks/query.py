@@ -29,13 +29,8 @@ from benchmarks.query_report import METRICS, counted, listed, markdown, rows_of
 from benchmarks.rows import finish
 from semconv.metrics import hit_ratio, target_ranks
 from semconv.progress import Silent
-from semconv.search.search import beam_search
-from semconv.search.trie_file import open_trie
-from semconv.stages.codes.trie_store import trie_file
-from semconv.stages.lists.job import search_settings
-from semconv.stages.tune.prompt_source import MODEL_FOLDER
-from semconv.stages.tune.tuning import tuned_codes
-from semconv.tasks.encoder import PromptEncoder
+from semconv.stages.night import fit_all
+from semconv.stages.tune.tuned import TunedFiles
 from semconv_warehouse.project import Project
 
 LIST_LENGTH = 20
@@ -115,25 +110,19 @@ def load(size: Literal["small", "full"], folder: Path) -> Shop:
 
 def trained_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any]) -> Project:
     """A project tuned on these reviews; what the folder has finished already is taken as it is."""
-    from semconv_warehouse import nightly
 
     project = training_project(folder, reviews, settings)
-    nightly.fit_anew(project, [], None)
+    fit_all(project.workspace)
     return project
 
 
 def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     """What ``semconv recommend --query`` answers to each text, ``(n, 20)`` item_index, many at a time."""
-    from semconv.tuning.model import load_tuned
-
-    context = project.context
-    finetune = context.need("finetune")
-    codes, digest = tuned_codes(context, finetune)
-    tuned = load_tuned(context.book.folder(finetune) / MODEL_FOLDER, digest, context.settings.recommend.dtype)
-    trie = open_trie(trie_file(context, finetune, codes)).restrict(allowed)
-    encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(allowed))
-    prompts = [encoder.query_prompt(text)[-context.settings.tasks.max_prompt_tokens :] for text in texts]
-    return beam_search(tuned.model, trie, tuned.level_tokens, prompts, None, search_settings(context.settings))[0]
+    workspace = project.workspace
+    files = TunedFiles.read(workspace, workspace.lineage(), len(allowed))
+    tuned = files.load(workspace.settings, allowed, workspace.progress.say)
+    prompts = [tuned.encoder.query_prompt(text)[-workspace.settings.tasks.max_prompt_tokens :] for text in texts]
+    return tuned.searcher.search(prompts, None)[0]
 
 
 def peer_lists(

@@ -25,14 +25,15 @@ from semconv.blend.jobs import ShardResult
 from semconv.data.histories import Histories
 from semconv.data.store import TopK
 from semconv.progress import Silent
-from semconv.runs.workspace import ItemCodes
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import save_trie
 from semconv.settings.tree import BackboneSettings, RecommendSettings, Settings
+from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.lists.carrying import Listable, States, carry_over, user_states
 from semconv.stages.lists.engines import write_lists
 from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import part_table, write_part
+from semconv.stages.tune.tuned import TunedFiles
 from semconv.tasks import wordings
 from semconv.tuning.model import codes_digest, save_tuned
 
@@ -111,16 +112,19 @@ def make_job(folder: Path, users: int, name: str) -> ListJob:
     return ListJob(
         folder=run_folder,
         fingerprint=name,
-        model=folder / "model",
-        codes_digest=codes_digest(index, codes),
+        tuned=TunedFiles(
+            folder / "model",
+            codes_digest(index, codes),
+            ItemCodes(index, codes, np.ones(ITEMS, dtype=np.int64)),
+            trie,
+            ITEMS,
+        ),
         split="serve",
         settings=Settings(recommend=RecommendSettings(top_k=TOP_K)),
         users=np.arange(users, dtype=np.int32),
         user_ids=pa.array([f"user-{user:08d}" for user in range(users)]),
         item_ids=pa.array([f"item-{item:06d}" for item in range(ITEMS)]),
         histories=Histories(np.arange(users) * HISTORY, np.full(users, HISTORY), items),
-        codes=ItemCodes(index, codes, np.ones(ITEMS, dtype=np.int64)),
-        trie=trie,
         allowed=np.ones(ITEMS, dtype=bool),
         fallback_ranking=index[:100],
         vectors=np.random.default_rng(2).normal(size=(ITEMS, 8)).astype(np.float32),

@@ -84,7 +84,7 @@ def peer_data(project: Path | None) -> PeerData:
     from semconv_warehouse.project import Project
 
     opened = Project.open(project)
-    sequences, catalog, split = opened.context.sequences(), opened.store.catalog(), opened.settings.split
+    sequences, catalog, split = opened.workspace.sequences(), opened.store.catalog(), opened.settings.split
     train = train_part(sequences, split.train_cut, split.k_core, len(catalog))
     return PeerData(project.resolve().name, sequences, train, list(catalog.item_ids), catalog.is_servable)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,7 @@ from semconv.blend.tables import BlendUsers
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_FALLBACK, SOURCE_MODEL, SOURCES_ORDER
 from semconv.data.store import TopK
 from semconv.errors import InputError
-from semconv.search.search import Searcher, SearchSettings
-from semconv.search.trie import CodeTrie
+from semconv.search.search import Searcher
 
 
 @dataclass(frozen=True)
@@ -27,31 +25,18 @@ class Recommender:
     """Everything but the users.
 
     Attributes:
-        model: causal language model in eval mode.
-        trie: codes of the items that may be recommended.
-        level_tokens: ``(N, C)`` token id of every code.
-        settings: width, length and batch size of the search.
+        searcher: the search over the items that may be recommended.
         fallback_ranking: ``(R,)`` item_index of allowed items for users without history, best first.
         vectors: ``(I, D)`` unit behaviour vectors (``reasons.vector_table``), None for no reasons.
-        say: where a batch that memory did not hold is reported.
         blend: what ranks beams and other candidates together, None for the model's own lists.
         allowed: ``(I,)`` items that may be listed, with codes or without, for a blend's proposals.
     """
 
-    model: Any
-    trie: CodeTrie
-    level_tokens: NDArray[Any]
-    settings: SearchSettings
+    searcher: Searcher
     fallback_ranking: NDArray[Any]
     vectors: NDArray[np.float32] | None
-    say: Callable[[str], None] = lambda _: None
     blend: Blend | None = None
     allowed: NDArray[np.bool_] | None = None
-
-    @cached_property
-    def searcher(self) -> Searcher:
-        """The search of all shards."""
-        return Searcher(self.model, self.trie, self.level_tokens, self.settings, self.say)
 
 
 @dataclass(frozen=True)
@@ -106,7 +91,7 @@ def recommend_methods(recommender: Recommender, shard: ShardUsers) -> dict[str, 
     Raises:
         InputError: rows of the shard disagree, or what ``Searcher`` raises.
     """
-    count, top_k = len(shard.users), recommender.settings.top_k
+    count, top_k = len(shard.users), recommender.searcher.top_k
     if not len(shard.prompts) == len(shard.histories) == count or (shard.seen is not None and len(shard.seen) != count):
         raise InputError(f"a shard of {count} users needs as many prompts, histories and seen lists")
     if recommender.blend is None:
@@ -126,7 +111,7 @@ def recommend_methods(recommender: Recommender, shard: ShardUsers) -> dict[str, 
 def _blended(
     recommender: Recommender, shard: ShardUsers, blend: Blend, of: tuple[BlendUsers, NDArray[np.bool_]]
 ) -> dict[str, ShardResult]:
-    users, top_k = of[0], recommender.settings.top_k
+    users, top_k = of[0], recommender.searcher.top_k
     proposed, shortlist = blend.shortlisted(*of)
     candidates, log_probs, (beams, beam_scores) = with_model(
         proposed, shortlist, len(users), search_and_score(recommender.searcher, shard.prompts, shard.seen)

@@ -24,6 +24,7 @@ from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.progress import Progress
 from semconv.runs.digests import COMPLETE, damaged_files, discard_damaged, is_complete, said, say_complete
+from semconv.runs.lineage import newest_first
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,8 +126,7 @@ class RunBook:
 
     def finished(self, stage: str) -> list[RunRecord]:
         """Finished runs of a stage, the one that finished or was taken up again last first."""
-        runs = self.store.runs(stage=stage, status="finished")
-        return sorted(runs, key=lambda run: str(run.finished_at), reverse=True)
+        return newest_first(self.store.runs(stage=stage, status="finished"))
 
     def is_done(self, run: RunRecord) -> bool:
         """Whether a run is finished and nothing that it says is in its folder has gone."""

@@ -99,6 +99,11 @@ class Searcher:
         """Beams."""
         return self._settings.width
 
+    @property
+    def top_k(self) -> int:
+        """Length K of a list."""
+        return self._settings.top_k
+
     def search(
         self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -51,7 +51,7 @@ def test_a_run_and_sasrec_are_joined_by_user(tmp_path: Path) -> None:
         read_run(tmp_path / "shop", None, tmp_path)
     users = [f"u{user:03d}" for user in (5, 2, 70)] + ["unknown"]
     pq.write_table(pa.table({"user_id": users, "sasrec": [50, 20, 700, 1]}), tmp_path / "ranks-test.parquet")
-    segments = list(office.segments(project.context, project.store.runs(stage="evaluate")))
+    segments = list(office.segments(project.workspace, project.store.runs(stage="evaluate")))
     assert {each.segment for each in segments} >= {"all", "known target"}
     whole = next(each for each in segments if each.method == "model" and each.segment == "all")
     assert whole.figures["HR@10"][0] == (alone.ranks["model"] > 0).mean()  # lists of ten
@@ -62,7 +62,7 @@ def test_a_run_and_sasrec_are_joined_by_user(tmp_path: Path) -> None:
 
 
 def test_cold_targets_are_those_that_nobody_trains_on(tmp_path: Path) -> None:
-    found = office.cold_targets(make_project(tmp_path / "shop").context, "test")
+    found = office.cold_targets(make_project(tmp_path / "shop").workspace, "test")
     known = {item for items in histories().values() for item in (items[:-2] if len(items) >= 3 else items)}
     expected = {user: items[-1] not in known for user, items in histories().items() if len(items) >= 3}
     assert found == expected

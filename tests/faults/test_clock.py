@@ -13,8 +13,8 @@ import pytest
 from semconv import clock
 from semconv.progress import Silent
 from semconv.runs.book import RunBook, StageRequest
+from semconv.stages.lists.current import is_pass_due
 from semconv_warehouse.features import features
-from semconv_warehouse.lists import is_pass_due
 from semconv_warehouse.publish.publish import publications, publish, rollback
 from tests.worlds.published import add_recommend_run, lists, make_project
 

@@ -18,7 +18,6 @@ from semconv.errors import MachineError
 from semconv.progress import Task
 from semconv.stages.lists.parts import read_parts
 from semconv_cli.main import cli
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
@@ -122,7 +121,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if place:
             project.ingest_interactions([late], {})
         if place < 2:
-            nightly.publish_due(project, refit=False)
+            project.publish_due(refit=False)
     assert len(project.generations()) == 2
     return project.layout.root
 

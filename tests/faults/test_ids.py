@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from semconv.stages.lists.parts import read_parts
 from semconv_cli.main import cli
 from semconv_cli.output import _csv
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.parts import KnownIds, load_parts
 from semconv_warehouse.store.user_files import read_user_ids
@@ -61,7 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             tuple(f"{SCRIPT} {kind}" for kind in ("lamp", "'; DROP TABLE", "%s", "$1", "a\u2028b", "\x1b[31m")),
         )
         made = case.make_project(tmp_path_factory.mktemp("ids") / "shop")
-    nightly.publish_due(made, refit=True)
+    made.publish_due(refit=True)
     made.features_materialize()
     yield made
     shutil.rmtree(made.layout.root)

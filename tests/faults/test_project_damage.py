@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from semconv.stages.lists.current import newest_lists
 from semconv_cli.main import cli
-from semconv_warehouse import nightly
-from semconv_warehouse.lists import newest_lists
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import cut_short, flip_a_bit, flip_bits
 from tests.worlds import listed
@@ -27,7 +26,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A night is done."""
     folder = tmp_path_factory.mktemp("damage")
     project = listed.copied(listed.make_tuned(folder / "tuned"), folder / "published")
-    nightly.publish_due(project, refit=False)
+    project.publish_due(refit=False)
     return project.layout.root
 
 
@@ -52,7 +51,7 @@ def project(served: Path, tmp_path: Path) -> Project:
 
 
 def night(project: Project) -> list[dict[str, Any]]:
-    nightly.publish_due(case.reopened(project), refit=False)
+    case.reopened(project).publish_due(refit=False)
     rows: list[dict[str, Any]] = project.sql(ROWS).to_pylist()
     assert [check.summary() for check in project.check() if not check.passed] == []
     return rows
@@ -60,7 +59,7 @@ def night(project: Project) -> list[dict[str, Any]]:
 
 def part_of(project: Project, number: int) -> Path:
     """Of the newest lists for serving; those of the split test are newer, and nothing of them is published."""
-    folder: Path = project.book.folder(newest_lists(project))
+    folder: Path = project.book.folder(newest_lists(project.workspace))
     return folder / f"part-{number:05d}.parquet"
 
 
@@ -119,7 +118,7 @@ def test_a_damaged_model_or_array_is_named_with_the_command_that_heals_it(
     published: Path, tmp_path: Path, stage: str, name: str, damage: Damage, way_out: str
 ) -> None:
     project = listed.copied(published, tmp_path / "project")
-    path = project.book.folder(project.context.need(stage)) / name
+    path = project.book.folder(project.workspace.need(stage)) / name
     served = project.sql(ROWS).to_pylist()
     damage(path)
     root = str(project.layout.root)
@@ -131,12 +130,12 @@ def test_a_damaged_model_or_array_is_named_with_the_command_that_heals_it(
     assert project.sql(ROWS).to_pylist() == served
     checked = CliRunner().invoke(cli, ["--project", root, "check"])
     assert checked.exit_code == 1, checked.output
-    assert f"{path}: damaged or gone" in checked.stderr
+    assert f"{path}: damaged or missing" in checked.stderr
     assert f"`semconv {way_out}`" in checked.stderr
     if way_out == "finetune":
         assert CliRunner().invoke(cli, ["--project", root, "finetune"]).exit_code == 0
     else:
-        nightly.publish_due(case.reopened(project), refit=True)
+        case.reopened(project).publish_due(refit=True)
     healed = case.reopened(project)
     rows = listed.lists(healed, healed.recommend(split="valid")).to_pylist()
     assert len({row["user_id"] for row in rows if row["sources"] == ["model"]}) > case.NUM_USERS // 2

@@ -116,7 +116,7 @@ def test_lists_of_a_job_that_is_killed_again_and_again_are_those_of_an_undisturb
     assert [attempt["status"] for attempt in attempts] == [-9] * kills
     runs = [run for run in project.runs() if run["stage"] == "recommend"]
     assert [run["status"] for run in runs] == ["finished"]
-    final = listed.parts(project, project.context.need("recommend"))
+    final = listed.parts(project, project.workspace.need("recommend"))
     assert len(final) == -(-listed.NUM_USERS // shard_users)
     for attempt in attempts:  # what was finished once is never computed again
         assert attempt["parts"].items() <= final.items()

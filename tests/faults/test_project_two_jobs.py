@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from semconv.progress import Task
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
@@ -55,7 +54,7 @@ def test_one_of_two_jobs_makes_the_lists_and_the_other_names_it(
     again = commands.run(root, "recommend", "--json")
     assert again.status == 0, again.stderr
     assert json.loads(again.stdout)["run_id"] == json.loads(done.stdout)["run_id"]
-    assert listed.lists(project, project.context.need("recommend")).equals(expected)
+    assert listed.lists(project, project.workspace.need("recommend")).equals(expected)
 
 
 def test_rows_come_in_before_or_after_a_job_reads_and_never_between(
@@ -106,7 +105,7 @@ def test_a_night_asks_again_for_those_whose_rows_came_in_while_it_computed(tuned
     file = case.write_lines(tmp_path / "late.jsonl", everything)
     beside = Project.open(root)
     progress = Ingesting(lambda: beside.ingest_interactions([file], {}))
-    night = nightly.publish_due(Project.open(root, progress=progress), refit=False)
+    night = Project.open(root, progress=progress).publish_due(refit=False)
     assert progress.times == 1
     assert any("rows came in while the lists were made" in line for line in progress.said)
     assert [stage["stage"] for stage in night.stages].count("recommend") == 2
@@ -117,4 +116,4 @@ def test_a_night_asks_again_for_those_whose_rows_came_in_while_it_computed(tuned
     assert listed.pop("u001", set()) <= set(listed.UNKNOWN)
     assert len(lists) >= case.NUM_USERS - 2
     assert all(check.passed for check in project.check())
-    assert nightly.publish_due(project, refit=False).publication.is_new is False
+    assert project.publish_due(refit=False).publication.is_new is False

@@ -89,7 +89,7 @@ _WAREHOUSE = {
 @pytest.fixture(scope="module")
 def commands() -> Iterator[Commands]:
     server = Commands(
-        "semconv_warehouse.publish.parts", "semconv_warehouse.lists", "semconv_warehouse.erase.forgetting"
+        "semconv_warehouse.publish.parts", "semconv.stages.lists.load", "semconv_warehouse.erase.forgetting"
     )
     yield server
     server.close()

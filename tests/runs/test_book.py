@@ -359,11 +359,11 @@ def test_a_file_that_was_damaged_before_a_change_that_is_meant_stays_damaged(pro
 def test_a_run_that_is_taken_up_again_is_the_current_one(project: Project) -> None:
     first = project.book.execute(request(), Compute()).record
     second = project.book.execute(request(settings={"a": 2}), Compute()).record
-    assert project.context.need("embed_behavior") == second
+    assert project.workspace.need("embed_behavior") == second
     back = project.book.execute(request(), Compute())
     assert back.is_reused
     assert back.record.run_id == first.run_id
-    assert project.context.need("embed_behavior").run_id == first.run_id
+    assert project.workspace.need("embed_behavior").run_id == first.run_id
     assert project.book.finished("embed_behavior")[0].run_id == first.run_id
 
 

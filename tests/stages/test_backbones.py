@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from semconv.errors import InputError
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
@@ -41,7 +40,7 @@ def opened(root: Path, **overrides: object) -> Project:
 
 
 def night(project: Project, *, refit: bool = False) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=refit).stages}
+    return {row["stage"]: row["state"] for row in project.publish_due(refit=refit).stages}
 
 
 def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path) -> None:
@@ -52,14 +51,14 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
         **dict.fromkeys(KINDS[:5], "kept"),
         **dict.fromkeys(KINDS[5:], "reused"),
     }
-    run = project.context.need("finetune")
+    run = project.workspace.need("finetune")
     tuned = run.settings["tuning"]
     assert (tuned["loss_over"], tuned["code_start"], tuned["history_loss"]) == ("vocabulary", "random", 0.0)
     assert (project.book.folder(run) / "model" / "adapter_config.json").exists()
     answers = project.recommend_query("a red lamp")
     assert len(answers) == 10
     flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
-    with pytest.raises(InputError, match=r"adapter_model.safetensors: damaged or gone.*`semconv finetune`"):
+    with pytest.raises(InputError, match=r"adapter_model.safetensors: damaged or missing.*`semconv finetune`"):
         project.recommend_query("a red lamp")
     flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
     weights = root / "models" / "tiny" / "model.safetensors"
@@ -80,7 +79,7 @@ def test_a_backbone_of_the_project_is_named_relative_to_it(
     project = opened(root, **named)
     night(project)
     assert set(night(opened(root, **named)).values()) == {"kept", "reused"}
-    assert project.context.need("backbone").settings["backbone"]["path"] == str(root / "models" / "tiny")
+    assert project.workspace.need("backbone").settings["backbone"]["path"] == str(root / "models" / "tiny")
     states = night(opened(root))  # no backbone named any more: the one that is tuned stays chosen
     assert states["backbone"] == "kept"
     with pytest.raises(InputError, match="no such folder"):
@@ -113,7 +112,7 @@ def test_prompts_that_are_left_out_are_said_and_counted(root: Path) -> None:
     for command in (project.embed_behavior, project.embed_text, project.codebook_fit, project.finetune):
         command()
     assert any("prompts an epoch are left out" in line for line in project.progress.said)
-    figures = (project.book.folder(project.context.need("finetune")) / "figures.json").read_text()
+    figures = (project.book.folder(project.workspace.need("finetune")) / "figures.json").read_text()
     assert '"prompts_too_long"' in figures
     counts = project.export_prompts(root / "prompts.jsonl")
     more = opened(root).export_prompts(root / "all.jsonl")

@@ -22,14 +22,15 @@ from semconv.data.histories import Histories
 from semconv.data.splits import train_part
 from semconv.data.store import BaselineRequest, RunRecord
 from semconv.errors import InputError
-from semconv.stages.blend.blending import blend_report, chosen_blend
-from semconv.stages.evaluate.evaluating import evaluate_run
-from semconv.stages.lists import recommend
+from semconv.stages.blend.choice import chosen_blend
+from semconv.stages.blend.run import blend_report
+from semconv.stages.evaluate.run import evaluate_run
+from semconv.stages.lists import run as recommend
 from semconv.stages.lists.job import ListJob, ListWorker
 from semconv.stages.lists.parts import read_parts
-from semconv.stages.lists.recommend import job_blend
+from semconv.stages.lists.run import ListInputs, job_blend
+from semconv.stages.night import _Night, fit_all
 from semconv_cli.main import cli
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
@@ -72,7 +73,7 @@ def test_lists_for_serving_without_a_blend_say_what_is_missing(tmp_path: Path) -
 
 
 def latest(project: Project, stage: str) -> RunRecord:
-    return project.context.need(stage)
+    return project.workspace.need(stage)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_counter_ranks_as_sql_does(blended: Path, split: Split, cut: TrainCu
     project = Project.open(blended)
     request = BaselineRequest("transition", split, cut, seen, k=10, items=np.ones(case.NUM_ITEMS + 3, dtype=bool))
     expected = project.store.baseline_top_k(request)
-    sequences, num_items = project.context.sequences(), len(project.store.catalog())
+    sequences, num_items = project.workspace.sequences(), len(project.store.catalog())
     train = train_part(sequences, cut, 1, num_items)
     counter = count_transitions(train, num_items, CounterWeights(0.6, 0.7, 0.75, 0.5), 0)
     popularity = np.bincount(train.items, minlength=num_items)
@@ -134,7 +135,7 @@ def test_lists_to_be_scored_hold_both_methods_and_one_search_made_them(project: 
     assert not blend.equals(model)
     assert lists(project, run).equals(blend)
     assert {tuple(row) for row in model.column("sources").to_pylist()} == {("model",), ("fallback",)}
-    figures = project.store.metric_rows([evaluate_run(project.context, run).record.run_id])
+    figures = project.store.metric_rows([evaluate_run(project.workspace, run).record.run_id])
     hits = {
         row["method"]: row["value"] for row in figures if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")
     }
@@ -179,15 +180,24 @@ def test_another_process_makes_the_same_lists_of_a_job_that_it_is_sent(
 
 
 def test_what_is_served_knows_all_interactions_and_is_of_the_newest_day(project: Project) -> None:
-    context, finetune = project.context, latest(project, "finetune")
-    chosen = chosen_blend(context, finetune, "serve")
+    workspace, lineage = project.workspace, project.workspace.lineage()
+    chosen = chosen_blend(workspace, lineage, "serve")
     assert chosen is not None
-    sequences = context.sequences()
+    sequences = workspace.sequences()
     sequences = replace(sequences, times=np.arange(len(sequences.items)) * 86_400_000_000)
-    num_items = len(context.store.catalog())
+    catalog = workspace.store.catalog()
+    num_items = len(catalog)
+    splits: tuple[Split, ...] = ("test", "serve")
+    nothing = catalog.is_servable, np.zeros(0, np.int32)
     fitted, served = (
-        job_blend(context, chosen, split, Histories.under(sequences, split), sequences, num_items)
-        for split in ("test", "serve")
+        job_blend(
+            workspace,
+            lineage,
+            chosen,
+            split,
+            ListInputs(catalog, nothing[0], sequences, Histories.under(sequences, split), nothing[1]),
+        )
+        for split in splits
     )
     assert fitted is not None
     assert served is not None
@@ -222,9 +232,9 @@ def test_unchanged_users_keep_their_lists_until_there_is_another_blend(project: 
     file = case.write_lines(project.layout.root / "more.jsonl", case.events({"u005": [(have[-1] + 1) % 60]}, start=99))
     project.ingest_interactions([file], {})
     project = case.reopened(project)
-    stages: list[dict[str, Any]] = []
-    nightly._blend(project, stages, is_fitted=False)
-    assert [stage["state"] for stage in stages] == ["kept (stale)"]
+    night = _Night(project.workspace)
+    night._blend(project.workspace.lineage(), is_fitted=False)
+    assert [stage["state"] for stage in night.stages] == ["kept (stale)"]
     changed = lists(project, project.recommend(only_changed=True))
     said = project.progress.said  # type: ignore[attr-defined]
     assert any(f"{NUM_USERS - 1} of {NUM_USERS} users are unchanged" in line for line in said)
@@ -238,26 +248,25 @@ def test_unchanged_users_keep_their_lists_until_there_is_another_blend(project: 
 
 def test_a_night_makes_a_blend_with_the_model_and_keeps_it(blended: Path, tmp_path: Path) -> None:
     project = listed.copied(blended, tmp_path / "project", ALWAYS)
-    first = {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=True).stages}
+    first = {row["stage"]: row["state"] for row in project.publish_due(refit=True).stages}
     assert list(first).index("finetune") < list(first).index("blend") < list(first).index("recommend")
     assert first["blend"] == "done"  # of the interactions that came after the first one
-    later = {row["stage"]: row["state"] for row in nightly.publish_due(case.reopened(project), refit=False).stages}
+    later = {row["stage"]: row["state"] for row in case.reopened(project).publish_due(refit=False).stages}
     assert later["blend"] == "kept"
     alone = case.reopened(project, blend__use="never")
-    without = {row["stage"]: row["state"] for row in nightly.publish_due(alone, refit=False).stages}
+    without = {row["stage"]: row["state"] for row in alone.publish_due(refit=False).stages}
     assert "blend" not in without
     assert without["recommend"] == "done"
     assert latest(project, "blend").run_id not in latest(alone, "recommend").inputs
 
 
 def test_which_lists_are_served_is_the_verdicts_or_the_settings_say(blended: Path) -> None:
-    finetune = latest(Project.open(blended), "finetune")
     verdict = Project.open(blended)
-    is_better = bool(blend_report(verdict.context, latest(verdict, "blend"))["is_better"])
+    is_better = bool(blend_report(verdict.workspace, latest(verdict, "blend"))["is_better"])
     chosen = {}
     for use in ("auto", "always", "never"):
-        context = Project.open(blended, overrides={"blend.use": use}).context
-        chosen[use] = {split: chosen_blend(context, finetune, split) for split in ("serve", "test")}
+        workspace = Project.open(blended, overrides={"blend.use": use}).workspace
+        chosen[use] = {split: chosen_blend(workspace, workspace.lineage(), split) for split in ("serve", "test")}
     assert chosen["never"] == {"serve": None, "test": None}
     assert {found.served for found in chosen["always"].values() if found} == {"blend"}
     served = chosen["auto"]["serve"]
@@ -306,16 +315,16 @@ def test_a_model_that_has_seen_the_validation_items_takes_weights_fitted_before(
     fitted = latest(project, "blend")
     text = ALWAYS.replace("[split]", '[split]\ntrain_cut = "[:-1]"')
     other = listed.copied(project.layout.root, tmp_path / "other", text)
-    nightly.fit_anew(other, [])
-    record = other.context.run(other.blend()["run_id"])
+    fit_all(other.workspace)
+    record = other.workspace.run(other.blend()["run_id"])
     assert record.run_id != fitted.run_id
     assert fitted.run_id in record.inputs
-    mine, before = (blend_report(other.context, run) for run in (record, fitted))
+    mine, before = (blend_report(other.workspace, run) for run in (record, fitted))
     assert mine["weights"] == before["weights"]
     assert mine["fitted_by"] == fitted.run_id
     apart = listed.copied(other.layout.root, tmp_path / "apart", text.replace("[blend]", "[blend]\ncandidates = 7"))
     with pytest.raises(InputError, match="has seen the validation items"):
         apart.blend()
-    stages: list[dict[str, Any]] = []
-    nightly._blend(apart, stages, is_fitted=True)
-    assert stages == []
+    night = _Night(apart.workspace)
+    night._blend(apart.workspace.lineage(), is_fitted=True)
+    assert night.stages == []

@@ -10,7 +10,6 @@ import pytest
 
 from semconv.errors import InputError, SettingsError
 from semconv.stages.lists.parts import read_parts
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
@@ -22,7 +21,7 @@ SERVED = "SELECT item_id, semantic_id FROM current_item_code ORDER BY item_id"
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one generation in place; tests work on copies."""
     project = case.make_project(tmp_path_factory.mktemp("shop") / "project")
-    nightly.publish_due(project, refit=False)
+    project.publish_due(refit=False)
     return project.layout.root
 
 
@@ -33,7 +32,7 @@ def project(finished: Path, tmp_path: Path) -> Project:
 
 
 def night(project: Project) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in nightly.publish_due(project, refit=False).stages}
+    return {row["stage"]: row["state"] for row in project.publish_due(refit=False).stages}
 
 
 def served_codes(project: Project) -> dict[str, str]:
@@ -99,7 +98,7 @@ def test_damaged_codes_of_new_items_are_made_again_as_they_were(project: Project
     assert path.read_bytes() == whole
     assert codes_of(project, run.inputs[0]) == given
     flip_a_bit(path)
-    with pytest.raises(InputError, match=r"codes.safetensors: damaged or gone.*`semconv run --refit`"):
+    with pytest.raises(InputError, match=r"codes.safetensors: damaged or missing.*`semconv run --refit`"):
         add_item(project, "newer").codebook_assign()  # the codes were given in another catalogue than this one
 
 

@@ -20,7 +20,6 @@ from semconv.stages.codes.code_file import read_codes
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.loaded import loaded_code_set
 from semconv_cli.main import cli
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
@@ -154,7 +153,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "1 items are not in the catalogue" in said
     assert "2 servable items have no codes in it, 2 of them with interactions" in said
     assert "5 items shared all codes with another and took the lowest free code" in said
-    stages = nightly.publish_due(case.reopened(project), refit=False).stages
+    stages = case.reopened(project).publish_due(refit=False).stages
     assert {row["stage"]: row["state"] for row in stages} == {
         "backbone": "done",
         "embed_behavior": "reused",
@@ -173,7 +172,7 @@ def project(published: Path, tmp_path: Path) -> Project:
 
 
 def test_codes_are_the_files_and_lists_hold_items_with_codes_alone(project: Project) -> None:
-    run = project.context.need("codebook")
+    run = project.workspace.need("codebook")
     assert run.settings == {"codebook": {"levels": 3, "codes": 5, "collisions": "resolve"}, "is_loaded": True}
     codes = codes_of(project, run.run_id)
     assert len(codes) == 58
@@ -204,14 +203,14 @@ def test_the_report_on_loaded_codes_says_all_but_what_books_would_tell(project: 
 def test_new_items_wait_for_a_new_file(project: Project) -> None:
     assert "2 new items get no codes" in invoke(project, "codebook", "assign").stderr
     assert "load a file that has them" in invoke(project, "codebook", "assign").stderr
-    first = project.context.need("codebook")
+    first = project.workspace.need("codebook")
     before = codes_of(project, first.run_id)
     second = read(project, "codebook", "load", str(foreign_codes(project)))
     assert second["run_id"] != first.run_id
     assert len(codes_of(project, second["run_id"])) == case.NUM_ITEMS
     assert codes_of(project, first.run_id) == before
     night = case.reopened(project)
-    stages = nightly.publish_due(night, refit=False).stages
+    stages = night.publish_due(refit=False).stages
     assert {row["run_id"] for row in stages if row["stage"] == "codebook"} == {first.run_id}
     assert (
         f"{second['run_id']} waits: the model is kept, `semconv run --refit` tunes one with it" in night.progress.said
@@ -219,7 +218,7 @@ def test_new_items_wait_for_a_new_file(project: Project) -> None:
 
 
 def test_the_same_file_is_the_same_set_and_other_content_another(project: Project) -> None:
-    first = project.context.need("codebook")
+    first = project.workspace.need("codebook")
     file = foreign_codes(project, 58)
     assert read(project, "codebook", "load", str(file))["run_id"] == first.run_id
     copied = shutil.copy(file, project.layout.root / "copy.parquet")
@@ -230,13 +229,13 @@ def test_the_same_file_is_the_same_set_and_other_content_another(project: Projec
 
 
 def test_damaged_codes_and_vectors_under_a_loaded_set_are_made_again_by_the_named_commands(project: Project) -> None:
-    codes = project.book.folder(project.context.need("codebook")) / "codes.safetensors"
-    vectors = project.book.folder(project.context.need("embed_behavior")) / "vectors.safetensors"
+    codes = project.book.folder(project.workspace.need("codebook")) / "codes.safetensors"
+    vectors = project.book.folder(project.workspace.need("embed_behavior")) / "vectors.safetensors"
     whole = codes.read_bytes(), vectors.read_bytes()
     for path in (codes, vectors):
         flip_a_bit(path)
         line = invoke(project, "recommend", "--split", "valid", code=4).stderr
-        assert f"{path.name}: damaged or gone" in line if path is codes else str(codes) in line
+        assert f"{path.name}: damaged or missing" in line if path is codes else str(codes) in line
         assert "`semconv embed behavior`, then `semconv codebook load FILE`, then `semconv run --refit`" in line
     invoke(project, "embed", "behavior")
     invoke(project, "codebook", "load", str(project.layout.root / "inputs" / "codes-58.parquet"))
@@ -245,15 +244,15 @@ def test_damaged_codes_and_vectors_under_a_loaded_set_are_made_again_by_the_name
 
 
 def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Project) -> None:
-    first = project.context.need("codebook")
+    first = project.workspace.need("codebook")
     before, lists = codes_of(project, first.run_id), read(project, "sql", "SELECT * FROM current_item_code")
-    stages = nightly.publish_due(case.reopened(project, tuning__epochs=2), refit=True).stages
+    stages = case.reopened(project, tuning__epochs=2).publish_due(refit=True).stages
     assert {row["stage"]: row["state"] for row in stages}["finetune"] == "done"
     assert case.reopened(project).current_codebook().run_id == first.run_id
     invoke(project, "embed", "text")
     fitted = read(project, "codebook", "fit")
     # A set beside the old one: what was tuned on that keeps its codes and works.
-    nightly.publish_due(case.reopened(project), refit=False)
+    case.reopened(project).publish_due(refit=False)
     after = read(project, "sql", "SELECT * FROM current_item_code")
     assert [row["semantic_id"] for row in after] == [row["semantic_id"] for row in lists]
     assert codes_of(project, first.run_id) == before

@@ -14,10 +14,11 @@ import pytest
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.runs.lineage import Lineage
 from semconv.stages import stage_settings
 from semconv.stages.evaluate.comparison import compare_runs
 from semconv.stages.evaluate.rankings import methods
-from semconv_warehouse import nightly
+from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
@@ -34,7 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = case.make_project(tmp_path_factory.mktemp("evaluated"))
     with made.store.write() as connection:
         connection.exec_driver_sql("UPDATE item SET title = ? WHERE item_index % 2 = 0", (HOSTILE,))
-    nightly.fit_anew(made, [])
+    fit_all(made.workspace)
     made.evaluate(split="valid")
     made.evaluate()
     return made
@@ -42,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def current(project: Project, split: str = "test") -> RunRecord:
     runs = project.book.finished(columns.EVALUATE)
-    return next(run for run in runs if project.context.input_of(run, columns.RECOMMEND).settings["split"] == split)
+    return next(run for run in runs if Lineage.of(project.store, run).recommend.settings["split"] == split)
 
 
 def users_of(project: Project, run: RunRecord) -> pa.Table:
@@ -117,13 +118,13 @@ def test_the_page_shows_everything_and_escapes_titles(project: Project, tmp_path
 
 def test_runs_are_paired_by_user_and_target(project: Project, tmp_path: Path) -> None:
     run, valid = current(project), current(project, "valid")
-    same = compare_runs(project.context, run, run)
+    same = compare_runs(project.workspace, run, run)
     assert {row["method"] for row in same} == METHODS
     assert all(row["difference"] == row["ci_low"] == row["ci_high"] == 0 for row in same)
     assert {row["num_users"] for row in same} == {case.NUM_USERS - 2}
     assert same[0]["protocol"]["split"] == "test"
     with pytest.raises(InputError, match="rank no user's same item"):
-        compare_runs(project.context, run, valid)
+        compare_runs(project.workspace, run, valid)
 
 
 def test_an_evaluation_that_kept_ranks_alone_is_still_compared(project: Project) -> None:
@@ -137,7 +138,7 @@ def test_an_evaluation_that_kept_ranks_alone_is_still_compared(project: Project)
     complete = (folder / "complete.json").read_text()
     case.without_digests(folder)
     try:
-        rows = compare_runs(project.context, run, run)
+        rows = compare_runs(project.workspace, run, run)
     finally:
         (folder / "kept.parquet").rename(folder / "users.parquet")
         (folder / "ranks.parquet").unlink()
@@ -147,8 +148,8 @@ def test_an_evaluation_that_kept_ranks_alone_is_still_compared(project: Project)
 
 
 def test_runs_of_projects_without_a_cut_in_time_keep_their_settings(project: Project) -> None:
-    assert set(stage_settings.behavior(project.context)["split"]) == {"train_cut", "k_core"}
-    assert set(project.context.need(columns.FINETUNE).settings["split"]) == {"train_cut", "k_core", "history_length"}
+    assert set(stage_settings.behavior(project.workspace)["split"]) == {"train_cut", "k_core"}
+    assert set(project.workspace.need(columns.FINETUNE).settings["split"]) == {"train_cut", "k_core", "history_length"}
     with pytest.raises(InputError, match="needs a time for every interaction"):
         case.reopened(project, split__temporal_at="0.8").embed_behavior()
 
@@ -175,7 +176,7 @@ def test_a_cut_in_time_holds_from_the_vectors_to_the_figures(tmp_path: Path) -> 
     project = Project.open(tmp_path, progress=case.Remarks())
     project.ingest_items([case.write_lines(tmp_path / "items.jsonl", [case.item(n) for n in range(60)])], {})
     project.ingest_interactions([case.write_lines(tmp_path / "events.jsonl", rows)], {})
-    nightly.fit_anew(project, [])
+    fit_all(project.workspace)
     found = project.evaluate()
     evaluable = [user for user, mine in days.items() if mine[0] < cut <= mine[-1]]
     everybody = [row for row in found if row["segment"] == "all"]

@@ -12,7 +12,7 @@ import pytest
 from semconv.data import splits
 from semconv.data.store import BaselineRequest
 from semconv.metrics import bootstrap_interval, ndcg, target_ranks
-from semconv_warehouse import nightly
+from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
@@ -57,7 +57,7 @@ def made(root: Path, histories: Sequence[Sequence[int]]) -> Project:
 
 def evaluated(project: Project) -> Figures:
     """Method -> row of NDCG@10 of all users."""
-    nightly.fit_anew(project, [])
+    fit_all(project.workspace)
     rows = project.evaluate()
     return {row["method"]: row for row in rows if (row["segment"], row["name"], row["k"]) == ("all", "ndcg", 10)}
 

@@ -46,7 +46,7 @@ def project(served: Path, tmp_path: Path) -> Project:
 
 
 def run_of(project: Project) -> RunRecord:
-    return project.context.need("recommend")
+    return project.workspace.need("recommend")
 
 
 def unfinished(project: Project) -> RunRecord:
@@ -201,7 +201,7 @@ def test_without_ray_the_engine_is_refused_in_one_line(served: Path, monkeypatch
 def test_the_engine_is_not_part_of_what_lists_are(served: Path) -> None:
     plain = Project.open(served)
     with_ray = Project.open(served, overrides={"recommend.engine": "ray", "recommend.ray_actors": 3})
-    assert stage_settings.recommend(plain.context) == stage_settings.recommend(with_ray.context)
+    assert stage_settings.recommend(plain.workspace) == stage_settings.recommend(with_ray.workspace)
 
 
 def test_the_command_goes_on_and_counts_users(served: Path, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_the_command_goes_on_and_counts_users(served: Path, tmp_path: Path) -> N
 
 def test_the_code_trie_is_built_once_and_again_when_it_is_damaged(project: Project) -> None:
     before = lists(project, run_of(project))
-    codebook = project.context.need("codebook")
+    codebook = project.workspace.need("codebook")
     file = project.book.folder(codebook) / "trie.safetensors"
     built = file.stat().st_ino
     assert not [remark for remark in remarks(project) if "trie" in remark]

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError, SettingsError
-from semconv.stages.evaluate.evaluating import evaluate_run
+from semconv.stages.evaluate.run import evaluate_run
 from semconv.stages.lists.parts import read_parts
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publish import Publication, publish
 from tests.worlds import projects as case
@@ -60,7 +59,7 @@ def codes(project: Project) -> dict[str, str]:
 
 def night(project: Project, *, refit: bool = False) -> tuple[dict[str, str], Publication]:
     """What is due, without the features: state of each stage, and the publication."""
-    done = nightly.publish_due(project, refit=refit)
+    done = project.publish_due(refit=refit)
     return {row["stage"]: row["state"] for row in done.stages}, done.publication
 
 
@@ -200,7 +199,7 @@ def test_refit_redoes_what_changed_and_nothing_else(project: Project) -> None:
 
 @pytest.mark.slow
 def test_other_recommend_settings_make_all_lists_anew_under_their_own_fingerprint(project: Project) -> None:
-    first = project.context.latest("recommend")
+    first = project.workspace.latest("recommend")
     shorter = case.reopened(project, recommend__top_k=5)
     states_now = night(shorter)[0]
     assert states_now["recommend"] == "done"
@@ -281,7 +280,7 @@ def test_only_changed_and_full_passes(project: Project) -> None:
     assert project.recommend().settings["pass"] == "full"
     due = case.reopened(project, recommend__full_every_days=0)
     assert night(due)[0]["recommend"] in ("done", "reused")
-    assert due.context.latest("recommend") is not None
+    assert due.workspace.latest("recommend") is not None
 
 
 def test_a_query_is_answered_and_leaves_out_what_the_user_has(project: Project) -> None:
@@ -319,14 +318,14 @@ def test_parts_made_elsewhere_are_published_and_the_next_run_takes_over_again(pr
 
 
 def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
-    start = project.context.need("finetune")
+    start = project.workspace.need("finetune")
     run = case.reopened(project, tuning__replay=1.0).finetune(from_run=start.run_id)
     assert start.run_id in run.inputs
-    figures = [project.context.run(run_id) for run_id in (start.run_id, run.run_id)]
+    figures = [project.workspace.run(run_id) for run_id in (start.run_id, run.run_id)]
     assert figures[0].fingerprint != figures[1].fingerprint
     with pytest.raises(SettingsError, match=r"tuning\.mode = lora: .* was tuned with full"):
         case.reopened(project, tuning__mode="lora").finetune(from_run=start.run_id)
-    for wrong in ("nothing", project.context.need("codebook").run_id):
+    for wrong in ("nothing", project.workspace.need("codebook").run_id):
         with pytest.raises(InputError):
             project.finetune(from_run=wrong)
 
@@ -334,21 +333,21 @@ def test_tuning_goes_on_from_an_earlier_run(project: Project) -> None:
 @pytest.mark.slow
 def test_two_models_are_compared_over_the_same_users(project: Project) -> None:
     project.evaluate()
-    first = project.context.need("evaluate")
+    first = project.workspace.need("evaluate")
     other = case.reopened(project, tuning__epochs=2)
     other.finetune()
     rows = other.evaluate(against=first.run_id)
     assert {row["num_users"] for row in rows} == {case.NUM_USERS - 2}
     assert all(row["difference"] == pytest.approx(row["ours"] - row["theirs"]) for row in rows)
     with pytest.raises(InputError, match="no finished evaluate run"):
-        other.evaluate(against=other.context.need("codebook").run_id)
+        other.evaluate(against=other.workspace.need("codebook").run_id)
 
 
 def test_a_sample_of_users_is_all_that_is_computed_for_an_evaluation(project: Project) -> None:
     sampled = case.reopened(project, evaluate__max_users=12)
     rows = sampled.evaluate()
     assert {row["num_users"] for row in rows if row["segment"] == "all"} == {12}
-    lists = sampled.context.latest("recommend")
+    lists = sampled.workspace.latest("recommend")
     assert lists is not None
     assert read_parts(sampled.book.folder(lists)).num_rows == 120
 
@@ -402,7 +401,7 @@ def test_a_forgotten_user_leaves_lists_models_inputs_and_others_alone(project: P
     assert all(result.passed for result in project.check())
     again = case.reopened(project)
     again.finetune(from_run="current")  # what it was tuned on is read without the one who is gone
-    assert again.context.need("finetune").run_id != states["finetune"]
+    assert again.workspace.need("finetune").run_id != states["finetune"]
 
 
 @pytest.mark.slow
@@ -465,7 +464,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(
 def test_lists_for_serving_are_never_scored(project: Project) -> None:
     serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
     with pytest.raises(InputError, match="sees the held-out items"):
-        evaluate_run(project.context, serve)
+        evaluate_run(project.workspace, serve)
 
 
 def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path: Path) -> None:

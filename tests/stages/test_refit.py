@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from semconv_cli.main import cli
-from semconv_warehouse import nightly
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
@@ -30,7 +29,7 @@ LAX = {
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with some cold items after its first night; tests work on copies."""
     root = tmp_path_factory.mktemp("shop") / "project"
-    night = nightly.publish_due(case.make_project(root, items=case.NUM_ITEMS + COLD), refit=False)
+    night = case.make_project(root, items=case.NUM_ITEMS + COLD).publish_due(refit=False)
     assert night.refit == {"is_due": False, "reasons": [], "is_done": True}
     assert night.publication.generation == 1
     return root
@@ -82,7 +81,7 @@ def test_right_after_a_fit_nothing_is_due_whatever_the_limits(root: Path) -> Non
     report = opened(root).codebook_report()
     assert report["items_assigned_since"] == COLD
     assert due(root, **STRICT) == {}
-    assert nightly.publish_due(opened(root, **STRICT, refit__automatic=True), refit=False).refit["is_done"] is False
+    assert opened(root, **STRICT, refit__automatic=True).publish_due(refit=False).refit["is_done"] is False
 
 
 def test_growth_of_the_interactions_is_counted_from_the_tuning(root: Path) -> None:
@@ -127,15 +126,15 @@ def test_too_few_new_items_say_nothing_about_the_books(root: Path) -> None:
 def test_a_refit_that_is_due_is_named_and_left_to_the_user(root: Path) -> None:
     buy(root, [1, 2, 3, 4, 5], users=40)
     project = opened(root)
-    model = project.context.need("finetune").run_id
-    night = nightly.publish_due(project, refit=False)
+    model = project.workspace.need("finetune").run_id
+    night = project.publish_due(refit=False)
     assert night.refit["is_due"]
     assert not night.refit["is_done"]
     assert night.refit["reasons"] == project.codebook_report()["refit"]["reasons"]
     (line,) = [line for line in project.progress.said if line.startswith("a refit is due: ")]
     assert "interactions to train on" in line
     assert "`semconv run --refit` does it" in line
-    assert project.context.need("finetune").run_id == model
+    assert project.workspace.need("finetune").run_id == model
     assert night.publication.generation == 2  # those who are new have lists all the same
 
 
@@ -158,16 +157,16 @@ def test_an_automatic_refit_makes_all_anew_and_publishes_last(root: Path) -> Non
     buy(root, [1, 2, 3, 4, 5], users=40)
     watching = Watching()
     watching.project = project = Project.open(root, overrides={"refit.automatic": True}, progress=watching)
-    before = {stage: project.context.need(stage).run_id for stage in ("embed_behavior", "codebook", "finetune")}
-    night = nightly.publish_due(project, refit=False)
+    before = {stage: project.workspace.need(stage).run_id for stage in ("embed_behavior", "codebook", "finetune")}
+    night = project.publish_due(refit=False)
     assert night.refit["is_due"]
     assert night.refit["is_done"]
-    assert all(project.context.need(stage).run_id != run_id for stage, run_id in before.items())
+    assert all(project.workspace.need(stage).run_id != run_id for stage, run_id in before.items())
     assert {watching.served[stage] for stage in ("codebook", "finetune", "recommend")} == {1}
     assert served_generation(project) == night.publication.generation == 2
     states = {row["stage"]: row["state"] for row in night.stages}
     assert {states[stage] for stage in before} == {"done"}
-    again = nightly.publish_due(Project.open(root, overrides={"refit.automatic": True}), refit=False)
+    again = Project.open(root, overrides={"refit.automatic": True}).publish_due(refit=False)
     assert (again.refit["is_due"], again.publication.is_new) == (False, False)
 
 

@@ -124,9 +124,9 @@ def test_a_saved_model_is_complete(tuned: Path) -> None:
     folder = run_folder(tuned) / "model"
     manifest = json.loads((folder / "semconv.json").read_text())
     project = Project.open(tuned)
-    run = project.context.need("finetune")
+    run = project.workspace.need("finetune")
     assert manifest["settings"] == run.settings
-    assert manifest["code_set_run_id"] == project.context.need("codebook").run_id
+    assert manifest["code_set_run_id"] == project.workspace.need("codebook").run_id
     assert (folder / "tokenizer.json").exists()
     assert "<b_15>" in (folder / "tokenizer.json").read_text()
     recommend(shutil.copytree(tuned, tuned.parent / "whole"), code=0)

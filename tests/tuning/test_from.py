@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from semconv.artifacts import read_arrays
-from semconv.stages.tune.start import TUNED_ON
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.tuning_from import GROWN, Stopping, grow, start_of, tuned_by
@@ -97,18 +96,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(root: Path, tmp_path: Pat
     ]
     assert figures[0]["samples"] == figures[1]["samples"]
     assert figures[0]["validations"] == figures[1]["validations"]
-
-
-def test_a_run_without_a_record_of_its_samples_has_everything_to_learn(root: Path) -> None:
-    start = start_of(root)
-    case.without_digests(root)
-    (root / "data" / "runs" / start / TUNED_ON).unlink()
-    record, said = tuned_by(root, "--from", start, "--replay", "0")
-    assert "kept no record of what it was tuned on: everything counts as new" in said
-    figures = [
-        json.loads((root / "data" / "runs" / run / "figures.json").read_text()) for run in (start, record["run_id"])
-    ]
-    assert figures[1]["samples"] == pytest.approx(figures[0]["samples"], rel=0.2)  # another epoch's draws
 
 
 def test_another_code_set_is_refused(root: Path) -> None:

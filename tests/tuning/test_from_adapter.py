@@ -15,10 +15,13 @@ import torch
 
 from semconv.artifacts import read_arrays
 from semconv.progress import Silent
-from semconv.runs.workspace import ItemCodes
-from semconv.stages.embed.embedding import load_run_backbone
+from semconv.runs.lineage import Lineage
+from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.stage_settings import resolved_tuning
-from semconv.stages.tune.prompt_source import MODEL_FOLDER, prompt_source
+from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.prompts import prompt_source
+from semconv.stages.tune.tuned import MODEL_FOLDER
 from semconv.stages.tune.validation import search_validation
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import load_tuned
@@ -85,7 +88,7 @@ def with_adapter(project: Project, folder: Path, *, is_trainable: bool) -> tuple
 
     from semconv.backbone.code_tokens import add_code_tokens
 
-    model, tokenizer = load_run_backbone(project.context, project.context.need("backbone"))
+    model, tokenizer = load_run_backbone(project.workspace, project.workspace.need("backbone"))
     shape = project.settings.codebook
     ids = add_code_tokens(model, tokenizer, shape.levels, shape.codes)
     return PeftModel.from_pretrained(model, folder, is_trainable=is_trainable), tokenizer, ids
@@ -96,25 +99,28 @@ def test_the_result_is_what_training_the_adapter_further_gives(
 ) -> None:
     root, run = gone_on
     project = Project.open(root)
-    context = project.context
-    start = context.run(run["inputs"][-1])
-    codebook, backbone = context.need("codebook"), context.need("backbone")
-    before = {name: array.copy() for name, array in read_arrays(context.book.folder(start) / "model" / ADAPTER).items()}
+    workspace = project.workspace
+    start = workspace.run(run["inputs"][-1])
+    codes_of = Lineage.current(workspace.store, workspace.need("codebook"))
+    inputs = TuningInputs(workspace.need("backbone"), codes_of, Lineage.current(workspace.store, start))
+    before = {
+        name: array.copy() for name, array in read_arrays(workspace.book.folder(start) / "model" / ADAPTER).items()
+    }
 
-    loaded = with_adapter(project, context.book.folder(start) / MODEL_FOLDER, is_trainable=True)
-    codes = ItemCodes.read(context, (codebook, *context.assigns_of(codebook)))
-    source = prompt_source(context, backbone, loaded, codes, start)
-    tuning = resolved_tuning(context, backbone, codebook, goes_on=True)
+    loaded = with_adapter(project, workspace.book.folder(start) / MODEL_FOLDER, is_trainable=True)
+    codes = ItemCodes.read(workspace, codes_of.code_runs)
+    source = prompt_source(workspace, inputs, loaded, codes)
+    tuning = resolved_tuning(workspace, inputs.backbone, codes_of.codebook, goes_on=True)
     assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
-    validate = search_validation(context, source, codes, level_tokens, "trie")
+    validate = search_validation(workspace, source, codes, level_tokens, "trie")
     choices = CodeChoices(level_tokens, codes.codes)
     tune(model, Training(source.rows, validate, tokenizer.pad_token_id, tmp_path, Silent(), choices), tuning)
     by_hand = tmp_path / "by-hand"
     model.save_pretrained(by_hand, save_embedding_layers=False)
 
     assert same(dict(read_arrays(by_hand / ADAPTER)), adapter(root, run))
-    assert same(dict(read_arrays(context.book.folder(start) / "model" / ADAPTER)), before)  # untouched
+    assert same(dict(read_arrays(workspace.book.folder(start) / "model" / ADAPTER)), before)  # untouched
     moved = [name for name, array in adapter(root, run).items() if not np.array_equal(array, before[name])]
     assert sorted(moved) == sorted(before)  # every matrix of the adapter, and the rows of the code tokens
     assert any("token_adapter" in name or "trainable_tokens" in name for name in moved)
@@ -180,7 +186,7 @@ def test_an_adapter_that_is_damaged_is_named(root: Path) -> None:
     (file,) = root.glob(f"data/runs/finetune-*/model/{ADAPTER}")
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
-    assert f"{ADAPTER}: damaged or gone" in case.finetune(root, "--from", "current", code=4).stderr.splitlines()[-1]
+    assert f"{ADAPTER}: damaged or missing" in case.finetune(root, "--from", "current", code=4).stderr.splitlines()[-1]
     case.without_digests(root)
     result = case.finetune(root, "--from", "current", code=4)
     assert f"{ADAPTER}: the adapter cannot be loaded" in result.stderr.splitlines()[-1]

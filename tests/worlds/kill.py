@@ -105,9 +105,9 @@ def kill_lists(root: Path, seed: int, count: int) -> int:
 
 def main(root: Path, seed: int, rest: list[str]) -> int:
     import peft  # noqa: F401
+    import semconv.stages.lists.recommend  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import semconv.stages.lists.recommend  # noqa: F401
     import semconv_warehouse.project  # noqa: F401
 
     if rest[:1] == ["--lists"]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from semconv.data.store import RunRecord
 from semconv.stages.lists.parts import read_parts
-from semconv_warehouse import nightly
+from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
@@ -24,7 +24,7 @@ UNKNOWN = ("x0", "x1", "x2")  # items that nobody described and that have no cod
 def make_tuned(root: Path) -> Path:
     """The project folder."""
     project = case.make_project(root, settings=SETTINGS)
-    nightly.fit_anew(project, [])
+    fit_all(project.workspace)
     rows: list[dict[str, Any]] = case.events({HAS_ALL: list(range(case.NUM_ITEMS))})
     rows += [{"user_id": COLD, "item_id": item, "source_position": place} for place, item in enumerate(UNKNOWN)]
     project.ingest_interactions([case.write_lines(root / "inputs" / "odd.jsonl", rows)], {})

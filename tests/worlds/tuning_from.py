@@ -20,7 +20,7 @@ def tuned_by(root: Path, *args: str) -> tuple[dict[str, Any], str]:
 
 def start_of(root: Path) -> str:
     """The current tuning."""
-    return Project.open(root).context.need("finetune").run_id
+    return Project.open(root).workspace.need("finetune").run_id
 
 
 def grow(root: Path) -> None:

@@ -19,7 +19,12 @@ from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import Commands, Done
 from tests.worlds.published import add_recommend_run, lists, make_project, recommendation_rows
 
-MODULES = ("feast", "semconv_warehouse.features.features", "semconv_warehouse.publish.parts", "semconv_warehouse.lists")
+MODULES = (
+    "feast",
+    "semconv_warehouse.features.features",
+    "semconv_warehouse.publish.parts",
+    "semconv.stages.lists.load",
+)
 
 NEW_USERS, NEW_ITEMS = 400, 1_500
 COMMANDS = {

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.errors import InputError, LockedError, SemconvError, SettingsError
 from semconv.progress import Progress, Silent
 from semconv.runs.book import RunBook
+from semconv.runs.workspace import Workspace
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
 from semconv_warehouse.publish.publish import reconcile
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, find_project
 from semconv_warehouse.store.migrate import migrate
-
-if TYPE_CHECKING:
-    from semconv.runs.workspace import Context
 
 _FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may read, others may not
 
@@ -88,11 +86,9 @@ class OpenedProject:
         return layout
 
     @cached_property
-    def context(self) -> Context:
-        """What the stages are given."""
-        from semconv.runs.workspace import Context
-
-        return Context(self.store, self.book, self.settings, self.progress)
+    def workspace(self) -> Workspace:
+        """Storage, runs, settings and progress, as the stages get them."""
+        return Workspace(self.store, self.book, self.settings, self.progress)
 
     @cached_property
     def book(self) -> RunBook:

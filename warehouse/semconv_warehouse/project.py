@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,6 @@ from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.runs.book import Outcome
-from semconv_warehouse import lists, nightly
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publish import Publication, publications, publish, rollback
@@ -23,10 +23,9 @@ from semconv_warehouse.upkeep import disk, maintenance, pruning
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from semconv.stages.night import Night
     from semconv_warehouse.ingest import IngestReport
     from semconv_warehouse.ingest.readers import Input
-
-CURRENT = "current"  # instead of the id of a run: the one in force
 
 
 class Project(OpenedProject):
@@ -90,107 +89,86 @@ class Project(OpenedProject):
 
     def backbone_create(self) -> RunRecord:
         """Make the embedded default backbone."""
-        from semconv.stages.embed.embedding import create_backbone_run
+        from semconv.stages.embed.backbone import create_backbone_run
 
-        return self._record(create_backbone_run(self.context))
+        return self._record(create_backbone_run(self.workspace))
 
     def backbone_use(self, path: str) -> RunRecord:
-        """Take a pretrained model from a folder or the hub."""
-        from semconv.stages.embed.embedding import use_backbone_run
+        """Use a pretrained model from a folder or the hub."""
+        from semconv.stages.embed.backbone import use_backbone_run
 
-        return self._record(use_backbone_run(self.context, path))
+        return self._record(use_backbone_run(self.workspace, path))
 
     def embed_behavior(self) -> RunRecord:
-        """Behaviour vectors of items and users."""
-        from semconv.stages.embed.embedding import embed_behavior_run
+        """Make behaviour vectors of items and users."""
+        from semconv.stages.embed.behavior import embed_behavior_run
 
-        return self._record(embed_behavior_run(self.context))
+        return self._record(embed_behavior_run(self.workspace))
 
     def embed_text(self) -> RunRecord:
-        """Text vectors of items."""
-        from semconv.stages.embed.embedding import embed_text_run
+        """Make text vectors of items."""
+        from semconv.stages.embed.text import embed_text_run
 
-        return self._record(embed_text_run(self.context, self.context.need(columns.BACKBONE)))
+        return self._record(embed_text_run(self.workspace, self.workspace.need(columns.BACKBONE)))
 
     def codebook_fit(self) -> RunRecord:
-        """A new code set beside the old ones."""
-        from semconv.stages.codes.tokenizing import fit_codebook_run
+        """Fit a new code set; earlier ones stay."""
+        from semconv.stages.codes.fit import fit_codebook_run
 
-        behavior, text = self.context.need(columns.EMBED_BEHAVIOR), self.context.need(columns.EMBED_TEXT)
-        return self._record(fit_codebook_run(self.context, behavior, text))
+        behavior, text = self.workspace.need(columns.EMBED_BEHAVIOR), self.workspace.need(columns.EMBED_TEXT)
+        return self._record(fit_codebook_run(self.workspace, behavior, text))
 
     def codebook_load(self, file: Path) -> RunRecord:
-        """A new code set of codes made elsewhere, beside the old ones."""
-        from semconv.stages.codes.tokenizing import load_codes_run
+        """Make a new code set of external codes; earlier ones stay."""
+        from semconv.stages.codes.fit import load_codes_run
 
-        return self._record(load_codes_run(self.context, self.context.need(columns.EMBED_BEHAVIOR), file))
+        return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
 
     def codebook_assign(self) -> RunRecord | None:
-        """Codes for new items, in the code set of the current model; None when there are none."""
-        from semconv.stages.codes.tokenizing import assign_run
+        """Give codes to new items, in the code set of the current model; None when there are none."""
+        from semconv.stages.codes.assign import assign_run
 
-        outcome = assign_run(self.context, self.current_codebook())
+        outcome = assign_run(self.workspace, self.workspace.code_lineage())
         return None if outcome is None else self._record(outcome)
 
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
-        """Figures of the current code set, or of foreign codes in a Parquet file; ``html`` writes them as a page."""
+        """Figures of the current code set, or of external codes in a Parquet file; ``html`` writes them as a page."""
         from semconv.reports.code_page import report_page
         from semconv.stages.codes.report import codebook_report, foreign_report
 
-        report = (
-            codebook_report(self.context, self.current_codebook(), self.context.latest(columns.FINETUNE))
-            if codes is None
-            else foreign_report(self.context, codes)
-        )
+        if codes is None:
+            report = codebook_report(self.workspace, self.workspace.code_lineage())
+        else:
+            report = foreign_report(self.workspace, codes)
         if html is not None:
             with machine_errors(html):
                 write_bytes(html, report_page(report).encode())
         return report
 
-    def current_codebook(self) -> RunRecord:
-        """The code set of the current model, or the newest one while nothing is tuned."""
-        finetune = self.context.latest(columns.FINETUNE)
-        return (
-            self.context.need(columns.CODEBOOK)
-            if finetune is None
-            else self.context.input_of(finetune, columns.CODEBOOK)
-        )
-
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
-        """Write an epoch's samples; counts by task."""
-        from semconv.stages.tune.prompt_source import export_prompts
+        """Write the samples of an epoch; returns counts by task."""
+        from semconv.stages.tune.export import export_prompts
 
-        return export_prompts(self.context, output, epoch)
+        return export_prompts(self.workspace, output, epoch)
 
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
-        """Tune the backbone on the newest code set, or go on from an earlier run (``current``: the newest) with what is new.
+        """Tune the backbone on the newest code set, or go on from an earlier run (``current``: the newest).
 
         Under torchrun this is the first process; the others call ``semconv.stages.tune.group.follow``.
         """
         from semconv.stages.tune.group import leading
-        from semconv.stages.tune.tuning import finetune_run
+        from semconv.stages.tune.inputs import tuning_inputs
+        from semconv.stages.tune.run import finetune_run
 
-        if from_run is None:
-            start = None
-        else:
-            start = self.context.need(columns.FINETUNE) if from_run == CURRENT else self.context.run(from_run)
-        codebook = self.context.need(columns.CODEBOOK)
-        backbone = (
-            self.context.need(columns.BACKBONE) if start is None else self.context.input_of(start, columns.BACKBONE)
-        )
-        aligned_to = self.context.find_input(codebook, columns.BACKBONE)
-        if aligned_to is not None and backbone.run_id != aligned_to.run_id:
-            again = "`semconv embed text` and `semconv codebook fit` align them to this one"
-            self.progress.say(f"the codes are aligned to another backbone than {backbone.run_id}; {again}")
         with leading() as leader:
-            return self._record(finetune_run(self.context, backbone, codebook, start, leader))
+            return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
     def blend(self) -> dict[str, Any]:
-        """Fit the blend of the current model on validation users; weights, figures and the verdict."""
-        from semconv.stages.blend.blending import blend_report, blend_run
+        """Fit the blend of the current model on validation users; returns weights, figures and the verdict."""
+        from semconv.stages.blend.run import blend_report, blend_run
 
-        record = self._record(blend_run(self.context, self.context.need(columns.FINETUNE)))
-        return blend_report(self.context, record)
+        record = self._record(blend_run(self.workspace, self.workspace.lineage()))
+        return blend_report(self.workspace, record)
 
     def recommend(
         self,
@@ -200,30 +178,18 @@ class Project(OpenedProject):
         only_changed: bool = False,
         where: str | None = None,
     ) -> RunRecord:
-        """Top-K lists; for serving, users that are not asked for keep the lists of the run before."""
-        from semconv.stages.blend.blending import say_without_blend
-        from semconv.stages.lists.recommend import Request, recommend_run
+        """Make top-K lists; for serving, users outside ``users_file`` keep the lists of the run before."""
+        from semconv.stages.lists.current import requested
+        from semconv.stages.lists.run import recommend_run
 
-        finetune = self.context.need(columns.FINETUNE)
-        if split == "serve":
-            say_without_blend(self.context, finetune)
+        lineage = self.workspace.lineage()
         users = None if users_file is None else self.store.user_ids_file(users_file)
-        before = lists.carry_source(self, finetune) if split == "serve" and not where else None
-        if users is not None and before is not None:
-            request = Request(split, None, where, before, users)
-        elif only_changed:
-            if before is None:
-                self.progress.say(
-                    "no earlier lists of this model and these settings to carry over; all users are computed"
-                )
-            request = Request(split, users, where, before)
-        else:
-            request = Request(split, users, where)
-        return self._record(recommend_run(self.context, finetune, request))
+        request = requested(self.workspace, lineage, split, users, where, only_changed=only_changed)
+        return self._record(recommend_run(self.workspace, lineage, request))
 
     def recommend_query(self, text: str, user_id: str | None = None, where: str | None = None) -> list[dict[str, Any]]:
-        """Best items for a user's words, of those that ``where`` allows."""
-        from semconv.stages.lists.question import answer_query
+        """Best items for a question in words; ``where`` filters them."""
+        from semconv.stages.lists.question import answer_question
 
         user = None
         if user_id is not None:
@@ -232,40 +198,50 @@ class Project(OpenedProject):
                 raise InputError(f"unknown user {user_id}; without a user the words alone count")
             user = names.index(user_id)
         catalog = self.store.catalog()
-        answers = answer_query(self.context, self.context.need(columns.FINETUNE), text, user, where)
+        answers = answer_question(self.workspace, self.workspace.lineage(), text, user, where)
         return [
             {"rank": rank, "item_id": catalog.item_ids[item], "title": catalog.titles[item], "score": score}
             for rank, (item, score) in enumerate(answers, start=1)
         ]
 
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
-        """Take in Parquet parts made elsewhere as a recommend run."""
-        return self._record(lists.load_run(self, files))
+        """Take external lists in Parquet files as the lists for serving."""
+        from semconv.stages.lists.load import load_lists_run
+        from semconv_warehouse.publish.parts import KnownIds, load_parts
+
+        def load(folder: Path) -> None:
+            known = KnownIds(*self.store.known_ids())
+            load_parts(files, known, folder, memory_mb=self.settings.publish.memory_mb)
+
+        return self._record(load_lists_run(self.workspace, files, load))
 
     def evaluate(
         self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
     ) -> list[dict[str, Any]]:
-        """Figures of the current model on a split beside the baselines; makes the lists if need be.
+        """Figures of the current model on a split beside the baselines; makes the lists where they are missing.
 
-        With ``against`` (an evaluate run) rows of the paired difference instead. ``html`` writes all of it as a page.
+        Args:
+            against: an evaluate run; the rows are then paired differences from it.
+            html: write everything as a page.
         """
         from semconv.stages.evaluate.comparison import compare_runs
+        from semconv.stages.evaluate.run import evaluate_current
 
-        before = None if against is None else self.context.run(against)
-        run = lists.evaluate_current(self, split).record
+        before = None if against is None else self.workspace.run(against)
+        run = evaluate_current(self.workspace, self.workspace.lineage(), split).record
         rows = self.store.metric_rows([run.run_id])
         if html is not None:
             from semconv.reports.evaluation_page import evaluation_page
             from semconv.stages.evaluate.report import evaluation_report
 
             with machine_errors(html):
-                write_bytes(html, evaluation_page(evaluation_report(self.context, run, rows, before)).encode())
-        return rows if before is None else compare_runs(self.context, run, before)
+                write_bytes(html, evaluation_page(evaluation_report(self.workspace, run, rows, before)).encode())
+        return rows if before is None else compare_runs(self.workspace, run, before)
 
     def experiment(
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
     ) -> Iterator[dict[str, Any]]:
-        """Rows of a table of the paper, or of a TOML file, as they are finished; see :mod:`experiment`."""
+        """Rows of a table of the paper, or of a TOML file, each as soon as it is finished."""
         from semconv_warehouse.experiments.experiment import run_experiment
         from semconv_warehouse.experiments.plan import read_experiment
 
@@ -274,12 +250,16 @@ class Project(OpenedProject):
     # Publishing
 
     def publish(self) -> Publication:
-        """Put the newest lists in place as a generation."""
+        """Publish the newest lists as a generation."""
+        from semconv.stages.evaluate.run import evaluations_of
+        from semconv.stages.lists.current import newest_lists
+
+        lists = newest_lists(self.workspace)
         return publish(
             self.layout,
             self.store,
-            lists.newest_lists(self).run_id,
-            evaluate_run_ids=lists.evaluate_run_ids(self),
+            lists.run_id,
+            evaluate_run_ids=[run.run_id for run in evaluations_of(self.workspace, lists)],
             memory_mb=self.settings.publish.memory_mb,
         )
 
@@ -312,9 +292,22 @@ class Project(OpenedProject):
 
         return features.get_features(self.layout, user=user, item=item)
 
+    def publish_due(self, *, refit: bool = False) -> Night:
+        """Run every stage that is due and publish the lists; the features are left out."""
+        from semconv.stages.night import run_night
+
+        return run_night(self.workspace, self.publish, refit=refit)
+
     def run(self, *, refit: bool = False) -> dict[str, Any]:
-        """Do what is due, in order, then publish and hand the features to Feast."""
-        return nightly.run_due(self, refit=refit)
+        """Run every stage that is due, publish the lists, and give the features to Feast.
+
+        Returns:
+            ``stages`` (stage, run_id, state, seconds), ``refit`` (is_due, reasons, is_done), ``publication`` and
+            ``features``.
+        """
+        night = self.publish_due(refit=refit)
+        self.features_apply()
+        return {**asdict(night), "features": self.features_materialize()}
 
     # Reading
 
@@ -376,19 +369,11 @@ class Project(OpenedProject):
         """Look at installation, disk, warehouse and lineage."""
         return maintenance.doctor(self)
 
-    def backbone_run(self) -> Outcome:
-        """The backbone that the settings name, made or checked."""
-        from semconv.stages.embed.embedding import create_backbone_run, use_backbone_run
-        from semconv.stages.stage_settings import named_backbone
-
-        path = named_backbone(self.context)
-        return use_backbone_run(self.context, path) if path else create_backbone_run(self.context)
-
     def publications(self) -> list[Publication]:
         """Every publication, oldest first."""
         return publications(self.store)
 
     def _record(self, outcome: Outcome) -> RunRecord:
         if outcome.is_reused:
-            self.progress.say(f"{outcome.record.run_id} is there already and is reused")
+            self.progress.say(f"{outcome.record.run_id} exists already and is reused")
         return outcome.record

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.store import ItemFacets, RunRecord
-from semconv.runs.workspace import Context
+from semconv.data.store import ItemFacets
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.stages.codes.code_file import read_codes
 from semconv.stages.codes.refit import Coded, refit_state
 from semconv.tokenization import quality
@@ -20,7 +21,7 @@ from semconv.tokenization.collisions import colliding
 from semconv.tokenization.figures import new_item_figures
 
 
-def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord | None) -> dict[str, Any]:
+def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
     """Figures of a code set, of what was assigned to it since, and whether a refit is due.
 
     ``tree`` and each level's ``counts`` are for the page; everything else reads as a table. ``variance_within`` is
@@ -28,9 +29,9 @@ def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord |
     are those of what the books were fitted on.
 
     Args:
-        finetune: the model that was tuned on the code set, where there is one.
+        lineage: the current lineage of the code set, or of the model that was tuned on it.
     """
-    coded = Coded.read(context, codebook)
+    coded = Coded.read(workspace, lineage)
     code_set, codes = coded.code_set, coded.codes
     figures = dict(code_set.figures)
     levels = quality.level_figures(codes.codes, code_set.books.shape[1])
@@ -38,57 +39,57 @@ def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord |
         if code_set.has_books:
             level["reconstruction_error"] = own["reconstruction_error"]
     return {
-        "run_id": codebook.run_id,
+        "run_id": lineage.codebook.run_id,
         "items": len(code_set.item_index),
         "items_assigned_since": len(codes.item_index) - len(code_set.item_index),
         **figures,
         "new_items": new_item_figures(codes.codes[coded.is_assigned]),
-        "untouched_items": new_item_figures(codes.codes[coded.is_assigned & _untouched(context, codes.item_index)]),
+        "untouched_items": new_item_figures(codes.codes[coded.is_assigned & _untouched(workspace, codes.item_index)]),
         "collision_share_now": float(colliding(codes.codes).mean()),
         "levels": levels,
-        **_shared(context, codes.item_index, codes.codes, codes.popularity),
-        **_variance(context, code_set.item_index, code_set.codes, coded.vectors),
-        "refit": refit_state(context, coded, finetune),
+        **_shared(workspace, codes.item_index, codes.codes, codes.popularity),
+        **_variance(workspace, code_set.item_index, code_set.codes, coded.vectors),
+        "refit": refit_state(workspace, coded),
     }
 
 
-def _untouched(context: Context, index: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _untouched(workspace: Workspace, index: NDArray[np.int32]) -> NDArray[np.bool_]:
     """``(n,)`` items of ``index`` that nobody ever touched, in the train cut or after it."""
-    return ~np.isin(index, context.store.sequences().items)
+    return ~np.isin(index, workspace.store.sequences().items)
 
 
-def foreign_report(context: Context, path: Path) -> dict[str, Any]:
+def foreign_report(workspace: Workspace, path: Path) -> dict[str, Any]:
     """The same figures for codes of a Parquet file of item_id and codes, as far as they need no books.
 
     Raises:
         InputError: what ``read_codes`` refuses.
     """
-    found = read_codes(path, context.store.catalog().item_ids)
+    found = read_codes(path, workspace.store.catalog().item_ids)
     index, codes = found.item_index, found.codes
-    popularity = np.bincount(context.store.sequences().items, minlength=int(index.max()) + 1)[index]
+    popularity = np.bincount(workspace.store.sequences().items, minlength=int(index.max()) + 1)[index]
     report: dict[str, Any] = {
         "file": str(path),
         "items": len(index),
         "items_not_in_the_catalogue": found.num_unknown,
         "levels": quality.level_figures(codes, found.num_codes),
         "collisions": quality.prefix_collisions(codes),
-        **_shared(context, index, codes, popularity),
+        **_shared(workspace, index, codes, popularity),
     }
-    behavior = context.latest(columns.EMBED_BEHAVIOR)
+    behavior = workspace.latest(columns.EMBED_BEHAVIOR)
     if behavior is not None:
-        report |= _variance(context, index, codes, BehaviorVectors.load(context.intact(behavior, VECTORS)))
+        report |= _variance(workspace, index, codes, BehaviorVectors.load(workspace.intact(behavior, VECTORS)))
     return report
 
 
 def _shared(
-    context: Context, index: NDArray[np.int32], codes: NDArray[np.uint16], popularity: NDArray[np.int64]
+    workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], popularity: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Likeness of items that share codes, the tree, and items that have none."""
-    catalog, facets = context.store.catalog(), context.store.item_facets()
+    catalog, facets = workspace.store.catalog(), workspace.store.item_facets()
     titles = [catalog.titles[item] for item in index]
     without = catalog.is_servable.copy()
     without[index] = False
-    seed = context.settings.codebook.seed
+    seed = workspace.settings.codebook.seed
     return {
         "items_without_codes": int(without.sum()),
         "agreement": {
@@ -110,14 +111,14 @@ def _facets(facets: ItemFacets, index: NDArray[np.int32]) -> list[tuple[str, qua
 
 
 def _variance(
-    context: Context, index: NDArray[np.int32], codes: NDArray[np.uint16], vectors: BehaviorVectors
+    workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], vectors: BehaviorVectors
 ) -> dict[str, list[float]]:
     """Variance of behaviour vectors within groups of equal first codes, and the same with the codes shuffled."""
     _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
     if len(mine) == 0:
         return {}
     both, learned = codes[mine], vectors.item_vectors[theirs]
-    shuffled = quality.shuffled_codes(both, context.settings.codebook.seed)
+    shuffled = quality.shuffled_codes(both, workspace.settings.codebook.seed)
     return {
         "variance_within": quality.variance_within(both, learned),
         "variance_within_shuffled": quality.variance_within(shuffled, learned),

@@ -17,7 +17,9 @@ from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
 from semconv.evaluation.segments import Evaluated, sample_users
 from semconv.metrics import prefix_ids
-from semconv.runs.workspace import Context, ItemCodes
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.stages.codes.item_codes import ItemCodes
 
 NO_CODE = "no code"
 
@@ -27,7 +29,7 @@ class EvaluationCase:
     """Who is evaluated, on what, and which items every method may list.
 
     Attributes:
-        recommend, finetune, behavior: the runs that made the lists, the model and the behaviour vectors.
+        lineage: of the recommend run that made the lists.
         sequences: all of them, cut as the model's split says.
         users: ``(U,)`` user_index of the evaluated, ascending.
         targets: ``(U,)`` item_index.
@@ -38,9 +40,7 @@ class EvaluationCase:
         sources: ``(I,)`` where each item's codes come from: a ``vector_source``, or 'no code'.
     """
 
-    recommend: RunRecord
-    finetune: RunRecord
-    behavior: RunRecord
+    lineage: Lineage
     sequences: Sequences
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
@@ -51,23 +51,18 @@ class EvaluationCase:
     sources: NDArray[np.object_]
 
     @classmethod
-    def read(cls, context: Context, recommend: RunRecord) -> EvaluationCase:
+    def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
         """Read what a recommend run of the split valid or test is scored with."""
-        finetune, behavior = (
-            context.input_of(recommend, stage) for stage in (columns.FINETUNE, columns.EMBED_BEHAVIOR)
-        )
-        split = recommend.settings["split"]
-        with context.store.snapshot():
-            sequences, users = evaluated_users(context, finetune, split)
-            catalog = context.store.catalog()
+        recommend, split = lineage.recommend, lineage.recommend.settings["split"]
+        with workspace.store.snapshot():
+            sequences, users = evaluated_users(workspace, lineage.finetune, split)
+            catalog = workspace.store.catalog()
             allowed = catalog.is_servable.copy()
             for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
-                allowed &= context.store.allowed_items(condition)
-        prefixes, sources = _codes(context, recommend, behavior, len(catalog))
+                allowed &= workspace.store.allowed_items(condition)
+        prefixes, sources = _codes(workspace, lineage, len(catalog))
         return cls(
-            recommend,
-            finetune,
-            behavior,
+            lineage,
             sequences,
             users,
             targets(sequences, split)[users],
@@ -77,6 +72,11 @@ class EvaluationCase:
             prefixes,
             sources,
         )
+
+    @property
+    def recommend(self) -> RunRecord:
+        """The run that made the lists."""
+        return self.lineage.recommend
 
     @property
     def split(self) -> Split:
@@ -105,9 +105,9 @@ class EvaluationCase:
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
         return Evaluated(self.histories.lengths[self.users], popularity, is_cold)
 
-    def protocol(self, context: Context) -> EvaluationProtocol:
+    def protocol(self, workspace: Workspace) -> EvaluationProtocol:
         """How the lists were made and are scored, shared by all methods."""
-        made, tuning = self.recommend.settings, self.finetune.settings["tuning"]
+        made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
         details: dict[str, Any] = {
             "wording": "inference",
@@ -120,12 +120,12 @@ class EvaluationCase:
             "tuning_seed": tuning["seed"],
             "num_users_without_target": len(self.sequences) - evaluable,
             "num_users_not_sampled": evaluable - len(self.users),
-            "user_sample_seed": context.settings.evaluate.seed,
-            "bootstrap_samples": context.settings.evaluate.bootstrap_samples,
-            "confidence": context.settings.evaluate.confidence,
+            "user_sample_seed": workspace.settings.evaluate.seed,
+            "bootstrap_samples": workspace.settings.evaluate.bootstrap_samples,
+            "confidence": workspace.settings.evaluate.confidence,
         }
         if self.sequences.cuts is not None:
-            details["temporal_at"] = self.finetune.settings["split"]["temporal_at"]
+            details["temporal_at"] = self.lineage.finetune.settings["split"]["temporal_at"]
         return EvaluationProtocol(
             self.split,
             written_train_cut(self.sequences, made["train_cut"]),
@@ -135,18 +135,18 @@ class EvaluationCase:
         )
 
 
-def evaluated_users(context: Context, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
+def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
     """Sequences under a model's own split, and the users with a held-out item or the fixed sample of them.
 
     Raises:
         InputError: there are none.
     """
-    sequences = context.sequences(split=finetune.settings["split"])
+    sequences = workspace.sequences(split=finetune.settings["split"])
     have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
     if len(have_target) == 0:
         needed = "the three interactions" if sequences.cuts is None else "the interactions before and after the cut"
         raise InputError(f"no user has {needed} that an evaluation of the split {split} needs")
-    return sequences, sample_users(have_target, context.settings.evaluate)
+    return sequences, sample_users(have_target, workspace.settings.evaluate)
 
 
 def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray[np.int64]:
@@ -156,17 +156,13 @@ def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray
     return np.bincount(items, minlength=num_items).astype(np.int64)
 
 
-def _codes(
-    context: Context, recommend: RunRecord, behavior: RunRecord, num_items: int
-) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+def _codes(workspace: Workspace, lineage: Lineage, num_items: int) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
     """Prefixes and sources of the codes that the lists were made with."""
-    codebook = context.input_of(recommend, columns.CODEBOOK)
-    assigns = tuple(run for run in context.assigns_of(codebook) if run.run_id in recommend.inputs)
-    codes = ItemCodes.read(context, (codebook, *assigns))
-    fitted = len(ItemCodes.read(context, (codebook,)).item_index)
+    codes = ItemCodes.read(workspace, lineage.code_runs)
+    fitted = len(ItemCodes.read(workspace, (lineage.codebook,)).item_index)
     sources = np.full(num_items, NO_CODE, dtype=object)
     sources[codes.item_index[:fitted]] = (
-        columns.GIVEN if behavior.settings["behavior"]["source"] == "given" else columns.LEARNED
+        columns.GIVEN if lineage.behavior.settings["behavior"]["source"] == "given" else columns.LEARNED
     )
     sources[codes.item_index[fitted:]] = columns.MAPPED_FROM_TEXT
     return prefix_ids(codes.item_index, codes.codes, num_items), sources

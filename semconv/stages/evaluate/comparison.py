@@ -14,11 +14,12 @@ from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
-from semconv.runs.workspace import Context
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.user_file import UserRanks, read_ranks
 
 
-def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
+def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
     """Paired bootstrap of every method that two evaluate runs have, over the users whose same target both ranked.
 
     Returns:
@@ -28,10 +29,10 @@ def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[d
     Raises:
         InputError: a run is of another stage or its ranks are gone, or they share no user with the same target.
     """
-    mine, other = read_ranks(context, ours), read_ranks(context, theirs)
+    mine, other = read_ranks(workspace, ours), read_ranks(workspace, theirs)
     shared = [method for method in mine if method in other]
-    length = min(_made(context, run)["list_length"] for run in (ours, theirs))
-    protocol = _protocol(_made(context, ours), _made(context, theirs))
+    length = min(_made(workspace, run)["list_length"] for run in (ours, theirs))
+    protocol = _protocol(_made(workspace, ours), _made(workspace, theirs))
     rows = []
     for method in shared:
         left, right = _paired(mine[method], other[method])
@@ -39,7 +40,7 @@ def compare_runs(context: Context, ours: RunRecord, theirs: RunRecord) -> list[d
             raise InputError(
                 f"{ours.run_id} and {theirs.run_id} rank no user's same item; compare runs of one split, and of users in common"
             )
-        found = compare(left, right, length, context.settings.evaluate)
+        found = compare(left, right, length, workspace.settings.evaluate)
         rows += [{"method": method, **row, "protocol": protocol} for row in found]
     return rows
 
@@ -52,42 +53,42 @@ class Scored:
     method: str
 
 
-def compare_methods(context: Context, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
+def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
     """Paired bootstrap of two methods, over the users whose same target both ranked: a row of ``compare`` by name@k.
 
     Empty where a method is missing or no user is in both.
     """
-    mine, other = (read_ranks(context, scored.run).get(scored.method) for scored in (ours, theirs))
+    mine, other = (read_ranks(workspace, scored.run).get(scored.method) for scored in (ours, theirs))
     if mine is None or other is None:
         return {}
     left, right = _paired(mine, other)
     if len(left) == 0:
         return {}
-    length = min(_made(context, scored.run)["list_length"] for scored in (ours, theirs))
-    return {f"{row['name']}@{row['k']}": row for row in compare(left, right, length, context.settings.evaluate)}
+    length = min(_made(workspace, scored.run)["list_length"] for scored in (ours, theirs))
+    return {f"{row['name']}@{row['k']}": row for row in compare(left, right, length, workspace.settings.evaluate)}
 
 
-def last_run_before(context: Context, run: RunRecord) -> RunRecord | None:
+def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:
     """The newest other evaluate run on the same split whose figures are still there."""
-    split = _made(context, run)["split"]
-    for other in context.book.finished(columns.EVALUATE):
-        if other.run_id != run.run_id and _made(context, other)["split"] == split and _is_kept(context, other):
+    split = _made(workspace, run)["split"]
+    for other in workspace.book.finished(columns.EVALUATE):
+        if other.run_id != run.run_id and _made(workspace, other)["split"] == split and _is_kept(workspace, other):
             return other
     return None
 
 
-def _is_kept(context: Context, run: RunRecord) -> bool:
-    return any(context.book.folder(run).glob("*.parquet"))
+def _is_kept(workspace: Workspace, run: RunRecord) -> bool:
+    return any(workspace.book.folder(run).glob("*.parquet"))
 
 
-def _made(context: Context, run: RunRecord) -> dict[str, Any]:
+def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
     """How the lists of an evaluate run were made."""
-    made = context.input_of(run, columns.RECOMMEND).settings
-    split = context.input_of(run, columns.FINETUNE).settings.get("split", {})
+    lineage = Lineage.of(workspace.store, run)
+    made, split = lineage.recommend.settings, lineage.finetune.settings["split"]
     return {
         "split": made["split"],
         "train_cut": made["train_cut"],
-        "temporal_at": split.get("temporal_at", ""),
+        "temporal_at": split["temporal_at"],
         "seen": made["recommend"]["seen"],
         "list_length": made["recommend"]["top_k"],
         "history_length": made["history_length"],
@@ -107,6 +108,6 @@ def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
     place = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
     kept = place.is_valid().to_numpy(zero_copy_only=False)
     rows = pc.fill_null(place, 0).to_numpy()
-    if ours.targets is not None and theirs.targets is not None and len(theirs.ranks):
+    if len(theirs.ranks):
         kept = kept & pc.equal(ours.targets, theirs.targets.take(pa.array(rows))).to_numpy(zero_copy_only=False)
     return ours.ranks[kept], theirs.ranks[rows[np.flatnonzero(kept)]]

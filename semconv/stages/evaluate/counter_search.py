@@ -16,7 +16,7 @@ from semconv.data.store import RunRecord, Sequences
 from semconv.evaluation.segments import draw_users
 from semconv.evaluation.transition import Case, search_parameters
 from semconv.runs.book import Outcome, StageRequest
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.stage_settings import transition_parameters
 
@@ -24,15 +24,15 @@ FIGURES_FILE = "transition.json"
 _MOST_INTERACTIONS = 2_000_000  # pairs are counted over a sample of users with so many: parameters need no more
 
 
-def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | None:
+def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome | None:
     """Search the counter's parameters for the protocol of a case; None where there is nobody to search on.
 
     The targets are those of the split valid and the counts those of the train cut ``[:-2]`` whatever the case's own
     are, so that nothing is chosen on data that it is measured on.
     """
-    wanted, split = context.settings.evaluate.tuning_users, case.finetune.settings["split"]
+    wanted, split = workspace.settings.evaluate.tuning_users, case.lineage.finetune.settings["split"]
     held_out = targets(case.sequences, "valid")
-    users = draw_users(np.flatnonzero(held_out >= 0).astype(np.int32), wanted, context.settings.evaluate.seed)
+    users = draw_users(np.flatnonzero(held_out >= 0).astype(np.int32), wanted, workspace.settings.evaluate.seed)
     if wanted == 0 or len(users) == 0:
         return None
 
@@ -41,7 +41,7 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
         train = train_part(case.sequences, "[:-2]", 1, num_items)
         histories = Histories.under(case.sequences, "valid")
         searched = Case(
-            _some(train, context.settings.evaluate.seed),
+            _some(train, workspace.settings.evaluate.seed),
             [histories.of(int(user)) for user in users],
             case.recommend.settings["history_length"],
             held_out[users],
@@ -49,7 +49,7 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
             case.allowed,
             np.bincount(train.items, minlength=num_items).astype(np.int64),
         )
-        best, trials = search_parameters(searched, transition_parameters(context))
+        best, trials = search_parameters(searched, transition_parameters(workspace))
         write_json(folder / FIGURES_FILE, {"parameters": best, "trials": trials, "num_users": len(users)})
         return {}
 
@@ -57,18 +57,18 @@ def tune_transition_run(context: Context, case: EvaluationCase) -> Outcome | Non
         "split": {name: value for name, value in split.items() if name in ("temporal_at",)},
         "history_length": case.recommend.settings["history_length"],
         "seen": case.recommend.settings["recommend"]["seen"],
-        "start": transition_parameters(context),
+        "start": transition_parameters(workspace),
         "users": wanted,
-        "seed": context.settings.evaluate.seed,
+        "seed": workspace.settings.evaluate.seed,
     }
     content = {"allowed": _digest(case.allowed)}
     request = StageRequest(columns.TUNE_BASELINE, settings, (), ("interaction",), content)
-    return context.book.execute(request, compute)
+    return workspace.book.execute(request, compute)
 
 
-def tuned_parameters(context: Context, tuning: RunRecord) -> dict[str, Any]:
+def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
     """``parameters``, ``trials`` and ``num_users`` of a finished search."""
-    found: dict[str, Any] = read_json(context.intact(tuning, FIGURES_FILE))
+    found: dict[str, Any] = read_json(workspace.intact(tuning, FIGURES_FILE))
     return found
 
 

@@ -16,8 +16,8 @@ from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import BaselineRequest, RunRecord, TopK
 from semconv.evaluation.vector_ranking import rank_by_vectors
-from semconv.runs.workspace import Context
-from semconv.stages.blend.blend_file import read_manifest
+from semconv.runs.workspace import Workspace
+from semconv.stages.blend.files import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tuned_parameters
 from semconv.stages.lists.parts import part_methods, part_paths, read_part
@@ -59,18 +59,18 @@ def methods(
     return (*listed, POPULARITY, RECENT, TRANSITION, *tuned, COSINE, f"behavior-{behavior_source}")
 
 
-def rankings(context: Context, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
+def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
     """Every method's lists, the model's first; ``tuning`` is the search of the counter's parameters, if there was one."""
-    yield from listed(context, case)
-    yield _baseline(context, case, POPULARITY, {})
-    yield _baseline(context, case, RECENT, {})
-    settings = transition_parameters(context)
-    counter = _baseline(context, case, TRANSITION, settings)
+    yield from listed(workspace, case)
+    yield _baseline(workspace, case, POPULARITY, {})
+    yield _baseline(workspace, case, RECENT, {})
+    settings = transition_parameters(workspace)
+    counter = _baseline(workspace, case, TRANSITION, settings)
     yield counter
     if tuning is not None:
-        found = tuned_parameters(context, tuning)
+        found = tuned_parameters(workspace, tuning)
         best: dict[str, float] = found["parameters"]
-        ranked = counter if best == settings else _baseline(context, case, TRANSITION, best)
+        ranked = counter if best == settings else _baseline(workspace, case, TRANSITION, best)
         details = {
             "parameters": best,
             "tuned_on": f"{found['num_users']} users of the split valid",
@@ -78,38 +78,38 @@ def rankings(context: Context, case: EvaluationCase, tuning: RunRecord | None) -
             **({"tuned_on_this_split": True} if case.split == "valid" else {}),
         }
         yield Ranking(TUNED, ranked.items, ranked.is_fallback, details)
-    yield _baseline(context, case, COSINE, {"history_decay": settings["history_decay"]})
-    yield _by_behavior(context, case)
+    yield _baseline(workspace, case, COSINE, {"history_decay": settings["history_decay"]})
+    yield _by_behavior(workspace, case)
 
 
-def listed_methods(context: Context, recommend: RunRecord) -> list[str]:
+def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
     """The methods whose lists a recommend run holds, the model first."""
-    found = part_methods(context.book.folder(recommend))
+    found = part_methods(workspace.book.folder(recommend))
     return sorted(found, key=lambda name: (name != columns.METHOD_MODEL, name))
 
 
-def listed(context: Context, case: EvaluationCase) -> Iterator[Ranking]:
+def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
     """The lists of the recommend run itself, by each method that its parts hold."""
-    for method in listed_methods(context, case.recommend):
-        details = _fitted_on(context, case) if method == columns.METHOD_BLEND else {}
-        yield replace(_of_parts(context, case, method), details=details)
+    for method in listed_methods(workspace, case.recommend):
+        details = _fitted_on(workspace, case) if method == columns.METHOD_BLEND else {}
+        yield replace(_of_parts(workspace, case, method), details=details)
 
 
-def _fitted_on(context: Context, case: EvaluationCase) -> dict[str, Any]:
+def _fitted_on(workspace: Workspace, case: EvaluationCase) -> dict[str, Any]:
     """Whose held-out items a blend's weights were chosen by: on the split valid they flatter it."""
-    run = context.input_of(case.recommend, columns.BLEND)
-    users = read_manifest(context, run)["num_users"]
+    run = case.lineage.need(columns.BLEND)
+    users = read_manifest(workspace, run)["num_users"]
     mine = {"fitted_on_this_split": True} if case.split == "valid" else {}
     return {"blend_run": run.run_id, "fitted_on": f"{users} users of the split valid", **mine}
 
 
-def _of_parts(context: Context, case: EvaluationCase, method: str) -> Ranking:
+def _of_parts(workspace: Workspace, case: EvaluationCase, method: str) -> Ranking:
     items = np.full((len(case.users), case.list_length), -1, dtype=np.int32)
     is_fallback = np.zeros(items.shape, dtype=bool)
     row_of = {case.sequences.user_ids[int(user)]: row for row, user in enumerate(case.users)}
     item_of = {item_id: index for index, item_id in enumerate(case.item_ids)}
     wanted = (columns.USER_ID, columns.RANK, columns.ITEM_ID, columns.SOURCES)
-    for path in part_paths(context.book.folder(case.recommend)):
+    for path in part_paths(workspace.book.folder(case.recommend)):
         part = read_part(path, wanted, method)
         rows, found = _places(part.column(columns.USER_ID), row_of), _places(part.column(columns.ITEM_ID), item_of)
         kept = rows >= 0
@@ -136,7 +136,7 @@ def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
     return result
 
 
-def _baseline(context: Context, case: EvaluationCase, method: str, parameters: Mapping[str, float]) -> Ranking:
+def _baseline(workspace: Workspace, case: EvaluationCase, method: str, parameters: Mapping[str, float]) -> Ranking:
     made = case.recommend.settings
     request = BaselineRequest(
         name=_SQL[method],
@@ -149,9 +149,9 @@ def _baseline(context: Context, case: EvaluationCase, method: str, parameters: M
         users=case.users,
         items=case.allowed,
         cuts=case.sequences.cuts,
-        vectors=case.behavior.run_id,
+        vectors=case.lineage.behavior.run_id,
     )
-    top = _for_all(case, context.store.baseline_top_k(request))
+    top = _for_all(case, workspace.store.baseline_top_k(request))
     return Ranking(method, top.items, top.is_filler, {"parameters": dict(parameters)} if parameters else {})
 
 
@@ -168,11 +168,11 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
     return TopK(case.users, items, np.zeros(items.shape, dtype=np.float32), is_filler)
 
 
-def _by_behavior(context: Context, case: EvaluationCase) -> Ranking:
+def _by_behavior(workspace: Workspace, case: EvaluationCase) -> Ranking:
     """Stage one's own ranking, over the model's candidates and under its mask."""
-    vectors = BehaviorVectors.load(context.intact(case.behavior, VECTORS))
+    vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)
-    source = case.behavior.settings["behavior"]["source"]
-    return Ranking(f"behavior-{source}", items, None, {"behavior_run": case.behavior.run_id})
+    source = case.lineage.behavior.settings["behavior"]["source"]
+    return Ranking(f"behavior-{source}", items, None, {"behavior_run": case.lineage.behavior.run_id})

@@ -12,7 +12,8 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
-from semconv.runs.workspace import Context
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.comparison import Scored, compare_methods, compare_runs, last_run_before
 from semconv.stages.evaluate.rankings import METHOD_ORDER, POPULARITY, listed
@@ -26,7 +27,7 @@ _DIVISIONS = (ALL, "history", "target popularity", "warm", "cold")
 
 
 def evaluation_report(
-    context: Context, run: RunRecord, rows: Sequence[Row], against: RunRecord | None = None
+    workspace: Workspace, run: RunRecord, rows: Sequence[Row], against: RunRecord | None = None
 ) -> dict[str, Any]:
     """Everything that the page shows of an evaluate run.
 
@@ -40,13 +41,13 @@ def evaluation_report(
         -> paired difference from the rival; ``curves`` method -> NDCG@1 .. K; ``segments`` name -> method -> row of
         NDCG; ``examples``; ``before`` the id of the other run and ``changes`` its paired differences.
     """
-    case = EvaluationCase.read(context, context.input_of(run, columns.RECOMMEND))
+    case = EvaluationCase.read(workspace, Lineage.of(workspace.store, run))
     figures = _figures(row for row in rows if row["segment"] == ALL)
     methods = sorted(figures, key=lambda name: (_place(name), name))
     own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
     cutoff = _cutoff(case.list_length)
     rival = max((name for name in methods if name not in own), key=lambda name: figures[name][cutoff]["value"])
-    before, changes = _changes(context, run, against)
+    before, changes = _changes(workspace, run, against)
     return {
         "run_id": run.run_id,
         "cutoff": cutoff,
@@ -57,25 +58,25 @@ def evaluation_report(
         "own": own,
         "rival": rival,
         "figures": figures,
-        "margin": {name: compare_methods(context, Scored(run, name), Scored(run, rival)) for name in own},
-        "curves": _curves(context, run, case.list_length),
+        "margin": {name: compare_methods(workspace, Scored(run, name), Scored(run, rival)) for name in own},
+        "curves": _curves(workspace, run, case.list_length),
         "segments": _segments(rows, cutoff),
         "shown": list(dict.fromkeys([*own, rival, POPULARITY])),
-        "examples": _examples(context, case),
+        "examples": _examples(workspace, case),
         "before": None if before is None else before.run_id,
         "changes": changes,
     }
 
 
 def _changes(
-    context: Context, run: RunRecord, against: RunRecord | None
+    workspace: Workspace, run: RunRecord, against: RunRecord | None
 ) -> tuple[RunRecord | None, list[dict[str, Any]]]:
     """The run to compare with and the differences; none where nobody asked for one and the last has no target in common."""
-    before = against or last_run_before(context, run)
+    before = against or last_run_before(workspace, run)
     if before is None:
         return None, []
     try:
-        return before, compare_runs(context, run, before)
+        return before, compare_runs(workspace, run, before)
     except InputError:
         if against is not None:
             raise
@@ -112,11 +113,11 @@ def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence
     return {**shared, **same, **own}
 
 
-def _curves(context: Context, run: RunRecord, list_length: int) -> dict[str, list[float]]:
+def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str, list[float]]:
     """NDCG@k for every k up to the length of the lists."""
     return {
         method: [float(ndcg(found.ranks, k).mean()) for k in range(1, list_length + 1)]
-        for method, found in read_ranks(context, run).items()
+        for method, found in read_ranks(workspace, run).items()
     }
 
 
@@ -136,10 +137,10 @@ def _segment_place(segment: str) -> tuple[int, int]:
     return division, int(start) if start.isdigit() else 0
 
 
-def _examples(context: Context, case: EvaluationCase) -> list[dict[str, Any]]:
+def _examples(workspace: Workspace, case: EvaluationCase) -> list[dict[str, Any]]:
     """A fixed draw of users: their latest items, the target, and the lists of the recommend run."""
-    catalog, histories = context.store.catalog(), case.histories
-    rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, context.settings.evaluate.seed)[
+    catalog, histories = workspace.store.catalog(), case.histories
+    rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, workspace.settings.evaluate.seed)[
         :NUM_EXAMPLES
     ]
 
@@ -156,7 +157,7 @@ def _examples(context: Context, case: EvaluationCase) -> list[dict[str, Any]]:
         }
         for row in rows.tolist()
     ]
-    for ranking in listed(context, case):
+    for ranking in listed(workspace, case):
         items = ranking.items[rows]
         ranks = target_ranks(items, case.targets[rows])
         for example, mine, rank in zip(examples, items[:, :_SHOWN_LIST].tolist(), ranks.tolist(), strict=True):

@@ -19,7 +19,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.rows import ListFigures
 from semconv.evaluation.segments import Evaluated
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
 USERS = "users.parquet"
@@ -39,7 +39,6 @@ SCHEMA = pa.schema(
         ("fallback_share", pa.float32()),  # null for an empty list
     ]
 )
-_OLD_RANKS = "ranks.parquet"  # of evaluations that kept ranks alone: a column a method
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class UserRanks:
     """One method's ranks, row by row of a user."""
 
     user_ids: pa.Array  # (U,)
-    targets: pa.Array | None  # (U,) ids of the held-out items, where the run kept them
+    targets: pa.Array  # (U,) ids of the held-out items
     ranks: NDArray[np.int64]  # (U,) 0 for a miss
 
 
@@ -86,7 +85,7 @@ def user_file(folder: Path, case: EvaluationCase, users: Evaluated) -> Iterator[
         yield UserFile(writer, case, users)
 
 
-def read_ranks(context: Context, run: RunRecord) -> dict[str, UserRanks]:
+def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
     """Ranks of an evaluate run by method.
 
     Raises:
@@ -94,10 +93,8 @@ def read_ranks(context: Context, run: RunRecord) -> dict[str, UserRanks]:
     """
     if run.stage != columns.EVALUATE or run.status != "finished":
         raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
-    folder = context.intact(run)
+    folder = workspace.intact(run)
     try:
-        if not (folder / USERS).exists():
-            return _old_ranks(folder)
         table = pq.read_table(folder / USERS, columns=[columns.USER_ID, columns.METHOD, columns.RANK, TARGET])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]})") from error
@@ -107,13 +104,6 @@ def read_ranks(context: Context, run: RunRecord) -> dict[str, UserRanks]:
         names, targets, ranks = (_whole(mine.column(name)) for name in (columns.USER_ID, TARGET, columns.RANK))
         result[method] = UserRanks(names, targets, ranks.to_numpy().astype(np.int64))
     return result
-
-
-def _old_ranks(folder: Path) -> dict[str, UserRanks]:
-    table = pq.read_table(folder / _OLD_RANKS)
-    names = _whole(table.column(columns.USER_ID))
-    methods = [name for name in table.column_names if name != columns.USER_ID]
-    return {name: UserRanks(names, None, table.column(name).to_numpy().astype(np.int64)) for name in methods}
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

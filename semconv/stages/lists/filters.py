@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from semconv.data.store import Catalog
 from semconv.errors import InputError, SettingsError
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 
 
-def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDArray[np.bool_]:
+def allowed_items(workspace: Workspace, catalog: Catalog, where: str | None) -> NDArray[np.bool_]:
     """``(I,)`` servable items that pass the standing filter and the ad-hoc one.
 
     Raises:
@@ -20,9 +20,9 @@ def allowed_items(context: Context, catalog: Catalog, where: str | None) -> NDAr
     allowed = catalog.is_servable.copy()
     if not allowed.any():
         raise InputError(f"none of the {len(catalog):,} items is available; `semconv ingest items` brings some in")
-    for name, condition in (("recommend.where", context.settings.recommend.where), ("--where", where)):
+    for name, condition in (("recommend.where", workspace.settings.recommend.where), ("--where", where)):
         if condition:
-            allowed &= context.store.allowed_items(condition)
+            allowed &= workspace.store.allowed_items(condition)
             if not allowed.any():
                 raise SettingsError(
                     f"the filter {condition!r} ({name}) allows no available item; there is nothing to list"

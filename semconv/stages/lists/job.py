@@ -7,12 +7,10 @@ Whoever hands out the shards (see ``engines``) knows nothing about lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,14 +22,11 @@ from semconv.blend.blend import Blend
 from semconv.blend.jobs import Recommender, ShardUsers, recommend_methods, shards
 from semconv.blend.tables import BlendUsers
 from semconv.columns import Split
-from semconv.data.histories import Histories, shown
-from semconv.runs.workspace import ItemCodes
-from semconv.search.search import SearchSettings
-from semconv.search.trie_file import open_trie
+from semconv.data.histories import Histories
 from semconv.settings.tree import Settings
 from semconv.stages.lists.carrying import Carried
 from semconv.stages.lists.parts import holds_part, part_name, part_table, write_part
-from semconv.tasks.encoder import PromptEncoder
+from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
 
 
 @dataclass(frozen=True)
@@ -58,15 +53,12 @@ class ListJob:
     Attributes:
         folder: of the run, where the parts go.
         fingerprint: of the run.
-        model: folder of the tuned model.
-        codes_digest: of the codes that the model must have been tuned on.
-        split, settings: as the run was asked for.
+        tuned: the model, its codes and their trie.
+        split, settings: as requested.
         users: ``(R,)`` user_index, ascending; the shards are cut from it.
         user_ids: ``(U,)`` strings by user_index.
         item_ids: ``(I,)`` strings by item_index.
         histories: of all users.
-        codes: of all items that have some.
-        trie: file of the code trie of these codes.
         allowed: ``(I,)`` items that may be recommended.
         fallback_ranking: ``(F,)`` item_index of allowed items, best first.
         vectors: ``(I, D)`` unit behaviour vectors.
@@ -76,16 +68,13 @@ class ListJob:
 
     folder: Path
     fingerprint: str
-    model: Path
-    codes_digest: str
+    tuned: TunedFiles
     split: Split
     settings: Settings
     users: NDArray[np.int32]
     user_ids: pa.Array
     item_ids: pa.Array
     histories: Histories
-    codes: ItemCodes
-    trie: Path
     allowed: NDArray[np.bool_]
     fallback_ranking: NDArray[np.int32]
     vectors: NDArray[np.float32]
@@ -123,12 +112,6 @@ class ListJob:
         return [place for place in range(len(self.shards)) if self.path(place) in wanted]
 
 
-def search_settings(settings: Settings) -> SearchSettings:
-    """The search as the settings say."""
-    recommend = settings.recommend
-    return SearchSettings(recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens)
-
-
 class ListWorker:
     """A job with its model, which is loaded when the first list has to be computed."""
 
@@ -150,69 +133,30 @@ class ListWorker:
         computed = users if job.carried is None else users[job.carried.places[chosen] < 0]
         served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
         if len(computed) or not tables:
-            with self._passes():
+            with passes(job.settings):
                 lists = recommend_methods(self._recommender, self._shard_users(computed))
             methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
             tables.append(methods.pop(served))
             others = methods if job.blend is not None and job.blend.with_both else {}
         write_part(job.path(place), tables, job.label(place), served, others)
 
-    def _passes(self) -> AbstractContextManager[None]:
-        """Around passes of the model: the first ones compile it where that is asked for."""
-        from semconv.backbone.machine import compiling
-
-        return compiling() if self.job.settings.recommend.compile else nullcontext()
+    @cached_property
+    def _tuned(self) -> Tuned:
+        return self.job.tuned.load(self.job.settings, self.job.allowed, self._say)
 
     @cached_property
-    def _loaded(self) -> tuple[Recommender, PromptEncoder]:
-        from semconv.backbone.forward import compile_decoder
-        from semconv.backbone.machine import lists_device
-        from semconv.tuning.model import load_tuned
-
-        job, codes = self.job, self.job.codes
-        tuned = load_tuned(
-            job.model,
-            job.codes_digest,
-            job.settings.recommend.dtype,
-            trust_remote_code=job.settings.backbone.trust_remote_code,
-        )
-        encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(job.item_ids))
-        model = tuned.model.to(lists_device())
-        if job.settings.recommend.compile:
-            compile_decoder(model)
-        recommender = Recommender(
-            model,
-            open_trie(job.trie).restrict(job.allowed),
-            tuned.level_tokens,
-            search_settings(job.settings),
-            job.fallback_ranking,
-            job.vectors,
-            self._say,
-            None if job.blend is None else job.blend.blend,
-            job.allowed,
-        )
-        return recommender, encoder
-
-    @property
     def _recommender(self) -> Recommender:
-        return self._loaded[0]
+        job = self.job
+        blend = None if job.blend is None else job.blend.blend
+        return Recommender(self._tuned.searcher, job.fallback_ranking, job.vectors, blend, job.allowed)
 
     def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
         job, settings = self.job, self.job.settings
         whole = [job.histories.of(int(user)) for user in users]
-        prompts, visible = prompts_of(self._loaded[1], whole, settings.split.history_length)
+        prompts, visible = self._tuned.prompts(whole, settings.split.history_length)
         seen = whole if settings.recommend.seen == "masked" else None
         for_blend = None
         if job.blend is not None:
             items, lengths = job.histories.latest(users, settings.split.history_length)
             for_blend = BlendUsers(items, lengths, job.blend.days[users], seen)
         return ShardUsers(users, prompts, visible, seen, for_blend)
-
-
-def prompts_of(
-    encoder: PromptEncoder, histories: Sequence[NDArray[np.int32]], length: int
-) -> tuple[list[NDArray[Any]], list[NDArray[np.int32]]]:
-    """Prompts of histories, empty where no item has codes, and what of each history they show."""
-    visible = [shown(items, encoder.has_codes, length) for items in histories]
-    empty = np.zeros(0, np.int64)
-    return [encoder.inference_prompt(items) if len(items) else empty for items in visible], visible

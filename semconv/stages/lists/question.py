@@ -1,60 +1,46 @@
-"""One answer on screen: the best items for a user's words."""
+"""The answer to one question in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-from numpy.typing import NDArray
-
-from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.runs.workspace import Context
-from semconv.search.search import beam_search
-from semconv.search.trie_file import open_trie
-from semconv.stages.codes.trie_store import trie_file
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.stages.lists.filters import allowed_items
-from semconv.stages.lists.job import search_settings
-from semconv.stages.tune.prompt_source import tuned_folder
-from semconv.stages.tune.tuning import tuned_codes
-from semconv.tasks.encoder import PromptEncoder
+from semconv.stages.tune.tuned import TunedFiles
 
 
-def answer_query(
-    context: Context, finetune: RunRecord, text: str, user: int | None, where: str | None
+def answer_question(
+    workspace: Workspace, lineage: Lineage, text: str, user: int | None, where: str | None
 ) -> list[tuple[int, float]]:
-    """Best items for a user's words: ``(item_index, score)``, best first.
+    """The best items for a question in words: ``(item index, score)``, best first.
 
-    Left out are what the user has, and what the standing filter or ``where``, a condition in SQL, does not allow.
+    Args:
+        lineage: the current lineage of the model.
+        user: user index; the items of this user's history are masked where ``recommend.seen`` says so.
+        where: a SQL condition on the table ``item``, in addition to ``recommend.where``.
 
     Raises:
-        InputError: the query is empty or too long.
-        SettingsError: a filter is no condition, or allows nothing.
+        InputError: the question is empty or too long.
+        SettingsError: a filter is no condition, or allows no item.
     """
-    from semconv.tuning.model import load_tuned
-
     if not text.strip():
         raise InputError("the query is empty")
-    codes, digest = tuned_codes(context, finetune)
-    seen: Sequence[NDArray[Any]] | None = None
-    with context.store.snapshot():
-        catalog = context.store.catalog()
-        allowed = allowed_items(context, catalog, where)
-        if user is not None and context.settings.recommend.seen == "masked":
-            seen = [context.sequences().of(user)]
-    tuned = load_tuned(
-        tuned_folder(context, finetune),
-        digest,
-        context.settings.recommend.dtype,
-        trust_remote_code=context.settings.backbone.trust_remote_code,
-    )
-    trie = open_trie(trie_file(context, finetune, codes)).restrict(allowed)
-    encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, len(catalog))
-    prompt, limit = encoder.query_prompt(text), context.settings.tasks.max_prompt_tokens
+    settings = workspace.settings
+    seen = None
+    with workspace.store.snapshot():
+        catalog = workspace.store.catalog()
+        allowed = allowed_items(workspace, catalog, where)
+        if user is not None and settings.recommend.seen == "masked":
+            seen = [workspace.sequences().of(user)]
+    # Compiling takes longer than one search saves.
+    as_it_is = replace(settings, recommend=replace(settings.recommend, compile=False))
+    tuned = TunedFiles.read(workspace, lineage, len(catalog)).load(as_it_is, allowed, workspace.progress.say)
+    prompt, limit = tuned.encoder.query_prompt(text), settings.tasks.max_prompt_tokens
     if len(prompt) > limit:
         raise InputError(
             f"the query is {len(prompt)} tokens long, at most {limit} can be asked (tasks.max_prompt_tokens)"
         )
-    settings = search_settings(context.settings)
-    items, scores = beam_search(tuned.model, trie, tuned.level_tokens, [prompt], seen, settings)
+    items, scores = tuned.searcher.search([prompt], seen)
     return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]

@@ -1,6 +1,6 @@
-"""Tuning in several processes: the first one owns the project, the others are told what they need and follow.
+"""Tuning in several processes: the first owns the project and sends the others everything that they need.
 
-What goes from one to the others is pickled on its way, between processes of one launch; nothing of it is kept.
+The task is pickled only on its way between the processes of one launch; no file of it is kept.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from semconv.errors import CheckFailedError, SemconvError, SettingsError
 from semconv.progress import Silent
 from semconv.settings.tree import Settings, TuningSettings
+from semconv.stages.tune.prompts import PromptSource
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
 
 if TYPE_CHECKING:
     from semconv.tuning.processes import Processes
 
-_ONE_PROCESS_STARTS = ("mlp2", "mlp3")  # code rows that a network makes behind the back of what exchanges gradients
+_ONE_PROCESS_STARTS = ("mlp2", "mlp3")  # their gradients pass a network that the processes do not exchange
 
 
 @dataclass(frozen=True)
 class TuningTask:
-    """A training as another process needs it: all but the weights, which it is sent as tensors."""
+    """A training as another process needs it; the weights follow as tensors."""
 
     config: Any  # of the model, code tokens included
     encoder: PromptEncoder
@@ -42,14 +43,14 @@ class TuningTask:
 
 
 class Leader:
-    """The first process, to which a project belongs; with one process there is nobody to lead."""
+    """The first process, which owns the project; it may be the only one."""
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
-        self._is_waited_for = processes.count > 1
+        self._others_wait = processes.count > 1
 
     def start(self, task: TuningTask) -> None:
-        """Tell the others what is trained.
+        """Send the task to the others.
 
         Raises:
             SettingsError: settings that several processes cannot train.
@@ -61,19 +62,19 @@ class Leader:
         self._tell(task)
 
     def dismiss(self) -> None:
-        """Let the others go when nothing had to be trained."""
-        if self._is_waited_for:
+        """Let the others end when there is nothing to train."""
+        if self._others_wait:
             self._tell(None)
 
     def _tell(self, task: TuningTask | None) -> None:
-        self._is_waited_for = False
+        self._others_wait = False
         with self.processes.noticing_loss():
             self.processes.share(task)
 
 
 @contextlib.contextmanager
 def leading() -> Iterator[Leader]:
-    """Be the first process for the length of a command; on an error torchrun ends the others."""
+    """Lead the other processes during a command; on an error torchrun ends them."""
     from semconv.tuning.processes import connect
 
     leader = Leader(connect())
@@ -83,10 +84,10 @@ def leading() -> Iterator[Leader]:
 
 
 def follow() -> None:
-    """Be one of the other processes: wait for a task, train, end. Writes nothing and touches no project.
+    """Be one of the other processes: wait for a task, train, end. Writes nothing and opens no project.
 
     Raises:
-        SemconvError: what went wrong in this process, which is named.
+        SemconvError: an error of this process; the message names the process.
     """
     from semconv.tuning.processes import connect
 
@@ -96,9 +97,7 @@ def follow() -> None:
     try:
         if task is not None:
             _train(task, processes)
-    except (
-        CheckFailedError
-    ):  # of figures that all have; the first process records and says it, then torchrun ends this one
+    except CheckFailedError:  # all processes meet it; the first one reports it, then torchrun ends this one
         with contextlib.suppress(RuntimeError):
             processes.share(None)
         raise SystemExit(1) from None
@@ -109,7 +108,6 @@ def follow() -> None:
 
 def _train(task: TuningTask, processes: Processes) -> None:
     from semconv.backbone.load import shape_of
-    from semconv.stages.tune.prompt_source import PromptSource
     from semconv.tuning.choices import CodeChoices
     from semconv.tuning.model import prepare
     from semconv.tuning.train import Training, tune

@@ -1,4 +1,4 @@
-"""What early stopping looks at: a search for a fixed sample of users against their validation items."""
+"""The score that stops a training early: NDCG@10 of a search for a fixed sample of validation users."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from semconv.data.histories import Histories, shown
 from semconv.data.splits import history_lengths, targets
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg, target_ranks
-from semconv.runs.workspace import Context, ItemCodes
+from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
-from semconv.stages.tune.prompt_source import PromptSource
+from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.tune.prompts import PromptSource
 
 
 def search_validation(
-    context: Context, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
+    workspace: Workspace, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
 ) -> Callable[[Any], float] | None:
-    """A search for a fixed sample of users against their validation item: NDCG@10, seen items masked.
+    """A function that gives the NDCG@10 of a model on a fixed sample of users, seen items masked.
 
-    None when the train cut holds the validation items already: nothing is chosen on its own data.
+    None when the train cut contains the validation items: a choice made on them would not be honest.
     """
-    settings = context.settings
+    settings = workspace.settings
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
         return None
     from semconv.search.search import SearchSettings, beam_search
     from semconv.search.trie import CodeTrie
 
-    sequences = context.sequences()
+    sequences = workspace.sequences()
     held_out = targets(sequences, "valid")
     users = validation_users(sequences, source.encoder.has_codes, settings)
     if len(users) == 0:
@@ -41,9 +42,9 @@ def search_validation(
     prompts = [
         source.encoder.inference_prompt(shown(history, source.encoder.has_codes, length)) for history in histories
     ]
-    allowed = context.store.catalog().is_servable
+    allowed = workspace.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as it was trained
+    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as in the loss
 
     def validate(model: Any) -> float:
         items, _ = beam_search(model, trie, level_tokens, prompts, histories, search)

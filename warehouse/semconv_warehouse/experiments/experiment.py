@@ -17,7 +17,6 @@ from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
-from semconv_warehouse import lists, nightly
 from semconv_warehouse.experiments.plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
 from semconv_warehouse.store.database import quote_identifier, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -96,7 +95,7 @@ def _less_first(project: Project, scored: Scored, first: Scored) -> dict[str, fl
     """How far a row lies above the first one, over the users that both ranked."""
     from semconv.stages.evaluate.comparison import compare_methods
 
-    found = {} if scored == first else compare_methods(project.context, scored, first).get("ndcg@10", {})
+    found = {} if scored == first else compare_methods(project.workspace, scored, first).get("ndcg@10", {})
     values = (found.get("difference"), found.get("ci_low"), found.get("ci_high"))
     return dict(zip((_LESS_FIRST, f"{_LESS_FIRST}_low", f"{_LESS_FIRST}_high"), values, strict=True))
 
@@ -106,14 +105,16 @@ def _run_row(
 ) -> tuple[dict[str, Any], Scored]:
     """A row's figures, and what they are of."""
     from semconv.stages.evaluate.comparison import Scored
+    from semconv.stages.evaluate.run import evaluate_current
+    from semconv.stages.night import fit_all
 
     started = time.monotonic()
-    stages: list[nightly.Stage] = []
-    nightly.fit_anew(project, stages, row.codes)
+    lineage = fit_all(project.workspace, row.codes)
     if row.method == columns.METHOD_BLEND:
         project.blend()
-    evaluation = lists.evaluate_current(project, split).record
-    finetune = project.context.need(columns.FINETUNE)
+        lineage = project.workspace.lineage()
+    evaluation = evaluate_current(project.workspace, lineage, split).record
+    finetune = lineage.finetune
     figures = _figures(project.store.metric_rows([evaluation.run_id]), row)
     return {
         "label": row.label,
@@ -122,7 +123,7 @@ def _run_row(
         "split": split,
         **figures,
         "paper": dict(row.paper),
-        **_code_figures(project, finetune),
+        **_code_figures(project, lineage.codebook),
         **_tuning_costs(project, finetune, row.method, figures["ndcg@10"]),
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": finetune.run_id,
@@ -154,11 +155,11 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
     }
 
 
-def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
+def _code_figures(project: Project, codebook: RunRecord) -> dict[str, Any]:
     """The columns CR and T of the paper's Table 5."""
     from semconv.tokenization.code_set import CodeSet
 
-    code_set = CodeSet.load(project.context.intact(project.context.input_of(finetune, columns.CODEBOOK)))
+    code_set = CodeSet.load(project.workspace.intact(codebook))
     collisions = code_set.figures["collisions"]
     levels, size, _ = code_set.books.shape
     return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
@@ -166,9 +167,9 @@ def _code_figures(project: Project, finetune: RunRecord) -> dict[str, Any]:
 
 def _tuning_costs(project: Project, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
     """What a tuning cost, however long ago it ran and whatever else the machine did, and what a minute of it bought."""
-    from semconv.stages.tune.tuning import tuning_figures
+    from semconv.stages.tune.figures import tuning_figures
 
-    figures = tuning_figures(project.context, finetune)
+    figures = tuning_figures(project.workspace, finetune)
     seconds = figures.get("processor_seconds") if method in _TUNED else None
     per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
     samples = figures["samples"] if method in _TUNED else None
@@ -193,13 +194,13 @@ def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed
 
 def _chosen_backbone(project: Project) -> str:
     """The path that the settings or `semconv backbone use` name; empty for the embedded default."""
-    kept = project.context.latest(columns.BACKBONE)
+    kept = project.workspace.latest(columns.BACKBONE)
     if project.settings.backbone.path or kept is None:
         return project.settings.backbone.path
     from semconv.runs.workspace import is_created
-    from semconv.stages.embed.embedding import backbone_path
+    from semconv.stages.embed.backbone import backbone_path
 
-    return "" if is_created(kept) else backbone_path(project.context, kept)
+    return "" if is_created(kept) else backbone_path(project.workspace, kept)
 
 
 def _copy_inputs(project: Project) -> ProjectLayout:

@@ -105,7 +105,7 @@ def _run_files(project: Project) -> CheckResult:
     served = lineages(project).get(served_generation(project.layout) or 0, frozenset())
     needed = needed_runs(project, list(served))
     wrong = [
-        {"file": str(project.book.folder(run) / name), "way_out": project.context.way_out(run)}
+        {"file": str(project.book.folder(run) / name), "way_out": project.workspace.repair(run)}
         for run in project.store.runs(status="finished")
         if run.run_id in needed
         for name in damaged_files(project.book.folder(run))

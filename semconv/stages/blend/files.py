@@ -1,8 +1,7 @@
-"""A fitted blend on disk: the counter and what belongs to it as safetensors, weights and figures in the manifest."""
+"""A fitted blend on disk: its counts as safetensors, its weights and figures in a JSON manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv import columns
 from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import FILE_NAME as VECTORS
@@ -21,14 +19,15 @@ from semconv.blend.tables import BlendTables, EventDays
 from semconv.blend.weights import LogitWeights
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.runs.workspace import Context
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 
 TABLES, MANIFEST = "blend.safetensors", "blend.json"
 BEHAVIOR, TEXT = "behavior", "text"
 
 
 def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
-    """Write a blend; its vectors stay in the runs that they are of."""
+    """Write a blend; its vectors stay in the runs that made them."""
     tables = blend.tables
     arrays: dict[str, NDArray[Any]] = {"popularity": tables.popularity}
     if tables.counter is not None:
@@ -40,15 +39,19 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
     write_json(folder / MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
 
 
-def read_manifest(context: Context, record: RunRecord) -> dict[str, Any]:
-    """Weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
-    manifest: dict[str, Any] = read_json(context.intact(record, MANIFEST))
+def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
+    """Read weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
+    manifest: dict[str, Any] = read_json(workspace.intact(record, MANIFEST))
     return manifest
 
 
-def load_blend(context: Context, record: RunRecord) -> Blend:
-    """The blend of a run; InputError when a file is missing, damaged or of another kind."""
-    manifest, path = read_manifest(context, record), context.intact(record, TABLES)
+def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Blend:
+    """Load the blend of a run; InputError when a file is missing or damaged.
+
+    Args:
+        lineage: of the blend run, or of the model that it belongs to.
+    """
+    manifest, path = read_manifest(workspace, record), workspace.intact(record, TABLES)
     arrays = read_arrays(path)
     settings = record.settings["blend"]
     try:
@@ -66,7 +69,7 @@ def load_blend(context: Context, record: RunRecord) -> Blend:
     tables = BlendTables(
         counter=counter,
         history_decay=record.settings["counter"]["history_decay"],
-        vectors=blend_vectors(context, record.inputs, settings, len(popularity)),
+        vectors=blend_vectors(workspace, lineage, settings, len(popularity)),
         popularity=popularity,
         events=events,
         with_popularity=settings["popularity"],
@@ -76,20 +79,19 @@ def load_blend(context: Context, record: RunRecord) -> Blend:
 
 
 def blend_vectors(
-    context: Context, inputs: Sequence[str], settings: dict[str, Any], num_items: int
+    workspace: Workspace, lineage: Lineage, settings: dict[str, Any], num_items: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors ``(I, D)`` of the parts that are on, from the runs among a blend's inputs."""
+    """Unit vectors ``(I, D)`` of the parts that are on."""
     tables: dict[str, NDArray[np.float32]] = {}
-    for run in map(context.run, inputs):
-        if run.stage == columns.EMBED_BEHAVIOR and settings["neighbor"]:
-            vectors = BehaviorVectors.load(context.intact(run, VECTORS))
-            tables[BEHAVIOR] = vector_table(vectors.item_index, vectors.item_vectors, num_items)
-        if run.stage == columns.EMBED_TEXT and settings["text"]:
-            texts = TextVectors.load(context.intact(run, "text.safetensors"))
-            known = texts.item_index < num_items
-            if known.any():
-                centred = texts.vectors - texts.vectors.mean(axis=0)
-                tables[TEXT] = vector_table(texts.item_index[known], centred[known], num_items)
+    if settings["neighbor"]:
+        vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
+        tables[BEHAVIOR] = vector_table(vectors.item_index, vectors.item_vectors, num_items)
+    if settings["text"] and lineage.text is not None:
+        texts = TextVectors.load(workspace.intact(lineage.text, "text.safetensors"))
+        known = texts.item_index < num_items
+        if known.any():
+            centred = texts.vectors - texts.vectors.mean(axis=0)
+            tables[TEXT] = vector_table(texts.item_index[known], centred[known], num_items)
     return tables
 
 

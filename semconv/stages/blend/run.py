@@ -1,0 +1,194 @@
+"""The blend as a run: its parts are counted, its weights fitted, and its lists compared with the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.blend.blend import Blend
+from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
+from semconv.blend.jobs import search_and_score, shards
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
+from semconv.columns import METHOD_BLEND, METHOD_MODEL
+from semconv.counter.transitions import CounterWeights, count_transitions
+from semconv.data.histories import Histories
+from semconv.data.splits import targets, train_part
+from semconv.data.store import Catalog, RunRecord, Sequences
+from semconv.errors import InputError
+from semconv.evaluation.rows import compare
+from semconv.evaluation.segments import draw_users
+from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.search.search import Searcher
+from semconv.stages import stage_settings
+from semconv.stages.blend.choice import HONEST_CUT, fitted_before
+from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
+from semconv.stages.lists.filters import allowed_items
+from semconv.stages.tune.tuned import TunedFiles, passes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LIST_LENGTH = 10
+_USERS_AT_ONCE = 1000
+
+
+def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
+    """Count transitions, fit weights on validation users, and compare the blend with the model alone.
+
+    When the train cut contains the validation items, the weights come from the newest blend with the same parts that
+    was fitted under ``[:-2]``, because a choice made on training data would not be honest.
+
+    Args:
+        lineage: the current lineage of the model.
+
+    Raises:
+        InputError: there is no such blend, or there are no validation users.
+    """
+    finetune = lineage.finetune
+    settings = stage_settings.blend(workspace, finetune)
+    earlier = None
+    if settings["train_cut"] != HONEST_CUT and (earlier := fitted_before(workspace, settings)) is None:
+        raise InputError(
+            f"a model of the train cut {settings['train_cut']} has seen the validation items that a blend is fitted on;"
+            f" run `semconv blend` with a model of the train cut {HONEST_CUT} first, its weights are taken"
+        )
+    extra = tuple(run for run in (lineage.text, earlier) if run is not None)
+    inputs = (finetune, *lineage.code_runs, lineage.behavior, *extra)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        with workspace.store.snapshot():
+            catalog, sequences = workspace.store.catalog(), workspace.sequences(split=finetune.settings["split"])
+            allowed = allowed_items(workspace, catalog, None) if earlier is None else catalog.is_servable
+        tables = blend_tables(workspace, lineage, len(catalog), sequences, settings)
+        if earlier is None:
+            fitted = _fitted(workspace, lineage, tables, _Read(catalog, sequences, allowed))
+            blend, manifest = fitted.blend, _figures(workspace, fitted)
+        else:
+            before = load_blend(workspace, earlier, Lineage.of(workspace.store, earlier))
+            manifest = {**read_manifest(workspace, earlier), "fitted_by": earlier.run_id}
+            blend = Blend(tables, before.first, before.weights, before.proposals, before.shortlist)
+        save_blend(folder, blend, manifest)
+        return {}
+
+    return workspace.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)
+
+
+def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
+    """The result of a blend run: ``weights`` and ``figures`` as rows, the comparison and the verdict."""
+    manifest = read_manifest(workspace, record)
+    both = manifest["weights"]
+    first = dict(zip(manifest["first"]["names"], manifest["first"]["weights"], strict=True))
+    weights = [
+        {"feature": name, "weight": weight, "weight_without_model": first.get(name)}
+        for name, weight in zip(both["names"], both["weights"], strict=True)
+    ]
+    kept = ("figures", "comparison", "is_better", "num_users", "num_fitted", "num_candidates", "fitted_by")
+    return {"run_id": record.run_id, "weights": weights, **{name: manifest[name] for name in kept if name in manifest}}
+
+
+def blend_tables(
+    workspace: Workspace, lineage: Lineage, num_items: int, sequences: Sequences, settings: dict[str, Any]
+) -> BlendTables:
+    """Count the parts of a blend on the train cut that ``settings`` name; ``[:]`` counts all interactions.
+
+    Args:
+        settings: those of a blend run.
+    """
+    parts = settings["blend"]
+    train = train_part(sequences, settings["train_cut"], 1, num_items)  # all users and items, as the SQL baselines do
+    counter = None
+    if parts["transition"]:
+        counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["neighbors"])
+    return BlendTables(
+        counter=counter,
+        history_decay=settings["counter"]["history_decay"],
+        vectors=blend_vectors(workspace, lineage, parts, num_items),
+        popularity=np.bincount(train.items, minlength=num_items),
+        events=EventDays.of(train.items, train.times, num_items) if parts["recency"] else None,
+        with_popularity=parts["popularity"],
+        proposing=(BEHAVIOR,) if parts["neighbor"] else (),
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The inputs of a fit from the warehouse, read in one snapshot."""
+
+    catalog: Catalog
+    sequences: Sequences
+    allowed: NDArray[np.bool_]  # (I,) items that may be listed
+
+
+def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _Read) -> FittedBlend:
+    settings, sequences = workspace.settings.blend, read.sequences
+    held_out = targets(sequences, "valid")
+    have_target = np.flatnonzero(held_out >= 0).astype(np.int32)
+    if len(have_target) == 0:
+        raise InputError("no user has the three interactions that fitting a blend needs")
+    users = draw_users(have_target, settings.fit_users, settings.seed)
+    histories = Histories.under(sequences, "valid")
+    whole = [histories.of(int(user)) for user in users]
+    say, length = workspace.progress.say, workspace.settings.split.history_length
+    tuned = TunedFiles.read(workspace, lineage, len(read.catalog)).load(workspace.settings, read.allowed, say)
+    items, lengths = histories.latest(users, length)
+    seen = whole if workspace.settings.recommend.seen == "masked" else None
+    of_users = BlendUsers(items, lengths, days_of(histories.latest_times(sequences.times))[users], seen)
+    fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
+    compute = _ByShards(workspace, tuned.searcher, tuned.prompts(whole, length)[0], seen)
+    with passes(workspace.settings):
+        return fit_blend(tables, of_users, held_out[users], read.allowed, compute, fit)
+
+
+@dataclass(frozen=True)
+class _ByShards:
+    """Search and score of all users, shard by shard, with a progress bar."""
+
+    workspace: Workspace
+    searcher: Searcher
+    prompts: list[NDArray[Any]]
+    seen: Sequence[NDArray[np.int32]] | None
+
+    def __call__(self, others: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        parts = []
+        with self.workspace.progress.task("blend", len(others), "users") as bar:
+            for rows in shards(len(others), _USERS_AT_ONCE):
+                seen = None if self.seen is None else self.seen[rows]
+                parts.append(search_and_score(self.searcher, self.prompts[rows], seen)(others[rows]))
+                bar.advance(len(parts[-1][0]))
+        items, scores, of_others = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return items, scores, of_others
+
+
+def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:
+    """Figures of each method on the validation users, the comparison of blend and model, and the verdict."""
+    settings, ranks = workspace.settings.evaluate, fitted.ranks
+    figures: list[dict[str, Any]] = []
+    for method, mine in ranks.items():
+        low, high = bootstrap_interval(
+            ndcg(mine, _LIST_LENGTH),
+            samples=settings.bootstrap_samples,
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
+        at_ten = {"ndcg@10": float(ndcg(mine, _LIST_LENGTH).mean()), "ci_low": low, "ci_high": high}
+        hits = {f"hr@{k}": float(hit_ratio(mine, k).mean()) for k in (1, 5, 10)}
+        figures.append({"method": method, **at_ten, **hits})
+    rows = compare(ranks[METHOD_BLEND], ranks[METHOD_MODEL], _LIST_LENGTH, settings)
+    comparison = next(row for row in rows if (row["name"], row["k"]) == ("ndcg", _LIST_LENGTH))
+    return {
+        "figures": figures,
+        "comparison": comparison,
+        "is_better": comparison["ci_low"] > 0,
+        "num_users": len(ranks[METHOD_MODEL]),
+        "num_fitted": fitted.num_fitted,
+        "num_candidates": fitted.num_candidates,
+    }

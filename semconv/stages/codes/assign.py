@@ -1,0 +1,110 @@
+"""Codes for new items as a run: predicted from their text, added to a code set that never changes otherwise."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.data.store import Catalog
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.digests import damaged_files
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace, is_loaded
+from semconv.settings.tree import CodebookSettings
+from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.codes.rows import code_rows
+from semconv.stages.embed.rows import catalog_texts, embedding_rows
+from semconv.stages.embed.text import text_vectors
+from semconv.tokenization.code_set import CodeSet, assign_new_items, save_codes
+from semconv.tokenization.figures import new_item_figures
+
+
+def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
+    """Give codes to the items that have text but no codes yet; None when there is no such item.
+
+    An assign run only adds codes. A damaged assign run is computed again with the same result.
+
+    Args:
+        lineage: the current lineage of a code set or of a model tuned on it.
+
+    Raises:
+        InputError: a file is damaged, and the catalogue has changed since its run.
+    """
+    codebook = lineage.codebook
+    catalog = workspace.store.catalog()
+    earlier = tuple(itertools.takewhile(lambda run: not damaged_files(workspace.book.folder(run)), lineage.assigns))
+    coded = ItemCodes.read(workspace, (codebook, *earlier))
+    wanted = _without_codes(workspace, catalog, coded)
+    code_set = CodeSet.load(workspace.intact(codebook))
+    if len(wanted) == 0:
+        return None
+    if code_set.text_map is None:
+        advice = "; load a file with codes for them and tune on it" if is_loaded(codebook) else ""
+        workspace.progress.say(
+            f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map{advice}"
+        )
+        return None
+    backbone = lineage.backbone
+    settings = CodebookSettings(**codebook.settings["codebook"])  # those of the code set, whatever the file says today
+    wanted = _that_fit(workspace, wanted, coded, settings)
+    if len(wanted) == 0:
+        return None
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        vectors = text_vectors(workspace, backbone, catalog, wanted)
+        index = vectors.item_index
+        assigned = assign_new_items(code_set, index, vectors.vectors, settings, coded.codes)
+        spread = new_item_figures(assigned.codes)
+        workspace.progress.say(
+            f"{len(index)} items coded from their text, on {spread['first_codes_in_use']} first codes"
+        )
+        no_interactions = np.zeros(len(index), np.int64)
+        save_codes(folder / "codes.safetensors", index, assigned.codes, assigned.is_reassigned, no_interactions)
+        source = columns.MAPPED_FROM_TEXT
+        return {
+            "item_code": code_rows(
+                catalog, index, assigned.codes, assigned.is_reassigned, source=source, code_set_run_id=codebook.run_id
+            ),
+            "item_embedding": embedding_rows("item_id", catalog.item_ids, index, assigned.vectors, source),
+        }
+
+    request = StageRequest(columns.ASSIGN, {}, (codebook, backbone, *earlier), ("item",))
+    if len(earlier) < len(lineage.assigns):
+        damaged = lineage.assigns[len(earlier)]
+        if workspace.book.fingerprint(request) != damaged.fingerprint:
+            workspace.intact(damaged)
+    return workspace.book.execute(request, compute)
+
+
+def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:
+    """Servable items with text but no codes; says how many have no text either."""
+    has_codes = np.zeros(len(catalog), dtype=bool)
+    has_codes[coded.item_index] = True
+    wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
+    texts = catalog_texts(catalog)
+    without = int(sum(not texts[item] for item in wanted))
+    if without:
+        workspace.progress.say(
+            f"{without} servable items have too few interactions and no text: they get no codes and are not recommended"
+        )
+    return np.array([item for item in wanted if texts[item]], dtype=np.int32)
+
+
+def _that_fit(
+    workspace: Workspace, wanted: NDArray[np.int32], coded: ItemCodes, settings: CodebookSettings
+) -> NDArray[np.int32]:
+    """As many of the wanted items as there are free code sequences; all of them where items may share codes."""
+    capacity = settings.codes**settings.levels
+    room = max(capacity - len(coded.item_index), 0)
+    if settings.collisions == "keep" or len(wanted) <= room:
+        return wanted
+    workspace.progress.say(
+        f"{len(wanted) - room} new items get no codes: all {capacity} code sequences are taken;"
+        " `semconv codebook fit` with more levels or codes makes room"
+    )
+    return wanted[:room]

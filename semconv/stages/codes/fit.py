@@ -1,0 +1,131 @@
+"""A new code set as a run: fitted to the behaviour and text vectors, or read from a file of external codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import file_digest
+from semconv.backbone.text_vectors import TextVectors
+from semconv.behavior.vectors import BehaviorVectors
+from semconv.data.store import Catalog, RunRecord
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.workspace import Workspace
+from semconv.settings.tree import CodebookSettings
+from semconv.stages import stage_settings
+from semconv.stages.codes.code_file import FileCodes, read_codes
+from semconv.stages.codes.rows import code_rows, training_counts
+from semconv.tokenization.code_set import fit_code_set
+from semconv.tokenization.loaded import loaded_code_set
+
+
+def fit_codebook_run(workspace: Workspace, behavior: RunRecord, text: RunRecord) -> Outcome:
+    """Fit a new code set to all items with behaviour vectors."""
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        settings = workspace.settings
+        catalog = workspace.store.catalog()
+        vectors = BehaviorVectors.load(workspace.intact(behavior, "vectors.safetensors"))
+        texts = TextVectors.load(workspace.intact(text, "text.safetensors"))
+        popularity = training_counts(workspace, behavior, len(catalog))
+        code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings.codebook, settings.rqvae)
+        code_set.save(folder)
+        _say_text_map(workspace, code_set.figures["text_map"])
+        codes = code_rows(
+            catalog,
+            code_set.item_index,
+            code_set.codes,
+            code_set.is_reassigned,
+            source=vectors.source,
+            code_set_run_id=folder.name,
+        )
+        return {"item_code": codes, "codebook_vector": _book_rows(code_set.books)}
+
+    read = stage_settings.codebook(workspace)
+    request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))  # for the order of collisions
+    return workspace.book.execute(request, compute)
+
+
+def _say_text_map(workspace: Workspace, figures: dict[str, Any] | None) -> None:
+    """Say how good codes are that were predicted from text alone, measured on held-out items with interactions."""
+    if figures is not None:
+        workspace.progress.say(
+            f"new items: text explains {figures['held_out_r2']:.1%} of held-out behaviour; codes predicted from text match"
+            f" the learned first code for {figures['first_code_agreement']:.1%} of {figures['items']} held-out items (the"
+            f" most frequent code would match {figures['most_frequent_code']:.1%}) and use {figures['codes_in_use']} first codes"
+        )
+
+
+def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Outcome:
+    """Make a new code set of external codes: a Parquet file of ``item_id`` and ``codes``.
+
+    The file decides the number of levels and codes. The behaviour vectors only say how popular items are and
+    give the reasons in lists.
+
+    Raises:
+        InputError: ``read_codes`` refuses the file, or it has more items than there are code sequences.
+    """
+    catalog = workspace.store.catalog()
+    found = read_codes(path, catalog.item_ids)
+    popularity = training_counts(workspace, behavior, len(catalog))
+    _say_missing(workspace, path, found, catalog, popularity)
+    read = stage_settings.loaded_codes(workspace, found.codes.shape[1], found.num_codes)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        settings = CodebookSettings(**read["codebook"])
+        code_set = loaded_code_set(found.item_index, found.codes, popularity[found.item_index], settings)
+        figures = {**code_set.figures, "file": str(path), "items_not_in_the_catalogue": found.num_unknown}
+        replace(code_set, figures=figures).save(folder)
+        moved = int(code_set.is_reassigned.sum())
+        if moved:
+            workspace.progress.say(
+                f"{moved} items shared all codes with another item; each got the lowest free code of the last level that has one"
+            )
+        codes = code_rows(
+            catalog,
+            found.item_index,
+            code_set.codes,
+            code_set.is_reassigned,
+            source=columns.GIVEN,
+            code_set_run_id=folder.name,
+        )
+        return {"item_code": codes}
+
+    content = {"codes": file_digest(path)}
+    request = StageRequest(columns.CODEBOOK, read, (behavior,), ("item", "interaction"), content)
+    return workspace.book.execute(request, compute)
+
+
+def _say_missing(
+    workspace: Workspace, path: Path, found: FileCodes, catalog: Catalog, popularity: NDArray[np.int64]
+) -> None:
+    """Say which items of the file the catalogue lacks, and which items of the catalogue the file lacks."""
+    without = catalog.is_servable.copy()
+    without[found.item_index] = False
+    if found.num_unknown:
+        workspace.progress.say(f"{path}: {found.num_unknown} items are not in the catalogue and were left out")
+    if without.any():
+        trained = int((popularity[without] > 0).sum())
+        workspace.progress.say(
+            f"{path}: {int(without.sum())} servable items have no codes in it, {trained} of them with interactions;"
+            " they are not recommended"
+        )
+
+
+def _book_rows(books: NDArray[np.float32]) -> pa.Table:
+    levels, size, _ = books.shape
+    return pa.table(
+        {
+            "level": pa.array(np.repeat(np.arange(levels, dtype=np.int32), size)),
+            "code": pa.array(np.tile(np.arange(size, dtype=np.int32), levels)),
+            columns.VECTOR: pa.array(
+                [row.tolist() for row in books.reshape(levels * size, -1)], pa.list_(pa.float32())
+            ),
+        }
+    )

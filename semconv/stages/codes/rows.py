@@ -1,0 +1,51 @@
+"""What runs of codes share: rows of the table ``item_code``, and training interactions by item."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.columns import code_token
+from semconv.data.splits import cut_in_time, train_part
+from semconv.data.store import Catalog, RunRecord
+from semconv.runs.workspace import Workspace
+
+
+def code_rows(
+    catalog: Catalog,
+    index: NDArray[np.int32],
+    codes: NDArray[np.uint16],
+    is_reassigned: NDArray[np.bool_],
+    *,
+    source: str,
+    code_set_run_id: str,
+) -> pa.Table:
+    """Rows of ``item_code`` without their run id.
+
+    Args:
+        index: ``(M,)`` item index.
+        codes: ``(M, N)``.
+        is_reassigned: ``(M,)`` moved to a free code because another item had the same codes.
+        source: a ``vector_source``.
+    """
+    names = [[code_token(level, int(code)) for level, code in enumerate(row)] for row in codes]
+    return pa.table(
+        {
+            columns.ITEM_ID: pa.array([catalog.item_ids[item] for item in index], pa.string()),
+            columns.CODES: pa.array([list(map(int, row)) for row in codes], pa.list_(pa.uint16())),
+            columns.SEMANTIC_ID: pa.array(["".join(row) for row in names], pa.string()),
+            columns.VECTOR_SOURCE: pa.array([source] * len(index), pa.string()),
+            columns.CODE_SET_RUN_ID: pa.array([code_set_run_id] * len(index), pa.string()),
+            columns.IS_REASSIGNED: pa.array(is_reassigned, pa.bool_()),
+        }
+    )
+
+
+def training_counts(workspace: Workspace, behavior: RunRecord, num_items: int) -> NDArray[np.int64]:
+    """``(I,)`` interactions of each item in the train cut and core of the behaviour vectors, counted on today's data."""
+    split = behavior.settings["split"]
+    sequences = cut_in_time(workspace.store.sequences(), split)
+    train = train_part(sequences, split["train_cut"], split["k_core"], num_items)
+    return np.bincount(train.items, minlength=num_items).astype(np.int64)

@@ -1,0 +1,112 @@
+"""The backbone as a run: the embedded default, or a pretrained model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from semconv import columns
+from semconv.artifacts import file_digest, read_json, write_json
+from semconv.data.splits import cut_in_time, train_part
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.workspace import Workspace
+from semconv.stages import stage_settings
+from semconv.stages.embed.rows import catalog_texts
+from semconv.stages.stage_settings import BACKBONE_MANIFEST
+from semconv.tasks import wordings
+
+
+def backbone_run(workspace: Workspace) -> Outcome:
+    """Make or check the backbone that the settings name."""
+    path = stage_settings.named_backbone(workspace)
+    return use_backbone_run(workspace, path) if path else create_backbone_run(workspace)
+
+
+def create_backbone_run(workspace: Workspace) -> Outcome:
+    """Make the embedded default from the catalogue's text and the training queries."""
+    catalog = workspace.store.catalog()
+    if len(catalog) == 0:
+        raise InputError("no items in the warehouse; `semconv ingest` brings some in")
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        from semconv.backbone.create import create_backbone
+
+        texts = [text for text in catalog_texts(catalog) if text]
+        queries = _training_queries(workspace)
+        figures = create_backbone(folder / "model", texts, queries, wordings.phrases(), workspace.settings.backbone)
+        write_json(folder / BACKBONE_MANIFEST, {"path": "model", "is_relative": True, **figures})
+        return {}
+
+    read = stage_settings.created_backbone(workspace)
+    return workspace.book.execute(StageRequest(columns.BACKBONE, read, (), ("item", "interaction")), compute)
+
+
+def use_backbone_run(workspace: Workspace, path: str) -> Outcome:
+    """Record a pretrained model as the backbone, after loading it once to see that it works."""
+    absolute = str(Path(path).expanduser().resolve()) if Path(path).expanduser().exists() else path
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        from semconv.backbone.load import load_backbone
+
+        load_backbone(absolute, trust_remote_code=workspace.settings.backbone.trust_remote_code)
+        write_json(folder / BACKBONE_MANIFEST, {"path": absolute, "is_relative": False, "files": files})
+        return {}
+
+    files = _files_digest(Path(absolute))
+    content = {"path": absolute, "files": files}
+    read = stage_settings.used_backbone(workspace, absolute)
+    return workspace.book.execute(StageRequest(columns.BACKBONE, read, (), (), content), compute)
+
+
+def backbone_path(workspace: Workspace, record: RunRecord) -> str:
+    """The folder or hub name from which transformers loads the backbone of a run."""
+    manifest = read_json(workspace.book.folder(record) / BACKBONE_MANIFEST)
+    return str(workspace.book.folder(record) / manifest["path"]) if manifest["is_relative"] else str(manifest["path"])
+
+
+def intact_backbone(workspace: Workspace, record: RunRecord) -> str:
+    """The same, after verifying the checksums of its files; a hub name has no files to verify.
+
+    Raises:
+        InputError: a file is damaged, missing or was replaced.
+    """
+    manifest = read_json(workspace.intact(record, BACKBONE_MANIFEST))
+    if manifest["is_relative"]:
+        return str(workspace.intact(record, manifest["path"]))
+    path = str(manifest["path"])
+    if Path(path).is_dir() and manifest["files"] not in ("", _files_digest(Path(path))):
+        raise InputError(
+            f"{path}: not the files that {record.run_id} was made from; restore those, or use the new ones with"
+            f" `semconv backbone use {path}`, then `semconv run --refit`"
+        )
+    return path
+
+
+def load_run_backbone(workspace: Workspace, record: RunRecord) -> tuple[Any, Any]:
+    """Model and tokenizer of a backbone run, in float32."""
+    from semconv.backbone.load import load_backbone
+
+    return load_backbone(
+        intact_backbone(workspace, record), trust_remote_code=workspace.settings.backbone.trust_remote_code
+    )
+
+
+def _training_queries(workspace: Workspace) -> Iterator[str]:
+    settings = workspace.settings.split
+    sequences = cut_in_time(workspace.store.sequences(queries=True), workspace.section("split")["split"])
+    train = train_part(sequences, settings.train_cut, settings.k_core, len(workspace.store.catalog()))
+    yield from (query for query in train.queries or () if query)
+
+
+def _files_digest(folder: Path) -> str:
+    """Digest of the weights and settings of a local model; empty for a hub name."""
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".model"))
+    return hashlib.sha256("".join(f"{path.name}:{file_digest(path)};" for path in files).encode()).hexdigest()

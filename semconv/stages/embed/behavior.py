@@ -1,0 +1,94 @@
+"""Behaviour vectors as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from semconv import columns
+from semconv.artifacts import file_digest, write_json
+from semconv.behavior.vectors import BehaviorVectors
+from semconv.data.splits import core_masks, targets, train_part
+from semconv.data.store import Sequences
+from semconv.errors import InputError
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.workspace import Workspace
+from semconv.stages import stage_settings
+from semconv.stages.embed.given_file import read_given
+from semconv.stages.embed.rows import embedding_rows
+
+
+def embed_behavior_run(workspace: Workspace) -> Outcome:
+    """Make item and user vectors from the train cut, or take item vectors from the user's own file."""
+    settings = workspace.settings
+    sequences = workspace.sequences()
+    catalog = workspace.store.catalog()
+    train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
+    if len(train.items) == 0:
+        raise InputError(
+            f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more"
+        )
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        vectors = _vectors(workspace, train, sequences, folder)
+        vectors.save(folder / "vectors.safetensors")
+        rows = np.repeat(np.arange(len(sequences), dtype=np.int64), sequences.lengths)
+        users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
+        workspace.store.mark_core(items, users)
+        source = vectors.source
+        return {
+            "item_embedding": embedding_rows(
+                "item_id", catalog.item_ids, vectors.item_index, vectors.item_vectors, source
+            ),
+            "user_embedding": embedding_rows(
+                "user_id", sequences.user_ids, vectors.user_index, vectors.user_vectors, source
+            ),
+        }
+
+    content, tables = {}, ["interaction"]
+    if settings.behavior.source == "given":
+        content["vectors"] = file_digest(_given_path(workspace))
+        tables.append("item")  # an item may be new and have a vector in the file
+    request = StageRequest(columns.EMBED_BEHAVIOR, stage_settings.behavior(workspace), (), tuple(tables), content)
+    return workspace.book.execute(request, compute)
+
+
+def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folder: Path) -> BehaviorVectors:
+    settings, item_ids = workspace.settings, workspace.store.catalog().item_ids
+    if settings.behavior.source == "svd":
+        from semconv.behavior.svd import fit_svd
+
+        return fit_svd(train, len(item_ids), settings.behavior)
+    if settings.behavior.source == "dccf":
+        from semconv.behavior.dccf_training import DccfTraining, fit_dccf
+
+        # A cut that trains on the validation items leaves none to stop early by.
+        held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
+        training = DccfTraining(folder, workspace.progress, held_out)
+        vectors, figures = fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)
+        write_json(folder / "figures.json", figures)
+        return vectors
+    from semconv.behavior.given import check_given
+
+    path = _given_path(workspace)
+    index, given, num_unknown = read_given(path, item_ids)
+    vectors = check_given(index, given, train, item_ids)
+    if num_unknown:
+        workspace.progress.say(f"{path}: {num_unknown} items are not in the catalogue and were left out")
+    if lacking := len(item_ids) - len(index):
+        workspace.progress.say(
+            f"{path}: {lacking} items have no vector in it; they get codes from their text, if they have any"
+        )
+    return vectors
+
+
+def _given_path(workspace: Workspace) -> Path:
+    settings = workspace.settings.behavior
+    if not settings.vectors:
+        raise InputError("behavior.source = given needs behavior.vectors, a Parquet file of item_id and vector")
+    path = workspace.root / settings.vectors
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of given vectors (behavior.vectors)")
+    return path

@@ -1,0 +1,105 @@
+"""Figures as a run: the model beside the baselines, on the same users and items and under the same mask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from semconv import columns
+from semconv.data.splits import targets
+from semconv.data.store import RunRecord
+from semconv.errors import InputError
+from semconv.evaluation.rows import ListFigures, metric_rows
+from semconv.metrics import coverage, diversity, novelty, self_information, target_ranks
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
+from semconv.stages.evaluate.counter_search import tune_transition_run
+from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods, rankings
+from semconv.stages.evaluate.user_file import user_file
+from semconv.stages.lists.run import Request, recommend_run
+
+
+def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["valid", "test"] = "test") -> Outcome:
+    """Make the lists of a model for a split and score them; both are reused when nothing changed.
+
+    Args:
+        lineage: the current lineage of the model.
+    """
+    users = None
+    if workspace.settings.evaluate.max_users:
+        users = evaluated_users(workspace, lineage.finetune, split)[1]
+    lists = recommend_run(workspace, lineage, Request(split, users))
+    outcome = evaluate_run(workspace, lists.record)
+    return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
+
+
+def has_test_targets(workspace: Workspace, finetune: RunRecord) -> bool:
+    """Whether any user has a held-out test item under the split of a model."""
+    return bool((targets(workspace.sequences(split=finetune.settings["split"]), "test") >= 0).any())
+
+
+def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:
+    """The newest evaluate run of the model that made some lists; empty when there is none."""
+    models = set(lists.inputs)
+    return next(([run] for run in workspace.book.finished(columns.EVALUATE) if models & set(run.inputs)), [])
+
+
+def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
+    """Score a recommend run of the split valid or test, and the baselines with it.
+
+    Raises:
+        InputError: the run's lists are for serving, or hold no user with a target.
+    """
+    if recommend.settings["split"] == "serve":
+        raise InputError(
+            f"{recommend.run_id} was made for serving and sees the held-out items; `semconv recommend --split test` makes lists to score"
+        )
+    case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
+    tuned = tune_transition_run(workspace, case)
+    tuning = None if tuned is None else tuned.record
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        users, protocol = case.evaluated(), case.protocol(workspace)
+        rows: list[dict[str, Any]] = []
+        with (
+            user_file(folder, case, users) as file,
+            workspace.progress.task("evaluate", len(known), "methods") as bar,
+        ):
+            for ranking in rankings(workspace, case, tuning):
+                figures = list_figures(case, ranking)
+                stated = protocol.with_details(ranking.details)
+                rows += metric_rows(ranking.method, figures, users, stated, workspace.settings.evaluate)
+                file.write(ranking.method, figures)
+                bar.advance(1, ranking.method)
+        return {"metric": _metric_table(rows)}
+
+    own = listed_methods(workspace, recommend)
+    known = methods(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
+    inputs = (case.lineage.finetune, recommend, *([] if tuning is None else [tuning]))
+    request = StageRequest(
+        columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}
+    )
+    return workspace.book.execute(request, compute)
+
+
+def list_figures(case: EvaluationCase, ranking: Ranking) -> ListFigures:
+    """What one method's lists come to, user by user."""
+    items, listed = ranking.items, (ranking.items >= 0).sum(axis=1)
+    fallback = np.zeros(len(items)) if ranking.is_fallback is None else ranking.is_fallback.sum(axis=1).astype(float)
+    return ListFigures(
+        target_ranks(items, case.targets),
+        novelty(items, self_information(case.popularity)),
+        diversity(items, case.prefixes),
+        np.divide(fallback, listed, out=np.full(len(items), np.nan), where=listed > 0),
+        coverage(items, case.allowed),
+    )
+
+
+def _metric_table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([{**row, "protocol": json.dumps(row["protocol"], sort_keys=True)} for row in rows])

@@ -1,0 +1,44 @@
+"""External lists as a recommend run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semconv import columns
+from semconv.artifacts import file_digest
+from semconv.data.store import RunRecord
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def load_lists_run(workspace: Workspace, files: Sequence[Path], load: Callable[[Path], None]) -> Outcome:
+    """Take Parquet files of lists as the lists for serving.
+
+    The run records the code set of the current model as its input, where there is one.
+
+    Args:
+        load: checks the files and writes them as parts into the folder that it is given.
+    """
+    inputs: tuple[RunRecord, ...] = ()
+    if workspace.latest(columns.FINETUNE) is not None:
+        lineage = workspace.lineage()
+        inputs = (*lineage.code_runs, lineage.behavior)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        load(folder)
+        return {}
+
+    settings = {
+        **workspace.section("recommend"),
+        "split": "serve",
+        "where": "",
+        "users": "all",
+        "is_loaded": True,
+    }
+    content = {str(number): file_digest(file) for number, file in enumerate(files)}
+    return workspace.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, (), content), compute)

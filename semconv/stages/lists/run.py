@@ -1,0 +1,203 @@
+"""Top-K of every user as a run: reads its inputs, decides which users are computed, and writes their lists."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.behavior.vectors import FILE_NAME as VECTORS
+from semconv.behavior.vectors import BehaviorVectors
+from semconv.blend.reasons import vector_table
+from semconv.blend.tables import days_of
+from semconv.columns import Split, TrainCut
+from semconv.data.histories import Histories
+from semconv.data.splits import history_lengths
+from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.stages import stage_settings
+from semconv.stages.blend.choice import ChosenBlend, chosen_blend
+from semconv.stages.blend.files import load_blend
+from semconv.stages.blend.run import blend_tables
+from semconv.stages.lists.carrying import Carried, Listable, States, carry_over, user_states
+from semconv.stages.lists.engines import require_engine, write_lists
+from semconv.stages.lists.filters import allowed_items
+from semconv.stages.lists.job import JobBlend, ListJob
+from semconv.stages.tune.tuned import TunedFiles
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a recommend run is asked for.
+
+    Attributes:
+        users: ``(R,)`` user index; None for all.
+        where: a filter in addition to ``recommend.where``; a run with one cannot be published.
+        carry_from: the run whose lists unchanged users keep.
+        refresh: with ``carry_from``, recompute only these users and new ones; all others keep their lists.
+    """
+
+    split: Split = "serve"
+    users: NDArray[np.int32] | None = None
+    where: str | None = None
+    carry_from: RunRecord | None = None
+    refresh: NDArray[np.int32] | None = None
+
+
+def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> Outcome:
+    """Make the lists of the requested users, shard by shard.
+
+    Args:
+        lineage: the current lineage of the model.
+
+    Raises:
+        SettingsError: the engine is not installed, or a filter is no condition or allows no item.
+    """
+    require_engine(workspace.settings)
+    chosen = chosen_blend(workspace, lineage, request.split)
+    inputs = (lineage.finetune, *lineage.code_runs, lineage.behavior, *([] if chosen is None else [chosen.record]))
+    settings = {
+        **stage_settings.recommend(workspace),
+        "split": request.split,
+        "users": users_digest(request.users),
+        "where": request.where or "",
+        "history_length": workspace.settings.split.history_length,
+        "train_cut": lineage.finetune.settings["split"]["train_cut"],
+        "pass": "full" if request.carry_from is None else "changed",
+        **({} if chosen is None else {"method": chosen.served}),
+    }
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        read = ListInputs.now(workspace, lineage, request)
+        job = _job(workspace, lineage, request, folder, read)
+        job = replace(job, blend=job_blend(workspace, lineage, chosen, request.split, read))
+        states = user_states(job.users, job.histories, job.tuned.codes.by_item(len(job.item_ids)))
+        if request.carry_from is not None:
+            carried, states = _carried(workspace, request.carry_from, request.refresh, states, job)
+            job = replace(job, carried=carried)
+        states.write(folder)
+        write_lists(job, workspace.progress)
+        return {}
+
+    content = {
+        "refresh": users_digest(request.refresh),
+        "carry_from": "" if request.carry_from is None else request.carry_from.fingerprint,
+    }
+    tables = ("item", "interaction")
+    return workspace.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, tables, content), compute)
+
+
+def users_digest(users: NDArray[np.int32] | None) -> str:
+    """A digest of a set of users; 'all' for None."""
+    return "all" if users is None else hashlib.sha256(np.sort(users).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ListInputs:
+    """The inputs of a recommend run from the warehouse, read in one snapshot."""
+
+    catalog: Catalog
+    allowed: NDArray[np.bool_]  # (I,)
+    sequences: Sequences
+    histories: Histories
+    fallback_ranking: NDArray[np.int32]  # (F,) item index
+
+    @classmethod
+    def now(cls, workspace: Workspace, lineage: Lineage, request: Request) -> ListInputs:
+        """Read them now."""
+        with workspace.store.snapshot():
+            catalog = workspace.store.catalog()
+            allowed = allowed_items(workspace, catalog, request.where)
+            split = lineage.finetune.settings["split"]
+            sequences = workspace.sequences(split=split)
+            ranking = _fallback_ranking(workspace, request.split, split["train_cut"], allowed, sequences)
+        return cls(catalog, allowed, sequences, Histories.under(sequences, request.split), ranking)
+
+
+def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
+    """Everything that the shards share, but the blend and the lists that are carried over."""
+    sequences, num_items = read.sequences, len(read.catalog)
+    vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
+    asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
+    has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)  # an erased user has none
+    return ListJob(
+        folder=folder,
+        fingerprint=_fingerprint(workspace, folder),
+        tuned=TunedFiles.read(workspace, lineage, num_items),
+        split=request.split,
+        settings=workspace.settings,
+        users=asked[has_history],
+        user_ids=pa.array(sequences.user_ids, pa.string()),
+        item_ids=pa.array(read.catalog.item_ids, pa.string()),
+        histories=read.histories,
+        allowed=read.allowed,
+        fallback_ranking=read.fallback_ranking,
+        vectors=vector_table(vectors.item_index, vectors.item_vectors, num_items),
+    )
+
+
+def job_blend(
+    workspace: Workspace, lineage: Lineage, chosen: ChosenBlend | None, split: Split, read: ListInputs
+) -> JobBlend | None:
+    """The blend of a job.
+
+    Lists for serving count all interactions, and their day is that of the newest one. Lists for evaluation use the
+    counts of the blend run, and each user's day is that of the latest item of the history.
+    """
+    if chosen is None:
+        return None
+    blend = load_blend(workspace, chosen.record, lineage)
+    days = days_of(read.histories.latest_times(read.sequences.times))
+    if split == "serve":
+        settings = {**chosen.record.settings, "train_cut": "[:]"}
+        tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, settings)
+        blend = replace(blend, tables=tables)
+        days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+    return JobBlend(blend, chosen.served, days, with_both=split != "serve")
+
+
+def _fingerprint(workspace: Workspace, folder: Path) -> str:
+    """The fingerprint of the run that is being computed in a folder."""
+    running = workspace.store.runs(stage=columns.RECOMMEND, status="running")
+    return next(run.fingerprint for run in running if workspace.book.folder(run) == folder)
+
+
+def _fallback_ranking(
+    workspace: Workspace, split: Split, train_cut: TrainCut, allowed: NDArray[np.bool_], sequences: Sequences
+) -> NDArray[np.int32]:
+    """Allowed items by recent popularity, enough of them for the longest list after the longest history is masked."""
+    longest = int(sequences.lengths.max(initial=0))
+    some_user = np.array([int(np.argmax(history_lengths(sequences, split)))], dtype=np.int32)
+    count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
+    cut: TrainCut = "[:]" if split == "serve" else train_cut
+    request = BaselineRequest(
+        "recent_popularity", split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
+    )
+    top_k = workspace.store.baseline_top_k(request)
+    ranking: NDArray[np.int32] = top_k.items[:1].ravel()  # empty when no user has a history under the split
+    return ranking[ranking >= 0]
+
+
+def _carried(
+    workspace: Workspace, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
+) -> tuple[Carried, States]:
+    coded = job.tuned.codes.item_index
+    with_codes = np.unique(np.concatenate([coded[job.allowed[coded]], job.fallback_ranking]))
+    listed = with_codes if job.blend is None else np.flatnonzero(job.allowed)  # a blend lists items without codes too
+    is_masked = workspace.settings.recommend.seen == "masked"
+    listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
+    shard_users = int(before.settings["recommend"]["shard_users"])
+    carried, states = carry_over(
+        workspace.book.folder(before), shard_users, states, refresh, listable, workspace.progress.say
+    )
+    count = int((carried.places >= 0).sum())
+    if count:
+        workspace.progress.say(f"{count} of {len(job.users)} users are unchanged, their lists are carried over")
+    return carried, states

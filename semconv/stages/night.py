@@ -1,0 +1,287 @@
+"""The nightly job: run every stage that is due, in order; keep and name what is stale but waits for a refit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.errors import CheckFailedError, InputError
+from semconv.runs.book import Outcome
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace, is_created, is_loaded
+from semconv.stages import stage_settings
+from semconv.stages.blend.choice import reason_against
+from semconv.stages.codes.assign import assign_run
+from semconv.stages.codes.refit import Coded, refit_state
+from semconv.stages.evaluate.run import evaluate_current, has_test_targets
+from semconv.stages.lists.current import newest_lists, serve_lists
+
+Stage = dict[str, Any]  # stage, run_id, state, seconds
+_BEFORE_LISTS = (
+    columns.BACKBONE,
+    columns.EMBED_BEHAVIOR,
+    columns.EMBED_TEXT,
+    columns.CODEBOOK,
+    columns.FINETUNE,
+)
+_PUBLISH_ATTEMPTS = 3  # with new lists each, when rows arrive faster than lists are made
+
+
+class Publication(Protocol):
+    """What the night has to know of a publication."""
+
+    @property
+    def generation(self) -> int:
+        """The number of the published generation."""
+        ...
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this night put it in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Night:
+    """The result of a night."""
+
+    stages: list[Stage]
+    publication: Publication
+    refit: dict[str, Any]  # is_due, reasons, is_done
+
+
+def run_night(workspace: Workspace, publish: Callable[[], Publication], *, refit: bool) -> Night:
+    """Run every stage that is due, then publish.
+
+    With ``refit``, or when one is due and ``refit.automatic`` is on, embeddings, codes and model are computed again
+    where data or settings changed. Readers see the old lists until the new ones are published.
+
+    Args:
+        publish: publishes the newest lists.
+    """
+    return _Night(workspace).run(publish, refit=refit)
+
+
+def fit_all(workspace: Workspace, codes: Path | None = None) -> Lineage:
+    """Run backbone, vectors, codes and tuning as the settings say; finished runs are reused.
+
+    Args:
+        codes: a file of external codes, to be loaded in place of a fit.
+    """
+    return _Night(workspace).fit(codes)
+
+
+@dataclass
+class _Night:
+    """One night: the stages so far."""
+
+    workspace: Workspace
+    stages: list[Stage] = field(default_factory=list)
+
+    def run(self, publish: Callable[[], Publication], *, refit: bool) -> Night:
+        """Run what is due and publish."""
+        workspace = self.workspace
+        state: dict[str, Any] = {"is_due": False, "reasons": []}
+        is_fitted = refit or workspace.latest(columns.FINETUNE) is None
+        if not is_fitted:
+            state = self._keep_or_find_due()
+            is_fitted = state["is_due"] and workspace.settings.refit.automatic
+        lineage = self._fit_chosen() if is_fitted else workspace.lineage()
+        lineage = self._blend(lineage, is_fitted=is_fitted)
+        self._do(columns.RECOMMEND, lambda: serve_lists(workspace, lineage))
+        self._evaluate(lineage, is_fitted=is_fitted)
+        publication = self._publish(publish, lineage)
+        already = "" if publication.is_new else " already"
+        workspace.progress.say(f"generation {publication.generation} is in place{already}")
+        return Night(self.stages, publication, {**state, "is_done": is_fitted})
+
+    def _keep_or_find_due(self) -> dict[str, Any]:
+        """Code new items and measure whether a refit is due; unless it is done now, list the kept stages."""
+        workspace, say = self.workspace, self.workspace.progress.say
+        lineage = workspace.lineage()
+        kept = self._kept_stages(lineage)
+        was_stale = any(row["state"] != "kept" for row in kept)
+        self.stages += kept
+        lineage = self._assign(lineage)
+        found = refit_state(workspace, Coded.read(workspace, lineage))
+        state = {name: found[name] for name in ("is_due", "reasons")}
+        is_automatic = workspace.settings.refit.automatic
+        if state["is_due"]:
+            next_step = (
+                "it is done now (refit.automatic)"
+                if is_automatic
+                else "the model is kept, `semconv run --refit` does it"
+            )
+            say(f"a refit is due: {'; '.join(state['reasons'])}; {next_step}")
+        elif was_stale:
+            say(
+                "data or settings changed since vectors, codes or model were made; they are kept,"
+                " `semconv run --refit` computes them again"
+            )
+        if state["is_due"] and is_automatic:
+            self.stages.clear()
+        else:
+            self._say_waiting(lineage)
+        return state
+
+    def _kept_stages(self, lineage: Lineage) -> list[Stage]:
+        """A row for each stage before the lists; it and all later ones are stale once its inputs or settings changed."""
+        workspace = self.workspace
+        today = _settings_today(workspace, lineage)
+        rows, was_stale = [], False
+        for stage in _BEFORE_LISTS:
+            record = lineage.find(stage)
+            if record is None:  # external codes have no text vectors
+                continue
+            was_stale = workspace.book.is_stale(record, today.get(stage, {})) or was_stale
+            rows.append(_stage(stage, record.run_id, "kept (stale)" if was_stale else "kept", 0.0))
+        return rows
+
+    def _say_waiting(self, lineage: Lineage) -> None:
+        """Name a backbone or codes that the user chose after the tuning; only a refit uses them."""
+        workspace = self.workspace
+        backbone, codebook = workspace.latest(columns.BACKBONE), workspace.latest(columns.CODEBOOK)
+        is_used = backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone)
+        chosen = [backbone if is_used else None, codebook if codebook is not None and is_loaded(codebook) else None]
+        for record in filter(None, chosen):
+            if lineage.need(record.stage).run_id != record.run_id:
+                workspace.progress.say(
+                    f"{record.run_id} waits: the model is kept, `semconv run --refit` tunes one with it"
+                )
+
+    def fit(self, codes: Path | None) -> Lineage:
+        """Run every stage up to the tuning."""
+        from semconv.stages.codes.fit import load_codes_run
+        from semconv.stages.embed.backbone import backbone_run
+        from semconv.stages.embed.behavior import embed_behavior_run
+
+        workspace = self.workspace
+        backbone = self._do(columns.BACKBONE, lambda: backbone_run(workspace))
+        if codes is None:
+            return self._tune(backbone, self._fit_codes(backbone))
+        behavior = self._do(columns.EMBED_BEHAVIOR, lambda: embed_behavior_run(workspace))
+        return self._tune(backbone, self._do(columns.CODEBOOK, lambda: load_codes_run(workspace, behavior, codes)))
+
+    def _fit_chosen(self) -> Lineage:
+        """The same, but a backbone of `semconv backbone use` and codes of `semconv codebook load` are kept."""
+        from semconv.stages.embed.backbone import backbone_run
+
+        workspace = self.workspace
+        backbone, codebook = workspace.latest(columns.BACKBONE), workspace.latest(columns.CODEBOOK)
+        if backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone):
+            self.stages.append(_stage(columns.BACKBONE, backbone.run_id, "reused", 0.0))
+        else:
+            backbone = self._do(columns.BACKBONE, lambda: backbone_run(workspace))
+        if codebook is not None and is_loaded(codebook):
+            behavior = Lineage.of(workspace.store, codebook).behavior
+            self.stages += [_stage(record.stage, record.run_id, "reused", 0.0) for record in (behavior, codebook)]
+        else:
+            codebook = self._fit_codes(backbone)
+        return self._tune(backbone, codebook)
+
+    def _fit_codes(self, backbone: RunRecord) -> RunRecord:
+        from semconv.stages.codes.fit import fit_codebook_run
+        from semconv.stages.embed.behavior import embed_behavior_run
+        from semconv.stages.embed.text import embed_text_run
+
+        workspace = self.workspace
+        behavior = self._do(columns.EMBED_BEHAVIOR, lambda: embed_behavior_run(workspace))
+        text = self._do(columns.EMBED_TEXT, lambda: embed_text_run(workspace, backbone))
+        return self._do(columns.CODEBOOK, lambda: fit_codebook_run(workspace, behavior, text))
+
+    def _tune(self, backbone: RunRecord, codebook: RunRecord) -> Lineage:
+        from semconv.stages.tune.inputs import TuningInputs
+        from semconv.stages.tune.run import finetune_run
+
+        workspace = self.workspace
+        codes = self._assign(Lineage.current(workspace.store, codebook))
+        finetune = self._do(columns.FINETUNE, lambda: finetune_run(workspace, TuningInputs(backbone, codes)))
+        return Lineage.current(workspace.store, finetune)
+
+    def _assign(self, lineage: Lineage) -> Lineage:
+        """Code new items; returns the lineage with their run."""
+        outcome = assign_run(self.workspace, lineage)
+        if outcome is None:
+            return lineage
+        self._note(columns.ASSIGN, outcome)
+        return Lineage.current(self.workspace.store, lineage.run)
+
+    def _blend(self, lineage: Lineage, *, is_fitted: bool) -> Lineage:
+        """Fit the blend of a new model. The blend of a kept model is kept, or every night would recompute all lists."""
+        from semconv.stages.blend.run import blend_run
+
+        workspace = self.workspace
+        if workspace.settings.blend.use == "never":
+            return lineage
+        if lineage.blend is not None and not is_fitted:
+            is_stale = workspace.book.is_stale(lineage.blend, stage_settings.blend(workspace, lineage.finetune))
+            state = "kept (stale)" if is_stale else "kept"
+            self.stages.append(_stage(columns.BLEND, lineage.blend.run_id, state, 0.0))
+        elif (why_not := reason_against(workspace, lineage.finetune)) is not None:
+            workspace.progress.say(f"blend: skipped, {why_not}")
+        else:
+            self._do(columns.BLEND, lambda: blend_run(workspace, lineage))
+            return Lineage.current(workspace.store, lineage.run)
+        return lineage
+
+    def _evaluate(self, lineage: Lineage, *, is_fitted: bool) -> None:
+        """Evaluate a new model. A kept model keeps its figures, because they cost as much as lists for all users."""
+        workspace, finetune = self.workspace, lineage.finetune
+        evaluations = workspace.book.finished(columns.EVALUATE)
+        before = next((run for run in evaluations if finetune.run_id in run.inputs), None)
+        if not has_test_targets(workspace, finetune):
+            workspace.progress.say("evaluate: skipped, no user has the three interactions that it needs")
+        elif before is None or is_fitted or not workspace.book.is_stale(before, {}):
+            self._do(columns.EVALUATE, lambda: evaluate_current(workspace, lineage))
+        else:
+            self.stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
+
+    def _publish(self, publish: Callable[[], Publication], lineage: Lineage) -> Publication:
+        """Publish; when rows arrived meanwhile, or a part is damaged, recompute the affected users and try again."""
+        workspace = self.workspace
+        for _ in range(_PUBLISH_ATTEMPTS):
+            try:
+                return publish()
+            except (CheckFailedError, InputError) as error:
+                run = newest_lists(workspace)
+                if not workspace.book.is_done(run):  # the damaged part was removed
+                    workspace.progress.say(f"{error}; recomputing now")
+                elif isinstance(error, CheckFailedError) and workspace.book.is_stale(run, {}):
+                    workspace.progress.say("rows came in while the lists were made; recomputing affected users")
+                else:
+                    raise
+            self._do(columns.RECOMMEND, lambda: serve_lists(workspace, lineage))
+        return publish()
+
+    def _do(self, stage: str, run: Callable[[], Outcome]) -> RunRecord:
+        self.workspace.progress.say(f"{stage} ...")
+        return self._note(stage, run())
+
+    def _note(self, stage: str, outcome: Outcome) -> RunRecord:
+        state = "reused" if outcome.is_reused else "done"
+        self.workspace.progress.say(f"{stage}: {state} in {outcome.seconds:.1f} s ({outcome.record.run_id})")
+        self.stages.append(_stage(stage, outcome.record.run_id, state, outcome.seconds))
+        return outcome.record
+
+
+def _settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
+    """The settings that each stage would read now."""
+    named = stage_settings.named_backbone(workspace)
+    if named:
+        of_backbone = stage_settings.used_backbone(workspace, named)
+    else:  # a backbone of `semconv backbone use` is kept
+        of_backbone = stage_settings.created_backbone(workspace) if is_created(lineage.backbone) else {}
+    return {
+        columns.BACKBONE: of_backbone,
+        columns.EMBED_BEHAVIOR: stage_settings.behavior(workspace),
+        columns.CODEBOOK: {} if is_loaded(lineage.codebook) else stage_settings.codebook(workspace),
+        columns.FINETUNE: stage_settings.finetune(workspace, lineage.backbone, lineage.codebook),
+    }
+
+
+def _stage(stage: str, run_id: str, state: str, seconds: float) -> Stage:
+    return {"stage": stage, "run_id": run_id, "state": state, "seconds": round(seconds, 1)}

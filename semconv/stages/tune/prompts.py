@@ -1,0 +1,112 @@
+"""The source of training prompts: the training part of a project, its codes, and a backbone that knows their tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.splits import train_part
+from semconv.progress import Progress
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.settings.tree import Settings
+from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.embed.backbone import load_run_backbone
+from semconv.stages.stage_settings import resolved_tasks
+from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.start import since_start
+from semconv.stages.tune.tuned import tuned_folder
+from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.padded import EpochRows
+from semconv.tasks.plan import plan_epoch
+from semconv.tasks.rows import RowBuilder, epoch_rows
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """Builds the rows of an epoch; the same in every process of a launch."""
+
+    encoder: PromptEncoder
+    data: TaskData
+    settings: Settings
+    progress: Progress
+    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> prompts left out, of the epochs trained here
+
+    def builder(self) -> RowBuilder:
+        """A new builder with counts of its own."""
+        return RowBuilder(self.encoder, self.data, self.settings.tasks)
+
+    def rows(self, epoch: int) -> EpochRows:
+        """Rows of an epoch."""
+        tasks = self.settings.tasks
+        plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
+        builder = self.builder()
+        rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
+        if builder.too_long and not self.too_long:
+            self.progress.say(
+                f"{builder.too_long} prompts an epoch are left out: longer than tasks.max_prompt_tokens or the backbone's context"
+            )
+        self.too_long[epoch] = builder.too_long
+        return rows
+
+
+def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None = None) -> TaskData:
+    """Read the training part; everything that is new since ``start`` is marked."""
+    settings = workspace.settings
+    with workspace.store.snapshot():
+        catalog, sequences = workspace.store.catalog(), workspace.sequences(queries=settings.tasks.query)
+    cut = settings.split.train_cut
+    train = train_part(sequences, cut, settings.split.k_core, len(catalog))
+    touched = train_part(sequences, cut, 1, len(catalog))
+    has_codes = np.zeros(len(catalog), dtype=bool)
+    has_codes[codes.item_index] = True
+    data = task_data(train, has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    return data if start is None else since_start(workspace, start.run, data)
+
+
+def prompt_source(
+    workspace: Workspace, inputs: TuningInputs, loaded: tuple[Any, Any, NDArray[np.int64]], codes: ItemCodes
+) -> PromptSource:
+    """Read the training part and encode it; no prompt with its label is longer than the backbone's context.
+
+    Args:
+        loaded: the result of ``prepared_backbone``.
+        codes: those of the inputs.
+    """
+    model, tokenizer, level_tokens = loaded
+    tasks, most = resolved_tasks(workspace, inputs.backbone), getattr(model.config, "max_position_embeddings", None)
+    if most is not None:
+        tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
+    settings = replace(workspace.settings, tasks=tasks)
+    data = training_data(workspace, codes, inputs.start)
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(data.titles))
+    if tasks.query and tasks.query_share and not len(data.query_rows):
+        workspace.progress.say("the query task has no samples: no training interaction has a query")
+    if tasks.text and tasks.text_share and not len(data.text_items):
+        workspace.progress.say("the text task has no samples: no item with codes has a title or a description")
+    return PromptSource(encoder, data, settings, workspace.progress)
+
+
+def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:
+    """Load the model and tokenizer that a tuning trains, with the tokens ``(N, C)`` of the code set.
+
+    A tuning in mode full that starts from an earlier one trains that model. In mode lora it trains the backbone; the
+    earlier adapter is added later.
+
+    Raises:
+        InputError: a file is damaged, or the codes changed since the earlier tuning.
+    """
+    from semconv.backbone.code_tokens import add_code_tokens
+    from semconv.tuning.model import load_tuned
+
+    if inputs.start is not None and inputs.start.run.settings["tuning"]["mode"] == "full":
+        trust = workspace.settings.backbone.trust_remote_code
+        tuned = load_tuned(tuned_folder(workspace, inputs.start), trust_remote_code=trust)
+        return tuned.model, tuned.tokenizer, tuned.level_tokens
+    model, tokenizer = load_run_backbone(workspace, inputs.backbone)
+    shape = inputs.codes.codebook.settings["codebook"]
+    return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])

@@ -1,0 +1,213 @@
+"""Stage two, tuning, as a run."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semconv import columns
+from semconv.artifacts import write_arrays, write_json
+from semconv.errors import InputError
+from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.settings.tree import TuningSettings
+from semconv.stages import stage_settings
+from semconv.stages.codes.assign import assign_run
+from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.embed.backbone import backbone_path
+from semconv.stages.stage_settings import resolved_tuning
+from semconv.stages.tune.figures import EPOCHS_BEFORE, FIGURES_FILE, TRAIN_INTERACTIONS, epochs_trained
+from semconv.stages.tune.group import Leader, TuningTask
+from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.prompts import PromptSource, prepared_backbone, prompt_source, training_data
+from semconv.stages.tune.start import check_start, has_work, record_samples
+from semconv.stages.tune.tuned import MODEL_FOLDER, TUNED_CODES, tuned_digest, tuned_folder
+from semconv.stages.tune.validation import search_validation
+from semconv.tokenization.code_set import CodeSet
+
+
+def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | None = None) -> Outcome:
+    """Tune the backbone on the current codes, or go on from an earlier tuning on the same code set.
+
+    A tuning that goes on keeps the mode of the earlier one: the whole model, or an adapter of the same shape. It trains
+    on everything that is new since then and on a share of the rest, at a lower rate. New items get codes first. When
+    nothing is new, the earlier tuning is the outcome.
+
+    Args:
+        leader: leads the other processes of a launch by torchrun; None to train in this process alone.
+
+    Raises:
+        InputError: the earlier run is no finished tuning of this code set, or its codes have changed.
+        SettingsError: the settings ask for another mode or adapter than that of the earlier run.
+    """
+    start = inputs.start
+    if start is not None:
+        inputs = _with_new_codes(workspace, inputs, start)
+        codes_now = ItemCodes.read(workspace, inputs.codes.code_runs)
+        if not has_work(workspace, start.run, training_data(workspace, codes_now, start)):
+            return Outcome(workspace.book.take_up(start.run), True, 0.0)
+    goes_on = start is not None
+    tuning = resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=goes_on)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        work = _Tuning(workspace, inputs, tuning, ItemCodes.read(workspace, inputs.codes.code_runs))
+        model, figures = work.train(folder, leader)
+        work.save(folder, model, figures)
+        return {}
+
+    read = stage_settings.finetune(workspace, inputs.backbone, inputs.codes.codebook, goes_on=goes_on)
+    request = StageRequest(columns.FINETUNE, read, inputs.runs, ("item", "interaction"))
+    return workspace.book.execute(request, compute)
+
+
+def _with_new_codes(workspace: Workspace, inputs: TuningInputs, start: Lineage) -> TuningInputs:
+    """The inputs after new items got codes; refuses a start whose codes have changed."""
+    from semconv.tuning.model import tuned_manifest
+
+    resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=True)  # refuses wrong settings early
+    check_start(workspace, start, inputs.codes.codebook)
+    digest = tuned_digest(workspace, start, ItemCodes.read(workspace, start.code_runs))
+    tuned_manifest(workspace.book.folder(start.run) / MODEL_FOLDER, digest)
+    assign_run(workspace, inputs.codes)
+    return TuningInputs(inputs.backbone, Lineage.current(workspace.store, inputs.codes.codebook), start)
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """One training: loads, trains and saves."""
+
+    workspace: Workspace
+    inputs: TuningInputs
+    tuning: TuningSettings
+    codes: ItemCodes
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Any, NDArray[np.int64]]:
+        """Model, tokenizer and code tokens ``(N, C)``."""
+        return prepared_backbone(self.workspace, self.inputs)
+
+    @cached_property
+    def source(self) -> PromptSource:
+        """The source of its prompts."""
+        return prompt_source(self.workspace, self.inputs, self.loaded, self.codes)
+
+    def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
+        """Train; returns the model on the CPU and the figures of ``tune``."""
+        from semconv.tuning.choices import CodeChoices
+        from semconv.tuning.processes import connect
+        from semconv.tuning.train import Training, tune
+
+        workspace, tuning, source = self.workspace, self.tuning, self.source
+        model, tokenizer, level_tokens = self.loaded
+        _check_context(model, source)
+        config = copy.deepcopy(model.config)
+        model, rows = self._prepared()
+        pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        validate = search_validation(workspace, source, self.codes, level_tokens, tuning.loss_over)
+        choices = CodeChoices(level_tokens, self.codes.codes) if tuning.loss_over == "trie" else None
+        training = Training(source.rows, validate, pad, folder, workspace.progress, choices)
+        group = leader or Leader(connect())
+        group.start(
+            TuningTask(
+                config, source.encoder, source.data, source.settings, tuning,
+                level_tokens, self.codes.codes, pad, validate is not None,
+            )
+        )  # fmt: skip
+        figures = tune(model, training, tuning, group.processes)
+        if figures["samples"] == 0:
+            raise InputError(
+                "no epoch drew a sample: raise tasks.negative_share, tasks.text_share or tasks.query_share"
+            )
+        if rows is not None:
+            rows.fold()
+        return model.to("cpu"), figures
+
+    def _prepared(self) -> tuple[Any, Any]:
+        """The model with its trainable weights chosen and its code rows started.
+
+        Returns:
+            with it the network that makes the code rows, where one does: it is folded into them after the training.
+        """
+        from semconv.backbone.code_tokens import start_from_books
+        from semconv.tuning.code_rows import LAYERS, CodeRows
+        from semconv.tuning.model import prepare, take_adapter
+
+        tuning, start = self.tuning, self.inputs.start
+        model, _, level_tokens = self.loaded
+        if start is not None:
+            model = prepare(model, level_tokens, tuning)
+            if tuning.mode == "lora":
+                take_adapter(model, tuned_folder(self.workspace, start))
+            return model, None
+        if tuning.code_start == "random":
+            return prepare(model, level_tokens, tuning), None
+        books = CodeSet.load(self.workspace.intact(self.inputs.codes.codebook)).books
+        if tuning.code_start == "codebook":
+            start_from_books(model, level_tokens, books, tuning.seed)
+        model = prepare(model, level_tokens, tuning)
+        layers = LAYERS.get(tuning.code_start)
+        return model, None if layers is None else CodeRows(model, level_tokens, books, layers, tuning.seed)
+
+    def save(self, folder: Path, model: Any, figures: dict[str, Any]) -> None:
+        """Write the model and the figures."""
+        from semconv.tuning.model import save_tuned
+
+        _, tokenizer, _ = self.loaded
+        shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+        write_arrays(folder / TUNED_CODES, {"item_index": self.codes.item_index})
+        record_samples(folder, self.source.data)
+        save_tuned(model, tokenizer, folder / MODEL_FOLDER, self._manifest(folder / MODEL_FOLDER))
+        touched = len(self.source.data.touched.items)
+        figures = {**figures, "prompts_too_long": dict(self.source.too_long), TRAIN_INTERACTIONS: touched}
+        if self.inputs.start is not None:
+            figures[EPOCHS_BEFORE] = epochs_trained(self.workspace, self.inputs.start.run)
+        write_json(folder / FIGURES_FILE, figures)
+
+    def _manifest(self, folder: Path) -> dict[str, Any]:
+        from semconv.tuning.model import codes_digest
+
+        workspace, codebook = self.workspace, self.inputs.codes.codebook
+        shape, settings = codebook.settings["codebook"], workspace.settings
+        path = backbone_path(workspace, self.inputs.backbone)
+        is_inside = Path(path).is_relative_to(workspace.root)  # then it moves with the project folder
+        return {
+            "mode": settings.tuning.mode,
+            "dtype": settings.tuning.dtype,
+            "backbone": os.path.relpath(path, folder) if is_inside else path,
+            "trust_remote_code": settings.backbone.trust_remote_code,
+            "levels": shape["levels"],
+            "codes": shape["codes"],
+            "codes_digest": codes_digest(self.codes.item_index, self.codes.codes),
+            "code_set_run_id": codebook.run_id,
+            "train_cut": settings.split.train_cut,
+            "settings": stage_settings.finetune(workspace, self.inputs.backbone, codebook),
+        }
+
+
+def _check_context(model: Any, source: PromptSource) -> None:
+    """Refuse a history length whose prompts are longer than the backbone's context."""
+    encoder, length = source.encoder, source.settings.split.history_length
+    tokens_per_item = encoder.num_levels + len(encoder.separator)
+    tail = max(len(tokens) for tokens in (*encoder.sequential_tails, *encoder.negative_tails))
+    needed = max(map(len, encoder.heads)) + length * tokens_per_item + tail + encoder.num_levels
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and needed > context:
+        fits = length - -(-(needed - context) // tokens_per_item)
+        raise InputError(
+            f"a history of {length} items makes prompts of {needed} tokens, the backbone's context is {context}; "
+            + (
+                f"lower split.history_length to {fits}"
+                if fits > 0
+                else "no history fits into it, take another backbone"
+            )
+        )
