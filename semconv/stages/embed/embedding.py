@@ -18,6 +18,7 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import core_masks, cut_in_time, targets, train_part
 from semconv.data.store import Catalog, RunRecord, Sequences
 from semconv.errors import InputError
+from semconv.ragged import row_of
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Context
 from semconv.stages import stage_settings
@@ -110,8 +111,9 @@ def embed_behavior_run(context: Context) -> Outcome:
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = _behavior_vectors(context, train, sequences, len(catalog), folder)
         vectors.save(folder / "vectors.safetensors")
-        rows = np.repeat(np.arange(len(sequences), dtype=np.int64), sequences.lengths)
-        users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
+        users, items = core_masks(
+            row_of(sequences.lengths), sequences.items, len(sequences), len(catalog), settings.split.k_core
+        )
         context.store.mark_core(items, users)
         return {
             "item_embedding": embedding_table(
