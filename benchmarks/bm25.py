@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from semconv.ragged import lengths_of, row_of
+
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -25,7 +27,7 @@ class Bm25:
         """``documents``: I texts, an empty one never matches."""
         counts = [Counter(words(text)) for text in documents]
         self.vocabulary = {word: place for place, word in enumerate(dict.fromkeys(w for each in counts for w in each))}
-        document = np.repeat(np.arange(len(counts)), [len(each) for each in counts])
+        document = row_of(lengths_of(counts))
         word = np.array([self.vocabulary[each] for count in counts for each in count], dtype=np.int64)
         frequency = np.array([number for count in counts for number in count.values()], dtype=np.float64)
         lengths = np.array([count.total() for count in counts], dtype=np.float64)

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
+from semconv.ragged import offsets_of
 
 
 def data_folder(name: str) -> Path:
@@ -41,6 +42,6 @@ def drawn_sequences(num_users: int, num_items: int, num_tastes: int) -> Sequence
 
 
 def _sequences(user_ids: list[str], lengths: NDArray[np.int64], items: NDArray[np.int64]) -> Sequences:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = offsets_of(lengths)
     unknown = np.full(len(items), np.nan, dtype=np.float32)
     return Sequences(user_ids, offsets, items.astype(np.int32), np.zeros(len(items), dtype=np.int64), unknown)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.bm25 import words
 from semconv.columns import ITEM_ID, QUERY, USER_ID
 from semconv.progress import Silent
+from semconv.ragged import row_of
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.reading import read_arrow
 
@@ -40,7 +41,7 @@ class Reviews:
         sequences = project.store.sequences(queries=True)
         with project.store.read() as connection:
             items = read_arrow(connection, _ITEMS)
-        user = np.repeat(np.arange(len(sequences)), sequences.lengths)
+        user = row_of(sequences.lengths)
         place = np.arange(len(user)) - sequences.offsets[user]
         texts = [(text or "").strip() for text in sequences.queries or []]
         return cls(items, sequences.user_ids, user, place, sequences.items, texts)

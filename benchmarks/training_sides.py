@@ -21,6 +21,7 @@ from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
+from semconv.ragged import offsets_of
 from semconv.settings.tree import BackboneSettings, TaskSettings, TuningSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import task_data
@@ -196,7 +197,7 @@ def drawn(lengths: NDArray[np.int64]) -> Sequences:
     count = int(lengths.sum())
     items = np.random.default_rng(2).integers(NUM_ITEMS, size=count).astype(np.int32)
     unknown = np.full(count, np.nan, dtype=np.float32)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = offsets_of(lengths)
     return Sequences([""] * len(lengths), offsets, items, np.zeros(count, dtype=np.int64), unknown)
 
 

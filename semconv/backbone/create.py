@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semconv.errors import InputError
+from semconv.ragged import lengths_of, row_of
 from semconv.settings.tree import BackboneSettings
 
 END = "</s>"
@@ -103,7 +104,7 @@ def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int,
     if not token_lists:
         return rows
     tokens = np.concatenate([np.asarray(tokens, dtype=np.int64) for tokens in token_lists])
-    items = np.repeat(np.arange(len(token_lists)), [len(tokens) for tokens in token_lists])
+    items = row_of(lengths_of(token_lists))
     counts = sparse.coo_array((np.ones(len(tokens)), (tokens, items)), shape=(vocabulary, len(token_lists))).tocsr()
     counts.data[:] = np.minimum(counts.data, 1.0)  # a word repeated in one text says nothing more
     total = counts.sum()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
+from semconv.ragged import lengths_of, offsets_of
 
 _CHUNK = 4096
 
@@ -55,8 +56,8 @@ def embed_texts(model: Any, tokenizer: Any, item_index: NDArray[np.int32], texts
     kept, parts = [], []
     for start in range(0, len(texts), _CHUNK):
         chunk = tokenizer(list(texts[start : start + _CHUNK]), add_special_tokens=False)["input_ids"]
-        lengths = np.array([len(tokens) for tokens in chunk])
-        offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+        lengths = lengths_of(chunk)
+        offsets = torch.from_numpy(offsets_of(lengths)[:-1])
         tokens = torch.tensor([token for tokens in chunk for token in tokens], dtype=torch.int64)
         means = torch.nn.functional.embedding_bag(tokens, weight, offsets, mode="mean").numpy()
         parts.append(means[lengths > 0])

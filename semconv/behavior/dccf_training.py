@@ -27,6 +27,7 @@ from semconv.columns import LEARNED
 from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Progress, Task
+from semconv.ragged import find, ranges, row_of
 from semconv.settings.tree import BehaviorSettings, DccfSettings
 
 STATE = "dccf.safetensors"
@@ -107,7 +108,7 @@ class TripleSampler:
         self._items = graph.item_of_edge.cpu().numpy().astype(np.int64)
         self._num_items = graph.shape[1]
         degrees = np.diff(self._starts)
-        self._keys = np.repeat(np.arange(len(degrees)), degrees) * self._num_items + self._items  # (E,) ascending
+        self._keys = row_of(degrees) * self._num_items + self._items  # (E,) ascending
         self._users = np.flatnonzero(degrees < self._num_items)
         if len(self._users) == 0:
             raise InputError("every user has every item: there is nothing that dccf could tell apart")
@@ -124,10 +125,7 @@ class TripleSampler:
         return users, positives, negatives
 
     def _has(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        keys = users * self._num_items + items
-        place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
-        is_edge: NDArray[np.bool_] = self._keys[place] == keys
-        return is_edge
+        return find(self._keys, users * self._num_items + items)[1]
 
 
 class Validation:
@@ -139,12 +137,11 @@ class Validation:
         rows = np.flatnonzero(held_out >= 0)
         if limit < len(rows):
             rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-        place = np.searchsorted(graph.item_index, held_out[rows]).clip(max=len(graph.item_index) - 1)
-        is_known = graph.item_index[place] == held_out[rows]
+        item_rows, is_known = find(graph.item_index, held_out[rows])
         self._graph = graph
         self._starts = graph.user_starts.cpu().numpy().astype(np.int64)
         self._num_users = len(rows)
-        self._rows, self._targets = rows[is_known], place[is_known]
+        self._rows, self._targets = rows[is_known], item_rows[is_known]
 
     def __len__(self) -> int:
         return self._num_users
@@ -159,9 +156,9 @@ class Validation:
             scores = final.users[torch.from_numpy(rows).to(device)] @ final.items.t()  # (rows, M)
             wanted = scores.gather(1, targets)
             counts = self._starts[rows + 1] - self._starts[rows]
-            edges = np.repeat(self._starts[rows] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-            seen = self._graph.item_of_edge[torch.from_numpy(edges + np.arange(len(edges))).to(device)].long()
-            scores[torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(device), seen] = -math.inf
+            edges = torch.from_numpy(ranges(self._starts[rows], counts)).to(device)
+            seen = self._graph.item_of_edge[edges].long()
+            scores[torch.from_numpy(row_of(counts)).to(device), seen] = -math.inf
             better = (scores > wanted).sum(dim=1) + ((scores == wanted).sum(dim=1) - 1).clamp_min(
                 0
             )  # ties count against

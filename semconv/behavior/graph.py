@@ -18,6 +18,7 @@ from torch import Tensor
 
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.ragged import offsets_of, row_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class InteractionGraph:
             raise InputError(
                 f"item_index {sequences.items[outside][0]} lies outside the {num_items} items of the catalogue"
             )
-        users = np.repeat(np.arange(len(sequences)), sequences.lengths)
+        users = row_of(sequences.lengths)
         pairs = np.unique(np.stack([users, sequences.items], axis=1), axis=0)  # (E, 2)
         user_index, rows = np.unique(pairs[:, 0], return_inverse=True)
         item_index, columns = np.unique(pairs[:, 1], return_inverse=True)
@@ -168,7 +169,7 @@ class SumUsers(torch.autograd.Function):
 
 
 def _starts(rows: NDArray[np.int64], count: int) -> Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int32))
+    return torch.from_numpy(offsets_of(np.bincount(rows, minlength=count)).astype(np.int32))
 
 
 def _quiet_beta_warning() -> None:

@@ -25,6 +25,7 @@ from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import LEARNED
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.ragged import position_of, row_of
 from semconv.settings.tree import BehaviorSettings
 
 _FARTHEST_PAIR = 20  # items of a sequence farther apart say little of each other
@@ -46,7 +47,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     """
     if len(sequences.items) == 0:
         raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
-    user_of_row = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    user_of_row = row_of(sequences.lengths)
     users, rows = np.unique(user_of_row, return_inverse=True)
     items, columns = np.unique(sequences.items, return_inverse=True)
     if items[-1] >= num_items or items[0] < 0:
@@ -68,7 +69,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
     """Symmetric pair weights ``(M, M)`` normalised by both row sums; an item without a neighbour stays a zero row."""
     lengths = sequences.lengths
-    place = np.arange(len(columns)) - np.repeat(sequences.offsets[:-1], lengths)
+    place = position_of(lengths)
     length = np.repeat(lengths, lengths)
     pairs = sp.csr_array((num_items, num_items))
     for distance in range(1, min(_FARTHEST_PAIR, int(lengths.max()) - 1) + 1):

@@ -13,6 +13,7 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.columns import GIVEN, LEARNED
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.ragged import find, row_of
 
 FILE_NAME = "vectors.safetensors"
 _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale")
@@ -107,10 +108,9 @@ def history_means(
     Returns:
         user_index ``(V,)`` and user vectors ``(V, D)``.
     """
-    place = np.searchsorted(item_index, sequences.items).clip(max=len(item_index) - 1)
-    has_vector = item_index[place] == sequences.items
-    users = np.repeat(np.arange(len(sequences)), sequences.lengths)[has_vector]
+    columns, has_vector = find(item_index, sequences.items)
+    users = row_of(sequences.lengths)[has_vector]
     known, rows = np.unique(users, return_inverse=True)
-    membership = sp.csr_array((np.ones(len(rows)), (rows, place[has_vector])), shape=(len(known), len(item_index)))
+    membership = sp.csr_array((np.ones(len(rows)), (rows, columns[has_vector])), shape=(len(known), len(item_index)))
     counts = np.bincount(rows, minlength=len(known))[:, None]
     return known.astype(np.int32), (membership @ item_vectors) / np.maximum(counts, 1)

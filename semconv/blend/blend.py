@@ -17,6 +17,7 @@ from semconv.blend.features import BlockScores, feature_names
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights
 from semconv.columns import SOURCE_MODEL, SOURCES_ORDER
+from semconv.ragged import find, padded, position_among_equal
 
 MODEL_FEATURES = ("model", "has no code")
 # Numbers of one block of users by items.
@@ -59,11 +60,7 @@ class Candidates:
 
     def table(self, num_users: int) -> NDArray[np.int64]:
         """``(B, n')`` items of each user, -1 behind."""
-        counts = np.bincount(self.users, minlength=num_users)
-        place = np.arange(len(self.users)) - np.repeat(np.cumsum(counts) - counts, counts)
-        table = np.full((num_users, int(counts.max(initial=0))), -1, dtype=np.int64)
-        table[self.users, place] = self.items
-        return table
+        return padded(self.items, np.bincount(self.users, minlength=num_users), -1)
 
 
 def source_bit(source: str) -> int:
@@ -148,8 +145,7 @@ class Blend:
         """The best K of each user: items ``(B, K)``, -1 behind, scores, -inf there, and bits of sources."""
         rows = best_rows(candidates, scores, self.ties(candidates), top_k)
         best = candidates.rows(rows)
-        counts = np.bincount(best.users, minlength=num_users)
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = position_among_equal(best.users)
         items = np.full((num_users, top_k), -1, dtype=np.int32)
         values = np.full((num_users, top_k), -np.inf, dtype=np.float32)
         sources = np.zeros((num_users, top_k), dtype=np.uint8)
@@ -184,10 +180,9 @@ def with_model(
     candidates = Candidates.joined([found, (shortlist.users, shortlist.items, shortlist.sources)])
     size = int(max(candidates.items.max(initial=0), proposed.items.max(initial=0))) + 1
     keys = candidates.users * size + candidates.items
-    place = np.searchsorted(keys, proposed.users * size + proposed.items).clip(max=max(len(keys) - 1, 0))
-    if len(keys):  # a beam's item that the shortlist lost was proposed all the same
-        is_there = keys[place] == proposed.users * size + proposed.items
-        candidates.sources[place[is_there]] |= proposed.sources[is_there]
+    place, is_there = find(keys, proposed.users * size + proposed.items)
+    # A beam's item that the shortlist lost was proposed all the same.
+    candidates.sources[place[is_there]] |= proposed.sources[is_there]
     log_probs = np.full(len(keys), -np.inf, dtype=np.float32)
     rows, columns = np.nonzero(others >= 0)
     log_probs[np.searchsorted(keys, rows * size + others[rows, columns])] = other_scores[rows, columns]
@@ -200,9 +195,7 @@ def best_rows(
 ) -> NDArray[np.int64]:
     """Rows of the ``count`` best candidates of each user, by user and then best first."""
     order = np.lexsort((ties, -scores, candidates.users))
-    users = candidates.users[order]
-    place = np.arange(len(order)) - np.searchsorted(users, users)
-    return order[place < count]
+    return order[position_among_equal(candidates.users[order]) < count]
 
 
 def _stacked(parts: list[Candidates]) -> Candidates:

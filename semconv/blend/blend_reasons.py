@@ -9,6 +9,7 @@ from semconv.blend.blend import Blend
 from semconv.blend.features import COUNTER_FLOOR, FLAT_DECAY, entries
 from semconv.blend.tables import BlendUsers
 from semconv.counter.transitions import history_weights
+from semconv.ragged import offsets_of, ranges, row_of
 
 # Pairs of a place and a history item in one block.
 _BLOCK_PAIRS = 1 << 19
@@ -40,11 +41,8 @@ def _block(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray
     tables = blend.tables
     rows, places = np.nonzero((items >= 0) & (items < tables.num_items))
     listed = items[rows, places].astype(np.int64)  # (n,)
-    starts = np.cumsum(users.lengths) - users.lengths
-    counts = users.lengths[rows]
-    pair = np.repeat(np.arange(len(rows)), counts)  # (m,) the place of each pair
-    within = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-    at = starts[rows[pair]] + within  # (m,) place in the histories
+    pair = row_of(users.lengths[rows])  # (m,) the place of each pair
+    at = ranges(offsets_of(users.lengths)[rows], users.lengths[rows])  # (m,) index in the histories
     history = users.items[at].astype(np.int64)
     contribution = _contributions(blend, users, (at, history, listed[pair]), (pair, len(rows)))
     contribution[history == listed[pair]] = 0.0

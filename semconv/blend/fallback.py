@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import find, lengths_of, row_of
+
 # Candidates looked at in one block of users.
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -55,12 +57,11 @@ def fill_from_fallback(
 def _first_new(ranking: NDArray[Any], excluded: Sequence[NDArray[Any]], count: int) -> NDArray[np.int32]:
     """The first ``count`` items of the ranking that each row does not exclude, ``(b, count)``, -1 behind."""
     size = int(max(ranking.max(initial=-1), max((row.max(initial=-1) for row in excluded), default=-1))) + 1
-    users = np.repeat(np.arange(len(excluded)), [len(row) for row in excluded])
+    users = row_of(lengths_of(excluded))
     barred = np.concatenate(excluded).astype(np.int64)
     keys = np.unique(users[barred >= 0] * size + barred[barred >= 0])
     table = np.arange(len(excluded))[:, None] * size + ranking[None, :].astype(np.int64)  # (b, R)
-    place = np.searchsorted(keys, table).clip(max=max(len(keys) - 1, 0))
-    new = keys[place] != table if len(keys) else np.ones(table.shape, dtype=bool)
+    new = ~find(keys, table)[1]
     rank = np.cumsum(new, axis=1) - 1
     row, column = np.nonzero(new & (rank < count))
     result = np.full((len(excluded), count), -1, dtype=np.int32)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.columns import SOURCE_NEIGHBOR, SOURCE_TRANSITION
+from semconv.ragged import lengths_of, row_of
 
 # Added to the counter's score under the logarithm: about that of one pair far apart in a long history.
 COUNTER_FLOOR = 0.01
@@ -183,8 +184,7 @@ def _top(
 
 
 def _flat(kept: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    users = np.repeat(np.arange(len(kept)), [len(items) for items in kept])
-    return users, np.concatenate([np.zeros(0, dtype=np.int64), *kept])
+    return row_of(lengths_of(kept)), np.concatenate([np.zeros(0, dtype=np.int64), *kept])
 
 
 def _sorted(matrix: sp.csr_array) -> sp.csr_array:

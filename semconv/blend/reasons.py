@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import lengths_of, padded
+
 # Elements of one block of gathered vectors: 64 MiB of float32.
 _BLOCK_ELEMENTS = 1 << 24
 
@@ -39,25 +41,17 @@ def reasons(histories: Sequence[NDArray[Any]], items: NDArray[Any], vectors: NDA
     Returns:
         ``(B, K)`` item_index, -1 where either side has no vector.
     """
-    lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
+    lengths = lengths_of(histories)
     result = np.full(items.shape, -1, dtype=np.int32)
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order) and lengths[order[start]] > 0:
-        longest = int(lengths[order[start]])
-        stop = start + max(1, _BLOCK_ELEMENTS // (longest * vectors.shape[1]))
+        stop = start + max(1, _BLOCK_ELEMENTS // (int(lengths[order[start]]) * vectors.shape[1]))
         rows = order[start:stop]
-        result[rows] = _block(_padded([histories[row] for row in rows], longest), items[rows], vectors)
+        latest_first = np.concatenate([histories[row][::-1] for row in rows]).astype(np.int64, copy=False)
+        result[rows] = _block(padded(latest_first, lengths[rows], -1), items[rows], vectors)
         start = stop
     return result
-
-
-def _padded(histories: Sequence[NDArray[Any]], longest: int) -> NDArray[np.int64]:
-    """``(B, H)``, latest item first, -1 behind."""
-    lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
-    padded = np.full((len(histories), longest), -1, dtype=np.int64)
-    padded[np.arange(longest) < lengths[:, None]] = np.concatenate([history[::-1] for history in histories])
-    return padded
 
 
 def _block(history: NDArray[np.int64], items: NDArray[Any], vectors: NDArray[np.float32]) -> NDArray[np.int32]:

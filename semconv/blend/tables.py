@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.counter.transitions import history_matrix
+from semconv.ragged import kept_offsets, offsets_of, row_of
 
 _DAY = 86_400_000_000  # microseconds
 _UNKNOWN = np.iinfo(np.int64).min
@@ -34,8 +35,7 @@ class EventDays:
         known = times != _UNKNOWN
         days = days_of(times[known]).astype(np.int32)
         order = np.lexsort((days, items[known]))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(items[known], minlength=num_items))])
-        return cls(starts.astype(np.int64), days[order])
+        return cls(offsets_of(np.bincount(items[known], minlength=num_items)), days[order])
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
@@ -45,8 +45,7 @@ class EventDays:
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
         """Item and day as one number, ascending."""
-        items = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        return items * _KEY + self.days
+        return row_of(np.diff(self.starts)) * _KEY + self.days
 
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
         """``(n,)`` interactions of items in the ``width`` days that end with a day, NaN where the day is unknown.
@@ -129,7 +128,7 @@ class BlendUsers:
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(self.lengths)])
+        return offsets_of(self.lengths)
 
     def part(self, start: int, stop: int) -> BlendUsers:
         """Some users in their order."""
@@ -142,8 +141,8 @@ class BlendUsers:
         is_known = self.items < num_items
         if is_known.all():
             return self
-        lengths = np.add.reduceat(np.append(is_known, False), self._starts[:-1]) * (self.lengths > 0)
-        return BlendUsers(self.items[is_known], lengths.astype(np.int64), self.days, self.seen)
+        lengths = np.diff(kept_offsets(self._starts, is_known))
+        return BlendUsers(self.items[is_known], lengths, self.days, self.seen)
 
     def matrix(self, num_items: int, decay: float) -> sp.csr_array:
         """``(B, I)`` histories, weighted by recency."""

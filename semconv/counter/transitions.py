@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
+from semconv.ragged import offsets_of, position_of
 
 FARTHEST = 20  # items of a sequence farther apart say little of each other
 # Pairs of one block of rows, some 40 bytes each.
@@ -57,8 +58,7 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
 
 def history_weights(lengths: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
     """(recency + 1)^-decay of the items of histories that lie one after the other, recency 0 for the latest of each."""
-    ends = np.repeat(np.cumsum(lengths), lengths)
-    recency = ends - np.arange(len(ends)) - 1
+    recency = np.repeat(lengths, lengths) - position_of(lengths) - 1
     return np.asarray((recency + 1.0) ** -decay)
 
 
@@ -69,17 +69,16 @@ def history_matrix(items: NDArray[np.int32], lengths: NDArray[np.int64], num_ite
         items: ``(m,)`` items of the histories one after the other, in order.
         lengths: ``(B,)`` of each.
     """
-    starts = np.concatenate([[0], np.cumsum(lengths)])
     values = history_weights(lengths, decay)
-    return sp.csr_array((values, items.astype(np.int64), starts), shape=(len(lengths), num_items))
+    return sp.csr_array((values, items.astype(np.int64), offsets_of(lengths)), shape=(len(lengths), num_items))
 
 
 def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float) -> Iterator[sp.csr_array]:
     """Undivided rows, in order: pairs of both directions whose own item lies in a block."""
     lengths = sequences.lengths
-    place = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], lengths)
-    left = np.repeat(lengths, lengths) - place - 1  # items of the sequence after each
-    pairs = np.minimum(left, FARTHEST) + np.minimum(place, FARTHEST)
+    position = position_of(lengths)
+    left = np.repeat(lengths, lengths) - position - 1  # items of the sequence after each
+    pairs = np.minimum(left, FARTHEST) + np.minimum(position, FARTHEST)
     before = np.cumsum(np.bincount(sequences.items, pairs, num_items))
     edges = np.searchsorted(before, np.arange(0, before[-1] if num_items else 0, _BLOCK_PAIRS), side="right")
     bounds = np.unique([0, *edges.tolist(), num_items])
@@ -125,5 +124,5 @@ def _strongest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
         values = rows.data[start:end]
         order = np.lexsort((rows.indices[start:end], -values))
         keep[start + order[neighbors:]] = False
-    starts = np.concatenate([[0], np.cumsum(np.minimum(counts, neighbors))])
-    return sp.csr_array((rows.data[keep], rows.indices[keep], starts), shape=rows.shape)
+    offsets = offsets_of(np.minimum(counts, neighbors))
+    return sp.csr_array((rows.data[keep], rows.indices[keep], offsets), shape=rows.shape)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from semconv.columns import Split
 from semconv.data.splits import history_lengths
 from semconv.data.store import Sequences
+from semconv.ragged import ranges
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,13 @@ class Histories:
     def flat(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Items of some users one after the other ``(m,)``, and how many each has ``(r,)``."""
         lengths = np.maximum(self.lengths[users], 0)
-        before = np.cumsum(lengths) - lengths
-        places = np.repeat(self.starts[users] - before, lengths) + np.arange(int(lengths.sum()))
-        return self.items[places], lengths
+        return self.items[ranges(self.starts[users], lengths)], lengths
 
     def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """As ``flat``, of the latest ``length`` items of each."""
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
-        before = np.cumsum(shown) - shown
-        places = np.repeat(self.starts[users] + lengths - shown - before, shown) + np.arange(int(shown.sum()))
-        return self.items[places], shown
+        return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
 
     def latest_times(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """``(U,)`` time of each user's latest item of ``times`` ``(n,)``, the minimum int64 for users without any."""

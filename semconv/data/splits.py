@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from semconv.columns import Split, TrainCut
 from semconv.data.store import Sequences, TimeCuts
 from semconv.errors import InputError, SettingsError
+from semconv.ragged import kept_offsets, offsets_of, position_of, row_of
 
 MIN_EVALUATED_LENGTH = 3
 CUT_AT_END = {"[:-2]": 2, "[:-1]": 1, "[:]": 0}
@@ -133,12 +134,10 @@ def _written(moment: int) -> str:
 
 def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
     """How many items each sequence has before its first one from a moment on, ``(U,)``."""
-    late = np.concatenate([[0], np.cumsum(sequences.times >= moment)])
+    late = offsets_of(sequences.times >= moment)
     starts = late[sequences.offsets[:-1]]
     is_before = late[1:] == np.repeat(starts, sequences.lengths)
-    running = np.concatenate([[0], np.cumsum(is_before)])
-    counts: NDArray[np.int64] = running[sequences.offsets[1:]] - running[sequences.offsets[:-1]]
-    return counts
+    return np.diff(kept_offsets(sequences.offsets, is_before))
 
 
 def core_masks(
@@ -168,9 +167,8 @@ def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items
     cuts in time that of those before the cut: who comes later is not known yet.
     """
     lengths = sequences.lengths
-    user_of_row = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    place = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], lengths)
-    keep = place < np.repeat(train_lengths(sequences, train_cut), lengths)
+    user_of_row = row_of(lengths)
+    keep = position_of(lengths) < np.repeat(train_lengths(sequences, train_cut), lengths)
     counted = np.ones(len(keep), dtype=bool) if sequences.cuts is None else keep
     core = core_masks(user_of_row[counted], sequences.items[counted], len(lengths), num_items, k_core)
     keep &= core[0][user_of_row] & core[1][sequences.items]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Seen, Split, TrainCut
+from semconv.ragged import kept_offsets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,11 +85,10 @@ class Sequences:
 
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
         """The same users with the kept interactions alone."""
-        running = np.concatenate([[0], np.cumsum(keep)])
         queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
-            running[self.offsets].astype(np.int64),
+            kept_offsets(self.offsets, keep),
             self.items[keep],
             self.times[keep],
             self.ratings[keep],

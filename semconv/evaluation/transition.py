@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semconv.counter.transitions import CounterWeights, count_transitions, history_matrix
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg
+from semconv.ragged import lengths_of, row_of
 
 Parameters = Mapping[str, float]
 
@@ -71,13 +72,11 @@ def _ranks(table: sp.csr_array, case: Case, history_decay: float) -> NDArray[np.
     for start in range(0, len(ranks), step):
         histories, targets = case.histories[start : start + step], case.targets[start : start + step]
         latest = [history[-case.history_length :] for history in histories]
-        lengths = np.array([len(history) for history in latest])
-        weights = history_matrix(np.concatenate(latest), lengths, num_items, history_decay)
+        weights = history_matrix(np.concatenate(latest), lengths_of(latest), num_items, history_decay)
         scores = np.round((weights @ table).toarray(), _DECIMALS)  # (u, I)
         scores[:, ~case.allowed] = -1.0
         if case.is_masked:
-            rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-            scores[rows, np.concatenate(histories)] = -1.0
+            scores[row_of(lengths_of(histories)), np.concatenate(histories)] = -1.0
         own = scores[np.arange(len(targets)), targets][:, None]
         before = (scores > own) | ((scores == own) & (place < place[targets][:, None]))
         ranks[start : start + step] = np.where(own[:, 0] < 0, 0, before.sum(axis=1) + 1)

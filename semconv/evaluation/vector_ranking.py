@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.behavior.vectors import BehaviorVectors
+from semconv.ragged import find
 
 _CHUNK_CELLS = 1 << 22  # scores held at once, 16 MB
 
@@ -32,13 +33,12 @@ def rank_by_vectors(
     index = vectors.item_index[rows_listed]  # ascending
     items = np.ascontiguousarray(vectors.item_vectors[rows_listed].T)  # (D, L)
     result = np.full((len(users), k), -1, dtype=np.int32)
-    place = np.searchsorted(vectors.user_index, users).clip(max=max(0, len(vectors.user_index) - 1))
-    has_vector = vectors.user_index[place] == users if len(vectors.user_index) else np.zeros(len(users), dtype=bool)
+    user_rows, has_vector = find(vectors.user_index, users)
     known = np.flatnonzero(has_vector)
     step = max(1, _CHUNK_CELLS // max(1, len(index)))
     for start in range(0, len(known) if len(index) else 0, step):
         part = known[start : start + step]
-        scores = vectors.user_vectors[place[part]] @ items  # (rows, L)
+        scores = vectors.user_vectors[user_rows[part]] @ items  # (rows, L)
         if seen is not None:
             for row, user in enumerate(part):
                 scores[row, _rows_of(index, seen[user])] = -np.inf
@@ -47,9 +47,8 @@ def rank_by_vectors(
 
 
 def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
-    place = np.searchsorted(index, items).clip(max=len(index) - 1)
-    known: NDArray[np.int64] = place[index[place] == items]
-    return known
+    rows, is_known = find(index, items)
+    return rows[is_known]
 
 
 def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from semconv.backbone.forward import decoder, model_device
 from semconv.errors import InputError, MachineError
+from semconv.ragged import lengths_of
 
 # What a batch may take of the memory that is free when the search starts.
 _SHARE = 0.5
@@ -44,7 +45,7 @@ class Batches:
             InputError: a prompt is empty.
             MachineError: memory does not even hold one prompt.
         """
-        lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
+        lengths = lengths_of(prompts)
         if len(lengths) and lengths.min() < 1:
             raise InputError(f"prompt {int(lengths.argmin())} is empty; a prompt has at least one token")
         order = np.argsort(-lengths, kind="stable")

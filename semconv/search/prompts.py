@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import Cache
 
 from semconv.backbone.forward import decode_last, decoder, model_device
+from semconv.ragged import lengths_of, padded
 from semconv.search.slots import Slots
 
 # A shorter common head costs more, in an explicit mask, than it saves.
@@ -83,16 +84,15 @@ class Reader:
             room: tokens that are read later after each prompt; the cache has slots for them.
         """
         device, head = model_device(self._model), len(self._head)
-        lengths = np.fromiter((len(prompt) for prompt in prompts), dtype=np.int64, count=len(prompts))
-        width = int(lengths.max())
-        padded = np.zeros((len(prompts), width), dtype=np.int64)  # (B, P)
-        padded[np.arange(width)[None, :] < lengths[:, None]] = np.concatenate(prompts)
+        lengths = lengths_of(prompts)
+        tokens = padded(np.concatenate(prompts).astype(np.int64, copy=False), lengths, 0)  # (B, P)
+        width = tokens.shape[1]
         mask = None
         if head:
             slots = torch.arange(width, device=device)
             mask = (slots[None, :] <= slots[head:, None]).expand(len(prompts), 1, -1, -1)  # (B, 1, P - head, P)
         cache = self._cache(width + room)
-        ids = torch.from_numpy(padded[:, head:]).to(device)
+        ids = torch.from_numpy(tokens[:, head:]).to(device)
         ends = torch.from_numpy(lengths).to(device)
         positions = torch.arange(head, width, device=device).expand_as(ids)
         last = decode_last(

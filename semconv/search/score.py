@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from semconv.ragged import find, position_among_equal
 from semconv.search.frontier import Frontier, Steps
 from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
@@ -55,10 +56,9 @@ def score_others(
     users = np.arange(len(others))[:, None] * size
     keys = (items + users + 1).ravel()
     order = np.argsort(keys)
-    wanted = others + users + 1
-    place = np.searchsorted(keys, wanted, sorter=order).clip(max=max(len(keys) - 1, 0))
-    is_known = (keys[order][place] == wanted) & (others >= 0) if len(keys) else np.zeros(others.shape, dtype=bool)
-    result[is_known] = scores.ravel()[order][place][is_known]
+    place, is_known = find(keys[order], others + users + 1)
+    is_known &= others >= 0
+    result[is_known] = scores.ravel()[order[place[is_known]]]
     is_new = (others >= 0) & ~is_known
     columns = np.argsort(~is_new, axis=1, kind="stable")[:, : int(is_new.sum(axis=1).max(initial=0))]  # (B, n')
     if columns.shape[1]:
@@ -81,9 +81,9 @@ def _distinct(keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     """
     batch, count = keys.shape
     row_keys = keys + np.arange(batch)[:, None] * (int(keys.max(initial=0)) + 1)
-    distinct, first, inverse = np.unique(row_keys.ravel(), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(row_keys.ravel(), return_index=True, return_inverse=True)
     row = first // count
-    place = np.arange(len(distinct)) - np.searchsorted(row, row)  # rows are sorted: keys grow with them
+    place = position_among_equal(row)  # rows are sorted: keys grow with them
     columns = np.zeros((batch, int(place.max(initial=0)) + 1), dtype=np.int64)
     columns[row, place] = first % count
     return place[inverse].reshape(batch, count), columns

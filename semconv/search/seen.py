@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semconv.ragged import find, lengths_of, position_among_equal, ranges, row_of
 from semconv.search.trie import CodeTrie
 
 _NEVER = -torch.inf
@@ -44,7 +45,7 @@ class SeenItems:
         nothing = cls(trie, np.zeros(0, dtype=np.int64), [None] * trie.levels)
         if seen is None or not any(len(items) for items in seen):
             return nothing
-        users = np.repeat(np.arange(len(seen)), [len(items) for items in seen])
+        users = row_of(lengths_of(seen))
         rows = trie.row_of(np.concatenate([np.asarray(items, dtype=np.int64) for items in seen]))
         matters = rows >= 0
         if trie.openness is not None:
@@ -75,17 +76,13 @@ class SeenItems:
         trie = self.trie
         first_row, end_row = trie.first_row(leaves), trie.first_row(leaves + 1)
         counts = np.where(np.isneginf(scores), 0, end_row - first_row).ravel()
-        beam = np.repeat(np.arange(leaves.size), counts)  # one entry an item
-        within = np.arange(len(beam)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = first_row.ravel()[beam] + within
+        beam, rows = row_of(counts), ranges(first_row.ravel(), counts)  # one entry an item
         users = beam // leaves.shape[1]
-        keys = users * len(trie) + rows
-        place = np.minimum(np.searchsorted(self.rows, keys), max(len(self.rows) - 1, 0))
-        new = self.rows[place] != keys if len(self.rows) else np.ones(len(keys), dtype=bool)
+        new = ~find(self.rows, users * len(trie) + rows)[1]
         if trie.openness is not None:
             new &= trie.openness.rows[rows]
         users, rows, beam = users[new], rows[new], beam[new]
-        rank = np.arange(len(users)) - np.searchsorted(users, users)
+        rank = position_among_equal(users)
         first = rank < top_k
         items = np.full((len(leaves), top_k), -1, dtype=np.int32)
         result = np.full((len(leaves), top_k), -np.inf, dtype=np.float32)
@@ -124,9 +121,8 @@ def _open_rows(trie: CodeTrie, leaves: NDArray[np.int32]) -> NDArray[np.int64]:
     first, end = trie.first_row(leaves), trie.first_row(leaves + 1)
     if trie.openness is None:
         return (end - first).astype(np.int64)
-    entry = np.repeat(np.arange(len(leaves)), end - first)
-    within = np.arange(len(entry)) - np.repeat(np.cumsum(end - first) - (end - first), end - first)
-    return np.bincount(entry, trie.openness.rows[first[entry] + within], len(leaves)).astype(np.int64)
+    is_open = trie.openness.rows[ranges(first, end - first)]
+    return np.bincount(row_of(end - first), is_open, len(leaves)).astype(np.int64)
 
 
 def _open_leaves(trie: CodeTrie, nodes: NDArray[np.int32], depth: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.errors import InputError
+from semconv.ragged import offsets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class CodeTrie:
             begins = below
         sizes = np.diff(np.append(begins, np.int32(rows)))
         shared = np.flatnonzero(sizes > 1)
-        extra = np.concatenate([[0], np.cumsum(sizes[shared] - 1)])
+        extra = offsets_of(sizes[shared] - 1)
         return cls(items, tuple(child_offsets), tuple(child_codes), shared.astype(np.int32), extra.astype(np.int32))
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.ragged import position_of
 from semconv.settings.tree import TaskSettings
 from semconv.tasks.replay import Replay
 
@@ -79,9 +80,9 @@ def _require_a_sample(data: TaskData, settings: TaskSettings) -> None:
     if len(data.text_items) or len(data.query_rows):
         return
     lengths = np.diff(data.offsets)
-    place = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], lengths)
+    position = position_of(lengths)
     asks_negative = settings.negatives > 0 and settings.negative_share > 0
-    if (lengths.max(initial=0) >= 2 and asks_negative) or (settings.sequential and data.is_label[place >= 1].any()):
+    if (lengths.max(initial=0) >= 2 and asks_negative) or (settings.sequential and data.is_label[position >= 1].any()):
         return
     if lengths.max(initial=0) < 2:
         why, way = "no training user has two items with codes", "lower split.k_core or ingest more"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from semconv.columns import code_token
 from semconv.errors import InputError
+from semconv.ragged import lengths_of, offsets_of
 from semconv.tasks import wordings
 
 _PROMPTS_AT_ONCE = 4096
@@ -74,7 +75,7 @@ class PromptEncoder:
     def tokenize(self, prompts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of whole prompts."""
         tokens, lengths = self.tokenize_flat(prompts)
-        return np.split(tokens, np.cumsum(lengths)[:-1]) if len(lengths) else []
+        return np.split(tokens, offsets_of(lengths)[1:-1]) if len(lengths) else []
 
     def tokenize_flat(self, prompts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Token ids of whole prompts one after the other ``(T,)`` and how many each has ``(n,)``."""
@@ -85,7 +86,7 @@ class PromptEncoder:
             found = [
                 ids[:-1] if ids and ids[-1] == self.end else ids for ids in found
             ]  # the label ends, not the prompt
-            lengths.append(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))
+            lengths.append(lengths_of(found))
             tokens.append(np.fromiter(itertools.chain.from_iterable(found), np.int64, int(lengths[-1].sum())))
         return np.concatenate(tokens), np.concatenate(lengths)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import find, row_of
 from semconv.tasks.data import TaskData
 
 _MAX_REDRAWS = 8
@@ -20,15 +21,14 @@ def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[
     if k == 0 or num_rows == 0:
         return np.full((num_rows, max(1, k)), -1, dtype=np.int32)
     num_items = len(data.titles)
-    user_of_row = np.repeat(np.arange(len(data.offsets) - 1, dtype=np.int64), np.diff(data.offsets))
-    touched_user = np.repeat(np.arange(len(data.touched), dtype=np.int64), data.touched.lengths)
-    touched = np.unique(touched_user * num_items + data.touched.items)
+    user_of_row = row_of(np.diff(data.offsets))
+    touched = np.unique(row_of(data.touched.lengths) * num_items + data.touched.items)
     drawn = rng.choice(data.candidates, size=num_rows * k)  # (n * k,)
     user = np.repeat(user_of_row, k)
     wrong = np.arange(len(drawn))
     for _ in range(_MAX_REDRAWS):
-        keys = user[wrong] * num_items + drawn[wrong]
-        wrong = wrong[touched[np.minimum(np.searchsorted(touched, keys), len(touched) - 1)] == keys]
+        _, is_touched = find(touched, user[wrong] * num_items + drawn[wrong])
+        wrong = wrong[is_touched]
         if not len(wrong):
             break
         drawn[wrong] = rng.choice(data.candidates, size=len(wrong))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import lengths_of, offsets_of, position_of, ranges, row_of
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.trees import Ints, Trees, ends
+from semconv.tasks.trees import Ints, Trees
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class EpochRows:
     def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
         """``items`` are those of ``TaskData``, which the trees' histories point into."""
         self._encoder, self._items, self._trees = encoder, items, trees
-        self._branch_at = ends(trees.branches)  # (R + 1,)
-        self._answer_at = ends(trees.labels)  # (B + 1,)
-        self._size_at = ends(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
-        self._head_at = ends(np.array([len(head) for head in encoder.heads], dtype=np.int64))
+        self._branch_at = offsets_of(trees.branches)  # (R + 1,)
+        self._answer_at = offsets_of(trees.labels)  # (B + 1,)
+        self._size_at = offsets_of(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
+        self._head_at = offsets_of(lengths_of(encoder.heads))
         self._head_tokens = np.concatenate(encoder.heads)
         self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) tokens
         self.num_samples: Ints = np.diff(self._answer_at[self._branch_at])  # (R,)
@@ -88,34 +89,34 @@ class EpochRows:
         width, levels = self._encoder.steps.shape[1], self._encoder.num_levels
         whole = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
         body = trunk - whole
-        sheet.tokens[runs(sheet.row_at, whole)] = self._head_tokens[runs(self._head_at[head], whole)]
-        step = runs(np.zeros_like(body), body)  # token of the history
+        sheet.tokens[ranges(sheet.row_at, whole)] = self._head_tokens[ranges(self._head_at[head], whole)]
+        step = position_of(body)  # token of the history
         items = self._items[np.repeat(self._trees.start[rows], body) + step // width]
-        sheet.tokens[runs(sheet.row_at + whole, body)] = self._encoder.steps[items, step % width]
-        where = runs(sheet.row_at, trunk)
-        sheet.positions[where] = runs(np.zeros_like(trunk), trunk)
+        sheet.tokens[ranges(sheet.row_at + whole, body)] = self._encoder.steps[items, step % width]
+        where = ranges(sheet.row_at, trunk)
+        sheet.positions[where] = position_of(trunk)
         sheet.spans[where, 3] = 0
         others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items but the first
-        first = np.repeat(sheet.row_at + whole, others) + runs(np.ones_like(others), others) * width
+        first = np.repeat(sheet.row_at + whole, others) + (position_of(others) + 1) * width
         places: Ints = (first[:, None] + np.arange(levels)).ravel()
         return places
 
     def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints]:
         """Write questions and answers; returns where label tokens are predicted, those tokens, each label's task."""
         trees, levels = self._trees, self._encoder.num_levels
-        branch = runs(self._branch_at[rows], trees.branches[rows])  # (b,)
-        row = np.repeat(np.arange(len(rows)), trees.branches[rows])  # (b,) of the sheet
+        branch = ranges(self._branch_at[rows], trees.branches[rows])  # (b,)
+        row = row_of(trees.branches[rows])  # (b,) of the sheet
         begin = trees.trunk[rows][row] + self._size_at[branch] - self._size_at[self._branch_at[rows]][row]
         visible, tail = trees.visible[branch], trees.tail[branch]
         stop = begin + tail  # where the answers begin
-        where = runs(sheet.row_at[row] + begin, tail)
-        sheet.tokens[where] = trees.tails[runs(trees.tail_start[branch], tail)]
-        sheet.positions[where] = runs(visible, tail)
+        where = ranges(sheet.row_at[row] + begin, tail)
+        sheet.tokens[where] = trees.tails[ranges(trees.tail_start[branch], tail)]
+        sheet.positions[where] = ranges(visible, tail)
         sheet.spans[where, 0] = np.repeat(visible, tail)
         sheet.spans[where, 3] = np.repeat(begin, tail)
 
-        answer = runs(self._answer_at[branch], trees.labels[branch])  # (a,)
-        of = np.repeat(np.arange(len(branch)), trees.labels[branch])  # (a,) its branch
+        answer = ranges(self._answer_at[branch], trees.labels[branch])  # (a,)
+        of = row_of(trees.labels[branch])  # (a,) its branch
         start = stop[of] + (answer - self._answer_at[branch][of]) * levels  # in the row
         places = (sheet.row_at[row[of]] + start)[:, None] + np.arange(levels)  # (a, N)
         tokens = self._encoder.item_tokens[trees.answers[answer]]  # (a, N)
@@ -137,9 +138,3 @@ class _Sheet:
         self.positions = np.zeros(num_rows * longest, dtype=np.int64)
         self.spans = np.zeros((num_rows * longest, 4), dtype=np.int32)
         self.spans[:, 3] = np.tile(np.arange(longest), num_rows)
-
-
-def runs(starts: Ints, lengths: Ints) -> Ints:
-    """Consecutive numbers from each start, as many as its length says, one run after the other."""
-    shift = starts - (np.cumsum(lengths) - lengths)
-    return np.repeat(shift, lengths) + np.arange(int(lengths.sum()))

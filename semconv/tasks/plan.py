@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import position_of, row_of
 from semconv.settings.tree import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import TaskData
@@ -151,10 +152,10 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     asks_negative = rng.random(num_users) < settings.negative_share
     takes_late = rng.random(num_rows) < settings.late_share
     negatives = draw_negatives(data, settings.negatives, rng)  # (n, k)
-    user = np.repeat(np.arange(num_users), lengths)  # (n,)
+    user = row_of(lengths)  # (n,)
     sequential[~data.is_label | (not settings.sequential)] = -1
     negative[(negatives < 0).all(axis=1) | ~asks_negative[user]] = -1
-    place = np.arange(num_rows) - data.offsets[user]
+    place = position_of(lengths)
     is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
     is_latest = place == np.minimum(lengths - 1, history_length)[user]
     place_share = 1.0 if settings.place_share is None else settings.place_share

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import row_of
+
 if TYPE_CHECKING:
     from semconv.tasks.data import TaskData
 
@@ -90,7 +92,7 @@ def _places(before: TunedOn, data: TaskData) -> NDArray[np.int64]:
     found = np.full(len(data.items), -1, dtype=np.int64)
     if num_before == 0 or len(found) == 0:
         return found
-    users = [np.repeat(np.arange(len(part.offsets) - 1), np.diff(part.offsets)) for part in (before, data)]
+    users = [row_of(np.diff(part.offsets)) for part in (before, data)]
     keys = (
         np.concatenate([before.times, data.times]),
         np.concatenate([before.items, data.items]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import lengths_of, offsets_of
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.plan import HistoryPlan
 
@@ -48,11 +49,6 @@ class Trees:
         return Trees(**parts)
 
 
-def ends(lengths: Ints) -> Ints:
-    """``(n + 1,)`` where each of consecutive pieces begins, and the end of the last."""
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
 def history_trees(
     encoder: PromptEncoder, items: NDArray[np.int32], plan: HistoryPlan, max_prompt_tokens: int
 ) -> tuple[Trees, int]:
@@ -61,8 +57,8 @@ def history_trees(
     Items that no question sees are not part of the trunk.
     """
     pool = [*encoder.sequential_tails, *encoder.negative_tails]
-    pool_lengths = np.array([len(tail) for tail in pool], dtype=np.int64)
-    head_lengths = np.array([len(head) for head in encoder.heads], dtype=np.int64)
+    pool_lengths = lengths_of(pool)
+    head_lengths = lengths_of(encoder.heads)
     per_history = np.diff(plan.offsets)
     visible = np.repeat(head_lengths[plan.head], per_history) + plan.place * encoder.steps.shape[1]
     visible -= len(encoder.separator)  # (P,)
@@ -72,7 +68,7 @@ def history_trees(
     is_asked = which >= 0
     is_long = is_asked & (visible[:, None] + pool_lengths[which] > max_prompt_tokens)
     keep = is_asked & ~is_long  # (P, 2)
-    kept = ends(keep.sum(axis=1))[plan.offsets]  # (H + 1,) branches before each history
+    kept = offsets_of(keep.sum(axis=1))[plan.offsets]  # (H + 1,) branches before each history
     branches = np.diff(kept)
     has_any = branches > 0
     nexts = items[np.repeat(plan.start, per_history) + plan.place]
@@ -85,7 +81,7 @@ def history_trees(
         trunk=shown[kept[1:][has_any] - 1],  # that of the last question is the longest
         branches=branches[has_any],
         visible=shown,
-        tail_start=ends(pool_lengths)[which[keep]],
+        tail_start=offsets_of(pool_lengths)[which[keep]],
         tail=pool_lengths[which[keep]],
         labels=labels[keep],
         task=np.nonzero(keep)[1],  # a place asks the sequential question first
@@ -122,7 +118,7 @@ def packed_trees(samples: TextSamples, label_tokens: int, row_tokens: int) -> Tr
         trunk=nothing,
         branches=np.array(branches, dtype=np.int64),
         visible=np.zeros(len(lengths), dtype=np.int64),
-        tail_start=ends(lengths)[:-1],
+        tail_start=offsets_of(lengths)[:-1],
         tail=lengths,
         labels=np.ones(len(lengths), dtype=np.int64),
         task=samples.tasks,

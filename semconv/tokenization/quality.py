@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from semconv.ragged import offsets_of
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.kmeans import squared_norms, sums_by_code
 
@@ -79,7 +80,7 @@ def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
     _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    starts = offsets_of(counts)[:-1]
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order)) - starts[group[order]]
     candidates = np.flatnonzero(counts[group] > 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from semconv import columns
@@ -13,6 +12,7 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import core_masks, targets, train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.ragged import row_of
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
@@ -34,7 +34,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = _vectors(workspace, train, sequences, folder)
         vectors.save(folder / "vectors.safetensors")
-        rows = np.repeat(np.arange(len(sequences), dtype=np.int64), sequences.lengths)
+        rows = row_of(sequences.lengths)
         users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
         workspace.store.mark_core(items, users)
         source = vectors.source

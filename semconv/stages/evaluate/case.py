@@ -17,6 +17,7 @@ from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
 from semconv.evaluation.segments import Evaluated, sample_users
 from semconv.metrics import prefix_ids
+from semconv.ragged import position_of
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.codes.item_codes import ItemCodes
@@ -151,8 +152,7 @@ def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> 
 
 def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray[np.int64]:
     trained = train_lengths(sequences, train_cut)
-    place = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-    items = sequences.items[place < np.repeat(trained, sequences.lengths)]
+    items = sequences.items[position_of(sequences.lengths) < np.repeat(trained, sequences.lengths)]
     return np.bincount(items, minlength=num_items).astype(np.int64)
 
 

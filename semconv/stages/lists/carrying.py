@@ -20,6 +20,7 @@ from semconv import columns
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.data.histories import Histories
 from semconv.errors import InputError
+from semconv.ragged import find, offsets_of
 from semconv.runs.digests import require_file
 from semconv.stages.lists.parts import part_name, read_part
 
@@ -81,8 +82,8 @@ def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[n
         some = users[first : first + _USERS_AT_ONCE]
         items, lengths = histories.flat(some)
         item_bytes, code_bytes = items.tobytes(), codes[items].tobytes()
-        ends = np.cumsum(lengths)
-        bounds = np.stack([ends - lengths, ends], axis=1)  # (r, 2)
+        offsets = offsets_of(lengths)
+        bounds = np.stack([offsets[:-1], offsets[1:]], axis=1)  # (r, 2)
         of_items, of_codes = bounds * items.itemsize, bounds * codes.itemsize * codes.shape[1]
         for row, ((start, end), (code_start, code_end)) in enumerate(
             zip(of_items.tolist(), of_codes.tolist(), strict=True), first
@@ -134,8 +135,7 @@ def carry_over(
     except InputError as error:
         say(f"{str(error).split(';')[0]}; the lists of all users are computed anew")
         old = States(np.zeros(0, np.int32), np.zeros(0, np.uint64))
-    row = np.searchsorted(old.users, now.users).clip(max=max(len(old.users) - 1, 0))  # (R,)
-    is_known = old.users[row] == now.users if len(old.users) else np.zeros(len(now.users), dtype=bool)
+    row, is_known = find(old.users, now.users)  # (R,)
     was = old.states[row] if len(old.users) else np.zeros(len(now.users), dtype=np.uint64)
     is_same = is_known & (was == now.states)
     keeps = is_same if refresh is None else is_known & ~np.isin(now.users, refresh)

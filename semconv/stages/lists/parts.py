@@ -18,6 +18,7 @@ from semconv import columns
 from semconv.artifacts import atomic_path
 from semconv.blend.jobs import ShardResult
 from semconv.errors import InputError
+from semconv.ragged import offsets_of
 
 PART_SCHEMA = pa.schema(
     [
@@ -48,7 +49,7 @@ def part_table(result: ShardResult, user_ids: pa.Array, item_ids: pa.Array) -> p
     bits = result.sources[rows, places, None] & (1 << np.arange(len(columns.SOURCES_ORDER), dtype=np.uint8))  # (n, 4)
     counts = np.count_nonzero(bits, axis=1)
     names = pa.array(columns.SOURCES_ORDER, pa.string()).take(pa.array(np.nonzero(bits)[1]))
-    sources = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)), names)
+    sources = pa.ListArray.from_arrays(pa.array(offsets_of(counts).astype(np.int32)), names)
     return pa.table(
         {
             columns.USER_ID: user_ids.take(pa.array(result.top_k.users[rows])),

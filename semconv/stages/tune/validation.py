@@ -12,6 +12,7 @@ from semconv.data.histories import Histories, shown
 from semconv.data.splits import history_lengths, targets
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg, target_ranks
+from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
 from semconv.stages.codes.item_codes import ItemCodes
@@ -56,7 +57,7 @@ def search_validation(
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
     """A fixed sample of users whose validation history has an item with codes."""
     ends = history_lengths(sequences, "valid")
-    coded = np.concatenate([[0], np.cumsum(has_codes[sequences.items])])
+    coded = offsets_of(has_codes[sequences.items])
     with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
     users = np.flatnonzero(with_history)
     wanted = min(settings.tuning.validation_users, len(users))

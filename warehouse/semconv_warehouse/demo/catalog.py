@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.splits import MIN_EVALUATED_LENGTH
+from semconv.ragged import offsets_of
 from semconv_warehouse.demo.words import KINDS, REVIEW_FORMS, STYLES, wording
 
 BRANDS_PER_STYLE = 4
@@ -161,13 +162,12 @@ def generate(shape: DemoShape | None = None) -> DemoData:
     chosen, styles = _walk(rng, shape, appeal, lengths)  # (U, longest) each
     inside = np.arange(chosen.shape[1]) < lengths[:, None]
     sequence_items, styles_before = chosen[inside], styles[inside]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
     return DemoData(
         shape=shape,
         items=_catalog_rows(shape),
         item_ids=[_item_id(index) for index in range(NUM_ITEMS)],
         user_ids=[f"user-{index:04d}" for index in range(shape.users)],
-        offsets=offsets,
+        offsets=offsets_of(lengths),
         sequence_items=sequence_items,
         styles_before=styles_before,
         times=_event_times(rng, lengths),
@@ -222,7 +222,7 @@ def _event_times(rng: np.random.Generator, lengths: NDArray[np.int64]) -> NDArra
     begin = _START + (rng.random(len(lengths)) * 500 * _DAY).astype(np.int64)
     gaps = (rng.exponential(9 * _DAY, size=int(lengths.sum()))).astype(np.int64) + 60_000_000
     total = np.cumsum(gaps)
-    first = np.cumsum(lengths) - lengths  # row of each user's first interaction
+    first = offsets_of(lengths)[:-1]  # row of each user's first interaction
     times: NDArray[np.int64] = np.repeat(begin, lengths) + total - np.repeat(total[first], lengths)
     return times - times % 1_000_000  # whole seconds; a gap is at least a minute
 

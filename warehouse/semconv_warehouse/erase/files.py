@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from semconv.artifacts import atomic_path, read_arrays, write_arrays
 from semconv.columns import USER_ID
 from semconv.errors import InputError
+from semconv.ragged import offsets_of
 from semconv.runs.digests import changing
 from semconv_warehouse.publish.generation import open_generation, seal
 from semconv_warehouse.publish.generation_files import temporary_path
@@ -82,7 +83,7 @@ def _without_samples(arrays: Arrays, users: NDArray[np.int64]) -> tuple[Arrays, 
     gone = np.isin(np.arange(len(lengths)), users)
     keep = ~np.repeat(gone, lengths)
     rows = {name: arrays[name][keep] for name in ("items", "times", "has_query")}
-    shorter = np.concatenate([[0], np.cumsum(np.where(gone, 0, lengths))]).astype(offsets.dtype)
+    shorter = offsets_of(np.where(gone, 0, lengths)).astype(offsets.dtype)
     return {**arrays, **rows, "offsets": shorter}, int((~keep).sum())
 
 

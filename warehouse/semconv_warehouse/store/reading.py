@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semconv.data.store import Catalog, ItemFacets, Sequences
 from semconv.errors import InputError, SettingsError
+from semconv.ragged import offsets_of
 from semconv_warehouse.store.database import raw
 
 UNKNOWN_TIME: Final = np.iinfo(np.int64).min
@@ -63,7 +64,7 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
     counts = np.bincount(_numpy(table["user_index"]), minlength=users.num_rows)
     return Sequences(
         user_ids=users["user_id"].to_pylist(),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offsets=offsets_of(counts),
         items=_numpy(table["item_index"]).astype(np.int32, copy=False),
         times=_numpy(pc.fill_null(table["event_time"], UNKNOWN_TIME)).astype(np.int64, copy=False),
         ratings=_numpy(pc.fill_null(table["rating"], float("nan"))).astype(np.float32, copy=False),

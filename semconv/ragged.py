@@ -1,0 +1,83 @@
+"""Rows of different lengths in flat arrays.
+
+The values of R rows lie one row after the other in one array of n values. ``lengths`` ``(R,)`` says how many values
+each row has; ``offsets`` ``(R + 1,)`` says where each row begins, so row r is ``values[offsets[r] : offsets[r + 1]]``.
+All results are int64.
+
+The last two functions work on sorted keys. Pairs of a row and a number, such as the items that each user has, are kept
+as sorted keys ``row * size + number``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+
+
+def lengths_of(rows: Sequence[Collection[Any]] | Sequence[NDArray[Any]]) -> Ints:
+    """Return the length of each row of a list of arrays, ``(R,)``."""
+    return np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+
+
+def offsets_of(lengths: ArrayLike) -> Ints:
+    """Return where each row begins, and the end of the last row, ``(R + 1,)``."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def row_of(lengths: NDArray[np.integer]) -> Ints:
+    """Return the row of each value, ``(n,)``."""
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def position_of(lengths: NDArray[np.integer]) -> Ints:
+    """Return the position of each value within its row, ``(n,)``."""
+    return ranges(np.zeros(len(lengths), dtype=np.int64), lengths)
+
+
+def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
+    """Return the numbers ``start .. start + length - 1`` of each row, one row after the other, ``(n,)``.
+
+    With the starts of some rows of a ragged array, these are the indices of the values of those rows.
+    """
+    shift = starts - (np.cumsum(lengths, dtype=np.int64) - lengths)
+    return np.asarray(np.repeat(shift, lengths) + np.arange(int(lengths.sum())), dtype=np.int64)
+
+
+def kept_offsets(offsets: NDArray[np.integer], keep: NDArray[np.bool_]) -> Ints:
+    """Return the offsets ``(R + 1,)`` of the same rows after all values are removed that ``keep`` ``(n,)`` does not mark."""
+    kept: Ints = offsets_of(keep)[offsets]
+    return kept
+
+
+def padded(values: NDArray[Any], lengths: NDArray[np.integer], fill: int) -> NDArray[Any]:
+    """Return the rows as a table, shorter rows filled up at their ends, ``(R, longest)``."""
+    table = np.full((len(lengths), int(lengths.max(initial=0))), fill, dtype=values.dtype)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = values
+    return table
+
+
+def position_among_equal(keys: NDArray[Any]) -> Ints:
+    """Return the position of each key among the equal keys of a sorted array, ``(n,)``."""
+    return np.arange(len(keys)) - np.searchsorted(keys, keys)
+
+
+def find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[Ints, NDArray[np.bool_]]:
+    """Search sorted keys.
+
+    Args:
+        keys: ``(n,)``, ascending.
+        wanted: an array of any shape.
+
+    Returns:
+        the index of each wanted key in ``keys``, and whether it is there; both have the shape of ``wanted``. The index
+        of a missing key is meaningless, and valid unless ``keys`` is empty.
+    """
+    if len(keys) == 0:
+        return np.zeros(wanted.shape, dtype=np.int64), np.zeros(wanted.shape, dtype=np.bool_)
+    index = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+    return index, keys[index] == wanted
