@@ -28,7 +28,7 @@ from semconv import columns
 from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
 from semconv.progress import Silent
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages.evaluate.user_file import read_ranks
 from semconv_warehouse.project import Project
 

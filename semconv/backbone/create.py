@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semconv.errors import InputError
-from semconv.settings.tree import BackboneSettings
+from semconv.settings.backbone import BackboneSettings
 
 END = "</s>"
 PAD = "<pad>"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks.replay import Replay
 
 

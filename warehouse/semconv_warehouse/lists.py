@@ -66,7 +66,7 @@ def _has_states(project: Project, run: RunRecord) -> bool:
 
 
 def _is_full_due(project: Project, finetune: RunRecord) -> bool:
-    """Whether the last full pass of the model is older than ``recommend.full_every_days``."""
+    """Whether the last full pass of the model is older than ``recommend.full_pass_days``."""
     wanted = {"pass": "full", "split": "serve", "users": "all", "where": ""}
     full = [
         run.finished_at
@@ -76,7 +76,7 @@ def _is_full_due(project: Project, finetune: RunRecord) -> bool:
     last = next((time for time in full if time is not None), None)
     if last is None:
         return True
-    return is_pass_due(last, utc_now(), project.settings.recommend.full_every_days)
+    return is_pass_due(last, utc_now(), project.settings.recommend.full_pass_days)
 
 
 def is_pass_due(last: datetime, now: datetime, days: float) -> bool:

@@ -184,7 +184,7 @@ def _tables(
     train = train_part(sequences, settings["train_cut"], 1, num_items)  # of everybody, as in SQL
     counter = None
     if parts["transition"]:
-        counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["neighbors"])
+        counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["successors"])
     return BlendTables(
         counter=counter,
         history_decay=settings["counter"]["history_decay"],

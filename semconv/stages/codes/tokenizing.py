@@ -21,7 +21,7 @@ from semconv.data.store import Catalog, RunRecord
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.digests import damaged_files
 from semconv.runs.workspace import Context, ItemCodes, is_loaded
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.stages import stage_settings
 from semconv.stages.codes.code_file import FileCodes, read_codes
 from semconv.stages.embed.embedding import catalog_texts, embedding_table, text_vectors

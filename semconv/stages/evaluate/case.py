@@ -18,6 +18,7 @@ from semconv.evaluation.rows import EvaluationProtocol
 from semconv.evaluation.segments import Evaluated, sample_users
 from semconv.metrics import prefix_ids
 from semconv.runs.workspace import Context, ItemCodes
+from semconv.settings.recommend import beam_width
 
 NO_CODE = "no code"
 
@@ -112,7 +113,7 @@ class EvaluationCase:
         details: dict[str, Any] = {
             "wording": "inference",
             "history_length": made["history_length"],
-            "beams": made["recommend"]["beams"] or max(20, made["recommend"]["top_k"]),
+            "beams": beam_width(made["recommend"]["beams"], made["recommend"]["top_k"]),
             "scores": made["recommend"]["scores"],
             "where": made["recommend"]["where"],
             "candidates": "all servable items",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,6 @@ from semconv.stages.blend.blend_file import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tuned_parameters
 from semconv.stages.lists.parts import part_methods, part_paths, read_part
-from semconv.stages.stage_settings import transition_parameters
 
 POPULARITY, RECENT, TRANSITION, TUNED, COSINE = (
     "popularity",
@@ -64,7 +64,7 @@ def rankings(context: Context, case: EvaluationCase, tuning: RunRecord | None) -
     yield from listed(context, case)
     yield _baseline(context, case, POPULARITY, {})
     yield _baseline(context, case, RECENT, {})
-    settings = transition_parameters(context)
+    settings = dataclasses.asdict(context.settings.counter)
     counter = _baseline(context, case, TRANSITION, settings)
     yield counter
     if tuning is not None:

@@ -20,7 +20,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Context, ItemCodes
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.stages import stage_settings
 from semconv.stages.codes.tokenizing import assign_run
 from semconv.stages.embed.embedding import backbone_path
