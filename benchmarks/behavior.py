@@ -26,7 +26,7 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import targets, train_part
 from semconv.data.store import Sequences
 from semconv.progress import Silent
-from semconv.settings.tree import BehaviorSettings, DccfSettings
+from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
 PACKAGES = ["torch", "scipy"]
 ALL_USERS = 1 << 31
@@ -53,7 +53,7 @@ def run(size: Size) -> list[Row]:
     """Seconds and recall of DCCF beside each graph that the SVD decomposes."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))  # as numpy's BLAS takes
     data = _data(size)
-    dccf = DccfSettings() if size == "full" else DccfSettings(epochs=4, batch=512)
+    dccf = DccfSettings() if size == "full" else DccfSettings(epochs=4, batch_size=512)
     ours_seconds, ours = seconds_of(lambda: _dccf(data, dccf), repeats=1)
     ours_recall = data.recall(ours)
     rows = []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.codebook_data import WIDTH, games_behavior, grown, texts_of, threads, vectors_of
 from benchmarks.rows import Row, Seconds, Size, Subject, command, peak_memory_bytes, times_of
-from semconv.settings.tree import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.codebook import decode, encode, fit_codebooks
 from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.rqvae import fit_rqvae
@@ -34,7 +34,7 @@ LEVELS, BITS = 4, 8
 PLAIN = CodebookSettings(levels=LEVELS, codes=1 << BITS, alignment=0.0)
 CASES = {
     "lambda 0": PLAIN,
-    "lambda 0, best of 7 candidates at the start": replace(PLAIN, candidates=7),
+    "lambda 0, best of 7 candidates at the start": replace(PLAIN, start_candidates=7),
     "lambda 0.1": replace(PLAIN, alignment=0.1),
 }
 

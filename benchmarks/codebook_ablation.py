@@ -24,7 +24,9 @@ from semconv.backbone.text_vectors import TextVectors, embed_texts
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import train_part
-from semconv.settings.tree import BackboneSettings, BehaviorSettings, CodebookSettings, RqvaeSettings
+from semconv.settings.backbone import BackboneSettings
+from semconv.settings.behavior import BehaviorSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.stages.codes.code_file import read_codes
 from semconv.tasks import wordings
 from semconv.tokenization import quality

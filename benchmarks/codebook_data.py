@@ -13,7 +13,7 @@ from benchmarks.data import data_folder, games_sequences
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import train_part
-from semconv.settings.tree import BehaviorSettings
+from semconv.settings.behavior import BehaviorSettings
 
 WIDTH = 32
 CORE = 5  # of Games as the paper has it

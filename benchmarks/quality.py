@@ -29,7 +29,7 @@ from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
 from semconv.progress import Silent
 from semconv.runs.lineage import Lineage
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages.evaluate.run import evaluate_current
 from semconv.stages.evaluate.user_file import read_ranks
 from semconv.stages.night import fit_all

@@ -30,6 +30,7 @@ from semconv.blend.weights import LogitWeights
 from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
+from semconv.settings.recommend import beam_width
 
 SUBJECT = Subject("recommend", "", ["torch", "transformers"])
 ITEMS, SHARD = 10_000, 4096
@@ -59,7 +60,7 @@ def cases(size: Size) -> list[Job]:
     """Each number by itself."""
     one = _ONE[size]
     return [
-        *(replace(one, top_k=k, beams=max(20, k)) for k in (10, 20, 50)),
+        *(replace(one, top_k=k, beams=beam_width(0, k)) for k in (10, 20, 50)),
         *(replace(one, beams=beams) for beams in (40, 80)),
         *(replace(one, shortlist=shortlist) for shortlist in (20, 40)),
         replace(one, history=5),

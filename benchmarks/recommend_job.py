@@ -27,7 +27,9 @@ from semconv.data.store import TopK
 from semconv.progress import Silent
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import save_trie
-from semconv.settings.tree import BackboneSettings, RecommendSettings, Settings
+from semconv.settings.backbone import BackboneSettings
+from semconv.settings.recommend import RecommendSettings
+from semconv.settings.tree import Settings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.lists.carrying import Listable, States, carry_over, user_states
 from semconv.stages.lists.engines import write_lists

@@ -34,7 +34,7 @@ from benchmarks.training_sides import (
     some_users,
 )
 from semconv.data.store import Sequences
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 
 SUBJECT = Subject("training", "one padded prompt a sample", ["torch", "transformers"])
 PRODUCTS = Subject("training", "bare matrix products", ["torch"])

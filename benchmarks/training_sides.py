@@ -22,7 +22,9 @@ from semconv.backbone.load import load_backbone
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
 from semconv.ragged import offsets_of
-from semconv.settings.tree import BackboneSettings, TaskSettings, TuningSettings
+from semconv.settings.backbone import BackboneSettings
+from semconv.settings.tasks import TaskSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import task_data
 from semconv.tasks.encoder import PromptEncoder

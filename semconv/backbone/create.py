@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semconv.errors import InputError
 from semconv.ragged import lengths_of, row_of
-from semconv.settings.tree import BackboneSettings
+from semconv.settings.backbone import BackboneSettings
 
 END = "</s>"
 PAD = "<pad>"

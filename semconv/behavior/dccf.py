@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 from semconv.behavior.graph import EdgeDots, InteractionGraph, SumItems, SumUsers
-from semconv.settings.tree import DccfSettings
+from semconv.settings.behavior import DccfSettings
 
 _TINY = 1e-12
 _ROWS = 512  # rows of the contrastive loss's scores at once, which stay in cache

@@ -28,7 +28,7 @@ from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Progress, Task
 from semconv.ragged import find, ranges, row_of
-from semconv.settings.tree import BehaviorSettings, DccfSettings
+from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
 STATE = "dccf.safetensors"
 _CUTOFF = 20
@@ -203,8 +203,8 @@ class _Loop:
         """What is left of the epoch, then validation and a checkpoint."""
         counters, settings = self.counters, self.settings
         label = f"dccf epoch {counters.epoch + 1}/{settings.epochs}"
-        with self.training.progress.task(label, settings.batches, "batches", counters.batch) as bar:
-            while counters.batch < settings.batches:
+        with self.training.progress.task(label, settings.batches_per_epoch, "batches", counters.batch) as bar:
+            while counters.batch < settings.batches_per_epoch:
                 self._step(bar)
                 if time.monotonic() - self.saved_at >= settings.checkpoint_seconds:
                     self._save()
@@ -213,8 +213,8 @@ class _Loop:
 
     def _step(self, bar: Task) -> None:
         counters, settings = self.counters, self.settings
-        step = counters.epoch * settings.batches + counters.batch
-        drawn = (torch.from_numpy(rows).to(self.device) for rows in self.sampler.draw(step, settings.batch))
+        step = counters.epoch * settings.batches_per_epoch + counters.batch
+        drawn = (torch.from_numpy(rows).to(self.device) for rows in self.sampler.draw(step, settings.batch_size))
         loss = self.model.loss(Triples(*drawn))
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -231,7 +231,7 @@ class _Loop:
     def _close_epoch(self) -> None:
         counters, settings = self.counters, self.settings
         counters.epoch += 1
-        line = {"epoch": counters.epoch, "loss": counters.loss_sum / settings.batches}
+        line = {"epoch": counters.epoch, "loss": counters.loss_sum / settings.batches_per_epoch}
         counters.batch, counters.loss_sum = 0, 0.0
         counters.epochs.append(line)
         if self.validation is None:

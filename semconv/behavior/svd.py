@@ -26,7 +26,7 @@ from semconv.columns import LEARNED
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.ragged import position_of, row_of
-from semconv.settings.tree import BehaviorSettings
+from semconv.settings.behavior import BehaviorSettings
 
 _FARTHEST_PAIR = 20  # items of a sequence farther apart say little of each other
 _PAIR_DECAY = 0.6

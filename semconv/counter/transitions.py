@@ -25,7 +25,7 @@ _BLOCK_PAIRS = 20_000_000
 
 @dataclass(frozen=True)
 class CounterWeights:
-    """Exponents of the counter; the defaults of ``evaluate.transition_*`` say what each does."""
+    """Exponents of the counter; the settings of the section ``[counter]`` say what each does."""
 
     decay: float
     symmetry: float

@@ -18,7 +18,7 @@ from semconv.columns import Seen, Split
 from semconv.errors import InputError
 from semconv.evaluation.segments import ALL, Evaluated, segments
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg, paired_bootstrap, reciprocal_rank
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.evaluate import EvaluateSettings
 
 Floats = NDArray[np.float64]
 

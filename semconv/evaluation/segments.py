@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.evaluate import EvaluateSettings
 
 ALL = "all"
 # Bounds of the history-length segments; the last one is open.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from semconv.progress import Progress
 from semconv.runs.book import RunBook
 from semconv.runs.digests import damaged_files
 from semconv.runs.lineage import Lineage
-from semconv.settings.tree import Settings, run_settings
+from semconv.settings.tree import Settings
 
 _COMMANDS = {
     columns.BACKBONE: "semconv backbone create",
@@ -47,7 +48,7 @@ class Workspace:
 
     def section(self, *names: str) -> dict[str, Any]:
         """Plain values of some sections of the settings."""
-        return {name: run_settings(getattr(self.settings, name)) for name in names}
+        return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
 
     def latest(self, stage: str) -> RunRecord | None:
         """The current run of a stage: the one that finished, or was reused, last."""

@@ -28,6 +28,7 @@ from semconv.search.seen import SeenItems
 from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import Children, TrieTensors
+from semconv.settings.recommend import beam_width
 
 _NEVER = -torch.inf
 
@@ -52,7 +53,7 @@ class SearchSettings:
     @property
     def width(self) -> int:
         """Beam width in force."""
-        return self.beams or max(20, self.top_k)
+        return beam_width(self.beams, self.top_k)
 
 
 class Searcher:

@@ -1,4 +1,4 @@
-"""One field of the settings."""
+"""Define one field of a settings section."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ import dataclasses
 from typing import Any
 
 
-def option(
-    default: Any, doc: str, *, low: float | None = None, high: float | None = None, is_late: bool = False
-) -> Any:
-    """A settings field: its default, its documentation and, for numbers, its inclusive range.
-
-    A late field is left out of a run's settings while it has its default, so that runs that were made
-    before the field existed stay the runs of the same settings.
-    """
-    metadata = {"doc": doc, "low": low, "high": high, "is_late": is_late}
-    return dataclasses.field(default=default, metadata=metadata)
+def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """Return a settings field with a default, a description and, for numbers, an inclusive range."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})

@@ -10,7 +10,8 @@ from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.runs.workspace import Workspace, is_loaded
-from semconv.settings.tree import TaskSettings, TuningSettings, run_settings
+from semconv.settings.tasks import TaskSettings
+from semconv.settings.tuning import TuningSettings
 
 BACKBONE_MANIFEST = "backbone.json"
 # Of tuning: how it runs, not what comes out.
@@ -19,7 +20,7 @@ _OF_GOING_ON = ("replay", "from_learning_rate")  # of tuning: what only one that
 _FROM_RATE = 1 / 3  # of the peak rate of a training from the start
 
 # Of lists: when and by whom they are made, not what is in them.
-_OF_A_PASS = ("full_every_days", "engine", "ray_actors")
+_OF_A_PASS = ("full_pass_days", "engine", "ray_actors")
 
 
 def created_backbone(workspace: Workspace) -> dict[str, Any]:
@@ -56,9 +57,9 @@ def finetune(
 
     What concerns going on from an earlier run stands apart, so that the rest compares with a tuning from the start.
     """
-    tuning = run_settings(resolved_tuning(workspace, backbone, codebook))
+    tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COSTS_ALONE, *_OF_GOING_ON)}
-    tasks = run_settings(resolved_tasks(workspace, backbone))
+    tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
     if not goes_on:
         return read
@@ -77,20 +78,13 @@ def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
     values = dataclasses.asdict(workspace.settings.blend)
     recommend = workspace.settings.recommend
     search = {name: getattr(recommend, name) for name in ("scores", "seen", "where", "dtype")}
-    beams = recommend.beams or max(20, recommend.top_k)
     return {
         "blend": {name: value for name, value in values.items() if name != "use"},
-        "counter": transition_parameters(workspace),
-        "recommend": {**search, "beams": beams},
+        "counter": dataclasses.asdict(workspace.settings.counter),
+        "recommend": {**search, "beams": recommend.beam_width},
         "history_length": workspace.settings.split.history_length,
         "train_cut": finetune.settings["split"]["train_cut"],
     }
-
-
-def transition_parameters(workspace: Workspace) -> dict[str, float]:
-    """Exponents of the transition counter, by the names of the SQL baseline's parameters."""
-    evaluate = workspace.settings.evaluate
-    return {name: getattr(evaluate, f"transition_{name}") for name in ("decay", "symmetry", "history_decay", "alpha")}
 
 
 def resolved_tuning(
@@ -132,8 +126,8 @@ def resolved_tuning(
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
     """The tasks' settings with the share of places filled in: a model with a loss on histories is asked less often."""
     tasks = workspace.settings.tasks
-    if tasks.place_share is None and _is_embedded(workspace, backbone):
-        return dataclasses.replace(tasks, place_share=0.2)
+    if tasks.position_share is None and _is_embedded(workspace, backbone):
+        return dataclasses.replace(tasks, position_share=0.2)
     return tasks
 
 

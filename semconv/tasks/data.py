@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.ragged import position_of
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks.replay import Replay
 
 

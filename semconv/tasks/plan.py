@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.ragged import position_of, row_of
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import TaskData
 from semconv.tasks.negatives import draw_negatives
@@ -150,7 +150,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     sequential = rng.integers(len(wordings.SEQUENTIAL_TAILS), size=num_rows)
     negative = rng.integers(len(wordings.NEGATIVE_TAILS), size=num_rows)
     asks_negative = rng.random(num_users) < settings.negative_share
-    takes_late = rng.random(num_rows) < settings.late_share
+    takes_late = rng.random(num_rows) < settings.late_position_share
     negatives = draw_negatives(data, settings.negatives, rng)  # (n, k)
     user = row_of(lengths)  # (n,)
     sequential[~data.is_label | (not settings.sequential)] = -1
@@ -158,8 +158,8 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     place = position_of(lengths)
     is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
     is_latest = place == np.minimum(lengths - 1, history_length)[user]
-    place_share = 1.0 if settings.place_share is None else settings.place_share
-    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < place_share)
+    position_share = 1.0 if settings.position_share is None else settings.position_share
+    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < position_share)
     asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & np.where(is_late, takes_late, takes_place)
     if data.replay is not None:
         asked &= data.replay.drawn_rows(user, num_users, _generator(settings.seed, epoch, 3))

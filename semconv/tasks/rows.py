@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from semconv.errors import InputError
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder, query_text, text_text
 from semconv.tasks.padded import EpochRows

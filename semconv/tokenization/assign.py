@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import encode
 from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.text_map import TextMap

@@ -13,7 +13,7 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import LEARNED
 from semconv.errors import InputError, SettingsError
-from semconv.settings.tree import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization import autoencoder as autoencoders
 from semconv.tokenization import text_map as text_maps
 from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.errors import InputError, SettingsError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.kmeans import Floats, chunk_rows, sample_rows, squared_norms, start_rows
 from semconv.tokenization.level import Geometry, Level, unit_rows
 
@@ -168,7 +168,7 @@ def _fit_level(
     level: Level, settings: CodebookSettings, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.int64], list[tuple[float, float]]]:
     """The book ``(C, D)``, the codes ``(M,)`` nearest in it, and both terms of every iterate, sums over the rows."""
-    seeds = start_rows(level.unit, settings.codes, rng, settings.candidates)
+    seeds = start_rows(level.unit, settings.codes, rng, settings.start_candidates)
     book = np.zeros((settings.codes, level.residual.shape[1]), dtype=np.float32)
     book[: len(seeds)] = level.residual[seeds]
     is_active = np.arange(settings.codes) < len(seeds)

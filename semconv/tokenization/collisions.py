@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import code_costs, next_residual
 
 Codes = NDArray[np.uint16]

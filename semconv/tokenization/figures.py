@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import Codebooks, encode, squared_errors
 from semconv.tokenization.collisions import Resolution
 from semconv.tokenization.kmeans import squared_norms

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.kmeans import Floats, nearest, squared_norms, sums_by_code
 
 _LENGTH_ROUNDS = 4

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.collisions import collision_figures, settle_collisions
 from semconv.tokenization.figures import use_figures

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.errors import CheckFailedError, SettingsError
-from semconv.settings.tree import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.autoencoder import LAYERS, Autoencoder
 from semconv.tokenization.codebook import (
     Codebooks,
@@ -117,8 +117,8 @@ def _train(
     for epoch in range(rqvae.epochs):
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(vectors))
         total = 0.0
-        for start in range(0, len(order), rqvae.batch):
-            part = torch.from_numpy(order[start : start + rqvae.batch])
+        for start in range(0, len(order), rqvae.batch_size):
+            part = torch.from_numpy(order[start : start + rqvae.batch_size])
             loss = model.loss(
                 rows[part], None if text is None else text[part], mask[part], (rqvae.commitment, settings.alignment)
             )

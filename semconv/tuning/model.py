@@ -19,7 +19,7 @@ from semconv.backbone.code_tokens import level_tokens
 from semconv.backbone.forward import decoder
 from semconv.backbone.load import load_backbone
 from semconv.errors import InputError
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 
 MANIFEST = "semconv.json"
 ADAPTER = "adapter_model.safetensors"  # PEFT's name of it

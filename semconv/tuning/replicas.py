@@ -20,7 +20,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from semconv.backbone.forward import decoder
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import trainable

@@ -12,7 +12,7 @@ import torch
 
 from semconv.backbone.attention import attending, require_attention
 from semconv.errors import CheckFailedError, SettingsError
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.trees import TASKS
 from semconv.tuning.batches import Batch, collate
@@ -99,7 +99,7 @@ class Stepper:
         of_history = loss.history_weight * history / max(1, counts.history)
         _require_finite("loss", label / counts.label + of_history, number)
         weights = trainable(loss.model).values()
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, self.settings.clip or math.inf)))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, self.settings.max_gradient_norm or math.inf)))
         _require_finite("norm of the gradient", norm, number)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,7 +147,7 @@ def _optimizer(model: Any, settings: TuningSettings) -> torch.optim.Optimizer:
 def _require_finite(what: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise CheckFailedError(
-            f"the {what} is {value} at step {step}; lower tuning.learning_rate or tuning.clip and run the same command again"
+            f"the {what} is {value} at step {step}; lower tuning.learning_rate or tuning.max_gradient_norm and run the same command again"
         )
 
 

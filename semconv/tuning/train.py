@@ -11,7 +11,7 @@ from typing import Any
 
 from semconv.progress import Progress, Task
 from semconv.reports.training_chart import write_chart
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tuning.batches import batch_order
 from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state

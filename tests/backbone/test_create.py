@@ -28,7 +28,8 @@ from semconv.backbone.load import load_backbone
 from semconv.backbone.probe import check_branches
 from semconv.backbone.text_vectors import TextVectors, embed_texts, item_text
 from semconv.errors import InputError, SettingsError
-from semconv.settings.tree import BackboneSettings, TuningSettings
+from semconv.settings.backbone import BackboneSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks import wordings
 from semconv.tuning.step import Stepper
 from tests.worlds import prompts as case

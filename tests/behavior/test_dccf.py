@@ -16,10 +16,10 @@ from semconv.data.splits import targets, train_part
 from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Silent
-from semconv.settings.tree import BehaviorSettings, DccfSettings
+from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
 BEHAVIOR = BehaviorSettings(source="dccf", dimensions=8)
-SMALL = DccfSettings(epochs=2, batches=4, batch=64, intents=6, learning_rate=0.01, patience=50)
+SMALL = DccfSettings(epochs=2, batches_per_epoch=4, batch_size=64, intents=6, learning_rate=0.01, patience=50)
 
 
 def sequences_of(rows: list[list[int]]) -> Sequences:
@@ -172,7 +172,7 @@ def separation(vectors: BehaviorVectors) -> np.ndarray:
 
 
 def test_separates_planted_communities_and_finds_none_in_shuffled_ones(tmp_path: Path) -> None:
-    settings = replace(SMALL, epochs=5, batches=6, batch=128, learning_rate=0.02)
+    settings = replace(SMALL, epochs=5, batches_per_epoch=6, batch_size=128, learning_rate=0.02)
     sequences = communities()
     vectors, figures = fit(tmp_path / "planted", sequences, settings)
     assert vectors.item_vectors.shape == (36, 8)
@@ -200,7 +200,7 @@ def test_validation_stops_and_the_best_vectors_are_kept(tmp_path: Path, monkeypa
         def say(self, message: str) -> None:
             said.append(message)
 
-    settings = replace(SMALL, epochs=40, batches=3, patience=2)
+    settings = replace(SMALL, epochs=40, batches_per_epoch=3, patience=2)
     vectors, figures = fit_dccf(train, 36, BEHAVIOR, settings, DccfTraining(tmp_path, Screen(), held_out))
     recalls = [line["recall@20"] for line in figures["epochs"]]
     assert len(recalls) < 40

@@ -9,7 +9,7 @@ from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.settings.tree import BehaviorSettings
+from semconv.settings.behavior import BehaviorSettings
 
 
 def sequences_of(rows: Sequence[Sequence[int]]) -> Sequences:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.codebook_ablation import cases, markdown, rows_of
 from benchmarks.rows import Subject, finish, peak_memory_bytes, times_of
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 
 
 def test_ratio_is_better_above_one_and_absent_without_a_peer(tmp_path: Path, capsys) -> None:

@@ -184,7 +184,12 @@ def test_codebook_report_and_assign(project: Path, tmp_path: Path) -> None:
     assert [row["levels"] for row in report["collisions"]] == [1, 2]
     assert report["run_id"] in (tmp_path / "own.html").read_text()
     assert "No refit is due" in invoke(project, "codebook", "report").stdout
-    limits = ("refit.load_growth=1", "refit.error_growth=1", "refit.mapped_share=0", "refit.interactions_growth=1")
+    limits = (
+        "refit.largest_first_code_growth=1",
+        "refit.text_error_growth=1",
+        "refit.text_coded_share=0",
+        "refit.interactions_growth=1",
+    )
     strict = [word for limit in limits for word in ("--set", limit)]
     assert "No refit is due" in invoke(project, *strict, "codebook", "report").stdout  # nothing came since the fit
     pq.write_table(pa.table({"item_id": ["i1", "i2", "i3"], "codes": [[0, 1], [0, 1], [2, 1]]}), tmp_path / "c.parquet")

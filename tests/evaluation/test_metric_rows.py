@@ -8,7 +8,7 @@ import pytest
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol, ListFigures, compare, metric_rows
 from semconv.evaluation.segments import Evaluated, sample_users, segments
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.evaluate import EvaluateSettings
 
 SETTINGS = EvaluateSettings(bootstrap_samples=200)
 PROTOCOL = EvaluationProtocol("test", "[:-2]", "masked", 20, {"wording": "w1"})

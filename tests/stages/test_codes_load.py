@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.stages.codes.code_file import read_codes
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.loaded import loaded_code_set

@@ -96,7 +96,7 @@ def test_the_search_of_the_counters_parameters_is_run_once(project: Project) -> 
     assert len(before) == 1  # both splits have it
     case.reopened(project, evaluate__bootstrap_samples=40).evaluate()
     assert {run.run_id for run in project.book.finished(columns.TUNE_BASELINE)} == before
-    rows = case.reopened(project, evaluate__tuning_users=0).evaluate()
+    rows = case.reopened(project, evaluate__counter_search_users=0).evaluate()
     assert {row["method"] for row in rows} == METHODS - {"transition-tuned"}
 
 

@@ -278,7 +278,7 @@ def test_only_changed_and_full_passes(project: Project) -> None:
     changed = project.recommend(only_changed=True)
     assert changed.settings["pass"] == "changed"
     assert project.recommend().settings["pass"] == "full"
-    due = case.reopened(project, recommend__full_every_days=0)
+    due = case.reopened(project, recommend__full_pass_days=0)
     assert night(due)[0]["recommend"] in ("done", "reused")
     assert due.workspace.latest("recommend") is not None
 

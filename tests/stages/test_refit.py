@@ -16,11 +16,16 @@ from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
 COLD = 8  # items that nobody has at the fit, coded from their text
-STRICT = {"refit__mapped_share": 0, "refit__load_growth": 1, "refit__error_growth": 1, "refit__interactions_growth": 1}
+STRICT = {
+    "refit__text_coded_share": 0,
+    "refit__largest_first_code_growth": 1,
+    "refit__text_error_growth": 1,
+    "refit__interactions_growth": 1,
+}
 LAX = {
-    "refit__mapped_share": 1,
-    "refit__load_growth": 99,
-    "refit__error_growth": 99,
+    "refit__text_coded_share": 1,
+    "refit__largest_first_code_growth": 99,
+    "refit__text_error_growth": 99,
     "refit__interactions_growth": 99,
 }
 
@@ -96,13 +101,13 @@ def test_growth_of_the_interactions_is_counted_from_the_tuning(root: Path) -> No
 def test_items_that_outgrew_their_text_are_counted_and_cold_ones_are_not(root: Path) -> None:
     sold = [case.NUM_ITEMS, case.NUM_ITEMS + 1]
     buy(root, [*sold, 1, 2], users=3)
-    row = due(root, **{**LAX, "refit__mapped_share": 0.01})["outgrown_share"]
+    row = due(root, **{**LAX, "refit__text_coded_share": 0.01})["outgrown_share"]
     assert row["now"] == pytest.approx(len(sold) / (case.NUM_ITEMS + COLD))
 
 
 def test_new_items_that_crowd_one_code(root: Path) -> None:
     add_items(root, [case.item(0)] * 24)
-    row = due(root, **{**LAX, "refit__load_growth": 1.05})["largest_first_code"]
+    row = due(root, **{**LAX, "refit__largest_first_code_growth": 1.05})["largest_first_code"]
     counts = [count for (count,) in case.rows(opened(root), "SELECT count(*) FROM item_code GROUP BY codes[1]")]
     assert row["now"] == max(counts) / (case.NUM_ITEMS + COLD + 24)
     assert row["at_fit"] < row["now"] / 1.05

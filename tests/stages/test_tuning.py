@@ -39,7 +39,7 @@ def run_folder(root: Path) -> Path:
 
 
 def test_a_loss_that_breaks_ends_in_one_line_and_exit_code_1(root: Path) -> None:
-    wild = ("--learning-rate", "1e30", "--set", "tuning.clip=0")
+    wild = ("--learning-rate", "1e30", "--set", "tuning.max_gradient_norm=0")
     result = projects.finetune(root, *wild, "--batch-tokens", "256", code=1)
     lines = [line for line in result.stderr.splitlines() if "error" in line]
     assert len(lines) == 1

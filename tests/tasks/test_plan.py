@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.negatives import draw_negatives
 from semconv.tasks.plan import EpochPlan, plan_epoch
@@ -51,7 +51,7 @@ def flat(plan: EpochPlan) -> list[tuple[int, int, int, int, int, int, tuple[int,
 
 def test_draws_are_a_pure_function_of_seed_and_epoch() -> None:
     rows = [[user + step for step in range(8)] for user in range(12)]
-    settings = TaskSettings(late_share=0.5, query=False, negative_share=1.0)
+    settings = TaskSettings(late_position_share=0.5, query=False, negative_share=1.0)
     data = data_of(rows, settings)
     first = plan_epoch(data, settings, 3, 4)
     again = plan_epoch(data_of(rows, settings), settings, 3, 4)
@@ -77,8 +77,8 @@ def test_plans_equal_those_made_one_place_at_a_time(
     settings = TaskSettings(
         negatives=negatives,
         negative_share=shares[0],
-        late_share=shares[1],
-        place_share=shares[2],
+        late_position_share=shares[1],
+        position_share=shares[2],
         negative_rating_max=2.0,
         query=False,
     )
@@ -100,7 +100,7 @@ def test_plans_equal_those_made_one_place_at_a_time(
 def test_one_head_a_user_and_one_tail_a_place_and_task() -> None:
     rows = [[user + step for step in range(9)] for user in range(15)]
     heads, tails = defaultdict(set), set()
-    for row in flat(plan_epoch(data_of(rows), replace(BARE, late_share=1.0), 0, 5)):
+    for row in flat(plan_epoch(data_of(rows), replace(BARE, late_position_share=1.0), 0, 5)):
         heads[row[0]].add(row[1])
         tails.add((row[4], row[5]))
     assert all(len(found) == 1 for found in heads.values())
@@ -109,7 +109,7 @@ def test_one_head_a_user_and_one_tail_a_place_and_task() -> None:
 
 
 def test_every_place_of_a_short_history_is_asked_once_and_late_ones_from_a_window_of_their_own() -> None:
-    settings = replace(BARE, late_share=1.0)
+    settings = replace(BARE, late_position_share=1.0)
     data = data_of([list(range(9)), [5], [], [3, 4]], settings)
     units = plan_epoch(data, settings, 0, 4).histories
     assert [(unit.user, unit.start, unit.length, unit.places.tolist()) for unit in units] == [
@@ -124,24 +124,24 @@ def test_every_place_of_a_short_history_is_asked_once_and_late_ones_from_a_windo
     assert asked == [(0, row) for row in range(1, 9)] + [(3, 11)]
 
 
-def test_late_share_draws_that_share_of_the_late_places() -> None:
-    settings = replace(BARE, late_share=0.25, negatives=0)
+def test_late_position_share_draws_that_share_of_the_late_positions() -> None:
+    settings = replace(BARE, late_position_share=0.25, negatives=0)
     data = data_of([list(range(30)) for _ in range(40)], settings)
     late = sum(len(unit.places) == 1 for unit in plan_epoch(data, settings, 0, 10).histories)
     assert 0.2 < late / (40 * 19) < 0.3
     assert not any(
-        len(unit.places) == 1 for unit in plan_epoch(data, replace(settings, late_share=0.0), 0, 10).histories
+        len(unit.places) == 1 for unit in plan_epoch(data, replace(settings, late_position_share=0.0), 0, 10).histories
     )
 
 
-def test_place_share_draws_that_share_of_the_first_places_and_the_latest_always() -> None:
-    settings = replace(BARE, late_share=0.0, negatives=0)
+def test_position_share_draws_that_share_of_the_first_positions_and_the_latest_always() -> None:
+    settings = replace(BARE, late_position_share=0.0, negatives=0)
     data = data_of([list(range(30)) for _ in range(80)] + [[3, 4, 5]], settings)
-    units = list(plan_epoch(data, replace(settings, place_share=0.25), 0, 20).histories)
+    units = list(plan_epoch(data, replace(settings, position_share=0.25), 0, 20).histories)
     assert [unit.places[-1] for unit in units] == [20] * 80 + [2]
     asked = sum(len(unit.places) - 1 for unit in units[:80])
     assert 0.2 < asked / (80 * 19) < 0.3
-    none = plan_epoch(data, replace(settings, place_share=0.0), 0, 20).histories
+    none = plan_epoch(data, replace(settings, position_share=0.0), 0, 20).histories
     assert [unit.places.tolist() for unit in none] == [[20]] * 80 + [[2]]
 
 
@@ -172,7 +172,7 @@ def test_items_that_training_leaves_out_are_not_negatives_of_who_had_them() -> N
 def test_negatives_are_never_of_the_users_own_sequence(
     rows: list[list[int]], negatives: int, epoch: int, without: set[int]
 ) -> None:
-    settings = replace(BARE, negatives=negatives, late_share=1.0, text=True)
+    settings = replace(BARE, negatives=negatives, late_position_share=1.0, text=True)
     try:
         data = data_of(rows, settings, num_items=12, without=tuple(without))
     except InputError:
@@ -309,7 +309,7 @@ def test_one_user_of_two_items_is_enough() -> None:
 
 
 def test_histories_of_one_item_ask_about_every_place_from_windows_of_one() -> None:
-    settings = replace(BARE, late_share=1.0)
+    settings = replace(BARE, late_position_share=1.0)
     rows = flat(plan_epoch(data_of([[4, 5, 6, 7]], settings), settings, 0, 1))
     assert [(row[2], row[3]) for row in rows] == [(0, 1), (1, 1), (2, 1)]
 

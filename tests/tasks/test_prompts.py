@@ -11,7 +11,7 @@ import torch
 
 from semconv.columns import code_token
 from semconv.errors import InputError
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import task_data
 from semconv.tasks.encoder import PromptEncoder, clean, query_text, text_text
@@ -106,7 +106,7 @@ def paths(row: PaddedRows, levels: int) -> list[tuple[tuple[int, ...], tuple[int
 
 @pytest.mark.parametrize("limit", [2048, 110])
 def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: int) -> None:
-    settings = TaskSettings(late_share=0.5, negative_share=1.0, max_prompt_tokens=limit)
+    settings = TaskSettings(late_position_share=0.5, negative_share=1.0, max_prompt_tokens=limit)
     data = case.small_data(encoder, settings)
     plan = plan_epoch(data, settings, 1, history_length=6)
     builder = RowBuilder(encoder, data, settings)
@@ -119,7 +119,7 @@ def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: i
         outside[tuple(ids(encoder, sample.prompt)), label] += 1
     assert inside == outside
     assert rows.num_samples.sum() == len(exported)
-    everything = len(list(samples(RowBuilder(encoder, data, TaskSettings(late_share=0.5)), plan)))
+    everything = len(list(samples(RowBuilder(encoder, data, TaskSettings(late_position_share=0.5)), plan)))
     assert builder.too_long == everything - len(exported)
     assert all(len(prompt) <= limit for prompt, _ in inside)
     if limit == 2048:
@@ -160,11 +160,11 @@ def test_an_epoch_without_a_short_enough_prompt_is_refused() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        TaskSettings(late_share=0.5, negative_share=0.5),
-        TaskSettings(late_share=1.0, negative_share=1.0, negatives=5, max_prompt_tokens=110),
+        TaskSettings(late_position_share=0.5, negative_share=0.5),
+        TaskSettings(late_position_share=1.0, negative_share=1.0, negatives=5, max_prompt_tokens=110),
         TaskSettings(sequential=False, negative_share=1.0, text_share=0.5, query_share=0.5),
         TaskSettings(negatives=0, text=False, query=False),
-        TaskSettings(negatives=0, place_share=0.3),
+        TaskSettings(negatives=0, position_share=0.3),
     ],
 )
 def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: TaskSettings) -> None:
@@ -205,7 +205,7 @@ def test_rows_come_out_of_what_is_there(encoder: PromptEncoder, missing: str) ->
 
 
 def test_rows_side_by_side_are_the_rows_alone(encoder: PromptEncoder) -> None:
-    settings = TaskSettings(late_share=0.5, negative_share=0.5)
+    settings = TaskSettings(late_position_share=0.5, negative_share=0.5)
     data = case.small_data(encoder, settings)
     rows = epoch_rows(RowBuilder(encoder, data, settings), plan_epoch(data, settings, 0, 6), np.random.default_rng(0))
     members = np.random.default_rng(1).permutation(len(rows))[:12].tolist()

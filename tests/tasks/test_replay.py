@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semconv.data.store import Sequences
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.replay import Replay, TunedOn
 from tests.worlds import prompts as case
 
 NUM_ITEMS = 30
-TASKS = TaskSettings(negatives=1, negative_share=1.0, late_share=1.0)
+TASKS = TaskSettings(negatives=1, negative_share=1.0, late_position_share=1.0)
 Events = list[tuple[int, int]]  # item and time of a user's interactions, in order
 
 

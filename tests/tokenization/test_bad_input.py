@@ -7,7 +7,7 @@ import pytest
 
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.code_set import CodeSet, fit_code_set
 from semconv.tokenization.codebook import encode
 

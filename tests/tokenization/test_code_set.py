@@ -7,7 +7,7 @@ import pytest
 
 from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, steady
 from semconv.tokenization.text_map import fit_text_map
 

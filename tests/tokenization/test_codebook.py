@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import decode, encode, fit_codebooks
 from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.kmeans import nearest, squared_norms, start_rows, sums_by_code

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import fit_codebooks
 from semconv.tokenization.collisions import colliding, collision_figures, resolve_collisions
 

@@ -7,7 +7,8 @@ import pytest
 from semconv.behavior.svd import fit_svd
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
-from semconv.settings.tree import BehaviorSettings, CodebookSettings
+from semconv.settings.behavior import BehaviorSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.code_set import fit_code_set
 from tests.worlds.places import DATA
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from semconv.errors import CheckFailedError, InputError, SettingsError
-from semconv.settings.tree import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set
 from semconv.tokenization.codebook import decode, encode
 from semconv.tokenization.rqvae import _Model, fit_rqvae
@@ -16,7 +16,7 @@ from tests.tokenization.test_code_set import Case
 from tests.tokenization.test_codebook import blobs, texts
 
 SETTINGS = CodebookSettings(method="rqvae", levels=3, codes=8, alignment=0.0)
-TRAINING = RqvaeSettings(hidden=16, epochs=30, batch=50, learning_rate=3e-3)
+TRAINING = RqvaeSettings(hidden=16, epochs=30, batch_size=50, learning_rate=3e-3)
 
 
 def test_loss_is_the_sum_of_its_terms_and_gradients_go_where_they_should() -> None:

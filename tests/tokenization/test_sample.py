@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semconv.errors import SettingsError
-from semconv.settings.tree import CodebookSettings, RqvaeSettings, run_settings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.codebook import decode, encode, fit_codebooks, fit_sample
 from semconv.tokenization.collisions import code_keys
 from semconv.tokenization.kmeans import nearest, squared_norms, start_rows
@@ -86,11 +86,6 @@ def test_a_sample_without_an_item_for_every_code_is_refused() -> None:
     assert fit_codebooks(blobs(7), None, replace(SMALL, sample=7)).codes.shape == (7, 3)  # all there is: no sample
 
 
-def test_runs_from_before_the_fields_keep_their_settings() -> None:
-    assert {"sample", "candidates"}.isdisjoint(run_settings(CodebookSettings()))
-    assert run_settings(CodebookSettings(sample=5, candidates=3)).items() >= {"sample": 5, "candidates": 3}.items()
-
-
 def test_code_set_of_a_sample_codes_everyone_apart() -> None:
     case = Case()
     code_set = case.fit(CodebookSettings(levels=3, codes=16, sample=100))
@@ -105,7 +100,7 @@ def test_code_set_of_a_sample_codes_everyone_apart() -> None:
 def test_encoder_and_decoder_learn_from_the_sample() -> None:
     vectors, target = blobs(400), texts(blobs(400))
     settings = CodebookSettings(method="rqvae", levels=2, codes=8, alignment=0.1, sample=90)
-    training = RqvaeSettings(hidden=8, epochs=2, batch=30)
+    training = RqvaeSettings(hidden=8, epochs=2, batch_size=30)
     has_text = np.arange(400) % 3 > 0
     autoencoder, fitted = fit_rqvae(vectors, target, has_text, settings, training)
     rows = fit_sample(400, settings)

@@ -12,7 +12,7 @@ import torch
 
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.load import load_backbone
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tuning.batches import collate
 from semconv.tuning.code_rows import CodeRows, RowNetwork
 from semconv.tuning.loss import batch_loss

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from semconv.errors import SettingsError
 from semconv.reports.training_chart import CHART
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.stages.tune.group import Leader, TuningTask
 from semconv.tuning.checkpoint import BEST, STATE
 from semconv.tuning.processes import Processes

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks.export import samples
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
@@ -39,7 +39,7 @@ def prepared(kind: str, tuning: TuningSettings, *, tied: bool = False, tokens: s
 
 
 def rows_of(encoder: Any) -> tuple[EpochRows, list[Any]]:
-    tasks = replace(TASKS, negatives=2, negative_share=1.0, late_share=0.15)
+    tasks = replace(TASKS, negatives=2, negative_share=1.0, late_position_share=0.15)
     data = case.small_data(encoder, tasks)
     plan = plan_epoch(data, tasks, 0, 6)
     plan = replace(plan, texts=plan.texts.select(slice(None, None, 6)))
@@ -119,7 +119,7 @@ def test_padding_changes_nothing() -> None:
 
 def test_a_batch_without_a_mask_is_plainly_causal() -> None:
     model, encoder = prepared("llama", SETTINGS)
-    tasks = replace(TASKS, negatives=0, late_share=1.0, text=False, query=False)
+    tasks = replace(TASKS, negatives=0, late_position_share=1.0, text=False, query=False)
     data = case.small_data(encoder, tasks)
     rows = epoch_rows(RowBuilder(encoder, data, tasks), plan_epoch(data, tasks, 0, 6), np.random.default_rng(0))
     batch = collate(rows[np.flatnonzero(rows.num_samples == 1)][0], 0)  # a path: nothing branches

@@ -17,7 +17,7 @@ from semconv.backbone.load import load_backbone
 from semconv.errors import InputError
 from semconv.search.search import SearchSettings, beam_search
 from semconv.search.trie import CodeTrie
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tuning.model import add_dropout, codes_digest, load_tuned, prepare, save_tuned, trainable
 from tests.worlds import prompts as case
 

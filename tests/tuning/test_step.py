@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from semconv.errors import CheckFailedError
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.trees import TASKS
 from semconv.tuning.checkpoint import STATE, Counters, load_state

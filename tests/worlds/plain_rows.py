@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder, query_text, text_text
@@ -145,9 +145,9 @@ def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_le
     sequential = rng.integers(len(wordings.SEQUENTIAL_TAILS), size=num_rows)
     negative = rng.integers(len(wordings.NEGATIVE_TAILS), size=num_rows)
     asks = rng.random(num_users) < settings.negative_share
-    late = rng.random(num_rows) < settings.late_share
+    late = rng.random(num_rows) < settings.late_position_share
     negatives = draw_negatives(data, settings.negatives, rng)
-    share = 1.0 if settings.place_share is None else settings.place_share
+    share = 1.0 if settings.position_share is None else settings.position_share
     taken = np.random.Generator(np.random.Philox(key=[settings.seed, epoch * 16 + 5])).random(num_rows)
 
     def asked(user: int, row: int, place: int) -> list[tuple[Any, ...]]:

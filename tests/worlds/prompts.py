@@ -23,7 +23,7 @@ from transformers import (
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import train_tokenizer
 from semconv.data.store import Sequences
-from semconv.settings.tree import TaskSettings
+from semconv.settings.tasks import TaskSettings
 from semconv.tasks import wordings
 from semconv.tasks.data import TaskData, task_data
 from semconv.tasks.encoder import PromptEncoder

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from semconv.progress import Silent
-from semconv.settings.tree import TaskSettings, TuningSettings
+from semconv.settings.tasks import TaskSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
@@ -28,7 +29,7 @@ from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
 from tests.worlds import prompts as case
 
-TASKS = TaskSettings(negative_share=0.5, late_share=0.5)
+TASKS = TaskSettings(negative_share=0.5, late_position_share=0.5)
 SETTINGS = TuningSettings(
     learning_rate=5e-3,
     history_loss=0.5,

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from semconv.errors import SemconvError
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, connect
 from semconv.tuning.train import Training, tune
@@ -71,7 +71,7 @@ def half(root: Path, processes: Processes) -> None:
 
 
 def wild(root: Path, processes: Processes) -> None:
-    made = case_of(root / "wild", replace(PLAIN, learning_rate=1e30, clip=0.0), False, processes)
+    made = case_of(root / "wild", replace(PLAIN, learning_rate=1e30, max_gradient_norm=0.0), False, processes)
     try:
         train(made, processes)
     except SemconvError as error:

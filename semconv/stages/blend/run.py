@@ -107,7 +107,7 @@ def blend_tables(
     train = train_part(sequences, settings["train_cut"], 1, num_items)  # all users and items, as the SQL baselines do
     counter = None
     if parts["transition"]:
-        counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["neighbors"])
+        counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["successors"])
     return BlendTables(
         counter=counter,
         history_decay=settings["counter"]["history_decay"],

@@ -15,7 +15,7 @@ from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.digests import damaged_files
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_loaded
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.rows import code_rows
 from semconv.stages.embed.rows import catalog_texts, embedding_rows

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from semconv.columns import CODES, ITEM_ID
 from semconv.errors import InputError
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 
 MAX_LEVELS = int(CodebookSettings.__dataclass_fields__["levels"].metadata["high"])
 _LARGEST = np.iinfo(np.uint16).max

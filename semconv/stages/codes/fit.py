@@ -17,7 +17,7 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import Catalog, RunRecord
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Workspace
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.stages import stage_settings
 from semconv.stages.codes.code_file import FileCodes, read_codes
 from semconv.stages.codes.rows import code_rows, training_counts

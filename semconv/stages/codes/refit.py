@@ -23,7 +23,7 @@ from semconv.data.splits import cut_in_time, train_lengths
 from semconv.data.store import RunRecord
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.settings.tree import CodebookSettings
+from semconv.settings.codebook import CodebookSettings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.rows import training_counts
 from semconv.stages.tune.figures import FIGURES_FILE, TRAIN_INTERACTIONS
@@ -91,10 +91,10 @@ def _code_drift(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -
     everything = np.ones(len(coded.codes.item_index), bool)
     load_at_fit, load_now = (_fullest(coded.codes.codes[rows]) for rows in (~coded.is_new, everything))
     error_at_fit, error_now = _text_errors(workspace, coded)
-    error_limit = None if error_at_fit is None else limits.error_growth * error_at_fit
+    error_limit = None if error_at_fit is None else limits.text_error_growth * error_at_fit
     return [
-        _row("outgrown_share", 0.0, float(_outgrown(coded, counts).mean()), limits.mapped_share),
-        _row("largest_first_code", load_at_fit, load_now, limits.load_growth * load_at_fit),
+        _row("outgrown_share", 0.0, float(_outgrown(coded, counts).mean()), limits.text_coded_share),
+        _row("largest_first_code", load_at_fit, load_now, limits.largest_first_code_growth * load_at_fit),
         _row("text_error", error_at_fit, error_now, error_limit),
     ]
 
@@ -108,10 +108,10 @@ def _reason(row: dict[str, Any]) -> str:
     at_fit, now, limit = row["at_fit"], row["now"], row["limit"]
     return {
         "outgrown_share": f"{now:.1%} of the items have codes from their text though a fit would learn theirs from"
-        f" interactions now, more than {limit:.1%} (refit.mapped_share)",
+        f" interactions now, more than {limit:.1%} (refit.text_coded_share)",
         "largest_first_code": f"the fullest first code holds {now:.1%} of the items, {at_fit:.1%} at the fit"
-        " (refit.load_growth)",
-        "text_error": f"new items' text lies {now:.1%} from its codes, {at_fit:.1%} at the fit (refit.error_growth)",
+        " (refit.largest_first_code_growth)",
+        "text_error": f"new items' text lies {now:.1%} from its codes, {at_fit:.1%} at the fit (refit.text_error_growth)",
         "train_interactions": f"there are {now:,} interactions to train on, {at_fit:,} at the fit (refit.interactions_growth)",
     }[row["name"]]
 

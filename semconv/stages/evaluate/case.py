@@ -20,6 +20,7 @@ from semconv.metrics import prefix_ids
 from semconv.ragged import position_of
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.settings.recommend import beam_width
 from semconv.stages.codes.item_codes import ItemCodes
 
 NO_CODE = "no code"
@@ -113,7 +114,7 @@ class EvaluationCase:
         details: dict[str, Any] = {
             "wording": "inference",
             "history_length": made["history_length"],
-            "beams": made["recommend"]["beams"] or max(20, made["recommend"]["top_k"]),
+            "beams": beam_width(made["recommend"]["beams"], made["recommend"]["top_k"]),
             "scores": made["recommend"]["scores"],
             "where": made["recommend"]["where"],
             "candidates": "all servable items",

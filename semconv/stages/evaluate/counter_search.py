@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from semconv.evaluation.transition import Case, search_parameters
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
-from semconv.stages.stage_settings import transition_parameters
 
 FIGURES_FILE = "transition.json"
 _MOST_INTERACTIONS = 2_000_000  # pairs are counted over a sample of users with so many: parameters need no more
@@ -30,7 +30,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
     The targets are those of the split valid and the counts those of the train cut ``[:-2]`` whatever the case's own
     are, so that nothing is chosen on data that it is measured on.
     """
-    wanted, split = workspace.settings.evaluate.tuning_users, case.lineage.finetune.settings["split"]
+    wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.finetune.settings["split"]
     held_out = targets(case.sequences, "valid")
     users = draw_users(np.flatnonzero(held_out >= 0).astype(np.int32), wanted, workspace.settings.evaluate.seed)
     if wanted == 0 or len(users) == 0:
@@ -49,7 +49,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
             case.allowed,
             np.bincount(train.items, minlength=num_items).astype(np.int64),
         )
-        best, trials = search_parameters(searched, transition_parameters(workspace))
+        best, trials = search_parameters(searched, dataclasses.asdict(workspace.settings.counter))
         write_json(folder / FIGURES_FILE, {"parameters": best, "trials": trials, "num_users": len(users)})
         return {}
 
@@ -57,7 +57,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
         "split": {name: value for name, value in split.items() if name in ("temporal_at",)},
         "history_length": case.recommend.settings["history_length"],
         "seen": case.recommend.settings["recommend"]["seen"],
-        "start": transition_parameters(workspace),
+        "start": dataclasses.asdict(workspace.settings.counter),
         "users": wanted,
         "seed": workspace.settings.evaluate.seed,
     }

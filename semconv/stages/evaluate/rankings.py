@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,6 @@ from semconv.stages.blend.files import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tuned_parameters
 from semconv.stages.lists.parts import part_methods, part_paths, read_part
-from semconv.stages.stage_settings import transition_parameters
 
 POPULARITY, RECENT, TRANSITION, TUNED, COSINE = (
     "popularity",
@@ -64,7 +64,7 @@ def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | Non
     yield from listed(workspace, case)
     yield _baseline(workspace, case, POPULARITY, {})
     yield _baseline(workspace, case, RECENT, {})
-    settings = transition_parameters(workspace)
+    settings = dataclasses.asdict(workspace.settings.counter)
     counter = _baseline(workspace, case, TRANSITION, settings)
     yield counter
     if tuning is not None:

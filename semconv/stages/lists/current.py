@@ -103,14 +103,14 @@ def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
 
 
 def _is_full_pass_due(workspace: Workspace, finetune: RunRecord) -> bool:
-    """Whether the last full pass of the model is older than ``recommend.full_every_days``."""
+    """Whether the last full pass of the model is older than ``recommend.full_pass_days``."""
     full = [
         run.finished_at
         for run in workspace.book.finished(columns.RECOMMEND)
         if finetune.run_id in run.inputs and _has_settings(run, {**_FOR_ALL, "pass": "full"})
     ]
     last = next((time for time in full if time is not None), None)
-    return last is None or is_pass_due(last, utc_now(), workspace.settings.recommend.full_every_days)
+    return last is None or is_pass_due(last, utc_now(), workspace.settings.recommend.full_pass_days)
 
 
 def _has_settings(run: RunRecord, wanted: dict[str, object]) -> bool:

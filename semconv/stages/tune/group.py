@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from semconv.errors import CheckFailedError, SemconvError, SettingsError
 from semconv.progress import Silent
-from semconv.settings.tree import Settings, TuningSettings
+from semconv.settings.tree import Settings
+from semconv.settings.tuning import TuningSettings
 from semconv.stages.tune.prompts import PromptSource
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder

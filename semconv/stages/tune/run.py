@@ -20,7 +20,7 @@ from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.settings.tree import TuningSettings
+from semconv.settings.tuning import TuningSettings
 from semconv.stages import stage_settings
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.item_codes import ItemCodes

@@ -48,7 +48,7 @@ codes = 64
 [tasks]
 negatives = 1
 negative_share = 0.1
-place_share = 1.0
+position_share = 1.0
 
 [tuning]
 epochs = 12

@@ -136,7 +136,7 @@ def _check_method(row: ExperimentRow, settings: Settings) -> None:
     from semconv.stages.evaluate.rankings import methods
 
     listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
-    known = methods(settings.behavior.source, listed, is_tuned=settings.evaluate.tuning_users > 0)
+    known = methods(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if row.method not in known:
         raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from semconv.data.splits import CUT_AT_END, HISTORY_WITHOUT, MIN_EVALUATED_LENGTH
 from semconv.data.store import BaselineRequest, TopK
 from semconv.errors import SettingsError
-from semconv.settings.tree import EvaluateSettings
+from semconv.settings.counter import CounterSettings
 from semconv_warehouse.store.database import raw
 from semconv_warehouse.store.layout import package_folder
 from semconv_warehouse.store.reading import read_arrow
@@ -31,17 +32,12 @@ _SCORES: Final[dict[str, dict[str, float]]] = {
 
 def default_parameters(name: str) -> dict[str, float]:
     """Parameters of one baseline and their defaults; SettingsError for an unknown baseline."""
-    settings = EvaluateSettings()
+    counter = CounterSettings()
     known: dict[str, dict[str, float]] = {
         "popularity": {},
         "recent_popularity": {"half_life_days": HALF_LIFE_DAYS},
-        "transition": {
-            "decay": settings.transition_decay,
-            "symmetry": settings.transition_symmetry,
-            "history_decay": settings.transition_history_decay,
-            "alpha": settings.transition_alpha,
-        },
-        "item_cosine": {"history_decay": settings.transition_history_decay},
+        "transition": dataclasses.asdict(counter),
+        "item_cosine": {"history_decay": counter.history_decay},
     }
     if name not in known:
         raise SettingsError(f"unknown baseline {name}; known are {', '.join(known)}")

@@ -1,0 +1,22 @@
+"""Settings of the section [counter]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semconv.settings.option import option
+
+
+@dataclass(frozen=True)
+class CounterSettings:
+    """The transition counter, which counts how often an item follows another one, for the blend and the baselines."""
+
+    decay: float = option(
+        0.6, "A pair of items that are d positions apart in a sequence counts d to the power of minus this."
+    )
+    symmetry: float = option(0.7, "Weight of a pair in reverse order, relative to the order in the sequence.")
+    history_decay: float = option(
+        0.75,
+        "The n-th latest item of a history weighs n to the power of minus this. The baseline item-cosine uses it too.",
+    )
+    alpha: float = option(0.5, "An item's counts are divided by (their sum + 1) to the power of this.")

@@ -1,0 +1,68 @@
+"""Settings of the section [recommend]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from semconv.columns import Seen
+from semconv.settings.option import option
+
+
+def beam_width(beams: int, top_k: int) -> int:
+    """Return the number of beams of a search for lists of length ``top_k``; ``beams`` is ``recommend.beams``."""
+    return beams or max(20, top_k)
+
+
+@dataclass(frozen=True)
+class RecommendSettings:
+    """Lists of the best K items for every user."""
+
+    top_k: int = option(20, "Length K of a list.", low=1)
+    beams: int = option(0, "Number of beams of the search. 0 means max(20, K).", low=0)
+    seen: Seen = option(
+        "masked", "masked excludes items that are in the user's history during the search. kept allows them."
+    )
+    where: str = option("", "SQL condition on the table item. Only items that meet it are listed. Empty: all items.")
+    scores: Literal["full", "level", "trie"] = option(
+        "trie",
+        "Tokens over which the probability of a code is normalised: the full vocabulary (comparable with generate), the"
+        " level's codes, or the codes that exist after the same prefix (trie).",
+    )
+    shard_users: int = option(
+        4096, "Number of users in a shard. A job that is killed recomputes at most one shard.", low=1
+    )
+    batch_tokens: int = option(
+        16384, "Maximum number of prompt tokens in a forward pass. The search uses fewer when memory is short.", low=64
+    )
+    full_pass_days: float = option(
+        7.0,
+        "Days between two full passes, in which `semconv run` recomputes the lists of all users. On other days it"
+        " recomputes only the lists that changed.",
+        low=0,
+    )
+    engine: Literal["local", "ray"] = option(
+        "local",
+        "Where lists are computed: in this process, or by workers of Ray Data on this machine or on the cluster that"
+        " RAY_ADDRESS names. The lists are the same.",
+    )
+    ray_actors: int = option(
+        0,
+        "Number of workers, with engine = ray. 0 means one per GPU, or one per machine if there are no GPUs.",
+        low=0,
+    )
+    compile: bool = option(
+        False,
+        "Compile the model before the search. This takes a minute or two, less the next time, and makes a job about a"
+        " sixth shorter. It pays off for more than about 50,000 users. It needs a C++ compiler and, on a GPU, triton.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "Number format of the search. auto is the format of the tuned model. bfloat16 takes half the memory and changes"
+        " a few list entries. A CPU without bfloat16 instructions is several times slower with it.",
+    )
+
+    @property
+    def beam_width(self) -> int:
+        """Number of beams of the search."""
+        return beam_width(self.beams, self.top_k)
