@@ -9,6 +9,7 @@ from typing import Any, Literal
 from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
+from semconv.evaluation.methods import TRANSITION, sql_method
 from semconv.runs.workspace import Context, is_loaded
 from semconv.settings.tree import TaskSettings, TuningSettings, run_settings
 
@@ -87,8 +88,7 @@ def blend(context: Context, finetune: RunRecord) -> dict[str, Any]:
 
 def transition_parameters(context: Context) -> dict[str, float]:
     """Exponents of the transition counter, by the names of the SQL baseline's parameters."""
-    evaluate = context.settings.evaluate
-    return {name: getattr(evaluate, f"transition_{name}") for name in ("decay", "symmetry", "history_decay", "alpha")}
+    return sql_method(TRANSITION).parameters(context.settings.evaluate)
 
 
 def resolved_tuning(

@@ -12,13 +12,14 @@ import pyarrow as pa
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.methods import compared_names
 from semconv.evaluation.rows import ListFigures, metric_rows
 from semconv.metrics import coverage, diversity, novelty, self_information, target_ranks
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Context
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tune_transition_run
-from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods, rankings
+from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
 from semconv.stages.evaluate.user_file import user_file
 
 
@@ -52,7 +53,7 @@ def evaluate_run(context: Context, recommend: RunRecord) -> Outcome:
         return {"metric": _metric_table(rows)}
 
     own = listed_methods(context, recommend)
-    known = methods(case.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
+    known = compared_names(case.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
     inputs = (case.finetune, recommend, *([] if tuning is None else [tuning]))
     request = StageRequest(
         columns.EVALUATE, context.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}
