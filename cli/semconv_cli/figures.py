@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semconv.evaluation.methods import report_order
 from semconv_cli import output
 
 Row = Mapping[str, Any]
@@ -15,12 +16,11 @@ _ALL = "all"
 _DIVISIONS = ("history", "target popularity", "warm", "cold")
 # Of the protocol: what differs between methods, and what says nothing to a reader of a table.
 _NOT_SHARED = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
-_ORDER = ("model", "blend", "popularity", "recent-popularity", "transition", "transition-tuned", "item-cosine")
 
 
 def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
     """Print a line a method with the interval of NDCG@10, by segment if asked, then the protocol in one line."""
-    rows = sorted(rows, key=lambda row: _place(row["method"]))
+    rows = sorted(rows, key=lambda row: report_order(row["method"]))
     everybody = [row for row in rows if row["segment"] == _ALL]
     output.write_rows(_lines(everybody, ("method",)))
     if segments:
@@ -42,7 +42,7 @@ def write_differences(rows: Sequence[Row]) -> None:
             "difference": f"{row['difference']:+.4f}",
             "interval": f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}",
         }
-        for row in sorted(shown, key=lambda row: _place(row["method"]))
+        for row in sorted(shown, key=lambda row: report_order(row["method"]))
     ]
     output.write_rows(lines)
     if rows:
@@ -86,10 +86,6 @@ def _segment_place(segment: str) -> tuple[int, int]:
     division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
     start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
     return division, int(start) if start.isdigit() else 0
-
-
-def _place(method: str) -> int:
-    return _ORDER.index(method) if method in _ORDER else len(_ORDER)
 
 
 def _short(name: str) -> str:

@@ -116,19 +116,19 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class BaselineRequest:
-    """One ranking of a SQL baseline."""
+    """What an SQL baseline ranks: the items, for users under a split."""
 
-    name: str  # file stem in sql/baselines: 'popularity', 'recent_popularity', 'transition', 'item_cosine'
+    method: str  # a method of semconv.evaluation.methods that has an SQL file
     split: Split
     train_cut: TrainCut
     seen: Seen
     k: int
     history_length: int = 20
     parameters: Mapping[str, float] = field(default_factory=dict)
-    users: NDArray[np.int32] | None = None  # user_index of those asked for, None for all
-    items: NDArray[np.bool_] | None = None  # (I,) that may be listed; None: all, to serve only those available
+    users: NDArray[np.int32] | None = None  # user_index of the users to rank for, None for all
+    items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available ones to serve, else all
     cuts: TimeCuts | None = None  # of a temporal split
-    vectors: str | None = None  # run_id of the behaviour vectors that 'item_cosine' compares
+    vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' compares
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class TopK:
     users: NDArray[np.int32]  # (R,) user_index
     items: NDArray[np.int32]  # (R, K) item_index in rank order, -1 where a list is shorter
     scores: NDArray[np.float32]  # (R, K) -inf where a list is shorter
-    is_filler: NDArray[np.bool_] | None = None  # (R, K) rows from popularity, where the ranking had no more
+    is_filler: NDArray[np.bool_] | None = None  # (R, K) of a baseline: items added by popularity to fill a short list
 
 
 class Store(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation import methods as registry
 from semconv.runs.lineage import Lineage
 from semconv.stages import stage_settings
 from semconv.stages.evaluate.comparison import compare_runs
-from semconv.stages.evaluate.rankings import methods
 from semconv.stages.night import fit_all
+from semconv_cli.figures import write_figures
 from semconv_warehouse.project import Project
+from semconv_warehouse.store import baselines
 from tests.worlds import projects as case
 
 HOSTILE = "<script>alert('x')</script> & co"
@@ -52,7 +55,7 @@ def users_of(project: Project, run: RunRecord) -> pa.Table:
 
 def test_every_method_has_every_figure_with_its_protocol(project: Project) -> None:
     rows = project.evaluate()
-    assert {row["method"] for row in rows} == METHODS == set(methods("svd"))
+    assert {row["method"] for row in rows} == METHODS == set(registry.compared_names("svd"))
     wanted = {("hit_ratio", k) for k in (1, 5, 10)} | {("ndcg", k) for k in (1, 5, 10)}
     wanted |= {(name, 10) for name in ("mrr", "coverage", "novelty", "diversity", "fallback_share")}
     for method in METHODS:
@@ -98,6 +101,36 @@ def test_the_search_of_the_counters_parameters_is_run_once(project: Project) -> 
     assert {run.run_id for run in project.book.finished(columns.TUNE_BASELINE)} == before
     rows = case.reopened(project, evaluate__counter_search_users=0).evaluate()
     assert {row["method"] for row in rows} == METHODS - {"transition-tuned"}
+
+
+UNPOPULARITY = """\
+-- database: warehouse.duckdb, after sequences.sql. Parameters: $users, $k, $penalty.
+SELECT user_index, row_number() OVER (PARTITION BY user_index ORDER BY popularity_rank DESC) AS rank, item_index,
+       -interactions * $penalty AS score
+FROM (SELECT DISTINCT user_index FROM history_row WHERE user_index IN (SELECT unnest($users))) CROSS JOIN popular_item
+ANTI JOIN seen_row USING (user_index, item_index)
+QUALIFY rank <= $k
+"""
+
+
+def test_an_sql_file_and_a_registry_entry_add_a_baseline(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = baselines.package_folder("sql") / "baselines"
+    shutil.copytree(files, tmp_path / "sql" / "baselines")
+    (tmp_path / "sql" / "baselines" / "unpopularity.sql").write_text(UNPOPULARITY)
+    monkeypatch.setattr(baselines, "package_folder", lambda name: tmp_path / name)
+    added = registry.Method("unpopularity", "unpopularity", constants={"penalty": 1.0})
+    monkeypatch.setattr(registry, "METHODS", (*registry.METHODS[:3], added, *registry.METHODS[3:]))
+    page = tmp_path / "evaluation.html"
+    rows = case.reopened(project, evaluate__bootstrap_samples=20).evaluate(html=page)
+    novelty = {row["method"]: row["value"] for row in rows if (row["name"], row["segment"]) == ("novelty", "all")}
+    assert novelty.keys() == METHODS | {"unpopularity"}
+    assert novelty["unpopularity"] > novelty["popularity"]
+    write_figures(rows)
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.partition(" ")[0] in novelty]
+    assert shown == [method.name for method in registry.METHODS if method.name in novelty]
+    assert "unpopularity" in page.read_text()
 
 
 def test_the_page_shows_everything_and_escapes_titles(project: Project, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from semconv.columns import Seen, Split, TrainCut
 from semconv.data import splits
 from semconv.data.store import BaselineRequest, Sequences, TimeCuts, TopK
 from semconv.errors import SettingsError
+from semconv.evaluation.methods import METHODS, sql_method
 from semconv.evaluation.transition import Case, counter_ranks
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.store.database import insert_arrow
@@ -120,18 +121,18 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
     train = splits.train_lengths(sequences, request.train_cut)
     ends = splits.history_lengths(sequences, request.split)
     order, counts = popularity_order(sequences, train, NUM_ITEMS)
-    parameters = baselines.default_parameters(request.name) | dict(request.parameters)
+    parameters = sql_method(request.method).defaults() | dict(request.parameters)
     result = {}
     for user in np.flatnonzero(ends >= 0).tolist():
         before = sequences.of(user)[: ends[user]].tolist()
         allowed = [item for item in order if request.seen == "kept" or item not in before]
         if request.items is not None:
             allowed = [item for item in allowed if request.items[item]]
-        if request.name == "popularity":
+        if request.method == "popularity":
             scores = {item: float(counts[item]) for item in allowed}
-        elif request.name == "item_cosine":
+        elif request.method == "item-cosine":
             scores = cosine_scores(before[-request.history_length :], parameters["history_decay"])
-        elif request.name == "transition":
+        elif request.method == "transition":
             scores = transition_scores(sequences, train, before[-request.history_length :], parameters)
         else:
             newest = 10 * max(int(length) for length in train)
@@ -140,7 +141,7 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
                 for place, item in enumerate(sequences.of(other)[: train[other]].tolist()):
                     if item in scores:
                         scores[item] += 2 ** -((newest - 10 * (1 + place)) / parameters["half_life_days"])
-        rest, digits = (-2.0, 6) if request.name == "item_cosine" else (0.0, 9)
+        rest, digits = (-2.0, 6) if request.method == "item-cosine" else (0.0, 9)
         ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, rest), digits), order.index(item)))
         result[user] = [(item, scores.get(item, rest)) for item in ranked[: request.k]]
     return result
@@ -165,14 +166,14 @@ def assert_same(found: dict[int, list[tuple[int, float]]], wanted: dict[int, lis
 CASES = [
     ("popularity", "test", "[:-2]", "masked"),
     ("popularity", "serve", "[:]", "kept"),
-    ("recent_popularity", "test", "[:-2]", "masked"),
-    ("recent_popularity", "serve", "[:]", "kept"),
+    ("recent-popularity", "test", "[:-2]", "masked"),
+    ("recent-popularity", "serve", "[:]", "kept"),
     ("transition", "test", "[:-2]", "masked"),
     ("transition", "test", "[:-1]", "kept"),
     ("transition", "valid", "[:-2]", "masked"),
     ("transition", "serve", "[:]", "masked"),
-    ("item_cosine", "test", "[:-2]", "masked"),
-    ("item_cosine", "serve", "[:]", "kept"),
+    ("item-cosine", "test", "[:-2]", "masked"),
+    ("item-cosine", "serve", "[:]", "kept"),
 ]
 
 
@@ -184,7 +185,7 @@ def test_sql_equals_the_definition(
     assert_same(lists(store.baseline_top_k(request)), expected(store, request))
 
 
-@pytest.mark.parametrize("name", ["popularity", "recent_popularity", "transition"])
+@pytest.mark.parametrize("name", ["popularity", "recent-popularity", "transition"])
 @pytest.mark.parametrize(
     ("split", "train_cut"), [("test", "[:-2]"), ("test", "[:-1]"), ("valid", "[:-2]"), ("serve", "[:]")]
 )
@@ -196,7 +197,7 @@ def test_sql_cuts_in_time_where_the_arrays_do(store: DuckDBStore, name: str, spl
 
 
 def test_what_a_ranking_takes_from_popularity_is_marked(store: DuckDBStore) -> None:
-    for name in ("transition", "item_cosine"):
+    for name in ("transition", "item-cosine"):
         request = BaselineRequest(name, "test", "[:-2]", "masked", k=25, vectors="vectors")
         top = store.baseline_top_k(request)
         assert top.is_filler is not None
@@ -235,7 +236,7 @@ def test_parameters_and_history_length_count(store: DuckDBStore) -> None:
 
 def test_only_what_may_be_listed_is_and_lists_stay_full(store: DuckDBStore) -> None:
     items = np.arange(NUM_ITEMS) % 2 == 0
-    for name in ("popularity", "recent_popularity", "transition"):
+    for name in ("popularity", "recent-popularity", "transition"):
         request = BaselineRequest(name, "serve", "[:]", "kept", k=NUM_ITEMS // 2, items=items)
         top = store.baseline_top_k(request)
         assert all(sorted(row) == np.flatnonzero(items).tolist() for row in top.items.tolist())
@@ -280,7 +281,7 @@ def test_interactions_without_any_time_make_recent_plain_popularity(tmp_path: Pa
         connection.exec_driver_sql("UPDATE interaction SET event_time = NULL")
     plain, recent = (
         store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "masked", k=5))
-        for name in ("popularity", "recent_popularity")
+        for name in ("popularity", "recent-popularity")
     )
     assert plain.items.tolist() == recent.items.tolist()
     np.testing.assert_array_equal(plain.scores, recent.scores)
@@ -297,14 +298,8 @@ def test_unknown_names_are_settings_errors(store: DuckDBStore, name: str, parame
 def test_every_file_says_which_database_it_is_for() -> None:
     folder = baselines.package_folder("sql") / "baselines"
     files = sorted(folder.glob("*.sql"))
-    assert [file.stem for file in files] == [
-        "best_of_scored",
-        "item_cosine",
-        "popularity",
-        "recent_popularity",
-        "sequences",
-        "transition",
-    ]
+    of_methods = {method.sql for method in METHODS if method.sql}
+    assert {file.stem for file in files} == {"best_of_scored", "sequences"} | of_methods
     for file in files:
         assert file.read_text().startswith("-- database: warehouse.duckdb")
         assert "Parameters: $" in file.read_text().partition("\n")[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,22 +15,13 @@ from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import BaselineRequest, RunRecord, TopK
+from semconv.evaluation.methods import Method, baselines, report_order
 from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.runs.workspace import Workspace
 from semconv.stages.blend.files import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tuned_parameters
 from semconv.stages.lists.parts import part_methods, part_paths, read_part
-
-POPULARITY, RECENT, TRANSITION, TUNED, COSINE = (
-    "popularity",
-    "recent-popularity",
-    "transition",
-    "transition-tuned",
-    "item-cosine",
-)
-METHOD_ORDER = (columns.METHOD_MODEL, columns.METHOD_BLEND, POPULARITY, RECENT, TRANSITION, TUNED, COSINE)
-_SQL = {POPULARITY: "popularity", RECENT: "recent_popularity", TRANSITION: "transition", COSINE: "item_cosine"}
 
 
 @dataclass(frozen=True)
@@ -51,41 +41,27 @@ class Ranking:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def methods(
-    behavior_source: str, listed: Sequence[str] = (columns.METHOD_MODEL,), *, is_tuned: bool = True
-) -> tuple[str, ...]:
-    """What an evaluation sets side by side, by the names of its metric rows; ``listed`` are those of the run itself."""
-    tuned = (TUNED,) if is_tuned else ()
-    return (*listed, POPULARITY, RECENT, TRANSITION, *tuned, COSINE, f"behavior-{behavior_source}")
-
-
 def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
-    """Every method's lists, the model's first; ``tuning`` is the search of the counter's parameters, if there was one."""
+    """Yield every method's lists in the order of the registry.
+
+    Args:
+        tuning: the search of the transition counter's parameters, None if there was none.
+    """
     yield from listed(workspace, case)
-    yield _baseline(workspace, case, POPULARITY, {})
-    yield _baseline(workspace, case, RECENT, {})
-    settings = dataclasses.asdict(workspace.settings.counter)
-    counter = _baseline(workspace, case, TRANSITION, settings)
-    yield counter
-    if tuning is not None:
-        found = tuned_parameters(workspace, tuning)
-        best: dict[str, float] = found["parameters"]
-        ranked = counter if best == settings else _baseline(workspace, case, TRANSITION, best)
-        details = {
-            "parameters": best,
-            "tuned_on": f"{found['num_users']} users of the split valid",
-            "tuned_by": tuning.run_id,
-            **({"tuned_on_this_split": True} if case.split == "valid" else {}),
-        }
-        yield Ranking(TUNED, ranked.items, ranked.is_fallback, details)
-    yield _baseline(workspace, case, COSINE, {"history_decay": settings["history_decay"]})
-    yield _by_behavior(workspace, case)
+    latest: dict[str, Ranking] = {}  # SQL file -> its lists; one entry, so that few lists are in memory at once
+    for method in baselines(case.lineage.behavior.settings["behavior"]["source"], is_tuned=tuning is not None):
+        if method.behavior_source:
+            yield _by_behavior(workspace, case, method)
+        elif method.is_tuned and tuning is not None:
+            yield _tuned(workspace, case, method, tuning, latest.get(method.sql))
+        else:
+            latest = {method.sql: _baseline(workspace, case, method, method.parameters(workspace.settings.counter))}
+            yield latest[method.sql]
 
 
 def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
-    """The methods whose lists a recommend run holds, the model first."""
-    found = part_methods(workspace.book.folder(recommend))
-    return sorted(found, key=lambda name: (name != columns.METHOD_MODEL, name))
+    """Return the methods whose lists a recommend run holds, the model first."""
+    return sorted(part_methods(workspace.book.folder(recommend)), key=lambda name: (report_order(name), name))
 
 
 def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
@@ -136,10 +112,27 @@ def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
     return result
 
 
-def _baseline(workspace: Workspace, case: EvaluationCase, method: str, parameters: Mapping[str, float]) -> Ranking:
+def _tuned(
+    workspace: Workspace, case: EvaluationCase, method: Method, tuning: RunRecord, untuned: Ranking | None
+) -> Ranking:
+    """Rank with the parameters that a search found; ``untuned`` are the lists of the same SQL with other parameters."""
+    found = tuned_parameters(workspace, tuning)
+    best: dict[str, float] = found["parameters"]
+    is_same = untuned is not None and untuned.details.get("parameters") == best
+    ranking = untuned if untuned is not None and is_same else _baseline(workspace, case, method, best)
+    details = {
+        "parameters": best,
+        "tuned_on": f"{found['num_users']} users of the split valid",
+        "tuned_by": tuning.run_id,
+        **({"tuned_on_this_split": True} if case.split == "valid" else {}),
+    }
+    return replace(ranking, method=method.name, details=details)
+
+
+def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parameters: Mapping[str, float]) -> Ranking:
     made = case.recommend.settings
     request = BaselineRequest(
-        name=_SQL[method],
+        method=method.name,
         split=made["split"],
         train_cut=made["train_cut"],
         seen=made["recommend"]["seen"],
@@ -152,7 +145,7 @@ def _baseline(workspace: Workspace, case: EvaluationCase, method: str, parameter
         vectors=case.lineage.behavior.run_id,
     )
     top = _for_all(case, workspace.store.baseline_top_k(request))
-    return Ranking(method, top.items, top.is_filler, {"parameters": dict(parameters)} if parameters else {})
+    return Ranking(method.name, top.items, top.is_filler, {"parameters": dict(parameters)} if parameters else {})
 
 
 def _for_all(case: EvaluationCase, top: TopK) -> TopK:
@@ -168,11 +161,10 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
     return TopK(case.users, items, np.zeros(items.shape, dtype=np.float32), is_filler)
 
 
-def _by_behavior(workspace: Workspace, case: EvaluationCase) -> Ranking:
-    """Stage one's own ranking, over the model's candidates and under its mask."""
+def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
+    """Rank by behaviour vectors alone, over the model's candidates and under its mask."""
     vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)
-    source = case.lineage.behavior.settings["behavior"]["source"]
-    return Ranking(f"behavior-{source}", items, None, {"behavior_run": case.lineage.behavior.run_id})
+    return Ranking(method.name, items, None, {"behavior_run": case.lineage.behavior.run_id})

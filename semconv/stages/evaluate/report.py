@@ -10,13 +10,14 @@ import numpy as np
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.methods import POPULARITY, report_order
 from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.comparison import Scored, compare_methods, compare_runs, last_run_before
-from semconv.stages.evaluate.rankings import METHOD_ORDER, POPULARITY, listed
+from semconv.stages.evaluate.rankings import listed
 from semconv.stages.evaluate.user_file import read_ranks
 
 Row = Mapping[str, Any]
@@ -43,7 +44,7 @@ def evaluation_report(
     """
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, run))
     figures = _figures(row for row in rows if row["segment"] == ALL)
-    methods = sorted(figures, key=lambda name: (_place(name), name))
+    methods = sorted(figures, key=lambda name: (report_order(name), name))
     own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
     cutoff = _cutoff(case.list_length)
     rival = max((name for name in methods if name not in own), key=lambda name: figures[name][cutoff]["value"])
@@ -81,10 +82,6 @@ def _changes(
         if against is not None:
             raise
         return None, []
-
-
-def _place(method: str) -> int:
-    return METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
 
 
 def _cutoff(list_length: int) -> str:

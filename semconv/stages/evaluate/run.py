@@ -13,6 +13,7 @@ from semconv import columns
 from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.methods import compared_names
 from semconv.evaluation.rows import ListFigures, metric_rows
 from semconv.metrics import coverage, diversity, novelty, self_information, target_ranks
 from semconv.runs.book import Outcome, StageRequest
@@ -20,7 +21,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
-from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods, rankings
+from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
 from semconv.stages.evaluate.user_file import user_file
 from semconv.stages.lists.run import Request, recommend_run
 
@@ -80,7 +81,7 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
         return {"metric": _metric_table(rows)}
 
     own = listed_methods(workspace, recommend)
-    known = methods(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
+    known = compared_names(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
     inputs = (case.lineage.finetune, recommend, *([] if tuning is None else [tuning]))
     request = StageRequest(
         columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}

@@ -19,6 +19,7 @@ from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
 from semconv.data.splits import history_lengths
 from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
+from semconv.evaluation.methods import RECENT_POPULARITY
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -178,7 +179,7 @@ def _fallback_ranking(
     count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
     cut: TrainCut = "[:]" if split == "serve" else train_cut
     request = BaselineRequest(
-        "recent_popularity", split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
+        RECENT_POPULARITY, split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
     )
     top_k = workspace.store.baseline_top_k(request)
     ranking: NDArray[np.int32] = top_k.items[:1].ravel()  # empty when no user has a history under the split

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
+from semconv.evaluation.methods import compared_names
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
@@ -133,10 +134,8 @@ def _run_row(
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:
     """Whether the evaluation of a row will have the figures that it shows."""
-    from semconv.stages.evaluate.rankings import methods
-
     listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
-    known = methods(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
+    known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if row.method not in known:
         raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:

@@ -1,9 +1,9 @@
-"""Rankings written as SQL: every file of ``sql/baselines`` run over the warehouse, users in batches."""
+"""Item rankings written in SQL: run a file of ``sql/baselines`` over the warehouse, for a batch of users at a time."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import duckdb
@@ -15,72 +15,55 @@ from numpy.typing import NDArray
 from semconv.data.splits import CUT_AT_END, HISTORY_WITHOUT, MIN_EVALUATED_LENGTH
 from semconv.data.store import BaselineRequest, TopK
 from semconv.errors import SettingsError
-from semconv.settings.counter import CounterSettings
+from semconv.evaluation.methods import Method, sql_method
 from semconv_warehouse.store.database import raw
 from semconv_warehouse.store.layout import package_folder
 from semconv_warehouse.store.reading import read_arrow
 
-HALF_LIFE_DAYS: Final = 90.0
-# A user of a catalogue of 17,000 items proposes thousands of candidates; so many users at a time stay within 100 MB.
+# In a catalogue of 17,000 items one user has thousands of candidates. A batch of this size needs up to 100 MB.
 USERS_A_BATCH: Final = 1024
-# Rankings that leave scores for best_of_scored.sql: digits that they agree to, and what ranks below any of them.
-_SCORES: Final[dict[str, dict[str, float]]] = {
-    "transition": {"digits": 9, "filler_score": 0.0},
-    "item_cosine": {"digits": 6, "filler_score": -2.0},
-}
-
-
-def default_parameters(name: str) -> dict[str, float]:
-    """Parameters of one baseline and their defaults; SettingsError for an unknown baseline."""
-    counter = CounterSettings()
-    known: dict[str, dict[str, float]] = {
-        "popularity": {},
-        "recent_popularity": {"half_life_days": HALF_LIFE_DAYS},
-        "transition": dataclasses.asdict(counter),
-        "item_cosine": {"history_decay": counter.history_decay},
-    }
-    if name not in known:
-        raise SettingsError(f"unknown baseline {name}; known are {', '.join(known)}")
-    return known[name]
 
 
 def baseline_top_k(connection: sa.Connection, request: BaselineRequest) -> TopK:
-    """Rank the items for every user who is asked for and has a history under the split.
+    """Rank the items for every requested user who has a history under the split.
 
-    Lists are shorter than k only where fewer items may be listed. The connection may be read-only.
+    A list is shorter than k only where fewer items may be listed. The connection may be read-only.
 
     Raises:
-        SettingsError: an unknown baseline or parameter.
+        SettingsError: the method has no SQL file, or a parameter is unknown.
     """
-    parameters = default_parameters(request.name)
-    for key, value in request.parameters.items():
-        if key not in parameters:
-            raise SettingsError(
-                f"baseline {request.name} has no parameter {key}; it has {', '.join(parameters) or 'none'}"
-            )
-        parameters[key] = value
+    method = sql_method(request.method)
     inner = raw(connection)
-    statements = [*_statements(inner, "sequences"), *_statements(inner, request.name)]
-    scores = _SCORES.get(request.name, {})
-    if scores:
-        statements += _statements(inner, "best_of_scored")
-    *tables, ranking = statements
+    *tables, ranking = _statements(inner, method)
+    values = {**_parameters(method, request), **_split_values(connection, request), "k": request.k}
     once = [statement for statement in tables if "users" not in statement.named_parameters]
-    of_users = [statement for statement in tables if "users" in statement.named_parameters]
-    values: dict[str, Any] = {**parameters, **scores, **_split_values(connection, request), "k": request.k}
+    per_batch = [statement for statement in tables if "users" in statement.named_parameters]
     for statement in once:
         inner.execute(statement, _values_of(statement, values))
     top = _empty(_users(connection, request), request.k)
     for start in range(0, len(top.users), USERS_A_BATCH):
         values["users"] = top.users[start : start + USERS_A_BATCH].tolist()
-        for statement in of_users:
+        for statement in per_batch:
             inner.execute(statement, _values_of(statement, values))
         _fill(top, read_arrow(connection, ranking.query, _values_of(ranking, values)))
     return top
 
 
-def _statements(inner: duckdb.DuckDBPyConnection, name: str) -> list[duckdb.Statement]:
-    return inner.extract_statements((package_folder("sql") / "baselines" / f"{name}.sql").read_text())
+def _parameters(method: Method, request: BaselineRequest) -> dict[str, Any]:
+    """Return the parameters of the method's own SQL: its defaults, replaced by those of the request."""
+    known = method.defaults()
+    for name in request.parameters:
+        if name not in known:
+            raise SettingsError(f"baseline {method.name} has no parameter {name}; it has {', '.join(known) or 'none'}")
+    scoring = {} if method.ranking is None else asdict(method.ranking)
+    return {**known, **request.parameters, **scoring}
+
+
+def _statements(inner: duckdb.DuckDBPyConnection, method: Method) -> list[duckdb.Statement]:
+    """Return the statements of a method in order; the last one ranks."""
+    files = ["sequences", method.sql, *([] if method.ranking is None else ["best_of_scored"])]
+    folder = package_folder("sql") / "baselines"
+    return [statement for file in files for statement in inner.extract_statements((folder / f"{file}.sql").read_text())]
 
 
 def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +71,7 @@ def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[s
 
 
 def _split_values(connection: sa.Connection, request: BaselineRequest) -> dict[str, Any]:
-    """What of ``semconv.data.splits`` the SQL is told, so that it and the arrays cannot disagree."""
+    """Return the parameters of sequences.sql, taken from ``semconv.data.splits`` so that SQL and arrays split alike."""
     listed, cuts = request.items, request.cuts
     if listed is None and request.split == "serve":
         available = read_arrow(connection, "SELECT is_available FROM item ORDER BY item_index")
@@ -124,7 +107,7 @@ def _empty(users: NDArray[np.int32], k: int) -> TopK:
 
 
 def _fill(top: TopK, rows: pa.Table) -> None:
-    """Put rows of a ranking in their places."""
+    """Write the rows of one batch into the lists."""
     row = np.searchsorted(top.users, rows["user_index"].to_numpy())
     column = rows["rank"].to_numpy() - 1
     top.items[row, column] = rows["item_index"].to_numpy()

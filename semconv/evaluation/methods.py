@@ -1,0 +1,118 @@
+"""The methods that an evaluation compares: one entry a method, in the order of the rows of every report.
+
+To add a baseline, write its SQL file in ``sql/baselines`` and add one entry to :data:`METHODS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from semconv.columns import METHOD_BLEND, METHOD_MODEL
+from semconv.errors import SettingsError
+from semconv.settings.counter import CounterSettings
+
+POPULARITY: Final = "popularity"
+RECENT_POPULARITY: Final = "recent-popularity"
+TRANSITION: Final = "transition"
+
+
+@dataclass(frozen=True)
+class ScoreRanking:
+    """How ``best_of_scored.sql`` turns the scores that a method's SQL file computes into lists.
+
+    Attributes:
+        digits: decimals to which scores are rounded.
+        filler_score: score of the popular items that fill a short list; it lies below every other score.
+    """
+
+    digits: int
+    filler_score: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: the name of its rows, and what makes its lists.
+
+    A method has an SQL file or a source of behaviour vectors. A method with neither takes its lists from the
+    evaluated recommend run.
+
+    Attributes:
+        name: value of the column ``method``.
+        sql: stem of the method's file in ``sql/baselines``.
+        constants: parameters of the SQL file that no setting changes, with their values.
+        settings: parameters of the SQL file whose values are the settings of the same names in the section ``counter``.
+        ranking: set if the SQL file computes scores; None if it ranks the items itself.
+        is_tuned: whether a search on validation users replaces the parameters of the settings.
+        behavior_source: value of the setting ``behavior.source`` whose vectors rank the items.
+    """
+
+    name: str
+    sql: str = ""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    ranking: ScoreRanking | None = None
+    is_tuned: bool = False
+    behavior_source: str = ""
+
+    def parameters(self, counter: CounterSettings) -> dict[str, float]:
+        """Return the parameters of the SQL file that the settings determine."""
+        return {name: getattr(counter, name) for name in self.settings}
+
+    def defaults(self) -> dict[str, float]:
+        """Return all parameters of the SQL file with their default values."""
+        return {**self.constants, **self.parameters(CounterSettings())}
+
+
+_COUNTER: Final = ("decay", "symmetry", "history_decay", "alpha")
+METHODS: tuple[Method, ...] = (
+    Method(METHOD_MODEL),
+    Method(METHOD_BLEND),
+    Method(POPULARITY, "popularity"),
+    Method(RECENT_POPULARITY, "recent_popularity", constants={"half_life_days": 90.0}),
+    Method(TRANSITION, "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0)),
+    Method("transition-tuned", "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0), is_tuned=True),
+    Method(
+        "item-cosine",
+        "item_cosine",
+        settings=("history_decay",),
+        ranking=ScoreRanking(6, -2.0),
+    ),
+    *(Method(f"behavior-{source}", behavior_source=source) for source in ("svd", "dccf", "given")),
+)
+
+
+def sql_method(name: str) -> Method:
+    """Return the method of this name that has an SQL file; SettingsError if there is none."""
+    known = {method.name: method for method in METHODS if method.sql}
+    if name not in known:
+        raise SettingsError(f"unknown baseline {name}; known baselines are {', '.join(known)}")
+    return known[name]
+
+
+def baselines(behavior_source: str, *, is_tuned: bool = True) -> list[Method]:
+    """Return the methods that an evaluation compares with the lists of a recommend run.
+
+    Args:
+        behavior_source: value of ``behavior.source`` of the project's behaviour vectors.
+        is_tuned: whether parameters were searched on validation users.
+    """
+    return [
+        method
+        for method in METHODS
+        if (method.sql and (is_tuned or not method.is_tuned)) or method.behavior_source == behavior_source
+    ]
+
+
+def compared_names(
+    behavior_source: str, listed: Sequence[str] = (METHOD_MODEL,), *, is_tuned: bool = True
+) -> tuple[str, ...]:
+    """Return the names of all methods of an evaluation; ``listed`` are those whose lists the recommend run holds."""
+    return (*listed, *(method.name for method in baselines(behavior_source, is_tuned=is_tuned)))
+
+
+def report_order(name: str) -> int:
+    """Return the sort key of a method in reports; names that are not registered come last."""
+    names = [method.name for method in METHODS]
+    return names.index(name) if name in names else len(names)
