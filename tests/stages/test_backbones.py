@@ -63,7 +63,7 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
     flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
     weights = root / "models" / "tiny" / "model.safetensors"
     flip_a_bit(weights)
-    with pytest.raises(InputError, match=r"tiny: not the files that backbone-.* was made from; put those back"):
+    with pytest.raises(InputError, match=r"tiny: not the files that backbone-.* was made from; restore those"):
         project.recommend_query("a red lamp")
     flip_a_bit(weights)
     night(opened(root, **LORA), refit=True)

@@ -55,7 +55,7 @@ def add_item(project: Project, item_id: str, title: str = "a red lamp") -> Proje
 
 
 def test_a_fit_again_is_a_set_of_its_own_and_the_tuned_one_goes_on_until_it_is_replaced(project: Project) -> None:
-    old, before, lists = project.current_codebook(), served_codes(project), listed(project)
+    old, before, lists = project.workspace.code_lineage().codebook, served_codes(project), listed(project)
     other = {"codebook__codes": 12, "codebook__seed": 7}
     new = case.reopened(project, **other).codebook_fit()
     assert new.run_id != old.run_id
@@ -63,7 +63,7 @@ def test_a_fit_again_is_a_set_of_its_own_and_the_tuned_one_goes_on_until_it_is_r
     # The model of the old set works on: lists, queries, and codes for a new item within the old set.
     project = add_item(project, "fresh")
     assert night(project)["assign"] == "done"
-    assert project.current_codebook().run_id == old.run_id
+    assert project.workspace.code_lineage().codebook.run_id == old.run_id
     after = served_codes(project)
     assert {item: after[item] for item in before} == before
     assert after["fresh"] == codes_of(project, old.run_id)["fresh"]
@@ -75,7 +75,7 @@ def test_a_fit_again_is_a_set_of_its_own_and_the_tuned_one_goes_on_until_it_is_r
     # A model on the new set takes its place, and the new item gets its codes in that set.
     replaced = case.reopened(project, tuning__max_samples=60, **other)
     assert new.run_id in replaced.finetune().inputs
-    assert replaced.current_codebook().run_id == new.run_id
+    assert replaced.workspace.code_lineage().codebook.run_id == new.run_id
     assert replaced.codebook_assign() is not None
     replaced.recommend()
     assert replaced.publish().is_new
@@ -104,7 +104,7 @@ def test_damaged_codes_of_new_items_are_made_again_as_they_were(project: Project
 
 @pytest.mark.parametrize("how", [pytest.param("a snapshot without it", marks=pytest.mark.slow), "marked unavailable"])
 def test_an_item_that_goes_leaves_the_trie_and_comes_back_with_its_codes(project: Project, how: str) -> None:
-    before = codes_of(project, project.current_codebook().run_id)
+    before = codes_of(project, project.workspace.code_lineage().codebook.run_id)
     gone = sorted(listed(project))[0]
     stock = [case.item(number) for number in range(case.NUM_ITEMS)]
     rest = case.write_lines(project.layout.root / "rest.jsonl", [row for row in stock if row["item_id"] != gone])
@@ -126,7 +126,7 @@ def test_an_item_that_goes_leaves_the_trie_and_comes_back_with_its_codes(project
     assert project.codebook_assign() is None
     alone = project.recommend(where=f"item_id = '{gone}'")
     assert gone in read_parts(project.book.folder(alone)).column("item_id").to_pylist()
-    assert codes_of(project, project.current_codebook().run_id) == before
+    assert codes_of(project, project.workspace.code_lineage().codebook.run_id) == before
 
 
 @pytest.mark.parametrize(("levels", "codes"), [(1, case.NUM_ITEMS), (2, 20), (6, 4)])

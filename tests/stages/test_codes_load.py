@@ -152,7 +152,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = invoke(project, "codebook", "load", str(file)).stderr
     assert "1 items are not in the catalogue" in said
     assert "2 servable items have no codes in it, 2 of them with interactions" in said
-    assert "5 items shared all codes with another and took the lowest free code" in said
+    assert "5 items shared all codes with another item; each got the lowest free code" in said
     stages = case.reopened(project).publish_due(refit=False).stages
     assert {row["stage"]: row["state"] for row in stages} == {
         "backbone": "done",
@@ -248,7 +248,7 @@ def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Pr
     before, lists = codes_of(project, first.run_id), read(project, "sql", "SELECT * FROM current_item_code")
     stages = case.reopened(project, tuning__epochs=2).publish_due(refit=True).stages
     assert {row["stage"]: row["state"] for row in stages}["finetune"] == "done"
-    assert case.reopened(project).current_codebook().run_id == first.run_id
+    assert case.reopened(project).workspace.code_lineage().codebook.run_id == first.run_id
     invoke(project, "embed", "text")
     fitted = read(project, "codebook", "fit")
     # A set beside the old one: what was tuned on that keeps its codes and works.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,6 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation import methods as registry
 from semconv.runs.lineage import Lineage
-from semconv.stages import stage_settings
 from semconv.stages.evaluate.comparison import compare_runs
 from semconv.stages.night import fit_all
 from semconv_cli.figures import write_figures
@@ -160,29 +158,7 @@ def test_runs_are_paired_by_user_and_target(project: Project, tmp_path: Path) ->
         compare_runs(project.workspace, run, valid)
 
 
-def test_an_evaluation_that_kept_ranks_alone_is_still_compared(project: Project) -> None:
-    run = current(project)
-    folder = project.book.folder(run)
-    table = users_of(project, run)
-    wide: dict[str, Any] = {"user_id": table.filter(pc.equal(table["method"], "model"))["user_id"]}
-    wide |= {method: table.filter(pc.equal(table["method"], method))["rank"] for method in ("model", "popularity")}
-    pq.write_table(pa.table(wide), folder / "ranks.parquet")
-    (folder / "users.parquet").rename(folder / "kept.parquet")
-    complete = (folder / "complete.json").read_text()
-    case.without_digests(folder)
-    try:
-        rows = compare_runs(project.workspace, run, run)
-    finally:
-        (folder / "kept.parquet").rename(folder / "users.parquet")
-        (folder / "ranks.parquet").unlink()
-        (folder / "complete.json").write_text(complete)
-    assert {row["method"] for row in rows} == {"model", "popularity"}
-    assert all(row["difference"] == 0 for row in rows)
-
-
-def test_runs_of_projects_without_a_cut_in_time_keep_their_settings(project: Project) -> None:
-    assert set(stage_settings.behavior(project.workspace)["split"]) == {"train_cut", "k_core"}
-    assert set(project.workspace.need(columns.FINETUNE).settings["split"]) == {"train_cut", "k_core", "history_length"}
+def test_a_cut_in_time_needs_the_time_of_every_interaction(project: Project) -> None:
     with pytest.raises(InputError, match="needs a time for every interaction"):
         case.reopened(project, split__temporal_at="0.8").embed_behavior()
 

@@ -67,7 +67,6 @@ def test_the_command_names_the_picture_and_the_log(root: Path) -> None:
     record = json.loads(projects.finetune(root, "--json").stdout)
     assert record["run_id"] == fields["run"]
     settings = record["settings"]["tuning"]
-    assert not {"max_minutes", "accumulate", "gradient_checkpointing"} & set(settings)  # runs of before stay the same
 
 
 def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:
@@ -149,7 +148,7 @@ def change_codes(root: Path, *, drop: bool) -> None:
     ("damage", "message"),
     [
         (lambda root: change_codes(root, drop=False), "this model was tuned on other codes"),
-        (lambda root: change_codes(root, drop=True), "1 items that the model was tuned on have no codes any more"),
+        (lambda root: change_codes(root, drop=True), "1 items that the model was tuned on have lost their codes"),
         (lambda root: (run_folder(root) / "model" / "semconv.json").unlink(), "semconv.json: missing"),
         (lambda root: (run_folder(root) / "model" / "model.safetensors").unlink(), "weights cannot be loaded"),
         (
@@ -235,7 +234,7 @@ def test_codes_that_are_gone_end_the_tuning(root: Path, name: str) -> None:
     ("drop", "message"),
     [
         (False, "this model was tuned on other codes"),
-        (True, "1 items that the model was tuned on have no codes any more"),
+        (True, "1 items that the model was tuned on have lost their codes"),
     ],
 )
 def test_a_tuning_does_not_go_on_from_a_model_of_other_codes(
