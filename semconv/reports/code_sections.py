@@ -6,11 +6,10 @@ The page and the terminal print these sections, so that both say the same; neith
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from semconv.reports.section import Grade, Section, count, percent, times
-from semconv.tokenization.text_map import USEFUL_R2
 
 Report = Mapping[str, Any]
 PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # CR of the paper's Table 5, its Games data set
@@ -251,9 +250,10 @@ def _text_map(report: Report) -> Section | None:
         none = "Too few items have both text and interactions: new items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
     chance, hits, r2 = found["most_frequent_code"], found["first_code_agreement"], found["held_out_r2"]
+    useful_r2 = report["useful_r2"]
     best = max(found.get("most_frequent_code_behavior_alone", chance), 1e-9)
     ratio = found.get("first_code_agreement_behavior_alone", hits) / best
-    grade: Grade = "poor" if r2 < USEFUL_R2 else "good" if ratio >= 2 else "fair"
+    grade: Grade = "poor" if r2 < useful_r2 else "good" if ratio >= 2 else "fair"
     return Section(
         "text",
         title,
@@ -271,7 +271,7 @@ def _text_map(report: Report) -> Section | None:
         ),
         grade,
         f"Text names the first code of the behaviour {ratio:.1f} times as often as the best blind guess and explains"
-        f" {percent(r2)} of the variance (good from 2 times, poor where it explains less than {USEFUL_R2:.0%}).",
+        f" {percent(r2)} of the variance (good from 2 times, poor where it explains less than {useful_r2:.0%}).",
         (state,),
     )
 
@@ -286,7 +286,3 @@ def _alone(found: Report) -> Iterator[tuple[str, str]]:
 
 def _new_items(new: Mapping[str, Any] | None) -> str:
     return f"{new['first_codes_in_use']:,} by {new['coded']:,} items" if new and new["coded"] else "none coded so far"
-
-
-def _at(values: Sequence[float] | None, place: int) -> float | None:
-    return None if values is None else values[place]

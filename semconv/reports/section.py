@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Grade = Literal["good", "fair", "poor"]
+Cell = str | tuple[str, str]  # a text, or a text and a remark in small print below it
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Section:
     grade: Grade | None = None
     verdict: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The verdict, where there is one, and the notes."""
+        return (self.verdict, *self.notes) if self.verdict else self.notes
 
     @property
     def badge(self) -> str:

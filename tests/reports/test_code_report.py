@@ -46,6 +46,7 @@ def report(levels: int = 6, title: str = "a <b>bold</b> title", **changes: Any) 
         "moved_items": 75,
         "moved": {"share": 0.25, "error_before": 0.1, "error_after": 0.15},
         "alignment": {"lambda": 0.1, "is_on": True, "why_off": None},
+        "useful_r2": 0.02,
         "text_map": {
             "items": 290, "held_out_r2": 0.345, "first_code_agreement": 0.6, "most_frequent_code": 0.2,
             "codes_in_use": 3, "codes_in_use_learned": 3,

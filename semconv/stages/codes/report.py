@@ -18,6 +18,7 @@ from semconv.stages.codes.refit import Coded, refit_state
 from semconv.tokenization import quality
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.figures import new_item_figures
+from semconv.tokenization.text_map import USEFUL_R2
 
 
 def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord | None) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def codebook_report(context: Context, codebook: RunRecord, finetune: RunRecord |
         "items": len(code_set.item_index),
         "items_assigned_since": len(codes.item_index) - len(code_set.item_index),
         **figures,
+        "useful_r2": USEFUL_R2,
         "new_items": new_item_figures(codes.codes[coded.is_assigned]),
         "untouched_items": new_item_figures(codes.codes[coded.is_assigned & _untouched(context, codes.item_index)]),
         "collision_share_now": float(colliding(codes.codes).mean()),
