@@ -22,7 +22,7 @@ def usage_chart(counts: Sequence[int]) -> dict[str, Any]:
         y = f"{_AREA_HEIGHT - number / top * (_AREA_HEIGHT - 4):.1f}"
         points += [f"{step * _AREA_WIDTH / steps:.1f},{y}", f"{(step + 1) * _AREA_WIDTH / steps:.1f},{y}"]
     area = f"0,{_AREA_HEIGHT} {' '.join(points)} {_AREA_WIDTH},{_AREA_HEIGHT}"
-    return {"width": _AREA_WIDTH, "height": _AREA_HEIGHT, "area": area, "fullest": top}
+    return {"width": _AREA_WIDTH, "height": _AREA_HEIGHT, "area": area, "largest": top}
 
 
 def interval_bars(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -28,11 +28,11 @@ def evaluation_page(report: Report) -> str:
     return render(
         "evaluation.html",
         report=report,
-        hidden_item=_hidden_item(protocol),
+        held_out_item=_held_out_item(protocol),
         cutoff=_label(report["cutoff"]),
         confidence=percent(protocol["confidence"]).replace(".0%", "%"),
         bars=interval_bars({method: figures[method][report["cutoff"]] for method in methods}),
-        margins=[_margin(report, method) for method in report["own"]],
+        margins=[margin for method in report["own"] if (margin := _margin(report, method))],
         figures=_figures(report),
         chart=ndcg_chart(report["curves"], report["own"]),
         segments=_segments(report),
@@ -45,10 +45,10 @@ def evaluation_page(report: Report) -> str:
     )
 
 
-def _hidden_item(protocol: Report) -> str:
+def _held_out_item(protocol: Report) -> str:
     if str(protocol["train_cut"]).startswith("before"):
         return "first item after the cut"
-    return f"{ {'test': 'last', 'valid': 'last but one'}.get(protocol['split'], '') } item"
+    return {"test": "last item", "valid": "last but one item"}[protocol["split"]]
 
 
 def _figures(report: Report) -> Table:
@@ -60,16 +60,17 @@ def _figures(report: Report) -> Table:
 
 
 def _margin(report: Report, method: str) -> str:
-    """Say how a method compares with the best of the others, user by user."""
+    """Return how a method compares with the best baseline, user by user; empty if they have no users in common."""
     row = report["margin"][method].get(report["cutoff"])
     if row is None:
         return ""
-    name, rival, interval = _label(report["cutoff"]), report["rival"], _interval(row, signed=True)
+    name, rival = _label(report["cutoff"]), f"{report['rival']}, the best baseline,"
+    difference = f"{row['difference']:+.4f} ({_interval(row, signed=True)})"
     if row["ci_low"] > 0:
-        return f"{method} beats {rival}, the best of the others, in {name} by {row['difference']:+.4f} ({interval})."
+        return f"{method} beats {rival} in {name} by {difference}."
     if row["ci_high"] < 0:
-        return f"{method} is below {rival}, the best of the others, in {name} by {row['difference']:+.4f} ({interval})."
-    return f"{method} and {rival}, the best of the others, cannot be told apart in {name}: {row['difference']:+.4f} ({interval})."
+        return f"{method} is below {rival} in {name} by {difference}."
+    return f"{method} and {rival} do not differ clearly in {name}: {difference}."
 
 
 def _segments(report: Report) -> Table:
@@ -115,9 +116,9 @@ def _changes(changes: list[Report]) -> dict[str, Any]:
     same = [method for method in dict.fromkeys(row["method"] for row in changed) if method not in moved]
     remarks = []
     if differs:
-        remarks.append(f"The two runs differ in {', '.join(differs)}, so the figures are not those of one protocol.")
+        remarks.append(f"The two runs have different protocols; they differ in {', '.join(differs)}.")
     if same:
-        remarks.append(f"Unchanged to the last user: {', '.join(same)}.")
+        remarks.append(f"Unchanged for every user: {', '.join(same)}.")
     return {
         "table": Table(["figure", "before", "now", "difference", "in words"], rows),
         "num_users": changed[0]["num_users"] if changed else 0,

@@ -135,12 +135,12 @@ class Project(OpenedProject):
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
         """Figures of the current code set, or of foreign codes in a Parquet file; ``html`` writes them as a page."""
         from semconv.reports.code_page import report_page
-        from semconv.stages.codes.report import codebook_report, foreign_report
+        from semconv.stages.codes.report import codebook_report, external_report
 
         report = (
             codebook_report(self.context, self.current_codebook(), self.context.latest(columns.FINETUNE))
             if codes is None
-            else foreign_report(self.context, codes)
+            else external_report(self.context, codes)
         )
         if html is not None:
             with machine_errors(html):

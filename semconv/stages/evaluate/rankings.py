@@ -30,7 +30,6 @@ POPULARITY, RECENT, TRANSITION, TUNED, COSINE = (
     "transition-tuned",
     "item-cosine",
 )
-METHOD_ORDER = (columns.METHOD_MODEL, columns.METHOD_BLEND, POPULARITY, RECENT, TRANSITION, TUNED, COSINE)
 _SQL = {POPULARITY: "popularity", RECENT: "recent_popularity", TRANSITION: "transition", COSINE: "item_cosine"}
 
 
