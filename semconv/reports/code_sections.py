@@ -100,14 +100,7 @@ def _usage(report: Report) -> Section:
         "Each level has a codebook, and every item has one code of it. A code tells more about an item if many codes are"
         " in use and if they are used evenly. A level with an entropy of 7 bits has 128 effective codes: it tells as much"
         " as 128 codes that are used equally often.",
-        (
-            "level",
-            "codes in use",
-            "unused codes",
-            "entropy, bits",
-            "effective codes",
-            "items on the largest code",
-        ),
+        ("level", "codes in use", "unused codes", "entropy, bits", "effective codes", "items on the largest code"),
         tuple(rows),
         grade,
         f"The least evenly used level has {effective:,.0f} effective codes, {evenness:.0%} of the {usable:,} that it could"
@@ -131,7 +124,7 @@ def _reconstruction(report: Report) -> Section | None:
         tuple((f"after level {n}", percent(value)) for n, value in enumerate(errors, start=1)),
         grade,
         f"All codes together miss {percent(error)} of the behaviour vectors (good up to 20%, poor above 40%).",
-        ("This error is measured after colliding items were moved apart, the errors of the levels before.",),
+        ("This error is measured after colliding items were moved apart. The errors per level are from before.",),
     )
 
 
@@ -156,23 +149,16 @@ def _spread(report: Report) -> Section | None:
     )
 
 
-def _collisions(report: Report) -> Section | None:
-    collisions = report.get("collisions")
-    if not collisions:
-        return None
+def _collisions(report: Report) -> Section:
+    collisions = report["collisions"]
     is_fitted = "share_before" in collisions[-1]
+    shares = ("share_before", "share_after", "moved_share") if is_fitted else ("share_after",)
     rows = [
-        (
-            f"{row['levels']}",
-            *(percent(row.get(name)) for name in (("share_before", "share_after", "moved_share") if is_fitted else ("share_after",))),
-            percent(_PAPER_COLLISIONS.get(row["levels"])),
-        )
+        (f"{row['levels']}", *(percent(row[name]) for name in shares), percent(_PAPER_COLLISIONS.get(row["levels"])))
         for row in collisions
-    ]  # fmt: skip
-    share, moved = (
-        report.get("collision_share_now", collisions[-1]["share_after"]),
-        collisions[-1].get("moved_share", 0.0),
-    )
+    ]
+    share = report.get("collision_share_now", collisions[-1]["share_after"])
+    moved = collisions[-1].get("moved_share", 0.0)
     grade: Grade = "good" if share == 0 and moved <= 0.05 else "fair" if share <= 0.02 and moved <= 0.2 else "poor"
     verdict = (
         f"No two items share all their codes. To reach this, {percent(moved)} of the items were moved (good up to 5%, poor"
@@ -181,13 +167,15 @@ def _collisions(report: Report) -> Section | None:
         else f"{percent(share)} of the items share all their codes with another item, so the model cannot tell them apart"
         " (good at 0%, poor above 2%)."
     )
-    moves = " The share is given before and after colliding items were moved to free codes nearby." if is_fitted else ""
+    moves = (
+        " The columns show it before and after colliding items were moved to free codes nearby." if is_fitted else ""
+    )
     head = ("colliding before", "colliding after", "items moved") if is_fitted else ("colliding",)
     return Section(
         "collisions",
         "Collisions",
-        "Two items collide if all their codes are equal. Each row is the share of items that collide if only the first"
-        f" levels count.{moves} The last column is the share in the paper, on its Games data (Table 5).",
+        "Two items collide if all their codes are equal. Each row shows the share of items that collide if the codes have"
+        f" only that many levels.{moves} The last column is the share in the paper, on its Games data (Table 5).",
         ("levels", *head, "paper, Games"),
         tuple(rows),
         grade,
@@ -260,10 +248,9 @@ def _text_map(report: Report) -> Section | None:
     if not found:
         none = "Too few items have both text and interactions. New items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
-    chance, hits, r2 = found["most_frequent_code"], found["first_code_agreement"], found["held_out_r2"]
-    useful_r2 = report["useful_r2"]
-    best = max(found.get("most_frequent_code_behavior_alone", chance), 1e-9)
-    ratio = found.get("first_code_agreement_behavior_alone", hits) / best
+    r2, useful_r2 = found["held_out_r2"], report["useful_r2"]
+    # A learned vector may contain text already (shrinkage), so the grade is that of behaviour alone.
+    ratio = found["first_code_agreement_behavior_alone"] / max(found["most_frequent_code_behavior_alone"], 1e-9)
     grade: Grade = "poor" if r2 < useful_r2 else "good" if ratio >= 2 else "fair"
     return Section(
         "text",
@@ -272,16 +259,23 @@ def _text_map(report: Report) -> Section | None:
         ("figure", "value"),
         (
             ("R²: share of the vectors' variance that text explains, on held-out items", f"{r2:.3f}"),
-            ("held-out items whose first code from text is the learned one", percent(hits)),
-            ("the same if every guess is the most frequent code", percent(chance)),
-            *_alone(found),
+            ("held-out items whose first code from text is the learned one", percent(found["first_code_agreement"])),
+            ("the same if every guess is the most frequent code", percent(found["most_frequent_code"])),
+            (
+                "held-out items whose first code from text is the one from behaviour alone",
+                percent(found["first_code_agreement_behavior_alone"]),
+            ),
+            (
+                "the same if every guess is the most frequent of those",
+                percent(found["most_frequent_code_behavior_alone"]),
+            ),
             (
                 "different first codes from text, out of the learned ones",
                 f"{found['codes_in_use']} of {found['codes_in_use_learned']}",
             ),
             ("items with text and interactions", count(found["items"])),
-            ("different first codes of the items that got codes from text so far", _new_items(report.get("new_items"))),
-            ("the same for items without any interaction", _new_items(report.get("untouched_items"))),
+            ("different first codes of the items that got codes from text so far", _new_items(report["new_items"])),
+            ("the same for items without any interaction", _new_items(report["untouched_items"])),
         ),
         grade,
         f"Text finds the first code of the behaviour {ratio:.1f} times as often as the best blind guess. It explains"
@@ -290,15 +284,5 @@ def _text_map(report: Report) -> Section | None:
     )
 
 
-def _alone(found: Report) -> Iterator[tuple[str, str]]:
-    """Yield the rows for codes from behaviour alone, since a learned vector may contain text already (``shrinkage``)."""
-    if "first_code_agreement_behavior_alone" in found:
-        hits, chance = found["first_code_agreement_behavior_alone"], found["most_frequent_code_behavior_alone"]
-        yield "held-out items whose first code from text is the one from behaviour alone", percent(hits)
-        yield "the same if every guess is the most frequent of those", percent(chance)
-
-
-def _new_items(new: Mapping[str, Any] | None) -> str:
-    return (
-        f"{new['first_codes_in_use']:,} among {new['coded']:,} items" if new and new["coded"] else "no such items yet"
-    )
+def _new_items(new: Mapping[str, Any]) -> str:
+    return f"{new['first_codes_in_use']:,} among {new['coded']:,} items" if new["coded"] else "no such items yet"

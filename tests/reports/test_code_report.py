@@ -48,9 +48,12 @@ def report(levels: int = 6, title: str = "a <b>bold</b> title", **changes: Any) 
         "alignment": {"lambda": 0.1, "is_on": True, "why_off": None},
         "useful_r2": 0.02,
         "text_map": {
-            "items": 290, "held_out_r2": 0.345, "first_code_agreement": 0.6, "most_frequent_code": 0.2,
+            "items": 290, "held_out_r2": 0.345, "first_code_agreement": 0.7, "most_frequent_code": 0.3,
+            "first_code_agreement_behavior_alone": 0.6, "most_frequent_code_behavior_alone": 0.2,
             "codes_in_use": 3, "codes_in_use_learned": 3,
         },
+        "new_items": {"coded": 24, "first_codes_in_use": 3},
+        "untouched_items": {"coded": 0, "first_codes_in_use": 0},
         "agreement": {"title words": quality.agreement(codes, quality.Features.of_titles(titles))},
         "tree": quality.code_tree(codes, titles, np.where(np.arange(rows) == 0, 99, 1)),
         "variance_within": [0.5 / (n + 1) for n in range(levels)],
@@ -101,16 +104,9 @@ class Page(HTMLParser):
 VARIANTS = {
     "fitted": report(),
     "one level": report(1),
-    "two levels": report(2, collisions=None),
+    "two levels": report(2),
     "no title, no brand": report(agreement={}, tree=quality.code_tree(codes_of(3), [None] * 300, np.ones(300, int))),
     "no text": report(text_map=None, alignment={"lambda": 0.1, "is_on": False, "why_off": "too few items"}),
-    "behaviour alone": report(
-        text_map={
-            **report()["text_map"],
-            "first_code_agreement_behavior_alone": 0.3,
-            "most_frequent_code_behavior_alone": 0.2,
-        }
-    ),
     "nothing moved": report(moved={"share": 0.0, "error_before": None, "error_after": None}, moved_items=0),
     "no pair": report(agreement={"title words": {"within": None, "shuffled": None, "random": 0.1}}),
     "nothing in common by chance": report(agreement={"brand": {"within": 0.2, "shuffled": 0.0, "random": 0.0}}),
@@ -183,12 +179,11 @@ def test_grades_follow_the_limits_in_the_text() -> None:
     for codes, grade in ((even, "good"), (skewed, "poor")):
         levels = quality.level_figures(codes.astype(np.uint16), 50)
         assert section_of({**external(), "levels": levels}, "usage").grade == grade
-    weak = {"items": 9, "held_out_r2": 0.01, "first_code_agreement": 0.6, "most_frequent_code": 0.2}
-    weak |= {"codes_in_use": 1, "codes_in_use_learned": 3}
+    weak = {**report()["text_map"], "held_out_r2": 0.01}
     assert section_of(report(text_map=weak), "text").grade == "poor"
     assert section_of(report(), "text").grade == "good"
-    alone = {"first_code_agreement_behavior_alone": 0.3, "most_frequent_code_behavior_alone": 0.2}
-    mixed = {**report()["text_map"], **alone}  # the learned code contains text, so the code of behaviour alone counts
+    # The learned code contains text, so the code of behaviour alone counts.
+    mixed = {**report()["text_map"], "first_code_agreement_behavior_alone": 0.3, "first_code_agreement": 0.9}
     assert section_of(report(text_map=mixed), "text").grade == "fair"
     for within, grade in ((0.5, "good"), (0.8, "fair"), (0.95, "poor")):
         spread = {"variance_within": [within], "variance_within_shuffled": [1.0]}
