@@ -1,23 +1,20 @@
-"""The report on codes as people read it in a terminal."""
+"""Print the code report in a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from semconv.reports.code_sections import overview, sections
+from semconv.reports.section import Section
 from semconv_cli import output
-
-if TYPE_CHECKING:
-    from semconv.reports.section import Section
 
 _WIDTH = 100
 
 
 def write_report(report: Mapping[str, Any]) -> None:
-    """Print what was looked at, then each subject: what it means, its table, and whether it is good."""
-    from semconv.reports.code_sections import overview, sections  # numpy and scipy, not for the help
-
+    """Print the name of the codes and their numbers, then each section with its meaning, table, grade and notes."""
     name = {"code set": report["run_id"]} if "run_id" in report else {"file": report["file"]}
     output.write_fields({**name, **dict(overview(report))})
     for section in sections(report):

@@ -1,4 +1,4 @@
-"""The rows of the table ``metric`` as people read them: a line a method, a column a figure, and how they were made."""
+"""Print rows of the table ``metric``: one line for each method, one column for each figure, and the protocol."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semconv.evaluation.methods import report_order
+from semconv.reports.order import segment_order
 from semconv_cli import output
 
 Row = Mapping[str, Any]
@@ -13,13 +14,12 @@ Row = Mapping[str, Any]
 _SHOWN = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
 _INTERVAL_OF = "ndcg@10"
 _ALL = "all"
-_DIVISIONS = ("history", "target popularity", "warm", "cold")
-# Of the protocol: what differs between methods, and what says nothing to a reader of a table.
-_NOT_SHARED = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
+# Entries of the protocol that differ between methods, or that do not help a reader of the table.
+_NOT_SHOWN = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
 
 
 def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
-    """Print a line a method with the interval of NDCG@10, by segment if asked, then the protocol in one line."""
+    """Print one line for each method with the interval of NDCG@10, the segments if asked for, and the protocol."""
     rows = sorted(rows, key=lambda row: report_order(row["method"]))
     everybody = [row for row in rows if row["segment"] == _ALL]
     output.write_rows(_lines(everybody, ("method",)))
@@ -31,7 +31,7 @@ def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
 
 
 def write_differences(rows: Sequence[Row]) -> None:
-    """Print the paired differences of two runs, then the protocol in one line."""
+    """Print the paired differences of two runs, and their protocol."""
     shown = [row for row in rows if f"{row['name']}@{row['k']}" in _SHOWN]
     lines = [
         {
@@ -50,14 +50,14 @@ def write_differences(rows: Sequence[Row]) -> None:
 
 
 def protocol_line(rows: Sequence[Row]) -> str:
-    """How many users, and what all of the rows share of their protocol."""
+    """Return the number of users and the protocol that all rows share, in one line."""
     first = rows[0]
     shared = {
-        name: value for name, value in first["protocol"].items() if name not in _NOT_SHARED and value not in ("", None)
+        name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN and value not in ("", None)
     }
-    made = {name: first[name] for name in ("split", "train_cut", "seen")}
+    run = {name: first[name] for name in ("split", "train_cut", "seen")}
     num_users = max(row["num_users"] for row in rows)  # some users have no diversity
-    return f"{num_users:,} users; {_written({**made, **shared})}"
+    return f"{num_users:,} users; {_written({**run, **shared})}"
 
 
 def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -74,18 +74,11 @@ def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """A line a segment and method, segments in the order in which they divide the users."""
+    """Return one line for each segment and method, in the order of reports."""
     users = {row["segment"]: row["num_users"] for row in rows if row["name"] == "hit_ratio"}
     inner = [row for row in rows if row["segment"] != _ALL]
-    lines = _lines(sorted(inner, key=lambda row: _segment_place(row["segment"])), ("segment", "method"))
+    lines = _lines(sorted(inner, key=lambda row: segment_order(row["segment"])), ("segment", "method"))
     return [{"segment": line["segment"], "users": users[line["segment"]], **line} for line in lines]
-
-
-def _segment_place(segment: str) -> tuple[int, int]:
-    """History first, then targets; inside by the number that a band starts from."""
-    division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
-    start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
-    return division, int(start) if start.isdigit() else 0
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""``docs/sql.md``: how to open what is published, the views, and the cookbook, written from the files of ``sql/``."""
+"""Write ``docs/sql.md``: how to read a publication, and the views, queries and checks of ``sql/``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ This page is written from the files of `sql/` by `make docs`.
 
 ## Opening what is published
 
-People read `data/serving.duckdb`: one file, one generation, every table with the column `generation`. A publish puts
-another file in its place with one rename. So a reader never waits and never sees half of it: a connection that is open
-keeps its generation, whoever connects later sees the new one. Open it read-only; a plain open asks for a write lock,
-which the file's mode refuses.
+Readers open `data/serving.duckdb`. The file holds one generation, and each of its tables has the column `generation`.
+A publish replaces the file with one rename. So a reader never waits and never sees half a publication. An open
+connection keeps its generation; a new connection sees the new one. Open the file read-only. Any other open asks for a
+write lock, and the file's mode does not allow that.
 
 ```bash
 semconv sql "SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = 'user-0007' ORDER BY rank"
@@ -25,9 +25,9 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the generation before as `previous`. It takes statements that read, on a connection that is
-read-only, reaches no file but these two, and whose settings are locked: `COPY ... TO`, `ATTACH`, `INSTALL` and
-`read_csv('/etc/passwd')` are refused, whatever the statement looks like.
+`semconv sql` attaches the previous generation as `previous`. It runs statements that read. Its connection is read-only,
+reaches only these two files, and has locked settings. So DuckDB refuses `COPY ... TO`, `ATTACH`, `INSTALL` and
+`read_csv('/etc/passwd')`, however the statement is written.
 
 From Python, and from any tool that speaks DuckDB:
 
@@ -50,16 +50,16 @@ with engine.connect() as connection:
     ).all()
 ```
 
-`NullPool` closes the file with the connection. A process that keeps any connection to the old file open goes on seeing
-the old generation, in new connections too; other processes see the new one.
+`NullPool` closes the file with the connection. As long as a process has any connection to the old file open, its new
+connections see the old generation too. Other processes see the new one.
 
-To compare two generations in a client of your own, attach the earlier file (`semconv generations` lists them):
+To compare two generations in your own client, attach the earlier file (`semconv generations` lists the files):
 `ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`.
 
-## Taking many rows
+## Reading many rows
 
-For a mailing, a search index or a cache, take the rows in bulk. Feast is for looking one or a few keys up; for a thousand it
-costs several times a SQL query.
+For a mailing, a search index or a cache, read the rows in bulk. Feast is made for looking up one or a few keys. For a
+thousand keys it takes several times as long as a SQL query.
 
 ```python
 connection.execute("COPY (SELECT * FROM current_recommendation) TO 'top_k.parquet' (FORMAT parquet)")
@@ -68,41 +68,42 @@ for batch in connection.sql("FROM recommendation").to_arrow_reader(100_000):  # 
     ...
 ```
 
-The Parquet that Feast reads is there for everybody: `data/features/user_top_k/000042.parquet` is the whole of publication
-42, a row a user with lists `item_ids` and `scores`, `generation` and `event_timestamp`. A row with nulls alone marks
-a user who has no list any more.
+You can also read the Parquet files of Feast. `data/features/user_top_k/000042.parquet` holds all lists of publication
+42. Each row is one user, with the lists `item_ids` and `scores`, and with `generation` and `event_timestamp`. A row
+whose lists are null marks a user who no longer has a list.
 
 ## Tables
 
 | table | one row is |
 |---|---|
-| `recommendation` | one place of one user's list: user_id, rank (from 1), item_id, score, sources (who proposed it: model, transition, neighbor, any of them together, or fallback), reason_item_id (the history item that speaks most for it); in order of user and rank |
+| `recommendation` | one item of one user's list: user_id, rank (from 1), item_id, score, sources (which methods proposed the item: one or more of model, transition and neighbor, or fallback), reason_item_id (the history item that best explains it); ordered by user and rank |
 | `item`, `item_code`, `item_embedding` | one item: text, codes, behaviour vector |
 | `user_embedding`, `user_history` | one user's vector; one of the user's last 20 items |
-| `metric`, `run` | one figure with its interval and protocol; one run of the lineage |
-| `generation_info` | the file: its generation, its runs, when it was first put in place |
+| `metric`, `run` | one figure with its interval and protocol; one run that the lists come from |
+| `generation_info` | the file: its generation, its runs, and when it was first published |
 """
 
 _QUERIES = """\
 ## Cookbook
 
-Each is a file of [`sql/queries`](../sql/queries) that runs as it stands. A parameter is read with `getvariable`, so that
-`semconv sql --query NAME --param item=...` sets it, and elsewhere `SET VARIABLE item = '...'`.
+Each query is a file of [`sql/queries`](../sql/queries), and you can run it unchanged. It reads its parameters with
+`getvariable`. `semconv sql --query NAME --param item=...` sets them; in another client, use `SET VARIABLE item = '...'`.
 """
 
 _CHECKS = """\
 ## Checks
 
-Integrity is SQL too: each file of [`sql/checks`](../sql/checks) selects rows that break a rule, and empty is good. Every
-publish runs them before anything is visible; `semconv check` runs those of the warehouse and of what is served.
+Each file of [`sql/checks`](../sql/checks) selects the rows that break a rule, so an empty result is good. Every publish
+runs the checks before readers see the new generation. `semconv check` runs the checks of the warehouse and of the
+served generation.
 
-| file | rule | looked at |
+| file | rule | database |
 |---|---|---|
 """
 
 
 def sql_page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     sql = package_folder("sql")
     views = [_view(file) for file in sql_files(sql / "views", "generation")]
     checks = [
@@ -118,8 +119,8 @@ def sql_page() -> str:
             _QUERIES,
             *(_query(query) for query in cookbook()),
             _CHECKS + "".join(checks),
-            "[`sql/baselines`](../sql/baselines) holds the counters that the model is measured against, one statement each;\n"
-            "[`sql/migrations`](../sql/migrations) the tables of the warehouse.\n",
+            "[`sql/baselines`](../sql/baselines) holds the baselines that the model is compared with, one statement each.\n"
+            "[`sql/migrations`](../sql/migrations) creates the tables of the warehouse.\n",
         )
     )
 
@@ -135,7 +136,7 @@ def _query(query: CookbookQuery) -> str:
     if query.parameters:
         lines.append("\n".join(f"- `{name}`: {meaning}" for name, meaning in query.parameters.items()))
     if query.reads_previous:
-        lines.append("Needs the generation before, as `previous`.")
+        lines.append("This query needs the previous generation, attached as `previous`.")
     lines.append(f"```bash\nsemconv sql --query {query.name}\n```")
     lines.append(f"```sql\n{query.statement};\n```")
     return "\n\n".join(lines) + "\n"

@@ -1,47 +1,46 @@
-"""The code report in words: what each figure means, its table, and whether it is good.
+"""The sections of the code report: what the figures mean, a table of them, and a grade.
 
-The page and the terminal print these sections, so that both say the same; neither computes anything. Bounds of
-"good" are rules of thumb, said beside the figure. Where chance alone would give a figure, it stands next to it.
+The HTML page and the terminal show the same sections. The grades are rules of thumb, and every verdict names the
+limits of its grade. Some tables also show the value that chance alone would give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from semconv.reports.section import Grade, Section, count, percent, times
-from semconv.tokenization.text_map import USEFUL_R2
 
 Report = Mapping[str, Any]
-PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # CR of the paper's Table 5, its Games data set
+_PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # levels -> CR on the Games data set (paper, Table 5)
 _DRIFT = {
-    "outgrown_share": "items coded from text that have interactions by now",
-    "largest_first_code": "items on the fullest first code",
-    "text_error": "distance of new items' text from their codes (from 20 new items on)",
-    "train_interactions": "interactions to train on",
+    "outgrown_share": "items that got codes from text and now have interactions",
+    "largest_first_code": "items on the most used first code",
+    "text_error": "distance between new items' text and their codes (needs 20 new items)",
+    "train_interactions": "training interactions",
 }
-_AGREE = {
-    "title words": "title words in common, of all words of the two",
+_LIKENESS = {
+    "title words": "title words in common, of all title words of the two items",
     "brand": "pairs of the same brand",
-    "categories": "categories in common, of all of the two",
+    "categories": "categories in common, of all categories of the two items",
 }
 
 
 def sections(report: Report) -> list[Section]:
-    """The sections of ``codebook_report`` or ``foreign_report``; those whose figures are absent are left out."""
+    """Return the sections of ``codebook_report`` or ``external_report``. Sections without figures are left out."""
     made = (_refit, _usage, _reconstruction, _spread, _collisions, _likeness, _text_map)
     return [section for make in made if (section := make(report)) is not None]
 
 
 def overview(report: Report) -> list[tuple[str, str]]:
-    """``(what, how many)``: items and levels."""
+    """Return the numbers of items and levels as pairs of name and text."""
     counts = [
-        ("items of the code set" if "run_id" in report else "items", report["items"]),
-        ("items coded from their text", report.get("items_assigned_since")),
-        ("items in the file that the catalogue lacks", report.get("items_not_in_the_catalogue")),
-        ("available items without codes, never recommended", report.get("items_without_codes")),
-        ("codes an item", len(report["levels"])),
-        ("different codes a level", len(report["levels"][0]["counts"])),
+        ("items in the code set" if "run_id" in report else "items", report["items"]),
+        ("items added since, with codes from text", report.get("items_assigned_since")),
+        ("items in the file but not in the catalogue", report.get("items_not_in_the_catalogue")),
+        ("available items without codes (never recommended)", report.get("items_without_codes")),
+        ("codes per item", len(report["levels"])),
+        ("different codes per level", len(report["levels"][0]["counts"])),
     ]
     return [(name, count(value)) for name, value in counts if value is not None]
 
@@ -55,15 +54,15 @@ def _refit(report: Report) -> Section | None:
         for row in refit["drift"]
     ]  # fmt: skip
     verdict = (
-        "A refit is due; `semconv run --refit` makes vectors, codes and model anew."
+        "A refit is due. `semconv run --refit` fits new vectors, new codes and a new model."
         if refit["is_due"]
         else "No refit is due: codes and model still fit the data."
     )
     return Section(
         "refit",
         "Drift since the fit",
-        "Codes and model were made from the data of one day. A refit is due when a figure has passed its limit since"
-        " (settings, section refit).",
+        "Codes and model were fitted on the data of one day. A refit is due as soon as one of these figures passes its"
+        " limit (settings, section refit).",
         ("figure", "at the fit", "now", "due above", "due"),
         tuple(rows),
         "poor" if refit["is_due"] else "good",
@@ -81,7 +80,8 @@ def _usage(report: Report) -> Section:
     levels = report["levels"]
     items = report["items"] + (report.get("items_assigned_since") or 0)
     usable = min(len(levels[0]["counts"]), items)
-    evenness = min(level["effective_codes"] / usable for level in levels)
+    effective = min(level["effective_codes"] for level in levels)
+    evenness = effective / usable
     grade: Grade = "good" if evenness >= 0.5 else "fair" if evenness >= 0.25 else "poor"
     rows = [
         (
@@ -97,13 +97,14 @@ def _usage(report: Report) -> Section:
     return Section(
         "usage",
         "Use of the codes",
-        "Each level has a book of codes and every item has one of them. The more codes are in use and the more evenly,"
-        " the more a code tells: a level of entropy 7 bits tells as much as 128 codes that are used equally often.",
-        ("level", "codes in use", "dead codes", "entropy, bits", "as many as equal codes", "fullest code holds"),
+        "Each level has a codebook, and every item has one code of it. A code tells more about an item if many codes are"
+        " in use and if they are used evenly. A level with an entropy of 7 bits has 128 effective codes: it tells as much"
+        " as 128 codes that are used equally often.",
+        ("level", "codes in use", "unused codes", "entropy, bits", "effective codes", "items on the largest code"),
         tuple(rows),
         grade,
-        f"The least even level tells as much as {evenness:.0%} of the {usable:,} codes that it could use"
-        " (good from 50%, poor below 25%).",
+        f"The least evenly used level has {effective:,.0f} effective codes, {evenness:.0%} of the {usable:,} that it could"
+        " use (good from 50%, poor below 25%).",
     )
 
 
@@ -116,13 +117,14 @@ def _reconstruction(report: Report) -> Section | None:
     return Section(
         "reconstruction",
         "Reconstruction error",
-        "A code stands for a vector, and an item's codes add up to a guess of its behaviour vector. The error is what the"
-        " guess leaves of it: 0% is exact, 100% says nothing. Every further level should lower it.",
+        "Each code stands for a vector, and the vectors of an item's codes add up to an estimate of its behaviour vector."
+        " The error is the part of the behaviour vectors that the estimates miss: 0% is exact, and at 100% the codes say"
+        " nothing. Each further level should lower the error.",
         ("", "error"),
         tuple((f"after level {n}", percent(value)) for n, value in enumerate(errors, start=1)),
         grade,
-        f"All codes together leave {percent(error)} of an item's vector unexplained (good up to 20%, poor above 40%).",
-        ("The errors by level are those before items that shared all codes were moved apart, this one is after.",),
+        f"All codes together miss {percent(error)} of the behaviour vectors (good up to 20%, poor above 40%).",
+        ("This error is measured after colliding items were moved apart. The errors per level are from before.",),
     )
 
 
@@ -136,48 +138,44 @@ def _spread(report: Report) -> Section | None:
     return Section(
         "spread",
         "Do items that share codes behave alike?",
-        "How much of the variance of the behaviour vectors is left among items that share their first codes, and what it"
-        " would be if the same codes were dealt out at random. Any codes can be held against others by it, wherever they"
-        " come from. It ends near 0% where hardly any item shares its codes.",
-        ("levels", "spread within groups", "the same by chance"),
+        "The table shows how much variance of the behaviour vectors remains among items with the same first codes, and"
+        " how much would remain if the same codes were dealt out at random. This figure can compare any two sets of"
+        " codes. It ends near 0% where hardly any items share all their codes.",
+        ("levels", "variance within groups", "the same by chance"),
         tuple((f"{n}", percent(own), percent(chance)) for n, (own, chance) in enumerate(rows, start=1)),
         grade,
-        f"Items of one first code keep {percent(within[0])} of the variance, by chance {percent(shuffled[0])}"
-        " (good up to 0.7 of chance, poor above 0.9).",
+        f"Among items with the same first code, {percent(within[0])} of the variance remains; by chance it would be"
+        f" {percent(shuffled[0])} (good up to 0.7 times chance, poor above 0.9 times).",
     )
 
 
-def _collisions(report: Report) -> Section | None:
-    collisions = report.get("collisions")
-    if not collisions:
-        return None
+def _collisions(report: Report) -> Section:
+    collisions = report["collisions"]
     is_fitted = "share_before" in collisions[-1]
+    shares = ("share_before", "share_after", "moved_share") if is_fitted else ("share_after",)
     rows = [
-        (
-            f"{row['levels']}",
-            *(percent(row.get(name)) for name in (("share_before", "share_after", "moved_share") if is_fitted else ("share_after",))),
-            percent(PAPER_COLLISIONS.get(row["levels"])),
-        )
+        (f"{row['levels']}", *(percent(row[name]) for name in shares), percent(_PAPER_COLLISIONS.get(row["levels"])))
         for row in collisions
-    ]  # fmt: skip
-    share, moved = (
-        report.get("collision_share_now", collisions[-1]["share_after"]),
-        collisions[-1].get("moved_share", 0.0),
-    )
+    ]
+    share = report.get("collision_share_now", collisions[-1]["share_after"])
+    moved = collisions[-1].get("moved_share", 0.0)
     grade: Grade = "good" if share == 0 and moved <= 0.05 else "fair" if share <= 0.02 and moved <= 0.2 else "poor"
     verdict = (
-        f"Every item has codes of its own, {percent(moved)} of them by a move (good up to 5%, poor above 20%)."
+        f"No two items share all their codes. To reach this, {percent(moved)} of the items were moved (good up to 5%, poor"
+        " above 20%)."
         if share == 0
-        else f"{percent(share)} of the items share all their codes with another, so the model cannot tell them apart"
-        " (good at none, poor above 2%)."
+        else f"{percent(share)} of the items share all their codes with another item, so the model cannot tell them apart"
+        " (good at 0%, poor above 2%)."
     )
-    moves = "; before, and after such items were moved to free codes nearby" if is_fitted else ""
+    moves = (
+        " The columns show it before and after colliding items were moved to free codes nearby." if is_fitted else ""
+    )
     head = ("colliding before", "colliding after", "items moved") if is_fitted else ("colliding",)
     return Section(
         "collisions",
         "Collisions",
-        f"Items that share all their codes with another item, if the codes had so many levels{moves}. The last column is"
-        " what the paper found on its Games data (Table 5).",
+        "Two items collide if all their codes are equal. Each row shows the share of items that collide if the codes have"
+        f" only that many levels.{moves} The last column is the share in the paper, on its Games data (Table 5).",
         ("levels", *head, "paper, Games"),
         tuple(rows),
         grade,
@@ -195,7 +193,7 @@ def _moved(report: Report) -> Iterator[str]:
         return
     further = moved["error_after"] / moved["error_before"] if moved["error_before"] else float("inf")
     yield (
-        f"{report['moved_items']:,} items ({percent(moved['share'])}) were moved. Their codes' error went from"
+        f"{report['moved_items']:,} items ({percent(moved['share'])}) were moved. The error of their codes went from"
         f" {percent(moved['error_before'])} to {percent(moved['error_after'])} ({further:.1f} times)."
     )
 
@@ -205,7 +203,7 @@ def _likeness(report: Report) -> Section | None:
     if not agreement:
         return None
     rows = [
-        (_AGREE.get(name, name), *(percent(row[kind]) for kind in ("within", "shuffled", "random")), times(row))
+        (_LIKENESS.get(name, name), *(percent(row[kind]) for kind in ("within", "shuffled", "random")), times(row))
         for name, row in agreement.items()
     ]
     name, best = next(iter(agreement.items()))
@@ -224,8 +222,8 @@ def _likeness(report: Report) -> Section | None:
     return Section(
         "likeness",
         "Do items that share codes look alike?",
-        f"Two items are drawn that share their {shared}, and held against two that would share them if the codes"
-        " were dealt out at random, and against any two items.",
+        f"The report draws pairs of items that share their {shared}. It compares them with pairs that share codes dealt"
+        " out at random, and with pairs of any two items.",
         ("", "same codes", "codes dealt at random", "any two items", "times chance"),
         tuple(rows),
         grade,
@@ -238,55 +236,53 @@ def _text_map(report: Report) -> Section | None:
     if alignment is None:
         return None
     state = (
-        f"Text pulls the codes with weight {alignment['lambda']:g} (codebook.alignment)."
+        f"The codes are aligned with the text, with weight {alignment['lambda']:g} (setting codebook.alignment)."
         if alignment["is_on"]
-        else f"Text does not pull the codes: {alignment['why_off']}."
+        else f"The codes are not aligned with the text: {alignment['why_off']}."
     )
     meaning = (
-        "New items have no interactions yet. A linear map, fitted on items that have both, guesses their vector from"
-        " their text, and they get the codes nearest to it."
+        "New items have no interactions yet. A linear map estimates their behaviour vectors from their text, and each"
+        " item gets the nearest codes. The map is fitted on the items that have both text and interactions."
     )
     title = "Codes of new items, from their text"
     if not found:
-        none = "Too few items have both text and interactions: new items get no codes and are not recommended."
+        none = "Too few items have both text and interactions. New items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
-    chance, hits, r2 = found["most_frequent_code"], found["first_code_agreement"], found["held_out_r2"]
-    best = max(found.get("most_frequent_code_behavior_alone", chance), 1e-9)
-    ratio = found.get("first_code_agreement_behavior_alone", hits) / best
-    grade: Grade = "poor" if r2 < USEFUL_R2 else "good" if ratio >= 2 else "fair"
+    r2, useful_r2 = found["held_out_r2"], report["useful_r2"]
+    # A learned vector may contain text already (shrinkage), so the grade is that of behaviour alone.
+    ratio = found["first_code_agreement_behavior_alone"] / max(found["most_frequent_code_behavior_alone"], 1e-9)
+    grade: Grade = "poor" if r2 < useful_r2 else "good" if ratio >= 2 else "fair"
     return Section(
         "text",
         title,
         meaning,
         ("figure", "value"),
         (
-            ("R², share of the vectors' variance that text explains (items held out)", f"{r2:.3f}"),
-            ("first code guessed from text is the learned one", percent(hits)),
-            ("the same by always naming the most frequent code", percent(chance)),
-            *_alone(found),
-            ("first codes in use by guesses", f"{found['codes_in_use']} of {found['codes_in_use_learned']}"),
+            ("R²: share of the vectors' variance that text explains, on held-out items", f"{r2:.3f}"),
+            ("held-out items whose first code from text is the learned one", percent(found["first_code_agreement"])),
+            ("the same if every guess is the most frequent code", percent(found["most_frequent_code"])),
+            (
+                "held-out items whose first code from text is the one from behaviour alone",
+                percent(found["first_code_agreement_behavior_alone"]),
+            ),
+            (
+                "the same if every guess is the most frequent of those",
+                percent(found["most_frequent_code_behavior_alone"]),
+            ),
+            (
+                "different first codes from text, out of the learned ones",
+                f"{found['codes_in_use']} of {found['codes_in_use_learned']}",
+            ),
             ("items with text and interactions", count(found["items"])),
-            ("first codes in use by items coded from text so far", _new_items(report.get("new_items"))),
-            ("those of them that nobody touched yet", _new_items(report.get("untouched_items"))),
+            ("different first codes of the items that got codes from text so far", _new_items(report["new_items"])),
+            ("the same for items without any interaction", _new_items(report["untouched_items"])),
         ),
         grade,
-        f"Text names the first code of the behaviour {ratio:.1f} times as often as the best blind guess and explains"
-        f" {percent(r2)} of the variance (good from 2 times, poor where it explains less than {USEFUL_R2:.0%}).",
+        f"Text finds the first code of the behaviour {ratio:.1f} times as often as the best blind guess. It explains"
+        f" {percent(r2)} of the variance (good from 2 times, poor if it explains less than {useful_r2:.0%}).",
         (state,),
     )
 
 
-def _alone(found: Report) -> Iterator[tuple[str, str]]:
-    """Against the code of behaviour alone: a learned vector may hold some of the text already (``shrinkage``)."""
-    if "first_code_agreement_behavior_alone" in found:
-        hits, chance = found["first_code_agreement_behavior_alone"], found["most_frequent_code_behavior_alone"]
-        yield "first code guessed from text is that of the behaviour alone", percent(hits)
-        yield "the same by always naming the most frequent of those", percent(chance)
-
-
-def _new_items(new: Mapping[str, Any] | None) -> str:
-    return f"{new['first_codes_in_use']:,} by {new['coded']:,} items" if new and new["coded"] else "none coded so far"
-
-
-def _at(values: Sequence[float] | None, place: int) -> float | None:
-    return None if values is None else values[place]
+def _new_items(new: Mapping[str, Any]) -> str:
+    return f"{new['first_codes_in_use']:,} among {new['coded']:,} items" if new["coded"] else "no such items yet"

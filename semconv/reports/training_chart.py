@@ -1,113 +1,109 @@
-"""A picture of a training in its run folder: loss by step, validation NDCG@10 below it. Plain SVG, no library."""
+"""The picture of a training in its run folder: loss by step, and below it NDCG@10 on the validation users."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from semconv.artifacts import write_bytes
+from semconv.reports.page import render
 
 CHART = "training.svg"
-_WIDTH, _LEFT, _RIGHT = 760, 64, 24
-_PANEL, _GAP, _TOP = 190, 52, 48
-_MOST_POINTS = 300  # of a curve; more steps are drawn as means with the range around them
-_INK, _SOFT, _LINE, _MARK, _BAND, _GOOD = "#1d2430", "#5b6575", "#dde2ea", "#2563a8", "#cfe0f3", "#1f6f43"
+_WIDTH, _LEFT, _RIGHT = 760, 64, 736
+_PANEL, _GAP, _TOP, _AXIS = 190, 52, 48, 34  # heights in pixels
+_MOST_POINTS = 300  # of the loss curve; more steps are drawn as means with the range around them
+_MOST_LABELS = 12  # more validations than this: only the best has a label
+
+Lines = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """A plot area with its scales."""
+    """One plot area with its scales."""
 
-    top: float
+    name: str
+    top: int
     steps: int  # at the right edge
     low: float
     high: float
 
+    @property
+    def bottom(self) -> int:
+        return self.top + _PANEL
+
+    @property
+    def marks(self) -> list[float]:
+        """Five values for the labels of the vertical axis."""
+        return [self.low + (self.high - self.low) * n / 4 for n in range(5)]
+
     def x(self, step: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * step / max(1, self.steps)
+        return _LEFT + (_RIGHT - _LEFT) * step / max(1, self.steps)
 
     def y(self, value: float) -> float:
         share = (value - self.low) / max(1e-12, self.high - self.low)
         return self.top + _PANEL * (1.0 - min(1.0, max(0.0, share)))
 
+    def points(self, pairs: Iterable[tuple[float, float]]) -> str:
+        """The points of an SVG line through pairs of step and value."""
+        return " ".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in pairs)
 
-def write_chart(folder: Path, lines: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, float]]) -> None:
-    """Draw the lines of a step log; writes nothing when there are none."""
+
+def write_chart(folder: Path, lines: Lines, validations: Sequence[Mapping[str, float]]) -> None:
+    """Draw the lines of a step log into the run folder. Without lines, write nothing."""
     if lines:
         write_bytes(folder / CHART, training_chart(lines, validations).encode())
 
 
-def training_chart(lines: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, float]]) -> str:
-    """The picture of steps (``step``, ``epoch``, ``loss``) and validations (``step``, ``ndcg@10``) as SVG."""
+def training_chart(lines: Lines, validations: Sequence[Mapping[str, float]]) -> str:
+    """Return the picture as SVG.
+
+    Args:
+        lines: one for each step: ``step``, ``epoch``, ``loss``.
+        validations: one for each validation: ``step``, ``ndcg@10``.
+    """
     steps, losses = int(lines[-1]["step"]), [float(line["loss"]) for line in lines]
-    ends = [int(line["step"]) for line, after in pairwise(lines) if after["epoch"] != line["epoch"]]
-    height = _TOP + _PANEL + 34 + (_GAP - 34 + _PANEL + 34 if validations else 0)
     ordered = sorted(losses)  # a few bad steps must not flatten the rest
-    loss = _Panel(_TOP, steps, min(losses), max(ordered[math.ceil(0.995 * (len(ordered) - 1))], min(losses) + 1e-6))
-    parts = [_frame(loss, "loss", ends, is_last=not validations), _loss_curve(loss, lines)]
+    highest = max(ordered[math.ceil(0.995 * (len(ordered) - 1))], min(losses) + 1e-6)
+    loss = _Panel("loss", _TOP, steps, min(losses), highest)
     title = f"{steps:,} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}"
-    if validations:
-        scores = [float(row["ndcg@10"]) for row in validations]
-        best = max(scores)
+    scores = [(row["step"], float(row["ndcg@10"])) for row in validations]
+    best = max((score for _, score in scores), default=0.0)
+    ndcg = None
+    if scores:
         title += f", best validation NDCG@10 {best:.4f}"
-        panel = _Panel(_TOP + _PANEL + _GAP, steps, 0.0, best * 1.15 or 1.0)
-        parts += [_frame(panel, "validation NDCG@10", ends, is_last=True), _scores(panel, validations, best)]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
-        f'font-family="system-ui, sans-serif" font-size="12" fill="{_SOFT}" role="img" aria-label="{title}">\n'
-        f'<rect width="100%" height="100%" fill="#fff"/>\n'
-        f'<text x="{_LEFT}" y="20" font-size="14" fill="{_INK}">{title}</text>\n' + "\n".join(parts) + "\n</svg>\n"
+        ndcg = _Panel("validation NDCG@10", loss.bottom + _GAP, steps, 0.0, best * 1.15 or 1.0)
+    return render(
+        "training.svg",
+        title=title,
+        width=_WIDTH,
+        height=(ndcg or loss).bottom + _AXIS,
+        left=_LEFT,
+        right=_RIGHT,
+        steps=steps,
+        epoch_ends=[int(line["step"]) for line, after in pairwise(lines) if after["epoch"] != line["epoch"]],
+        loss=loss,
+        **_loss_curve(loss, lines),
+        ndcg=ndcg,
+        scores=scores,
+        best=best,
+        most_labels=_MOST_LABELS,
     )
 
 
-def _frame(panel: _Panel, name: str, ends: Sequence[int], *, is_last: bool) -> str:
-    right, bottom = _WIDTH - _RIGHT, panel.top + _PANEL
-    parts = [f'<text x="{_LEFT}" y="{panel.top - 8}" fill="{_INK}">{name}</text>']
-    for end in ends:  # of epochs
-        x = panel.x(end)
-        parts.append(
-            f'<line x1="{x:.1f}" y1="{panel.top}" x2="{x:.1f}" y2="{bottom}" stroke="{_LINE}" stroke-dasharray="3 3"/>'
-        )
-    for place in range(5):
-        value = panel.low + (panel.high - panel.low) * place / 4
-        y = panel.y(value)
-        parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="{_LINE}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    if is_last:
-        for place in range(5):
-            step = panel.steps * place / 4
-            parts.append(f'<text x="{panel.x(step):.1f}" y="{bottom + 18}" text-anchor="middle">{step:,.0f}</text>')
-        parts.append(f'<text x="{right}" y="{bottom + 31}" text-anchor="end">steps; dashed: ends of epochs</text>')
-    return "\n".join(parts)
-
-
-def _loss_curve(panel: _Panel, lines: Sequence[Mapping[str, Any]]) -> str:
+def _loss_curve(panel: _Panel, lines: Lines) -> dict[str, str]:
+    """Return the points of the mean loss and, where a point stands for many steps, of the range around it."""
     width = -(-len(lines) // _MOST_POINTS)
     groups = [lines[start : start + width] for start in range(0, len(lines), width)]
-    at = [panel.x(sum(line["step"] for line in group) / len(group)) for group in groups]
-    values = [[float(line["loss"]) for line in group] for group in groups]
-    band = ""
-    if width > 1:
-        upper = [f"{x:.1f},{panel.y(max(of)):.1f}" for x, of in zip(at, values, strict=True)]
-        lower = [f"{x:.1f},{panel.y(min(of)):.1f}" for x, of in zip(at, values, strict=True)]
-        band = f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{_BAND}"/>\n'
-    points = " ".join(f"{x:.1f},{panel.y(sum(of) / len(of)):.1f}" for x, of in zip(at, values, strict=True))
-    return f'{band}<polyline points="{points}" fill="none" stroke="{_MARK}" stroke-width="1.5"/>'
-
-
-def _scores(panel: _Panel, validations: Sequence[Mapping[str, float]], best: float) -> str:
-    points = [(panel.x(row["step"]), panel.y(row["ndcg@10"]), row["ndcg@10"]) for row in validations]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    parts = [f'<polyline points="{line}" fill="none" stroke="{_MARK}" stroke-width="1.5"/>']
-    for x, y, score in points:
-        colour, radius = (_GOOD, 5) if score == best else (_MARK, 3)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"/>')
-        if score == best or len(points) <= 12:
-            parts.append(
-                f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="{"end" if x > _WIDTH - 60 else "middle"}" fill="{_INK}">{score:.4f}</text>'
-            )
-    return "\n".join(parts)
+    steps = [sum(line["step"] for line in group) / len(group) for group in groups]
+    losses = [[float(line["loss"]) for line in group] for group in groups]
+    upper = [*zip(steps, map(max, losses), strict=True)]
+    lower = [*zip(steps, map(min, losses), strict=True)]
+    means = [(step, sum(group) / len(group)) for step, group in zip(steps, losses, strict=True)]
+    return {
+        "loss_points": panel.points(means),
+        "loss_range": panel.points([*upper, *reversed(lower)]) if width > 1 else "",
+    }

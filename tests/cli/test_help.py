@@ -27,6 +27,7 @@ HEAVY = {
     "numpy",
     "pandas",
     "rich",
+    "jinja2",
 }
 CONTEXTS = list(command_contexts())
 

@@ -1,4 +1,4 @@
-"""The picture of a training: well-formed, to scale, drawn anew at every epoch's end."""
+"""The picture of a training: well-formed, to scale, drawn again at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def lines_of(losses: list[float], an_epoch: int) -> list[dict[str, Any]]:
-    return [{"step": place + 1, "epoch": place // an_epoch, "loss": loss} for place, loss in enumerate(losses)]
+    return [{"step": n + 1, "epoch": n // an_epoch, "loss": loss} for n, loss in enumerate(losses)]
 
 
 def curves(svg: str) -> list[list[tuple[float, float]]]:
@@ -36,9 +36,9 @@ def test_curves_are_to_scale_and_the_best_validation_stands_out() -> None:
         [loss[0][0] + n * (loss[1][0] - loss[0][0]) for n in range(4)], abs=0.2
     )
     heights = [y for _, y in loss]
-    assert heights == sorted(heights)  # falls: further down the page
+    assert heights == sorted(heights)  # the loss falls, so y grows
     assert heights[1] - heights[0] == pytest.approx(heights[3] - heights[2], abs=0.2)
-    assert [x for x, _ in score] == [loss[1][0], loss[3][0]]  # one axis for both
+    assert [x for x, _ in score] == [loss[1][0], loss[3][0]]  # both panels have the same scale
     assert score[0][1] > score[1][1] > heights[3]
     texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert texts[0] == "4 steps, loss 4.000 to 1.000, best validation NDCG@10 0.0400"
@@ -48,7 +48,7 @@ def test_curves_are_to_scale_and_the_best_validation_stands_out() -> None:
 
 
 def test_many_steps_are_drawn_as_means_with_their_range() -> None:
-    svg = training_chart(lines_of([2.0 + (-1) ** place for place in range(10_000)], 5_000), [])
+    svg = training_chart(lines_of([2.0 + (-1) ** n for n in range(10_000)], 5_000), [])
     assert len(curves(svg)) == 1
     points = curves(svg)[0]
     assert len(points) <= 300
@@ -58,14 +58,14 @@ def test_many_steps_are_drawn_as_means_with_their_range() -> None:
     assert len(svg) < 40_000
 
 
-def test_one_step_and_a_validation_of_nothing_are_drawn() -> None:
+def test_one_step_and_a_score_of_zero_are_drawn() -> None:
     svg = training_chart(lines_of([3.0], 1), [{"step": 1, "ndcg@10": 0.0}])
     assert len(curves(svg)) == 2
     assert "nan" not in svg
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-def test_the_picture_is_drawn_at_every_epochs_end(tmp_path: Path) -> None:
+def test_the_picture_is_drawn_at_the_end_of_each_epoch(tmp_path: Path) -> None:
     made = Case(tmp_path, replace(SETTINGS, epochs=3))
     seen: list[str] = []
     build = made.rows
@@ -76,6 +76,6 @@ def test_the_picture_is_drawn_at_every_epochs_end(tmp_path: Path) -> None:
     assert counts == [1, 2]
     last = (tmp_path / CHART).read_text()
     assert f"{figures['steps']:,} steps" in last
-    (tmp_path / CHART).unlink()  # a kill between the last state and its picture
+    (tmp_path / CHART).unlink()  # as if killed between saving the last state and drawing
     Case(tmp_path, replace(SETTINGS, epochs=3)).run()
     assert (tmp_path / CHART).read_text() == last

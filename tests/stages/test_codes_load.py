@@ -197,7 +197,7 @@ def test_the_report_on_loaded_codes_says_all_but_what_books_would_tell(project: 
     assert "reconstruction_error" not in report["levels"][0]
     assert len(report["variance_within"]) == 3
     assert "Code report" in (tmp_path / "page.html").read_text()
-    assert "dead codes" in invoke(project, "codebook", "report").stdout
+    assert "unused codes" in invoke(project, "codebook", "report").stdout
 
 
 def test_new_items_wait_for_a_new_file(project: Project) -> None:

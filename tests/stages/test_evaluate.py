@@ -144,7 +144,7 @@ def test_the_page_shows_everything_and_escapes_titles(project: Project, tmp_path
     assert "http://" not in text
     assert "https://" not in text
     assert text.count("<details") >= 5
-    assert "Unchanged to the last user" in text  # the last evaluation was of the same lists
+    assert "Unchanged for every user" in text  # the last evaluation was of the same lists
 
 
 def test_runs_are_paired_by_user_and_target(project: Project, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_cut_in_time_holds_from_the_vectors_to_the_figures(tmp_path: Path) -> 
     )
 
 
-def test_where_all_hidden_items_are_others_the_page_says_so(project: Project, tmp_path: Path) -> None:
+def test_the_page_says_when_no_earlier_run_has_the_same_held_out_items(project: Project, tmp_path: Path) -> None:
     """Stands last: everybody takes two more items."""
     before = current(project)
     more = [
@@ -226,6 +226,6 @@ def test_where_all_hidden_items_are_others_the_page_says_so(project: Project, tm
     project.ingest_interactions([case.write_lines(tmp_path / "more.jsonl", more)], {})
     page = tmp_path / "page.html"
     project.evaluate(html=page)
-    assert "No earlier evaluation has the same hidden items" in page.read_text()
+    assert "No earlier evaluation has the same held-out items" in page.read_text()
     with pytest.raises(InputError, match="rank no user's same item"):
         project.evaluate(html=page, against=before.run_id)

@@ -66,7 +66,6 @@ def test_the_command_names_the_picture_and_the_log(root: Path) -> None:
     assert len((root / fields["steps"]).read_text().splitlines()) > 1
     record = json.loads(projects.finetune(root, "--json").stdout)
     assert record["run_id"] == fields["run"]
-    settings = record["settings"]["tuning"]
 
 
 def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:

@@ -134,12 +134,12 @@ class Project(OpenedProject):
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
         """Figures of the current code set, or of external codes in a Parquet file; ``html`` writes them as a page."""
         from semconv.reports.code_page import report_page
-        from semconv.stages.codes.report import codebook_report, foreign_report
+        from semconv.stages.codes.report import codebook_report, external_report
 
         if codes is None:
             report = codebook_report(self.workspace, self.workspace.code_lineage())
         else:
-            report = foreign_report(self.workspace, codes)
+            report = external_report(self.workspace, codes)
         if html is not None:
             with machine_errors(html):
                 write_bytes(html, report_page(report).encode())

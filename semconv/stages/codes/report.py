@@ -1,4 +1,4 @@
-"""How good the codes are, and the same figures for codes made elsewhere."""
+"""Measure how good the codes of a project are, or the external codes of a file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from semconv.stages.codes.refit import Coded, refit_state
 from semconv.tokenization import quality
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.figures import new_item_figures
+from semconv.tokenization.text_map import USEFUL_R2
 
 
 def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
-    """Figures of a code set, of what was assigned to it since, and whether a refit is due.
+    """Return the figures of a code set and of the codes assigned to it since, and whether a refit is due.
 
-    ``tree`` and each level's ``counts`` are for the page; everything else reads as a table. ``variance_within`` is
-    measured on the behaviour vectors themselves, so that foreign codes can be held against it; reconstruction errors
-    are those of what the books were fitted on.
+    ``variance_within`` is measured on the behaviour vectors, so that external codes can be compared by it. The
+    reconstruction errors are measured on the vectors that the codebooks were fitted on. ``tree`` and the ``counts`` of
+    each level are for the HTML page.
 
     Args:
         lineage: the current lineage of the code set, or of the model that was tuned on it.
@@ -43,6 +44,7 @@ def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
         "items": len(code_set.item_index),
         "items_assigned_since": len(codes.item_index) - len(code_set.item_index),
         **figures,
+        "useful_r2": USEFUL_R2,
         "new_items": new_item_figures(codes.codes[coded.is_assigned]),
         "untouched_items": new_item_figures(codes.codes[coded.is_assigned & _untouched(workspace, codes.item_index)]),
         "collision_share_now": float(colliding(codes.codes).mean()),
@@ -54,15 +56,15 @@ def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
 
 
 def _untouched(workspace: Workspace, index: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """``(n,)`` items of ``index`` that nobody ever touched, in the train cut or after it."""
+    """Return ``(n,)`` whether an item of ``index`` has no interactions at all, in the train cut or after it."""
     return ~np.isin(index, workspace.store.sequences().items)
 
 
-def foreign_report(workspace: Workspace, path: Path) -> dict[str, Any]:
-    """The same figures for codes of a Parquet file of item_id and codes, as far as they need no books.
+def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
+    """Return the figures that need no codebooks, for the external codes of a Parquet file (item_id, codes).
 
     Raises:
-        InputError: what ``read_codes`` refuses.
+        InputError: ``read_codes`` refuses the file.
     """
     found = read_codes(path, workspace.store.catalog().item_ids)
     index, codes = found.item_index, found.codes
@@ -84,7 +86,7 @@ def foreign_report(workspace: Workspace, path: Path) -> dict[str, Any]:
 def _shared(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], popularity: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Likeness of items that share codes, the tree, and items that have none."""
+    """Return the figures that both reports have: likeness of items that share codes, the tree, and items without codes."""
     catalog, facets = workspace.store.catalog(), workspace.store.item_facets()
     titles = [catalog.titles[item] for item in index]
     without = catalog.is_servable.copy()
@@ -113,7 +115,7 @@ def _facets(facets: ItemFacets, index: NDArray[np.int32]) -> list[tuple[str, qua
 def _variance(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], vectors: BehaviorVectors
 ) -> dict[str, list[float]]:
-    """Variance of behaviour vectors within groups of equal first codes, and the same with the codes shuffled."""
+    """Return the variance of the behaviour vectors within groups of equal first codes, and the same for shuffled codes."""
     _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
     if len(mine) == 0:
         return {}

@@ -1,4 +1,4 @@
-"""What the page of an evaluation shows, as plain values: figures, curves, segments, example users, what changed."""
+"""Collect the values of an evaluation's page: figures, curves, segments, example users and changes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from semconv.errors import InputError
 from semconv.evaluation.methods import POPULARITY, report_order
 from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
+from semconv.reports.order import segment_order
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
@@ -24,23 +25,24 @@ Row = Mapping[str, Any]
 
 NUM_EXAMPLES = 5
 _SHOWN_HISTORY, _SHOWN_LIST = 10, 10
-_DIVISIONS = (ALL, "history", "target popularity", "warm", "cold")
 
 
 def evaluation_report(
     workspace: Workspace, run: RunRecord, rows: Sequence[Row], against: RunRecord | None = None
 ) -> dict[str, Any]:
-    """Everything that the page shows of an evaluate run.
+    """Return all values that the page of an evaluate run shows.
 
     Args:
-        rows: its rows of ``metric``.
-        against: the run to show differences from; the last one on the same split without it.
+        rows: the run's rows of the table ``metric``.
+        against: the run to compare with; None for the last run before on the same split.
 
     Returns:
-        ``run_id``, ``protocol``, ``num_users``; ``methods`` in their order, ``own`` those of the recommend run and
-        ``rival`` the best of the others by NDCG; ``figures`` method -> 'name@k' -> row; ``margin`` own method -> 'name@k'
-        -> paired difference from the rival; ``curves`` method -> NDCG@1 .. K; ``segments`` name -> method -> row of
-        NDCG; ``examples``; ``before`` the id of the other run and ``changes`` its paired differences.
+        ``methods``, in the order of reports; ``own``, the methods of the recommend run; ``rival``, the best other method
+        by NDCG; ``figures``, method -> 'name@k' -> row; ``margin``, own method -> 'name@k' -> paired difference from the
+        rival; ``curves``, method -> NDCG@1 .. K; ``segments``, name -> method -> row of NDCG; ``shown``, the methods of
+        the table of segments; ``examples``, see ``_examples``; ``before``, the id of the run to compare with, or None;
+        ``changes``, the paired differences from it; and ``run_id``, ``cutoff``, ``list_length``, ``num_users`` and
+        ``protocol``.
     """
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, run))
     figures = _figures(row for row in rows if row["segment"] == ALL)
@@ -72,7 +74,10 @@ def evaluation_report(
 def _changes(
     workspace: Workspace, run: RunRecord, against: RunRecord | None
 ) -> tuple[RunRecord | None, list[dict[str, Any]]]:
-    """The run to compare with and the differences; none where nobody asked for one and the last has no target in common."""
+    """Return the run to compare with and the differences.
+
+    There is none if ``against`` is None and the last run before has no held-out item in common.
+    """
     before = against or last_run_before(workspace, run)
     if before is None:
         return None, []
@@ -96,7 +101,7 @@ def _figures(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 
 def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence[str]) -> dict[str, Any]:
-    """What is the same for all methods; what is one method's own stands as ``method: what``."""
+    """Return the protocol. An entry that is not the same for all methods is named ``method: entry``."""
     first = [next(iter(figures[name].values())) for name in methods]
     shared = {name: first[0][name] for name in ("split", "train_cut", "seen")}
     protocols = [row["protocol"] for row in first]
@@ -111,7 +116,7 @@ def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence
 
 
 def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str, list[float]]:
-    """NDCG@k for every k up to the length of the lists."""
+    """Return NDCG@k for every k up to the length of the lists."""
     return {
         method: [float(ndcg(found.ranks, k).mean()) for k in range(1, list_length + 1)]
         for method, found in read_ranks(workspace, run).items()
@@ -119,23 +124,16 @@ def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str,
 
 
 def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
-    """Segment -> method -> row of the figure; history first, then by where a band starts."""
+    """Return segment -> method -> row of the figure, in the order of reports."""
     chosen = [row for row in rows if f"{row['name']}@{row['k']}" == cutoff]
     result: dict[str, dict[str, Row]] = {}
-    for row in sorted(chosen, key=lambda row: _segment_place(row["segment"])):
+    for row in sorted(chosen, key=lambda row: segment_order(row["segment"])):
         result.setdefault(row["segment"], {})[row["method"]] = row
     return result
 
 
-def _segment_place(segment: str) -> tuple[int, int]:
-    """Where a segment stands: by its division, then by where a band starts."""
-    division = next((place for place, name in enumerate(_DIVISIONS) if segment.startswith(name)), len(_DIVISIONS))
-    start = segment.rpartition(" ")[2].rstrip("+").partition("-")[0]
-    return division, int(start) if start.isdigit() else 0
-
-
 def _examples(workspace: Workspace, case: EvaluationCase) -> list[dict[str, Any]]:
-    """A fixed draw of users: their latest items, the target, and the lists of the recommend run."""
+    """Return a fixed draw of users: their latest items, the held-out item, and the lists of the recommend run."""
     catalog, histories = workspace.store.catalog(), case.histories
     rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, workspace.settings.evaluate.seed)[
         :NUM_EXAMPLES
