@@ -19,6 +19,7 @@ from semconv.evaluation.methods import compared_names
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
+from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.database import quote_identifier, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import SETTINGS_FILE, ProjectLayout
@@ -26,7 +27,6 @@ from semconv_warehouse.store.migrate import migrate
 
 if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
-    from semconv_warehouse.project import Project
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
 _CUTOFF = 10  # the largest of FIGURES
@@ -37,7 +37,7 @@ SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tunin
 
 
 def run_experiment(
-    project: Project, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
+    project: OpenedProject, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """Rows of figures as they are finished, the rows of a label side by side.
 
@@ -60,7 +60,7 @@ def run_experiment(
     first: dict[int, Scored] = {}  # by seed
     for row, seed, settings in planned:
         project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
-        own = type(project)(layout, settings, DuckDBStore(layout), project.progress)
+        own = OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
         figures, scored = _run_row(own, row, split, seed)
         yield {**figures, **_less_first(own, scored, first.setdefault(seed, scored))}
 
@@ -92,7 +92,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def _less_first(project: Project, scored: Scored, first: Scored) -> dict[str, float | None]:
+def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[str, float | None]:
     """How far a row lies above the first one, over the users that both ranked."""
     from semconv.stages.evaluate.comparison import compare_methods
 
@@ -102,9 +102,10 @@ def _less_first(project: Project, scored: Scored, first: Scored) -> dict[str, fl
 
 
 def _run_row(
-    project: Project, row: ExperimentRow, split: Literal["test", "valid"], seed: int
+    project: OpenedProject, row: ExperimentRow, split: Literal["test", "valid"], seed: int
 ) -> tuple[dict[str, Any], Scored]:
     """A row's figures, and what they are of."""
+    from semconv.stages.blend.run import blend_run
     from semconv.stages.evaluate.comparison import Scored
     from semconv.stages.evaluate.run import evaluate_current
     from semconv.stages.night import fit_all
@@ -112,7 +113,7 @@ def _run_row(
     started = time.monotonic()
     lineage = fit_all(project.workspace, row.codes)
     if row.method == columns.METHOD_BLEND:
-        project.blend()
+        blend_run(project.workspace, lineage)
         lineage = project.workspace.lineage()
     evaluation = evaluate_current(project.workspace, lineage, split).record
     finetune = lineage.finetune
@@ -154,7 +155,7 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
     }
 
 
-def _code_figures(project: Project, codebook: RunRecord) -> dict[str, Any]:
+def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
     """The columns CR and T of the paper's Table 5."""
     from semconv.tokenization.code_set import CodeSet
 
@@ -164,7 +165,7 @@ def _code_figures(project: Project, codebook: RunRecord) -> dict[str, Any]:
     return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
 
 
-def _tuning_costs(project: Project, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
+def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
     """What a tuning cost, however long ago it ran and whatever else the machine did, and what a minute of it bought."""
     from semconv.stages.tune.figures import tuning_figures
 
@@ -175,7 +176,7 @@ def _tuning_costs(project: Project, finetune: RunRecord, method: str, ndcg_at_10
     return dict(zip(_COSTS, (samples, seconds, per_minute), strict=True))
 
 
-def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
+def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
     """default < semconv.toml < environment < the table's settings < flags < seed < the row's settings."""
     overrides = {
         "backbone.path": _chosen_backbone(project),
@@ -191,7 +192,7 @@ def _settings(project: Project, experiment: Experiment, row: ExperimentRow, seed
     return load_settings(project.layout.settings_file, overrides=overrides)
 
 
-def _chosen_backbone(project: Project) -> str:
+def _chosen_backbone(project: OpenedProject) -> str:
     """The path that the settings or `semconv backbone use` name; empty for the embedded default."""
     kept = project.workspace.latest(columns.BACKBONE)
     if project.settings.backbone.path or kept is None:
@@ -202,11 +203,11 @@ def _chosen_backbone(project: Project) -> str:
     return "" if is_created(kept) else backbone_path(project.workspace, kept)
 
 
-def _copy_inputs(project: Project) -> ProjectLayout:
+def _copy_inputs(project: OpenedProject) -> ProjectLayout:
     """The folder of experiments with today's inputs, what earlier experiments found still in it."""
     layout = ProjectLayout(project.layout.data / "experiments")
     if not layout.warehouse.exists():
-        type(project).init(layout.root, f"# Experiments of {project.layout.root.name} read its own {SETTINGS_FILE}.\n")
+        OpenedProject.init(layout.root, f"# Experiments of {project.layout.root.name} read its own {SETTINGS_FILE}.\n")
     migrate(layout.warehouse)
     with project.store.read():  # says who holds the warehouse, if somebody does
         pass

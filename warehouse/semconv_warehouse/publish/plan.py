@@ -1,6 +1,6 @@
-"""Which runs a publication stands on: the closure of a recommend run over what each run read.
+"""The plan of a generation: the recommend run, all runs below it, and the evaluations of its model.
 
-Knows runs alone, no file of theirs.
+The plan reads the run table only, and no file of a run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from semconv.columns import ASSIGN, CODEBOOK, EMBED_BEHAVIOR, EVALUATE, RECOMMEND
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, SettingsError
+from semconv.runs.lineage import with_inputs
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.reading import content_hash
 from semconv_warehouse.store.run_table import select_runs
@@ -24,7 +25,7 @@ GENERATION_FORMAT = 2
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """What a generation file is made of; equal fingerprints make equal files."""
+    """The runs that a generation file is made from; equal fingerprints give equal files."""
 
     recommend: RunRecord
     runs: tuple[RunRecord, ...]  # the lineage with the evaluate runs, newest first
@@ -35,12 +36,12 @@ class GenerationPlan:
 
     @property
     def carries_over(self) -> bool:
-        """Whether the run made lists for some users only, the others keeping those that are served."""
+        """Whether the run made lists for some users only; the others keep the lists that are served."""
         return str(self.recommend.settings.get("users", "all")) != "all"
 
     @property
     def run_ids(self) -> dict[str, Any]:
-        """What the column ``generation.run_ids`` records."""
+        """The value of the column ``generation.run_ids``."""
         return {
             "recommend": self.recommend.run_id,
             "codes": list(self.code_runs),
@@ -52,7 +53,7 @@ class GenerationPlan:
 
 
 def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()) -> GenerationPlan:
-    """Walk the inputs of a recommend run and check that it may be published.
+    """Collect the runs below a recommend run and check that its lists may be published.
 
     Raises:
         InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
@@ -65,13 +66,13 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
     evaluate = [_finished(known, run_id, EVALUATE).run_id for run_id in dict.fromkeys(evaluate_run_ids)]
-    lineage = closure(known, recommend_run_id)
+    lineage = [_finished(known, run.run_id).run_id for run in with_inputs(known, [recommend_run_id])]
     chosen = {*lineage, *evaluate}
     runs = tuple(run for run in known.values() if run.run_id in chosen)
     codebooks = [run.run_id for run in runs if run.stage == CODEBOOK]
     if len(codebooks) > 1:
         raise InputError(
-            f"run {recommend_run_id} stands on two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
+            f"run {recommend_run_id} was made from two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
         )
     assigned = sorted(run.run_id for run in runs if run.stage == ASSIGN)
     return GenerationPlan(
@@ -82,18 +83,6 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
         evaluate_runs=tuple(sorted(evaluate)),
         fingerprint=_fingerprint(lineage, evaluate, content),
     )
-
-
-def closure(known: Mapping[str, RunRecord], run_id: str) -> list[str]:
-    """The run and everything it read, directly or not; InputError when one of them is unknown or unfinished."""
-    found: dict[str, None] = {}
-    waiting = [run_id]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found[current] = None
-            waiting.extend(_finished(known, current).inputs)
-    return list(found)
 
 
 def _finished(known: Mapping[str, RunRecord], run_id: str, stage: str | None = None) -> RunRecord:
@@ -122,7 +111,7 @@ def _require_publishable(run: RunRecord) -> None:
 
 
 def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage: Sequence[str]) -> str | None:
-    """The behaviour vectors that the lists were made with, else those under the codes."""
+    """The behaviour vectors that the lists read; without any, those under the codes."""
     for run_ids in (recommend.inputs, lineage):
         found = [run_id for run_id in run_ids if known[run_id].stage == EMBED_BEHAVIOR]
         if found:
