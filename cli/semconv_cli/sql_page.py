@@ -46,7 +46,8 @@ from sqlalchemy.pool import NullPool
 engine = sa.create_engine("duckdb:///data/serving.duckdb", connect_args={"read_only": True}, poolclass=NullPool)
 with engine.connect() as connection:
     rows = connection.execute(
-        sa.text("SELECT rank, title FROM current_recommendation WHERE user_id = :user ORDER BY rank"), {"user": "user-0007"}
+        sa.text("SELECT rank, title FROM current_recommendation WHERE user_id = :user ORDER BY rank"),
+        {"user": "user-0007"},
     ).all()
 ```
 
