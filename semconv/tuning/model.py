@@ -164,7 +164,7 @@ def load_tuned(
     manifest = tuned_manifest(folder, digest)
     if manifest["mode"] == "full":
         try:
-            model, tokenizer = load_backbone(folder)
+            model, tokenizer = load_backbone(folder, trust_remote_code=trust_remote_code)
         except InputError as error:
             raise InputError(
                 f"{error}; remove the folder of its run, {folder.parent}, and tune again with `semconv finetune`"

@@ -1,0 +1,133 @@
+"""Every way to use a tuned model loads it alike: trained whole or by an adapter, on a plain backbone or one with code of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semconv.backbone import load
+from semconv.settings.tree import Settings
+from semconv.stages.tune.tuned import Tuned, TunedFiles
+from semconv_warehouse.project import Project
+from tests.worlds import projects, prompts
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+MODES = ("full", "lora")
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "llama"
+
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+NEXT_ITEM = {projects.user_id(3): [7]}
+
+
+def backbone(folder: Path, *, own_code: bool) -> Path:
+    tokenizer = prompts.tokenizer("metaspace-first")
+    prompts.model(len(tokenizer), tied=True).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if own_code:
+        (folder / "own_code.py").write_text(CODE)
+        config = json.loads((folder / "config.json").read_text())
+        names = {"AutoConfig": "own_code.OwnConfig", "AutoModelForCausalLM": "own_code.OwnModel"}
+        (folder / "config.json").write_text(json.dumps({**config, "auto_map": names}))
+    return folder
+
+
+def opened(root: Path, mode: str, **overrides: object) -> Project:
+    wanted = {"tuning.mode": mode, "tuning.learning_rate": 1e-3, "blend.use": "auto"}
+    return Project.open(root, overrides={**wanted, **overrides}, progress=projects.Remarks())
+
+
+@pytest.fixture(scope="module", params=["plain", "own-code"])
+def coded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bool]:
+    """A project with codes on a backbone, and whether the backbone has code of its own."""
+    own_code = request.param == "own-code"
+    project = projects.make_project(tmp_path_factory.mktemp(request.param) / "project")
+    folder = backbone(project.layout.root / "models" / "tiny", own_code=own_code)
+    project = opened(project.layout.root, "full", **{"backbone.trust_remote_code": own_code})
+    project.backbone_use(str(folder))
+    for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    return project.layout.root, own_code
+
+
+@pytest.fixture(params=MODES)
+def tuned(coded: tuple[Path, bool], request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    root, own_code = coded
+    shutil.copytree(root, tmp_path / "project")
+    project = opened(tmp_path / "project", request.param, **{"backbone.trust_remote_code": own_code})
+    project.finetune()
+    return project
+
+
+def test_lists_blend_question_and_a_further_tuning_use_one_model(tuned: Project) -> None:
+    lists = tuned.recommend(split="test")
+    assert sorted(tuned.book.folder(lists).glob("part-*.parquet"))
+    assert {row["method"] for row in tuned.blend()["figures"]} >= {"model", "blend"}
+    answers = tuned.recommend_query("a red lamp")
+    assert [answer["rank"] for answer in answers] == list(range(1, 11))
+    start = tuned.workspace.need("finetune")
+    more = projects.write_lines(tuned.layout.root / "more.jsonl", projects.events(NEXT_ITEM, start=99))
+    tuned.ingest_interactions([more], {})
+    further = tuned.finetune(from_run="current")
+    assert start.run_id in further.inputs
+    assert further.settings["from"]["learning_rate"] == pytest.approx(1e-3 / 3)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "distrusted"])
+def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
+    tuned: Project, is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The saved model has no say in it, though its manifest records the setting that it was tuned with."""
+    loaded: list[str] = []
+    check = load.check_branches
+
+    def recorded(model: Any, name: str) -> None:
+        loaded.append(type(model).__name__)
+        check(model, name)
+
+    monkeypatch.setattr(load, "check_branches", recorded)
+    project = opened(tuned.layout.root, tuned.settings.tuning.mode, **{"backbone.trust_remote_code": is_trusted})
+    has_code = tuned.settings.backbone.trust_remote_code
+    expected = "OwnModel" if has_code and is_trusted else "LlamaForCausalLM"
+    more = projects.write_lines(tuned.layout.root / "more.jsonl", projects.events(NEXT_ITEM, start=99))
+    project.ingest_interactions([more], {})
+    uses: dict[str, Callable[[], object]] = {
+        "lists": lambda: project.recommend(split="test"),
+        "blend": project.blend,
+        "question": lambda: project.recommend_query("a red lamp"),
+        "further tuning": lambda: project.finetune(from_run="current"),
+    }
+    for name, use in uses.items():
+        loaded.clear()
+        use()
+        assert set(loaded) == {expected}, name
+
+
+def test_lists_blend_and_questions_load_through_one_function(tuned: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load_files = TunedFiles.load
+
+    def recorded(files: TunedFiles, settings: Settings, *rest: Any) -> Tuned:
+        loaded.append(settings.recommend.dtype)
+        return load_files(files, settings, *rest)
+
+    monkeypatch.setattr(TunedFiles, "load", recorded)
+    trust = tuned.settings.backbone.trust_remote_code
+    overrides = {"recommend.dtype": "bfloat16", "backbone.trust_remote_code": trust}
+    narrow = opened(tuned.layout.root, tuned.settings.tuning.mode, **overrides)
+    narrow.recommend(split="valid")
+    narrow.blend()
+    narrow.recommend_query("a red lamp")
+    assert loaded == ["bfloat16"] * 3
