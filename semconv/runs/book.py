@@ -1,8 +1,8 @@
-"""Executing one stage: reuse what is done, resume what was killed, record the result in one transaction.
+"""Running one stage: reuse a finished run, resume a killed one, record the result in one transaction.
 
 A run's fingerprint is its stage's format version, the settings that the stage reads, the fingerprints
 of its inputs and the content of the tables it reads. A finished run with the same fingerprint is
-reused; one that died or failed goes on in its own folder.
+reused. A run that was killed or failed goes on in its own folder.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,21 +29,21 @@ from semconv.runs.lineage import newest_first
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1  # of a stage's artifacts; a stage whose result changed has its own
+FORMAT_VERSION = 1  # of the artifacts of a stage; a stage whose result changed has a version of its own
 _OWN_FORMATS = {EVALUATE: 2}
-_MOMENT_SECONDS = 5.0  # more than it takes to look whether there is a run, and to record one
+_START_SECONDS = 5.0  # looking for an equal run and recording a new one takes less
 Tables = Mapping[str, "pa.Table"]
 
 
 @dataclass(frozen=True)
 class StageRequest:
-    """What is to be run."""
+    """A stage to run, with everything that determines its result."""
 
     stage: str
-    settings: Mapping[str, Any]  # only what the stage reads
+    settings: Mapping[str, Any]  # only those that the stage reads
     inputs: tuple[RunRecord, ...] = ()
     tables: tuple[str, ...] = ()  # warehouse tables whose content matters
-    content: Mapping[str, str] = field(default_factory=dict)  # further hashes: files given by the user
+    content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as files of the user
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunBook:
     wait: float = 0.0  # seconds for a run that another process computes
 
     def folder(self, record: RunRecord) -> Path:
-        """Where a run's artifacts lie; InputError for a place outside the project, which no command of ours records."""
+        """The folder of a run; InputError when the run table names one outside the project, as no command does."""
         path = Path(record.artifact_path)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
@@ -75,12 +75,12 @@ class RunBook:
         return self.root / path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
-        """Run ``compute(folder)`` unless a finished run has the same fingerprint; either becomes the current one.
+        """Reuse the finished run with the same fingerprint, or run ``compute(folder)``; it becomes the current run.
 
-        ``compute`` may be called again on the same folder after a kill and must go on from what is there.
+        After a kill ``compute`` is called again on the same folder, and must go on from the files that lie there.
 
         Raises:
-            LockedError: another process computes this run, or holds the warehouse; what is computed is kept.
+            LockedError: another process computes this run, or holds the warehouse; computed files are kept.
         """
         started = time.monotonic()
         hashes = self._hashes(request)
@@ -90,21 +90,24 @@ class RunBook:
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
         with ExitStack() as locks:
             record, is_new = self._begun(request, fingerprint, locks)
-            is_reused = not is_new and self._is_reusable(
-                self._again(record)
-            )  # by a process that had the lock until now
+            # Another process may have finished it while this one waited for the lock.
+            is_reused = not is_new and self._is_reusable(self._again(record))
             if not is_reused:
                 if not is_new:
                     self.store.start_run(replace(record, status="running", error=None))
-                self._compute(record, compute, hashes)
+                folder = self._cleaned_folder(record)
+                with self._noting_failure(record), machine_errors(folder):
+                    if not is_complete(folder):
+                        _keep_tables(folder, compute(folder), hashes)
+                    self.store.finish_run(record.run_id, _kept_tables(folder))
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
 
     def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
-        """The run of a fingerprint, with its lock, and whether it is a new one.
+        """The run of a fingerprint, now locked, and whether it is new.
 
-        One process at a time decides that there is none yet: two that begin at once would make a run each.
+        One process at a time looks for the run and records it; two at once would each record one.
         """
-        with run_lock(self.runs_folder, wait=max(self.wait, _MOMENT_SECONDS), work="a run is being begun"):
+        with run_lock(self.runs_folder, wait=max(self.wait, _START_SECONDS), work="a run is being started"):
             same = self._same(request, fingerprint)
             if not same:
                 record = self._new_record(request, fingerprint)
@@ -118,29 +121,29 @@ class RunBook:
         return [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
 
     def fingerprint(self, request: StageRequest) -> str:
-        """That of the run which the request would make now."""
+        """The fingerprint of the run that the request would make now."""
         return _fingerprint(request, self._hashes(request))
 
     def _hashes(self, request: StageRequest) -> dict[str, str]:
         return {table: self.store.content_hash(table) for table in request.tables}
 
     def finished(self, stage: str) -> list[RunRecord]:
-        """Finished runs of a stage, the one that finished or was taken up again last first."""
+        """Finished runs of a stage, the latest first; a reused run counts as finished when it was reused."""
         return newest_first(self.store.runs(stage=stage, status="finished"))
 
     def is_done(self, run: RunRecord) -> bool:
-        """Whether a run is finished and nothing that it says is in its folder has gone."""
+        """Whether a run is finished and all of its files exist."""
         return run.status == "finished" and is_complete(self.folder(run))
 
     def _is_reusable(self, run: RunRecord) -> bool:
-        """The same, and every file is as the run left it."""
+        """Whether a run is finished and the checksums of its files are right."""
         return self.is_done(run) and not damaged_files(self.folder(run))
 
     def _again(self, record: RunRecord) -> RunRecord:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
 
     def take_up(self, run: RunRecord) -> RunRecord:
-        """Make a finished run the current one of its kind, as when the settings are those of before again."""
+        """Make a finished run the current one of its kind again."""
         kind = _kind(run)
         newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
         if newest.run_id == run.run_id:
@@ -149,7 +152,7 @@ class RunBook:
         return self._again(run)
 
     def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
-        """Whether the stage would come out differently now: other settings than ``settings``, other rows in its tables."""
+        """Whether the stage would give another result now: its settings differ from ``settings``, or its tables changed."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
         content = said(self.folder(record)).get("content", {})
@@ -164,18 +167,21 @@ class RunBook:
             run_id, request.stage, "running", dict(request.settings), inputs, fingerprint, str(path), __version__, now
         )
 
-    def _compute(self, record: RunRecord, compute: Callable[[Path], Tables], hashes: Mapping[str, str]) -> None:
+    def _cleaned_folder(self, record: RunRecord) -> Path:
+        """The folder of a run without unfinished and damaged files."""
         folder = self.folder(record)
         remove_unfinished(folder)
         for name in discard_damaged(folder):
-            self.progress.say(f"{folder / name}: not as its run left it; {record.run_id} is computed again")
+            self.progress.say(f"{folder / name}: its checksum is wrong; {record.run_id} computes it again")
+        return folder
+
+    @contextmanager
+    def _noting_failure(self, record: RunRecord) -> Iterator[None]:
+        """Record a failure in the run table; not when another process holds the warehouse, for then nothing failed."""
         try:
-            with machine_errors(folder):
-                if not is_complete(folder):
-                    _keep_tables(folder, compute(folder), hashes)
-                self.store.finish_run(record.run_id, _kept_tables(folder))
+            yield
         except LockedError:
-            raise  # the result lies in the folder; the same command records it
+            raise
         except SemconvError as error:
             self._note_failure(record, str(error))
             raise
@@ -187,7 +193,7 @@ class RunBook:
         try:
             self.store.fail_run(record.run_id, message.split("\n")[0])
         except SemconvError:
-            self.progress.say(f"{record.run_id}: the failure could not be recorded either; the run counts as killed")
+            self.progress.say(f"{record.run_id}: the failure could not be recorded, so the run counts as killed")
 
 
 def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
@@ -204,13 +210,13 @@ def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
 
 
 def _kind(run: RunRecord) -> str:
-    """What of a stage's runs take each other's place: lists for serving do not replace lists to be scored."""
+    """The kind within a stage whose runs replace each other: lists for serving never replace lists for evaluation."""
     split = run.settings.get("split")
     return split if isinstance(split, str) else ""
 
 
 def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:
-    """Put result rows beside the artifacts, then say that the run is complete."""
+    """Write the result rows beside the artifacts, then mark the run as complete."""
     import pyarrow.parquet as pq
 
     for name, rows in tables.items():

@@ -1,4 +1,4 @@
-"""What of the settings each stage reads: no more, so that a change redoes what it concerns and nothing else."""
+"""The settings that each stage reads and records; a changed setting recomputes only the stages that read it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 
 BACKBONE_MANIFEST = "backbone.json"
-# Of tuning: how it runs, not what comes out.
-_COSTS_ALONE = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
-_OF_GOING_ON = ("replay", "from_learning_rate")  # of tuning: what only one that goes on from an earlier run reads
-_FROM_RATE = 1 / 3  # of the peak rate of a training from the start
+# Settings of tuning that change its cost and not its result.
+_COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
+_FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that goes on from an earlier one
+_FROM_RATE = 1 / 3  # share of the learning rate for a tuning that goes on from an earlier one
 
-# Of lists: when and by whom they are made, not what is in them.
-_OF_A_PASS = ("full_pass_days", "engine", "ray_actors")
+# Settings of lists that say when and where they are made, and do not change them.
+_PASS_ONLY = ("full_pass_days", "engine", "ray_actors")
 
 
 def created_backbone(workspace: Workspace) -> dict[str, Any]:
-    """Of the embedded default: its shape, and which queries its tokenizer may see."""
+    """Settings of the embedded default: its shape, and the split, because its tokenizer reads training queries only."""
     return {**workspace.section("backbone"), "split": _training_part(workspace)}
 
 
 def used_backbone(workspace: Workspace, path: str) -> dict[str, Any]:
-    """Of a pretrained backbone."""
+    """Settings of a pretrained backbone."""
     return {"backbone": {"path": path, "trust_remote_code": workspace.settings.backbone.trust_remote_code}}
 
 
 def behavior(workspace: Workspace) -> dict[str, Any]:
-    """Of the behaviour vectors: a source's own section where it has one."""
+    """Settings of the behaviour vectors, with the section of their source where it has one."""
     own = ["dccf"] if workspace.settings.behavior.source == "dccf" else []
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
 
 
 def codebook(workspace: Workspace) -> dict[str, Any]:
-    """Of a fit: a method's own section where it has one."""
+    """Settings of a code fit, with the section of its method where it has one."""
     return workspace.section("codebook", *(["rqvae"] if workspace.settings.codebook.method == "rqvae" else []))
 
 
 def loaded_codes(workspace: Workspace, levels: int, codes: int) -> dict[str, Any]:
-    """Of codes made elsewhere, whose shape is their file's: what to do about those that items share."""
+    """Settings of external codes: the shape of their file, and how collisions are handled."""
     shape = {"levels": levels, "codes": codes, "collisions": workspace.settings.codebook.collisions}
     return {"codebook": shape, "is_loaded": True}
 
@@ -53,12 +53,13 @@ def loaded_codes(workspace: Workspace, levels: int, codes: int) -> dict[str, Any
 def finetune(
     workspace: Workspace, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
 ) -> dict[str, Any]:
-    """Of a tuning, everything that depends on the kind of backbone and of codes filled in.
+    """Settings of a tuning; a value that depends on the backbone or the codes is filled in.
 
-    What concerns going on from an earlier run stands apart, so that the rest compares with a tuning from the start.
+    The settings of a tuning that goes on from an earlier one stand under ``from``, so that all others can be compared
+    with those of a tuning from the backbone.
     """
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
-    kept = {name: value for name, value in tuning.items() if name not in (*_COSTS_ALONE, *_OF_GOING_ON)}
+    kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
     tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
     if not goes_on:
@@ -68,13 +69,13 @@ def finetune(
 
 
 def recommend(workspace: Workspace) -> dict[str, Any]:
-    """Of lists, without how often all of them are made anew, and by whom."""
+    """Settings of lists, without those that say when and where the lists are made."""
     values = workspace.section("recommend")["recommend"]
-    return {"recommend": {name: value for name, value in values.items() if name not in _OF_A_PASS}}
+    return {"recommend": {name: value for name, value in values.items() if name not in _PASS_ONLY}}
 
 
 def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
-    """Of a blend: its parts, the counter's exponents, the search and the mask. Whether it is used is no part of it."""
+    """Settings of a blend: its parts, the counter's exponents, the search and the mask, but not whether it is served."""
     values = dataclasses.asdict(workspace.settings.blend)
     recommend = workspace.settings.recommend
     search = {name: getattr(recommend, name) for name in ("scores", "seen", "where", "dtype")}
@@ -90,15 +91,17 @@ def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
 def resolved_tuning(
     workspace: Workspace, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
 ) -> TuningSettings:
-    """The tuning settings with everything that depends on the kind of backbone and of codes filled in.
+    """The tuning settings; unset values get the default for this kind of backbone and codes.
 
-    A tuning that ``goes_on`` from an earlier run has the learning rate of its own.
+    The embedded default starts from random weights. It needs a high learning rate, much dropout, code tokens that start
+    from the codebooks, and a loss on the histories too. A pretrained model is tuned by the reference recipe
+    (docs/method.md, Tuning).
 
-    A model made from nothing wants a high rate, much dropout, codes that start where the codebooks put them and a loss
-    on histories; a pretrained one wants the line's reference recipe (method: Tuning).
+    Args:
+        goes_on: whether the tuning goes on from an earlier one, which has a learning rate of its own.
 
     Raises:
-        SettingsError: rows of tokens are to start from code vectors that codes made elsewhere do not have.
+        SettingsError: code tokens are to start from code vectors, and external codes have none.
     """
     tuning, is_embedded = workspace.settings.tuning, _is_embedded(workspace, backbone)
     rate, weight, dropout = (1.5e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
@@ -124,7 +127,7 @@ def resolved_tuning(
 
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
-    """The tasks' settings with the share of places filled in: a model with a loss on histories is asked less often."""
+    """The settings of the tasks; the embedded default, which has a loss on histories, asks about fewer positions."""
     tasks = workspace.settings.tasks
     if tasks.position_share is None and _is_embedded(workspace, backbone):
         return dataclasses.replace(tasks, position_share=0.2)
@@ -132,7 +135,7 @@ def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
 
 
 def _is_embedded(workspace: Workspace, backbone: RunRecord) -> bool:
-    """Whether a backbone was made from nothing."""
+    """Whether a backbone is the embedded default."""
     return bool(read_json(workspace.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
 
 
@@ -142,7 +145,7 @@ def _training_part(workspace: Workspace) -> dict[str, Any]:
 
 
 def named_backbone(workspace: Workspace) -> str:
-    """The backbone that the settings name: a folder, of the project if relative, or a hub name; empty for none."""
+    """The backbone that the settings name: a folder (relative to the project) or a hub name; empty for the default."""
     path = workspace.settings.backbone.path
     inside = workspace.root / Path(path).expanduser()
     return str(inside.resolve()) if path and inside.exists() else path
