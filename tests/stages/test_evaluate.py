@@ -180,9 +180,13 @@ def test_an_evaluation_that_kept_ranks_alone_is_still_compared(project: Project)
     assert all(row["difference"] == 0 for row in rows)
 
 
-def test_runs_of_projects_without_a_cut_in_time_keep_their_settings(project: Project) -> None:
-    assert set(stage_settings.behavior(project.workspace)["split"]) == {"train_cut", "k_core"}
-    assert set(project.workspace.need(columns.FINETUNE).settings["split"]) == {"train_cut", "k_core", "history_length"}
+def test_a_run_records_the_settings_of_its_split(project: Project) -> None:
+    recorded = {"train_cut", "k_core", "temporal_at"}
+    assert set(stage_settings.behavior(project.workspace)["split"]) == recorded
+    assert set(project.workspace.need(columns.FINETUNE).settings["split"]) == {*recorded, "history_length"}
+
+
+def test_a_temporal_split_needs_times(project: Project) -> None:
     with pytest.raises(InputError, match="needs a time for every interaction"):
         case.reopened(project, split__temporal_at="0.8").embed_behavior()
 
