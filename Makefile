@@ -1,4 +1,4 @@
-# Every target sets itself up from nothing: Python 3.11 or newer, make and pip are enough.
+# Every target first installs what it needs into .venv. It needs Python 3.11 or newer, make and pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,12 +8,15 @@ SOURCES := semconv cli warehouse tests benchmarks hatch_build.py
 .PHONY: help demo test test-slow test-services check format docs bench clean
 
 help:
-	@echo "make demo       see everything run on generated data, in ./demo"
-	@echo "make test       checks and tests;  make test-slow  the tests that take minutes"
-	@echo "make test-services  Feast on Redis and PostgreSQL, which it installs from the system's packages (root)"
-	@echo "make check      lint, types, import contracts, documentation"
-	@echo "make bench      small benchmarks, JSON into benchmarks/results"
-	@echo "make docs       write the generated documentation pages;  make format  format the code"
+	@echo "make demo           create a demo project in ./demo and run every stage on it"
+	@echo "make test           run all checks and the fast tests"
+	@echo "make test-slow      run the tests that take minutes"
+	@echo "make test-services  test Feast on Redis and PostgreSQL; installs both from system packages, as root"
+	@echo "make check          check style, types, imports and the generated documentation"
+	@echo "make bench          run small benchmarks; results are JSON files in benchmarks/results"
+	@echo "make docs           write the generated pages of the documentation"
+	@echo "make format         format the code"
+	@echo "make clean          delete the demo project, builds and caches"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("semconv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -31,10 +34,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m semconv_cli.reference docs --check
 
-# One thread a library: small tensors, and two test processes side by side stay fair.
+# Libraries use one thread each: tensors are small, and two test processes run at the same time.
 test test-slow: export OMP_NUM_THREADS ?= 1
 
-# Files go to two processes whole, since their tests share what is costly to make.
+# A process runs whole test files, because the tests of a file share expensive fixtures.
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -42,11 +45,11 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m pytest -m slow
 
-# The servers run as long as the tests, on free ports of the loopback address, with data in temporary folders.
+# The tests start and stop the servers, on free ports of the loopback address, with data in temporary folders.
 test-services: export OMP_NUM_THREADS ?= 1
 test-services: $(STAMP)
 	command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb || \
-		{ apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server postgresql; } # 1: start no daemon
+		{ apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server postgresql; } # runlevel 1: do not start the servers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,redis,postgres]'
 	$(BIN)/python -m pytest -m services
 

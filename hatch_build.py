@@ -1,4 +1,4 @@
-"""Build hook: a real wheel carries sql/ and feature_repo/ as package data; an editable install reads the checkout's own."""
+"""Add the folders sql/ and feature_repo/ to the wheel. An editable install reads them from the checkout instead."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ PACKAGE_DATA = ("sql", "feature_repo")
 
 
 class PackageDataHook(BuildHookInterface):
-    """Puts the folders beside the modules of ``semconv_warehouse``, where ``layout.package_folder`` looks first."""
+    """Copy the folders into ``semconv_warehouse``, where ``layout.package_folder`` looks first."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the folders to a standard wheel."""
+        """Add the folders to a wheel that is not editable."""
         if version == "standard":
             for name in PACKAGE_DATA:
                 build_data["force_include"][str(Path(self.root, name))] = f"semconv_warehouse/{name}"

@@ -1,1 +1,1 @@
-"""semconv's command line: parse, open the project, call one of its methods, print."""
+"""Command line of semconv: parse, open the project, call one of its methods, print."""

@@ -1,4 +1,4 @@
-"""``python -m semconv_cli`` is the same as ``semconv``."""
+"""Run ``semconv`` as ``python -m semconv_cli``."""
 
 from semconv_cli.main import main
 

@@ -1,9 +1,4 @@
-"""The one owner of exit codes, and of how an error reads.
-
-Every error ends as one line ``error: what, where, what to do next`` and a code: 0 done, 1 a check
-failed, 2 usage or settings, 3 locked, 4 input or artifact, 5 the machine, 130 interrupted, 141 the
-reader of stdout went away.
-"""
+"""Define the exit codes, and turn every error into one line on stderr."""
 
 from __future__ import annotations
 
@@ -13,23 +8,35 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import click
 
-from semconv.errors import MachineError, SemconvError
+from semconv.errors import CheckFailedError, InputError, LockedError, MachineError, SemconvError, SettingsError
 from semconv_cli.log import Log
 
-_LONGEST_WORD = 1000
 INTERNAL = 1
 INTERRUPTED = 130
-OUTPUT_CLOSED = 141  # as the shell counts a program ended by SIGPIPE
+OUTPUT_CLOSED = 141  # the code of a program that SIGPIPE ended, as a shell reports it
+EXIT_CODES = {
+    0: "success",
+    CheckFailedError.exit_code: "the command ran, but a check failed; or an internal error",
+    SettingsError.exit_code: "wrong usage or settings",
+    LockedError.exit_code: "another process holds the warehouse or a run",
+    InputError.exit_code: "an input or an artifact is missing or invalid",
+    MachineError.exit_code: "the machine refused: disk space, permissions or memory",
+    INTERRUPTED: "interrupted; run the same command again to continue",
+    OUTPUT_CLOSED: "the program that reads stdout has ended",
+}
+
+_LONGEST_WORD = 1000
 _MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOMEM)
-_OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # torch's and DuckDB's, neither is imported here
+_OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and DuckDB, which are not imported here
 
 
 @contextlib.contextmanager
-def reported(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Turn whatever leaves the block into one line of the log and click's Exit with the exit code."""
+def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
+    """Write any error of the block as one line to the log, and raise click's Exit with the exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
@@ -38,67 +45,65 @@ def reported(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
         trace = "".join(traceback.format_exception(error)).rstrip() if is_verbose() else ""
         if trace and log.form == "text":
             log.say(trace)
-        line, code = described(error)
+        line, code = describe_error(error)
         if isinstance(error, BrokenPipeError):
-            _forget_stdout()
+            _redirect_to_null(sys.stdout)  # or the flush at exit fails too
         if line:
             log.say(line, "error", **({"traceback": trace} if trace else {}))
         raise click.exceptions.Exit(code) from None
 
 
-def described(error: BaseException) -> tuple[str, int]:
-    """The line of an error, empty where there is nothing to say, and its exit code."""
+def describe_error(error: BaseException) -> tuple[str, int]:
+    """Return the line to print for an error, which may be empty, and its exit code."""
     if isinstance(error, BrokenPipeError):
         return "", OUTPUT_CLOSED
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "interrupted; the same command goes on where it stopped", INTERRUPTED
+        return EXIT_CODES[INTERRUPTED], INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message(), error.exit_code
     if isinstance(error, click.ClickException):
-        return f"error: {_one_line(error.format_message())}{_where_to_look(error)}", error.exit_code
+        return f"error: {_one_line(error.format_message())}{_help_hint(error)}", error.exit_code
     if isinstance(error, SemconvError):
         return f"error: {_one_line(str(error))}", error.exit_code
-    if (refusal := _machine_refusal(error)) is not None:
-        return f"error: {refusal}", MachineError.exit_code
-    where = "-v shows where, please report it"
-    return f"internal error: {type(error).__name__}: {_one_line(str(error))}; {where}", INTERNAL
+    if (message := _machine_message(error)) is not None:
+        return f"error: {message}", MachineError.exit_code
+    text = _one_line(str(error))
+    return f"internal error: {type(error).__name__}: {text}; please report it with the output of -v", INTERNAL
 
 
-def end_stderr() -> None:
-    """Close stderr behind our last word: at exit DuckDB's binding lists some hundred live objects there."""
+def close_stderr() -> None:
+    """Discard later output on stderr: at exit, DuckDB's binding prints some hundred objects that are still alive."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-        _point_at_nothing(sys.stderr.fileno())
+    _redirect_to_null(sys.stderr)
 
 
-def _machine_refusal(error: BaseException) -> str | None:
+def _machine_message(error: BaseException) -> str | None:
     names = {cls.__name__ for cls in type(error).__mro__}
     if isinstance(error, MemoryError) or names.intersection(_OUT_OF_MEMORY) or "can't allocate memory" in str(error):
-        return "out of memory; a smaller batch (tuning.batch_tokens, recommend.batch_tokens) or a larger machine helps"
+        return (
+            "out of memory; make batches smaller (tuning.batch_tokens, recommend.batch_tokens) or use a larger machine"
+        )
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}; free space or check owner and mode, then run the same command again"
+        path = f"{error.filename}: " if error.filename else ""
+        return f"{path}{error.strerror}; free space or check owner and mode, then run the same command again"
     return None
 
 
-def _where_to_look(error: click.ClickException) -> str:
+def _help_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f" (see `{context.command_path} --help`)" if context is not None else ""
 
 
 def _one_line(text: str) -> str:
-    """Blanks as one, and a word that is very long, as an id can be, cut."""
+    """Replace line breaks by spaces, and cut very long words such as ids."""
     words = (word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…" for word in text.split())
     return " ".join(words) or "no message"
 
 
-def _forget_stdout() -> None:
-    """So that the flush at exit does not fail a second time."""
+def _redirect_to_null(stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError):
-        _point_at_nothing(sys.stdout.fileno())
-
-
-def _point_at_nothing(descriptor: int) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, descriptor)
-    os.close(nothing)
+        descriptor = stream.fileno()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)

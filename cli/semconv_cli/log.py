@@ -1,4 +1,4 @@
-"""The one owner of stderr: lines as text for people or as JSON objects for programs, and the summary that ends a job."""
+"""Write to stderr: lines of text for people or JSON objects for programs, and a summary at the end of a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -21,7 +21,7 @@ from semconv_warehouse.upkeep.disk import in_words
 
 Form = Literal["text", "json"]
 FORMS = ("text", "json")
-OPTION, VARIABLE = "--log-format", "SEMCONV_LOG_FORMAT"
+LOG_FORMAT_OPTION, LOG_FORMAT_VARIABLE = "--log-format", "SEMCONV_LOG_FORMAT"
 
 
 @dataclass
@@ -29,27 +29,28 @@ class Log:
     """Lines on stderr.
 
     Attributes:
-        form: how a line looks.
-        command: the path of the command at work, as in ``semconv features get``.
+        form: text, or one JSON object per line.
+        command: full name of the running command, such as ``semconv features get``.
     """
 
     form: Form = "text"
     command: str = "semconv"
-    _stream: TextIO = field(default_factory=lambda: sys.stderr)  # the real one, where libraries' output is caught
+    # The original stream, also while ``capture_output`` replaces sys.stderr.
+    _stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Write one line; a reader that went away must not end a job."""
+        """Write one line. A job goes on when nobody reads stderr any more."""
         with contextlib.suppress(BrokenPipeError):
             line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
             click.echo(line, file=self._stream)
 
     @contextlib.contextmanager
-    def libraries(self, *, with_warnings: bool) -> Iterator[None]:
-        """Where libraries work: what they print goes to stderr, in the log's form, so that stdout carries data alone."""
+    def capture_output(self, *, with_warnings: bool) -> Iterator[None]:
+        """Send everything that libraries print in the block to stderr in the log's form, so that stdout has data only."""
         with contextlib.ExitStack() as stack:
-            target: TextIO | _Lines = sys.stderr
+            target: TextIO | _LogStream = sys.stderr
             if self.form == "json":
-                target = stack.enter_context(_Lines(self))
+                target = stack.enter_context(_LogStream(self))
                 stack.enter_context(contextlib.redirect_stderr(target))
             stack.enter_context(contextlib.redirect_stdout(target))
             stack.enter_context(warnings.catch_warnings())
@@ -63,14 +64,13 @@ class Log:
         return json.dumps(plain(line), ensure_ascii=False, allow_nan=False)
 
 
-class _Lines(io.TextIOBase):
-    """A text stream whose whole lines go to a log."""
+class _LogStream(io.TextIOBase):
+    """A text stream that writes each line to a log."""
 
     def __init__(self, log: Log) -> None:
         self._log, self._rest = log, ""
 
     def write(self, text: str) -> int:
-        """Take some text; what ends with a newline is said."""
         *lines, self._rest = f"{self._rest}{text}".split("\n")
         for line in lines:
             if line.strip():
@@ -78,24 +78,23 @@ class _Lines(io.TextIOBase):
         return len(text)
 
     def close(self) -> None:
-        """Say what is left."""
         if not self.closed:
             self.write("\n")
         super().close()
 
 
-_ORDINALS = ("publication",)  # counts that say which one, not how many
+_IDENTIFIERS = ("publication",)  # counts that name one thing instead of counting things
 
 
 @dataclass
-class Job:
-    """What one command did, for its summary.
+class JobSummary:
+    """Facts about one job, for the last line of its log.
 
     Attributes:
-        runs: ids of the runs that it made, took up or published.
-        generation: that it put in place or found in place.
-        counts: what else is worth a number: rows, users, files, bytes.
-        tasks: long computations: task, unit, done, total.
+        runs: ids of the runs that it made, resumed or published.
+        generation: the generation that it published, or that was already published.
+        counts: numbers of rows, users, files or bytes by name.
+        tasks: one row per long computation: task, unit, done, total.
     """
 
     command: str
@@ -105,8 +104,14 @@ class Job:
     counts: dict[str, Any] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
 
-    def summary(self, exit_code: int) -> dict[str, Any]:
-        """The fields of the summary line."""
+    def add(self, counts: Mapping[str, Any], runs: Sequence[str], generation: int | None) -> None:
+        """Add counts and runs, and set the generation unless it is None."""
+        self.counts.update(counts)
+        self.runs += runs
+        self.generation = self.generation if generation is None else generation
+
+    def fields(self, exit_code: int) -> dict[str, Any]:
+        """Return the summary as fields of a JSON object."""
         return {
             "exit_code": exit_code,
             "seconds": round(time.monotonic() - self.started, 3),
@@ -118,32 +123,32 @@ class Job:
         }
 
     def text(self, exit_code: int) -> str:
-        """The summary as a sentence."""
-        found = self.summary(exit_code)
-        done = "done" if exit_code == 0 else f"exit code {exit_code}"
-        parts = [f"{self.command}: {done} in {found['seconds']:.1f} s"]
-        parts += [f"generation {self.generation}"] if self.generation is not None else []
-        parts += _named(self.counts.items())
-        parts += [self.runs[0] if len(self.runs) == 1 else f"{len(self.runs)} runs"] if self.runs else []
-        return ", ".join([*parts, f"peak memory {in_words(found['peak_memory_bytes'])}"])
+        """Return the summary as one line of text."""
+        fields = self.fields(exit_code)
+        outcome = "done" if exit_code == 0 else f"exit code {exit_code}"
+        parts = [f"{self.command}: {outcome} in {fields['seconds']:.1f} s"]
+        if self.generation is not None:
+            parts.append(f"generation {self.generation}")
+        for name, value in self.counts.items():
+            if isinstance(value, int) and value:
+                is_identifier = name in _IDENTIFIERS
+                parts.append(f"{name} {value}" if is_identifier else f"{value:,} {name.replace('_', ' ')}")
+        if self.runs:
+            parts.append(self.runs[0] if len(self.runs) == 1 else f"{len(self.runs)} runs")
+        return ", ".join([*parts, f"peak memory {in_words(fields['peak_memory_bytes'])}"])
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size that this process has had."""
+    """Return the largest resident size of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kB
 
 
-def asked_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """The form that a command line asks for, wherever its option stands: an error of parsing needs it before it is parsed."""
-    found = environment.get(VARIABLE, "")
-    for place, argument in enumerate(arguments):
+def requested_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
+    """Return the log format that a command line asks for, before it is parsed: errors of parsing are logged too."""
+    form = environment.get(LOG_FORMAT_VARIABLE, "")
+    for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name == OPTION:
-            found = value if equals else "".join(arguments[place + 1 : place + 2])
-    return "json" if found == "json" else "text"
-
-
-def _named(counts: Iterable[tuple[str, Any]]) -> list[str]:
-    shown = [(name, value) for name, value in counts if isinstance(value, int) and value]
-    return [f"{name} {value}" if name in _ORDINALS else f"{value:,} {name.replace('_', ' ')}" for name, value in shown]
+        if name == LOG_FORMAT_OPTION:
+            form = value if equals else "".join(arguments[index + 1 : index + 2])
+    return "json" if form == "json" else "text"

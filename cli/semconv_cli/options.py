@@ -1,4 +1,4 @@
-"""Options that many commands share: the global ones, ``--json``, and flags that stand for a setting."""
+"""Options that many commands share: global options, ``--json``, and options that stand for a setting."""
 
 from __future__ import annotations
 
@@ -14,140 +14,146 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 
 from semconv.settings.tree import iter_options
-from semconv_cli.log import FORMS
+from semconv_cli.log import FORMS, LOG_FORMAT_OPTION, LOG_FORMAT_VARIABLE
 from semconv_cli.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class Command(click.Command):
-    """A command that takes the global options after its name too, without listing them in its help."""
+class _TakesGlobalOptions(click.Command):
+    """A command that also accepts the global options after its name. Its help does not list them."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own parameters, then the global options."""
+        """Return the command's own parameters, then the global options."""
         return [*super().get_params(ctx), *global_options(hidden=True)]
 
 
+class Command(_TakesGlobalOptions):
+    """A command that reads a project."""
+
+
 class Job(Command):
-    """A command that works on a project: its end is one summary line on stderr."""
+    """A command that works on a project and ends with a summary on stderr."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the command's options; wrong ones end the job, a call for help begins none."""
+        """Parse the command's options and start the job. A call for help starts none; wrong options start one that fails."""
         above = parent if parent is not None else click.Context(self)
         state, path = above.ensure_object(State), f"{above.command_path} {info_name}"
         try:
             context = super().make_context(info_name, args, parent, **extra)
         except click.ClickException:
-            state.begin(path)
+            state.start_job(path)
             raise
-        state.begin(path)
+        state.start_job(path)
         return context
 
 
 class Group(click.Group):
-    """A group whose commands are :class:`Command`; its help lists them in the order in which data flows."""
+    """A group of commands. Its help lists them in the order of their definition."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Command names in the order in which they were added."""
+        """Return the names of the commands."""
         return list(self.commands)
 
 
-class DefaultGroup(Group):
-    """A group that is a command by itself when no subcommand is named; takes the global options too."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The group's own parameters, then the global options."""
-        return [*super().get_params(ctx), *global_options(hidden=True)]
+class DefaultGroup(_TakesGlobalOptions, Group):
+    """A group that is a command itself when no subcommand is named."""
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """The global options; hidden copies follow a command's name and read no environment variable."""
+    """Return the global options. Hidden ones follow a command's name and read no environment variable."""
 
-    def make(*names: str, store: Callable[[State, Any], None], env: str | None = None, **attrs: Any) -> click.Option:
-        def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-            if value not in (None, (), False):
-                store(ctx.ensure_object(State), value)
-
-        envvar = None if hidden else env
-        return click.Option(names, callback=callback, expose_value=False, hidden=hidden, envvar=envvar, **attrs)
+    def option(*names: str, help: str, variable: str = "", **attributes: Any) -> click.Option:  # noqa: A002
+        return click.Option(
+            names,
+            help=f"{help}  [env: {variable}]" if variable else help,
+            envvar=variable if variable and not hidden else None,
+            callback=_store_global,
+            expose_value=False,
+            hidden=hidden,
+            **attributes,
+        )
 
     return [
-        make(
+        option(
             "--project",
-            store=lambda state, value: setattr(state, "project", value),
-            env="SEMCONV_PROJECT",
-            type=click.Path(path_type=Path),
+            type=FILE,
             metavar="DIR",
-            help="The project folder; without it the nearest one at or above the current folder.  [env: SEMCONV_PROJECT]",
+            variable="SEMCONV_PROJECT",
+            help="Project folder. Default: the current folder or the nearest one above it that is a project.",
         ),
-        make(
+        option(
             "--wait",
-            store=lambda state, value: setattr(state, "wait_seconds", value),
-            env="SEMCONV_WAIT",
+            "wait_seconds",
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="How long to wait for a warehouse or a job that another process holds.  [env: SEMCONV_WAIT]",
+            variable="SEMCONV_WAIT",
+            help="Seconds to wait when another process holds the warehouse or runs the same job.",
         ),
-        make(
+        option(
             "--set",
-            store=_store_settings,
+            "settings",
             multiple=True,
             metavar="SECTION.KEY=VALUE",
-            help="Override a setting of semconv.toml for this command; repeatable.",
+            help="Override a setting for this command. Repeatable.",
         ),
-        make(
-            "--log-format",
-            store=lambda state, value: setattr(state.log, "form", value),
-            env="SEMCONV_LOG_FORMAT",
+        option(
+            LOG_FORMAT_OPTION,
             type=click.Choice(FORMS),
             metavar="FORM",
-            help="What stderr gets: text, or json with one object a line and a summary at the end of a job.  [env: SEMCONV_LOG_FORMAT]",
+            variable=LOG_FORMAT_VARIABLE,
+            help="Format of stderr: text, or json with one object per line and a summary at the end of a job.",
         ),
-        make(
+        option(
             "-q",
             "--quiet",
-            store=lambda state, value: setattr(state, "quiet", True),
             is_flag=True,
-            help="No progress and no remarks on stderr; as JSON, errors and summaries stay.",
+            help="Write only errors to stderr. With --log-format json, summaries of jobs too.",
         ),
-        make(
-            "-v",
-            "--verbose",
-            store=lambda state, value: setattr(state, "verbose", True),
-            is_flag=True,
-            help="Show the traceback of an error and the warnings of libraries.",
-        ),
+        option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors and warnings of libraries."),
     ]
 
 
-def _store_settings(state: State, pairs: tuple[str, ...]) -> None:
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or "." not in name:
-            raise click.BadParameter(f"{pair!r} is not SECTION.KEY=VALUE", param_hint="'--set'")
-        state.settings[name.strip()] = value.strip()
+def _store_global(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    state = ctx.ensure_object(State)
+    if value in (None, (), False):  # not given here, but perhaps before the command's name
+        return
+    if param.name == "settings":
+        state.settings.update(map(_setting_pair, value))
+    elif param.name == "log_format":
+        state.log.form = value
+    else:
+        setattr(state, str(param.name), value)
+
+
+def _setting_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or "." not in name:
+        raise click.BadParameter(f"{text!r} is not SECTION.KEY=VALUE", param_hint="'--set'")
+    return name.strip(), value.strip()
 
 
 def setting(
-    flag: str, name: str, *, convert: Callable[[Any], Any] | None = None, metavar: str | None = None
+    option: str, name: str, *, convert: Callable[[Any], Any] | None = None, metavar: str | None = None
 ) -> Callable[[F], F]:
-    """A flag that overrides the setting ``section.key``; help, type and range are the setting's own."""
-    field, hint = _options()[name]
-    if get_origin(hint) in (Union, types.UnionType):  # an unset setting has no flag value
+    """Return a decorator for an option that overrides the setting ``section.key``, with the setting's help, type and range."""
+    field, hint = _settings()[name]
+    if get_origin(hint) in (Union, types.UnionType):  # an option cannot unset a setting
         hint = next(part for part in get_args(hint) if part is not type(None))
 
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value is not None:
-            ctx.ensure_object(State).flags[name] = value if convert is None else convert(value)
+            ctx.ensure_object(State).options[name] = value if convert is None else convert(value)
 
     return click.option(
-        f"{flag}/--no-{flag.removeprefix('--')}" if hint is bool else flag,
+        f"{option}/--no-{option.removeprefix('--')}" if hint is bool else option,
         default=None,
         type=_click_type(hint, field),
         metavar=metavar or {int: "N", float: "X"}.get(hint),
@@ -158,7 +164,7 @@ def setting(
 
 
 @functools.cache
-def _options() -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+def _settings() -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     return {f"{section}.{field.name}": (field, hint) for section, field, hint in iter_options()}
 
 
@@ -174,21 +180,34 @@ def _click_type(hint: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def absolute(path: str) -> str:
-    """A path typed on the command line counts from the current folder; in semconv.toml, from the project."""
+    """Resolve a path from the command line against the current folder. In semconv.toml, paths start at the project folder."""
     return str(Path(path).expanduser().resolve())
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time span as people write it: ``90s``, ``30m``, ``36h``, ``7d``."""
+    """A time span such as ``90s``, ``30m``, ``36h`` or ``7d``."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The text as a timedelta."""
-        found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if found is None:
+        """Convert the text to a timedelta."""
+        match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
             self.fail(f"{value!r} is not a time span such as 30m, 36h or 7d", param, ctx)
-        return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
+        return timedelta(**{_UNITS[match.group(2)]: float(match.group(1))})
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+html_option = click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a report as an HTML page to this file.",
+)
+held_out_option = click.option(
+    "--split",
+    type=click.Choice(["test", "valid"]),
+    default="test",
+    show_default=True,
+    help="Which held-out item of each user is predicted. Choose settings on valid, report results on test.",
+)

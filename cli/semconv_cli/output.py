@@ -1,4 +1,4 @@
-"""What goes to stdout: tables for people, JSON, JSON lines and CSV for programs."""
+"""Print to stdout: tables for people; JSON, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MAX_CELL = 60
 
 
 def write(text: str) -> None:
-    """Print data."""
+    """Print a text and a line break."""
     click.echo(text)
 
 
 def write_json(value: Any) -> None:
-    """Print any result as JSON; a number that JSON has no word for becomes null."""
+    """Print a result as JSON. NaN and infinity become null."""
     write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
 
 
@@ -37,9 +37,12 @@ def write_rows(
     null: str = "-",
     is_cut: bool = True,
 ) -> None:
-    """Print rows in a form; ``columns`` chooses those of the table and of CSV, JSON has all of them.
+    """Print rows in a format.
 
-    ``is_cut`` shortens long cells of the table and marks them with an ellipsis.
+    Args:
+        columns: columns of a table or of CSV; JSON always has all of them.
+        null: text of a missing value in a table.
+        is_cut: shorten long cells of a table and mark them with an ellipsis.
     """
     rows = list(rows)
     if form == "json":
@@ -56,14 +59,25 @@ def write_rows(
 
 
 def write_fields(fields: Mapping[str, Any]) -> None:
-    """Print one record, a line a field, nested records indented."""
+    """Print one record, one field per line."""
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
         write(f"{name:<{width}}  {_cell(value, '-')}")
 
 
+def write_result(result: Any, as_json: bool) -> None:
+    """Print a result as JSON, or as fields, or a list of records as a table."""
+    value = plain(result)
+    if as_json:
+        write_json(value)
+    elif isinstance(value, list):
+        write_rows(value)
+    else:
+        write_fields(value)
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON's own types: dataclasses become objects, times ISO 8601, NaN and infinity null."""
+    """Convert a value to JSON's types: a dataclass to an object, a time to ISO 8601, NaN and infinity to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value))
     if isinstance(value, Mapping):
@@ -74,7 +88,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    if isinstance(value, Decimal):  # SQL's 1.5 is one, and its sum of whole numbers
+    if isinstance(value, Decimal):  # DuckDB returns 1.5 and sums of integers as decimals
         return int(value) if value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -90,7 +104,7 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     for row in rows:
         values = [value if isinstance(value, Decimal) else plain(value) for value in map(row.get, names)]
         cells = [json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values]
-        # A lone carriage return is a line break to readers, but no reason to quote to the writer.
+        # csv does not quote a carriage return, but many readers take it for a line break.
         has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
         (quoting if has_return else writer).writerow(cells)
     return stream.getvalue()
@@ -112,7 +126,7 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, m
 
 
 def _cell(value: Any, null: str) -> str:
-    """One line of text for a value; control characters of foreign text never reach the terminal."""
+    """Return one line of text for a value, without control characters."""
     value = str(value) if isinstance(value, Decimal) else plain(value)
     if value is None:
         return null
@@ -128,7 +142,7 @@ def _cell(value: Any, null: str) -> str:
 
 
 def printable(text: str, also: str = "") -> str:
-    """Foreign text without what moves a cursor; the characters of ``also`` stay."""
+    """Replace control characters of a text by spaces, except those in ``also``: they could move the terminal's cursor."""
     return "".join(character if character.isprintable() or character in also else " " for character in text)
 
 

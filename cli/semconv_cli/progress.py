@@ -1,14 +1,15 @@
-"""How far a long job is, on stderr: bars with rate and time left on a terminal, a line now and then elsewhere."""
+"""Show the progress of long computations on stderr: bars on a terminal, a line every half minute elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.progress import Task as BarTask
 from rich.text import Text
@@ -20,44 +21,43 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def stderr_progress(log: Log) -> Progress:
-    """Bars when stderr is a terminal and the log is text, else lines."""
+    """Return bars if stderr is a terminal and the log is text, else lines."""
     console = Console(stderr=True)
-    is_drawn = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
-    return BarProgress(console) if is_drawn else LineProgress(log.say)
+    has_bars = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
+    return BarProgress(console) if has_bars else LineProgress(log.say)
 
 
-class Counting:
-    """Passes everything on, and keeps what each task came to."""
+class RecordedProgress:
+    """Progress that is shown by another object and recorded for the summary of a job."""
 
     def __init__(self, inner: Progress, tasks: list[dict[str, Any]]) -> None:
-        """``tasks`` gets a row a task: task, unit, done, total."""
+        """Add a row with task, unit, done and total to ``tasks`` for each task."""
         self._inner, self._tasks = inner, tasks
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """A task that is counted."""
+        """Show and record a task."""
         row = {"task": label, "unit": unit, "done": done, "total": total}
         self._tasks.append(row)
-        with self._inner.task(label, total, unit, done) as drawn:
-            yield _Counted(drawn, row)
+        with self._inner.task(label, total, unit, done) as shown:
+            yield _RecordedTask(shown, row)
 
     def say(self, message: str) -> None:
-        """One line, not counted."""
+        """Show one line."""
         self._inner.say(message)
 
 
-class _Counted:
-    def __init__(self, drawn: Task, row: dict[str, Any]) -> None:
-        self._drawn, self._row = drawn, row
+class _RecordedTask:
+    def __init__(self, shown: Task, row: dict[str, Any]) -> None:
+        self._shown, self._row = shown, row
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Count on."""
         self._row["done"] += amount
-        self._drawn.advance(amount, note)
+        self._shown.advance(amount, note)
 
 
 class BarProgress:
-    """Bars that are alive while at least one task is open; remarks are printed above them."""
+    """Bars for all open tasks. Lines are printed above them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,7 +66,7 @@ class BarProgress:
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """A bar over ``total`` units."""
+        """Show a bar over ``total`` units."""
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
@@ -83,82 +83,66 @@ class BarProgress:
                 self._bars = None
 
     def say(self, message: str) -> None:
-        """One line above the bars."""
+        """Print one line above the bars."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
+@dataclass
 class LineProgress:
-    """For log files: a line when a task starts, at most one every half minute, and one at its end."""
+    """Lines for log files: at most one every half minute during a task, and one at its end."""
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._say = say
-        self._clock = clock
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Lines about ``total`` units."""
-        line = _Line(label, total, unit, done, self._say, self._clock)
+        """Print lines about a task of ``total`` units."""
+        line = _Line(self, label, total, unit, done)
         yield line
         line.close()
 
-    def say(self, message: str) -> None:
-        """One line on stderr."""
-        self._say(message)
-
 
 class _Bar:
-    def __init__(self, bars: Bars, bar: int) -> None:
+    def __init__(self, bars: Bars, bar: TaskID) -> None:
         self._bars = bars
         self._bar = bar
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Move the bar on."""
-        self._bars.update(self._bar, advance=amount, **({"note": note} if note else {}))  # type: ignore[arg-type]
+        self._bars.advance(self._bar, amount)
+        if note:
+            self._bars.update(self._bar, note=note)
 
 
 class _Line:
-    def __init__(
-        self,
-        label: str,
-        total: float,
-        unit: str,
-        done: float,
-        say: Callable[[str], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._label, self._total, self._unit, self._say, self._clock = label, total, unit, say, clock
+    def __init__(self, progress: LineProgress, label: str, total: float, unit: str, done: float) -> None:
+        self._progress, self._label, self._total, self._unit = progress, label, total, unit
         self._done = self._first_done = done
         self._note = ""
-        self._started = self._last = clock()
+        self._started = self._printed = progress.clock()
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Count on; print when the last line is old enough."""
         self._done += amount
         self._note = note or self._note
-        now = self._clock()
-        if now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
+        now = self._progress.clock()
+        if now - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = now
             rate = (self._done - self._first_done) / (now - self._started)
             left = f", {_duration((self._total - self._done) / rate)} left" if rate > 0 else ""
-            self._say(f"{self._counted()}, {_rate(rate, self._unit)}{left}{self._remark()}")
+            self._print(f", {_rate(rate, self._unit)}{left}")
 
     def close(self) -> None:
-        """The line of a finished task."""
-        seconds = self._clock() - self._started
-        self._say(f"{self._counted()} in {_duration(seconds)}{self._remark()}")
+        self._print(f" in {_duration(self._progress.clock() - self._started)}")
 
-    def _counted(self) -> str:
-        return f"{self._label}: {self._done:,.0f} of {self._total:,.0f} {self._unit}"
-
-    def _remark(self) -> str:
-        return f" ({self._note})" if self._note else ""
+    def _print(self, rest: str) -> None:
+        note = f" ({self._note})" if self._note else ""
+        self._progress.say(f"{self._label}: {self._done:,.0f} of {self._total:,.0f} {self._unit}{rest}{note}")
 
 
 class _RateColumn(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def render(self, task: BarTask) -> Text:
-        """The rate, empty while it is unknown."""
+        """Return the rate, empty while it is unknown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else _rate(speed, task.fields["unit"]), style="progress.data.speed")
 

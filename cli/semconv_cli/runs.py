@@ -1,4 +1,4 @@
-"""How one run is printed."""
+"""Print one run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
-    """Print what a stage's command gave: the run, where its artifacts lie, and ``more`` for people."""
+    """Print the run of a stage's command: as JSON, or as id, status, folder and the fields of ``more``."""
     state.note(runs=[record.run_id])
-    if as_json:
-        output.write_json(record)
-        return
-    fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path}
-    output.write_fields({**fields, **(more or {})})
+    fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path, **(more or {})}
+    output.write_result(record if as_json else fields, as_json)

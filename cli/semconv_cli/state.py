@@ -1,4 +1,4 @@
-"""What the global options say, and the one way from them to a Project."""
+"""Hold the global options of a command line, and open the project with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from semconv.errors import SettingsError
 from semconv.progress import Progress, Silent
 from semconv.tuning.launch import is_follower
-from semconv_cli.log import Job, Log
+from semconv_cli.log import JobSummary, Log
 
 if TYPE_CHECKING:
     from semconv_warehouse.project import Project
@@ -22,74 +22,82 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """Global options of one command line, filled while it is parsed."""
+    """Global options and the log of one command line.
+
+    Attributes:
+        settings: values of ``--set section.key=value``.
+        options: values of options that stand for a setting, by ``section.key``. They override ``settings``.
+        job: summary of the running job; None for a command that only reads.
+    """
 
     project: Path | None = None
     wait_seconds: float = 0.0
-    settings: dict[str, str] = field(default_factory=dict)  # --set section.key=value
-    flags: dict[str, Any] = field(default_factory=dict)  # a setting's own flag, which wins over --set
+    settings: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     verbose: bool = False
     quiet: bool = False
     log: Log = field(default_factory=Log)
-    job: Job | None = None  # what works on a project, not what only looks something up
+    job: JobSummary | None = None
 
-    def begin(self, command: str) -> None:
-        """A job begins: its end will be one summary line."""
+    def start_job(self, command: str) -> None:
+        """Start a job, which ends with a summary on stderr."""
         self.log.command = command
-        self.job = Job(command)
+        self.job = JobSummary(command)
 
     def note(
         self, counts: Mapping[str, Any] | None = None, *, runs: Sequence[str] = (), generation: int | None = None
     ) -> None:
-        """What the job's summary tells: numbers by name, runs, and the generation in place."""
-        job = self.job or Job("")
-        job.runs += runs
-        job.generation = generation if generation is not None else job.generation
-        job.counts.update(counts or {})
+        """Add counts by name, run ids and the published generation to the summary of the job."""
+        if self.job is not None:
+            self.job.add(counts or {}, runs, generation)
 
-    def end(self, exit_code: int) -> None:
-        """The summary line of a job; as text, a job that failed has ended with its error's line."""
+    def end_job(self, exit_code: int) -> None:
+        """Write the summary of the job. As text, a failed job has only its error line."""
         if self.job is None:
             return
         if self.log.form == "json":
             level = "info" if exit_code == 0 else "error"
-            self.log.say(self.job.text(exit_code), level, **self.job.summary(exit_code))
+            self.log.say(self.job.text(exit_code), level, **self.job.fields(exit_code))
         elif exit_code == 0:
             self.remark(self.job.text(exit_code))
 
     def progress(self) -> Progress:
-        """Bars on a terminal, lines elsewhere and as JSON, nothing with ``--quiet``; a job's summary counts the tasks."""
-        from semconv_cli.progress import Counting, stderr_progress
+        """Return where stages report their progress: bars, lines, or nothing with ``--quiet``."""
+        from semconv_cli.progress import RecordedProgress, stderr_progress
 
-        drawn = Silent() if self.quiet else stderr_progress(self.log)
-        return drawn if self.job is None else Counting(drawn, self.job.tasks)
+        progress = Silent() if self.quiet else stderr_progress(self.log)
+        return progress if self.job is None else RecordedProgress(progress, self.job.tasks)
 
     def remark(self, message: str) -> None:
-        """One line on stderr that ``--quiet`` leaves out."""
+        """Write one line to stderr, unless ``--quiet`` is given."""
         if not self.quiet:
             self.log.say(message)
 
-    def libraries(self) -> AbstractContextManager[None]:
-        """Where libraries work: what they print goes to stderr; their warnings are shown with ``--verbose``."""
-        return self.log.libraries(with_warnings=self.verbose)
+    def capture_output(self) -> AbstractContextManager[None]:
+        """Send output of libraries to stderr. Their warnings are shown only with ``--verbose``."""
+        return self.log.capture_output(with_warnings=self.verbose)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Project]:
-        """Open the project for one method call, in the one process that it belongs to."""
+        """Open the project.
+
+        Raises:
+            SettingsError: this process was started by torchrun but is not its first one.
+        """
         if is_follower():
             raise SettingsError(
-                "torchrun with several processes is for `semconv finetune`; run this command without it"
+                "torchrun with several processes is for `semconv finetune`; start this command without torchrun"
             )
-        with self.libraries():
+        with self.capture_output():
             from semconv_warehouse.project import Project
 
-            overrides = {**self.settings, **self.flags}
+            overrides = {**self.settings, **self.options}
             yield Project.open(self.project, overrides=overrides, wait=self.wait_seconds, progress=self.progress())
 
     def follow(self) -> None:
-        """Be one of the processes that train with the one which opened the project, whose job it is."""
+        """Train together with the first process of torchrun. Only that one opens the project and reports the job."""
         self.job = None
-        with self.libraries():
+        with self.capture_output():
             from semconv.stages.tune.group import follow
 
             follow()

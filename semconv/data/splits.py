@@ -81,7 +81,7 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
         SettingsError: ``temporal_at`` is neither.
         InputError: an interaction without a time, or a cut with nothing on one of its sides.
     """
-    asked = str(split.get("temporal_at", ""))
+    asked = str(split["temporal_at"])
     if not asked or len(sequences.times) == 0:
         return sequences
     unknown = int((sequences.times == np.iinfo(np.int64).min).sum())

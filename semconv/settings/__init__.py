@@ -1,1 +1,1 @@
-"""The settings tree, how it is loaded, and the text a user reads about it."""
+"""Settings of a project: one module per section, loading, and the text that users read about them."""

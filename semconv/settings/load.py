@@ -1,4 +1,4 @@
-"""Reading the settings tree: default < ``semconv.toml`` < ``SEMCONV_*`` < flag, every value checked."""
+"""Load the settings: defaults, then ``semconv.toml``, then ``SEMCONV_*`` variables, then options. Later ones win."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from semconv.errors import InputError, SettingsError
 from semconv.settings.tree import Settings, sections
 
+_PREFIX = "SEMCONV_"
+
 
 def load_settings(
     file: Path | None = None,
@@ -21,43 +23,71 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read the tree: default < file < ``SEMCONV_SECTION_KEY`` < override (``"section.key"``).
+    """Load the settings from a file, from variables ``SEMCONV_SECTION_KEY`` and from overrides by ``"section.key"``.
 
     Raises:
-        InputError: the file is missing or no TOML.
-        SettingsError: an unknown section or key, a wrong type, a value out of range.
+        InputError: the file does not exist.
+        SettingsError: invalid TOML, an unknown section or key, a wrong type or a value out of range.
     """
-    values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
-    places: dict[str, str] = {}  # "section.key" -> where it was said last
+    given = _GivenValues()
     if file is not None:
-        for section, content in _read_toml(file).items():
-            if section not in values or not isinstance(content, Mapping):
-                raise SettingsError(f"{file}: unknown section [{section}]{_known(section, values)}")
-            values[section].update(content)
-            places.update({f"{section}.{key}": f"{file}: " for key in content})
-    for name, text in (os.environ if environment is None else environment).items():
-        section, _, key = name.removeprefix("SEMCONV_").lower().partition("_")
-        if not name.startswith("SEMCONV_") or not key:
-            continue
-        if section in values:
-            values[section][key] = text
-            places[f"{section}.{key}"] = f"the variable {name}: "
-        elif difflib.get_close_matches(section, values, cutoff=0.8):  # other variables may be of another purpose
-            raise SettingsError(f"the variable {name}: unknown section [{section}]{_known(section, values)}")
-    for dotted, value in (overrides or {}).items():
-        section, _, key = dotted.partition(".")
-        if section not in values:
-            raise SettingsError(f"{dotted}: unknown section [{section}]{_known(section, values)}")
-        values[section][key] = value
-        places[dotted] = f"{dotted}: "
-    return Settings(**{name: _build(cls, name, values[name], places) for name, cls in sections().items()})
+        given.add_file(file)
+    given.add_environment(os.environ if environment is None else environment)
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        given.add(section, {key: value}, name)
+    return Settings(**{section: given.build(section, cls) for section, cls in sections().items()})
 
 
-def _known(name: str, names: Iterable[str]) -> str:
-    """What a name that nobody knows may have meant, and what there is."""
-    names = list(names)
-    meant = difflib.get_close_matches(name, names, n=1)
-    return f"{f'; did you mean {meant[0]}?' if meant else ''}; known are {', '.join(names)}"
+class _GivenValues:
+    """Values that differ from the defaults, each with its source for error messages."""
+
+    def __init__(self) -> None:
+        self._sections = sections()
+        self._values: dict[str, dict[str, Any]] = {section: {} for section in self._sections}
+        self._sources: dict[tuple[str, str], str] = {}
+
+    def add(self, section: str, values: Mapping[str, Any], source: str) -> None:
+        if section not in self._values:
+            raise SettingsError(f"{source}: unknown section [{section}]{_suggestion(section, self._values)}")
+        self._values[section].update(values)
+        self._sources.update({(section, key): source for key in values})
+
+    def add_file(self, file: Path) -> None:
+        for section, values in _read_toml(file).items():
+            if not isinstance(values, Mapping):
+                raise SettingsError(f"{file}: {section} is outside of a section; put it below a line such as [tuning]")
+            self.add(section, values, str(file))
+
+    def add_environment(self, environment: Mapping[str, str]) -> None:
+        for name, value in environment.items():
+            section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
+            # A variable such as SEMCONV_PROJECT, or one of another program, is not a setting.
+            is_meant = section in self._values or difflib.get_close_matches(section, self._values, cutoff=0.8)
+            if name.startswith(_PREFIX) and key and is_meant:
+                self.add(section, {key: value}, f"the variable {name}")
+
+    def build(self, section: str, cls: type[Any]) -> Any:
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints = get_type_hints(cls)
+        for key in self._values[section]:
+            if key not in fields:
+                source = self._sources[section, key]
+                raise SettingsError(f"{source}: unknown key {key} in [{section}]{_suggestion(key, fields)}")
+        return cls(
+            **{
+                key: _convert(value, hints[key], fields[key], f"{section}.{key}")
+                for key, value in self._values[section].items()
+            }
+        )
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most similar, and all known names, for an error message."""
+    known = list(known)
+    similar = difflib.get_close_matches(name, known, n=1)
+    start = f"; did you mean {similar[0]}? Known are" if similar else "; known are"
+    return f"{start} {', '.join(known)}"
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -65,23 +95,13 @@ def _read_toml(file: Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; `semconv init` makes a project") from error
+        raise InputError(f"{file}: no such file; `semconv init` creates a project") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
 
 
-def _build(cls: type[Any], section: str, values: Mapping[str, Any], places: Mapping[str, str]) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    hints = get_type_hints(cls)
-    for key in values:
-        if key not in fields:
-            where = places[f"{section}.{key}"]
-            raise SettingsError(f"{where}unknown key {key} in [{section}]{_known(key, fields)}")
-    converted = {key: _convert(value, hints[key], fields[key], f"{section}.{key}") for key, value in values.items()}
-    return cls(**converted)
-
-
 def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) -> Any:
+    """Convert a value to the type of its field and check its range."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None or value in ("", "none"):
@@ -93,7 +113,7 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) ->
             raise SettingsError(f"{name} = {value!r}: must be one of {', '.join(map(str, get_args(hint)))}")
         return value
     result = _scalar(value, hint, name)
-    low, high = field.metadata.get("low"), field.metadata.get("high")
+    low, high = field.metadata["low"], field.metadata["high"]
     if (low is not None and not result >= low) or (high is not None and not result <= high):
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"
         raise SettingsError(f"{name} = {result}: must be {bounds}")
@@ -101,17 +121,17 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) ->
 
 
 def _scalar(value: Any, hint: type[Any], name: str) -> Any:
-    if hint is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in ("true", "1", "yes", "false", "0", "no"):
-            return str(value).lower() in ("true", "1", "yes")
-        raise SettingsError(f"{name} = {value!r}: must be true or false")
     if hint is str:
         return str(value)
+    if hint is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if str(value).lower() in words:
+            return words[str(value).lower()]
+        raise SettingsError(f"{name} = {value!r}: must be true or false")
+    expected = "a whole number" if hint is int else "a number"
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
-        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}")
+        raise SettingsError(f"{name} = {value!r}: must be {expected}")
     try:
         return hint(value)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"{name} = {value!r}: must be {'a whole number' if hint is int else 'a number'}") from error
+        raise SettingsError(f"{name} = {value!r}: must be {expected}") from error

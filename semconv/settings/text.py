@@ -1,59 +1,67 @@
-"""The settings as text: a new project's ``semconv.toml`` and the settings page of the documentation."""
+"""Write the settings as text: a new project's ``semconv.toml`` and the settings page of the documentation."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import textwrap
+from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from semconv.settings.tree import iter_options, sections
 
 
 def settings_template() -> str:
-    """``semconv.toml`` with every setting at its default, commented out under its documentation."""
+    """Return a ``semconv.toml`` in which every setting is described and set to its default in a comment."""
     lines = [
-        "# Settings of this project. A line with a leading `# ` before its name is the default: remove it to change the value.",
-        "# Stronger than this file: SEMCONV_SECTION_KEY in the environment, then --set section.key=value.",
+        "# Settings of this project. Every setting below is commented out and shows its default.",
+        "# To change one, remove the `# ` before its name.",
+        "# SEMCONV_SECTION_KEY in the environment overrides this file, and --set section.key=value overrides both.",
     ]
-    last = ""
-    for section, field, hint in iter_options():
-        if section != last:
-            lines += ["", f"[{section}]"]
-            last = section
-        note = f"{field.metadata['doc']} {_values(field, hint)}".strip()
-        lines += [f"# {line}" for line in textwrap.wrap(note, 110)]
-        lines += [f"# {field.name} = {_toml(field.default)}", ""]
+    for section, doc, options in _documented_sections():
+        lines += ["", f"[{section}]", f"# {doc}", ""]
+        for field, note in options:
+            lines += [f"# {line}" for line in textwrap.wrap(note, 110)]
+            lines += [f"# {field.name} = {_toml(field.default)}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def settings_page() -> str:
-    """The settings as Markdown, one table a section."""
+    """Return the settings as Markdown, one table per section."""
     lines = [
         "# Settings",
         "",
-        "A setting is looked up in this order: a flag or `--set section.key=value`, the variable `SEMCONV_SECTION_KEY`,",
-        "the project's `semconv.toml`, the default below. Unknown sections and keys are refused. Every run is stored with",
-        "the settings it was made with.",
+        "A setting has the first value that is found in this order:",
+        "",
+        "1. an option of the command, or `--set section.key=value`",
+        "2. the environment variable `SEMCONV_SECTION_KEY`",
+        "3. the file `semconv.toml` in the project folder",
+        "4. the default in the tables below.",
+        "",
+        "An unknown section or key is an error. Every run records the settings that it used.",
     ]
-    last = ""
-    for section, field, hint in iter_options():
-        if section != last:
-            lines += ["", f"## [{section}]", "", sections()[section].__doc__ or "", ""]
-            lines += ["| key | default | what it does |", "|---|---|---|"]
-            last = section
-        note = f"{field.metadata['doc']} {_values(field, hint)}".strip().replace("|", "\\|")
-        lines.append(f"| `{field.name}` | `{_toml(field.default)}` | {note} |")
+    for section, doc, options in _documented_sections():
+        lines += ["", f"## [{section}]", "", doc, "", "| key | default | description |", "|---|---|---|"]
+        for field, note in options:
+            lines.append(f"| `{field.name}` | `{_toml(field.default)}` | {note} |")
     return "\n".join(lines) + "\n"
 
 
+def _documented_sections() -> Iterator[tuple[str, str, list[tuple[dataclasses.Field[Any], str]]]]:
+    """Yield name and description of every section, and its fields with their descriptions."""
+    for section, options in itertools.groupby(iter_options(), key=lambda option: option[0]):
+        described = [(field, f"{field.metadata['doc']} {_allowed(field, hint)}".strip()) for _, field, hint in options]
+        yield section, sections()[section].__doc__ or "", described
+
+
 def _toml(value: Any) -> str:
-    """A default as TOML writes it; a setting that is unset is the empty string there."""
+    """Return a default as TOML. The empty string stands for a setting without a value."""
     return json.dumps("" if value is None else value)
 
 
-def _values(field: dataclasses.Field[Any], hint: Any) -> str:
-    """Which values are allowed, in words; empty where the type says it all."""
+def _allowed(field: dataclasses.Field[Any], hint: Any) -> str:
+    """Return a sentence about the allowed values; empty if the type allows all of its values."""
     if get_origin(hint) is Literal:
         return f"One of {', '.join(json.dumps(value) for value in get_args(hint))}."
     low, high = field.metadata["low"], field.metadata["high"]

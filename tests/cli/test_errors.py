@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import CheckFailedError, InputError, LockedError, MachineError, SettingsError
-from semconv_cli.errors import described
+from semconv_cli.errors import describe_error
 from semconv_cli.main import Root, cli
 
 
@@ -45,7 +45,7 @@ class OutOfMemoryError(RuntimeError):
         (LockedError("held by process 12", 12), 3, "error: held by process 12"),
         (InputError("a.csv: two\nlines"), 4, "error: a.csv: two lines"),
         (MachineError("disk full"), 5, "error: disk full"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue"),
         (click.UsageError("no"), 2, "error: no (see `semconv work --help`)"),
     ],
 )
@@ -76,7 +76,7 @@ def test_machine_refuses(error: BaseException) -> None:
 def test_unknown_exception_is_internal_and_verbose_shows_where() -> None:
     plain = invoke(ZeroDivisionError("by\nzero"))
     assert plain.exit_code == 1
-    assert plain.stderr == "internal error: ZeroDivisionError: by zero; -v shows where, please report it\n"
+    assert plain.stderr == "internal error: ZeroDivisionError: by zero; please report it with the output of -v\n"
     verbose = invoke(ZeroDivisionError("by zero"), "-v")
     assert verbose.exit_code == 1
     assert "Traceback" in verbose.stderr
@@ -84,7 +84,7 @@ def test_unknown_exception_is_internal_and_verbose_shows_where() -> None:
 
 
 def test_own_exit_code_passes() -> None:
-    assert described(click.exceptions.UsageError("x")) == ("error: x", 2)
+    assert describe_error(click.exceptions.UsageError("x")) == ("error: x", 2)
     assert invoke(SystemExit(7)).exit_code == 7
 
 
@@ -98,7 +98,7 @@ def test_own_exit_code_passes() -> None:
         (["runs", "--set", "epochs"], "SECTION.KEY=VALUE"),
         (["finetune", "--epochs", "0"], "--epochs"),
         (["finetune", "--mode", "half"], "--mode"),
-        (["finetune", "--replay", "1"], "--replay goes with --from"),
+        (["finetune", "--replay", "1"], "without --from, --replay has no effect"),
         (["ingest", "interactions"], "FILES"),
         (["ingest", "interactions", "f", "--map", "event_time"], "OUR_COLUMN=COLUMN_OF_THE_FILE"),
         (["ingest", "interactions", "f", "--map", "rating=a", "--map", "rating=b"], "mapped twice"),
@@ -142,7 +142,7 @@ def test_interrupt_of_a_real_process() -> None:
     assert process.stdout.readline() == "at work\n"
     process.send_signal(2)
     _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (130, "interrupted; the same command goes on where it stopped\n")
+    assert (process.returncode, stderr) == (130, "interrupted; run the same command again to continue\n")
 
 
 def test_reader_that_went_away_is_quiet() -> None:

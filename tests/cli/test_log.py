@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import LockedError
-from semconv_cli.log import Log, asked_form
+from semconv_cli.log import Log, requested_form
 from semconv_cli.main import Root, cli
 from semconv_cli.options import Job
-from semconv_cli.progress import Counting, LineProgress
+from semconv_cli.progress import LineProgress, RecordedProgress
 from semconv_cli.state import State
 from tests.worlds import projects as case
 
@@ -110,7 +110,7 @@ def test_a_wrong_option_is_an_object_too() -> None:
 
 def test_what_libraries_print_is_an_object_too() -> None:
     def noisy(state: State, count: int | None) -> None:
-        with state.libraries():
+        with state.capture_output():
             sys.stdout.write("to stdout\nand on")
             sys.stderr.write("to stderr\n\nlast words")
         click.echo("data")
@@ -124,7 +124,7 @@ def test_what_libraries_print_is_an_object_too() -> None:
 def test_tasks_are_counted_whether_drawn_or_not() -> None:
     tasks: list[dict[str, Any]] = []
     said: list[str] = []
-    with Counting(LineProgress(said.append), tasks).task("recommend serve", 80, "users", done=30) as task:
+    with RecordedProgress(LineProgress(said.append), tasks).task("recommend serve", 80, "users", done=30) as task:
         task.advance(20)
         task.advance(30)
     assert tasks == [{"task": "recommend serve", "unit": "users", "done": 80, "total": 80}]
@@ -143,7 +143,7 @@ def test_tasks_are_counted_whether_drawn_or_not() -> None:
     ],
 )
 def test_form_that_is_asked_for(args: list[str], environment: dict[str, str], form: str) -> None:
-    assert asked_form(args, environment) == form
+    assert requested_form(args, environment) == form
 
 
 def test_a_reader_of_stderr_that_went_away_ends_no_job() -> None:

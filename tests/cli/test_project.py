@@ -85,7 +85,7 @@ def test_ingest_counts_and_repeats_change_nothing(project: Path) -> None:
 def test_stages_are_reused(project: Path) -> None:
     first, again = read(project, "embed", "behavior"), invoke(project, "embed", "behavior")
     assert first["run_id"] in again.stdout
-    assert f"{first['run_id']} is there already and is reused" in again.stderr
+    assert f"{first['run_id']} exists already and is reused" in again.stderr
     other = read(project, "embed", "behavior", "--seed", "1")
     assert other["run_id"] != first["run_id"]
     assert other["settings"]["behavior"]["seed"] == 1

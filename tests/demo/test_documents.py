@@ -76,7 +76,7 @@ def test_the_pages_show_commands() -> None:
 def test_command_parses(page: str, line: str) -> None:
     context = parsed(line)
     state = context.find_object(State) or State()
-    load_settings(environment={}, overrides={**state.settings, **state.flags})  # values are in range
+    load_settings(environment={}, overrides={**state.settings, **state.options})  # values are in range
 
 
 @pytest.mark.parametrize(

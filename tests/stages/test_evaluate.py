@@ -158,7 +158,13 @@ def test_runs_are_paired_by_user_and_target(project: Project, tmp_path: Path) ->
         compare_runs(project.workspace, run, valid)
 
 
-def test_a_cut_in_time_needs_the_time_of_every_interaction(project: Project) -> None:
+def test_a_run_records_the_settings_of_its_split(project: Project) -> None:
+    recorded = {"train_cut", "k_core", "temporal_at"}
+    assert set(stage_settings.behavior(project.workspace)["split"]) == recorded
+    assert set(project.workspace.need(columns.FINETUNE).settings["split"]) == {*recorded, "history_length"}
+
+
+def test_a_temporal_split_needs_times(project: Project) -> None:
     with pytest.raises(InputError, match="needs a time for every interaction"):
         case.reopened(project, split__temporal_at="0.8").embed_behavior()
 

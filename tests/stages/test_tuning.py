@@ -66,6 +66,9 @@ def test_the_command_names_the_picture_and_the_log(root: Path) -> None:
     assert len((root / fields["steps"]).read_text().splitlines()) > 1
     record = json.loads(projects.finetune(root, "--json").stdout)
     assert record["run_id"] == fields["run"]
+    settings = record["settings"]["tuning"]
+    assert (settings["max_minutes"], settings["accumulate"]) == (0.0, 1)  # defaults are recorded too
+    assert "gradient_checkpointing" not in settings  # it changes how a run runs, not its result
 
 
 def test_a_run_may_go_on_with_checkpointed_layers(root: Path) -> None:

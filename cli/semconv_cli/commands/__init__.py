@@ -1,1 +1,1 @@
-"""One module a subject; a command parses, calls one method of the Project and prints."""
+"""Commands by subject. Each parses its options, calls one method of the project and prints the result."""

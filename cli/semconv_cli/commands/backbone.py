@@ -1,4 +1,4 @@
-"""``semconv backbone``: the language model that is tuned."""
+"""``semconv backbone``: choose the language model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("backbone", cls=Group)
 def backbone_command() -> None:
-    """Make the embedded default, or take a model that is there."""
+    """Choose the language model that is tuned."""
 
 
 @backbone_command.command("create", cls=Job)
@@ -23,7 +23,7 @@ def backbone_command() -> None:
 @json_option
 @pass_state
 def backbone_create(state: State, as_json: bool) -> None:
-    """Make the embedded default. A small decoder with a tokenizer of the catalogue's own words."""
+    """Create the embedded default. This is a small decoder with random weights and a tokenizer trained on the item texts."""
     with state.open() as project:
         record = project.backbone_create()
     runs.write_run(state, record, as_json)
@@ -35,7 +35,7 @@ def backbone_create(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def backbone_use(state: State, path: str, as_json: bool) -> None:
-    """Take a causal language model. PATH is a local folder or a hub name."""
+    """Use a pretrained model. PATH is a local folder or a Hugging Face Hub name of a causal language model."""
     with state.open() as project:
         record = project.backbone_use(path)
     runs.write_run(state, record, as_json)

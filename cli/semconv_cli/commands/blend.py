@@ -1,4 +1,4 @@
-"""``semconv blend``: the model together with the transition counter, vectors and popularity."""
+"""``semconv blend``: combine the model's scores with simpler ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semconv_cli.options import Command, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
-@click.command("blend", cls=Command, short_help="Fit the model's blend with counter, vectors and popularity.")
+@click.command("blend", cls=Command, short_help="Combine the model's scores with simpler ones.")
 @setting("--use", "blend.use")
 @setting("--candidates", "blend.candidates")
 @setting("--shortlist", "blend.shortlist")
@@ -17,10 +17,10 @@ from semconv_cli.state import State, pass_state
 @json_option
 @pass_state
 def blend_command(state: State, as_json: bool) -> None:
-    """Fit the blend of the current model on validation users, never on test.
+    """Fit the weights of the blend for the current model on validation users. Test items are never used.
 
-    Prints the weights of the standardised features, what each method gives on validation users by weights that never
-    saw them, and whether the lists of `semconv recommend` are blended from now on (setting blend.use).
+    Prints the weights, the metrics of each method on validation users (cross-fitted: no user is measured with weights
+    that were fitted on this user), and whether `semconv recommend` uses the blend (setting blend.use).
     """
     with state.open() as project:
         report = project.blend()

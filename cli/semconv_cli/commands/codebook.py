@@ -1,4 +1,4 @@
-"""``semconv codebook``: vectors into codes."""
+"""``semconv codebook``: turn item vectors into codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semconv_cli import code_report, output, runs
-from semconv_cli.options import Group, Job, json_option, setting
+from semconv_cli.options import FILE, Group, Job, html_option, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
@@ -25,22 +25,23 @@ def codebook_command() -> None:
 @json_option
 @pass_state
 def codebook_fit(state: State, as_json: bool) -> None:
-    """Fit the code books. Every item with a behaviour vector gets its codes."""
+    """Fit the codebooks. Every item with a behaviour vector gets codes."""
     with state.open() as project:
         record = project.codebook_fit()
     runs.write_run(state, record, as_json)
 
 
 @codebook_command.command("load", cls=Job)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @json_option
 @pass_state
 def codebook_load(state: State, file: Path, as_json: bool) -> None:
-    """Take codes made elsewhere as a code set. A Parquet file of item_id and codes, a list of N numbers; validated.
+    """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
-    The file says how many levels and codes there are. Such codes have no books: items that share all codes are moved
-    to the lowest free code of the last level (codebook.collisions), new items get none from their text, and token rows
-    cannot start from them. `semconv run` keeps them until the next `semconv codebook fit` or load.
+    The file determines the number of levels and codes. External codes have no codebooks. So items with identical codes
+    move to the lowest free code of the last level (setting codebook.collisions), new items get no codes from their
+    text, and tuning cannot start from codebook vectors. `semconv run` keeps external codes until the next
+    `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -51,13 +52,13 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Give new items codes from their text. Codes already given never change."""
+    """Predict codes of new items from their text. Existing codes never change."""
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:
         runs.write_run(state, record, as_json)
         return
-    state.remark("no new item with text: nothing to assign")
+    state.remark("no new items with text; nothing to assign")
     if as_json:
         output.write_json(None)
 
@@ -65,17 +66,15 @@ def codebook_assign(state: State, as_json: bool) -> None:
 @codebook_command.command("report")
 @click.option(
     "--codes",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
-    help="Report on codes made elsewhere instead: a Parquet file of item_id and codes.",
+    help="Report on external codes in a Parquet file of item_id and codes instead.",
 )
-@click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report as one page, too."
-)
+@html_option
 @json_option
 @pass_state
 def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
-    """Tell how well the books fit. Codes in use, collisions, reconstruction, likeness, and whether a refit is due."""
+    """Report the quality of the codes. Shows use of codes, collisions, errors, and whether a refit is due."""
     with state.open() as project:
         report = project.codebook_report(codes=codes, html=html)
     if as_json:

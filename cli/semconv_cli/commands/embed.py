@@ -1,4 +1,4 @@
-"""``semconv embed``: behaviour vectors and text vectors."""
+"""``semconv embed``: compute behaviour vectors and text vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("embed", cls=Group)
 def embed_command() -> None:
-    """Turn items into vectors: from behaviour, and from text."""
+    """Compute item vectors from behaviour and from text."""
 
 
 @embed_command.command("behavior", cls=Job)
@@ -22,10 +22,10 @@ def embed_command() -> None:
 @json_option
 @pass_state
 def embed_behavior(state: State, as_json: bool) -> None:
-    """Make item and user vectors from behaviour. Those of the train cut, or item vectors of your own."""
+    """Compute item and user vectors from interactions. With --source given, read the item vectors from a file."""
     with state.open() as project:
-        if "behavior.vectors" in state.flags and project.settings.behavior.source != "given":
-            raise click.UsageError("--vectors goes with --source given", click.get_current_context())
+        if "behavior.vectors" in state.options and project.settings.behavior.source != "given":
+            raise click.UsageError("--vectors needs --source given", click.get_current_context())
         record = project.embed_behavior()
     runs.write_run(state, record, as_json)
 
@@ -34,7 +34,7 @@ def embed_behavior(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
-    """Make item vectors from text. Title and description go through the backbone's input embeddings."""
+    """Compute item vectors from titles and descriptions. Uses the input embeddings of the backbone."""
     with state.open() as project:
         record = project.embed_text()
     runs.write_run(state, record, as_json)

@@ -1,4 +1,4 @@
-"""``semconv evaluate``: the model and the baselines side by side."""
+"""``semconv evaluate``: measure the model and the baselines."""
 
 from __future__ import annotations
 
@@ -8,28 +8,21 @@ from typing import Literal
 import click
 
 from semconv_cli import figures, output
-from semconv_cli.options import Job, json_option, setting
+from semconv_cli.options import Job, held_out_option, html_option, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
-@click.command("evaluate", cls=Job, short_help="Figures of the model and the baselines side by side.")
+@click.command("evaluate", cls=Job, short_help="Measure the model and the baselines.")
+@held_out_option
 @click.option(
-    "--split",
-    type=click.Choice(["test", "valid"]),
-    default="test",
-    show_default=True,
-    help="Which held-out item is the target; choose on valid, report on test.",
-)
-@click.option("--against", metavar="RUN", help="Compare with another evaluate run, by a paired bootstrap over users.")
-@click.option(
-    "--segments", is_flag=True, help="Also by history length, popularity of the target, warm and cold targets."
+    "--against", metavar="RUN", help="Compare with another evaluate run by a paired bootstrap over the same users."
 )
 @click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write tables, curves, segments, example users and what changed since the last run as one page, too.",
+    "--segments",
+    is_flag=True,
+    help="Also print metrics by history length, by popularity of the held-out item, and for warm and cold items.",
 )
+@html_option
 @setting("--seen", "recommend.seen")
 @setting("--max-users", "evaluate.max_users")
 @setting("--bootstrap-samples", "evaluate.bootstrap_samples")
@@ -38,10 +31,11 @@ from semconv_cli.state import State, pass_state
 def evaluate_command(
     state: State, split: Literal["test", "valid"], against: str | None, segments: bool, html: Path | None, as_json: bool
 ) -> None:
-    """Hit ratio and NDCG on held-out items, with intervals, beside the baselines.
+    """Measure hit ratio and NDCG of the model and the baselines on held-out items.
 
-    --json has every figure: MRR, coverage, novelty, diversity, share of fallback, all segments, the protocol of every
-    row. The run's folder has users.parquet, a row a user and method. docs/evaluation.md defines all of it.
+    --json prints more: MRR, coverage, novelty, diversity, the share of fallback items, all segments, and how each
+    method was run. The file users.parquet in the run's folder has a row per user and method. docs/evaluation.md
+    defines all metrics.
     """
     with state.open() as project:
         rows = project.evaluate(against=against, split=split, html=html)

@@ -1,4 +1,4 @@
-"""``semconv finetune``: teach the backbone to write codes."""
+"""``semconv finetune``: train the backbone to predict codes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from semconv_cli import runs
 from semconv_cli.options import Job, json_option, setting
 from semconv_cli.state import State, pass_state
 
-_MADE = {"picture": "training.svg", "steps": "steps.jsonl"}
-_OF_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_learning_rate"}
+_FILES = {"picture": "training.svg", "steps": "steps.jsonl"}
+_NEED_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_learning_rate"}
 
 
-@click.command("finetune", cls=Job, short_help="Tune the backbone on the prompts.")
+@click.command("finetune", cls=Job, short_help="Train the backbone to predict the codes of items.")
 @click.option(
     "--from",
     "from_run",
     metavar="RUN",
-    help="Go on from a finished finetune run, or from the `current` one, with what is new since and a share of the rest.",
+    help="Continue a finished finetune run, or `current` for the newest one, on new data and a share of the old.",
 )
 @setting("--replay", "tuning.replay")
 @setting("--from-learning-rate", "tuning.from_learning_rate")
@@ -38,19 +38,19 @@ _OF_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_le
 @json_option
 @pass_state
 def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
-    """Tune the backbone on the prompts; a killed run goes on where it stopped.
+    """Train the backbone to predict the codes of items. Run a killed training again to continue it.
 
-    With --from, new items get codes first. Nothing new: the run stays as it is.
+    With --from, new items get codes first. If there is no new data, the earlier run stays the current one.
 
-    In several processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
+    To train in several processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
     """
     if is_follower():
         state.follow()
         return
-    if from_run is None and (unread := [flag for flag, name in _OF_FROM.items() if name in state.flags]):
-        raise click.UsageError(f"{' and '.join(unread)} goes with --from", click.get_current_context())
+    if from_run is None and (unused := [option for option, name in _NEED_FROM.items() if name in state.options]):
+        raise click.UsageError(f"without --from, {' and '.join(unused)} has no effect", click.get_current_context())
     with state.open() as project:
         record = project.finetune(from_run=from_run)
-        made = {kind: f"{record.artifact_path}/{name}" for kind, name in _MADE.items()}
-        made = {kind: path for kind, path in made.items() if (project.layout.root / path).exists()}
-    runs.write_run(state, record, as_json, made)
+        paths = {name: f"{record.artifact_path}/{file}" for name, file in _FILES.items()}
+        paths = {name: path for name, path in paths.items() if (project.layout.root / path).exists()}
+    runs.write_run(state, record, as_json, paths)

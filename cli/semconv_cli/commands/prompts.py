@@ -1,4 +1,4 @@
-"""``semconv prompts``: what the backbone is tuned on, to look at."""
+"""``semconv prompts``: export the training samples."""
 
 from __future__ import annotations
 
@@ -13,28 +13,25 @@ from semconv_cli.state import State, pass_state
 
 @click.group("prompts", cls=Group)
 def prompts_command() -> None:
-    """Look at the prompts that tune the backbone."""
+    """Look at the prompts that the backbone is trained on."""
 
 
 @prompts_command.command("export", cls=Job)
-@click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Whose wordings and negatives.")
+@click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Epoch to export, from 0.")
 @click.option(
     "--output",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("prompts.jsonl"),
     show_default=True,
-    help="Where to; the name's ending chooses JSON lines or Parquet.",
+    help="File to write: JSON lines, or Parquet if the name ends in .parquet.",
 )
 @setting("--negatives", "tasks.negatives")
 @json_option
 @pass_state
 def prompts_export(state: State, epoch: int, path: Path, as_json: bool) -> None:
-    """Write one row a sample: task, prompt, label, user_id, item_id."""
+    """Write the training samples of one epoch. A row has task, prompt, label, user_id and item_id."""
     with state.open() as project:
         counts = project.export_prompts(path, epoch=epoch)
     state.note(counts)
-    if as_json:
-        output.write_json(counts)
-    else:
-        output.write_fields(counts)
+    output.write_result(counts, as_json)

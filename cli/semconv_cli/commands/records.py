@@ -1,4 +1,4 @@
-"""``semconv runs`` and ``semconv generations``: what was done and what was published."""
+"""``semconv runs`` and ``semconv generations``: list what was computed and published."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from semconv_cli.state import State, pass_state
 from semconv_warehouse.upkeep.disk import in_words
 
 
-@click.command("runs", cls=Command, short_help="Runs of stages and their sizes, newest first.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Newest so many; 0 for all.")
+@click.command("runs", cls=Command, short_help="List runs of stages, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of runs to list; 0 lists all."
+)
 @json_option
 @pass_state
 def runs_command(state: State, limit: int, as_json: bool) -> None:
-    """Runs of stages, newest first, each with the size of its folder and the generations that stand on it."""
+    """List runs of stages, newest first, each with the size of its folder and the generations that need it."""
     with state.open() as project:
         rows = project.runs()[: limit or None]
     if as_json:
@@ -27,14 +29,14 @@ def runs_command(state: State, limit: int, as_json: bool) -> None:
     )
 
 
-@click.command("generations", cls=Command, short_help="Generations, publications and sizes, newest first.")
+@click.command("generations", cls=Command, short_help="List generations and their sizes, newest first.")
 @json_option
 @pass_state
 def generations_command(state: State, as_json: bool) -> None:
-    """Generations, when each was put in place, and sizes, newest first.
+    """List generations, newest first, with the times of their publication and their sizes.
 
-    bytes: of the file. run_bytes: of run folders that no other generation stands on. feature_bytes: of its Parquet
-    files for Feast.
+    bytes is the size of the generation's file. run_bytes is the size of the run folders that only this generation
+    needs. feature_bytes is the size of its Parquet files for Feast.
     """
     with state.open() as project:
         rows, usage = project.generations(), project.disk_usage()

@@ -1,4 +1,4 @@
-"""``semconv run``: everything that is due."""
+"""``semconv run``: the nightly job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("run", cls=Job, short_help="Do what is due, publish, hand the features to Feast.")
-@click.option("--refit", is_flag=True, help="Redo embeddings, code books and tuning too.")
+@click.command("run", cls=Job, short_help="Compute what is due, publish it and update Feast.")
+@click.option("--refit", is_flag=True, help="Compute vectors, codes and the model again too.")
 @json_option
 @pass_state
 def run_command(state: State, refit: bool, as_json: bool) -> None:
-    """Do what is due, in order, then publish and hand the features to Feast; says what is stale but kept."""
+    """Run all stages that are due, publish the lists and update Feast. The command for every night.
+
+    Vectors, codes and the model are kept until --refit. If they are outdated, the command reports this.
+    """
     with state.open() as project:
         result = project.run(refit=refit)
     stages, publication = result["stages"], output.plain(result.get("publication"))

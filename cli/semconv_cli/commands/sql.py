@@ -71,7 +71,7 @@ def sql_command(
 
 
 def _list(state: State, form: output.Format) -> None:
-    with state.libraries():
+    with state.capture_output():
         from semconv_warehouse.serving.cookbook import cookbook
 
         queries = cookbook()

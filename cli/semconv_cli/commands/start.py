@@ -1,4 +1,4 @@
-"""``semconv demo`` and ``semconv init``: the two ways in."""
+"""``semconv demo`` and ``semconv init``: create a project."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from semconv_cli.state import State, pass_state
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command("init", cls=Command, short_help="Make a project: settings explained, Feast definitions.")
+@click.command("init", cls=Command, short_help="Create a project: settings file and Feast definitions.")
 @click.argument("directory", type=_DIRECTORY, default=".")
 @pass_state
 def init_command(state: State, directory: Path) -> None:
-    """Make a project: semconv.toml with every setting explained, and a copy of the Feast definitions."""
+    """Create a project: semconv.toml with a description of every setting, and a copy of the Feast definitions."""
     from semconv_warehouse.project import Project
 
     layout = Project.init(directory)
@@ -28,13 +28,13 @@ def init_command(state: State, directory: Path) -> None:
     )
 
 
-@click.command("demo", cls=Job, short_help="See everything run on a small generated catalogue.")
+@click.command("demo", cls=Job, short_help="Create a demo project and run every stage on it.")
 @click.argument("directory", type=_DIRECTORY, default="demo")
 @json_option
 @pass_state
 def demo_command(state: State, directory: Path, as_json: bool) -> None:
-    """Make a project with a small generated catalogue, run every step, and show what came out."""
-    with state.libraries():
+    """Create a project with a small generated catalogue, run every stage on it, and print the results."""
+    with state.capture_output():
         from semconv_warehouse.demo.demo import run_demo
 
         result = run_demo(directory, state.progress())

@@ -54,7 +54,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
         return {}
 
     settings = {
-        "split": {name: value for name, value in split.items() if name in ("temporal_at",)},
+        "split": {"temporal_at": split["temporal_at"]},
         "history_length": case.recommend.settings["history_length"],
         "seen": case.recommend.settings["recommend"]["seen"],
         "start": dataclasses.asdict(workspace.settings.counter),
