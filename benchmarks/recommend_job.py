@@ -164,7 +164,7 @@ def carry_most(folder: Path, users: int) -> Done:
     listable = Listable(job.item_ids, job.user_ids, job.item_ids, job.histories, is_masked=True)
     shard_users = job.settings.recommend.shard_users
     carried, _ = carry_over(folder / f"before-{users}", shard_users, states, None, listable, print)
-    if int((carried.places < 0).sum()) != -(-users // 100):
+    if int((carried.shards < 0).sum()) != -(-users // 100):
         raise SystemExit("the users who changed are not those who are computed")
     clock.append(time.perf_counter())
     write_lists(replace(job, carried=carried), Silent())

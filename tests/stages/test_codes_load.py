@@ -50,7 +50,7 @@ def test_every_kind_of_list_and_ids_that_are_numbers(tmp_path: Path, kind: pa.Da
         (["a", "b"], [[1], [1, 2]], r"same number of codes, found \[1, 2\]"),
         (["a"], [[1] * 7], r"items have 7 codes, between 1 and 6"),
         (["a"], pa.array([[]], pa.list_(pa.int64())), r"items have 0 codes"),
-        (["a", "a", "b"], [[1], [2], [3]], r"1 items come more than once, the first is a"),
+        (["a", "a", "b"], [[1], [2], [3]], r"1 items occur more than once, the first is a"),
         (["x"], [[1]], r"no item of the catalogue"),
         (["a", "b"], [[1, 2], [3, -1]], r"between 0 and 65535, 1 items .* b with \[3, -1\]"),
         (["a"], [[65536]], r"between 0 and 65535"),

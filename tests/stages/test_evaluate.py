@@ -16,6 +16,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation import methods as registry
 from semconv.runs.lineage import Lineage
+from semconv.stages import stage_settings
 from semconv.stages.evaluate.comparison import compare_runs
 from semconv.stages.night import fit_all
 from semconv_cli.figures import write_figures
@@ -154,7 +155,7 @@ def test_runs_are_paired_by_user_and_target(project: Project, tmp_path: Path) ->
     assert all(row["difference"] == row["ci_low"] == row["ci_high"] == 0 for row in same)
     assert {row["num_users"] for row in same} == {case.NUM_USERS - 2}
     assert same[0]["protocol"]["split"] == "test"
-    with pytest.raises(InputError, match="rank no user's same item"):
+    with pytest.raises(InputError, match="no user with the same held-out item"):
         compare_runs(project.workspace, run, valid)
 
 
@@ -233,5 +234,5 @@ def test_the_page_says_when_no_earlier_run_has_the_same_held_out_items(project: 
     page = tmp_path / "page.html"
     project.evaluate(html=page)
     assert "No earlier evaluation has the same held-out items" in page.read_text()
-    with pytest.raises(InputError, match="rank no user's same item"):
+    with pytest.raises(InputError, match="no user with the same held-out item"):
         project.evaluate(html=page, against=before.run_id)

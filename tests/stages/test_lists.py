@@ -105,7 +105,7 @@ def test_what_is_finished_stays_and_the_rest_is_computed(project: Project) -> No
     assert {name for name in before if before[name] != after[name]} == {whole.name, other.name, label_of_4.name}
     assert after.keys() == before.keys()
     assert lists(project, run).equals(rows)
-    said = [line for line in remarks(again) if "computed anew" in line]
+    said = [line for line in remarks(again) if "recomputing its users" in line]
     assert [Path(line.partition(":")[0]).name for line in said] == [whole.name, label_of_4.name, foreign.name]
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_part_of_the_run_before_costs_its_users_alone(project: Project
     assert not project.layout.serving.exists()
     again = case.reopened(project)
     changed = again.recommend(only_changed=True)
-    assert any("part-00003.parquet" in line and "its 4 users are computed anew" in line for line in remarks(again))
+    assert any("part-00003.parquet" in line and "recomputing its 4 users" in line for line in remarks(again))
     assert any(f"{NUM_USERS - 4} of {NUM_USERS} users are unchanged" in line for line in remarks(again))
     assert lists(again, changed).equals(rows)
     shutil.rmtree(folder)  # what the message says

@@ -1,4 +1,4 @@
-"""Reading codes that were made elsewhere from Parquet, for a report on them or to tune on them."""
+"""Reads external codes from a Parquet file, for a report or for tuning."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _LARGEST = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class FileCodes:
-    """Codes of those items of a file that the catalogue has."""
+    """The codes of a file, for the items that the catalogue has."""
 
     item_index: NDArray[np.int32]  # (M,) ascending
     codes: NDArray[np.uint16]  # (M, N)
-    num_unknown: int  # rows of items that the catalogue has not
+    num_unknown: int  # rows of items that the catalogue lacks
 
     @property
     def num_codes(self) -> int:
-        """Codes C of a level: one more than the largest, at least two."""
+        """Number C of codes of a level: the largest code plus 1, at least 2."""
         return max(2, int(self.codes.max()) + 1)
 
 
 def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
-    """Read a Parquet file of ``item_id`` and ``codes``, a list of N whole numbers an item.
+    """Read a Parquet file of ``item_id`` and ``codes``, a list of N whole numbers for each item.
 
     Raises:
-        InputError: no Parquet file, a column missing or of another type, no rows, empty ids or codes, items with
-            different numbers of codes, too many of them, codes that are negative or too large, an item twice, or
-            no item of the catalogue.
+        InputError: the file is no Parquet file, a column is missing or of another type, there are no rows, an id or a
+            code is empty, items have different numbers of codes or too many of them, a code is negative or too large,
+            an item occurs twice, or no item is in the catalogue.
     """
     table = _checked_table(path)
     width = _width(path, table)
     ids = [str(item_id) for item_id in table.column(ITEM_ID).to_pylist()]
-    known = {item_id: place for place, item_id in enumerate(item_ids)}
+    known = {item_id: index for index, item_id in enumerate(item_ids)}
     kept = np.array([row for row, item_id in enumerate(ids) if item_id in known], dtype=np.int64)
     if len(kept) == 0:
         raise InputError(f"{path}: holds no item of the catalogue; check that item_id matches the ingested items")
@@ -56,12 +56,12 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
     if len(values) < len(index):
         example = item_ids[int(values[counts > 1][0])]
         raise InputError(
-            f"{path}: {int((counts > 1).sum())} items come more than once, the first is {example}; give each item one row"
+            f"{path}: {int((counts > 1).sum())} items occur more than once, the first is {example}; give each item one row"
         )
     bad = np.flatnonzero(((codes < 0) | (codes > _LARGEST)).any(axis=1))
     if len(bad):
         raise InputError(
-            f"{path}: codes must lie between 0 and {_LARGEST}, {len(bad)} items have others,"
+            f"{path}: codes must lie between 0 and {_LARGEST}, {len(bad)} items have other codes,"
             f" the first is {ids[kept[bad[0]]]} with {codes[bad[0]].tolist()}"
         )
     order = np.argsort(index)
@@ -69,7 +69,7 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
 
 
 def _checked_table(path: Path) -> pa.Table:
-    """Both columns, of usable types, with rows and without empty cells."""
+    """Read both columns; refuse unusable types, a file without rows, and empty cells."""
     try:
         schema = pq.read_schema(path)
         _check_columns(path, schema)
@@ -111,7 +111,7 @@ def _is_numbers(kind: pa.DataType) -> bool:
 
 
 def _width(path: Path, table: pa.Table) -> int:
-    """The number of codes that every row has."""
+    """The number of codes of a row, which must be the same for all."""
     widths = sorted(pc.unique(pc.list_value_length(table.column(CODES))).to_pylist())
     if len(widths) > 1:
         raise InputError(f"{path}: every item must have the same number of codes, found {widths}")

@@ -107,17 +107,17 @@ def _row(name: str, at_fit: float | None, now: float | None, limit: float | None
 def _reason(row: dict[str, Any]) -> str:
     at_fit, now, limit = row["at_fit"], row["now"], row["limit"]
     return {
-        "outgrown_share": f"{now:.1%} of the items have codes from their text though a fit would learn theirs from"
-        f" interactions now, more than {limit:.1%} (refit.text_coded_share)",
-        "largest_first_code": f"the fullest first code holds {now:.1%} of the items, {at_fit:.1%} at the fit"
+        "outgrown_share": f"{now:.1%} of the items have codes predicted from text, and a fit today would learn them from interactions;"
+        f" the limit is {limit:.1%} (refit.text_coded_share)",
+        "largest_first_code": f"the most common first code has {now:.1%} of the items, {at_fit:.1%} at the fit"
         " (refit.largest_first_code_growth)",
-        "text_error": f"new items' text lies {now:.1%} from its codes, {at_fit:.1%} at the fit (refit.text_error_growth)",
-        "train_interactions": f"there are {now:,} interactions to train on, {at_fit:,} at the fit (refit.interactions_growth)",
+        "text_error": f"the distance between the text of new items and their codes is {now:.1%}, {at_fit:.1%} at the fit (refit.text_error_growth)",
+        "train_interactions": f"there are {now:,} training interactions, {at_fit:,} at the fit (refit.interactions_growth)",
     }[row["name"]]
 
 
 def _outgrown(coded: Coded, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """``(M,)`` items coded from text that a fit would have a behaviour vector of now; given vectors come for any new item."""
+    """``(M,)`` items with codes from text that a fit today would learn from interactions; with given vectors, any new item."""
     if coded.vectors.source == columns.GIVEN:
         return coded.is_new
     return coded.is_assigned & (counts[coded.codes.item_index] > 0)
@@ -128,7 +128,7 @@ def _fullest(codes: NDArray[np.uint16]) -> float:
 
 
 def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, float | None]:
-    """How far vectors made of text lie from their nearest codes: those of items held out at the fit, and of new items."""
+    """Distance of vectors predicted from text to their nearest codes: for items held out at the fit, and for new items."""
     at_fit = (coded.code_set.figures.get("text_map") or {}).get("nearest_code_error")
     is_new = coded.is_new[coded.is_assigned]
     if at_fit is None or is_new.sum() < MIN_NEW_ITEMS:
@@ -139,7 +139,7 @@ def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, floa
 
 
 def _assigned_vectors(workspace: Workspace, assign: RunRecord) -> Floats:
-    """Vectors ``(n, D)`` that were mapped from text, in the order of the run's codes."""
+    """Vectors ``(n, D)`` predicted from text, in the order of the run's codes."""
     path = workspace.intact(assign, "table-item_embedding.parquet")
     column = pq.read_table(path, columns=[columns.VECTOR]).column(columns.VECTOR).combine_chunks()
     flat: Floats = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)

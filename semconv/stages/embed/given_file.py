@@ -1,4 +1,4 @@
-"""Reading the user's own item vectors from Parquet."""
+"""Reads the user's own item vectors from a Parquet file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from semconv.errors import InputError
 
 
 def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]], int]:
-    """Item index ``(M,)`` and vectors of the file's items that the catalogue has, and how many it lacks.
+    """Read the vectors of the items that the catalogue has.
+
+    Returns:
+        item index ``(M,)``, the M vectors, and the number of items that the catalogue lacks.
 
     Raises:
-        InputError: no Parquet file, a column missing or of another type.
+        InputError: the file is no Parquet file, or a column is missing or of another type.
     """
     try:
         table = pq.read_table(path, columns=[ITEM_ID, VECTOR])

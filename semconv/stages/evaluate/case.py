@@ -1,4 +1,4 @@
-"""What an evaluation is about: the users of a recommend run with their targets, and what is known of the items."""
+"""The subject of an evaluation: the users of a recommend run, their held-out items, and the items to list."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ NO_CODE = "no code"
 
 @dataclass(frozen=True)
 class EvaluationCase:
-    """Who is evaluated, on what, and which items every method may list.
+    """The users, held-out items and candidates of an evaluation; the same for every method.
 
     Attributes:
         lineage: of the recommend run that made the lists.
-        sequences: all of them, cut as the model's split says.
-        users: ``(U,)`` user_index of the evaluated, ascending.
-        targets: ``(U,)`` item_index.
-        item_ids: ids by item_index.
-        allowed: ``(I,)`` items that the run could list: every method is measured on the same ones.
+        sequences: all sequences, with the cuts of the model's split.
+        users: ``(U,)`` user index of the evaluated users, ascending.
+        targets: ``(U,)`` item index of the held-out items.
+        item_ids: ids by item index.
+        allowed: ``(I,)`` the items that the run could list; every method chooses from these.
         popularity: ``(I,)`` interactions of the train cut.
-        prefixes: ``(N, I)`` numbers of the prefixes of codes, see ``metrics.prefix_ids``.
-        sources: ``(I,)`` where each item's codes come from: a ``vector_source``, or 'no code'.
+        prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
+        sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
     """
 
     lineage: Lineage
@@ -54,7 +54,7 @@ class EvaluationCase:
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
-        """Read what a recommend run of the split valid or test is scored with."""
+        """Read the case of a recommend run of the split valid or test; ``lineage`` is that of the recorded inputs."""
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
             sequences, users = evaluated_users(workspace, lineage.finetune, split)
@@ -82,7 +82,7 @@ class EvaluationCase:
 
     @property
     def split(self) -> Split:
-        """Which target is held out."""
+        """The split whose items are held out."""
         split: Split = self.recommend.settings["split"]
         return split
 
@@ -102,13 +102,13 @@ class EvaluationCase:
         return Histories.under(self.sequences, self.split)
 
     def evaluated(self) -> Evaluated:
-        """What is known of the evaluated users, for the segments."""
+        """The properties of the evaluated users that define the segments."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
         return Evaluated(self.histories.lengths[self.users], popularity, is_cold)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
-        """How the lists were made and are scored, shared by all methods."""
+        """How the lists were made and how they are scored; the same for all methods."""
         made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
         details: dict[str, Any] = {
@@ -138,10 +138,10 @@ class EvaluationCase:
 
 
 def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
-    """Sequences under a model's own split, and the users with a held-out item or the fixed sample of them.
+    """The sequences under the split of a model, and the users with a held-out item, or a fixed sample of them.
 
     Raises:
-        InputError: there are none.
+        InputError: no user has a held-out item.
     """
     sequences = workspace.sequences(split=finetune.settings["split"])
     have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
@@ -158,7 +158,7 @@ def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray
 
 
 def _codes(workspace: Workspace, lineage: Lineage, num_items: int) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-    """Prefixes and sources of the codes that the lists were made with."""
+    """Prefixes ``(N, I)`` and sources ``(I,)`` of the codes that the lists were made with."""
     codes = ItemCodes.read(workspace, lineage.code_runs)
     fitted = len(ItemCodes.read(workspace, (lineage.codebook,)).item_index)
     sources = np.full(num_items, NO_CODE, dtype=object)

@@ -1,4 +1,4 @@
-"""Two evaluate runs held against each other, user by user."""
+"""Two evaluate runs compared, user by user."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from semconv.stages.evaluate.user_file import UserRanks, read_ranks
 
 
 def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
-    """Paired bootstrap of every method that two evaluate runs have, over the users whose same target both ranked.
+    """Compare every method that two evaluate runs share, by a paired bootstrap over the users with the same held-out item.
 
     Returns:
-        rows of method, what ``evaluation.rows.compare`` gives, and ``protocol``: what of the two runs' lists is the
-        same, and what differs as ``{"ours": ..., "theirs": ...}``.
+        rows of ``method``, the values of ``evaluation.rows.compare``, and ``protocol``: the properties of the two runs'
+        lists; one that differs is ``{"ours": ..., "theirs": ...}``.
 
     Raises:
-        InputError: a run is of another stage or its ranks are gone, or they share no user with the same target.
+        InputError: a run is of another stage, its ranks are missing, or no user has the same held-out item in both.
     """
     mine, other = read_ranks(workspace, ours), read_ranks(workspace, theirs)
     shared = [method for method in mine if method in other]
@@ -38,7 +38,7 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
         left, right = _paired(mine[method], other[method])
         if len(left) == 0:
             raise InputError(
-                f"{ours.run_id} and {theirs.run_id} rank no user's same item; compare runs of one split, and of users in common"
+                f"{ours.run_id} and {theirs.run_id} have no user with the same held-out item; compare runs of one split on the same users"
             )
         found = compare(left, right, length, workspace.settings.evaluate)
         rows += [{"method": method, **row, "protocol": protocol} for row in found]
@@ -47,16 +47,16 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
 
 @dataclass(frozen=True)
 class Scored:
-    """A method of an evaluate run."""
+    """One method of an evaluate run."""
 
     run: RunRecord
     method: str
 
 
 def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
-    """Paired bootstrap of two methods, over the users whose same target both ranked: a row of ``compare`` by name@k.
+    """Compare two methods by a paired bootstrap over the users with the same held-out item; a row of ``compare`` by name@k.
 
-    Empty where a method is missing or no user is in both.
+    Empty when a run lacks the method, or no user is in both.
     """
     mine, other = (read_ranks(workspace, scored.run).get(scored.method) for scored in (ours, theirs))
     if mine is None or other is None:
@@ -69,7 +69,7 @@ def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[
 
 
 def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:
-    """The newest other evaluate run on the same split whose figures are still there."""
+    """The newest other evaluate run on the same split whose files still exist."""
     split = _made(workspace, run)["split"]
     for other in workspace.book.finished(columns.EVALUATE):
         if other.run_id != run.run_id and _made(workspace, other)["split"] == split and _is_kept(workspace, other):
@@ -104,7 +104,7 @@ def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
-    """Ranks of the users whose same target both have, row by row."""
+    """The ranks of the users that have the same held-out item in both, row by row."""
     place = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
     kept = place.is_valid().to_numpy(zero_copy_only=False)
     rows = pc.fill_null(place, 0).to_numpy()

@@ -1,4 +1,4 @@
-"""The transition counter's parameters as a run: searched on validation users, reused while the interactions are the same."""
+"""The search for the transition counter's parameters as a run; reused while the interactions stay the same."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
 FIGURES_FILE = "transition.json"
-_MOST_INTERACTIONS = 2_000_000  # pairs are counted over a sample of users with so many: parameters need no more
+_MOST_INTERACTIONS = 2_000_000  # counts of a sample of users with this number determine the parameters well enough
 
 
 def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome | None:
-    """Search the counter's parameters for the protocol of a case; None where there is nobody to search on.
+    """Search the counter's parameters for the protocol of a case; None when there are no validation users.
 
-    The targets are those of the split valid and the counts those of the train cut ``[:-2]`` whatever the case's own
-    are, so that nothing is chosen on data that it is measured on.
+    The search always uses the held-out items of the split valid and the counts of the train cut ``[:-2]``, so that the
+    parameters are never chosen on the data that they are measured on.
     """
     wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.finetune.settings["split"]
     held_out = targets(case.sequences, "valid")
@@ -73,7 +73,7 @@ def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
 
 
 def _some(train: Sequences, seed: int) -> Sequences:
-    """The sequences of as many users as have two million interactions together."""
+    """The sequences of a sample of users who have about two million interactions together."""
     total = len(train.items)
     if total <= _MOST_INTERACTIONS:
         return train

@@ -1,4 +1,4 @@
-"""The lists that an evaluation sets side by side, one method at a time so that few are in memory at once."""
+"""The lists that an evaluation compares, one method at a time, so that few lists are in memory."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Ranking:
 
     Attributes:
         method: value of the column ``method``.
-        items: ``(U, K)`` item_index, -1 where a list is shorter.
-        is_fallback: ``(U, K)`` what is not the method's own but the fallback's; None for nothing.
-        details: what of the protocol is the method's own.
+        items: ``(U, K)`` item index, -1 where a list is shorter.
+        is_fallback: ``(U, K)`` whether the fallback ranking gave an item; None when no item is from it.
+        details: the parts of the protocol that only this method has.
     """
 
     method: str
@@ -65,14 +65,14 @@ def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
 
 
 def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
-    """The lists of the recommend run itself, by each method that its parts hold."""
+    """The lists of the recommend run, by each method that its parts hold."""
     for method in listed_methods(workspace, case.recommend):
         details = _fitted_on(workspace, case) if method == columns.METHOD_BLEND else {}
         yield replace(_of_parts(workspace, case, method), details=details)
 
 
 def _fitted_on(workspace: Workspace, case: EvaluationCase) -> dict[str, Any]:
-    """Whose held-out items a blend's weights were chosen by: on the split valid they flatter it."""
+    """The users that the blend's weights were fitted on; on the split valid these figures are too good."""
     run = case.lineage.need(columns.BLEND)
     users = read_manifest(workspace, run)["num_users"]
     mine = {"fitted_on_this_split": True} if case.split == "valid" else {}
@@ -87,24 +87,24 @@ def _of_parts(workspace: Workspace, case: EvaluationCase, method: str) -> Rankin
     wanted = (columns.USER_ID, columns.RANK, columns.ITEM_ID, columns.SOURCES)
     for path in part_paths(workspace.book.folder(case.recommend)):
         part = read_part(path, wanted, method)
-        rows, found = _places(part.column(columns.USER_ID), row_of), _places(part.column(columns.ITEM_ID), item_of)
+        rows, found = _index_of(part.column(columns.USER_ID), row_of), _index_of(part.column(columns.ITEM_ID), item_of)
         kept = rows >= 0
-        places = (rows[kept], part.column(columns.RANK).to_numpy()[kept] - 1)
-        items[places] = found[kept]
-        is_fallback[places] = _is_fallback(part.column(columns.SOURCES))[kept]
+        cells = (rows[kept], part.column(columns.RANK).to_numpy()[kept] - 1)
+        items[cells] = found[kept]
+        is_fallback[cells] = _is_fallback(part.column(columns.SOURCES))[kept]
     return Ranking(method, items, is_fallback)
 
 
-def _places(names: pa.ChunkedArray, place_of: Mapping[str, int]) -> NDArray[np.int64]:
-    """Place of every id of a column, -1 for one that is unknown; each different id is looked up once."""
+def _index_of(names: pa.ChunkedArray, index_of: Mapping[str, int]) -> NDArray[np.int64]:
+    """Index of every id of a column, -1 for an unknown one; each distinct id is looked up once."""
     encoded = names.combine_chunks().dictionary_encode()
-    places = np.array([place_of.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
-    found: NDArray[np.int64] = places[encoded.indices.to_numpy()]
+    index = np.array([index_of.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
+    found: NDArray[np.int64] = index[encoded.indices.to_numpy()]
     return found
 
 
 def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Rows that the fallback ranking proposed."""
+    """Whether the fallback ranking gave a row."""
     column = sources.combine_chunks()
     proposed = pc.equal(column.flatten(), columns.SOURCE_FALLBACK).to_numpy(zero_copy_only=False)
     result = np.zeros(len(column), dtype=bool)
@@ -149,7 +149,7 @@ def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parame
 
 
 def _for_all(case: EvaluationCase, top: TopK) -> TopK:
-    """The lists in the order of the evaluated users, empty for one who has none."""
+    """The lists in the order of the evaluated users; empty for a user without a list."""
     if np.array_equal(top.users, case.users):
         return top
     items = np.full((len(case.users), top.items.shape[1]), -1, dtype=np.int32)

@@ -52,14 +52,14 @@ def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:
 
 
 def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
-    """Score a recommend run of the split valid or test, and the baselines with it.
+    """Score the lists of a recommend run of the split valid or test, and the baselines beside them.
 
     Raises:
-        InputError: the run's lists are for serving, or hold no user with a target.
+        InputError: the lists are for serving, or no user has a held-out item.
     """
     if recommend.settings["split"] == "serve":
         raise InputError(
-            f"{recommend.run_id} was made for serving and sees the held-out items; `semconv recommend --split test` makes lists to score"
+            f"{recommend.run_id} was made for serving and includes the held-out items; `semconv recommend --split test` makes lists to score"
         )
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
     tuned = tune_transition_run(workspace, case)
@@ -90,7 +90,7 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
 
 
 def list_figures(case: EvaluationCase, ranking: Ranking) -> ListFigures:
-    """What one method's lists come to, user by user."""
+    """The figures of one method's lists, user by user."""
     items, listed = ranking.items, (ranking.items >= 0).sum(axis=1)
     fallback = np.zeros(len(items)) if ranking.is_fallback is None else ranking.is_fallback.sum(axis=1).astype(float)
     return ListFigures(

@@ -1,4 +1,4 @@
-"""The per-user figures of an evaluation as Parquet: a row a user and method, a row group or more a method."""
+"""The figures of each user of an evaluation as Parquet: one row for each user and method."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class UserRanks:
-    """One method's ranks, row by row of a user."""
+    """The ranks of one method; row u is one user."""
 
     user_ids: pa.Array  # (U,)
     targets: pa.Array  # (U,) ids of the held-out items
@@ -54,7 +54,7 @@ class UserFile:
     """Writes the figures of one method after the other."""
 
     def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: Evaluated) -> None:
-        """What is the same for all methods is made once."""
+        """Prepare the columns that are the same for all methods."""
         targets = pa.array(case.targets)
         self._writer = writer
         self._shared = {
@@ -80,13 +80,13 @@ class UserFile:
 
 @contextmanager
 def user_file(folder: Path, case: EvaluationCase, users: Evaluated) -> Iterator[UserFile]:
-    """The file of an evaluation, whole or not at all."""
+    """Open the file of an evaluation; it appears under its name only when it is complete."""
     with atomic_path(folder / USERS) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
         yield UserFile(writer, case, users)
 
 
 def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
-    """Ranks of an evaluate run by method.
+    """Read the ranks of an evaluate run by method.
 
     Raises:
         InputError: a run of another stage, an unfinished one, or its ranks cannot be read.
@@ -107,5 +107,5 @@ def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """One array of a column in chunks."""
+    """A chunked column as one array."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

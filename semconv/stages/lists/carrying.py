@@ -1,7 +1,6 @@
-"""Users who keep the lists of the run before: who they are, and the rows of theirs, part by part.
+"""Users who keep their lists of the run before: which users, and their rows, part by part.
 
-Nothing here holds more than one part's rows: the lists of all users are many times larger than what
-decides about them.
+At most one part is in memory at a time, because the lists of all users may not fit.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _USERS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class States:
-    """What the lists of a run belong to, user by user.
+    """A hash for each user of a run, which changes when the user's list may change.
 
     Attributes:
-        users: ``(R,)`` user_index, ascending, in the order of the shards.
-        states: ``(R,)`` hash of what a user's list depends on besides model and filters.
+        users: ``(R,)`` user index, ascending, in the order of the shards.
+        states: ``(R,)`` hash of the history and of its items' codes; model and filters are the same for all users.
     """
 
     users: NDArray[np.int32]
@@ -42,41 +41,46 @@ class States:
 
     @classmethod
     def read(cls, folder: Path) -> States:
-        """Those of a run's folder; InputError when they are missing or damaged."""
+        """Read them from a run's folder; InputError when they are missing or damaged."""
         require_file(folder / STATES)
         arrays = read_arrays(folder / STATES)
         return cls(arrays["users"], arrays["states"])
 
     def write(self, folder: Path) -> None:
-        """Put them into a run's folder."""
+        """Write them into a run's folder."""
         write_arrays(folder / STATES, {"users": self.users, "states": self.states})
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Lists that a run takes over from the one before.
+    """The lists that users keep from the run before.
 
     Attributes:
-        folder: of the run before.
-        places: ``(R,)`` shard of the run before that holds a user's list, -1 for users whose list is computed.
+        folder: the folder of the run before.
+        shards: ``(R,)`` the shard of the run before that holds a user's list; -1 for users whose list is recomputed.
     """
 
     folder: Path
-    places: NDArray[np.int32]
+    shards: NDArray[np.int32]
 
     def rows(self, chosen: slice, user_ids: pa.Array) -> list[pa.Table]:
-        """Rows of the users of one shard, ``chosen`` of R, who keep their lists; ``user_ids`` are those of the shard."""
-        places = self.places[chosen]
+        """Rows of the users of one shard who keep their lists.
+
+        Args:
+            chosen: the slice of R that is the shard.
+            user_ids: ids of its users.
+        """
+        shards = self.shards[chosen]
         tables = []
-        for place in np.unique(places[places >= 0]).tolist():
-            names = user_ids.filter(pa.array(places == place))
-            part = read_part(self.folder / part_name(place))
+        for shard in np.unique(shards[shards >= 0]).tolist():
+            names = user_ids.filter(pa.array(shards == shard))
+            part = read_part(self.folder / part_name(shard))
             tables.append(part.filter(pc.is_in(part.column(columns.USER_ID), value_set=names)))
         return tables
 
 
 def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[np.int64]) -> States:
-    """States of users: a hash of each history and of its items' codes ``(I, N)``."""
+    """Hash the history of each user and its items' codes; ``codes`` is ``(I, N)``."""
     states = np.zeros(len(users), dtype=np.uint64)
     for first in range(0, len(users), _USERS_AT_ONCE):
         some = users[first : first + _USERS_AT_ONCE]
@@ -95,14 +99,14 @@ def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[n
 
 @dataclass(frozen=True)
 class Listable:
-    """What may stand in a list that is carried over.
+    """The items that a kept list may hold.
 
     Attributes:
-        item_ids: ``(L,)`` items that can be listed at all.
-        user_ids: ``(U,)`` by user_index.
-        all_item_ids: ``(I,)`` by item_index.
+        item_ids: ``(L,)`` ids of the items that may be listed.
+        user_ids: ``(U,)`` ids by user index.
+        all_item_ids: ``(I,)`` ids by item index.
         histories: of all users.
-        is_masked: whether an item of a user's history may not be in their list.
+        is_masked: whether lists leave out the items of the user's history.
     """
 
     item_ids: pa.Array
@@ -120,44 +124,44 @@ def carry_over(
     listable: Listable,
     say: Callable[[str], None],
 ) -> tuple[Carried, States]:
-    """Who keeps the list of the run before, and the states that all lists then belong to.
+    """Decide which users keep their lists of the run before, and the states of all lists of this run.
 
-    A user who keeps a list although their history changed keeps the old state too, or nobody would ever
-    look at them again.
+    A user who keeps a list although the history changed keeps the old state too, so that a later run recomputes it.
 
     Args:
-        before: folder of the run before, whose shards hold ``shard_users`` users each.
+        before: the folder of the run before.
+        shard_users: users in each of its shards.
         now: states of the users of this run.
-        refresh: recompute these users and new ones alone; None: all whose state changed.
+        refresh: recompute only these users and new ones; None to recompute all users whose state changed.
     """
     try:
         old = States.read(before)
     except InputError as error:
-        say(f"{str(error).split(';')[0]}; the lists of all users are computed anew")
+        say(f"{str(error).split(';')[0]}; recomputing all users")
         old = States(np.zeros(0, np.int32), np.zeros(0, np.uint64))
     row, is_known = find(old.users, now.users)  # (R,)
     was = old.states[row] if len(old.users) else np.zeros(len(now.users), dtype=np.uint64)
     is_same = is_known & (was == now.states)
     keeps = is_same if refresh is None else is_known & ~np.isin(now.users, refresh)
-    places = np.where(keeps, row // shard_users, -1).astype(np.int32)
-    for place in np.unique(places[keeps]).tolist():
-        rows = np.flatnonzero(places == place)
+    shards = np.where(keeps, row // shard_users, -1).astype(np.int32)
+    for shard in np.unique(shards[keeps]).tolist():
+        rows = np.flatnonzero(shards == shard)
         try:
-            require_file(before / part_name(place))
-            part = read_part(before / part_name(place), [columns.USER_ID, columns.ITEM_ID])
+            require_file(before / part_name(shard))
+            part = read_part(before / part_name(shard), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
-            say(f"{error}; its {len(rows)} users are computed anew")
-            places[rows] = -1
+            say(f"{error}; recomputing its {len(rows)} users")
+            shards[rows] = -1
             continue
-        places[rows[_may_not_stay(part, now.users[rows], ~is_same[rows], listable)]] = -1
-    keeps = places >= 0
-    return Carried(before, places), replace(now, states=np.where(keeps, was, now.states))
+        shards[rows[_must_change(part, now.users[rows], ~is_same[rows], listable)]] = -1
+    keeps = shards >= 0
+    return Carried(before, shards), replace(now, states=np.where(keeps, was, now.states))
 
 
-def _may_not_stay(
+def _must_change(
     part: pa.Table, users: NDArray[np.int32], is_changed: NDArray[np.bool_], listable: Listable
 ) -> NDArray[np.bool_]:
-    """Which of the users with lists in this part are offered what is gone, or what they have by now, ``(r,)``."""
+    """``(r,)`` whether a user's list in this part holds an item that may not be listed, or one from the user's history."""
     listed_by, items = part.column(columns.USER_ID), part.column(columns.ITEM_ID)
     row = _index_in(listed_by, listable.user_ids.take(pa.array(users)))  # (n,) of each row of the part
     is_offending = ~_is_in(items, listable.item_ids)
@@ -173,9 +177,9 @@ def _may_not_stay(
 
 
 def _index_in(values: pa.ChunkedArray, of: pa.Array) -> NDArray[np.int64]:
-    """Place of each value in ``of``, -1 where it is not there."""
-    places: NDArray[np.int64] = pc.fill_null(pc.index_in(values, value_set=of), -1).to_numpy().astype(np.int64)
-    return places
+    """Index of each value in ``of``, -1 where it is missing."""
+    index: NDArray[np.int64] = pc.fill_null(pc.index_in(values, value_set=of), -1).to_numpy().astype(np.int64)
+    return index
 
 
 def _is_in(values: pa.ChunkedArray, of: pa.Array) -> NDArray[np.bool_]:

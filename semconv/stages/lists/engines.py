@@ -1,6 +1,6 @@
-"""Who computes the shards of a recommend run: this process, or workers of Ray.
+"""The engines that compute the shards of a recommend run: this process, or workers of Ray.
 
-Every engine writes the same parts under the same names, so that a job which died under one goes on under another.
+Every engine writes the same files, so a job that was killed under one engine goes on under another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from semconv.stages.lists.ray_engine import ray_shards, require_ray
 
 
 def require_engine(settings: Settings) -> None:
-    """SettingsError where the engine that the settings name is not installed, or nothing compiles for it."""
+    """SettingsError when the engine of the settings is not installed, or a compiler is needed and missing."""
     if settings.recommend.engine == "ray":
         require_ray()
     if settings.recommend.compile:
@@ -24,24 +24,22 @@ def require_engine(settings: Settings) -> None:
 
 
 def write_lists(job: ListJob, progress: Progress) -> None:
-    """Write the parts of a job that are not there yet."""
+    """Write the missing parts of a job."""
     missing = job.missing(progress.say)
-    done = len(job.users) - sum(job.num_users(place) for place in missing)
+    done = len(job.users) - sum(job.num_users(shard) for shard in missing)
+    uses_ray = job.settings.recommend.engine == "ray"
+    computed = ray_shards(job, missing) if uses_ray else local_shards(job, missing, progress.say)
     with (
         progress.task(f"recommend {job.split}", len(job.users), "users", done) as bar,
-        contextlib.closing(_computed(job, missing, progress.say)) as written,
+        contextlib.closing(computed) as written,
     ):
-        for place in written:
-            bar.advance(job.num_users(place))
+        for shard in written:
+            bar.advance(job.num_users(shard))
 
 
-def _computed(job: ListJob, places: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
-    return ray_shards(job, places) if job.settings.recommend.engine == "ray" else local_shards(job, places, say)
-
-
-def local_shards(job: ListJob, places: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
-    """Compute shards in this process; yields each as soon as its part is there."""
+def local_shards(job: ListJob, shards: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
+    """Compute shards in this process; yields each shard when its part is written."""
     worker = ListWorker(job, say)
-    for place in places:
-        worker.write(place)
-        yield place
+    for shard in shards:
+        worker.write(shard)
+        yield shard

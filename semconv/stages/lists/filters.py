@@ -1,4 +1,4 @@
-"""Which items may be listed at all."""
+"""The items that may be listed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from semconv.runs.workspace import Workspace
 
 
 def allowed_items(workspace: Workspace, catalog: Catalog, where: str | None) -> NDArray[np.bool_]:
-    """``(I,)`` servable items that pass the standing filter and the ad-hoc one.
+    """``(I,)`` whether an item is available and passes the filters.
+
+    Args:
+        where: the filter of one command, in addition to ``recommend.where``; None for none.
 
     Raises:
-        SettingsError: a filter is no condition, or allows nothing.
-        InputError: no item is available at all.
+        SettingsError: a filter is no SQL condition, or allows no item.
+        InputError: no item is available.
     """
     allowed = catalog.is_servable.copy()
     if not allowed.any():

@@ -1,8 +1,7 @@
-"""A recommend run as shards: what all of them share, and what one of them does.
+"""A recommend run in shards of users: the job that all shards share, and the worker that computes one shard.
 
-A job is arrays and settings, so that it goes to another process or machine as it is. A worker is a job
-with its model loaded: it computes one shard at a time and writes its part into the run's folder.
-Whoever hands out the shards (see ``engines``) knows nothing about lists.
+A job consists of arrays and settings, so it can be sent to another process or machine. A worker is a job with its model
+loaded. It computes one shard at a time and writes its part into the run's folder. The engines only hand out shards.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
 
 @dataclass(frozen=True)
 class JobBlend:
-    """A blend, and whose lists a job serves.
+    """The blend of a job.
 
     Attributes:
-        served: the method of the lists that the run is for.
-        days: ``(U,)`` day on which each user is asked: that of the latest interaction under the split, or today's, NaN where
-            unknown.
-        with_both: whether the parts hold the lists of both methods, to be scored.
+        served: the method whose lists the run serves.
+        days: ``(U,)`` the day of each user's recommendations: the day of the latest interaction under the split, or today
+            for serving. NaN where unknown.
+        with_both: whether the parts hold the lists of both methods, for evaluation.
     """
 
     blend: Blend
@@ -48,22 +47,22 @@ class JobBlend:
 
 @dataclass(frozen=True)
 class ListJob:
-    """Everything that the shards of a run share.
+    """The data that all shards of a run share.
 
     Attributes:
-        folder: of the run, where the parts go.
+        folder: the folder of the run; the parts are written there.
         fingerprint: of the run.
         tuned: the model, its codes and their trie.
         split, settings: as requested.
-        users: ``(R,)`` user_index, ascending; the shards are cut from it.
-        user_ids: ``(U,)`` strings by user_index.
-        item_ids: ``(I,)`` strings by item_index.
+        users: ``(R,)`` user index, ascending; a shard is a slice of it.
+        user_ids: ``(U,)`` ids by user index.
+        item_ids: ``(I,)`` ids by item index.
         histories: of all users.
         allowed: ``(I,)`` items that may be recommended.
-        fallback_ranking: ``(F,)`` item_index of allowed items, best first.
+        fallback_ranking: ``(F,)`` item index of allowed items, best first.
         vectors: ``(I, D)`` unit behaviour vectors.
-        carried: lists that are taken over, None when all are computed.
-        blend: what ranks beams and other candidates together, None for the model's own lists.
+        carried: the lists that users keep from the run before; None when all are computed.
+        blend: ranks the beams together with other candidates; None for the model's own lists.
     """
 
     folder: Path
@@ -83,54 +82,54 @@ class ListJob:
 
     @cached_property
     def shards(self) -> list[slice]:
-        """Which of ``users`` belong to each shard."""
+        """The slice of ``users`` of each shard."""
         return shards(len(self.users), self.settings.recommend.shard_users)
 
-    def num_users(self, place: int) -> int:
+    def num_users(self, shard: int) -> int:
         """Users of a shard."""
-        return len(self.users[self.shards[place]])
+        return len(self.users[self.shards[shard]])
 
-    def path(self, place: int) -> Path:
-        """The part of a shard."""
-        return self.folder / part_name(place)
+    def path(self, shard: int) -> Path:
+        """The file of a shard's part."""
+        return self.folder / part_name(shard)
 
-    def label(self, place: int) -> str:
-        """What the part of a shard says of itself."""
-        return f"{self.fingerprint} {place} of {len(self.shards)}"
+    def label(self, shard: int) -> str:
+        """The label in the metadata of a shard's part: the run, and which shard of how many."""
+        return f"{self.fingerprint} {shard} of {len(self.shards)}"
 
     def missing(self, say: Callable[[str], None]) -> list[int]:
-        """Shards without a whole part of this run; files in their way are removed."""
-        wanted = {self.path(place) for place in range(len(self.shards))}
+        """The shards without a complete part of this run; incomplete parts and parts of other runs are deleted."""
+        wanted = {self.path(shard) for shard in range(len(self.shards))}
         for path in sorted(self.folder.glob("part-*.parquet")):
-            place = int(path.stem.removeprefix("part-")) if path in wanted else -1
-            if place >= 0 and holds_part(path, self.label(place)):
+            shard = int(path.stem.removeprefix("part-")) if path in wanted else -1
+            if shard >= 0 and holds_part(path, self.label(shard)):
                 wanted.discard(path)
                 continue
-            say(f"{path}: cut short, or of another run; its users are computed anew")
+            say(f"{path}: incomplete, or of another run; recomputing its users")
             with machine_errors(path):
                 path.unlink()
-        return [place for place in range(len(self.shards)) if self.path(place) in wanted]
+        return [shard for shard in range(len(self.shards)) if self.path(shard) in wanted]
 
 
 class ListWorker:
-    """A job with its model, which is loaded when the first list has to be computed."""
+    """Computes shards of a job; loads the model when the first list has to be computed."""
 
     def __init__(self, job: ListJob, say: Callable[[str], None] = lambda _: None) -> None:
-        """``say`` is told of batches that memory did not hold."""
+        """``say`` gets a line for each batch that did not fit into memory."""
         self.job, self._say = job, say
 
-    def write(self, place: int) -> None:
+    def write(self, shard: int) -> None:
         """Compute the lists of one shard and write its part.
 
         Raises:
-            InputError: the model is missing or damaged, or the part of the run before.
-            MachineError: the part cannot be written, or the model not compiled.
+            InputError: the model is damaged, or a part that users keep lists from.
+            MachineError: the part cannot be written, or the model cannot be compiled.
         """
         job = self.job
-        chosen = job.shards[place]
+        chosen = job.shards[shard]
         users = job.users[chosen]
         tables = [] if job.carried is None else job.carried.rows(chosen, job.user_ids.take(pa.array(users)))
-        computed = users if job.carried is None else users[job.carried.places[chosen] < 0]
+        computed = users if job.carried is None else users[job.carried.shards[chosen] < 0]
         served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
         if len(computed) or not tables:
             with passes(job.settings):
@@ -138,7 +137,7 @@ class ListWorker:
             methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
             tables.append(methods.pop(served))
             others = methods if job.blend is not None and job.blend.with_both else {}
-        write_part(job.path(place), tables, job.label(place), served, others)
+        write_part(job.path(shard), tables, job.label(shard), served, others)
 
     @cached_property
     def _tuned(self) -> Tuned:

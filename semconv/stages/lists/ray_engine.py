@@ -1,6 +1,6 @@
-"""Shards side by side in workers of Ray Data, on this machine or on those of a running cluster.
+"""Computes shards in parallel by workers of Ray Data, on this machine or on a running cluster.
 
-All machines see the project folder under the same path: a worker loads the model from there and writes its parts there.
+All machines must see the project folder under the same path: a worker loads the model and writes its parts there.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from semconv.stages.lists.job import ListJob, ListWorker
 from semconv.stages.lists.parts import holds_part
 from semconv.stages.lists.ray_start import connected
 
-_DEATHS_A_SHARD = 3  # workers that may die over one shard before it counts as too much for them
+_DEATHS_A_SHARD = 3  # workers that may die over one shard before the job gives up
 
 
 def require_ray() -> None:
-    """Refuse early where Ray is not installed."""
+    """SettingsError when Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise SettingsError(
             "recommend.engine = ray needs Ray, which is not installed; `pip install 'semconv[ray]'`, or use the engine local"
         )
 
 
-def ray_shards(job: ListJob, places: Sequence[int]) -> Generator[int]:
-    """Compute shards in workers; yields each when its part is there, in any order.
+def ray_shards(job: ListJob, shards: Sequence[int]) -> Generator[int]:
+    """Compute shards in workers; yields each shard when its part is written, in any order.
 
     Raises:
-        SettingsError: more workers than the machines have room for.
-        MachineError: Ray cannot be started, or workers die over the same shard again and again.
-        SemconvError: what a worker met.
+        SettingsError: the machines have too few cores or GPUs for the workers.
+        MachineError: Ray cannot be started, or workers die repeatedly over one shard.
+        SemconvError: the error of a worker.
     """
-    if not places:
+    if not shards:
         return
     with connected(job.settings.recommend.ray_actors) as ray:
         try:
-            yield from _computed(ray, job, places)
+            yield from _computed(ray, job, shards)
         finally:
-            remove_unfinished(job.folder)  # of workers that died
+            remove_unfinished(job.folder)  # left by workers that died
 
 
-def _computed(ray: Any, job: ListJob, places: Sequence[int]) -> Iterator[int]:
-    shared = ray.put(job)  # once a machine, and the arrays are not copied again
-    shards = ray.data.from_items([{"place": place} for place in places], override_num_blocks=len(places))
+def _computed(ray: Any, job: ListJob, shards: Sequence[int]) -> Iterator[int]:
+    shared = ray.put(job)  # one copy a machine, which all of its workers read
+    rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
     workers, room = _workers(ray, job)
-    rows = shards.map_batches(
+    rows = rows.map_batches(
         _ShardWriter,
         fn_constructor_args=(shared,),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(places)), max_tasks_in_flight_per_actor=1),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=1),
         **room,
     )
     try:
         for batch in rows.iter_batches(batch_size=None, prefetch_batches=0):
-            for place, failure, message in zip(batch["place"], batch["failure"], batch["message"], strict=True):
+            for shard, failure, message in zip(batch["shard"], batch["failure"], batch["message"], strict=True):
                 if failure:
                     raise getattr(errors, failure)(message)
-                yield int(place)
+                yield int(shard)
     except ray.exceptions.RayTaskError:
-        raise  # a fault of ours
+        raise  # a bug in this code
     except ray.exceptions.RayError as error:
         raise MachineError(
             f"{job.folder.name}: Ray gave up ({str(error).strip().splitlines()[-1][:200]}); run the same command again"
@@ -73,7 +73,7 @@ def _computed(ray: Any, job: ListJob, places: Sequence[int]) -> Iterator[int]:
 
 
 class _ShardWriter:
-    """A worker: loads the model once, then writes a part for every shard that it is given."""
+    """A worker: loads the model once, then writes the part of every shard that it gets."""
 
     def __init__(self, shared: Any) -> None:
         import ray
@@ -81,28 +81,28 @@ class _ShardWriter:
         self._worker = ListWorker(ray.get(shared))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        place = int(batch["place"][0])
+        shard = int(batch["shard"][0])
         failure = message = ""
         job = self._worker.job
         try:
-            if not holds_part(job.path(place), job.label(place)):  # of a worker that died before it could say so
-                with counted(job.path(place)):
-                    self._worker.write(place)
-        except SemconvError as error:  # crosses to the other process as what it is
+            if not holds_part(job.path(shard), job.label(shard)):  # written by a worker that died before it reported it
+                with counted(job.path(shard)):
+                    self._worker.write(shard)
+        except SemconvError as error:  # an exception would lose its type on the way
             failure, message = type(error).__name__, str(error)
-        return {"place": [place], "failure": [failure], "message": [message]}
+        return {"shard": [shard], "failure": [failure], "message": [message]}
 
 
 @contextlib.contextmanager
 def counted(part: Path) -> Iterator[None]:
-    """Leave a trace while the part of a shard is computed, so that one which kills its workers does not do so forever."""
+    """Count the attempts at a part in a file beside it, so that a shard that kills its workers is given up."""
     trace = part.with_name(f".{part.name}.begun.tmp")
     with machine_errors(trace):
         begun = trace.stat().st_size if trace.exists() else 0
         if begun >= _DEATHS_A_SHARD:
             raise MachineError(
-                f"{part}: {begun} workers died over this shard, most likely for memory; a smaller"
-                " recommend.batch_tokens or recommend.shard_users, or fewer recommend.ray_actors a machine helps"
+                f"{part}: {begun} workers died over this shard, most likely for lack of memory; try a smaller"
+                " recommend.batch_tokens or recommend.shard_users, or fewer recommend.ray_actors a machine"
             )
         with trace.open("ab") as stream:
             stream.write(b".")
@@ -111,7 +111,7 @@ def counted(part: Path) -> Iterator[None]:
 
 
 def _workers(ray: Any, job: ListJob) -> tuple[int, dict[str, float]]:
-    """How many workers, and what of a machine each takes: a GPU where there are any, else an even share of the cores."""
+    """The number of workers and the resources of each: one GPU where there are any, else an even share of the cores."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
     wanted = job.settings.recommend.ray_actors or gpus or len(machines)

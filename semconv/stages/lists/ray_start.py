@@ -1,7 +1,7 @@
-"""Ray for the length of a job: that of a running cluster, or one of our own.
+"""Connects a job to Ray: to a running cluster, or to one that is started for the job.
 
-Where ``RAY_ADDRESS`` names a cluster, it is joined. Otherwise a Ray of our own is started, which listens on the
-loopback address alone and ends with the job. No statistics are sent either way.
+A cluster that ``RAY_ADDRESS`` names is joined. Otherwise Ray is started here. It then listens on the loopback address
+only and ends with the job. Usage statistics are never sent.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 from semconv.errors import MachineError
 
 _ANSWER_SECONDS = 10
-_STARTS = 4  # Ray ends a start of its own that takes longer than it thinks right, and no setting changes all of that
-_START_SECONDS = 300  # where a setting does
+_STARTS = 4  # attempts: Ray gives up a slow start, and its settings do not change every limit
+_START_SECONDS = 300  # for the limits that a setting changes
 _END_SECONDS = 30
-# Read when Ray is imported, or by the processes that it starts.
+# Ray reads these when it is imported, or in the processes that it starts.
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _PATIENT = {
     "RAY_gcs_server_port_wait_time_s": _START_SECONDS,
@@ -33,13 +33,13 @@ _PATIENT = {
     "RAY_agent_register_timeout_ms": _START_SECONDS * 1000,
 }
 _ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray take 127.0.0.1 for an address
-    "RAY_AUTH_MODE": "token",  # other users of the machine may not speak to it
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # lets Ray use 127.0.0.1 as its address
+    "RAY_AUTH_MODE": "token",  # keeps other users of the machine out
 }
 
 
 def require_answer(address: str) -> None:
-    """Refuse a cluster where nobody listens: Ray itself goes on asking for minutes. Other addresses than host:port pass."""
+    """MachineError when nothing listens at ``host:port``, for which Ray itself would wait minutes. Other forms pass."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -53,13 +53,13 @@ def require_answer(address: str) -> None:
 
 @contextlib.contextmanager
 def connected(workers: int) -> Iterator[Any]:
-    """Ray, silent, joined or started for the length of the block.
+    """Connect to Ray, without its log output, for the length of the block.
 
     Args:
-        workers: one that is started has room for as many.
+        workers: a Ray that is started here gets room for this number.
 
     Raises:
-        MachineError: it cannot be started or reached.
+        MachineError: Ray cannot be started or reached.
     """
     require_answer(os.environ.get("RAY_ADDRESS", ""))
     folder = Path(tempfile.mkdtemp(prefix="semconv-ray-"))
@@ -79,7 +79,7 @@ def connected(workers: int) -> Iterator[Any]:
 
 
 def _prepared(folder: Path, workers: int) -> dict[str, Any]:
-    """The arguments of ``ray.init``; what Ray reads from the environment is put there."""
+    """The arguments of ``ray.init``; also sets the environment variables that Ray reads."""
     os.environ.update(_SILENT)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if "RAY_ADDRESS" not in os.environ:
@@ -93,15 +93,15 @@ def _prepared(folder: Path, workers: int) -> dict[str, Any]:
 
 
 def _start(ray: Any, options: dict[str, Any]) -> None:
-    """Start or join Ray; a start that was too slow for Ray, as beside other heavy jobs, is tried again."""
-    import psutil  # Ray brings it along, so it is there when Ray is imported
+    """Start or join Ray. A start that timed out, as it may beside other heavy jobs, is tried again."""
+    import psutil  # installed with Ray
 
     before = set(psutil.Process().children(recursive=True))
     for left in reversed(range(_STARTS)):
         try:
             ray.init(**options)
             return
-        except Exception as error:  # Ray raises no narrower class where its node does not start
+        except Exception as error:  # Ray raises no narrower class when its node fails to start
             said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             _end_children(before)
             if left and "timed out" in said and "address" in options:
@@ -113,7 +113,7 @@ def _start(ray: Any, options: dict[str, Any]) -> None:
 
 
 def _end_children(before: set[Any]) -> None:
-    """End the processes that a failed start left behind, which Ray itself lets run on."""
+    """Kill the processes that a failed start left running."""
     import psutil
 
     started = set(psutil.Process().children(recursive=True)) - before
@@ -124,7 +124,7 @@ def _end_children(before: set[Any]) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove Ray's folder, where processes that are about to end may still open files."""
+    """Remove Ray's folder; processes that are ending may still open files in it, so try until it is gone."""
     end = time.monotonic() + _END_SECONDS
     while folder.exists() and time.monotonic() < end:
         shutil.rmtree(folder, ignore_errors=True)

@@ -198,7 +198,7 @@ def _carried(
     carried, states = carry_over(
         workspace.book.folder(before), shard_users, states, refresh, listable, workspace.progress.say
     )
-    count = int((carried.places >= 0).sum())
+    count = int((carried.shards >= 0).sum())
     if count:
         workspace.progress.say(f"{count} of {len(job.users)} users are unchanged, their lists are carried over")
     return carried, states
