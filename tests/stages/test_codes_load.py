@@ -202,7 +202,7 @@ def test_the_report_on_loaded_codes_says_all_but_what_books_would_tell(project: 
 
 def test_new_items_wait_for_a_new_file(project: Project) -> None:
     assert "2 new items get no codes" in invoke(project, "codebook", "assign").stderr
-    assert "load a file that has them" in invoke(project, "codebook", "assign").stderr
+    assert "load a file with codes for them" in invoke(project, "codebook", "assign").stderr
     first = project.workspace.need("codebook")
     before = codes_of(project, first.run_id)
     second = read(project, "codebook", "load", str(foreign_codes(project)))

@@ -120,7 +120,7 @@ def test_a_part_of_another_run_does_not_count(project: Project) -> None:
     source.write_bytes(target.read_bytes())
     again = case.reopened(project, recommend__seen="kept")
     assert again.recommend().run_id == other.run_id
-    assert any(f"{source}: cut short, or of another run" in line for line in remarks(again))
+    assert any(f"{source}: incomplete, or of another run" in line for line in remarks(again))
     assert not lists(again, other).equals(rows)
 
 

@@ -463,7 +463,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(
 
 def test_lists_for_serving_are_never_scored(project: Project) -> None:
     serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
-    with pytest.raises(InputError, match="sees the held-out items"):
+    with pytest.raises(InputError, match="includes the held-out items"):
         evaluate_run(project.workspace, serve)
 
 
