@@ -183,7 +183,15 @@ def test_segments_are_sorted_by_their_first_number(capsys: pytest.CaptureFixture
     shared = {"split": "test", "train_cut": "[:-2]", "seen": "masked", "method": "model", "ci_low": 0.1, "ci_high": 0.3}
     names = ["all", "cold target", "history 10-19", "history 5-9", "target popularity 8+", "warm target"]
     rows = [
-        {**shared, "segment": name, "num_users": 50 + number, "name": "hit_ratio", "k": 10, "value": 0.2, "protocol": {}}
+        {
+            **shared,
+            "segment": name,
+            "num_users": 50 + number,
+            "name": "hit_ratio",
+            "k": 10,
+            "value": 0.2,
+            "protocol": {},
+        }
         for number, name in enumerate(names)
     ]
     write_figures(rows, segments=True)

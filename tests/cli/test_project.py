@@ -262,7 +262,7 @@ def test_a_misspelt_setting_is_named_with_its_source(fresh: Path, monkeypatch: p
     assert "the variable SEMCONV_TUNING_EPOCH: unknown key epoch" in invoke(fresh, "runs", code=2).stderr
 
 
-def test_options_override_variables_and_variables_override_the_file(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_override_variables_which_override_the_file(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fresh / "semconv.toml").write_text("[tuning]\nepochs = 0\n")
     monkeypatch.setenv("SEMCONV_TUNING_EPOCHS", "-1")
     assert "-1" in invoke(fresh, "runs", code=2).stderr

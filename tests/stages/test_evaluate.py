@@ -16,6 +16,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation import methods as registry
 from semconv.runs.lineage import Lineage
+from semconv.stages import stage_settings
 from semconv.stages.evaluate.comparison import compare_runs
 from semconv.stages.night import fit_all
 from semconv_cli.figures import write_figures
