@@ -81,7 +81,7 @@ def cases(num_items: int) -> dict[str, CodebookSettings]:
         "cosine distance": {"distance": "cosine"},
         "cosine alignment": {"alignment_distance": "cosine"},
         "assigned with both": {"assign_with": "both"},
-        "best of 7 candidates at the start": {"candidates": 7},
+        "best of 7 candidates at the start": {"start_candidates": 7},
         "without steadying by text (shrinkage 0)": {"shrinkage": 0.0},
         **{f"{levels} levels": {"levels": levels} for levels in (2, 3, 5, 6)},
     }

@@ -9,12 +9,11 @@ from semconv.settings.option import option
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """The language model that is tuned."""
+    """The language model that is tuned: a pretrained one, or the embedded default, a small decoder that semconv creates."""
 
     path: str = option(
         "",
-        "Local folder or Hugging Face Hub name of a causal language model. Empty: a small model with random weights is"
-        " created, the embedded default.",
+        "Local folder or Hugging Face Hub name of a causal language model. Empty: the embedded default.",
     )
     width: int = option(128, "Embedded default: hidden size.", low=8)
     layers: int = option(3, "Embedded default: number of decoder layers.", low=1)

@@ -25,8 +25,8 @@ class BehaviorSettings:
     dimensions: int = option(32, "Number of dimensions D of a behaviour vector.", low=2)
     vectors: str = option(
         "",
-        "Parquet file with the columns item_id and vector, for source = given. A relative path starts at the project"
-        " folder.",
+        "Parquet file with the columns item_id and vector, for source = given. In semconv.toml, a relative path starts at"
+        " the project folder.",
     )
     seed: int = option(0, "Random seed of the SVD, or of the initial weights and the samples of DCCF.", low=0)
 
@@ -38,7 +38,10 @@ class DccfSettings:
     epochs: int = option(100, "Maximum number of epochs.", low=1)
     batches_per_epoch: int = option(40, "Number of batches in an epoch.", low=1)
     batch_size: int = option(
-        2048, "Triples (user, positive item, negative item) in a batch. Cost grows with the square of this.", low=1
+        2048,
+        "Triples (user, positive item, negative item) in a batch. The time for the contrastive loss grows with the square"
+        " of this number.",
+        low=1,
     )
     learning_rate: float = option(1e-3, "Learning rate of Adam.", low=0)
     layers: int = option(2, "Number of graph propagation layers.", low=1)

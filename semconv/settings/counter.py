@@ -11,12 +11,10 @@ from semconv.settings.option import option
 class CounterSettings:
     """The transition counter, which counts how often an item follows another one, for the blend and the baselines."""
 
-    decay: float = option(
-        0.6, "A pair of items that are d positions apart in a sequence counts d to the power of minus this."
-    )
+    decay: float = option(0.6, "A pair of items that are d positions apart in a sequence counts d^-decay.")
     symmetry: float = option(0.7, "Weight of a pair in reverse order, relative to the order in the sequence.")
     history_decay: float = option(
         0.75,
-        "The n-th latest item of a history weighs n to the power of minus this. The baseline item-cosine uses it too.",
+        "The n-th latest item of a history weighs n^-history_decay, here and in the baseline item-cosine.",
     )
-    alpha: float = option(0.5, "An item's counts are divided by (their sum + 1) to the power of this.")
+    alpha: float = option(0.5, "The counts of an item's successors are divided by (their sum + 1)^alpha.")

@@ -13,8 +13,8 @@ class RefitSettings:
 
     text_coded_share: float = option(
         0.2,
-        "Maximum share of items whose codes were predicted from text but which now have enough interactions for a"
-        " learned vector.",
+        "Maximum share of items whose codes were predicted from their text, although a fit would now learn the codes from"
+        " interactions.",
         low=0,
         high=1,
     )

@@ -22,8 +22,8 @@ class TaskSettings:
     )
     negatives: int = option(
         3,
-        "Negative items per sequential sample, as labels of the question which items the user dislikes (paper, Table 4)."
-        " 0 turns the negative task off.",
+        "Negative items per sequential sample (paper, Table 4). The negative task asks which items the user will dislike,"
+        " and these are its labels. 0 turns the task off.",
         low=0,
     )
     negative_share: float = option(
@@ -31,15 +31,15 @@ class TaskSettings:
     )
     late_position_share: float = option(
         0.05,
-        "Share of the positions after the first 20 of a history that are drawn in each epoch. Each needs a prompt of"
-        " its own.",
+        "Share of the positions after the first 20 (split.history_length) of a sequence whose next item is asked for in"
+        " each epoch. Each needs a prompt of its own.",
         low=0,
         high=1,
     )
     position_share: float | None = option(
         None,
-        "Share of the first 20 positions of a history whose next item is asked for in each epoch. The latest position"
-        " is always asked for. Unset: 0.2 for the embedded default, because tuning.history_loss covers the other"
+        "Share of the first 20 positions (split.history_length) of a sequence whose next item is asked for in each epoch."
+        " The latest of them is always asked for. Unset: 0.2 for the embedded default, because tuning.history_loss covers the other"
         " positions at lower cost, and 1 for a pretrained model.",
         low=0,
         high=1,

@@ -39,7 +39,8 @@ def settings_page() -> str:
         "3. the file `semconv.toml` in the project folder",
         "4. the default in the tables below.",
         "",
-        "An unknown section or key is an error. Every run records the settings that it used.",
+        "An unknown section or key is an error. Every run records the settings that it used. Some numbers have no default,",
+        'shown as `""`. Their description says what happens if they are not set.',
     ]
     for section, doc, options in _documented_sections():
         lines += ["", f"## [{section}]", "", doc, "", "| key | default | description |", "|---|---|---|"]

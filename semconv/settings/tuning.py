@@ -25,7 +25,8 @@ class TuningSettings:
     )
     learning_rate: float | None = option(
         None,
-        "Peak learning rate of AdamW. Unset: 1.5e-3 for the embedded default and 5e-5 for a pretrained model.",
+        "Peak learning rate of AdamW. Unset: 1.5e-3 for the embedded default (the small decoder that semconv"
+        " creates) and 5e-5 for a pretrained model.",
         low=0,
     )
     from_learning_rate: float | None = option(

@@ -1,4 +1,4 @@
-"""Every way to fail: one line on stderr, its exit code, nothing on stdout."""
+"""Tests of errors: one line on stderr, an exit code, nothing on stdout."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from semconv_cli.main import Root, cli
 
 
 def failing(error: BaseException) -> click.Command:
-    """The real top command with one command that raises."""
+    """Return the real top command with one command that raises ``error``."""
 
     class Failing(Root):
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
@@ -34,7 +34,7 @@ def invoke(error: BaseException, *flags: str) -> Result:
 
 
 class OutOfMemoryError(RuntimeError):
-    """Named as torch's own."""
+    """An error with the same name as torch's."""
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_known_errors_are_one_line(error: BaseException, code: int, line: str) -
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
     ],
 )
-def test_machine_refuses(error: BaseException) -> None:
+def test_errors_of_the_machine_are_one_line(error: BaseException) -> None:
     result = invoke(error)
     assert result.exit_code == 5
     assert result.stderr.startswith("error: ")
@@ -73,7 +73,7 @@ def test_machine_refuses(error: BaseException) -> None:
         assert str(error.filename) in result.stderr
 
 
-def test_unknown_exception_is_internal_and_verbose_shows_where() -> None:
+def test_an_unknown_exception_is_an_internal_error_and_verbose_shows_its_traceback() -> None:
     plain = invoke(ZeroDivisionError("by\nzero"))
     assert plain.exit_code == 1
     assert plain.stderr == "internal error: ZeroDivisionError: by zero; please report it with the output of -v\n"
@@ -83,7 +83,7 @@ def test_unknown_exception_is_internal_and_verbose_shows_where() -> None:
     assert "in fail" in verbose.stderr
 
 
-def test_own_exit_code_passes() -> None:
+def test_other_exit_codes_are_kept() -> None:
     assert describe_error(click.exceptions.UsageError("x")) == ("error: x", 2)
     assert invoke(SystemExit(7)).exit_code == 7
 
@@ -133,19 +133,19 @@ def run_program(body: str, **options: object) -> "subprocess.Popen[str]":
 
 def test_interrupt_of_a_real_process() -> None:
     body = (
-        "def work():\n    print('at work', flush=True)\n    time.sleep(60)\n"
+        "def work():\n    print('working', flush=True)\n    time.sleep(60)\n"
         "Root.get_command = lambda self, ctx, name: click.Command(name, callback=work)\n"
         "sys.argv = ['semconv', 'run']\nmain()\n"
     )
     process = run_program(body, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    assert process.stdout.readline() == "at work\n"
+    assert process.stdout.readline() == "working\n"
     process.send_signal(2)
     _, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (130, "interrupted; run the same command again to continue\n")
 
 
-def test_reader_that_went_away_is_quiet() -> None:
+def test_a_closed_stdout_ends_without_a_message() -> None:
     body = (
         "def work():\n    [click.echo('x' * 100) for _ in range(20000)]\n"
         "Root.get_command = lambda self, ctx, name: click.Command(name, callback=work)\n"

@@ -1,4 +1,4 @@
-"""The command line before any work: help, start-up cost, generated pages."""
+"""Tests of help, start-up time and generated pages."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a job leaves on stderr: text for people, one JSON object a line for programs, one summary at its end."""
+"""Tests of stderr: text for people, one JSON object per line for programs, a summary at the end of a job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.worlds import projects as case
 
 
 def objects(result: Result) -> list[dict[str, Any]]:
-    """Every line of stderr; each must be an object with the fields that all have."""
+    """Return the lines of stderr as objects, and check the fields that all of them have."""
     lines: list[dict[str, Any]] = [json.loads(line) for line in result.stderr.splitlines()]
     for line in lines:
         assert {"time", "level", "command", "message"} <= set(line)
@@ -31,7 +31,7 @@ def objects(result: Result) -> list[dict[str, Any]]:
 
 
 def working(work: Any) -> click.Command:
-    """The real top command with one job."""
+    """Return the real top command with one job that calls ``work``."""
 
     class Working(Root):
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
@@ -42,7 +42,7 @@ def working(work: Any) -> click.Command:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with items, and a file of interactions with a bad row."""
+    """Create a project with a file of items and a file of interactions, one of them invalid."""
     root = tmp_path_factory.mktemp("shop") / "project"
     assert CliRunner().invoke(cli, ["init", str(root)]).exit_code == 0
     case.write_lines(root / "items.jsonl", [case.item(number) for number in range(5)])
@@ -65,7 +65,7 @@ def test_a_job_ends_with_one_summary_object(fresh: Path) -> None:
     assert {"runs", "generation", "tasks"} <= set(last)
 
 
-def test_as_text_the_summary_is_a_sentence_that_quiet_leaves_out(fresh: Path) -> None:
+def test_the_text_summary_is_one_line_that_quiet_omits(fresh: Path) -> None:
     args = ["--project", str(fresh), "ingest", "items", str(fresh / "items.jsonl")]
     last = CliRunner().invoke(cli, args).stderr.splitlines()[-1]
     assert last.startswith("semconv ingest items: done in ")
@@ -74,27 +74,27 @@ def test_as_text_the_summary_is_a_sentence_that_quiet_leaves_out(fresh: Path) ->
     assert CliRunner().invoke(cli, [*args, "--quiet"]).stderr == ""
 
 
-def test_what_only_looks_sums_up_nothing(fresh: Path) -> None:
+def test_commands_that_only_read_write_no_summary(fresh: Path) -> None:
     for command in ("runs", "doctor", "generations", "--help"):
         result = CliRunner().invoke(cli, ["--project", str(fresh), "--log-format=json", command])
         assert all("exit_code" not in line for line in objects(result))
     assert CliRunner().invoke(cli, ["run", "--help", "--log-format", "json"]).stderr == ""
 
 
-def test_a_failed_job_has_its_error_and_its_summary() -> None:
+def test_a_failed_job_writes_its_error_and_its_summary() -> None:
     def locked(state: State, count: int | None) -> None:
-        state.remark("at work")
+        state.remark("working")
         raise LockedError("held by process 12", 12)
 
     result = CliRunner().invoke(working(locked), ["work", "--log-format", "json"])
     said, error, summary = objects(result)
-    assert (result.exit_code, said["message"], said["level"]) == (3, "at work", "info")
+    assert (result.exit_code, said["message"], said["level"]) == (3, "working", "info")
     assert (error["level"], error["message"]) == ("error", "error: held by process 12")
     assert (summary["exit_code"], summary["level"], summary["command"]) == (3, "error", "semconv work")
     verbose = objects(CliRunner().invoke(working(locked), ["-v", "--log-format", "json", "work"]))
     assert "LockedError" in verbose[1]["traceback"]
     as_text = CliRunner().invoke(working(locked), ["work"])
-    assert as_text.stderr == "at work\nerror: held by process 12\n"
+    assert as_text.stderr == "working\nerror: held by process 12\n"
 
 
 def test_a_wrong_option_is_an_object_too() -> None:
@@ -108,7 +108,7 @@ def test_a_wrong_option_is_an_object_too() -> None:
     assert CliRunner().invoke(cli, ["--log-format", "xml", "runs"]).exit_code == 2
 
 
-def test_what_libraries_print_is_an_object_too() -> None:
+def test_output_of_libraries_is_logged_as_objects() -> None:
     def noisy(state: State, count: int | None) -> None:
         with state.capture_output():
             sys.stdout.write("to stdout\nand on")
@@ -121,7 +121,7 @@ def test_what_libraries_print_is_an_object_too() -> None:
     assert said == ["to stdout", "and onto stderr", "last words"]
 
 
-def test_tasks_are_counted_whether_drawn_or_not() -> None:
+def test_tasks_are_recorded_for_the_summary() -> None:
     tasks: list[dict[str, Any]] = []
     said: list[str] = []
     with RecordedProgress(LineProgress(said.append), tasks).task("recommend serve", 80, "users", done=30) as task:
@@ -142,11 +142,11 @@ def test_tasks_are_counted_whether_drawn_or_not() -> None:
         (["run", "--log-format"], {}, "text"),
     ],
 )
-def test_form_that_is_asked_for(args: list[str], environment: dict[str, str], form: str) -> None:
+def test_the_requested_format_is_found_before_parsing(args: list[str], environment: dict[str, str], form: str) -> None:
     assert requested_form(args, environment) == form
 
 
-def test_a_reader_of_stderr_that_went_away_ends_no_job() -> None:
+def test_a_closed_stderr_does_not_end_a_job() -> None:
     class Gone:
         def write(self, text: str) -> int:
             raise BrokenPipeError

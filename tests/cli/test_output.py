@@ -1,4 +1,4 @@
-"""What is printed: tables, JSON, CSV, figures, progress lines."""
+"""Tests of the output: tables, JSON, CSV, metrics and progress."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def test_table_aligns_and_names_nulls(capsys: pytest.CaptureFixture[str]) -> Non
     ]
 
 
-def test_foreign_text_reaches_the_terminal_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_are_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     output.write_rows([{"title": "a\x1b[31mred\nline\ttab"}])
     assert capsys.readouterr().out.splitlines()[2] == "a [31mred line tab"
 
@@ -122,7 +122,7 @@ def test_run_record(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["inputs"] == ["a"]
 
 
-def test_figures_are_a_line_a_method(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_have_one_line_per_method(capsys: pytest.CaptureFixture[str]) -> None:
     shared = {
         "run_id": "r",
         "split": "test",
@@ -149,7 +149,7 @@ def test_figures_are_a_line_a_method(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
-def test_progress_lines_are_rare_and_tell_rate_and_time_left() -> None:
+def test_progress_lines_are_rare_and_show_rate_and_time_left() -> None:
     now, lines = [0.0], list[str]()
     progress = LineProgress(lines.append, lambda: now[0])
     with progress.task("tuning", 1000, "samples", done=100) as task:
@@ -171,20 +171,28 @@ def test_bars_on_a_terminal_show_count_rate_and_note() -> None:
     progress = BarProgress(Console(file=stream, force_terminal=True, width=120))
     with progress.task("outer", 2, "epochs"), progress.task("tuning [x]", 10, "samples", done=4) as task:
         task.advance(6, "loss [1.5]")
-        progress.say("a remark [red]as it is[/red]")
+        progress.say("a remark [red]unchanged[/red]")
     text = stream.getvalue()
     assert "10/10 samples" in text
     assert "loss [1.5]" in text
     assert "tuning [x]" in text
-    assert "a remark [red]as it is[/red]" in text
+    assert "a remark [red]unchanged[/red]" in text
 
 
-def test_segments_stand_in_the_order_of_their_bands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_segments_are_sorted_by_their_first_number(capsys: pytest.CaptureFixture[str]) -> None:
     shared = {"split": "test", "train_cut": "[:-2]", "seen": "masked", "method": "model", "ci_low": 0.1, "ci_high": 0.3}
     names = ["all", "cold target", "history 10-19", "history 5-9", "target popularity 8+", "warm target"]
     rows = [
-        {**shared, "segment": name, "num_users": 50 + place, "name": "hit_ratio", "k": 10, "value": 0.2, "protocol": {}}
-        for place, name in enumerate(names)
+        {
+            **shared,
+            "segment": name,
+            "num_users": 50 + number,
+            "name": "hit_ratio",
+            "k": 10,
+            "value": 0.2,
+            "protocol": {},
+        }
+        for number, name in enumerate(names)
     ]
     write_figures(rows, segments=True)
     lines = capsys.readouterr().out.splitlines()
@@ -194,7 +202,7 @@ def test_segments_stand_in_the_order_of_their_bands(capsys: pytest.CaptureFixtur
     assert "53" in lines[6]
 
 
-def test_differences_say_where_two_runs_differ(capsys: pytest.CaptureFixture[str]) -> None:
+def test_differences_name_settings_that_differ_between_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     protocol = {"split": "test", "seen": {"ours": "masked", "theirs": "kept"}}
     figures = {"ours": 0.2, "theirs": 0.1, "difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "num_users": 1200}
     write_differences([{"method": "model", "name": "ndcg", "k": 10, **figures, "protocol": protocol}])

@@ -1,4 +1,4 @@
-"""The whole way through the command line, on a small shop: files in, tables, lists and features out."""
+"""Tests of all commands on a small project: from files to tables, lists and features."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ SETTINGS = projects.SETTINGS.replace("top_k = 10", "top_k = 5")
 
 
 def invoke(project: Path, *args: str, code: int = 0) -> Result:
-    """One command on the project, in this process."""
+    """Run one command on the project in this process and check its exit code."""
     result = CliRunner().invoke(cli, ["--project", str(project), *args])
     assert result.exit_code == code, result.stderr
     return result
@@ -31,7 +31,7 @@ def read(project: Path, *args: str) -> Any:
 
 
 def write_files(folder: Path) -> None:
-    """Items with two odd rows, and interactions whose columns have names of their own."""
+    """Write items, one without a title and one without an id, and interactions with other column names."""
     colors, things = ["red", "blue", "green", "black", "white"], ["lamp", "chair", "table", "clock"]
     with (folder / "items.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -45,8 +45,8 @@ def write_files(folder: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(["who", "what", "at"])
         for user in range(USERS):
-            for place, item in enumerate(rng.choice(ITEMS, LENGTH, replace=False)):
-                writer.writerow([f"u{user}", f"i{item}", f"2024-01-{place + 1:02d} 10:00:00"])
+            for day, item in enumerate(rng.choice(ITEMS, LENGTH, replace=False), start=1):
+                writer.writerow([f"u{user}", f"i{item}", f"2024-01-{day:02d} 10:00:00"])
         writer.writerow(["u0", "unknown", "2024-02-01 10:00:00"])
         writer.writerow(["loner", "i1", "2024-02-01 10:00:00"])
 
@@ -56,7 +56,7 @@ MAPS = ["--map", "user_id=who", "--map", "item_id=what", "--map", "event_time=at
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that went every stage by its own command."""
+    """Create a project and run every stage with its own command."""
     folder = tmp_path_factory.mktemp("shop")
     assert CliRunner().invoke(cli, ["init", str(folder / "p")]).exit_code == 0
     project = folder / "p"
@@ -210,7 +210,7 @@ def test_features(project: Path) -> None:
     assert "nobody" in invoke(project, "features", "get", "--user", "nobody", code=4).stderr
 
 
-def test_recommend_load_takes_lists_made_elsewhere(project: Path, tmp_path: Path) -> None:
+def test_recommend_load_takes_external_lists(project: Path, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -225,7 +225,7 @@ def test_recommend_load_takes_lists_made_elsewhere(project: Path, tmp_path: Path
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """A project without data."""
+    """Create a project without data."""
     assert CliRunner().invoke(cli, ["init", str(tmp_path / "p")]).exit_code == 0
     return tmp_path / "p"
 
@@ -246,23 +246,23 @@ def test_wrong_settings_file(fresh: Path, text: str, part: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_setting_that_is_misspelt_is_named_where_it_was_said(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = invoke(fresh, "--set", "tuning.lerning_rate=1", "runs", code=2).stderr
-    assert said.startswith(
+def test_a_misspelt_setting_is_named_with_its_source(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = invoke(fresh, "--set", "tuning.lerning_rate=1", "runs", code=2).stderr
+    assert stderr.startswith(
         "error: tuning.lerning_rate: unknown key lerning_rate in [tuning]; did you mean learning_rate?"
     )
     assert "did you mean split?" in invoke(fresh, "--set", "spilt.k_core=1", "runs", code=2).stderr
     monkeypatch.setenv("SEMCONV_OTHER_THING", "1")
     invoke(fresh, "runs")
     monkeypatch.setenv("SEMCONV_TUNIN_EPOCHS", "1")
-    said = invoke(fresh, "runs", code=2).stderr
-    assert said.startswith("error: the variable SEMCONV_TUNIN_EPOCHS: unknown section [tunin]; did you mean tuning?")
+    stderr = invoke(fresh, "runs", code=2).stderr
+    assert stderr.startswith("error: the variable SEMCONV_TUNIN_EPOCHS: unknown section [tunin]; did you mean tuning?")
     monkeypatch.delenv("SEMCONV_TUNIN_EPOCHS")
     monkeypatch.setenv("SEMCONV_TUNING_EPOCH", "1")
     assert "the variable SEMCONV_TUNING_EPOCH: unknown key epoch" in invoke(fresh, "runs", code=2).stderr
 
 
-def test_flag_wins_over_variable_over_file(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_override_variables_which_override_the_file(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fresh / "semconv.toml").write_text("[tuning]\nepochs = 0\n")
     monkeypatch.setenv("SEMCONV_TUNING_EPOCHS", "-1")
     assert "-1" in invoke(fresh, "runs", code=2).stderr
@@ -273,7 +273,7 @@ def test_flag_wins_over_variable_over_file(fresh: Path, monkeypatch: pytest.Monk
     assert "no items" in invoke(fresh, "backbone", "create", *stronger, code=4).stderr
 
 
-def test_project_is_found_from_below_and_by_variable(
+def test_project_is_found_from_a_folder_inside_and_by_variable(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(fresh / "data" / "runs")
