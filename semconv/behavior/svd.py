@@ -23,12 +23,12 @@ from scipy.sparse.linalg import eigsh, svds
 
 from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import LEARNED
+from semconv.counter.counts import count_neighbors
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.ragged import position_of, row_of
+from semconv.ragged import row_of
 from semconv.settings.behavior import BehaviorSettings
 
-_FARTHEST_PAIR = 20  # items of a sequence farther apart say little of each other
 _PAIR_DECAY = 0.6
 _DENSE_SIDE = 256  # below this side a dense SVD is faster than the iterative one, and never short of components
 
@@ -68,16 +68,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
     """Symmetric pair weights ``(M, M)`` normalised by both row sums; an item without a neighbour stays a zero row."""
-    lengths = sequences.lengths
-    place = position_of(lengths)
-    length = np.repeat(lengths, lengths)
-    pairs = sp.csr_array((num_items, num_items))
-    for distance in range(1, min(_FARTHEST_PAIR, int(lengths.max()) - 1) + 1):
-        first = np.flatnonzero(place + distance < length)
-        weights = np.full(len(first), distance**-_PAIR_DECAY)
-        pairs = pairs + sp.csr_array((weights, (columns[first], columns[first + distance])), shape=pairs.shape)
-    pairs = sp.csr_array(pairs + pairs.T)
-    pairs.setdiag(0.0)  # who bought it twice says nothing of what goes with it
+    pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
     return sp.csr_array(scale @ pairs @ scale)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.blend.reasons import vector_table
-from semconv.blend.tables import days_of
+from semconv.blend.tables import days_of, unit_vectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
 from semconv.data.splits import history_lengths
@@ -140,7 +139,7 @@ def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path,
         histories=read.histories,
         allowed=read.allowed,
         fallback_ranking=read.fallback_ranking,
-        vectors=vector_table(vectors.item_index, vectors.item_vectors, num_items),
+        vectors=unit_vectors(vectors.item_index, vectors.item_vectors, num_items),
     )
 
 

@@ -29,7 +29,7 @@ def search_validation(
     settings = workspace.settings
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
         return None
-    from semconv.search.search import SearchSettings, beam_search
+    from semconv.search.search import Searcher, SearchSettings
     from semconv.search.trie import CodeTrie
 
     sequences = workspace.sequences()
@@ -48,7 +48,7 @@ def search_validation(
     search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as in the loss
 
     def validate(model: Any) -> float:
-        items, _ = beam_search(model, trie, level_tokens, prompts, histories, search)
+        items = Searcher(model, trie, level_tokens, search).search(prompts, histories).items
         return float(ndcg(target_ranks(items, held_out[users]), 10).mean())
 
     return validate
