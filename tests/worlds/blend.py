@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.counter.counts import CounterWeights, count_transitions
-from semconv.data.store import Sequences
 from semconv.search.search import Searcher, SearchResult, SearchSettings
 from semconv.search.trie import CodeTrie
 from tests.worlds.search import Case, make_case
+from tests.worlds.sequences import sequences_of
 
 ITEMS = 40
 WEIGHTS = CounterWeights(0.6, 0.7, 0.75, 0.5)
@@ -65,10 +65,9 @@ def make_world(num_users: int = 60, seed: int = 0) -> World:
             items.append(int(follower[items[-1]]) if is_next else int(rng.integers(0, ITEMS - 1)))
         sequences.append(np.array(items, dtype=np.int32))
     histories = [items[:-1] for items in sequences]
-    offsets = np.concatenate([[0], np.cumsum([len(items) for items in histories])]).astype(np.int64)
     items = np.concatenate(histories)
     times = rng.integers(0, 400, len(items)) * DAY
-    train = Sequences([str(user) for user in range(num_users)], offsets, items, times, np.zeros(len(items)))
+    train = sequences_of(histories, times)
     vectors = unit_vectors(np.arange(ITEMS - 1), rng.normal(size=(ITEMS - 1, 4)), ITEMS)
     tables = BlendTables(
         counter=count_transitions(train, ITEMS, WEIGHTS, 0),
