@@ -32,8 +32,8 @@ def check_given(
         item_ids: ids of all items of the catalogue, for messages.
 
     Raises:
-        InputError: there are no rows, the widths differ, a value is NaN or infinite, or an item comes twice. The message
-            names the first such items.
+        InputError: there are no rows, the widths differ, a value is NaN or infinite, or an item comes twice. The
+            message names the first such items.
     """
     index = np.asarray(item_index)
     if len(index) == 0:
@@ -77,5 +77,6 @@ def _refuse(index: NDArray[np.integer], is_bad: NDArray[np.bool_], fault: str, i
         named = ", ".join(item_ids[item] for item in distinct[:_NAMED])
         more = ", ..." if len(distinct) > _NAMED else ""
         raise InputError(
-            f"{len(bad)} of {len(index)} given behaviour vectors {fault}: {named}{more}; correct the file of behavior.vectors"
+            f"{len(bad)} of {len(index)} given behaviour vectors {fault}: {named}{more};"
+            " correct the file of behavior.vectors"
         )

@@ -1,8 +1,8 @@
 """The interaction graph of the train cut as sparse matrices, and two products over its edges.
 
 The edges are stored twice, ordered by user and ordered by item. One product is the dot product of the two ends of every
-edge. The other is the sum over neighbours, each weighted by a value of the edge. Each is the derivative of the other. No
-array of size edges x width is held.
+edge. The other is the sum over neighbours, each weighted by a value of the edge. Each is the derivative of the other.
+No array of size edges x width is held.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Behaviour vectors from a truncated SVD, in seconds on a CPU.
 
-``behavior.graph = "interactions"`` takes the matrix ``D_u^-1/2 A D_i^-1/2`` with A the 0/1 interactions of the train cut
-(the graph view of the paper's recommender). Let ``U S V^T`` be its first D components. An item starts as its row of
+``behavior.graph = "interactions"`` takes the matrix ``D_u^-1/2 A D_i^-1/2`` with A the 0/1 interactions of the train
+cut (the graph view of the paper's recommender). Let ``U S V^T`` be its first D components. An item starts as its row of
 ``V S^1/2``, whose length grows with the item's popularity. The length is then replaced by its square root. At full
-length, the few popular items take most of the codes and rare items share theirs; at length 1, popularity is lost. On the
-Games data, the square root beats both in collisions (0.6 % of items at four levels of 256, against 1.5 and 4.0), and it
-beats full length in NDCG@10 of the bare dot product (0.037 against 0.033, validation, seen items masked).
+length, the few popular items take most of the codes and rare items share theirs; at length 1, popularity is lost. On
+the Games data, the square root beats both in collisions (0.6 % of items at four levels of 256, against 1.5 and 4.0),
+and it beats full length in NDCG@10 of the bare dot product (0.037 against 0.033, validation, seen items masked).
 
 ``behavior.graph = "transitions"`` takes a matrix of items by items (``counter.counts.count_neighbors``), normalised by
 both row sums. It says which items follow each other closely. Its leading eigenvectors, scaled to length 1, give codes
@@ -51,7 +51,8 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     items, columns = np.unique(sequences.items, return_inverse=True)
     if items[-1] >= num_items or items[0] < 0:
         raise InputError(
-            f"item_index {items[-1] if items[-1] >= num_items else items[0]} lies outside the {num_items} items of the catalogue"
+            f"item_index {items[-1] if items[-1] >= num_items else items[0]} lies outside the {num_items} items"
+            " of the catalogue"
         )
     if settings.graph == "transitions":
         matrix = _transitions(sequences, columns, len(items))
@@ -66,7 +67,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
-    """Return ``(M, M)`` counts of neighbours, normalised by both row sums; an item without a neighbour has a zero row."""
+    """Return ``(M, M)`` counts of neighbours, normalised by both row sums; a row without counts stays zero."""
     pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))

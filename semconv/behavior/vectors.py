@@ -73,8 +73,8 @@ def normalize(
 ) -> BehaviorVectors:
     """Centre the items, and scale items and users so that the mean norm of the items is 1 (method, section 1).
 
-    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product does not change
-    for any user.
+    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product does not
+    change for any user.
 
     Args:
         item_vectors: ``(M, D)`` finite.

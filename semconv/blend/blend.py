@@ -1,8 +1,8 @@
 """The blend: several parts propose items, the model scores the best of them, and one weighted sum ranks all.
 
 The transition counter and the behaviour vectors propose items. A first weighted sum, without the model, shortens the
-proposals to a shortlist. The model reads a user's prompt once, for its own search and for the scores of the shortlist. A
-second weighted sum, with the model's log probabilities, ranks beams and shortlist together. ``fit`` fits the weights.
+proposals to a shortlist. The model reads a user's prompt once, for its own search and for the scores of the shortlist.
+A second weighted sum, with the model's log probabilities, ranks beams and shortlist together. ``fit`` fits the weights.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def with_beams(
         found: the result of the search for all users, with the scores of ``others``.
 
     Returns:
-        candidates, and the model's log probabilities ``(n,)``, -inf for an item without codes or a user without a prompt.
+        candidates, and the model's log probabilities ``(n,)``, -inf for an item without codes or a user without a
+        prompt.
     """
     users, beams = np.nonzero(found.items >= 0)
     by_model = Candidates.by(SOURCE_MODEL, users, found.items[users, beams].astype(np.int64))

@@ -31,7 +31,7 @@ class LogitWeights:
     weights: NDArray[np.float64]
 
     def standardize(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return ``(n, F)`` features with mean 0 and variance 1 over the fitted candidates; unknown (NaN) ones become 0."""
+        """Return ``(n, F)`` features with mean 0 and variance 1 over the fitted candidates, 0 where unknown (NaN)."""
         scaled = (features - self.mean) * np.divide(
             1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0
         )

@@ -1,9 +1,9 @@
 """Counts of transitions: which items follow each other in the sequences of users.
 
 Every two items of a sequence, at most 20 apart, are a pair; a pair at distance d counts d^-decay. Two tables are made
-of the pairs. ``count_transitions`` is the table of ``sql/baselines/transition.sql``, for the blend and for the search of
-the counter's parameters: the reverse pair counts ``symmetry`` times as much, and a row is divided by (its sum + 1)^alpha.
-``count_neighbors`` is the symmetric table from which ``behavior.graph = transitions`` makes vectors.
+of the pairs. ``count_transitions`` is the table of ``sql/baselines/transition.sql``, for the blend and for the search
+of the counter's parameters: the reverse pair counts ``symmetry`` times as much, and a row is divided by (its sum +
+1)^alpha. ``count_neighbors`` is the symmetric table from which ``behavior.graph = transitions`` makes vectors.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def fill_from_ranking(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
     """Fill the empty ends of lists from one ranking, without items that a user has seen or that are listed already.
 
-    Each filled item scores 1 less than the item before it, and the first item of an empty list scores -1. So scores fall
-    along a list and are finite. They order the list and are no log probabilities.
+    Each filled item scores 1 less than the item before it, and the first item of an empty list scores -1. So scores
+    fall along a list and are finite. They order the list and are no log probabilities.
 
     Args:
         items: ``(B, K)`` item_index, -1 at the empty end.

@@ -55,8 +55,8 @@ class Recommender:
 
     Attributes:
         searcher: the search with the tuned model.
-        fallback_ranking: ``(F,)`` item_index of items that may be listed, best first, for users without a history and for
-            lists with fewer than K items.
+        fallback_ranking: ``(F,)`` item_index of items that may be listed, best first, for users without a history and
+            for lists with fewer than K items.
         vectors: ``(I, D)`` unit behaviour vectors (``blend.tables.unit_vectors``), None for no reasons by nearness.
         blend: ranks beams and other candidates together, None for the lists of the model alone.
         allowed: ``(I,)`` items that may be listed, with codes or without; a blend needs them.

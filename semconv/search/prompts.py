@@ -88,7 +88,7 @@ class PromptReader:
 
 
 def _common_head(prompts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the beginning that all prompts share, without the last token of the shortest; empty where it is too short."""
+    """Return the beginning that all prompts share, empty where it is too short; each prompt has a token after it."""
     shortest, longest = min(map(len, prompts)), max(map(len, prompts))
     begins = np.stack([prompt[: shortest - 1] for prompt in prompts])  # (R, shortest - 1)
     same = np.all(begins == begins[0], axis=0)

@@ -61,7 +61,7 @@ def test_graph_has_each_interaction_once_and_both_ways() -> None:
 
 
 def dense_loss(model: Dccf, batch: Triples) -> torch.Tensor:
-    """The method's formulas over dense matrices of users and items together, nothing shared with the model but weights."""
+    """Compute the loss by the method's formulas over dense matrices of users and items together."""
     graph, settings = model.graph, model.settings
     num_users = graph.shape[0]
     adjacency = torch.zeros(sum(graph.shape), sum(graph.shape))

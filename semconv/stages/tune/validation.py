@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.histories import Histories, shown
+from semconv.data.histories import Histories, prompt_items
 from semconv.data.splits import history_lengths, targets
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg, target_ranks
@@ -41,7 +41,8 @@ def search_validation(
     histories = [all_histories.of(int(user)) for user in users]
     length = settings.split.history_length
     prompts = [
-        source.encoder.inference_prompt(shown(history, source.encoder.has_codes, length)) for history in histories
+        source.encoder.inference_prompt(prompt_items(history, source.encoder.has_codes, length))
+        for history in histories
     ]
     allowed = workspace.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
