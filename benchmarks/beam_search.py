@@ -85,7 +85,7 @@ def beside_generate(
     search = searcher(model, trie, "full")
     found: dict[str, Any] = {}
     calls = {
-        "ours": lambda: found.update(ours=search.search(prompts, None)[0]),
+        "ours": lambda: found.update(ours=search.search(prompts, None).items),
         "trie": lambda: searcher(model, trie, "trie").search(prompts, None),
         "peer": lambda: found.update(peer=generate(model, codes, np.stack(prompts))),
     }
@@ -109,7 +109,7 @@ def in_bfloat16(trie: CodeTrie, prompts: list[NDArray[Any]]) -> list[Row]:
     narrow = make_model().to(torch.bfloat16)
     found: dict[str, Any] = {}
     calls = {
-        name: partial(lambda name, search: found.update({name: search.search(prompts, None)[0]}), name, search)
+        name: partial(lambda name, search: found.update({name: search.search(prompts, None).items}), name, search)
         for name, search in (("float32", searcher(make_model(), trie, "trie")), ("bfloat16", searcher(narrow, trie, "trie")))
     }  # fmt: skip
     times = in_turn(calls, repeats=3)

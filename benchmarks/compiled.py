@@ -78,8 +78,9 @@ def measure(users: int) -> Found:
     first, _ = times_of(lambda: [compiled.search(some, None) for some in prompts], repeats=1)
     later, _ = times_of(lambda: [compiled.search(some, None) for some in prompts], repeats=1)
     for some in prompts:
-        (items, scores), (others, expected) = compiled.search(some, None), plain.search(some, None)
-        if (items == others).mean() < 0.95 or not np.allclose(scores, expected, atol=TOLERANCE):
+        found, expected = compiled.search(some, None), plain.search(some, None)
+        is_same = (found.items == expected.items).mean() >= 0.95
+        if not is_same or not np.allclose(found.scores, expected.scores, atol=TOLERANCE):
             sys.exit("the compiled model finds other lists")
     times = in_turn(
         {"ours": lambda: compiled.search(prompts[0], None), "peer": lambda: plain.search(prompts[0], None)}, repeats=7

@@ -122,7 +122,7 @@ def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) 
     files = TunedFiles.read(workspace, workspace.lineage(), len(allowed))
     tuned = files.load(workspace.settings, allowed, workspace.progress.say)
     prompts = [tuned.encoder.query_prompt(text)[-workspace.settings.tasks.max_prompt_tokens :] for text in texts]
-    return tuned.searcher.search(prompts, None)[0]
+    return tuned.searcher.search(prompts, None).items[:, : workspace.settings.recommend.top_k]
 
 
 def peer_lists(

@@ -23,10 +23,9 @@ from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes, time
 from benchmarks.search_case import LEVEL_TOKENS, history_prompts, make_model, random_codes
 from semconv.blend.blend import MODEL_FEATURES, Blend
 from semconv.blend.features import feature_names
-from semconv.blend.jobs import Recommender, ShardUsers, recommend_shard, shards
-from semconv.blend.reasons import vector_table
-from semconv.blend.tables import BlendTables, BlendUsers, EventDays
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
+from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
 from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
@@ -83,15 +82,14 @@ def measured(job: Job) -> list[Row]:
     trie = CodeTrie.build(codes, np.arange(ITEMS))
     blend = make_blend(job.shortlist, rng) if job.shortlist else None
     allowed = np.ones(ITEMS, dtype=bool)
-    recommender = Recommender(
-        make_model(), trie, LEVEL_TOKENS, settings, np.arange(100), None, blend=blend, allowed=allowed
-    )
-    recommend_shard(recommender, _shard(codes, job, slice(0, 8), rng))  # what a first call alone costs
+    searcher = Searcher(make_model(), trie, LEVEL_TOKENS, settings)
+    recommender = Recommender(searcher, np.arange(100), None, blend=blend, allowed=allowed)
+    recommender.lists(_shard(codes, job, slice(0, 8), rng))  # only a first call pays for these
     before = peak_memory_bytes()
 
     def compute() -> None:
-        for rows in shards(job.users, SHARD):
-            recommend_shard(recommender, _shard(codes, job, rows, rng))
+        for rows in cut_into_shards(job.users, SHARD):
+            recommender.lists(_shard(codes, job, rows, rng))
 
     seconds, _ = times_of(compute, repeats=1)
     peak = peak_memory_bytes()
@@ -128,12 +126,12 @@ def make_blend(shortlist: int, rng: np.random.Generator) -> Blend:
         LogitWeights(own, np.zeros(len(own)), np.ones(len(own)), np.ones(len(own)))
         for own in (names, (*MODEL_FEATURES, *names))
     )
-    return Blend(table, first, weights, proposals=60, shortlist=shortlist)
+    return Blend(table, first, weights, num_proposals=60, shortlist_length=shortlist)
 
 
 def unit_rows(width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """A unit vector an item."""
-    return vector_table(np.arange(ITEMS), rng.normal(size=(ITEMS, width)), ITEMS)
+    return unit_vectors(np.arange(ITEMS), rng.normal(size=(ITEMS, width)), ITEMS)
 
 
 def one_question() -> list[Row]:

@@ -21,9 +21,9 @@ from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
-from semconv.blend.jobs import ShardResult
 from semconv.data.histories import Histories
 from semconv.data.store import TopK
+from semconv.lists.recommender import ShardLists
 from semconv.progress import Silent
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import save_trie
@@ -151,7 +151,7 @@ def write_lists_before(folder: Path, users: int) -> None:
         count = len(job.users[chosen])
         lists = (rng.integers(ITEMS - TOP_K, size=(count, 1)) + np.arange(TOP_K)).astype(np.int32)
         scores = np.tile(-np.arange(TOP_K, dtype=np.float32), (count, 1))
-        result = ShardResult(TopK(job.users[chosen], lists, scores), np.ones(lists.shape, dtype=np.uint8), lists)
+        result = ShardLists(TopK(job.users[chosen], lists, scores), np.ones(lists.shape, dtype=np.uint8), lists)
         write_part(job.path(place), [part_table(result, job.user_ids, job.item_ids)], job.label(place))
 
 

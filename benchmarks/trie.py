@@ -60,8 +60,9 @@ def dictionary(codes: NDArray[Any]) -> Prefixes:
 def beam_nodes(trie: CodeTrie, rng: np.random.Generator) -> list[tuple[Tensor, list[tuple[int, ...]]]]:
     """Per depth the nodes ``(B, W)`` of as many beams as a batch has, and their prefixes."""
     rows = rng.integers(0, len(trie), USERS * BEAMS)
-    lines = trie.codes_of(trie.row_items[rows])
-    paths = [np.zeros(len(rows), np.int32), *trie.paths(trie.leaf_of(rows))[:-1]]
+    below = trie.paths(trie.leaf_of(rows))  # nodes of depth 1 .. N
+    lines = np.stack([codes[nodes] for codes, nodes in zip(trie.child_codes, below, strict=True)], axis=1)  # (n, N)
+    paths = [np.zeros(len(rows), np.int32), *below[:-1]]
     return [
         (torch.from_numpy(nodes.astype(np.int64)).reshape(USERS, BEAMS), [tuple(line) for line in lines[:, :depth].tolist()])
         for depth, nodes in enumerate(paths)
@@ -129,7 +130,7 @@ def masks(codes: NDArray[Any], name: str) -> list[Row]:
 
 
 def spent(search: Callable[[], Any], functions: tuple[str, ...], repeats: int = 5) -> float:
-    """Share of a search that goes into some functions of ``semconv.inference``."""
+    """Share of a search that goes into some functions of ``semconv.search``."""
     search()
     profile = cProfile.Profile(time.process_time)
     profile.enable()
@@ -138,7 +139,7 @@ def spent(search: Callable[[], Any], functions: tuple[str, ...], repeats: int = 
     profile.disable()
     profile.create_stats()
     seconds = {(file, name): stats[3] for (file, _, name), stats in profile.stats.items()}  # type: ignore[attr-defined]
-    inside = {name: value for (file, name), value in seconds.items() if "inference" in file}
+    inside = {name: value for (file, name), value in seconds.items() if "semconv/search/" in file}
     return sum(inside.get(name, 0.0) for name in functions) / inside["search"]
 
 

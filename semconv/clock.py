@@ -1,13 +1,13 @@
-"""What time it is: the one place where the system's clock is read for anything that is recorded."""
+"""The clock. Every time that is recorded is read here."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
 
-seconds_since_1970 = time.time  # a test of a clock that jumps puts another function here
+seconds_since_1970 = time.time  # tests of a clock that jumps replace this function
 
 
 def utc_now() -> datetime:
-    """The present, in UTC. A clock may have been set back since the last call."""
+    """Return the present time in UTC. It may be earlier than at the last call, if the clock was set back."""
     return datetime.fromtimestamp(seconds_since_1970(), UTC)

@@ -1,32 +1,32 @@
-"""The errors a user can meet, each with its exit code.
+"""The errors that a user can see, each with its exit code.
 
-A message says what is wrong, where, and what to do next, in one line. ``assert`` is for the
-programmer's own mistakes; bad input always raises one of these.
+A message says what is wrong, where, and what to do next, in one line. Bad input always raises one of these errors;
+``assert`` is for mistakes of the programmer.
 """
 
 from __future__ import annotations
 
 
 class SemconvError(Exception):
-    """Base of every error that the command line prints as one line."""
+    """Base of all errors that the command line prints as one line."""
 
     exit_code = 1
 
 
 class CheckFailedError(SemconvError):
-    """The work ran, but a check of its result failed (exit code 1)."""
+    """The job ran, and a check of its result failed (exit code 1)."""
 
     exit_code = 1
 
 
 class SettingsError(SemconvError):
-    """Wrong usage, an unknown key or a value out of range (exit code 2)."""
+    """A command or setting is wrong: an unknown key, or a value out of range (exit code 2)."""
 
     exit_code = 2
 
 
 class LockedError(SemconvError):
-    """The warehouse or a run is held by another process (exit code 3)."""
+    """Another process holds a lock (exit code 3)."""
 
     exit_code = 3
 
@@ -42,6 +42,6 @@ class InputError(SemconvError):
 
 
 class MachineError(SemconvError):
-    """Disk, permission or memory: the machine refused (exit code 5)."""
+    """The machine fails: disk, permissions or memory (exit code 5)."""
 
     exit_code = 5

@@ -1,7 +1,7 @@
-"""Figures of leave-one-out ranks and of lists, per user, and bootstrap intervals of their means.
+"""Metrics of ranks and of lists, for each user, and bootstrap intervals of their means.
 
-One target a user, so hit ratio equals recall, NDCG = 1 / log2(rank + 1) and the mean of 1 / rank is MRR
-(method: Evaluation). Every metric but coverage comes per user; the figure is the mean of those that have one.
+Each user has one target, so hit ratio equals recall, NDCG is 1 / log2(rank + 1), and the mean of 1 / rank is MRR
+(method: Evaluation). All metrics but coverage have a value for each user; a figure is the mean over users with a value.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_GROUPS = 256  # of a bootstrap over values that are all different
+_GROUPS = 256  # groups of a bootstrap over many different values
 
 
 def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Rank from 1 of each target in its user's list, 0 for a miss.
+    """Return the rank of each target in its user's list, 0 for a miss.
 
     Args:
         items: ``(U, K)`` item_index in rank order, -1 where a list is shorter.
@@ -26,26 +26,26 @@ def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArra
 
 
 def hit_ratio(ranks: NDArray[np.int64], k: int) -> Floats:
-    """1 where the target is among the first ``k``, ``(U,)``."""
+    """Return 1 where the target is among the first ``k``, else 0, ``(U,)``."""
     return ((ranks > 0) & (ranks <= k)).astype(np.float64)
 
 
 def ndcg(ranks: NDArray[np.int64], k: int) -> Floats:
-    """1 / log2(rank + 1) where the target is among the first ``k``, else 0, ``(U,)``."""
+    """Return 1 / log2(rank + 1) where the target is among the first ``k``, else 0, ``(U,)``."""
     inside = (ranks > 0) & (ranks <= k)
     return np.where(inside, 1.0 / np.log2(np.where(inside, ranks, 1) + 1.0), 0.0)
 
 
 def reciprocal_rank(ranks: NDArray[np.int64], k: int) -> Floats:
-    """1 / rank where the target is among the first ``k``, else 0, ``(U,)``; its mean is MRR@k."""
+    """Return 1 / rank where the target is among the first ``k``, else 0, ``(U,)``; its mean is MRR@k."""
     inside = (ranks > 0) & (ranks <= k)
     return np.where(inside, 1.0 / np.where(inside, ranks, 1), 0.0)
 
 
 def self_information(counts: NDArray[np.int64]) -> Floats:
-    """Bits of surprise of each item, -log2 of its share of the training interactions, ``(I,)``.
+    """Return the self-information of each item in bits, ``(I,)``: -log2 of its share of the training interactions.
 
-    An item that nobody touched counts as touched once, or it would be infinitely surprising. Source: Zhou et al.,
+    An item without interactions counts as if it had one; otherwise the value would be infinite. Source: Zhou et al.,
     PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma", their novelty.
     """
     shares: Floats = np.maximum(counts, 1) / max(1, int(counts.sum()))
@@ -53,7 +53,7 @@ def self_information(counts: NDArray[np.int64]) -> Floats:
 
 
 def novelty(items: NDArray[np.int32], information: Floats) -> Floats:
-    """Mean self-information of each list in bits, ``(U,)``; NaN for an empty list.
+    """Return the mean self-information of each list in bits, ``(U,)``; NaN for an empty list.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
@@ -65,12 +65,13 @@ def novelty(items: NDArray[np.int32], information: Floats) -> Floats:
 
 
 def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
-    """Intra-list diversity by codes, ``(U,)``: 0 where all items have the same codes, 1 where no two share the first.
+    """Return the intra-list diversity by codes, ``(U,)``.
 
-    Two items whose codes agree in the first s of N levels and differ in the next are (N - s) / N apart; the figure is
-    the mean distance of the pairs of a list of which both have codes, NaN without such a pair. Source: Ziegler et al.,
-    WWW 2005, "Improving recommendation lists through topic diversification" (intra-list similarity), with the levels of
-    the codes as the taxonomy.
+    It is 0 where all items have the same codes, and 1 where no two items share the first code. Two items whose codes
+    agree in the first s of N levels and differ in the next are (N - s) / N apart. The diversity of a list is the mean
+    distance of its pairs of items with codes, NaN without such a pair. Source: Ziegler et al., WWW 2005, "Improving
+    recommendation lists through topic diversification" (intra-list similarity), with the levels of the codes as the
+    taxonomy.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
@@ -88,7 +89,7 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
 
 
 def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_items: int) -> NDArray[np.int32]:
-    """A number for every prefix of codes, ``(N, I)``: equal where the first 1 .. N codes are, -1 for items without codes.
+    """Number the prefixes of 1 .. N codes, ``(N, I)``. Items with equal prefixes have equal numbers, -1 without codes.
 
     Args:
         item_index: ``(M,)`` items with codes.
@@ -103,11 +104,11 @@ def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_ite
 
 
 def coverage(items: NDArray[np.int32], allowed: NDArray[np.bool_]) -> float:
-    """Share of the items that may be listed which at least one list holds; NaN when nothing may be listed.
+    """Return the share of the allowed items that at least one list holds; NaN when no item is allowed.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
-        allowed: ``(I,)``.
+        allowed: ``(I,)`` items that may be listed.
     """
     is_listed = np.zeros(len(allowed), dtype=bool)
     is_listed[items[items >= 0]] = True
@@ -115,10 +116,11 @@ def coverage(items: NDArray[np.int32], allowed: NDArray[np.bool_]) -> float:
 
 
 def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile interval of the mean of ``values`` ``(U,)`` over users drawn with replacement.
+    """Return the percentile interval of the mean of ``values`` ``(U,)`` over users drawn with replacement.
 
-    Equal values are drawn as one multinomial, so the cost is in the number of distinct values, not of users: exact
-    for rank metrics. Values that are all different are drawn as 256 groups of neighbours, each at its mean.
+    One multinomial draw gives how often each distinct value is drawn, so the cost depends on the number of distinct
+    values and not of users. This is exact for rank metrics. Where there are more than 512 distinct values, sorted
+    values are drawn as 256 groups, each at its mean.
     """
     if len(values) == 0:
         return float("nan"), float("nan")
@@ -135,14 +137,14 @@ def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed:
 def paired_bootstrap(
     ours: Floats, theirs: Floats, *, samples: int, confidence: float, seed: int
 ) -> tuple[float, float, float]:
-    """Mean difference ours - theirs over the same users and its percentile interval."""
+    """Return the mean difference ours - theirs over the same users, and its percentile interval."""
     difference = ours - theirs
     low, high = bootstrap_interval(difference, samples=samples, confidence=confidence, seed=seed)
     return float(difference.mean()), low, high
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Distinct values and how often each occurs; where they are many, means of groups of neighbours."""
+    """Return the distinct values and how often each occurs; where there are many, means of groups of sorted values."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= 2 * _GROUPS:  # the ranks of a list of 20 differ in at most 441 ways
         return distinct, counts
@@ -152,6 +154,6 @@ def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _divided(sums: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Quotients, NaN where there is nothing to divide by."""
+    """Return the quotients, NaN where the count is 0."""
     quotients: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     return quotients

@@ -1,4 +1,4 @@
-"""How a long computation tells how far it is; the command line draws it, tests and libraries pass nothing."""
+"""Progress of a long computation. The command line draws it; without a command line, ``Silent`` drops it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Protocol
 
 
 class Task(Protocol):
-    """One bar."""
+    """A progress bar."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Move on by ``amount`` units; ``note`` replaces the text beside the bar."""
+        """Advance by ``amount`` units; ``note`` replaces the text beside the bar."""
         ...
 
 
 class Progress(Protocol):
-    """Where bars and remarks go."""
+    """Shows progress bars and remarks."""
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
-        """A bar over ``total`` units, ``done`` of them already there (a resumed job)."""
+        """Show a bar over ``total`` units, of which a resumed job has ``done`` already."""
         ...
 
     def say(self, message: str) -> None:
-        """One line for the user, on stderr."""
+        """Show the user one line, on stderr."""
         ...
 
 
 class _SilentTask:
     def advance(self, amount: float, note: str = "") -> None:
-        """Nothing to draw."""
+        """Do nothing."""
 
 
 class Silent:
-    """Draws nothing."""
+    """Shows nothing."""
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
-        """A bar that nobody sees."""
+        """Return a bar that is not shown."""
         return nullcontext(_SilentTask())
 
     def say(self, message: str) -> None:
-        """Swallow the line."""
+        """Do nothing."""

@@ -49,7 +49,7 @@ def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
 
 
 def kept_offsets(offsets: NDArray[np.integer], keep: NDArray[np.bool_]) -> Ints:
-    """Return the offsets ``(R + 1,)`` of the same rows after all values are removed that ``keep`` ``(n,)`` does not mark."""
+    """Return the offsets ``(R + 1,)`` after the values that ``keep`` ``(n,)`` does not mark are removed."""
     kept: Ints = offsets_of(keep)[offsets]
     return kept
 

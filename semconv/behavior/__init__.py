@@ -1,1 +1,1 @@
-"""Stage one: interactions of the train cut become item and user vectors."""
+"""Behaviour vectors: interactions of the train cut become item and user vectors."""

@@ -1,9 +1,14 @@
-"""DCCF, the graph recommender of the paper's behaviour vectors: model and loss.
+"""The model and loss of DCCF, the graph recommender of the paper's behaviour vectors.
 
-A layer takes the embeddings E of users and items and gives the sum of five terms (method, section 1):
-the graph view g = D^-1/2 A D^-1/2 E; the intent view n = softmax(E C) C^T, users and items with intents
-C of their own; A with every edge weighted by (cos + 1) / 2 of its ends in g, rows normalised, times E;
-the same with weights from n; and E. The final vectors are the sum over all layers, E among them.
+A layer takes the embeddings E of users and items, and returns the sum of five terms (method, section 1):
+
+- the graph view g = D^-1/2 A D^-1/2 E;
+- the intent view n = softmax(E C) C^T, with intents C for users and others for items;
+- A times E, where each edge of A weighs (cos + 1) / 2 of its ends in g, and the weights of a row sum to 1;
+- the same with weights from n;
+- E.
+
+The final vectors are the sum of E and the results of all layers.
 """
 
 from __future__ import annotations
@@ -15,16 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from semconv.behavior.graph import EdgeDots, InteractionGraph, SumItems, SumUsers
+from semconv.behavior.graph import EdgeDots, EdgeSums, InteractionGraph
 from semconv.settings.behavior import DccfSettings
 
 _TINY = 1e-12
-_ROWS = 512  # rows of the contrastive loss's scores at once, which stay in cache
+_ROWS = 512  # rows of scores of the contrastive loss at once; so many stay in the cache
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Rows of all users and of all items."""
+    """Vectors of all users and of all items."""
 
     users: Tensor  # (V, D)
     items: Tensor  # (M, D)
@@ -35,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Triples:
-    """A batch: a user, an item of theirs, an item that they have not."""
+    """A batch of users, each with an item of the user and an item that the user does not have."""
 
     users: Tensor  # (B,)
     positives: Tensor  # (B,)
@@ -43,7 +48,7 @@ class Triples:
 
 
 class Dccf(nn.Module):
-    """The weights: two embedding tables and two sets of intents."""
+    """The model: two embedding tables and two sets of intents."""
 
     def __init__(self, graph: InteractionGraph, dimensions: int, settings: DccfSettings, seed: int) -> None:
         super().__init__()
@@ -64,7 +69,7 @@ class Dccf(nn.Module):
         self.item_intents = start(dimensions, settings.intents)
 
     def forward(self) -> tuple[Pair, list[tuple[Pair, list[Pair]]]]:
-        """Final vectors, and of each layer the graph view and the three views that are held against it."""
+        """Return the final vectors, and for each layer the graph view and the three views that are compared with it."""
         ego = Pair(self.users, self.items)
         total, views = ego, []
         for _ in range(self.settings.layers):
@@ -77,7 +82,7 @@ class Dccf(nn.Module):
         return total, views
 
     def loss(self, batch: Triples) -> Tensor:
-        """The four terms of the method's loss, a scalar."""
+        """Return the sum of the four terms of the loss, a scalar."""
         settings = self.settings
         final, views = self()
         users = final.users.index_select(0, batch.users)  # (B, D)
@@ -96,21 +101,21 @@ class Dccf(nn.Module):
 
     def _graph_view(self, ego: Pair) -> Pair:
         return Pair(
-            _apply(SumItems, self.degree_values, ego.items, self.graph),
-            _apply(SumUsers, self.degree_values, ego.users, self.graph),
+            _apply(EdgeSums, self.degree_values, ego.items, self.graph, True),
+            _apply(EdgeSums, self.degree_values, ego.users, self.graph, False),
         )
 
     def _masked_view(self, view: Pair, ego: Pair) -> Pair:
-        """E of the neighbours, each edge weighted by how alike its ends are in ``view``, weights summing to 1."""
+        """Return the weighted mean of E over the neighbours, weighted by how similar the ends are in ``view``."""
         cosines = _apply(EdgeDots, normalize(view.users), normalize(view.items), self.graph)
         weights = ((cosines + 1) / 2).clamp_min(0)  # (E,)
         return Pair(
-            _weighted_mean(_apply(SumItems, weights, _with_ones(ego.items), self.graph)),
-            _weighted_mean(_apply(SumUsers, weights, _with_ones(ego.users), self.graph)),
+            _weighted_mean(_apply(EdgeSums, weights, _with_ones(ego.items), self.graph, True)),
+            _weighted_mean(_apply(EdgeSums, weights, _with_ones(ego.users), self.graph, False)),
         )
 
     def _contrast(self, views: list[tuple[Pair, list[Pair]]], batch: Triples) -> Tensor:
-        """InfoNCE of each other view against the graph view, over the batch's distinct users and items."""
+        """Return the InfoNCE of each other view against the graph view, over the batch's distinct users and items."""
         users, items = torch.unique(batch.users), torch.unique(batch.positives)
         terms = []
         for by_graph, others in views:
@@ -122,9 +127,9 @@ class Dccf(nn.Module):
 
 
 class InfoNCE(torch.autograd.Function):
-    """Mean over rows of -log softmax of the matching row's score among all rows.
+    """The mean over rows of -log softmax of the matching row's score among all rows.
 
-    Scores and their derivatives are made in one pass over chunks, so that no matrix of all scores is held.
+    One pass over chunks computes the scores and their derivatives, so no matrix of all scores is held.
     """
 
     @staticmethod
@@ -149,7 +154,7 @@ class InfoNCE(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """To both sides."""
+        """Return the gradients of both sides."""
         to_anchors, to_others = ctx.saved_tensors
         return gradients[0] * to_anchors, gradients[0] * to_others, None
 
@@ -163,7 +168,7 @@ def _intent_view(rows: Tensor, intents: Tensor) -> Tensor:
 
 
 def _with_ones(rows: Tensor) -> Tensor:
-    """A last column of ones, whose sum is the sum of the weights."""
+    """Add a last column of ones; its weighted sum is the sum of the weights."""
     return torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
 
 

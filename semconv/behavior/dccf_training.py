@@ -1,7 +1,7 @@
-"""Training DCCF: triples from the train cut, recall@20 of the validation items, exact resume.
+"""Training of DCCF: triples from the train cut, recall@20 of the validation items, exact resume.
 
-Every draw is a function of the seed and the step, so the weights, Adam's moments and a few counters are
-the whole state of a training; a killed one goes on as if nothing had happened (bit for bit on a CPU).
+Every draw is a function of the seed and the step. So the weights, Adam's moments and a few counters are the whole state
+of a training, and a killed training resumes exactly (bit for bit on a CPU).
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
 STATE = "dccf.safetensors"
 _CUTOFF = 20
-_CHUNK_CELLS = 1 << 22  # scores of a validation held at once
+_CHUNK_CELLS = 1 << 22  # scores of a validation that are held at once
 
 
 @dataclass(frozen=True)
 class DccfTraining:
-    """What a training is told besides its settings."""
+    """The inputs of a training besides its settings."""
 
     folder: Path
     progress: Progress
-    targets: NDArray[np.int32] | None = None  # (U,) held-out item_index of each user, -1 without; None: no validation
+    targets: NDArray[np.int32] | None = None  # (U,) held-out item_index of each user, -1 for none; None: no validation
 
 
 @dataclass
 class Counters:
-    """Where training is."""
+    """The progress of a training."""
 
     epoch: int = 0
-    batch: int = 0  # batches done of this epoch
+    batch: int = 0  # finished batches of this epoch
     best_recall: float = -1.0
     best_epoch: int = -1
     rounds_without_better: int = 0
@@ -61,23 +61,25 @@ class Counters:
 def fit_dccf(
     sequences: Sequences, num_items: int, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
 ) -> tuple[BehaviorVectors, dict[str, Any]]:
-    """Item and user vectors of everyone with an interaction in ``sequences``, from wherever the folder says it stopped.
+    """Train item and user vectors of all items and users of ``sequences``, or resume from the state in the folder.
 
-    The vectors are those of the best validation, or the last ones without validation.
+    The vectors are those with the best validation recall, or the last ones without validation.
 
     Args:
         sequences: the train part alone (``semconv.data.splits.train_part``).
         num_items: size of the catalogue.
+
     Returns:
         the vectors, and figures: epochs with loss and recall@20, the best epoch, seconds of this process.
+
     Raises:
-        InputError: no interaction, or nobody lacks an item; a damaged state.
+        InputError: there is no interaction, every user has every item, or the saved state is damaged.
         CheckFailedError: the loss is no longer finite.
     """
     started = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph = InteractionGraph.build(sequences, num_items).to(device)
-    loop = _Loop(graph, settings, dccf, training)
+    loop = _TrainingLoop(graph, settings, dccf, training)
     while not loop.finished:
         loop.run_epoch()
     final = loop.final
@@ -99,10 +101,10 @@ def fit_dccf(
 
 
 class TripleSampler:
-    """Draws triples: a user, one of their items, an item that they have not, each uniformly."""
+    """Draws triples uniformly: a user, an item of the user, and an item that the user does not have."""
 
     def __init__(self, graph: InteractionGraph, seed: int) -> None:
-        """InputError when every user has every item, so that no negative exists."""
+        """Raise InputError when every user has every item, because then there is no negative item."""
         self._seed = seed
         self._starts = graph.user_starts.cpu().numpy().astype(np.int64)
         self._items = graph.item_of_edge.cpu().numpy().astype(np.int64)
@@ -111,10 +113,10 @@ class TripleSampler:
         self._keys = row_of(degrees) * self._num_items + self._items  # (E,) ascending
         self._users = np.flatnonzero(degrees < self._num_items)
         if len(self._users) == 0:
-            raise InputError("every user has every item: there is nothing that dccf could tell apart")
+            raise InputError("every user has every item, so dccf has nothing to learn; use behavior.source = svd")
 
     def draw(self, step: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Users, positives and negatives ``(count,)`` of a step."""
+        """Draw users, positives and negatives ``(count,)`` for a step."""
         rng = np.random.default_rng([self._seed, step])
         users = self._users[rng.integers(len(self._users), size=count)]
         low, high = self._starts[users], self._starts[users + 1]
@@ -129,10 +131,15 @@ class TripleSampler:
 
 
 class Validation:
-    """Recall@20 of held-out items among all items of the graph that the user has not."""
+    """Measures recall@20 of held-out items among all items of the graph that the user does not have."""
 
     def __init__(self, graph: InteractionGraph, targets: NDArray[np.int32], limit: int, seed: int) -> None:
-        """``targets`` ``(U,)``: item_index of each user of the catalogue, -1 without; an item outside the graph is a miss."""
+        """Choose the users.
+
+        Args:
+            targets: ``(U,)`` held-out item_index of each user, -1 for none; an item outside the graph is a miss.
+            limit: number of users, at most.
+        """
         held_out = targets[graph.user_index]
         rows = np.flatnonzero(held_out >= 0)
         if limit < len(rows):
@@ -147,7 +154,7 @@ class Validation:
         return self._num_users
 
     def recall(self, final: Pair) -> float:
-        """Share of the users whose item is among the first 20."""
+        """Return the share of users whose held-out item is among their first 20."""
         hits, step = 0, max(1, _CHUNK_CELLS // len(final.items))
         device = final.items.device
         for start in range(0, len(self._rows), step):
@@ -159,15 +166,14 @@ class Validation:
             edges = torch.from_numpy(ranges(self._starts[rows], counts)).to(device)
             seen = self._graph.item_of_edge[edges].long()
             scores[torch.from_numpy(row_of(counts)).to(device), seen] = -math.inf
-            better = (scores > wanted).sum(dim=1) + ((scores == wanted).sum(dim=1) - 1).clamp_min(
-                0
-            )  # ties count against
+            tied = ((scores == wanted).sum(dim=1) - 1).clamp_min(0)  # ties count against the held-out item
+            better = (scores > wanted).sum(dim=1) + tied
             is_open = scores.gather(1, targets)[:, 0] > -math.inf
             hits += int(((better < _CUTOFF) & is_open).sum())
         return hits / self._num_users
 
 
-class _Loop:
+class _TrainingLoop:
     def __init__(
         self, graph: InteractionGraph, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
     ) -> None:
@@ -192,7 +198,7 @@ class _Loop:
 
     @property
     def final(self) -> Pair:
-        """Vectors of the best validation, or those of now."""
+        """The vectors with the best validation recall so far, or the present ones without validation."""
         if self.best is not None:
             return self.best
         with torch.no_grad():
@@ -200,7 +206,7 @@ class _Loop:
         return Pair(final.users, final.items)
 
     def run_epoch(self) -> None:
-        """What is left of the epoch, then validation and a checkpoint."""
+        """Train the rest of the epoch, validate and save the state."""
         counters, settings = self.counters, self.settings
         label = f"dccf epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, settings.batches_per_epoch, "batches", counters.batch) as bar:
@@ -278,9 +284,9 @@ class _Loop:
                 for name, weight in self.model.named_parameters():
                     weight.copy_(tensors[f"weight/{name}"])
                     moments = {kind: tensors[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
-                    # The step count stays where the optimizer keeps it, on the CPU.
+                    # The optimizer keeps its step count on the CPU.
                     self.optimizer.state[weight] = {k: v if k == "step" else v.to(weight) for k, v in moments.items()}
         except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove it to train this run from its start") from error
+            raise InputError(f"{path}: damaged ({error}); remove the file to train this run from its start") from error
         if "best/users" in tensors:
             self.best = Pair(tensors["best/users"].to(self.device), tensors["best/items"].to(self.device))

@@ -1,4 +1,4 @@
-"""Behaviour vectors that the user already has, from their own recommender, checked before anything uses them."""
+"""Checks of behaviour vectors that the user already has, for example from another recommender."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from semconv.columns import GIVEN
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 
-_SHOWN = 3
+_NAMED = 3  # items that a message names
 
 
 def check_given(
     item_index: NDArray[np.integer],
     vectors: NDArray[np.floating] | Sequence[ArrayLike],
-    sequences: Sequences | None = None,
-    item_ids: Sequence[str] | None = None,
+    sequences: Sequences,
+    item_ids: Sequence[str],
 ) -> BehaviorVectors:
-    """Check given item vectors, centre and scale them; a user's vector is the mean of their items' vectors.
+    """Check given item vectors, centre and scale them, and derive user vectors.
+
+    A user's vector is the mean of the vectors of the user's items.
 
     Args:
-        item_index: ``(M,)`` rows of the catalogue.
+        item_index: ``(M,)``.
         vectors: ``(M, D)``, or M rows of one width.
-        sequences: the train part, for the user vectors; users without an item that has a vector are absent.
-        item_ids: names of the catalogue's items for messages, instead of their index.
+        sequences: the train part; users without an item that has a vector get none.
+        item_ids: ids of all items of the catalogue, for messages.
+
     Raises:
-        InputError: no rows, widths that differ, NaN or infinite values, an item twice; names the first ones.
+        InputError: there are no rows, the widths differ, a value is NaN or infinite, or an item comes twice. The
+            message names the first such items.
     """
     index = np.asarray(item_index)
     if len(index) == 0:
@@ -38,29 +42,26 @@ def check_given(
         )
     if len(index) != len(vectors):
         raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")
-    names: Sequence[str] = item_ids or ()
-    matrix = _matrix(index, vectors, names)
-    _refuse(index, np.logical_not(np.isfinite(matrix).all(axis=1)), "have NaN or infinite values", names)
+    matrix = _matrix(index, vectors, item_ids)
+    _refuse(index, np.logical_not(np.isfinite(matrix).all(axis=1)), "have NaN or infinite values", item_ids)
     _, first = np.unique(index, return_index=True)
     is_repeated = np.ones(len(index), dtype=bool)
     is_repeated[first] = False
-    _refuse(index, is_repeated, "come more than once", names)
+    _refuse(index, is_repeated, "come more than once", item_ids)
     order = np.argsort(index, kind="stable")
     index, matrix = index[order].astype(np.int32), matrix[order]
-    if sequences is None:
-        return normalize(index, matrix, np.zeros(0, dtype=np.int32), np.zeros((0, matrix.shape[1])), GIVEN)
     users, user_vectors = history_means(index, matrix, sequences)
     return normalize(index, matrix, users, user_vectors, GIVEN)
 
 
 def _matrix(
-    index: NDArray[np.integer], vectors: NDArray[np.floating] | Sequence[ArrayLike], names: Sequence[str]
+    index: NDArray[np.integer], vectors: NDArray[np.floating] | Sequence[ArrayLike], item_ids: Sequence[str]
 ) -> NDArray[np.float64]:
     if not isinstance(vectors, np.ndarray) or vectors.dtype == object:
         rows = [np.asarray(row, dtype=np.float64).ravel() for row in vectors]
         widths = np.array([len(row) for row in rows])
         common = int(np.bincount(widths).argmax())
-        _refuse(index, np.not_equal(widths, common), f"have another width than the {common} of most", names)
+        _refuse(index, np.not_equal(widths, common), f"have another width than the {common} of most", item_ids)
         vectors = np.stack(rows)
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise InputError(
@@ -69,12 +70,13 @@ def _matrix(
     return np.asarray(vectors, dtype=np.float64)
 
 
-def _refuse(index: NDArray[np.integer], is_bad: NDArray[np.bool_], what: str, names: Sequence[str]) -> None:
+def _refuse(index: NDArray[np.integer], is_bad: NDArray[np.bool_], fault: str, item_ids: Sequence[str]) -> None:
     bad = index[is_bad]
     if len(bad):
-        named = list(dict.fromkeys(bad.tolist()))
-        shown = ", ".join(names[i] if len(names) else f"item_index {i}" for i in named[:_SHOWN])
-        more = ", ..." if len(named) > _SHOWN else ""
+        distinct = list(dict.fromkeys(bad.tolist()))
+        named = ", ".join(item_ids[item] for item in distinct[:_NAMED])
+        more = ", ..." if len(distinct) > _NAMED else ""
         raise InputError(
-            f"{len(bad)} of {len(index)} given behaviour vectors {what}: {shown}{more}; correct the file of behavior.vectors"
+            f"{len(bad)} of {len(index)} given behaviour vectors {fault}: {named}{more};"
+            " correct the file of behavior.vectors"
         )

@@ -1,8 +1,8 @@
-"""The interaction graph of the train cut as sparse matrices, and the two products that run over its edges.
+"""The interaction graph of the train cut as sparse matrices, and two products over its edges.
 
-Edges are held once, users by items; the way back is the transposed matrix. The two products are each
-other's derivatives: dot products of the ends of every edge, and sums over the neighbours weighted by a
-value an edge. Nothing of size edges x width is ever held.
+The edges are stored twice, ordered by user and ordered by item. One product is the dot product of the two ends of every
+edge. The other is the sum over neighbours, each weighted by a value of the edge. Each is the derivative of the other.
+No array of size edges x width is held.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from semconv.ragged import offsets_of, row_of
 
 @dataclass(frozen=True)
 class InteractionGraph:
-    """Distinct interactions, in the order of user and item."""
+    """The distinct interactions, ordered by user and then by item."""
 
     user_index: NDArray[np.int32]  # (V,) users with an edge, ascending
     item_index: NDArray[np.int32]  # (M,) items with an edge, ascending
     user_starts: Tensor  # (V + 1,) first edge of each user
-    item_of_edge: Tensor  # (E,) row of the item
-    item_starts: Tensor  # (M + 1,) the same edges by item
-    user_of_edge: Tensor  # (E,) row of the user, in the items' order
-    by_item: Tensor  # (E,) which edge stands at each place of the items' order
+    item_of_edge: Tensor  # (E,) item of each edge, as a row of item_index
+    item_starts: Tensor  # (M + 1,) first edge of each item, in the order of items
+    user_of_edge: Tensor  # (E,) user of each edge, in the order of items, as a row of user_index
+    by_item: Tensor  # (E,) the edges in the order of items
 
     @classmethod
     def build(cls, sequences: Sequences, num_items: int) -> InteractionGraph:
-        """The graph of ``sequences``, the train part alone; an item met twice is one edge.
+        """Build the graph of ``sequences``, the train part alone; repeated interactions are one edge.
 
         Raises:
-            InputError: there is no interaction, or an index outside the catalogue.
+            InputError: there is no interaction, or an item_index lies outside the catalogue.
         """
         if len(sequences.items) == 0:
             raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
@@ -52,7 +52,7 @@ class InteractionGraph:
         user_index, rows = np.unique(pairs[:, 0], return_inverse=True)
         item_index, columns = np.unique(pairs[:, 1], return_inverse=True)
         by_item = np.argsort(columns, kind="stable")
-        _quiet_beta_warning()
+        _silence_beta_warning()
         return cls(
             user_index.astype(np.int32),
             item_index.astype(np.int32),
@@ -65,42 +65,45 @@ class InteractionGraph:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Users and items, ``(V, M)``."""
+        """Number of users and of items, ``(V, M)``."""
         return len(self.user_index), len(self.item_index)
 
     @property
     def num_edges(self) -> int:
-        """Distinct interactions E."""
+        """Number E of distinct interactions."""
         return len(self.item_of_edge)
 
     def to(self, device: torch.device) -> InteractionGraph:
-        """The graph on a device."""
+        """Return the graph on a device."""
         names = ("user_starts", "item_of_edge", "item_starts", "user_of_edge", "by_item")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def degree_values(self) -> Tensor:
-        """``(E,)`` 1 / sqrt(degree of the user x degree of the item)."""
+        """Return ``(E,)`` 1 / sqrt(degree of the user x degree of the item)."""
         users, items = torch.diff(self.user_starts).float(), torch.diff(self.item_starts).float()
         user_rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), users.long())
         return (users[user_rows] * items[self.item_of_edge.long()]).rsqrt()
 
-    def sum_items(self, values: Tensor, items: Tensor) -> Tensor:
-        """``(V, D)`` sum over a user's edges of value x item row."""
-        matrix = torch.sparse_csr_tensor(
-            self.user_starts, self.item_of_edge, values, self.shape, check_invariants=False
-        )
-        return matrix @ items
+    def sums(self, values: Tensor, rows: Tensor, *, of_items: bool) -> Tensor:
+        """Sum value x row over the edges of each user or of each item.
 
-    def sum_users(self, values: Tensor, users: Tensor) -> Tensor:
-        """``(M, D)`` sum over an item's edges of value x user row."""
-        shape = self.shape[::-1]
-        matrix = torch.sparse_csr_tensor(
-            self.item_starts, self.user_of_edge, values[self.by_item], shape, check_invariants=False
-        )
-        return matrix @ users
+        Args:
+            values: ``(E,)`` a value for each edge.
+            rows: ``(M, D)`` of the items, or ``(V, D)`` of the users.
+            of_items: whether ``rows`` belong to items, which are summed for each user; else the other way round.
+
+        Returns:
+            ``(V, D)`` or ``(M, D)``.
+        """
+        if of_items:
+            starts, ends, shape = self.user_starts, self.item_of_edge, self.shape
+        else:
+            starts, ends, shape = self.item_starts, self.user_of_edge, self.shape[::-1]
+            values = values[self.by_item]
+        return torch.sparse_csr_tensor(starts, ends, values, shape, check_invariants=False) @ rows
 
     def dots(self, users: Tensor, items: Tensor) -> Tensor:
-        """``(E,)`` dot product of the two ends of every edge."""
+        """Return ``(E,)`` the dot product of the two ends of every edge."""
         pattern = torch.sparse_csr_tensor(
             self.user_starts,
             self.item_of_edge,
@@ -113,7 +116,7 @@ class InteractionGraph:
 
 
 class EdgeDots(torch.autograd.Function):
-    """``graph.dots`` with derivatives."""
+    """``InteractionGraph.dots`` with derivatives."""
 
     @staticmethod
     def forward(ctx: Any, users: Tensor, items: Tensor, graph: InteractionGraph) -> Tensor:
@@ -124,56 +127,40 @@ class EdgeDots(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """To both ends of every edge."""
+        """Return the gradients of both ends."""
         users, items = ctx.saved_tensors
         values = gradients[0]
-        return ctx.graph.sum_items(values, items), ctx.graph.sum_users(values, users), None
+        return ctx.graph.sums(values, items, of_items=True), ctx.graph.sums(values, users, of_items=False), None
 
 
-class SumItems(torch.autograd.Function):
-    """``graph.sum_items`` with derivatives."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, items: Tensor, graph: InteractionGraph) -> Tensor:
-        """``(E,), (M, D) -> (V, D)``."""
-        ctx.save_for_backward(values, items)
-        ctx.graph = graph
-        return graph.sum_items(values, items)
+class EdgeSums(torch.autograd.Function):
+    """``InteractionGraph.sums`` with derivatives."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """To the values, where wanted, and to the items."""
-        values, items = ctx.saved_tensors
-        to_users = gradients[0].contiguous()
-        to_values = ctx.graph.dots(to_users, items) if ctx.needs_input_grad[0] else None
-        return to_values, ctx.graph.sum_users(values, to_users), None
-
-
-class SumUsers(torch.autograd.Function):
-    """``graph.sum_users`` with derivatives."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, users: Tensor, graph: InteractionGraph) -> Tensor:
-        """``(E,), (V, D) -> (M, D)``."""
-        ctx.save_for_backward(values, users)
-        ctx.graph = graph
-        return graph.sum_users(values, users)
+    def forward(ctx: Any, values: Tensor, rows: Tensor, graph: InteractionGraph, of_items: bool) -> Tensor:
+        """``(E,), (M, D) -> (V, D)`` for rows of items, ``(E,), (V, D) -> (M, D)`` for rows of users."""
+        ctx.save_for_backward(values, rows)
+        ctx.graph, ctx.of_items = graph, of_items
+        return graph.sums(values, rows, of_items=of_items)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """To the values, where wanted, and to the users."""
-        values, users = ctx.saved_tensors
-        to_items = gradients[0].contiguous()
-        to_values = ctx.graph.dots(users, to_items) if ctx.needs_input_grad[0] else None
-        return to_values, ctx.graph.sum_items(values, to_items), None
+        """Return the gradients of the values, where wanted, and of the rows."""
+        values, rows = ctx.saved_tensors
+        of_sums = gradients[0].contiguous()
+        of_values = None
+        if ctx.needs_input_grad[0]:
+            users, items = (of_sums, rows) if ctx.of_items else (rows, of_sums)
+            of_values = ctx.graph.dots(users, items)
+        return of_values, ctx.graph.sums(values, of_sums, of_items=not ctx.of_items), None, None
 
 
 def _starts(rows: NDArray[np.int64], count: int) -> Tensor:
     return torch.from_numpy(offsets_of(np.bincount(rows, minlength=count)).astype(np.int32))
 
 
-def _quiet_beta_warning() -> None:
-    """torch says once a process that sparse rows are in beta; nobody who uses this program can act on it."""
+def _silence_beta_warning() -> None:
+    """Trigger, unseen, the warning that torch gives once a process: sparse rows are in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))

@@ -1,17 +1,15 @@
-"""Behaviour vectors from a truncated SVD of the normalised interaction matrix: seconds on a CPU.
+"""Behaviour vectors from a truncated SVD, in seconds on a CPU.
 
-The matrix is ``D_u^-1/2 A D_i^-1/2`` with A the 0/1 interactions of the train cut (the graph view
-of the paper's recommender, read as a matrix). With ``U S V^T`` its first D components an item starts
-as its row of ``V S^1/2``, whose length grows with the item's popularity. The length is replaced by
-its square root: at full length the few popular items take most of the codes and rare ones lie on
-top of each other, at length one popularity is lost. On the Games data the square root beats both
-in collisions (0.6 % of items at four levels of 256, against 1.5 and 4.0) and, against full length,
-in NDCG@10 of the bare dot product (0.037 against 0.033, validation, seen items masked).
+``behavior.graph = "interactions"`` takes the matrix ``D_u^-1/2 A D_i^-1/2`` with A the 0/1 interactions of the train
+cut (the graph view of the paper's recommender). Let ``U S V^T`` be its first D components. An item starts as its row of
+``V S^1/2``, whose length grows with the item's popularity. The length is then replaced by its square root. At full
+length, the few popular items take most of the codes and rare items share theirs; at length 1, popularity is lost. On
+the Games data, the square root beats both in collisions (0.6 % of items at four levels of 256, against 1.5 and 4.0),
+and it beats full length in NDCG@10 of the bare dot product (0.037 against 0.033, validation, seen items masked).
 
-``behavior.graph = "transitions"`` reads another matrix: items by items, each ordered pair of a sequence
-at distance d adding d^-0.6 (the pairs that the transition counter counts), made symmetric and normalised by
-both row sums. It knows who follows whom closely; its leading eigenvectors, at length one, give codes from
-which a decoder learns the next item better than from the interaction matrix.
+``behavior.graph = "transitions"`` takes a matrix of items by items (``counter.counts.count_neighbors``), normalised by
+both row sums. It says which items follow each other closely. Its leading eigenvectors, scaled to length 1, give codes
+from which a decoder learns the next item better than from the interaction matrix.
 """
 
 from __future__ import annotations
@@ -23,27 +21,28 @@ from scipy.sparse.linalg import eigsh, svds
 
 from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import LEARNED
+from semconv.counter.counts import count_neighbors
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.ragged import position_of, row_of
+from semconv.ragged import row_of
 from semconv.settings.behavior import BehaviorSettings
 
-_FARTHEST_PAIR = 20  # items of a sequence farther apart say little of each other
-_PAIR_DECAY = 0.6
-_DENSE_SIDE = 256  # below this side a dense SVD is faster than the iterative one, and never short of components
+_PAIR_DECAY = 0.6  # a pair at distance d counts d^-0.6
+_DENSE_SIDE = 256  # up to this side a dense SVD is faster than the iterative one, and finds all components
 
 
 def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) -> BehaviorVectors:
-    """Item and user vectors of everyone with at least one interaction in ``sequences``; a user is the mean of their items.
+    """Fit item and user vectors of all items and users of ``sequences``; a user is the mean of the user's items.
 
-    Deterministic by ``settings.seed``. Where the data has fewer components than
-    ``settings.dimensions``, the missing columns are zero: the width is always D.
+    The result is a function of the data and of ``settings.seed``. Where the data has fewer components than
+    ``settings.dimensions``, the missing columns are zero.
 
     Args:
         sequences: the train part alone (``semconv.data.splits.train_part``).
-        num_items: size of the catalogue; item indices lie below it.
+        num_items: size of the catalogue.
+
     Raises:
-        InputError: there is no interaction.
+        InputError: there is no interaction, or an item_index lies outside the catalogue.
     """
     if len(sequences.items) == 0:
         raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
@@ -52,7 +51,8 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     items, columns = np.unique(sequences.items, return_inverse=True)
     if items[-1] >= num_items or items[0] < 0:
         raise InputError(
-            f"item_index {items[-1] if items[-1] >= num_items else items[0]} lies outside the {num_items} items of the catalogue"
+            f"item_index {items[-1] if items[-1] >= num_items else items[0]} lies outside the {num_items} items"
+            " of the catalogue"
         )
     if settings.graph == "transitions":
         matrix = _transitions(sequences, columns, len(items))
@@ -67,17 +67,8 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
-    """Symmetric pair weights ``(M, M)`` normalised by both row sums; an item without a neighbour stays a zero row."""
-    lengths = sequences.lengths
-    place = position_of(lengths)
-    length = np.repeat(lengths, lengths)
-    pairs = sp.csr_array((num_items, num_items))
-    for distance in range(1, min(_FARTHEST_PAIR, int(lengths.max()) - 1) + 1):
-        first = np.flatnonzero(place + distance < length)
-        weights = np.full(len(first), distance**-_PAIR_DECAY)
-        pairs = pairs + sp.csr_array((weights, (columns[first], columns[first + distance])), shape=pairs.shape)
-    pairs = sp.csr_array(pairs + pairs.T)
-    pairs.setdiag(0.0)  # who bought it twice says nothing of what goes with it
+    """Return ``(M, M)`` counts of neighbours, normalised by both row sums; a row without counts stays zero."""
+    pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
     return sp.csr_array(scale @ pairs @ scale)
@@ -86,7 +77,7 @@ def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: in
 def _leading_eigenvectors(
     matrix: sp.csr_array, dimensions: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest positive eigenvalues ``(D,)``, descending, and eigenvectors ``(M, D)``; zero where there are no more."""
+    """Return the largest positive eigenvalues ``(D,)``, descending, and eigenvectors ``(M, D)``, padded with zeros."""
     side = matrix.shape[0]
     if side <= max(_DENSE_SIDE, dimensions + 1):
         values, vectors = np.linalg.eigh(matrix.toarray())
@@ -104,7 +95,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _damped(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same directions with the square root of each length."""
+    """Replace the length of each row by its square root."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     damped: NDArray[np.float64] = np.divide(rows, np.sqrt(lengths), out=np.zeros_like(rows), where=lengths > 0)
     return damped
@@ -113,7 +104,7 @@ def _damped(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _normalized(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]) -> sp.csr_array:
     matrix = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # (V, M)
     matrix.sum_duplicates()
-    matrix.data[:] = 1.0  # an item met twice counts once
+    matrix.data[:] = 1.0  # repeated interactions count once
     user_degree = matrix.sum(axis=1)  # (V,)
     item_degree = matrix.sum(axis=0)  # (M,)
     scaled = sp.diags_array(user_degree**-0.5) @ matrix @ sp.diags_array(item_degree**-0.5)
@@ -121,7 +112,7 @@ def _normalized(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tupl
 
 
 def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Singular values ``(D,)``, descending, and item side ``(M, D)``; zero where the matrix has no more components."""
+    """Return the singular values ``(D,)``, descending, and the vectors of items ``(M, D)``, padded with zeros."""
     side = min(matrix.shape)
     if side <= max(_DENSE_SIDE, dimensions + 1):
         _, values, right_t = np.linalg.svd(matrix.toarray(), full_matrices=False)
@@ -136,7 +127,7 @@ def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[ND
 def _signed_and_padded(
     values: NDArray[np.float64], right: NDArray[np.float64], dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The sign of a component is arbitrary: its largest item entry is made positive."""
+    """Choose the sign of each component, so that its largest entry is positive, and add missing components as zeros."""
     if len(values):
         right = right * np.where(right[np.abs(right).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)
     missing = dimensions - len(values)

@@ -1,4 +1,4 @@
-"""Behaviour vectors: what every source of them hands on, and how they are centred and scaled."""
+"""Behaviour vectors of any source: how they are centred, scaled and saved."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from semconv.errors import InputError
 from semconv.ragged import find, row_of
 
 FILE_NAME = "vectors.safetensors"
-_NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale")
+_NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale", "is_given")
 
 
 @dataclass(frozen=True)
 class BehaviorVectors:
-    """Item and user vectors in one space of width D; only items and users that have a vector are rows."""
+    """Item and user vectors in one space of width D; items and users without a vector have no row."""
 
     item_index: NDArray[np.int32]  # (M,)
     item_vectors: NDArray[np.float32]  # (M, D) centred, mean norm 1
     user_index: NDArray[np.int32]  # (V,)
     user_vectors: NDArray[np.float32]  # (V, D) scaled like the items, not centred
-    mean: NDArray[np.float32]  # (D,) what was taken off the items
-    scale: float  # what items and users were then multiplied by
+    mean: NDArray[np.float32]  # (D,) was subtracted from the items
+    scale: float  # items and users were then multiplied by it
     source: str  # 'learned' or 'given'
 
     def save(self, path: Path) -> None:
-        """Write ``vectors.safetensors``; the source is an array of one flag, 1 where given."""
+        """Write the vectors as safetensors; the source is saved as a flag, 1 for given."""
         write_arrays(
             path,
             {
@@ -48,12 +48,11 @@ class BehaviorVectors:
 
     @classmethod
     def load(cls, path: Path) -> BehaviorVectors:
-        """Read what ``save`` wrote; InputError when the file is missing, damaged or of another kind."""
+        """Read saved vectors; raise InputError when the file is missing, damaged or of another kind."""
         arrays = read_arrays(path)
         missing = [name for name in _NAMES if name not in arrays]
         if missing:
             raise InputError(f"{path}: holds no {', '.join(missing)}; run `semconv embed behavior` again")
-        is_given = bool(arrays["is_given"][0]) if "is_given" in arrays else False
         return cls(
             item_index=arrays["item_index"],
             item_vectors=arrays["item_vectors"],
@@ -61,7 +60,7 @@ class BehaviorVectors:
             user_vectors=arrays["user_vectors"],
             mean=arrays["mean"],
             scale=float(arrays["scale"][0]),
-            source=GIVEN if is_given else LEARNED,
+            source=GIVEN if arrays["is_given"][0] else LEARNED,
         )
 
 
@@ -72,10 +71,10 @@ def normalize(
     user_vectors: NDArray[np.floating],
     source: str,
 ) -> BehaviorVectors:
-    """Centre the items and scale once so that their mean norm is 1 (method, section 1).
+    """Centre the items, and scale items and users so that the mean norm of the items is 1 (method, section 1).
 
-    Users are multiplied by the same scale and not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``,
-    so every user's order of items by dot product stays what it was.
+    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product does not
+    change for any user.
 
     Args:
         item_vectors: ``(M, D)`` finite.
@@ -85,7 +84,7 @@ def normalize(
     mean = item_vectors.mean(axis=0, dtype=np.float64)  # (D,)
     centred = item_vectors - mean  # (M, D)
     mean_norm = float(np.linalg.norm(centred, axis=1).mean())
-    scale = 1.0 / mean_norm if mean_norm > 0 else 1.0  # all items alike: they sit in the origin
+    scale = 1.0 / mean_norm if mean_norm > 0 else 1.0  # all items are equal, and lie at the origin
     return BehaviorVectors(
         item_index=item_index.astype(np.int32),
         item_vectors=(centred * scale).astype(np.float32),
@@ -100,11 +99,12 @@ def normalize(
 def history_means(
     item_index: NDArray[np.int32], item_vectors: NDArray[np.floating], sequences: Sequences
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """A user's vector is the mean over their interactions with items that have one; a user without any is absent.
+    """Return the users with an item that has a vector, and the mean vector of each user's interactions.
 
     Args:
         item_index: ``(M,)`` ascending.
-        item_vectors: ``(M, D)`` as they are before ``normalize``.
+        item_vectors: ``(M, D)`` before ``normalize``.
+
     Returns:
         user_index ``(V,)`` and user vectors ``(V, D)``.
     """

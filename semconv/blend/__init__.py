@@ -1,1 +1,1 @@
-"""The model's scores combined with counter, vectors and popularity."""
+"""The blend: the model's scores combined with the transition counter, vectors and popularity."""

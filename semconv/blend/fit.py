@@ -1,37 +1,43 @@
-"""Fitting a blend on validation users, and what it gives on users that it was not fitted on.
+"""Fitting a blend on validation users, and measuring it on users that it was not fitted on.
 
-Two folds of users: the weights of one rank the users of the other, in both steps, so that every rank is of weights
-that never saw the user. What is kept in the end is fitted on all of them.
+Users are split into two folds. The weights that are fitted on one fold rank the candidates of the other fold, for both
+weighted sums, so no weight ranks a user that it was fitted on. The blend that is kept is fitted on all users.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.blend.blend import Blend, Candidates, SearchAndScore, best_rows, source_bit, with_model
+from semconv.blend.blend import Blend
+from semconv.blend.candidates import Candidates, source_bit, with_beams
 from semconv.blend.features import feature_names
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights, fit_weights
-from semconv.columns import SOURCE_TRANSITION
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_TRANSITION
 from semconv.metrics import target_ranks
+from semconv.search.search import SearchResult
+
+# Other items (B, n) -> the beams of the B users, and the scores of the other items.
+Search = Callable[[NDArray[np.int64]], SearchResult]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a blend is fitted.
+    """Settings of the fit of a blend.
 
     Attributes:
-        proposals, shortlist: as of ``Blend``.
+        num_proposals, shortlist_length: of the ``Blend``.
         l2: weight of the squared length of the standardised weights.
-        list_length: K of the lists that are ranked to say what the blend gives.
-        seed: of the folds.
+        list_length: K of the lists in which the held-out items are ranked.
+        seed: seed of the folds.
     """
 
-    proposals: int
-    shortlist: int
+    num_proposals: int
+    shortlist_length: int
     l2: float
     list_length: int
     seed: int
@@ -39,13 +45,13 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FittedBlend:
-    """A blend and the ranks of the users' targets.
+    """A blend, and the ranks of the users' held-out items.
 
     Attributes:
         blend: fitted on all users.
-        ranks: method or part -> ``(B,)`` rank of each target from 1, 0 for a miss: 'model' and 'blend', the latter by
-            weights fitted on the other fold; of the parts alone ('transition', 'neighbor') what they propose.
-        num_fitted: users whose target was a candidate.
+        ranks: method -> ``(B,)`` rank of each held-out item from 1, 0 for a miss. 'blend' ranks by the weights of the
+            other fold, 'transition' ranks the proposals of the counter alone.
+        num_fitted: users whose held-out item was a candidate.
         num_candidates: candidates of all users.
     """
 
@@ -60,36 +66,42 @@ def fit_blend(
     users: BlendUsers,
     targets: NDArray[np.int32],
     allowed: NDArray[np.bool_],
-    search_and_score: SearchAndScore,
+    search: Search,
     settings: FitSettings,
 ) -> FittedBlend:
-    """Fit both steps of a blend.
+    """Fit the weights of the shortlist, search, and fit the weights of the scores.
 
     Args:
-        users: B validation users, their targets not among their histories.
+        users: B validation users, whose held-out items are not part of their histories.
         targets: ``(B,)`` held-out items.
         allowed: ``(I,)`` items that may be listed.
+        search: the search of all users.
     """
     folds = np.random.default_rng(settings.seed).permutation(len(users)) % 2
-    nothing = LogitWeights((), *(np.zeros(0) for _ in range(3)))
-    blend = Blend(tables, nothing, nothing, settings.proposals, settings.shortlist)
-    proposed, features = blend.proposed(users, allowed)
-    first = _Step(feature_names(tables), features, proposed, targets, folds, settings.l2)
-    chosen = best_rows(proposed, first.crossed, blend.ties(proposed), settings.shortlist)
-    shortlist = proposed.rows(np.sort(chosen))
-    candidates, log_probs, (beams, _) = with_model(proposed, shortlist, len(users), search_and_score)
+    unfitted = LogitWeights((), *(np.zeros(0) for _ in range(3)))
+    blend = Blend(tables, unfitted, unfitted, settings.num_proposals, settings.shortlist_length)
+    proposed, features = blend.propose(users, allowed)
+    first = _WeightedSum(feature_names(tables), features, proposed, targets, folds, settings.l2)
+    chosen = proposed.best(first.fold_scores, blend.ties(proposed), settings.shortlist_length)
+    shortlist = proposed.select(np.sort(chosen))
+    others = shortlist.table(len(users))
+    found = search(others)
+    candidates, log_probs = with_beams(proposed, shortlist, others, found)
     features = blend.features(users, candidates, log_probs)
-    second = _Step(blend.feature_names, features, candidates, targets, folds, settings.l2)
-    lists, _, _ = blend.ranked(candidates, second.crossed, len(users), settings.list_length)
-    ranks = {"model": target_ranks(beams[:, : settings.list_length], targets), "blend": target_ranks(lists, targets)}
+    second = _WeightedSum(blend.feature_names, features, candidates, targets, folds, settings.l2)
+    lists, _, _ = blend.top_k(candidates, second.fold_scores, len(users), settings.list_length)
+    ranks = {
+        METHOD_MODEL: target_ranks(found.items[:, : settings.list_length], targets),
+        METHOD_BLEND: target_ranks(lists, targets),
+    }
     if tables.counter is not None:
-        ranks[SOURCE_TRANSITION] = _ranks_of_counter(blend, users, proposed, targets, settings.list_length)
-    fitted = replace(blend, first=first.whole, weights=second.whole)
+        ranks[SOURCE_TRANSITION] = _counter_ranks(blend, users, proposed, targets, settings.list_length)
+    fitted = replace(blend, shortlist_weights=first.weights, weights=second.weights)
     return FittedBlend(fitted, ranks, int(second.is_target.sum()), len(candidates.users))
 
 
-class _Step:
-    """One weighted sum: weights of all users, and scores by weights of the other fold."""
+class _WeightedSum:
+    """The weights of one sum, fitted on all users, and scores by the weights of the other fold."""
 
     def __init__(
         self,
@@ -101,23 +113,25 @@ class _Step:
         l2: float,
     ) -> None:
         self.is_target = candidates.items == targets[candidates.users]
-        self.whole = fit_weights(names, features, candidates.users, self.is_target, l2)
-        self.crossed = np.zeros(len(candidates.users))
+        self.weights = fit_weights(names, features, candidates.users, self.is_target, l2)
+        self.fold_scores = np.zeros(len(candidates.users))
         fold = folds[candidates.users]
-        for held in (0, 1):
-            mine = fold != held
-            weights = fit_weights(names, features[mine], candidates.users[mine], self.is_target[mine], l2)
-            self.crossed[~mine] = weights.scores(features[~mine])
+        for held_out in (0, 1):
+            is_fitted = fold != held_out
+            weights = fit_weights(
+                names, features[is_fitted], candidates.users[is_fitted], self.is_target[is_fitted], l2
+            )
+            self.fold_scores[~is_fitted] = weights.scores(features[~is_fitted])
 
 
-def _ranks_of_counter(
+def _counter_ranks(
     blend: Blend, users: BlendUsers, proposed: Candidates, targets: NDArray[np.int32], list_length: int
 ) -> NDArray[np.int64]:
-    """Ranks of the counter's own order, as far as it proposes."""
-    mine = proposed.rows((proposed.sources & source_bit(SOURCE_TRANSITION)) > 0)
-    scores = np.zeros(len(mine.users))
+    """Return the rank of each held-out item among the proposals of the counter."""
+    counted = proposed.select((proposed.sources & source_bit(SOURCE_TRANSITION)) > 0)
+    scores = np.zeros(len(counted.users))
     for start, stop, block in blend.blocks(users):
-        low, high = np.searchsorted(mine.users, [start, stop])
-        scores[low:high] = block.counter_scores(mine.users[low:high] - start, mine.items[low:high])
-    lists, _, _ = blend.ranked(mine, scores, len(users), list_length)
+        low, high = np.searchsorted(counted.users, [start, stop])
+        scores[low:high] = block.counter_scores(counted.users[low:high] - start, counted.items[low:high])
+    lists, _, _ = blend.top_k(counted, scores, len(users), list_length)
     return target_ranks(lists, targets)

@@ -1,65 +1,103 @@
-"""Why an item is recommended: the history item that speaks most for it."""
+"""The history item that contributes most to the score of an item of a blended list.
+
+Only the terms of the counter and of the vectors can be split into contributions of history items.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.ragged import lengths_of, padded
+from semconv.blend.blend import Blend
+from semconv.blend.features import COUNTER_FLOOR, FLAT_DECAY
+from semconv.blend.tables import BlendUsers
+from semconv.counter.scores import entries, history_weights
+from semconv.ragged import offsets_of, ranges, row_of
 
-# Elements of one block of gathered vectors: 64 MiB of float32.
-_BLOCK_ELEMENTS = 1 << 24
-
-
-def vector_table(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int) -> NDArray[np.float32]:
-    """Unit vectors by item_index ``(I, D)``, zero rows for items without one.
-
-    Args:
-        item_index: ``(M,)``.
-        vectors: ``(M, D)``.
-        num_items: I.
-    """
-    table = np.zeros((num_items, vectors.shape[1]), dtype=np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    table[item_index] = vectors / np.where(norms > 0, norms, 1.0)
-    return table
+# Pairs of a listed item and a history item in one block.
+_BLOCK_PAIRS = 1 << 19
 
 
-def reasons(histories: Sequence[NDArray[Any]], items: NDArray[Any], vectors: NDArray[np.float32]) -> NDArray[np.int32]:
-    """The history item with the largest cosine to each recommended one; of equals the latest.
+def blend_reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the history item with the largest contribution to each listed item's score.
 
-    An item is no reason for itself.
+    A sum of vectors splits into its items. The counter's feature is the logarithm of a sum; the part of it above its
+    floor is split in proportion to the terms of the sum. An item is no reason for itself.
 
     Args:
-        histories: B arrays of item_index in order.
         items: ``(B, K)`` item_index, -1 where a list is shorter.
-        vectors: ``(I, D)`` of ``vector_table``.
 
     Returns:
-        ``(B, K)`` item_index, -1 where either side has no vector.
+        ``(B, K)`` item_index, -1 where no history item contributes anything.
     """
-    lengths = lengths_of(histories)
     result = np.full(items.shape, -1, dtype=np.int32)
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order) and lengths[order[start]] > 0:
-        stop = start + max(1, _BLOCK_ELEMENTS // (int(lengths[order[start]]) * vectors.shape[1]))
-        rows = order[start:stop]
-        latest_first = np.concatenate([histories[row][::-1] for row in rows]).astype(np.int64, copy=False)
-        result[rows] = _block(padded(latest_first, lengths[rows], -1), items[rows], vectors)
-        start = stop
+    longest = int(users.lengths.max(initial=0))
+    step = max(1, _BLOCK_PAIRS // max(1, items.shape[1] * longest))
+    known = users.known(blend.tables.num_items)
+    for start in range(0, len(items) if longest else 0, step):
+        stop = start + step
+        result[start:stop] = _reasons(blend, known.part(start, stop), items[start:stop])
     return result
 
 
-def _block(history: NDArray[np.int64], items: NDArray[Any], vectors: NDArray[np.float32]) -> NDArray[np.int32]:
-    has_vector: NDArray[np.bool_] = np.any(vectors, axis=1)  # (I,)
-    cosine = np.einsum("bkd,bhd->bkh", vectors[items], vectors[history], optimize=True)  # (B, K, H)
-    usable = ((history >= 0) & has_vector[history])[:, None, :] & ((items >= 0) & has_vector[items])[:, :, None]
-    cosine = np.where(usable & (history[:, None, :] != items[:, :, None]), cosine, -np.inf)
-    best = cosine.argmax(axis=2)  # (B, K)
-    found = np.take_along_axis(history, best, axis=1)
-    none = np.isneginf(np.take_along_axis(cosine, best[:, :, None], axis=2)[:, :, 0])
-    return np.where(none, -1, found).astype(np.int32)
+@dataclass(frozen=True)
+class _Pairs:
+    """All pairs of a listed item and an item of the same user's history.
+
+    Attributes:
+        listed: ``(m,)`` item_index of the listed item.
+        history: ``(m,)`` item_index of the history item.
+        history_index: ``(m,)`` index of the history item in ``BlendUsers.items``.
+        list_entry: ``(m,)`` number of the entry of a list that the pair belongs to.
+        num_entries: entries of all lists.
+    """
+
+    listed: NDArray[np.int64]
+    history: NDArray[np.int64]
+    history_index: NDArray[np.int64]
+    list_entry: NDArray[np.int64]
+    num_entries: int
+
+
+def _reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray[np.int32]:
+    rows, columns = np.nonzero((items >= 0) & (items < blend.tables.num_items))
+    lengths = users.lengths[rows]
+    entry = row_of(lengths)
+    index = ranges(offsets_of(users.lengths)[rows], lengths)
+    listed, history = items[rows, columns].astype(np.int64)[entry], users.items[index].astype(np.int64)
+    contribution = _contributions(blend, users, _Pairs(listed, history, index, entry, len(rows)))
+    contribution[history == listed] = 0.0
+    result = np.full(items.shape, -1, dtype=np.int32)
+    order = np.lexsort((index, contribution, entry))  # of equal contributions the latest item
+    best = order[np.flatnonzero(np.diff(entry[order], append=-1) != 0)]
+    best = best[contribution[best] > 0]
+    result[rows[entry[best]], columns[entry[best]]] = history[best]
+    return result
+
+
+def _contributions(blend: Blend, users: BlendUsers, pairs: _Pairs) -> NDArray[np.float64]:
+    """Return ``(m,)`` how much each pair's history item adds to the score of the listed item."""
+    tables, history, listed = blend.tables, pairs.history, pairs.listed
+    slopes = dict(zip(blend.weights.names, blend.weights.slopes.tolist(), strict=True))
+    recent = history_weights(users.lengths, tables.history_decay)[pairs.history_index]
+    flat = history_weights(users.lengths, FLAT_DECAY)[pairs.history_index]
+    is_latest = np.zeros(len(users.items), dtype=bool)
+    is_latest[(np.cumsum(users.lengths) - 1)[users.lengths > 0]] = True
+    latest = is_latest[pairs.history_index].astype(np.float64)
+    total = np.zeros(len(history))
+    if tables.counter is not None:
+        counted = entries(tables.counter, history, listed)
+        for name, weights in (("transition", recent), ("transition of the latest item", latest)):
+            terms = weights * counted
+            # An empty array of pairs would give integers.
+            sums = np.bincount(pairs.list_entry, terms, pairs.num_entries).astype(np.float64)
+            above = np.log1p(sums / COUNTER_FLOOR)
+            share = np.divide(above, sums, out=np.zeros_like(sums), where=sums > 0)
+            total += slopes[name] * terms * share[pairs.list_entry]
+    for name, table in tables.vectors.items():
+        cosine = np.einsum("nd,nd->n", table[history], table[listed])
+        names = (f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item")
+        total += cosine * sum(slopes[of] * weights for of, weights in zip(names, (recent, flat, latest), strict=True))
+    return total

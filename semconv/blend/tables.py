@@ -1,16 +1,17 @@
-"""What a blend knows of items and of users: the arrays from which the features of candidates are computed."""
+"""The arrays from which a blend computes the features of candidates: of all items, and of some users."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv.counter.transitions import history_matrix
+from semconv.counter.scores import history_matrix, popularity_order
 from semconv.ragged import kept_offsets, offsets_of, row_of
 
 _DAY = 86_400_000_000  # microseconds
@@ -19,11 +20,11 @@ _UNKNOWN = np.iinfo(np.int64).min
 
 @dataclass(frozen=True)
 class EventDays:
-    """On which days each item was taken in the train cut, the days of an item ascending.
+    """The days of each item's interactions in the train cut.
 
     Attributes:
-        starts: ``(I + 1,)`` where each item's days begin.
-        days: ``(n,)`` since 1970; interactions without a time are not there.
+        starts: ``(I + 1,)`` where the days of each item begin.
+        days: ``(n,)`` days since 1970, ascending for each item; interactions without a time are left out.
     """
 
     starts: NDArray[np.int64]
@@ -31,7 +32,7 @@ class EventDays:
 
     @classmethod
     def of(cls, items: NDArray[np.int32], times: NDArray[np.int64], num_items: int) -> EventDays:
-        """From interactions ``(n,)`` and their times in microseconds."""
+        """Make the days from interactions ``(n,)`` and their times in microseconds since 1970."""
         known = times != _UNKNOWN
         days = days_of(times[known]).astype(np.int32)
         order = np.lexsort((days, items[known]))
@@ -39,8 +40,11 @@ class EventDays:
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
-        """``(I,)`` first day of each item, NaN for one without any."""
-        return self._at(self.starts[:-1])
+        """``(I,)`` first day of each item, NaN for an item without a day."""
+        result = np.full(len(self.starts) - 1, np.nan)
+        has = self.starts[1:] > self.starts[:-1]
+        result[has] = self.days[self.starts[:-1][has]]
+        return result
 
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
@@ -48,42 +52,53 @@ class EventDays:
         return row_of(np.diff(self.starts)) * _KEY + self.days
 
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """``(n,)`` interactions of items in the ``width`` days that end with a day, NaN where the day is unknown.
+        """Return how many interactions each item had in the ``width`` days that end with a day, NaN for an unknown day.
 
-        Nothing after the day counts: whoever asks on it knows no more, in an evaluation as in serving.
+        Later interactions do not count, so an evaluation knows no more than serving did on that day.
+
+        Args:
+            items, days: ``(n,)``.
         """
         at = np.where(np.isnan(days), 0, days).astype(np.int64)
         keys = items * _KEY + at
         found = np.searchsorted(self._keys, keys, "right") - np.searchsorted(self._keys, keys - width, "right")
         return np.where(np.isnan(days), np.nan, found)
 
-    def _at(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        result = np.full(len(places), np.nan)
-        has = self.starts[1:] > self.starts[:-1]
-        result[has] = self.days[places[has]]
-        return result
 
-
-_KEY = 1 << 24  # more days than any time has, so that windows of two items never meet
+_KEY = 1 << 24  # more days than any time has, so that the windows of two items never overlap
 
 
 def days_of(times: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Days since 1970 of times in microseconds, NaN where unknown."""
+    """Return the days since 1970 of times in microseconds, NaN where unknown."""
     return np.where(times == _UNKNOWN, np.nan, np.floor(times / _DAY))
+
+
+def unit_vectors(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int) -> NDArray[np.float32]:
+    """Return ``(I, D)`` vectors of length 1 by item_index; an item without a vector has a row of zeros.
+
+    Args:
+        item_index: ``(M,)``.
+        vectors: ``(M, D)``.
+        num_items: I.
+    """
+    table = np.zeros((num_items, vectors.shape[1]), dtype=np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    table[item_index] = vectors / np.where(norms > 0, norms, 1.0)
+    return table
 
 
 @dataclass(frozen=True)
 class BlendTables:
-    """What is the same for all users.
+    """The arrays that all users share.
 
     Attributes:
-        counter: ``(I, I)`` of ``transitions.count_transitions``, None where the part is off.
-        history_decay: of the counter, and of the histories that vectors are summed over.
-        vectors: name -> ``(I, D)`` unit vectors of items (``reasons.vector_table``); zero rows where there is none.
+        counter: ``(I, I)`` of ``counter.counts.count_transitions``, None where the part is off.
+        history_decay: weighs the items of a history by recency, for the counter and for the sums of vectors.
+        vectors: name -> ``(I, D)`` of ``unit_vectors``.
         popularity: ``(I,)`` interactions of the train cut.
-        events: when items were taken, None where the part is off.
-        with_popularity: whether popularity is a feature; it breaks ties all the same.
-        proposing: names of the ``vectors`` whose nearest items are candidates.
+        events: the days of interactions, None where the part is off.
+        with_popularity: whether popularity is a feature; it breaks ties in any case.
+        proposing: the names of the ``vectors`` whose nearest items are candidates.
     """
 
     counter: sp.csr_array | None
@@ -96,24 +111,22 @@ class BlendTables:
 
     @property
     def num_items(self) -> int:
-        """I, items that the tables know; later ones have no feature but the model's."""
+        """Number I of items that the tables know; later items have the features of the model alone."""
         return len(self.popularity)
 
     @cached_property
-    def popularity_rank(self) -> NDArray[np.int64]:
-        """``(I,)`` 0 for the most popular, ties by item_index."""
-        rank = np.empty(self.num_items, dtype=np.int64)
-        rank[np.lexsort((np.arange(self.num_items), -self.popularity))] = np.arange(self.num_items)
-        return rank
+    def popularity_order(self) -> NDArray[np.int64]:
+        """``(I,)`` position in the order of popularity, 0 for the most popular item; ties by item_index."""
+        return popularity_order(self.popularity)
 
 
 @dataclass(frozen=True)
 class BlendUsers:
-    """What a blend reads of B users.
+    """B users as a blend reads them.
 
     Attributes:
-        items: ``(m,)`` the latest items of their histories, oldest first, one user after the other.
-        lengths: ``(B,)`` how many each has.
+        items: ``(m,)`` the latest items of their histories, one user after the other, the oldest item of each first.
+        lengths: ``(B,)`` number of items of each user.
         days: ``(B,)`` day of each user's latest interaction, NaN where unknown.
         seen: B arrays of item_index to leave out, or None to keep all.
     """
@@ -131,13 +144,13 @@ class BlendUsers:
         return offsets_of(self.lengths)
 
     def part(self, start: int, stop: int) -> BlendUsers:
-        """Some users in their order."""
+        """Return the users from ``start`` to before ``stop``."""
         items = self.items[self._starts[start] : self._starts[min(stop, len(self))]]
         seen = None if self.seen is None else self.seen[start:stop]
         return BlendUsers(items, self.lengths[start:stop], self.days[start:stop], seen)
 
     def known(self, num_items: int) -> BlendUsers:
-        """The same users with the items that tables of ``num_items`` know."""
+        """Return the same users, of whose histories the first ``num_items`` items of the catalogue are kept."""
         is_known = self.items < num_items
         if is_known.all():
             return self
@@ -145,11 +158,11 @@ class BlendUsers:
         return BlendUsers(self.items[is_known], lengths, self.days, self.seen)
 
     def matrix(self, num_items: int, decay: float) -> sp.csr_array:
-        """``(B, I)`` histories, weighted by recency."""
+        """Return ``(B, I)`` the histories, weighted by recency."""
         return history_matrix(self.items, self.lengths, num_items, decay)
 
-    def last_matrix(self, num_items: int) -> sp.csr_array:
-        """``(B, I)`` 1 at each user's latest item."""
+    def latest_matrix(self, num_items: int) -> sp.csr_array:
+        """Return ``(B, I)`` with 1 at each user's latest item."""
         has = self.lengths > 0
         last = self.items[self._starts[1:][has] - 1]
         return history_matrix(last, has.astype(np.int64), num_items, 0.0)

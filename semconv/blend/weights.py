@@ -1,7 +1,8 @@
 """Weights of a blend: a conditional logit of the held-out item among a user's candidates (McFadden 1974).
 
-The probability of a candidate is the softmax of its weighted features over the user's candidates. The mean negative
-log likelihood of the targets plus L2 on the standardised weights is convex; L-BFGS finds its minimum in float64.
+The probability of a candidate is the softmax of its weighted features over the user's candidates. The loss is the mean
+negative log likelihood of the held-out items plus L2 on the standardised weights. It is convex, and L-BFGS finds its
+minimum in float64.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ class LogitWeights:
     """Weights of standardised features.
 
     Attributes:
-        names: of the F features.
-        mean, scale: ``(F,)`` what standardises a feature; a feature that never varies has scale 0.
-        weights: ``(F,)`` of the standardised features.
+        names: names of the F features.
+        mean, scale: ``(F,)`` mean and standard deviation of each feature; a feature that never varies has scale 0.
+        weights: ``(F,)`` weights of the standardised features.
     """
 
     names: tuple[str, ...]
@@ -30,19 +31,19 @@ class LogitWeights:
     weights: NDArray[np.float64]
 
     def standardize(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """``(n, F)`` with mean 0 and variance 1 over what was fitted; unknown (NaN) features are 0."""
+        """Return ``(n, F)`` features with mean 0 and variance 1 over the fitted candidates, 0 where unknown (NaN)."""
         scaled = (features - self.mean) * np.divide(
             1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0
         )
         return np.nan_to_num(scaled, nan=0.0, copy=False)
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """``(n,)`` weighted sums of features ``(n, F)``."""
+        """Return ``(n,)`` the weighted sums of features ``(n, F)``."""
         return np.asarray(self.standardize(features) @ self.weights)
 
     @property
     def slopes(self) -> NDArray[np.float64]:
-        """``(F,)`` what one unit of each feature, as it is, adds to a score."""
+        """``(F,)`` how much one unit of each unstandardised feature adds to a score."""
         return np.divide(self.weights, self.scale, out=np.zeros_like(self.weights), where=self.scale > 0)
 
 
@@ -53,16 +54,16 @@ def fit_weights(
     is_target: NDArray[np.bool_],
     l2: float,
 ) -> LogitWeights:
-    """Weights that make the targets most likely among their users' candidates.
+    """Fit the weights under which the held-out items are most likely among their users' candidates.
 
     Args:
         features: ``(n, F)`` of candidates, NaN where unknown.
-        users: ``(n,)`` whose candidate each is, ascending.
-        is_target: ``(n,)`` the held-out items; users without one among their candidates say nothing and drop out.
+        users: ``(n,)`` the user of each candidate, ascending.
+        is_target: ``(n,)`` the held-out items; users whose held-out item is no candidate are left out.
         l2: weight of the squared length of the weights.
 
     Returns:
-        weights of zeros when nobody is left.
+        weights of zero when no user is left.
     """
     kept = np.isin(users, users[is_target])
     rows, targets = features[kept].astype(np.float64), is_target[kept]
@@ -75,7 +76,7 @@ def fit_weights(
     mean = np.where(unknown, 0.0, rows).sum(axis=0) / count
     centred = np.where(unknown, 0.0, rows - mean)
     scale = np.sqrt((centred**2).sum(axis=0) / count)
-    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # rounding of a constant is no variance
+    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # the rounding of a constant feature is no variance
     start = LogitWeights(tuple(names), mean, scale, np.zeros(num_features))
     found = scipy.optimize.minimize(
         _Likelihood(start.standardize(rows), users[kept], targets, l2),
@@ -88,7 +89,7 @@ def fit_weights(
 
 
 class _Likelihood:
-    """The objective and its gradient at some weights."""
+    """The loss and its gradient at some weights."""
 
     def __init__(
         self, rows: NDArray[np.float64], users: NDArray[np.int64], is_target: NDArray[np.bool_], l2: float

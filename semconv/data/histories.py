@@ -1,4 +1,4 @@
-"""Histories under a split, as arrays that pass between processes without a copy a user."""
+"""Histories of all users under a split, as three arrays. They pass to other processes without a copy for each user."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from semconv.ragged import ranges
 
 @dataclass(frozen=True)
 class Histories:
-    """The items of every user in order, up to where a split cuts; row u is ``user_index`` u.
+    """The history of every user, in order; row u is ``user_index`` u.
 
     Attributes:
-        starts: ``(U,)`` place of each user's first item.
+        starts: ``(U,)`` index of each user's first item in ``items``.
         lengths: ``(U,)`` items of each history, -1 for a user who is not part of the split.
-        items: ``(n,)`` item_index of all users one after the other, held-out ones between them.
+        items: ``(n,)`` item_index of all users, one user after the other. Held-out items are there, too.
     """
 
     starts: NDArray[np.int64]
@@ -29,33 +29,41 @@ class Histories:
 
     @classmethod
     def under(cls, sequences: Sequences, split: Split) -> Histories:
-        """What a split shows of the sequences; items are shared, not copied."""
+        """Return the histories that a split shows; items are not copied."""
         return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Items of one user in order."""
+        """Return the items of one user in order."""
         start = self.starts[user]
         return self.items[start : start + max(int(self.lengths[user]), 0)]
 
     def flat(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Items of some users one after the other ``(m,)``, and how many each has ``(r,)``."""
+        """Return the items of some users, one user after the other ``(m,)``, and the items of each ``(r,)``."""
         lengths = np.maximum(self.lengths[users], 0)
         return self.items[ranges(self.starts[users], lengths)], lengths
 
     def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """As ``flat``, of the latest ``length`` items of each."""
+        """Return the same as ``flat``, for the latest ``length`` items of each user."""
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
 
     def latest_times(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``(U,)`` time of each user's latest item of ``times`` ``(n,)``, the minimum int64 for users without any."""
+        """Return ``(U,)`` the time of each user's latest item, the minimum int64 for a user without items.
+
+        Args:
+            times: ``(n,)`` time of each of ``items``.
+        """
         has = self.lengths > 0
         result = np.full(len(self.lengths), np.iinfo(np.int64).min)
         result[has] = times[self.starts[has] + self.lengths[has] - 1]
         return result
 
 
-def shown(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
-    """What a prompt shows of a history: its latest ``length`` items with codes; ``has_codes`` ``(I,)``."""
+def prompt_items(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
+    """Return the items of a history that its prompt shows: the latest ``length`` items with codes.
+
+    Args:
+        has_codes: ``(I,)`` by item_index.
+    """
     return items[has_codes[items]][-length:]

@@ -1,10 +1,11 @@
-"""Which part of a sequence trains, is shown as history, or is the target.
+"""Which items of a sequence are for training, which are history, and which is the target.
 
-Leave-one-out: a sequence has n items in position order. Test target = item n - 1, validation target = item n - 2
-(method: Evaluation). Users with fewer than three interactions are trained on and served, never evaluated.
+Leave-one-out: a sequence has n items in position order. The test target is item n - 1, the validation target is item
+n - 2 (method: Evaluation). Users with fewer than three interactions are part of training and serving, never of an
+evaluation.
 
-Temporal: sequences that carry ``cuts`` are cut at two moments, the same for everybody. Everything learns from what
-lies before the first alone; a user's target is the first item from the cut on, the history what stands before it.
+Split in time: sequences with ``cuts`` are cut at two moments, the same for all users. Training sees only items before
+the first moment. A user's target is the first item from a moment on, and the history is all items before the target.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64]:
-    """How many items of each sequence train, ``(U,)``.
+    """Return how many items of each sequence are for training, ``(U,)``.
 
-    Without cuts short users keep all of theirs. With them ``[:-2]`` trains on what lies before the validation cut,
-    ``[:-1]`` on what lies before the test cut.
+    Without cuts in time, sequences of fewer than three items are for training as a whole. With cuts, ``[:-2]`` trains
+    on the items before the validation cut, ``[:-1]`` on the items before the test cut.
     """
     lengths = sequences.lengths
     if sequences.cuts is not None:
@@ -42,10 +43,10 @@ def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64
 
 
 def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
-    """How many items of each sequence are history under ``split``, ``(U,)``; -1 where not evaluated.
+    """Return how many items of each sequence are history under a split, ``(U,)``; -1 for users who are not evaluated.
 
-    With cuts a user is evaluated who has an item before the cut and one from it on; the validation target lies
-    before the test cut.
+    With cuts in time, a user is evaluated who has an item before the cut and one from the cut on. A validation target
+    also lies before the test cut.
     """
     lengths = sequences.lengths
     if split == "serve":
@@ -60,7 +61,7 @@ def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
 
 
 def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
-    """The held-out ``item_index`` of each user under ``valid`` or ``test``, ``(U,)``; -1 where there is none."""
+    """Return the held-out item_index of each user under ``valid`` or ``test``, ``(U,)``; -1 for none."""
     ends = history_lengths(sequences, split)
     result = np.full(len(ends), -1, dtype=np.int32)
     if split == "serve":
@@ -71,15 +72,16 @@ def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
 
 
 def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
-    """The sequences with the cuts that ``split`` asks for, a run's settings of that section; as they are without.
+    """Return the sequences with the cuts in time that a run's section ``split`` asks for.
 
-    ``temporal_at`` is a date, or the share of the interactions that lie before the test cut. The validation cut leaves
-    the same share of what lies before the test cut before itself: 0.9 tests on the last tenth of the interactions and
+    ``temporal_at`` is empty for no cuts, a date, or the share of the interactions that lie before the test cut. The
+    same
+    share of these interactions lies before the validation cut: 0.9 tests on the last tenth of all interactions, and
     validates on the last tenth of the others.
 
     Raises:
-        SettingsError: ``temporal_at`` is neither.
-        InputError: an interaction without a time, or a cut with nothing on one of its sides.
+        SettingsError: ``temporal_at`` is neither a date nor a share.
+        InputError: an interaction has no time, or there is nothing on one side of a cut.
     """
     asked = str(split["temporal_at"])
     if not asked or len(sequences.times) == 0:
@@ -87,8 +89,8 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     unknown = int((sequences.times == np.iinfo(np.int64).min).sum())
     if unknown:
         raise InputError(
-            f"split.temporal_at = {asked} needs a time for every interaction, and {unknown:,} of {len(sequences.times):,}"
-            " have none; leave it empty for leave-one-out, or ingest files with event_time"
+            f"split.temporal_at = {asked} needs a time for every interaction, and"
+            f" {unknown:,} of {len(sequences.times):,} have none; leave it empty for leave-one-out, or ingest files with event_time"
         )
     times = np.sort(sequences.times)
     test = _moment(asked, times)
@@ -96,20 +98,20 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     valid = int(times[min(int(share * share * len(times)), len(times) - 1)])
     if not times[0] < valid < test <= times[-1]:
         raise InputError(
-            f"split.temporal_at = {asked} leaves nothing to train on, to validate with or to test with: the interactions"
-            f" run from {_written(int(times[0]))} to {_written(int(times[-1]))}"
+            f"split.temporal_at = {asked} leaves nothing to train on, to validate with or to test with; choose a time"
+            f" within the interactions, which run from {_written(int(times[0]))} to {_written(int(times[-1]))}"
         )
     return replace(sequences, cuts=TimeCuts(valid, test))
 
 
-def written_train_cut(sequences: Sequences, train_cut: TrainCut) -> str:
-    """What trained, in words: the train cut, or the moment before which everything did."""
+def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
+    """Return the train cut as a report names it: ``[:-2]``, or ``before`` a moment where the split is in time."""
     moment = None if sequences.cuts is None else sequences.cuts.of_training(train_cut)
     return train_cut if moment is None else f"before {_written(moment)}"
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Microseconds since 1970 of a date, or of the quantile of the sorted ``times``."""
+    """Return the microseconds since 1970 of a date, or of the quantile of the sorted ``times``."""
     try:
         share = float(asked)
     except ValueError:
@@ -133,7 +135,7 @@ def _written(moment: int) -> str:
 
 
 def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
-    """How many items each sequence has before its first one from a moment on, ``(U,)``."""
+    """Return how many items each sequence has before its first item from a moment on, ``(U,)``."""
     late = offsets_of(sequences.times >= moment)
     starts = late[sequences.offsets[:-1]]
     is_before = late[1:] == np.repeat(starts, sequences.lengths)
@@ -143,12 +145,13 @@ def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
 def core_masks(
     users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The k-core of the interaction graph, iterated to its fixed point.
+    """Return the k-core of the interaction graph: the users and items with at least k interactions among each other.
 
     Args:
-        users, items: ``(n,)`` indices of every interaction.
+        users, items: ``(n,)`` user_index and item_index of every interaction.
+
     Returns:
-        masks ``(num_users,)`` and ``(num_items,)`` of those with at least ``k`` interactions among each other.
+        masks ``(num_users,)`` and ``(num_items,)``.
     """
     keep = np.ones(len(users), dtype=bool)
     while True:
@@ -161,10 +164,10 @@ def core_masks(
 
 
 def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> Sequences:
-    """The sequences that training may see: the train cut, then users and items of the core alone.
+    """Return the sequences that training may see: the train cut of the users and items of the k-core.
 
-    Users keep their index; one outside the core has an empty sequence. The core is that of all interactions, with
-    cuts in time that of those before the cut: who comes later is not known yet.
+    Users keep their index; a user outside the core has an empty sequence. The core is computed from all interactions,
+    or, with cuts in time, from those before the cut.
     """
     lengths = sequences.lengths
     user_of_row = row_of(lengths)

@@ -1,7 +1,7 @@
-"""What the recommender needs of a storage, as a Protocol, and the arrays that pass through it.
+"""The interface of a storage, as a Protocol, and the arrays that it reads and writes.
 
-The implementation over DuckDB is ``semconv_warehouse.DuckDBStore``. Each call opens, reads or
-writes, and closes: nothing here may hold the database while a stage computes.
+``semconv_warehouse.DuckDBStore`` implements it over DuckDB. Each call opens the database, reads or writes, and closes
+it, so no stage holds the database while it computes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every item ever met, row i is ``item_index`` i."""
+    """Every item that was ever ingested; row i is ``item_index`` i."""
 
     item_ids: Sequence[str]  # (I,)
     titles: Sequence[str | None]  # (I,)
     descriptions: Sequence[str | None]  # (I,)
-    is_servable: NDArray[np.bool_]  # (I,) available, not removed
+    is_servable: NDArray[np.bool_]  # (I,) available and not removed
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -37,7 +37,7 @@ class Catalog:
 
 @dataclass(frozen=True)
 class ItemFacets:
-    """What else is known of every item, row i is ``item_index`` i."""
+    """Brand and categories of every item; row i is ``item_index`` i."""
 
     brands: Sequence[str | None]  # (I,)
     categories: Sequence[Sequence[str] | None]  # (I,)
@@ -45,46 +45,46 @@ class ItemFacets:
 
 @dataclass(frozen=True)
 class TimeCuts:
-    """The two moments of a temporal split, microseconds since 1970; ``semconv.data.splits`` says what they part."""
+    """The two moments of a split in time, in microseconds since 1970 (see ``semconv.data.splits``)."""
 
     valid: int
     test: int
 
     def of_training(self, train_cut: TrainCut) -> int | None:
-        """Before which moment everything trains; None for no end."""
+        """Return the moment before which items are for training, None for no end."""
         return {"[:-2]": self.valid, "[:-1]": self.test, "[:]": None}[train_cut]
 
     def of_history(self, split: Split) -> int | None:
-        """Before which moment histories end; None for no end."""
+        """Return the moment before which histories end, None for no end."""
         return {"valid": self.valid, "test": self.test, "serve": None}[split]
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Every user's interactions in position order, as compressed rows; row u is ``user_index`` u."""
+    """Every user's interactions in position order, as a ragged array; row u is ``user_index`` u."""
 
     user_ids: Sequence[str]  # (U,)
     offsets: NDArray[np.int64]  # (U + 1,)
     items: NDArray[np.int32]  # (n,) item_index
     times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
     ratings: NDArray[np.float32]  # (n,) NaN where unknown
-    queries: Sequence[str | None] | None = None  # (n,) when asked for
-    cuts: TimeCuts | None = None  # of a temporal split; None for leave-one-out
+    queries: Sequence[str | None] | None = None  # (n,), None unless asked for
+    cuts: TimeCuts | None = None  # of a split in time, None for leave-one-out
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Interactions a user, ``(U,)``."""
+        """Number of interactions of each user, ``(U,)``."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Items of one user in order."""
+        """Return the items of one user in order."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
-        """The same users with the kept interactions alone."""
+        """Return the same users with the interactions that ``keep`` ``(n,)`` marks."""
         queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
@@ -116,7 +116,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class BaselineRequest:
-    """What an SQL baseline ranks: the items, for users under a split."""
+    """A request for the lists of a SQL baseline."""
 
     method: str  # a method of semconv.evaluation.methods that has an SQL file
     split: Split
@@ -127,13 +127,13 @@ class BaselineRequest:
     parameters: Mapping[str, float] = field(default_factory=dict)
     users: NDArray[np.int32] | None = None  # user_index of the users to rank for, None for all
     items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available ones to serve, else all
-    cuts: TimeCuts | None = None  # of a temporal split
-    vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' compares
+    cuts: TimeCuts | None = None  # of a split in time
+    vectors: str | None = None  # run_id of the behaviour vectors for 'item-cosine'
 
 
 @dataclass(frozen=True)
 class TopK:
-    """Ranked lists; row r belongs to ``users[r]``."""
+    """Ranked lists; row r is the list of ``users[r]``."""
 
     users: NDArray[np.int32]  # (R,) user_index
     items: NDArray[np.int32]  # (R, K) item_index in rank order, -1 where a list is shorter
@@ -142,52 +142,56 @@ class TopK:
 
 
 class Store(Protocol):
-    """Storage as the pipeline sees it. Every method raises a SemconvError of its own kind."""
+    """A storage as the stages use it. Every method may raise a SemconvError."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """What is read inside the block is of one moment: no ingest comes between two reads. Nothing is computed or written in it."""
+        """Open a block in which all reads see the same data, even during an ingest. Compute and write outside it."""
         ...
 
     def catalog(self) -> Catalog:
-        """All items in item_index order."""
+        """Read all items in item_index order."""
         ...
 
     def item_facets(self) -> ItemFacets:
-        """Brand and categories of all items in item_index order."""
+        """Read brand and categories of all items in item_index order."""
         ...
 
     def sequences(self, *, queries: bool = False) -> Sequences:
-        """All users in user_index order with their interactions in position order."""
+        """Read all users in user_index order with their interactions in position order."""
         ...
 
     def allowed_items(self, where: str) -> NDArray[np.bool_]:
-        """``(I,)`` items for which the SQL condition on the table ``item`` holds; SettingsError if it is no condition."""
+        """Return ``(I,)`` the items for which a SQL condition on the table ``item`` holds.
+
+        Raises:
+            SettingsError: ``where`` is no condition.
+        """
         ...
 
     def content_hash(self, table: str) -> str:
-        """A hash of the content of ``item`` or ``interaction``, independent of storage order."""
+        """Return a hash of the content of ``item`` or ``interaction``; the order of rows does not matter."""
         ...
 
     def runs(self, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
-        """Runs, newest first."""
+        """Read runs, newest first."""
         ...
 
     def start_run(self, record: RunRecord) -> None:
-        """Insert a row with status running, or put a dead one with this run_id back to running."""
+        """Insert a run with status running, or set a dead run with this run_id back to running."""
         ...
 
     def finish_run(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
-        """In one transaction: replace this run's rows of ``tables`` (table name -> rows) and mark the run finished."""
+        """Replace the run's rows of ``tables`` (name -> rows) and mark the run as finished, in one transaction."""
         ...
 
     def fail_run(self, run_id: str, error: str) -> None:
-        """Mark a run failed with one line of why."""
+        """Mark a run as failed, with the reason in one line."""
         ...
 
     def mark_core(self, items: NDArray[np.bool_], users: NDArray[np.bool_]) -> None:
-        """Record ``in_core`` of items ``(I,)`` and users ``(U,)`` as last computed."""
+        """Write the column ``in_core`` of items ``(I,)`` and users ``(U,)``."""
         ...
 
     def baseline_top_k(self, request: BaselineRequest) -> TopK:
-        """Run one file of ``sql/baselines``."""
+        """Compute the lists of one file of ``sql/baselines``."""
         ...

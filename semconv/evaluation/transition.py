@@ -1,6 +1,6 @@
 """Trying many parameters of the transition counter on some users: ``sql/baselines/transition.sql`` is the ranking.
 
-The counter as arrays is ``inference.transitions`` (method: Reference figures). Ties go to the more popular item.
+``counter.counts`` has the counter as arrays (method: Reference figures). Ties go to the more popular item.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv.counter.transitions import CounterWeights, count_transitions, history_matrix
+from semconv.counter.counts import CounterWeights, count_transitions
+from semconv.counter.scores import DECIMALS, history_matrix, popularity_order
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg
 from semconv.ragged import lengths_of, row_of
@@ -20,7 +21,6 @@ from semconv.ragged import lengths_of, row_of
 Parameters = Mapping[str, float]
 
 _CHUNK_CELLS = 1 << 22  # scores held at once, 32 MB
-_DECIMALS = 9  # the order of a sum must not break ties
 # What a search tries, beside the value that it starts from.
 GRID: dict[str, tuple[float, ...]] = {
     "decay": (0.3, 0.6, 1.0, 1.5),
@@ -65,20 +65,19 @@ def _counted(case: Case, parameters: Parameters) -> sp.csr_array:
 
 def _ranks(table: sp.csr_array, case: Case, history_decay: float) -> NDArray[np.int64]:
     num_items = len(case.allowed)
-    place = np.empty(num_items, dtype=np.int64)  # by popularity, ties by item_index
-    place[np.argsort(-case.popularity, kind="stable")] = np.arange(num_items)
+    ties = popularity_order(case.popularity)
     ranks = np.zeros(len(case.targets), dtype=np.int64)
     step = max(1, _CHUNK_CELLS // num_items)
     for start in range(0, len(ranks), step):
         histories, targets = case.histories[start : start + step], case.targets[start : start + step]
         latest = [history[-case.history_length :] for history in histories]
         weights = history_matrix(np.concatenate(latest), lengths_of(latest), num_items, history_decay)
-        scores = np.round((weights @ table).toarray(), _DECIMALS)  # (u, I)
+        scores = np.round((weights @ table).toarray(), DECIMALS)  # (u, I)
         scores[:, ~case.allowed] = -1.0
         if case.is_masked:
             scores[row_of(lengths_of(histories)), np.concatenate(histories)] = -1.0
         own = scores[np.arange(len(targets)), targets][:, None]
-        before = (scores > own) | ((scores == own) & (place < place[targets][:, None]))
+        before = (scores > own) | ((scores == own) & (ties < ties[targets][:, None]))
         ranks[start : start + step] = np.where(own[:, 0] < 0, 0, before.sum(axis=1) + 1)
     return ranks
 

@@ -1,9 +1,8 @@
-"""Nodes of one depth that a batch has reached, and the log probabilities of their children."""
+"""The nodes that a batch has reached at one depth, and the log probabilities of their children."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,57 +17,56 @@ class Frontier:
     """W nodes of each of B users at one depth."""
 
     nodes: Tensor  # (B, W)
-    codes: Tensor  # (B, W) code that led here
-    ancestors: Tensor  # (B, W, depth - 1) cache slot, after the prompt, of each earlier code
-    is_alive: Tensor  # (B, W) False where there is no node
+    codes: Tensor  # (B, W) the code that leads to each node
+    ancestors: Tensor  # (B, W, depth - 1) cache slots, counted after the prompt, of the earlier codes
+    is_alive: Tensor  # (B, W) False in the padding
 
     @classmethod
     def root(cls, batch: int, device: torch.device) -> Frontier:
-        """Everyone at the root."""
+        """Put every user at the root."""
         nodes = torch.zeros((batch, 1), dtype=torch.long, device=device)
         return cls(nodes, nodes, nodes.new_zeros((batch, 1, 0)), torch.ones_like(nodes, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
-class Steps:
-    """What a step down needs besides the user's own tree."""
+class ChildScorer:
+    """Scores the children of a frontier."""
 
-    model: Any
     trie: TrieTensors
-    scorer: LevelScorer
+    levels: LevelScorer
 
     def log_probs(self, tree: Tree, frontier: Frontier, children: Children, level: int) -> Tensor:
-        """``(B, W, F)`` log probabilities of the frontier's children.
+        """Return ``(B, W, F)`` log probabilities of the frontier's children.
 
-        The model reads the frontier's codes first, except those of nodes with one leaf below where siblings
-        alone compete: their only child has probability 1, and so have all after it. The frontier's ancestors
-        gain their own slots.
+        The model first reads the frontier's codes, and the frontier's ancestors gain the slots of these codes. Where
+        codes compete with their siblings alone, the model skips nodes with a single leaf below them: their only child
+        has probability 1, and so has every node below it.
         """
         if level == 0:
-            return self.scorer.log_probs(tree.prompts.last_hidden[:, None, :], 0, children)
-        tokens = self.scorer.tokens[level - 1][frontier.codes]
-        if not self.scorer.among_siblings:
-            hidden, frontier.ancestors = tree.descend(self.model, tokens, frontier.ancestors)
-            return self.scorer.log_probs(hidden, level, children)
+            return self.levels.log_probs(tree.last_hidden[:, None, :], 0, children)
+        tokens = self.levels.tokens[level - 1][frontier.codes]
+        if not self.levels.among_siblings:
+            hidden, frontier.ancestors = tree.read_nodes(tokens, frontier.ancestors)
+            return self.levels.log_probs(hidden, level, children)
         undecided = self.trie.has_branches(frontier.nodes, level) & frontier.is_alive
         count = int(undecided.sum(dim=1).max())
         pick = undecided.byte().argsort(dim=1, descending=True, stable=True)[:, :count]  # (B, W')
         result = torch.zeros(children.codes.shape, device=pick.device)
-        lines = frontier.ancestors.new_zeros((*frontier.nodes.shape, level))
+        paths = frontier.ancestors.new_zeros((*frontier.nodes.shape, level))
         if count:
-            hidden, own = tree.descend(self.model, tokens.gather(1, pick), _rows(frontier.ancestors, pick))
-            some = Children(*(_rows(part, pick) for part in (children.nodes, children.codes, children.exists)))
-            _put_rows(result, pick, self.scorer.log_probs(hidden, level, some))
-            _put_rows(lines, pick, own)
-        frontier.ancestors = lines
+            hidden, picked_paths = tree.read_nodes(tokens.gather(1, pick), _rows(frontier.ancestors, pick))
+            picked = Children(*(_rows(part, pick) for part in (children.nodes, children.codes, children.exists)))
+            _put_rows(result, pick, self.levels.log_probs(hidden, level, picked))
+            _put_rows(paths, pick, picked_paths)
+        frontier.ancestors = paths
         return result
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """``(B, W, x)`` and ``(B, W')`` -> ``(B, W', x)``."""
+    """Return the rows ``(B, W', x)`` of a table ``(B, W, x)`` at ``index`` ``(B, W')``."""
     return table.gather(1, index[:, :, None].expand(-1, -1, table.shape[2]))
 
 
 def _put_rows(table: Tensor, index: Tensor, rows: Tensor) -> None:
-    """Write ``rows`` ``(B, W', x)`` where ``_rows`` would read them."""
+    """Write ``rows`` ``(B, W', x)`` into a table at ``index`` ``(B, W')``."""
     table.scatter_(1, index[:, :, None].expand(-1, -1, table.shape[2]), rows)

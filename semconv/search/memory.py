@@ -1,8 +1,9 @@
-"""How many prompts the model reads at once: as many as free memory holds, fewer where that was too many after all."""
+"""How many prompts the model reads at once: as many as free memory holds, and fewer after memory ran out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,51 +12,52 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.backbone.forward import decoder, model_device
-from semconv.errors import InputError, MachineError
-from semconv.ragged import lengths_of
+from semconv.errors import MachineError
 
-# What a batch may take of the memory that is free when the search starts.
+# Share of the memory that is free when the search starts, which a batch may take.
 _SHARE = 0.5
-_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class Batches:
-    """Prompts in batches of like length, longest first, so that padding is small and memory trouble shows at once.
+    """Cuts prompts into batches of similar length.
+
+    The longest prompts come first, so there is little padding, and memory that is too small shows at once.
 
     Args:
-        tokens: bound of ``batch x width``; one prompt alone may pass it. It halves for good when memory runs out.
-        say: where that is said.
+        tokens: largest ``batch x width``; a single prompt may be longer. It is halved for good when memory runs out.
+        say: told when a batch is too large for the memory.
     """
 
     def __init__(self, tokens: int, say: Callable[[str], None]) -> None:
         self.tokens = tokens
         self._say = say
+        self._is_too_large = False
 
-    def run(
-        self, prompts: Sequence[NDArray[Any]], step_tokens: int, compute: Callable[[NDArray[np.int64]], None]
-    ) -> None:
-        """Call ``compute`` with the indices of each batch.
+    def cut(self, lengths: NDArray[np.int64], step_tokens: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the indices of the prompts of each batch.
+
+        Compute each batch inside ``with attempt()``. A batch that was too large for the memory comes again in parts.
 
         Args:
-            prompts: token ids, each at least one.
-            step_tokens: tokens a prompt feeds later side by side; they count like prompt tokens.
-            compute: may be called again with fewer indices of a batch that memory did not hold.
+            lengths: tokens of each prompt, at least one.
+            step_tokens: tokens that are read later after each prompt, side by side; they count like prompt tokens.
 
         Raises:
-            InputError: a prompt is empty.
-            MachineError: memory does not even hold one prompt.
+            MachineError: memory does not hold a single prompt.
         """
-        lengths = lengths_of(prompts)
-        if len(lengths) and lengths.min() < 1:
-            raise InputError(f"prompt {int(lengths.argmin())} is empty; a prompt has at least one token")
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
             width = max(int(lengths[order[start]]), step_tokens)
             rows = order[start : start + max(1, self.tokens // width)]
-            if _fits(compute, rows):
+            self._is_too_large = False
+            yield rows
+            if not self._is_too_large:
                 start += len(rows)
                 continue
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             if len(rows) == 1:
                 raise MachineError(
                     f"memory does not hold the search for one prompt of {lengths[rows[0]]} tokens;"
@@ -64,12 +66,22 @@ class Batches:
             self.tokens = width * (len(rows) // 2)
             self._say(f"out of memory with {len(rows)} prompts at once; going on with {len(rows) // 2}")
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Catch the error of a batch that memory does not hold; every other error passes."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+                raise
+            self._is_too_large = True
+
 
 def tokens_that_fit(model: Any, codes: int, most: int) -> int:
-    """Prompt tokens of a batch, ``most`` at most, that half of the free memory holds.
+    """Return how many prompt tokens of a batch half of the free memory holds, at most ``most``.
 
     Args:
-        codes: C, codes of a level; a beam's scores of them count like a prompt token.
+        codes: C, codes of a level; the scores of one beam for all of them count like a prompt token.
     """
     free = free_bytes(model_device(model))
     if free is None:
@@ -84,14 +96,17 @@ def tokens_that_fit(model: Any, codes: int, most: int) -> int:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a process can still get on a device: of the card, or of the machine or its control group; None if unknown."""
+    """Return how many bytes a process can still get on a device, None if that is unknown.
+
+    For a CPU, the control group of the process may leave less than the machine has.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [_available(Path("/proc/meminfo")), _left_in_group(Path("/sys/fs/cgroup"))]
+    found = [_free_on_machine(Path("/proc/meminfo")), _free_in_group(Path("/sys/fs/cgroup"))]
     return min((value for value in found if value is not None), default=None)
 
 
-def _available(file: Path) -> int | None:
+def _free_on_machine(file: Path) -> int | None:
     try:
         lines = dict(line.split(":", 1) for line in file.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
@@ -99,23 +114,10 @@ def _available(file: Path) -> int | None:
         return None
 
 
-def _left_in_group(folder: Path) -> int | None:
+def _free_in_group(folder: Path) -> int | None:
     try:
         most, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
         stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return int(most) - int(used) + int(stats.get("inactive_file", 0))  # the kernel gives up pages of files first
     except (OSError, ValueError):  # no such group, or one without a limit
         return None
-
-
-def _fits(compute: Callable[[NDArray[np.int64]], None], rows: NDArray[np.int64]) -> bool:
-    try:
-        compute(rows)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _REFUSALS):
-            raise
-    else:
-        return True
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return False

@@ -1,16 +1,16 @@
-"""Beam search over the code trie with the prompt read once (method: Inference).
+"""Beam search over the code trie (method: Inference).
 
-The prompt's last hidden state scores the first codes; each further step reads the beams' last codes
-side by side (``tree``) and keeps the best children that the trie knows. Items a user has are left out inside
-the search: a node whose leaves are all taken is never entered. Where codes compete with their siblings alone, a
-beam with one leaf below it is settled, and the model reads it no further.
+The model reads each prompt once; the last hidden state scores the first codes. Each further step reads the last codes
+of all beams side by side, and keeps the best of their children in the trie. Seen items are left out inside the search:
+a beam never enters a node whose items the user has all seen. Where codes compete with their siblings alone, the model
+does not read a beam that has a single leaf below it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,30 +19,29 @@ from torch import Tensor
 
 from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
-from semconv.search.frontier import Frontier, Steps
+from semconv.ragged import lengths_of
+from semconv.search.frontier import ChildScorer, Frontier
 from semconv.search.levels import LevelScorer, Normalization
 from semconv.search.memory import Batches, tokens_that_fit
-from semconv.search.prompts import Prefilled, Reader
-from semconv.search.score import score_batch, score_others
+from semconv.search.prompts import PromptReader
+from semconv.search.score import score_others
 from semconv.search.seen import SeenItems
 from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import Children, TrieTensors
 from semconv.settings.recommend import beam_width
 
-_NEVER = -torch.inf
-
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Width and length of the search.
+    """Settings of a search.
 
     Attributes:
         top_k: length K of a list.
         beams: beam width, 0 means max(20, K).
-        scores: sums of log probabilities over the full vocabulary, comparable with ``generate``, over the level's
-            codes, or over the codes that exist after the same prefix (``trie``).
-        batch_tokens: prompt tokens a forward pass, at most; fewer where memory is short.
+        scores: ``full`` sums log probabilities over the full vocabulary, comparable with ``generate``; ``trie`` sums
+            log probabilities over the codes that exist after the same prefix.
+        batch_tokens: prompt tokens of a forward pass, at most; fewer where memory is short.
     """
 
     top_k: int = 20
@@ -52,23 +51,37 @@ class SearchSettings:
 
     @property
     def width(self) -> int:
-        """Beam width in force."""
+        """Beam width W."""
         return beam_width(self.beams, self.top_k)
 
 
+class SearchResult(NamedTuple):
+    """What a search found for B prompts. A score is the sum of the log probabilities of an item's codes.
+
+    Attributes:
+        items: ``(B, W)`` item_index of the beams, best first, -1 where fewer items are left.
+        scores: ``(B, W)`` their scores, -inf there.
+        other_scores: ``(B, n)`` scores of the other items, -inf where there is none or it has no codes.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    other_scores: NDArray[np.float32]
+
+
 class Searcher:
-    """Searches and scores for a job: what is the same for all its users is made once.
+    """Searches with one model over one trie. A job makes it once, for all its users.
 
     Args:
         model: causal language model in eval mode.
-        trie: codes of the items, with those closed that may not be listed.
+        trie: codes of the items, restricted to the items that may be listed.
         level_tokens: ``(N, C)`` token id of every code.
-        settings: width, length, kind of score, batch size.
-        say: where a batch that memory did not hold is reported.
+        settings: width, kind of scores, batch size.
+        say: told when a batch is too large for the memory.
 
     Raises:
-        SettingsError: fewer beams than K.
-        InputError: codes without a token.
+        SettingsError: there are fewer beams than K.
+        InputError: a code has no token.
     """
 
     def __init__(
@@ -85,165 +98,96 @@ class Searcher:
             )
         if level_tokens.shape[0] != trie.levels or trie.code_bound > level_tokens.shape[1]:
             raise InputError(
-                f"codes of {trie.levels} levels do not fit code tokens {level_tokens.shape}; model and codes belong to different code sets"
+                f"codes of {trie.levels} levels do not fit code tokens {level_tokens.shape};"
+                " model and codes belong to different code sets"
             )
-        self._trie, self._settings = trie, settings
+        self.settings = settings
+        self._trie = trie
         self._device = model_device(model)
         self._batches = Batches(tokens_that_fit(model, level_tokens.shape[1], settings.batch_tokens), say)
+        self._reader = PromptReader(model)
         with torch.inference_mode():
-            scorer = LevelScorer(model, level_tokens, settings.scores)
-        self._steps = Steps(model, TrieTensors.of(trie, self._device), scorer)
-        self._reader = Reader(model)
-
-    @property
-    def width(self) -> int:
-        """Beams."""
-        return self._settings.width
-
-    @property
-    def top_k(self) -> int:
-        """Length K of a list."""
-        return self._settings.top_k
+            levels = LevelScorer(model, level_tokens, settings.scores)
+        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), levels)
 
     def search(
-        self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Best items of every prompt.
+        self,
+        prompts: Sequence[NDArray[Any]],
+        seen: Sequence[NDArray[Any]] | None,
+        others: NDArray[Any] | None = None,
+    ) -> SearchResult:
+        """Find the best items after each prompt, and score other items in the same pass.
 
         Args:
-            prompts: B arrays of token ids.
-            seen: B arrays of item_index to leave out, or None to keep all.
-
-        Returns:
-            ``(B, K)`` item_index, -1 where fewer items are allowed, and ``(B, K)`` log probabilities of the
-            codes (the end token is not scored), -inf there.
+            prompts: B arrays of token ids. A user with an empty prompt has no beams and no scores.
+            seen: B arrays of item_index to leave out of the beams, or None to keep all.
+            others: ``(B, n)`` item_index, -1 for none; items that may not be listed have scores too.
 
         Raises:
-            InputError: an empty prompt, or a model that yields NaN.
-            MachineError: memory does not hold one prompt.
+            InputError: the arguments differ in length, or the model yields NaN.
+            MachineError: memory does not hold a single prompt.
         """
-        top_k, width = self._settings.top_k, self._settings.width
-        if seen is not None and len(seen) != len(prompts):
-            raise InputError(f"{len(seen)} lists of seen items for {len(prompts)} prompts")
-        items = np.full((len(prompts), top_k), -1, dtype=np.int32)
-        scores = np.full((len(prompts), top_k), -np.inf, dtype=np.float32)
-
-        def compute(rows: NDArray[np.int64]) -> None:
-            taken = SeenItems.of(self._trie, None if seen is None else [seen[row] for row in rows], self._device)
-            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * width)
-            leaves, leaf_scores = self._search_batch(read, taken)
-            items[rows], scores[rows] = taken.expand(leaves, leaf_scores, top_k)
-
-        if self._trie.num_open and len(prompts):
-            self._run(prompts, width, compute)
-        return items, scores
-
-    def score(self, prompts: Sequence[NDArray[Any]], items: NDArray[Any]) -> NDArray[np.float32]:
-        """Sum of log probabilities of the codes of given items, which equals the search's for the same items.
-
-        Args:
-            prompts: B arrays of token ids.
-            items: ``(B, n)`` item_index, -1 where there is none; closed items have scores too.
-
-        Returns:
-            ``(B, n)`` float32, -inf where there is no item or it has no codes.
-
-        Raises:
-            InputError: shapes disagree, or an empty prompt.
-            MachineError: memory does not hold one prompt.
-        """
-        items = np.asarray(items, dtype=np.int64)
-        if items.ndim != 2 or len(items) != len(prompts):
-            raise InputError(f"items {items.shape} do not fit {len(prompts)} prompts: expected (B, n)")
-        result = np.full(items.shape, -np.inf, dtype=np.float32)
-
-        def compute(rows: NDArray[np.int64]) -> None:
-            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * items.shape[1])
-            result[rows] = score_batch(self._steps, Tree(read), self._trie, items[rows])
-
-        if len(self._trie) and items.size:
-            self._run(prompts, items.shape[1], compute)
+        count, width = len(prompts), self.settings.width
+        others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
+        if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
+            raise InputError(f"other items {others.shape} or the seen items do not fit {count} prompts")
+        result = SearchResult(
+            np.full((count, width), -1, dtype=np.int32),
+            np.full((count, width), -np.inf, dtype=np.float32),
+            np.full(others.shape, -np.inf, dtype=np.float32),
+        )
+        lengths = lengths_of(prompts)
+        users = np.flatnonzero(lengths)  # with a prompt
+        if len(users) == 0 or not (self._trie.num_open or (len(self._trie) and others.shape[1])):
+            return result  # nothing to search and nothing to score
+        with torch.inference_mode():
+            self._reader.read_head([prompts[user] for user in users.tolist()])
+            for batch in self._batches.cut(lengths[users], max(width, others.shape[1])):
+                rows = users[batch].tolist()
+                with self._batches.attempt():
+                    found = self._search_batch(
+                        [prompts[row] for row in rows],
+                        None if seen is None else [seen[row] for row in rows],
+                        others[rows],
+                    )
+                    for whole, part in zip(result, found, strict=True):
+                        whole[rows] = part
         return result
 
-    def search_and_score(
-        self, prompts: Sequence[NDArray[Any]], seen: Sequence[NDArray[Any]] | None, others: NDArray[Any]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """What ``search`` and ``score`` give, the prompts read once, and items that the search found not scored again.
-
-        Args:
-            prompts, seen: as of ``search``.
-            others: ``(B, n)`` item_index, -1 where there is none.
-
-        Returns:
-            the items of all beams ``(B, W)`` and their log probabilities, of which the first K are the list of
-            ``search``, and the log probabilities ``(B, n)`` of the others as of ``score``.
-
-        Raises:
-            InputError, MachineError: as ``search`` and ``score``.
-        """
-        others = np.asarray(others, dtype=np.int64)
-        if others.ndim != 2 or len(others) != len(prompts) or (seen is not None and len(seen) != len(prompts)):
-            raise InputError(f"others {others.shape} or the seen items do not fit {len(prompts)} prompts")
-        width = self._settings.width
+    def _search_batch(
+        self, prompts: list[NDArray[Any]], seen: list[NDArray[Any]] | None, others: NDArray[np.int64]
+    ) -> SearchResult:
+        width = self.settings.width
+        tree = self._reader.read(prompts, (self._trie.levels - 1) * max(width, others.shape[1]))
         items = np.full((len(prompts), width), -1, dtype=np.int32)
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
-        result = np.full(others.shape, -np.inf, dtype=np.float32)
-        step_tokens = max(width, others.shape[1])
+        if self._trie.num_open:
+            seen_items = SeenItems.of(self._trie, seen, self._device)
+            items, scores = seen_items.expand(*self._best_leaves(tree, seen_items), width)
+            tree.rewind()
+        return SearchResult(items, scores, score_others(self._scorer, tree, self._trie, others, (items, scores)))
 
-        def compute(rows: NDArray[np.int64]) -> None:
-            read = self._reader.read([prompts[row] for row in rows], (self._trie.levels - 1) * step_tokens)
-            if self._trie.num_open:
-                taken = SeenItems.of(self._trie, None if seen is None else [seen[row] for row in rows], self._device)
-                items[rows], scores[rows] = taken.expand(*self._search_batch(read, taken), width)
-                read.rewind()
-            known = items[rows], scores[rows]
-            result[rows] = score_others(self._steps, Tree(read), self._trie, others[rows], known)
-
-        if len(self._trie) and len(prompts):
-            self._run(prompts, step_tokens, compute)
-        return items, scores, result
-
-    def _run(
-        self, prompts: Sequence[NDArray[Any]], step_tokens: int, compute: Callable[[NDArray[np.int64]], None]
-    ) -> None:
-        with torch.inference_mode():
-            if all(len(prompt) for prompt in prompts):  # an empty one is named below
-                self._reader.begin(prompts)
-            self._batches.run(prompts, step_tokens, compute)
-
-    def _search_batch(self, read: Prefilled, taken: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Leaves ``(B, W)`` of one batch and their scores, best first."""
-        tree, frontier = Tree(read), Frontier.root(len(read.lengths), self._device)
+    def _best_leaves(self, tree: Tree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the leaves ``(B, W')`` of the best beams and their scores, best first."""
+        frontier = Frontier.root(len(tree.lengths), self._device)
         scores = torch.zeros(frontier.nodes.shape, device=self._device)  # (B, W)
-        trie = self._steps.trie
+        trie = self._scorer.trie
         for level in range(self._trie.levels):
             children = trie.children(frontier.nodes, level)  # (B, W, F)
-            grown = scores[:, :, None] + self._steps.log_probs(tree, frontier, children, level)
-            grown.masked_fill_(~trie.may_enter(children, level), _NEVER)
-            taken.close(grown, frontier.nodes, level)
-            scores, frontier = _best(grown, frontier, children, self._settings.width)
+            grown = scores[:, :, None] + self._scorer.log_probs(tree, frontier, children, level)
+            grown.masked_fill_(~trie.may_enter(children, level), -torch.inf)
+            seen.close(grown, frontier.nodes, level)
+            scores, frontier = _best_children(grown, frontier, children, self.settings.width)
         if bool(scores.isnan().any()):
             raise InputError("the model yields NaN; its weights are damaged or its training diverged")
         return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
 
 
-def _best(scores: Tensor, frontier: Frontier, children: Children, width: int) -> tuple[Tensor, Frontier]:
-    """The best ``width`` children of all beams, ``(B, W')`` scores and where they lead."""
+def _best_children(scores: Tensor, frontier: Frontier, children: Children, width: int) -> tuple[Tensor, Frontier]:
+    """Return the scores ``(B, W')`` of the best ``width`` children of all beams, and these children as a frontier."""
     flat = scores.flatten(1)  # (B, W * F)
     best, index = flat.topk(min(width, flat.shape[1]), dim=1)
     parent = index // scores.shape[2]
     ancestors = frontier.ancestors.gather(1, parent[:, :, None].expand(-1, -1, frontier.ancestors.shape[2]))
     nodes, codes = (tensor.flatten(1).gather(1, index) for tensor in (children.nodes, children.codes))
-    return best, Frontier(nodes, codes, ancestors, best > _NEVER)
-
-
-def beam_search(
-    model: Any,
-    trie: CodeTrie,
-    level_tokens: NDArray[Any],
-    prompts: Sequence[NDArray[Any]],
-    seen: Sequence[NDArray[Any]] | None,
-    settings: SearchSettings,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Best items of every prompt, ``Searcher.search`` for once."""
-    return Searcher(model, trie, level_tokens, settings).search(prompts, seen)
+    return best, Frontier(nodes, codes, ancestors, best > -torch.inf)

@@ -1,4 +1,4 @@
-"""Keys and values of one layer in memory that is taken once: a step writes behind what is there and copies none of it."""
+"""A cache of keys and values in memory that is allocated once, so that a step copies nothing that is there."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from transformers.cache_utils import DynamicLayer
 
 
 class Slots(DynamicLayer):  # type: ignore[misc]
-    """A cache layer of known size.
+    """Keys and values of one layer, with a slot for each token.
 
     Args:
-        size: tokens that it will hold.
-        head: a full layer of one sequence that all sequences of this one begin with, or None.
+        size: number of slots.
+        head: a full layer of one sequence with which all sequences of this layer begin, or None.
     """
 
     def __init__(self, size: int, head: Slots | None = None) -> None:
@@ -22,9 +22,9 @@ class Slots(DynamicLayer):  # type: ignore[misc]
         self._size, self._head, self._filled = size, head, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write ``(B, H, T, D)`` behind what is there, and give all that is there."""
+        """Write ``(B, H, T, D)`` into the next slots, and return all filled slots."""
         if not self.is_initialized:
-            self._take(key_states, value_states)
+            self._allocate(key_states, value_states)
         start, end = self._filled, self._filled + key_states.shape[2]
         self.keys[:, :, start:end] = key_states
         self.values[:, :, start:end] = value_states
@@ -34,14 +34,14 @@ class Slots(DynamicLayer):  # type: ignore[misc]
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_seq_length(self) -> int:
-        """Tokens that are there."""
+        """Return the number of filled slots; transformers calls this."""
         return self._filled
 
     def rewind(self, tokens: int) -> None:
-        """Forget all but the first tokens, so that others are read in their place."""
+        """Free all slots after the first ``tokens``."""
         self._filled = tokens
 
-    def _take(self, key_states: Tensor, value_states: Tensor) -> None:
+    def _allocate(self, key_states: Tensor, value_states: Tensor) -> None:
         batch, heads, _, width = key_states.shape
         self.keys = torch.empty((batch, heads, self._size, width), dtype=key_states.dtype, device=key_states.device)
         self.values = torch.empty(

@@ -1,8 +1,7 @@
-"""The trie of existing items' codes as flat arrays, so that every beam ends at an item.
+"""The code trie: the codes of all items in flat arrays. Every path from the root ends at an item.
 
-Nodes of one depth are numbered in the sorted order of their codes. The children of a node and the
-leaves below it are therefore ranges, and there is no table per node. ``trie_file`` keeps the arrays on
-disk, where several processes map the same pages; ``closed`` leaves items out.
+The nodes of one depth are numbered in the sorted order of their codes. So the children of a node are a range of nodes,
+and so are the leaves below it; no node needs a table of its own. ``trie_file`` saves the arrays to a file.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ class Openness:
 
     Attributes:
         rows: ``(M,)`` whether the item of each row may be listed.
-        leaves_below: per depth d <= N ``(nodes_d,)`` leaves below each node with such an item.
+        leaves_below: for each depth d <= N ``(nodes_d,)``: the leaves below each node that hold an item which may be
+            listed.
     """
 
     rows: NDArray[np.bool_]
@@ -33,17 +33,21 @@ class Openness:
 
 @dataclass(frozen=True, eq=False)
 class CodeTrie:
-    """Compressed rows; depth 0 is the root, depth N the leaves. A row is an item, rows in the order of their codes.
+    """A trie over code sequences of length N. Depth 0 is the root, depth N are the leaves.
+
+    Each item is one row; rows are sorted by their codes. A leaf is one code sequence, and holds one row or, where
+    several items share all codes, several adjacent rows.
 
     Attributes:
-        row_items: ``(M,)`` item_index, within one leaf the most popular first.
-        child_offsets: per depth d < N ``(nodes_d + 1,)``: children of node j are the nodes
+        row_items: ``(M,)`` item_index of each row; within a leaf the most popular item comes first.
+        child_offsets: for each depth d < N ``(nodes_d + 1,)``: the children of node j are the nodes
             ``child_offsets[d][j] .. child_offsets[d][j + 1] - 1`` of depth d + 1.
-        child_codes: per depth d < N ``(nodes_{d+1},)``: the code that leads into each node of depth d + 1.
-        shared_leaves: ``(s,)`` leaves of several items, ascending.
-        shared_extra: ``(s + 1,)`` rows beyond the first in all shared leaves before each, and in all.
-        openness: items that may be listed, None for all. Closed ones still count as existing where
-            ``recommend.scores = trie`` compares codes, so that scores stay the model's own.
+        child_codes: for each depth d < N ``(nodes_{d+1},)``: the code that leads into each node of depth d + 1.
+        shared_leaves: ``(s,)`` the leaves that hold several rows, ascending.
+        shared_extra: ``(s + 1,)`` rows beyond the first of each shared leaf, summed over all earlier shared leaves; the
+            last entry is the sum over all of them.
+        openness: which items may be listed, None for all. Items that may not be listed are still part of the trie: with
+            ``recommend.scores = trie`` their codes compete, so scores do not depend on filters.
     """
 
     row_items: NDArray[np.int32]
@@ -55,15 +59,16 @@ class CodeTrie:
 
     @classmethod
     def build(cls, codes: NDArray[Any], item_index: NDArray[Any], popularity: NDArray[Any] | None = None) -> CodeTrie:
-        """Build by one sort.
+        """Build a trie with one sort.
 
         Args:
             codes: ``(M, N)`` integer codes, N at least 1.
             item_index: ``(M,)`` distinct.
-            popularity: ``(M,)`` orders items that share all codes, most popular first; ties and None by item_index.
+            popularity: ``(M,)`` orders items that share all codes, the most popular first. Equally popular items are
+                ordered by item_index, and so are all items with None.
 
         Raises:
-            InputError: shapes disagree, an item comes twice, or a code is negative.
+            InputError: the shapes disagree, an item comes twice, or a code is negative.
         """
         codes, items = np.asarray(codes), np.asarray(item_index).astype(np.int32)
         if codes.ndim != 2 or codes.shape[1] < 1 or items.shape != codes.shape[:1]:
@@ -72,14 +77,14 @@ class CodeTrie:
             raise InputError("an item has two rows of codes; each item_index may come once")
         if codes.size and codes.min() < 0:
             raise InputError("a code is negative; codes count from 0")
-        codes = codes.astype(_code_type(int(codes.max(initial=0))), copy=False)
-        order = _code_order(codes, _listing_order(items, popularity))
+        codes = codes.astype(_smallest_type(int(codes.max(initial=0))), copy=False)
+        order = _code_order(codes, _popularity_order(items, popularity))
         return cls._from_sorted(codes[order], items[order])
 
     @classmethod
     def _from_sorted(cls, codes: NDArray[Any], items: NDArray[np.int32]) -> CodeTrie:
         rows, levels = codes.shape
-        begins = np.zeros(min(rows, 1), dtype=np.int32)  # first row of every node of the depth at hand
+        begins = np.zeros(min(rows, 1), dtype=np.int32)  # first row of every node of the current depth
         child_offsets, child_codes = [], []
         differs = np.zeros(rows, dtype=bool)
         differs[:1] = True
@@ -97,17 +102,17 @@ class CodeTrie:
 
     @property
     def levels(self) -> int:
-        """Number N of codes an item."""
+        """Number N of codes of an item."""
         return len(self.child_codes)
 
     @property
     def num_leaves(self) -> int:
-        """Number L of different code sequences."""
+        """Number of different code sequences."""
         return len(self.child_codes[-1])
 
     @property
     def num_open(self) -> int:
-        """Items that may be listed."""
+        """Number of items that may be listed."""
         return len(self) if self.openness is None else int(self.openness.rows.sum())
 
     @cached_property
@@ -115,16 +120,13 @@ class CodeTrie:
         """One more than the largest code, 0 without items."""
         return max(int(codes.max()) + 1 if len(codes) else 0 for codes in self.child_codes)
 
-    @property
-    def open_items(self) -> NDArray[np.int32]:
-        """item_index of those that may be listed."""
-        return self.row_items if self.openness is None else self.row_items[self.openness.rows]
-
     def __len__(self) -> int:
         return len(self.row_items)
 
     def restrict(self, allowed: NDArray[np.bool_]) -> CodeTrie:
-        """The same trie with all but the allowed items closed; a search never enters a subtree without any of them.
+        """Return the same trie, of which only the allowed items may be listed.
+
+        A search never enters a subtree without an allowed item.
 
         Args:
             allowed: ``(I,)`` by item_index; items past its end are not allowed.
@@ -147,7 +149,7 @@ class CodeTrie:
         return rows
 
     def row_of(self, items: NDArray[Any]) -> NDArray[np.int32]:
-        """Row of each item_index, -1 where the trie does not have it."""
+        """Return the row of each item_index, -1 for an item without codes."""
         table = self._row_of_item
         inside = (items >= 0) & (items < len(table))
         rows = np.full(items.shape, -1, dtype=np.int32)
@@ -159,13 +161,13 @@ class CodeTrie:
         return self.shared_leaves + self.shared_extra[:-1]
 
     def first_row(self, leaves: NDArray[Any]) -> NDArray[np.int32]:
-        """First row of each leaf; leaf L begins where all rows end."""
+        """Return the first row of each leaf; for the number of leaves, the number of rows."""
         leaves = leaves.astype(np.int32, copy=False)
         result: NDArray[np.int32] = leaves + self.shared_extra[np.searchsorted(self.shared_leaves, leaves)]
         return result
 
     def leaf_of(self, rows: NDArray[Any]) -> NDArray[np.int32]:
-        """Leaf of each row."""
+        """Return the leaf of each row."""
         rows = rows.astype(np.int32, copy=False)
         if len(self.shared_leaves) == 0:
             return rows
@@ -175,36 +177,30 @@ class CodeTrie:
         return np.where(before >= 0, after, rows).astype(np.int32)
 
     def paths(self, leaves: NDArray[Any]) -> list[NDArray[np.int32]]:
-        """Nodes of depth 1 .. N above each leaf, each ``(...,)`` as the leaves."""
+        """Return the nodes of depth 1 .. N on the way to each leaf; each array has the shape of ``leaves``."""
         nodes = [leaves.astype(np.int32, copy=False)]
-        for offsets in self.child_offsets[:0:-1]:
-            nodes.append((np.searchsorted(offsets, nodes[-1], side="right") - 1).astype(np.int32))
+        for depth in range(self.levels - 1, 0, -1):
+            nodes.append(self.parents(nodes[-1], depth))
         return nodes[::-1]
 
-    def codes_of(self, items: NDArray[Any]) -> NDArray[np.int64]:
-        """``(..., N)`` codes of each item_index, -1 in the rows of items that are not here."""
-        rows = self.row_of(items)
-        codes = np.full((*items.shape, self.levels), -1, dtype=np.int64)
-        has = rows >= 0
-        paths = self.paths(self.leaf_of(rows[has]))
-        if has.any():
-            codes[has] = np.stack([of[nodes] for of, nodes in zip(self.child_codes, paths, strict=True)], axis=-1)
-        return codes
+    def parents(self, nodes: NDArray[np.int32], depth: int) -> NDArray[np.int32]:
+        """Return the nodes of ``depth`` whose children the given nodes of depth + 1 are."""
+        return (np.searchsorted(self.child_offsets[depth], nodes, side="right") - 1).astype(np.int32)
 
 
-def _code_type(largest: int) -> type[np.integer[Any]]:
-    """Smallest type of a code that torch indexes with, too."""
+def _smallest_type(largest: int) -> type[np.integer[Any]]:
+    """Return the smallest integer type for codes that torch indexes with, too."""
     return np.uint8 if largest < 1 << 8 else np.int16 if largest < 1 << 15 else np.int32
 
 
-def _listing_order(items: NDArray[np.int32], popularity: NDArray[Any] | None) -> NDArray[np.int64]:
+def _popularity_order(items: NDArray[np.int32], popularity: NDArray[Any] | None) -> NDArray[np.int64]:
     if popularity is None:
         return np.argsort(items, kind="stable")
     return np.lexsort((items, -np.asarray(popularity).astype(np.float64)))
 
 
 def _code_order(codes: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows in the order of their codes, and in the given order where all codes are equal."""
+    """Sort rows by their codes; rows with equal codes keep the given order."""
     bits = int(codes.max(initial=0)).bit_length()
     levels = codes.shape[1]
     if bits * levels > 64:

@@ -1,4 +1,7 @@
-"""The code trie as a file that processes map into memory: they share its pages, and none reads what it does not touch."""
+"""The code trie as a file that processes map into memory.
+
+Processes share the pages of the file, and the system reads a page when a process first touches it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _CHECKSUM, _SOURCE = "checksum", "source"
 
 
 def codes_source(codes: NDArray[Any], item_index: NDArray[Any], popularity: NDArray[Any]) -> bytes:
-    """A digest of what a trie is built from."""
+    """Return a digest of the arrays that a trie is built from."""
     digest = hashlib.sha256()
     for array in (codes, item_index, popularity):
         digest.update(str((array.dtype, array.shape)).encode())
@@ -28,13 +31,13 @@ def codes_source(codes: NDArray[Any], item_index: NDArray[Any], popularity: NDAr
 
 
 def save_trie(path: Path, trie: CodeTrie, source: bytes = b"") -> None:
-    """Write a trie as safetensors, whole or not at all; which items are closed is no part of it.
+    """Write a trie as safetensors. The file appears under its name when it is complete; ``openness`` is not saved.
+
+    With four levels of 256 codes an item takes 4 bytes for itself, 1 byte for its last code, at most 5 bytes for the
+    node above it, and 8 more bytes where a leaf holds several items.
 
     Args:
-        source: of ``codes_source``, so that a file of other codes is not taken for this one.
-
-    With four levels of 256 codes an item takes 4 bytes for itself, 1 for its last code, at most 5 for the node
-    above, and 8 for a leaf of several items.
+        source: digest of ``codes_source``, by which ``open_trie`` tells a trie of other codes.
     """
     arrays: dict[str, NDArray[Any]] = {
         "row_items": trie.row_items,
@@ -52,13 +55,13 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
     """Map a saved trie into memory.
 
     Raises:
-        InputError: no such file, one that is no trie, one whose content has changed since it was written, or
-            one of another ``source``.
+        InputError: the file is missing, is no trie, has changed since it was written, or was built from another
+            ``source``.
     """
     arrays = map_arrays(path)
     try:
         expected = int(arrays.pop(_CHECKSUM)[0])
-        made_from = arrays[_SOURCE].tobytes()
+        saved_source = arrays[_SOURCE].tobytes()
         levels = (len(arrays) - 4) // 2
         trie = CodeTrie(
             arrays["row_items"],
@@ -68,11 +71,13 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
             arrays["shared_extra"],
         )
     except (KeyError, IndexError) as error:
-        raise InputError(f"{path}: not a code trie ({error} is missing); remove it, it is built again") from error
+        raise InputError(
+            f"{path}: not a code trie ({error} is missing); remove the file, the next run builds it again"
+        ) from error
     if levels < 1 or _checksum(arrays) != expected:
-        raise InputError(f"{path}: its content is not what was written; remove it, it is built again")
-    if source is not None and made_from != source:
-        raise InputError(f"{path}: a trie of other codes; remove it, it is built again")
+        raise InputError(f"{path}: the checksum does not match; remove the file, the next run builds it again")
+    if source is not None and saved_source != source:
+        raise InputError(f"{path}: the trie belongs to other codes; remove the file, the next run builds it again")
     return trie
 
 

@@ -1,4 +1,4 @@
-"""The code trie on the model's device, asked for many nodes at once; on a CPU the tensors are the trie's own memory."""
+"""The code trie on the model's device, where many nodes are looked up at once. On a CPU the arrays are not copied."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from semconv.search.trie import CodeTrie
 
 @dataclass(frozen=True)
 class Children:
-    """The children of nodes ``(B, W)``, F at most each, padded."""
+    """The children of nodes ``(B, W)``, padded to F children a node."""
 
-    nodes: Tensor  # (B, W, F) nodes one depth below, 0 where there is none
-    codes: Tensor  # (B, W, F) code that leads there
-    exists: Tensor  # (B, W, F) bool
+    nodes: Tensor  # (B, W, F) nodes one depth below, 0 in the padding
+    codes: Tensor  # (B, W, F) the code that leads to each child
+    exists: Tensor  # (B, W, F) bool, False in the padding
 
 
 @dataclass(frozen=True)
 class TrieTensors:
-    """Arrays of ``CodeTrie`` as tensors of their own types."""
+    """The arrays of a ``CodeTrie`` as tensors of the same types."""
 
     child_offsets: list[Tensor]
     child_codes: list[Tensor]
-    is_open: list[Tensor] | None  # per depth (nodes_d,) whether an item below may be listed, None for all
+    is_open: list[Tensor] | None  # for each depth (nodes_d,) whether an item below may be listed, None for all
 
     @classmethod
     def of(cls, trie: CodeTrie, device: torch.device) -> TrieTensors:
@@ -43,20 +43,20 @@ class TrieTensors:
         return cls(move(trie.child_offsets), move(trie.child_codes), is_open)
 
     def children(self, nodes: Tensor, depth: int) -> Children:
-        """Children of nodes ``(B, W)`` of one depth; F is the largest number any of them has."""
+        """Return the children of nodes ``(B, W)`` of one depth; F is the largest number of children."""
         begin = self.child_offsets[depth][nodes].long()
         count = self.child_offsets[depth][nodes + 1] - begin
-        place = torch.arange(int(count.max()), device=nodes.device)  # (F,)
-        exists = place < count[:, :, None]
-        below = torch.where(exists, begin[:, :, None] + place, 0)
+        step = torch.arange(int(count.max()), device=nodes.device)  # (F,)
+        exists = step < count[:, :, None]
+        below = torch.where(exists, begin[:, :, None] + step, 0)
         return Children(below, self.child_codes[depth][below].long(), exists)
 
     def may_enter(self, children: Children, depth: int) -> Tensor:
-        """``(B, W, F)`` children, of nodes of ``depth``, with an item below that may be listed to somebody."""
+        """Mark ``(B, W, F)`` the children of nodes of ``depth`` below which an item may be listed."""
         return children.exists if self.is_open is None else children.exists & self.is_open[depth + 1][children.nodes]
 
     def has_branches(self, nodes: Tensor, depth: int) -> Tensor:
-        """Whether more than one leaf lies below each node of one depth."""
+        """Mark the nodes of one depth that have more than one leaf below them."""
         low, high = nodes, nodes + 1
         for offsets in self.child_offsets[depth:]:
             low, high = offsets[low].long(), offsets[high].long()

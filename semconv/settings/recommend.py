@@ -24,10 +24,10 @@ class RecommendSettings:
         "masked", "masked excludes items that are in the user's history during the search. kept allows them."
     )
     where: str = option("", "SQL condition on the table item. Only items that meet it are listed. Empty: all items.")
-    scores: Literal["full", "level", "trie"] = option(
+    scores: Literal["full", "trie"] = option(
         "trie",
-        "Tokens over which the probability of a code is normalised: the full vocabulary (comparable with generate), the"
-        " level's codes, or the codes that exist after the same prefix (trie).",
+        "Tokens over which the probability of a code is normalised: the full vocabulary (comparable with generate), or"
+        " the codes that exist after the same prefix (trie).",
     )
     shard_users: int = option(
         4096, "Number of users in a shard. A job that is killed recomputes at most one shard.", low=1

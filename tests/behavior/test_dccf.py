@@ -17,18 +17,10 @@ from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Silent
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
+from tests.worlds.sequences import sequences_of
 
 BEHAVIOR = BehaviorSettings(source="dccf", dimensions=8)
 SMALL = DccfSettings(epochs=2, batches_per_epoch=4, batch_size=64, intents=6, learning_rate=0.01, patience=50)
-
-
-def sequences_of(rows: list[list[int]]) -> Sequences:
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    items = np.array([item for row in rows for item in row], dtype=np.int32)
-    count = len(items)
-    return Sequences(
-        [f"u{n}" for n in range(len(rows))], offsets, items, np.zeros(count, np.int64), np.zeros(count, np.float32)
-    )
 
 
 def communities(num_users: int = 90, size: int = 12, seed: int = 0) -> Sequences:
@@ -63,13 +55,13 @@ def test_graph_has_each_interaction_once_and_both_ways() -> None:
     weighted = adjacency.clone()
     weighted[adjacency > 0] = values
     users, items = torch.randn(3, 5), torch.randn(4, 5)
-    torch.testing.assert_close(graph.sum_items(values, items), weighted @ items)
-    torch.testing.assert_close(graph.sum_users(values, users), weighted.t() @ users)
+    torch.testing.assert_close(graph.sums(values, items, of_items=True), weighted @ items)
+    torch.testing.assert_close(graph.sums(values, users, of_items=False), weighted.t() @ users)
     torch.testing.assert_close(graph.dots(users, items), (users @ items.t())[adjacency > 0])
 
 
 def dense_loss(model: Dccf, batch: Triples) -> torch.Tensor:
-    """The method's formulas over dense matrices of users and items together, nothing shared with the model but weights."""
+    """Compute the loss by the method's formulas over dense matrices of users and items together."""
     graph, settings = model.graph, model.settings
     num_users = graph.shape[0]
     adjacency = torch.zeros(sum(graph.shape), sum(graph.shape))

@@ -13,29 +13,29 @@ from semconv.behavior.given import check_given
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.errors import InputError
 from semconv_cli.main import cli
-from tests.behavior.test_svd import sequences_of
 from tests.worlds import projects as case
+from tests.worlds.sequences import sequences_of
 
 IDS = [f"item-{i}" for i in range(10)]
 
 
 def test_users_are_the_mean_of_their_items() -> None:
     items = np.array([[1.0, 0.0], [0.0, 1.0], [4.0, 2.0]])
-    vectors = check_given(np.array([2, 5, 7]), items, sequences_of([[2, 5], [9], [], [7, 9]]))
+    vectors = check_given(np.array([2, 5, 7]), items, sequences_of([[2, 5], [9], [], [7, 9]]), IDS)
     assert vectors.source == "given"
     assert vectors.user_index.tolist() == [0, 3]
     np.testing.assert_allclose(vectors.user_vectors / vectors.scale, [[0.5, 0.5], [4.0, 2.0]], rtol=1e-5)
 
 
 def test_rows_come_out_in_item_order() -> None:
-    vectors = check_given(np.array([7, 2]), np.array([[1.0, 0.0], [0.0, 3.0]]))
+    vectors = check_given(np.array([7, 2]), np.array([[1.0, 0.0], [0.0, 3.0]]), sequences_of([]), IDS)
     assert vectors.item_index.tolist() == [2, 7]
     np.testing.assert_allclose(vectors.item_vectors / vectors.scale + vectors.mean, [[0, 3], [1, 0]], atol=1e-5)
 
 
 def test_lists_are_as_good_as_an_array() -> None:
     rows = [[1.0, 2.0], [3.0, 5.0]]
-    a, b = check_given(np.array([0, 1]), rows), check_given(np.array([0, 1]), np.array(rows))
+    a, b = (check_given(np.array([0, 1]), vectors, sequences_of([]), IDS) for vectors in (rows, np.array(rows)))
     np.testing.assert_array_equal(a.item_vectors, b.item_vectors)
 
 
@@ -53,16 +53,16 @@ def test_lists_are_as_good_as_an_array() -> None:
 )
 def test_refuses_by_name(index: list[int], rows: list[list[float]], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_given(np.array(index, dtype=np.int64), rows, None, IDS)
+        check_given(np.array(index, dtype=np.int64), rows, sequences_of([]), IDS)
 
 
 def test_only_the_first_offenders_are_named() -> None:
     with pytest.raises(InputError, match=r"10 of 10 .*: item-0, item-1, item-2, \.\.\."):
-        check_given(np.arange(10), np.full((10, 2), np.nan), None, IDS)
+        check_given(np.arange(10), np.full((10, 2), np.nan), sequences_of([]), IDS)
 
 
 def test_source_survives_the_file(tmp_path) -> None:
-    check_given(np.array([0, 1]), np.eye(2)).save(tmp_path / "v.safetensors")
+    check_given(np.array([0, 1]), np.eye(2), sequences_of([]), IDS).save(tmp_path / "v.safetensors")
     assert BehaviorVectors.load(tmp_path / "v.safetensors").source == "given"
 
 

@@ -7,21 +7,9 @@ import pytest
 
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors, normalize
-from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.settings.behavior import BehaviorSettings
-
-
-def sequences_of(rows: Sequence[Sequence[int]]) -> Sequences:
-    lengths = [len(row) for row in rows]
-    items = np.array([item for row in rows for item in row], dtype=np.int32)
-    return Sequences(
-        user_ids=[f"u{u}" for u in range(len(rows))],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        items=items,
-        times=np.zeros(len(items), dtype=np.int64),
-        ratings=np.full(len(items), np.nan, dtype=np.float32),
-    )
+from tests.worlds.sequences import sequences_of
 
 
 def random_rows(num_users: int, num_items: int, seed: int) -> list[list[int]]:
@@ -32,9 +20,9 @@ def random_rows(num_users: int, num_items: int, seed: int) -> list[list[int]]:
 def normalized_matrix(rows: Sequence[Sequence[int]], vectors: BehaviorVectors) -> np.ndarray:
     """D_u^-1/2 A D_i^-1/2 cell by cell, at the users and items that have vectors."""
     matrix = np.zeros((len(vectors.user_index), len(vectors.item_index)))
-    for place, user in enumerate(vectors.user_index):
+    for row, user in enumerate(vectors.user_index):
         for item in set(rows[user]):
-            matrix[place, np.searchsorted(vectors.item_index, item)] = 1
+            matrix[row, np.searchsorted(vectors.item_index, item)] = 1
     return matrix / np.sqrt(matrix.sum(axis=1, keepdims=True)) / np.sqrt(matrix.sum(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""The blend over arrays: against brute force, with planted transitions, with parts switched off."""
+"""The blend over arrays: against brute force, with planted transitions, and with parts switched off."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semconv.blend.blend import Blend, Candidates, source_bit, with_model
-from semconv.blend.blend_reasons import blend_reasons
-from semconv.blend.features import BlockScores, entries, feature_names
-from semconv.blend.jobs import Recommender, ShardUsers, recommend_methods, recommend_shard, search_and_score
+from semconv.blend.blend import Blend
+from semconv.blend.candidates import Candidates, source_bit, with_beams
+from semconv.blend.features import BlockScores, feature_names
+from semconv.blend.reasons import blend_reasons
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays
+from semconv.columns import SOURCES_ORDER
 from semconv.errors import InputError
+from semconv.lists.recommender import Recommender, ShardLists, ShardUsers
 from semconv.search.search import SearchSettings
 from tests.worlds.blend import ITEMS, WEIGHTS, World, make_world
+from tests.worlds.search import scores_of
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +66,13 @@ def test_features_are_the_definition(world: World) -> None:
 def test_blended_lists_equal_brute_force(world: World, blend: Blend, masked: bool) -> None:
     users, allowed = world.users(masked=masked), np.arange(ITEMS) % 7 != 2
     trie = world.case.trie.restrict(allowed)
-    recommender = Recommender(
-        world.case.model, trie, world.case.level_tokens, SearchSettings(top_k=6, beams=9, scores="trie"),
-        np.flatnonzero(allowed), world.tables.vectors["behavior"], blend=blend, allowed=allowed,
-    )  # fmt: skip
+    searcher = world.searcher(trie, top_k=6, beams=9)
+    recommender = Recommender(searcher, np.flatnonzero(allowed), world.tables.vectors["behavior"], blend, allowed)
     seen = world.histories if masked else None
     shard = ShardUsers(np.arange(60, dtype=np.int32), world.case.prompts, world.histories, seen, users)
-    found = recommend_methods(recommender, shard)
+    found = recommender.lists(shard)
     everything = np.tile(np.arange(ITEMS - 2), (60, 1))
-    oracle = world.searcher(top_k=6, beams=9).score(world.case.prompts, everything)  # (B, items with codes)
+    oracle = scores_of(world.case, everything, settings=SearchSettings(scores="trie"))  # (B, items with codes)
     counter = world.tables.counter.toarray()
     for user in range(0, 60, 7):
         history = world.histories[user]
@@ -91,9 +92,9 @@ def test_blended_lists_equal_brute_force(world: World, blend: Blend, masked: boo
         best = sorted(scored)[:6]
         assert found["blend"].top_k.items[user].tolist() == [item for _, item in best], user
         np.testing.assert_allclose(found["blend"].top_k.scores[user], [-score for score, _ in best], atol=1e-3)
-    alone = recommend_shard(replace(recommender, blend=None), shard)
-    np.testing.assert_array_equal(alone.top_k.items, found["model"].top_k.items)
-    np.testing.assert_array_equal(recommend_shard(recommender, shard).top_k.items, found["blend"].top_k.items)
+    alone = replace(recommender, blend=None).lists(shard)
+    assert set(alone) == {"model"}
+    np.testing.assert_array_equal(alone["model"].top_k.items, found["model"].top_k.items)
 
 
 def test_a_planted_transition_is_found_though_the_model_is_random(world: World) -> None:
@@ -108,15 +109,16 @@ def test_a_planted_transition_is_found_though_the_model_is_random(world: World) 
 
 def test_sources_say_who_proposed_and_reasons_what_spoke_for_it(world: World, blend: Blend) -> None:
     users, allowed = world.users(), np.ones(ITEMS, dtype=bool)
-    proposed, shortlist = blend.shortlisted(users, allowed)
-    read = search_and_score(world.searcher(top_k=5, beams=5), world.case.prompts, world.histories)
-    candidates, log_probs, (beams, _) = with_model(proposed, shortlist, 60, read)
+    proposed, shortlist = blend.shortlist(users, allowed)
+    others = shortlist.table(60)
+    searched = world.search(others)
+    candidates, log_probs = with_beams(proposed, shortlist, others, searched)
     counter, near = world.tables.counter.toarray(), world.tables.vectors["behavior"]
     for row in range(0, len(candidates.users), 5):
         user, item = int(candidates.users[row]), int(candidates.items[row])
         history = world.histories[user]
         bits = int(candidates.sources[row])
-        assert bool(bits & source_bit("model")) == (item in beams[user])
+        assert bool(bits & source_bit("model")) == (item in searched.items[user])
         assert bool(bits & source_bit("transition")) == bool(counter[history, item].any())
         by_hand = features_by_hand(world, user, item)
         assert bool(bits & source_bit("neighbor")) == (by_hand["behavior of the history"] > 0)
@@ -152,10 +154,14 @@ def test_parts_that_are_off_neither_propose_nor_score(world: World) -> None:
     assert not [name for name in no_vectors.blend.weights.names if "behavior" in name]
 
 
+def sources_of(lists: ShardLists, row: int, column: int) -> list[str]:
+    return [source for source in SOURCES_ORDER if lists.sources[row, column] & source_bit(source)]
+
+
 def test_lists_are_never_shorter_than_asked_and_users_without_anything_get_the_fallback(
     world: World, blend: Blend
 ) -> None:
-    small = replace(blend, proposals=2, shortlist=1)
+    small = replace(blend, num_proposals=2, shortlist_length=1)
     lengths = np.array([len(items) for items in world.histories])
     lengths[5] = 0
     histories = [items if length else items[:0] for items, length in zip(world.histories, lengths, strict=True)]
@@ -164,26 +170,24 @@ def test_lists_are_never_shorter_than_asked_and_users_without_anything_get_the_f
     prompts[6] = prompts[6][:0]  # a history that the model cannot name
     ranking = np.arange(ITEMS)[::-1]
     recommender = Recommender(
-        world.case.model, world.case.trie, world.case.level_tokens, SearchSettings(top_k=8, beams=8, scores="trie"),
-        ranking, None, blend=small, allowed=np.ones(ITEMS, dtype=bool),
-    )  # fmt: skip
-    result = recommend_shard(
-        recommender, ShardUsers(np.arange(60, dtype=np.int32), prompts, histories, histories, users)
+        world.searcher(top_k=8, beams=8), ranking, None, blend=small, allowed=np.ones(ITEMS, dtype=bool)
     )
+    shard = ShardUsers(np.arange(60, dtype=np.int32), prompts, histories, histories, users)
+    result = recommender.lists(shard)["blend"]
     assert (result.top_k.items >= 0).all()
     assert (np.diff(result.top_k.scores, axis=1) <= 0).all()
     for items, history in zip(result.top_k.items, histories, strict=True):
         assert len(set(items.tolist())) == 8
         assert not set(items.tolist()) & set(history.tolist())
     assert result.top_k.items[5].tolist() == ranking[:8].tolist()
-    assert {tuple(result.sources_of(5, place)) for place in range(8)} == {("fallback",)}
-    assert set(result.sources_of(6, 0)) <= {"transition", "neighbor"}
-    assert "fallback" in result.sources_of(6, 7)
-    with pytest.raises(InputError, match="without what a blend reads"):
-        recommend_shard(recommender, ShardUsers(np.arange(60, dtype=np.int32), prompts, histories, histories))
+    assert {tuple(sources_of(result, 5, rank)) for rank in range(8)} == {("fallback",)}
+    assert set(sources_of(result, 6, 0)) <= {"transition", "neighbor"}
+    assert "fallback" in sources_of(result, 6, 7)
+    with pytest.raises(InputError, match="a blend needs the histories of all 60 users of a shard"):
+        recommender.lists(replace(shard, for_blend=None))
 
 
-def test_later_items_and_later_users_have_what_is_known_of_them(world: World, blend: Blend) -> None:
+def test_items_that_are_new_to_the_tables_have_unknown_features(world: World, blend: Blend) -> None:
     """The catalogue has grown since the blend was fitted."""
     history = np.array([ITEMS + 3, 5, ITEMS + 1], dtype=np.int32)
     users = BlendUsers(history, np.array([3, 0]), np.array([np.nan, np.nan]), None)
@@ -199,10 +203,10 @@ def test_later_items_and_later_users_have_what_is_known_of_them(world: World, bl
 
 def test_blocks_change_nothing(world: World, blend: Blend, monkeypatch: pytest.MonkeyPatch) -> None:
     users, allowed = world.users(), np.ones(ITEMS, dtype=bool)
-    whole, features = blend.proposed(users, allowed)
+    whole, features = blend.propose(users, allowed)
     monkeypatch.setattr("semconv.blend.blend._BLOCK_ELEMENTS", 7 * ITEMS)
     monkeypatch.setattr("semconv.blend.features._GATHERED", 16)
-    parts, of_parts = blend.proposed(users, allowed)
+    parts, of_parts = blend.propose(users, allowed)
     for name in ("users", "items", "sources"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
     np.testing.assert_allclose(features, of_parts, atol=1e-6)
@@ -224,16 +228,10 @@ def test_counts_up_to_a_day() -> None:
     assert np.isnan(unknown.first).all()
 
 
-def test_entries_of_a_sparse_matrix(world: World) -> None:
-    rows, columns = (part.ravel() for part in np.meshgrid(np.arange(ITEMS), np.arange(ITEMS), indexing="ij"))
-    got = entries(world.tables.counter, rows, columns).reshape(ITEMS, ITEMS)
-    np.testing.assert_array_equal(got, world.tables.counter.toarray())
-
-
 def test_candidates_of_several_parts_are_one_row_with_all_bits() -> None:
-    one = np.array([0, 0, 2]), np.array([4, 1, 1]), np.full(3, 1, dtype=np.uint8)
-    two = np.array([0, 2, 2]), np.array([4, 0, 1]), np.full(3, 2, dtype=np.uint8)
-    both = Candidates.joined([one, two])
+    one = Candidates(np.array([0, 0, 2]), np.array([4, 1, 1]), np.full(3, 1, dtype=np.uint8))
+    two = Candidates(np.array([0, 2, 2]), np.array([4, 0, 1]), np.full(3, 2, dtype=np.uint8))
+    both = Candidates.merged([one, two])
     assert both.users.tolist() == [0, 0, 2, 2]
     assert both.items.tolist() == [1, 4, 0, 1]
     assert both.sources.tolist() == [1, 3, 2, 3]

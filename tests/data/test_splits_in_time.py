@@ -11,9 +11,9 @@ from semconv.data.splits import (
     cut_in_time,
     history_lengths,
     targets,
+    train_cut_text,
     train_lengths,
     train_part,
-    written_train_cut,
 )
 from semconv.data.store import Sequences, TimeCuts
 from semconv.errors import InputError, SettingsError
@@ -25,8 +25,8 @@ CUT = TimeCuts(10 * DAY, 20 * DAY)
 
 
 def sequences(days: list[list[int]], cuts: TimeCuts | None = None) -> Sequences:
-    """User u's n-th item is 10 u + n."""
-    items = [10 * user + place for user, mine in enumerate(days) for place in range(len(mine))]
+    """Make sequences in which item n of user u is 10 u + n."""
+    items = [10 * user + position for user, mine in enumerate(days) for position in range(len(mine))]
     flat = [day * DAY for mine in days for day in mine]
     return Sequences(
         [f"u{user}" for user in range(len(days))],
@@ -48,18 +48,18 @@ def test_users_with_items_on_both_sides_of_a_cut_are_evaluated_on_the_first_afte
     assert history_lengths(cut, "serve").tolist() == [5, 3, 2, 2, 3]
 
 
-def test_what_lies_before_the_cuts_trains() -> None:
+def test_items_before_a_cut_are_for_training() -> None:
     cut = sequences(DAYS, CUT)
     assert train_lengths(cut, "[:-2]").tolist() == [3, 1, 0, 2, 0]
     assert train_lengths(cut, "[:-1]").tolist() == [4, 1, 0, 2, 2]
     assert train_lengths(cut, "[:]").tolist() == [5, 3, 2, 2, 3]
-    assert written_train_cut(cut, "[:-2]") == "before 1970-01-11 00:00:00"
-    assert written_train_cut(cut, "[:]") == "[:]"
-    assert written_train_cut(sequences(DAYS), "[:-2]") == "[:-2]"
+    assert train_cut_text(cut, "[:-2]") == "before 1970-01-11 00:00:00"
+    assert train_cut_text(cut, "[:]") == "[:]"
+    assert train_cut_text(sequences(DAYS), "[:-2]") == "[:-2]"
 
 
-def test_the_core_is_that_of_what_trains() -> None:
-    """Items 0 and 1 are met twice, but item 1 the second time only after the cut."""
+def test_the_core_is_that_of_the_training_part() -> None:
+    """Items 0 and 1 have two interactions each; the second of item 1 comes after the cut."""
     made = replace(
         sequences([[1, 2, 12], [1, 13, 14]], TimeCuts(10 * DAY, 12 * DAY)), items=np.array([0, 1, 2, 0, 1, 3], np.int32)
     )

@@ -24,7 +24,7 @@ def answers(case: Case) -> list[np.ndarray]:
     found = []
     for prompts in (case.prompts, case.prompts[:1], headless, headless[1:3], case.prompts[2:5]):
         found += searcher.search(prompts, None)
-    return [*found, *searcher.search_and_score(headless[:3], None, others), searcher.score(case.prompts[:3], others)]
+    return [*found, *searcher.search(headless[:3], None, others), *searcher.search(case.prompts[:3], None, others)]
 
 
 def assert_same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:

@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, LlamaModel
 
-from semconv.errors import InputError, MachineError
+from semconv.errors import MachineError
 from semconv.search.memory import free_bytes, tokens_that_fit
 from semconv.search.search import Searcher, SearchSettings
 from tests.worlds.search import make_case
 
 
 class SmallMemory(LlamaModel):
-    """A decoder that holds so many sequences at once and no more."""
+    """A decoder that fails when it is given more than ``most`` sequences at once."""
 
     most: int
     error: Exception
@@ -48,19 +48,19 @@ def test_batches_that_memory_does_not_hold_are_halved_for_good(error):
     case = make_case(prompts=13, seed=41)
     said: list[str] = []
     settings = SearchSettings(top_k=5)
-    plain = Searcher(case.model, case.trie, case.level_tokens, settings).search(case.prompts, None)
+    others = case.rng.integers(0, 30, (13, 5))
+    plain = Searcher(case.model, case.trie, case.level_tokens, settings).search(case.prompts, None, others)
     small_memory(case, 4, error)
     searcher = Searcher(case.model, case.trie, case.level_tokens, settings, said.append)
     for _ in range(2):
-        items, values = searcher.search(case.prompts, None)
-        np.testing.assert_array_equal(items, plain[0])
-        np.testing.assert_allclose(values, plain[1], atol=1e-4)
+        found = searcher.search(case.prompts, None, others)
+        np.testing.assert_array_equal(found.items[:, :5], plain.items[:, :5])
+        np.testing.assert_allclose(found.scores, plain.scores, atol=1e-4)
+        np.testing.assert_allclose(found.other_scores, plain.other_scores, atol=1e-4)
     assert said == [
         "out of memory with 13 prompts at once; going on with 6",
         "out of memory with 6 prompts at once; going on with 3",
     ]
-    scores = searcher.score(case.prompts, items)
-    np.testing.assert_allclose(scores, plain[1], atol=1e-4)
 
 
 def test_a_prompt_that_memory_does_not_hold_alone_is_named():
@@ -93,11 +93,3 @@ def test_a_batch_takes_no_more_than_free_memory_holds(monkeypatch):
     assert abs(sizes[1] - 2 * sizes[0]) <= 1
     monkeypatch.setattr("semconv.search.memory.free_bytes", lambda _: 1)
     assert tokens_that_fit(case.model, 5, 16384) == 1
-
-
-def test_an_empty_prompt_is_named():
-    case = make_case(prompts=2, seed=45)
-    with pytest.raises(InputError, match="prompt 1 is empty"):
-        Searcher(case.model, case.trie, case.level_tokens, SearchSettings()).search(
-            [case.prompts[0], np.zeros(0, int)], None
-        )

@@ -6,13 +6,13 @@ import torch
 from transformers import GenerationConfig
 
 from semconv.errors import InputError, SettingsError
-from semconv.search.search import Searcher, SearchSettings, beam_search
+from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
-from tests.worlds.search import ARCHITECTURES, WORDS, Case, make_case, ranked
+from tests.worlds.search import ARCHITECTURES, WORDS, Case, best_items, make_case, ranked
 
 
 def search(case: Case, seen=None, trie=None, **settings):
-    return beam_search(
+    return best_items(
         case.model,
         case.trie if trie is None else trie,
         case.level_tokens,
@@ -23,11 +23,10 @@ def search(case: Case, seen=None, trie=None, **settings):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("scores", ["full", "level"])
-def test_wide_search_equals_brute_force_over_all_items(architecture, scores):
+def test_wide_search_equals_brute_force_over_all_items(architecture):
     case = make_case(architecture, seed=1)
-    items, values = search(case, top_k=30, beams=30, scores=scores)
-    expected, expected_values = ranked(case.oracle(scores), 30)
+    items, values = search(case, top_k=30, beams=30, scores="full")
+    expected, expected_values = ranked(case.oracle("full"), 30)
     np.testing.assert_array_equal(items, expected)
     np.testing.assert_allclose(values, expected_values, atol=1e-4)
     assert items.dtype == np.int32
@@ -156,7 +155,7 @@ def test_among_existing_codes_a_wide_search_equals_brute_force(architecture):
 
 @pytest.mark.parametrize("beams", [1, 3, 6])
 def test_among_existing_codes_a_narrow_search_equals_a_plain_one(beams):
-    """Beams that are settled are read no further; nothing of the lists may show it."""
+    """The model skips beams with a single leaf below; the lists must not show it."""
     case = make_case("qwen3", items=50, codes=6, levels=4, seed=20)
     items, values = search(case, top_k=beams, beams=beams, scores="trie")
     for row, prompt in enumerate(case.prompts):
@@ -185,6 +184,22 @@ def test_batch_equals_single(batch_tokens):
         one, one_values = search(alone, [seen[row]], top_k=6, beams=6)
         np.testing.assert_array_equal(items[row], one[0])
         np.testing.assert_allclose(values[row], one_values[0], atol=1e-4)
+
+
+def test_users_with_an_empty_prompt_have_no_beams_and_change_nothing_for_others():
+    case = make_case(prompts=4, seed=45)
+    others = np.tile([3, 7], (6, 1))
+    searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(5, 6))
+    whole = searcher.search(case.prompts, None, others[:4])
+    empty = np.zeros(0, dtype=np.int64)
+    gaps = searcher.search([empty, *case.prompts[:2], empty, *case.prompts[2:]], None, others)
+    for found, expected in zip(gaps, whole, strict=True):
+        np.testing.assert_allclose(found[[1, 2, 4, 5]], expected, atol=1e-4)
+    assert (gaps.items[[0, 3]] == -1).all()
+    assert np.isneginf(gaps.scores[[0, 3]]).all()
+    assert np.isneginf(gaps.other_scores[[0, 3]]).all()
+    nobody = searcher.search([empty, empty], None, others[:2])
+    assert (nobody.items == -1).all()
 
 
 def with_a_head(case: Case, length: int = 11) -> None:
@@ -222,9 +237,9 @@ def test_a_common_beginning_is_read_once_a_job_and_changes_nothing(architecture,
     read = record_reads(case, monkeypatch)
     searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(8, 30, batch_tokens=64))
     for shard in (slice(0, 5), slice(5, 8)):
-        items, values = searcher.search(case.prompts[shard], None)
-        np.testing.assert_array_equal(items, expected[shard])
-        np.testing.assert_allclose(values, expected_values[shard], atol=1e-4)
+        items, values, _ = searcher.search(case.prompts[shard], None)
+        np.testing.assert_array_equal(items[:, :8], expected[shard])
+        np.testing.assert_allclose(values[:, :8], expected_values[shard], atol=1e-4)
     assert read.count((1, 11)) == 1, "several batches of two shards read the head once"
     assert len(read) > 7
     longest = max(map(len, case.prompts))
@@ -237,15 +252,15 @@ def test_a_common_beginning_is_read_once_a_job_and_changes_nothing(architecture,
     np.testing.assert_allclose(values, expected_values, atol=1e-4)
 
 
-def test_another_beginning_is_read_anew():
+def test_another_beginning_is_read_again():
     case = make_case(prompts=6, seed=14)
     searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(5, 30))
     for _ in range(2):
         with_a_head(case)
-        items, values = searcher.search(case.prompts, None)
+        items, values, _ = searcher.search(case.prompts, None)
         expected, expected_values = ranked(case.oracle(), 5)
-        np.testing.assert_array_equal(items, expected)
-        np.testing.assert_allclose(values, expected_values, atol=1e-4)
+        np.testing.assert_array_equal(items[:, :5], expected)
+        np.testing.assert_allclose(values[:, :5], expected_values, atol=1e-4)
 
 
 def test_equal_prompts_share_all_but_their_last_token():
@@ -267,7 +282,7 @@ def test_kept_collisions_open_into_all_their_items_most_popular_first():
     items, values = search(case, None, trie, top_k=10, beams=10)
     for row in range(len(case.prompts)):
         assert items[row].tolist() == [item for leaf in order[row] for item in groups[leaf]]
-        expected = [best[row, place] for place, leaf in enumerate(order[row]) for _ in groups[leaf]]
+        expected = [best[row, rank] for rank, leaf in enumerate(order[row]) for _ in groups[leaf]]
         np.testing.assert_allclose(values[row], expected, atol=1e-4)
     seen = [np.array([2, 6, 5])] * len(case.prompts)
     items, _ = search(case, seen, trie, top_k=10, beams=10)
@@ -285,12 +300,12 @@ def test_restricted_trie_equals_brute_force_over_allowed_items():
     np.testing.assert_array_equal(items, expected)
 
 
-def test_nothing_to_recommend_gives_empty_places():
+def test_nothing_to_recommend_gives_empty_lists():
     case = make_case(seed=8)
     items, values = search(case, None, case.trie.restrict(np.zeros(30, dtype=bool)), top_k=4)
     assert (items == -1).all()
     assert np.isneginf(values).all()
-    items, _ = beam_search(case.model, case.trie, case.level_tokens, [], None, SearchSettings())
+    items, _ = best_items(case.model, case.trie, case.level_tokens, [], None, SearchSettings())
     assert items.shape == (0, 20)
 
 
@@ -301,13 +316,9 @@ def test_wrong_input_is_named():
     with pytest.raises(InputError, match="seen"):
         search(case, [np.array([1])], top_k=10)
     with pytest.raises(InputError, match="different code sets"):
-        beam_search(case.model, case.trie, case.level_tokens[:2], case.prompts, None, SearchSettings())
+        best_items(case.model, case.trie, case.level_tokens[:2], case.prompts, None, SearchSettings())
     with pytest.raises(InputError, match="output matrix"):
-        beam_search(case.model, case.trie, case.level_tokens + 50, case.prompts, None, SearchSettings())
-    with pytest.raises(InputError, match="prompt 1 is empty"):
-        beam_search(
-            case.model, case.trie, case.level_tokens, [case.prompts[0], np.zeros(0, int)], None, SearchSettings()
-        )
+        best_items(case.model, case.trie, case.level_tokens + 50, case.prompts, None, SearchSettings())
     with torch.no_grad():
         case.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(InputError, match="NaN"):
@@ -317,7 +328,7 @@ def test_wrong_input_is_named():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_lists_of_a_bfloat16_model_are_much_like_those_of_float32(architecture):
     case = make_case(architecture, prompts=12, seed=15)
-    for scores in ("full", "level", "trie"):
+    for scores in ("full", "trie"):
         wide, wide_values = search(case, top_k=10, beams=30, scores=scores)
         narrow_case = Case(case.model.to(torch.bfloat16), case.codes, case.level_tokens, case.prompts, case.rng)
         narrow, values = search(narrow_case, top_k=10, beams=30, scores=scores)

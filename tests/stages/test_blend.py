@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from semconv.blend.features import BlockScores
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.columns import SOURCE_TRANSITION, Seen, Split, TrainCut
-from semconv.counter.transitions import CounterWeights, count_transitions
+from semconv.counter.counts import CounterWeights, count_transitions
 from semconv.data.histories import Histories
 from semconv.data.splits import train_part
 from semconv.data.store import BaselineRequest, RunRecord

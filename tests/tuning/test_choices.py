@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from semconv.search.search import SearchSettings, beam_search
+from semconv.search.search import SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import batch_loss
 from tests.worlds import prompts as case
+from tests.worlds.search import best_items
 from tests.worlds.tuning import SETTINGS, Case
 
 
@@ -66,7 +67,7 @@ def test_shared_histories_give_the_loss_of_the_labels_that_search_would_score(tm
     label = batch.label_tokens[: case.LEVELS].numpy()
     item = int(np.flatnonzero((made.encoder.item_tokens == label).all(axis=1))[0])
     search = SearchSettings(top_k=38, beams=38, scores="trie")
-    items, scores = beam_search(made.model, CodeTrie.build(codes, index), made.level_tokens, [prompt], None, search)
+    items, scores = best_items(made.model, CodeTrie.build(codes, index), made.level_tokens, [prompt], None, search)
     found = float(scores[0][items[0] == item][0])
     assert -found / case.LEVELS == pytest.approx(value, rel=1e-4)
     assert np.exp(scores[0]).sum() == pytest.approx(1.0, rel=1e-4)  # a distribution over the items

@@ -15,11 +15,12 @@ from safetensors import safe_open
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.load import load_backbone
 from semconv.errors import InputError
-from semconv.search.search import SearchSettings, beam_search
+from semconv.search.search import SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.settings.tuning import TuningSettings
 from semconv.tuning.model import add_dropout, codes_digest, load_tuned, prepare, save_tuned, trainable
 from tests.worlds import prompts as case
+from tests.worlds.search import best_items
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 FULL = TuningSettings(dropout=0.3)
@@ -149,14 +150,14 @@ def test_merged_and_unmerged_adapters_give_the_same_lists(tmp_path: Path, tied: 
     prompts = [np.array(tokenizer(f"{text} {history}")["input_ids"]) for text in ("a red lamp", "small rug")]
     for scores in ("full", "trie"):
         search = SearchSettings(top_k=10, beams=10, scores=scores)
-        items, values = beam_search(model, trie, merged.level_tokens, prompts, None, search)
-        again, values_again = beam_search(merged.model, trie, merged.level_tokens, prompts, None, search)
+        items, values = best_items(model, trie, merged.level_tokens, prompts, None, search)
+        again, values_again = best_items(merged.model, trie, merged.level_tokens, prompts, None, search)
         assert items.tolist() == again.tolist()
         np.testing.assert_allclose(values, values_again, rtol=1e-3, atol=1e-4)
     plain, _ = load_backbone(backbone)
     add_code_tokens(plain, tokenizer, case.LEVELS, case.CODES)
     plain.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    other, _ = beam_search(plain, trie, merged.level_tokens, prompts, None, search)
+    other, _ = best_items(plain, trie, merged.level_tokens, prompts, None, search)
     assert other.tolist() != items.tolist()  # the adapter says something
 
 

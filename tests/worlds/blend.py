@@ -1,4 +1,4 @@
-"""A small world for a blend: sequences with planted transitions, vectors, days, and a random model beside them."""
+"""A small world for a blend: sequences with planted transitions, vectors, days and a random model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
-from semconv.blend.jobs import search_and_score
-from semconv.blend.reasons import vector_table
-from semconv.blend.tables import BlendTables, BlendUsers, EventDays
-from semconv.counter.transitions import CounterWeights, count_transitions
-from semconv.data.store import Sequences
-from semconv.search.search import Searcher, SearchSettings
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
+from semconv.counter.counts import CounterWeights, count_transitions
+from semconv.search.search import Searcher, SearchResult, SearchSettings
+from semconv.search.trie import CodeTrie
 from tests.worlds.search import Case, make_case
+from tests.worlds.sequences import sequences_of
 
 ITEMS = 40
 WEIGHTS = CounterWeights(0.6, 0.7, 0.75, 0.5)
@@ -23,7 +22,7 @@ DAY = 86_400_000_000
 
 @dataclass(frozen=True)
 class World:
-    """Users go from an item to the next one of a hidden ring, most of the time; item 39 is taken by nobody."""
+    """Users who mostly go from an item to the next item of a hidden ring; no user takes item 39."""
 
     case: Case
     histories: list[NDArray[np.int32]]
@@ -36,19 +35,21 @@ class World:
         lengths = np.array([len(items) for items in self.histories])
         return BlendUsers(np.concatenate(self.histories), lengths, self.days, self.histories if masked else None)
 
-    def searcher(self, **settings: int) -> Searcher:
-        return Searcher(
-            self.case.model, self.case.trie, self.case.level_tokens, SearchSettings(scores="trie", **settings)
-        )
+    def searcher(self, trie: CodeTrie | None = None, **settings: int) -> Searcher:
+        trie = self.case.trie if trie is None else trie
+        return Searcher(self.case.model, trie, self.case.level_tokens, SearchSettings(scores="trie", **settings))
 
     def fitted(self, tables: BlendTables | None = None, **changes: int) -> FittedBlend:
-        """Fitted on everybody, nothing cut away, unless told."""
-        settings = {"proposals": ITEMS, "shortlist": ITEMS, "list_length": 5, "seed": 0, **changes}
-        read = search_and_score(self.searcher(top_k=5, beams=5), self.case.prompts, self.histories)
+        """Fit a blend on all users; by default proposals and shortlist hold all items."""
+        settings = {"num_proposals": ITEMS, "shortlist_length": ITEMS, "list_length": 5, "seed": 0, **changes}
         allowed = np.ones(ITEMS, dtype=bool)
         return fit_blend(
-            tables or self.tables, self.users(), self.targets, allowed, read, FitSettings(**settings, l2=1e-3)
+            tables or self.tables, self.users(), self.targets, allowed, self.search, FitSettings(**settings, l2=1e-3)
         )
+
+    def search(self, others: NDArray[np.int64]) -> SearchResult:
+        """Search with five beams, seen items left out."""
+        return self.searcher(top_k=5, beams=5).search(self.case.prompts, self.histories, others)
 
 
 def make_world(num_users: int = 60, seed: int = 0) -> World:
@@ -64,11 +65,10 @@ def make_world(num_users: int = 60, seed: int = 0) -> World:
             items.append(int(follower[items[-1]]) if is_next else int(rng.integers(0, ITEMS - 1)))
         sequences.append(np.array(items, dtype=np.int32))
     histories = [items[:-1] for items in sequences]
-    offsets = np.concatenate([[0], np.cumsum([len(items) for items in histories])]).astype(np.int64)
     items = np.concatenate(histories)
     times = rng.integers(0, 400, len(items)) * DAY
-    train = Sequences([str(user) for user in range(num_users)], offsets, items, times, np.zeros(len(items)))
-    vectors = vector_table(np.arange(ITEMS - 1), rng.normal(size=(ITEMS - 1, 4)), ITEMS)
+    train = sequences_of(histories, times)
+    vectors = unit_vectors(np.arange(ITEMS - 1), rng.normal(size=(ITEMS - 1, 4)), ITEMS)
     tables = BlendTables(
         counter=count_transitions(train, ITEMS, WEIGHTS, 0),
         history_decay=WEIGHTS.history_decay,

@@ -14,8 +14,7 @@ from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
-from semconv.blend.reasons import vector_table
-from semconv.blend.tables import BlendTables, EventDays
+from semconv.blend.tables import BlendTables, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
@@ -35,7 +34,7 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
     if tables.events is not None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
     write_arrays(folder / TABLES, arrays)
-    weights = {"first": blend.first, "weights": blend.weights}
+    weights = {"first": blend.shortlist_weights, "weights": blend.weights}
     write_json(folder / MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
 
 
@@ -63,7 +62,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
             counter.has_sorted_indices = True
         if settings["recency"]:
             events = EventDays(arrays["event_starts"], arrays["event_days"])
-        weights = {name: _weights(manifest[name]) for name in ("first", "weights")}
+        shortlist_weights, weights = _weights(manifest["first"]), _weights(manifest["weights"])
     except KeyError as error:
         raise InputError(f"{path}: holds no {error}; run `semconv blend` again") from error
     tables = BlendTables(
@@ -75,7 +74,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
         with_popularity=settings["popularity"],
         proposing=(BEHAVIOR,) if settings["neighbor"] else (),
     )
-    return Blend(tables, **weights, proposals=settings["candidates"], shortlist=settings["shortlist"])
+    return Blend(tables, shortlist_weights, weights, settings["candidates"], settings["shortlist"])
 
 
 def blend_vectors(
@@ -85,13 +84,13 @@ def blend_vectors(
     tables: dict[str, NDArray[np.float32]] = {}
     if settings["neighbor"]:
         vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
-        tables[BEHAVIOR] = vector_table(vectors.item_index, vectors.item_vectors, num_items)
+        tables[BEHAVIOR] = unit_vectors(vectors.item_index, vectors.item_vectors, num_items)
     if settings["text"] and lineage.text is not None:
         texts = TextVectors.load(workspace.intact(lineage.text, "text.safetensors"))
         known = texts.item_index < num_items
         if known.any():
             centred = texts.vectors - texts.vectors.mean(axis=0)
-            tables[TEXT] = vector_table(texts.item_index[known], centred[known], num_items)
+            tables[TEXT] = unit_vectors(texts.item_index[known], centred[known], num_items)
     return tables
 
 

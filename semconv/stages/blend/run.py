@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.blend.blend import Blend
 from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
-from semconv.blend.jobs import search_and_score, shards
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
 from semconv.columns import METHOD_BLEND, METHOD_MODEL
-from semconv.counter.transitions import CounterWeights, count_transitions
+from semconv.counter.counts import CounterWeights, count_transitions
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
 from semconv.data.store import Catalog, RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
 from semconv.evaluation.segments import draw_users
+from semconv.lists.recommender import cut_into_shards
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.search.search import Searcher
+from semconv.search.search import Searcher, SearchResult
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import HONEST_CUT, fitted_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
@@ -75,7 +74,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
         else:
             before = load_blend(workspace, earlier, Lineage.of(workspace.store, earlier))
             manifest = {**read_manifest(workspace, earlier), "fitted_by": earlier.run_id}
-            blend = Blend(tables, before.first, before.weights, before.proposals, before.shortlist)
+            blend = replace(before, tables=tables)
         save_blend(folder, blend, manifest)
         return {}
 
@@ -157,15 +156,14 @@ class _ByShards:
     prompts: list[NDArray[Any]]
     seen: Sequence[NDArray[np.int32]] | None
 
-    def __call__(self, others: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    def __call__(self, others: NDArray[np.int64]) -> SearchResult:
         parts = []
         with self.workspace.progress.task("blend", len(others), "users") as bar:
-            for rows in shards(len(others), _USERS_AT_ONCE):
+            for rows in cut_into_shards(len(others), _USERS_AT_ONCE):
                 seen = None if self.seen is None else self.seen[rows]
-                parts.append(search_and_score(self.searcher, self.prompts[rows], seen)(others[rows]))
-                bar.advance(len(parts[-1][0]))
-        items, scores, of_others = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return items, scores, of_others
+                parts.append(self.searcher.search(self.prompts[rows], seen, others[rows]))
+                bar.advance(len(parts[-1].items))
+        return SearchResult(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:

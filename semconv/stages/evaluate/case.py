@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.columns import Split
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_lengths, written_train_cut
+from semconv.data.splits import targets, train_cut_text, train_lengths
 from semconv.data.store import RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
@@ -130,7 +130,7 @@ class EvaluationCase:
             details["temporal_at"] = self.lineage.finetune.settings["split"]["temporal_at"]
         return EvaluationProtocol(
             self.split,
-            written_train_cut(self.sequences, made["train_cut"]),
+            train_cut_text(self.sequences, made["train_cut"]),
             made["recommend"]["seen"],
             self.list_length,
             details,

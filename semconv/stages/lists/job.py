@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import machine_errors
 from semconv.blend.blend import Blend
-from semconv.blend.jobs import Recommender, ShardUsers, recommend_methods, shards
 from semconv.blend.tables import BlendUsers
 from semconv.columns import Split
 from semconv.data.histories import Histories
+from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
 from semconv.settings.tree import Settings
 from semconv.stages.lists.carrying import Carried
 from semconv.stages.lists.parts import holds_part, part_name, part_table, write_part
@@ -83,7 +83,7 @@ class ListJob:
     @cached_property
     def shards(self) -> list[slice]:
         """The slice of ``users`` of each shard."""
-        return shards(len(self.users), self.settings.recommend.shard_users)
+        return cut_into_shards(len(self.users), self.settings.recommend.shard_users)
 
     def num_users(self, shard: int) -> int:
         """Users of a shard."""
@@ -133,7 +133,7 @@ class ListWorker:
         served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
         if len(computed) or not tables:
             with passes(job.settings):
-                lists = recommend_methods(self._recommender, self._shard_users(computed))
+                lists = self._recommender.lists(self._shard_users(computed))
             methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
             tables.append(methods.pop(served))
             others = methods if job.blend is not None and job.blend.with_both else {}

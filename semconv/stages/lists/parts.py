@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from semconv import columns
 from semconv.artifacts import atomic_path
-from semconv.blend.jobs import ShardResult
 from semconv.errors import InputError
+from semconv.lists.recommender import ShardLists
 from semconv.ragged import offsets_of
 
 PART_SCHEMA = pa.schema(
@@ -41,7 +41,7 @@ def part_name(place: int) -> str:
     return f"part-{place:05d}.parquet"
 
 
-def part_table(result: ShardResult, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
+def part_table(result: ShardLists, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
     """Rows of a shard's lists; ``user_ids`` ``(U,)`` and ``item_ids`` ``(I,)`` are looked up by index."""
     items = result.top_k.items
     rows, places = np.nonzero(items >= 0)

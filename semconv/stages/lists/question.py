@@ -42,5 +42,6 @@ def answer_question(
         raise InputError(
             f"the query is {len(prompt)} tokens long, at most {limit} can be asked (tasks.max_prompt_tokens)"
         )
-    items, scores = tuned.searcher.search([prompt], seen)
-    return [(int(item), float(score)) for item, score in zip(items[0], scores[0], strict=True) if item >= 0]
+    found, top_k = tuned.searcher.search([prompt], seen), settings.recommend.top_k
+    best = zip(found.items[0, :top_k], found.scores[0, :top_k], strict=True)
+    return [(int(item), float(score)) for item, score in best if item >= 0]

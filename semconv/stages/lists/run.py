@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.blend.reasons import vector_table
-from semconv.blend.tables import days_of
+from semconv.blend.tables import days_of, unit_vectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
 from semconv.data.splits import history_lengths
@@ -125,13 +124,14 @@ class ListInputs:
 def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
     """Everything that the shards share, but the blend and the lists that are carried over."""
     sequences, num_items = read.sequences, len(read.catalog)
+    tuned = TunedFiles.read(workspace, lineage, num_items)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)  # an erased user has none
     return ListJob(
         folder=folder,
         fingerprint=_fingerprint(workspace, folder),
-        tuned=TunedFiles.read(workspace, lineage, num_items),
+        tuned=tuned,
         split=request.split,
         settings=workspace.settings,
         users=asked[has_history],
@@ -140,7 +140,7 @@ def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path,
         histories=read.histories,
         allowed=read.allowed,
         fallback_ranking=read.fallback_ranking,
-        vectors=vector_table(vectors.item_index, vectors.item_vectors, num_items),
+        vectors=unit_vectors(vectors.item_index, vectors.item_vectors, num_items),
     )
 
 

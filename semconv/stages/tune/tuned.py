@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays
-from semconv.data.histories import shown
+from semconv.data.histories import prompt_items
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchSettings
@@ -97,7 +97,7 @@ class Tuned:
         Args:
             length: most items that a prompt shows (``split.history_length``).
         """
-        visible = [shown(items, self.encoder.has_codes, length) for items in histories]
+        visible = [prompt_items(items, self.encoder.has_codes, length) for items in histories]
         empty = np.zeros(0, np.int64)
         return [self.encoder.inference_prompt(items) if len(items) else empty for items in visible], visible
 

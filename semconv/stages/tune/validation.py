@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.histories import Histories, shown
+from semconv.data.histories import Histories, prompt_items
 from semconv.data.splits import history_lengths, targets
 from semconv.data.store import Sequences
 from semconv.metrics import ndcg, target_ranks
@@ -29,7 +29,7 @@ def search_validation(
     settings = workspace.settings
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
         return None
-    from semconv.search.search import SearchSettings, beam_search
+    from semconv.search.search import Searcher, SearchSettings
     from semconv.search.trie import CodeTrie
 
     sequences = workspace.sequences()
@@ -41,14 +41,15 @@ def search_validation(
     histories = [all_histories.of(int(user)) for user in users]
     length = settings.split.history_length
     prompts = [
-        source.encoder.inference_prompt(shown(history, source.encoder.has_codes, length)) for history in histories
+        source.encoder.inference_prompt(prompt_items(history, source.encoder.has_codes, length))
+        for history in histories
     ]
     allowed = workspace.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
     search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as in the loss
 
     def validate(model: Any) -> float:
-        items, _ = beam_search(model, trie, level_tokens, prompts, histories, search)
+        items = Searcher(model, trie, level_tokens, search).search(prompts, histories).items
         return float(ndcg(target_ranks(items, held_out[users]), 10).mean())
 
     return validate

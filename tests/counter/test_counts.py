@@ -1,4 +1,4 @@
-"""The counter as a matrix against its definition in plain Python; blocks and successors kept."""
+"""The tables of counts against their definition in plain Python."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from semconv.counter import transitions
-from semconv.counter.transitions import CounterWeights, count_transitions, history_matrix
-from semconv.data.store import Sequences
+from semconv.counter import counts
+from semconv.counter.counts import CounterWeights, count_neighbors, count_transitions
+from tests.worlds.sequences import sequences_of
 
 WEIGHTS = CounterWeights(decay=0.6, symmetry=0.7, history_decay=0.75, alpha=0.5)
-
-
-def sequences(histories: list[list[int]]) -> Sequences:
-    offsets = np.concatenate([[0], np.cumsum([len(items) for items in histories])]).astype(np.int64)
-    items = np.array([item for items in histories for item in items], dtype=np.int32)
-    unknown = np.full(len(items), np.iinfo(np.int64).min)
-    return Sequences([str(user) for user in range(len(histories))], offsets, items, unknown, np.zeros(len(items)))
 
 
 def drawn(num_items: int = 25) -> list[list[int]]:
@@ -46,15 +39,15 @@ def by_hand(histories: list[list[int]], num_items: int, weights: CounterWeights)
 
 @pytest.mark.parametrize("block", [7, 10**9])
 def test_the_matrix_is_the_definition_whatever_the_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "_BLOCK_PAIRS", block)
-    matrix = count_transitions(sequences(drawn()), 25, WEIGHTS, 0)
+    monkeypatch.setattr(counts, "_BLOCK_PAIRS", block)
+    matrix = count_transitions(sequences_of(drawn()), 25, WEIGHTS, 0)
     np.testing.assert_allclose(matrix.toarray(), by_hand(drawn(), 25, WEIGHTS), rtol=1e-12)
     assert matrix.has_sorted_indices
 
 
 def test_the_strongest_successors_stay_and_keep_their_weights() -> None:
-    whole = count_transitions(sequences(drawn()), 25, WEIGHTS, 0).toarray()
-    few = count_transitions(sequences(drawn()), 25, WEIGHTS, 4).toarray()
+    whole = count_transitions(sequences_of(drawn()), 25, WEIGHTS, 0).toarray()
+    few = count_transitions(sequences_of(drawn()), 25, WEIGHTS, 4).toarray()
     assert ((few > 0).sum(axis=1) == np.minimum((whole > 0).sum(axis=1), 4)).all()
     assert np.array_equal(few[few > 0], whole[few > 0])
     lost = np.where(few > 0, 0, whole)
@@ -62,14 +55,17 @@ def test_the_strongest_successors_stay_and_keep_their_weights() -> None:
     assert (lost.max(axis=1) <= kept.min(axis=1)).all()
 
 
-def test_a_history_counts_less_the_older_it_is() -> None:
-    items, lengths = np.array([3, 1, 3, 2], dtype=np.int32), np.array([3, 0, 1])
-    expected = np.zeros((3, 5))
-    expected[0, 3], expected[0, 1], expected[2, 2] = 3**-0.5 + 1, 2**-0.5, 1
-    np.testing.assert_allclose(history_matrix(items, lengths, 5, 0.5).toarray(), expected)
+@pytest.mark.parametrize("decay", [0.0, 0.6])
+def test_neighbors_are_counted_in_both_directions_and_never_an_item_with_itself(decay: float) -> None:
+    weights = CounterWeights(decay=decay, symmetry=1.0, history_decay=0.0, alpha=0.0)
+    expected = by_hand(drawn(), 25, weights)
+    np.fill_diagonal(expected, 0.0)
+    data = sequences_of(drawn())
+    np.testing.assert_allclose(count_neighbors(data.items, data.lengths, 25, decay).toarray(), expected, rtol=1e-12)
+    assert not count_neighbors(data.items[:0], data.lengths[:0], 3, decay).toarray().any()
 
 
 def test_nobody_and_nothing() -> None:
-    assert count_transitions(sequences([]), 4, WEIGHTS, 5).nnz == 0
-    assert count_transitions(sequences([[1], []]), 4, WEIGHTS, 5).shape == (4, 4)
-    assert count_transitions(sequences([]), 0, WEIGHTS, 5).shape == (0, 0)
+    assert count_transitions(sequences_of([]), 4, WEIGHTS, 5).nnz == 0
+    assert count_transitions(sequences_of([[1], []]), 4, WEIGHTS, 5).shape == (4, 4)
+    assert count_transitions(sequences_of([]), 0, WEIGHTS, 5).shape == (0, 0)

@@ -1,0 +1,149 @@
+"""Counts of transitions: which items follow each other in the sequences of users.
+
+Every two items of a sequence, at most 20 apart, are a pair; a pair at distance d counts d^-decay. Two tables are made
+of the pairs. ``count_transitions`` is the table of ``sql/baselines/transition.sql``, for the blend and for the search
+of the counter's parameters: the reverse pair counts ``symmetry`` times as much, and a row is divided by (its sum +
+1)^alpha. ``count_neighbors`` is the symmetric table from which ``behavior.graph = transitions`` makes vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from semconv.data.store import Sequences
+from semconv.ragged import offsets_of, position_of
+
+FARTHEST = 20  # items of a sequence that are farther apart say little about each other
+# Pairs of one block of rows, some 40 bytes each.
+_BLOCK_PAIRS = 20_000_000
+
+
+@dataclass(frozen=True)
+class CounterWeights:
+    """The exponents of the counter; the settings of the section ``[counter]`` say what each does."""
+
+    decay: float
+    symmetry: float
+    history_decay: float
+    alpha: float
+
+
+def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeights, neighbors: int) -> sp.csr_array:
+    """Count pairs, and divide each row by (its sum + 1)^alpha.
+
+    Rows are made block by block, so that memory is bounded by the pairs of a block and by the entries that are kept.
+
+    Args:
+        sequences: the train cut.
+        num_items: I.
+        weights: exponents.
+        neighbors: entries to keep of a row, those with the largest values; 0 keeps all. A row is divided by the sum of
+            all its entries.
+
+    Returns:
+        ``(I, I)``, float64, the columns of a row ascending.
+    """
+    rows = [
+        _largest(_divided(block, weights.alpha), neighbors)
+        for block in _blocks(sequences, num_items, weights.decay, weights.symmetry)
+    ]
+    result = sp.csr_array(sp.vstack(rows, format="csr")) if rows else sp.csr_array((num_items, num_items))
+    result.sort_indices()
+    if max(result.nnz, num_items) <= np.iinfo(np.int32).max:  # half the memory, and faster to walk
+        starts = result.indptr.astype(np.int32)
+        result = sp.csr_array((result.data, result.indices.astype(np.int32), starts), shape=result.shape)
+    return result
+
+
+def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_items: int, decay: float) -> sp.csr_array:
+    """Count pairs in both directions, without an item's pairs with itself.
+
+    The counts of each distance are summed first and then added up. ``count_transitions`` sums in another order, and a
+    last bit may differ.
+
+    Args:
+        items: ``(n,)`` items of all sequences, one sequence after the other.
+        lengths: ``(U,)`` items of each sequence.
+
+    Returns:
+        ``(I, I)``, float64, symmetric.
+    """
+    counts = sp.csr_array((num_items, num_items))
+    for distance, first, second in _pairs(items, _items_left(lengths)):
+        values = np.full(len(first), distance**-decay)
+        counts = counts + sp.csr_array((values, (first, second)), shape=counts.shape)
+    counts = sp.csr_array(counts + counts.T)
+    counts.setdiag(0.0)  # a user who takes an item twice says nothing about other items
+    return counts
+
+
+def _pairs(
+    items: NDArray[np.integer], left: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer]]]:
+    """Yield each distance up to ``FARTHEST`` with the earlier and the later items of all pairs at that distance."""
+    for distance in range(1, min(FARTHEST, int(left.max(initial=0))) + 1):
+        earlier = np.flatnonzero(left >= distance)
+        yield distance, items[earlier], items[earlier + distance]
+
+
+def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ``(n,)`` how many items of its sequence follow each item."""
+    return np.repeat(lengths, lengths) - position_of(lengths) - 1
+
+
+def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float) -> Iterator[sp.csr_array]:
+    """Yield the undivided rows of the table in order, as many at once as fit into a block."""
+    lengths = sequences.lengths
+    left = _items_left(lengths)
+    pairs = np.minimum(left, FARTHEST) + np.minimum(position_of(lengths), FARTHEST)
+    before = np.cumsum(np.bincount(sequences.items, pairs, num_items))
+    edges = np.searchsorted(before, np.arange(0, before[-1] if num_items else 0, _BLOCK_PAIRS), side="right")
+    bounds = np.unique([0, *edges.tolist(), num_items])
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        yield _block(sequences.items, left, (low, high, num_items), (decay, symmetry))
+
+
+def _block(
+    items: NDArray[np.int32],
+    left: NDArray[np.int64],
+    rows: tuple[int, int, int],
+    exponents: tuple[float, float],
+) -> sp.csr_array:
+    low, high, num_items = rows
+    decay, symmetry = exponents
+    parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]] = []
+    for distance, first, second in _pairs(items, left):
+        for own, other, weight in ((first, second, 1.0), (second, first, symmetry)):
+            inside = (own >= low) & (own < high)
+            count = int(inside.sum())
+            parts.append((own[inside] - low, other[inside], np.full(count, weight * distance**-decay)))
+    if not parts:
+        return sp.csr_array((high - low, num_items))
+    own, other, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return sp.csr_array((values, (own, other)), shape=(high - low, num_items))
+
+
+def _divided(rows: sp.csr_array, alpha: float) -> sp.csr_array:
+    sums = np.asarray(rows.sum(axis=1)).ravel()
+    return sp.csr_array(sp.diags_array((sums + 1.0) ** -alpha) @ rows)
+
+
+def _largest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
+    """Keep the ``neighbors`` largest entries of each row; of equal entries those of the lower item_index."""
+    counts = np.diff(rows.indptr)
+    if neighbors == 0 or counts.max(initial=0) <= neighbors:
+        return rows
+    keep = np.ones(rows.nnz, dtype=bool)
+    for row in np.flatnonzero(counts > neighbors).tolist():
+        start, end = rows.indptr[row], rows.indptr[row + 1]
+        values = rows.data[start:end]
+        order = np.lexsort((rows.indices[start:end], -values))
+        keep[start + order[neighbors:]] = False
+    offsets = offsets_of(np.minimum(counts, neighbors))
+    return sp.csr_array((rows.data[keep], rows.indices[keep], offsets), shape=rows.shape)

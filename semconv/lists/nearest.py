@@ -1,0 +1,54 @@
+"""The history item that is nearest to a recommended item, as the reason for the recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.ragged import lengths_of, padded
+
+# Elements of one block of gathered vectors: 64 MiB of float32.
+_BLOCK_ELEMENTS = 1 << 24
+
+
+def nearest_in_history(
+    histories: Sequence[NDArray[Any]], items: NDArray[Any], vectors: NDArray[np.float32]
+) -> NDArray[np.int32]:
+    """Return the history item with the largest cosine to each listed item.
+
+    Of equally near items the latest is taken. An item is no reason for itself.
+
+    Args:
+        histories: B arrays of item_index in order.
+        items: ``(B, K)`` item_index, -1 where a list is shorter.
+        vectors: ``(I, D)`` of ``blend.tables.unit_vectors``.
+
+    Returns:
+        ``(B, K)`` item_index, -1 where the listed item or the whole history has no vector.
+    """
+    lengths = lengths_of(histories)
+    result = np.full(items.shape, -1, dtype=np.int32)
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order) and lengths[order[start]] > 0:
+        stop = start + max(1, _BLOCK_ELEMENTS // (int(lengths[order[start]]) * vectors.shape[1]))
+        rows = order[start:stop]
+        latest_first = np.concatenate([histories[row][::-1] for row in rows]).astype(np.int64, copy=False)
+        result[rows] = _nearest(padded(latest_first, lengths[rows], -1), items[rows], vectors)
+        start = stop
+    return result
+
+
+def _nearest(history: NDArray[np.int64], items: NDArray[Any], vectors: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return ``(b, K)`` the nearest of the history items ``(b, H)``, -1 for none; ``history`` is padded with -1."""
+    has_vector: NDArray[np.bool_] = np.any(vectors, axis=1)  # (I,)
+    cosine = np.einsum("bkd,bhd->bkh", vectors[items], vectors[history], optimize=True)  # (b, K, H)
+    usable = ((history >= 0) & has_vector[history])[:, None, :] & ((items >= 0) & has_vector[items])[:, :, None]
+    cosine = np.where(usable & (history[:, None, :] != items[:, :, None]), cosine, -np.inf)
+    best = cosine.argmax(axis=2)  # (b, K)
+    found = np.take_along_axis(history, best, axis=1)
+    none = np.isneginf(np.take_along_axis(cosine, best[:, :, None], axis=2)[:, :, 0])
+    return np.where(none, -1, found).astype(np.int32)

@@ -1,0 +1,129 @@
+"""Top-K lists of one shard of users, by the model alone and, where there is one, by the blend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.blend.blend import Blend
+from semconv.blend.candidates import source_bit, with_beams
+from semconv.blend.reasons import blend_reasons
+from semconv.blend.tables import BlendUsers
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_FALLBACK, SOURCE_MODEL
+from semconv.data.store import TopK
+from semconv.errors import InputError
+from semconv.lists.fallback import fill_from_ranking
+from semconv.lists.nearest import nearest_in_history
+from semconv.search.search import Searcher
+
+
+@dataclass(frozen=True)
+class ShardUsers:
+    """The users of one shard; row r of every field belongs to ``users[r]``.
+
+    Attributes:
+        users: ``(R,)`` user_index.
+        prompts: R arrays of token ids. An empty prompt means that the history has no item with codes.
+        histories: R arrays of item_index in order, from which reasons are taken.
+        seen: R arrays of item_index to leave out, or None to keep all.
+        for_blend: the same users as a blend reads them.
+    """
+
+    users: NDArray[np.int32]
+    prompts: Sequence[NDArray[Any]]
+    histories: Sequence[NDArray[Any]]
+    seen: Sequence[NDArray[Any]] | None
+    for_blend: BlendUsers | None = None
+
+
+@dataclass(frozen=True)
+class ShardLists:
+    """The lists of one shard by one method."""
+
+    top_k: TopK
+    sources: NDArray[np.uint8]  # (R, K) bits of columns.SOURCES_ORDER (``source_bit``)
+    reasons: NDArray[np.int32]  # (R, K) item_index, -1 for none
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Computes the lists of any shard.
+
+    Attributes:
+        searcher: the search with the tuned model.
+        fallback_ranking: ``(F,)`` item_index of items that may be listed, best first, for users without a history and
+            for lists with fewer than K items.
+        vectors: ``(I, D)`` unit behaviour vectors (``blend.tables.unit_vectors``), None for no reasons by nearness.
+        blend: ranks beams and other candidates together, None for the lists of the model alone.
+        allowed: ``(I,)`` items that may be listed, with codes or without; a blend needs them.
+    """
+
+    searcher: Searcher
+    fallback_ranking: NDArray[Any]
+    vectors: NDArray[np.float32] | None
+    blend: Blend | None = None
+    allowed: NDArray[np.bool_] | None = None
+
+    def lists(self, shard: ShardUsers) -> dict[str, ShardLists]:
+        """Compute the lists of the model and, with a blend, those of the blend; the model reads each prompt once.
+
+        Returns:
+            method -> lists.
+
+        Raises:
+            InputError: the fields of the shard differ in length, or the search fails.
+        """
+        count, top_k = len(shard.users), self.searcher.settings.top_k
+        if not len(shard.prompts) == len(shard.histories) == count or (
+            shard.seen is not None and len(shard.seen) != count
+        ):
+            raise InputError(f"a shard of {count} users needs as many prompts, histories and seen lists")
+        if self.blend is None:
+            found = self.searcher.search(shard.prompts, shard.seen)
+            return {METHOD_MODEL: self._by_model(shard, found.items[:, :top_k], found.scores[:, :top_k])}
+        blend, users = self.blend, shard.for_blend
+        if users is None or len(users) != count or self.allowed is None:
+            raise InputError(f"a blend needs the histories of all {count} users of a shard, and the allowed items")
+        proposed, shortlist = blend.shortlist(users, self.allowed)
+        others = shortlist.table(count)
+        found = self.searcher.search(shard.prompts, shard.seen, others)
+        candidates, log_probs = with_beams(proposed, shortlist, others, found)
+        scores = blend.weights.scores(blend.features(users, candidates, log_probs))
+        items, item_scores, sources = blend.top_k(candidates, scores, count, top_k)
+        reasons = blend_reasons(blend, users, items)
+        return {
+            METHOD_BLEND: self._finished(shard, items, item_scores, sources, reasons),
+            METHOD_MODEL: self._by_model(shard, found.items[:, :top_k], found.scores[:, :top_k]),
+        }
+
+    def _by_model(self, shard: ShardUsers, items: NDArray[np.int32], scores: NDArray[np.float32]) -> ShardLists:
+        sources = np.where(items >= 0, source_bit(SOURCE_MODEL), 0).astype(np.uint8)
+        return self._finished(shard, items, scores, sources, np.full(items.shape, -1, dtype=np.int32))
+
+    def _finished(
+        self,
+        shard: ShardUsers,
+        items: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        sources: NDArray[np.uint8],
+        reasons: NDArray[np.int32],
+    ) -> ShardLists:
+        """Fill the ends of lists, and give items without a reason the nearest item of the history."""
+        items, scores, is_fallback = fill_from_ranking(items, scores, self.fallback_ranking, shard.seen)
+        sources = np.where(is_fallback, source_bit(SOURCE_FALLBACK), sources).astype(np.uint8)
+        if self.vectors is not None:
+            reasons = np.where(reasons >= 0, reasons, nearest_in_history(shard.histories, items, self.vectors))
+        return ShardLists(TopK(shard.users, items, scores), sources, reasons)
+
+
+def cut_into_shards(num_users: int, shard_users: int) -> list[slice]:
+    """Return the rows of each shard, at most ``shard_users`` users each.
+
+    The cut depends on the two numbers alone, so a killed job finds its finished shards again.
+    """
+    starts = range(0, num_users, shard_users)
+    return [slice(start, min(start + shard_users, num_users)) for start in starts]
