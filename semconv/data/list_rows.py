@@ -46,9 +46,9 @@ LIST_COLUMNS = (
         SOURCES,
         pa.list_(pa.string()),
         "VARCHAR[]",
-        "who proposed the item: model, transition, neighbor, or several of them; or fallback; or external",
+        "which methods proposed the item: one or more of model, transition and neighbor, or fallback, or external",
         default=[SOURCE_EXTERNAL],
     ),
-    ListColumn(REASON_ITEM_ID, pa.string(), "VARCHAR", "the item of the history that speaks most for this one"),
+    ListColumn(REASON_ITEM_ID, pa.string(), "VARCHAR", "the history item that best explains the recommendation"),
 )
 LIST_SCHEMA = pa.schema([(column.name, column.arrow_type) for column in LIST_COLUMNS])

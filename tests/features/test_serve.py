@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.online_stores import feature_server, is_listening
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.publish.publishing import publish
 from tests.worlds.places import ROOT
 from tests.worlds.published import make_project
 
@@ -38,9 +38,9 @@ def served(address: str, item: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_what_the_documentation_says_of_the_server(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     with feature_server(layout.feature_repo) as address:
         assert served(address, "i5") == {
             "item_id": "i5",
@@ -58,5 +58,5 @@ def test_what_the_documentation_says_of_the_server(tmp_path: Path) -> None:
         ask(address, "/write-to-online-store", {"feature_view_name": "item_code", "df": row})
         assert served(address, "i5")["item_code__semantic_id"] == "mine"  # from somebody whom nobody knows
     assert not is_listening(int(urlsplit(address).port or 0))
-    features.materialize(layout, store, again=True)
-    assert features.get_features(layout, item="i5")["item_code"]["semantic_id"] == "<a_1><b_1>"
+    online.materialize(layout, store, again=True)
+    assert online.get_features(layout, item="i5")["item_code"]["semantic_id"] == "<a_1><b_1>"

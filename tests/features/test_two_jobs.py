@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.features import repository
+from semconv_warehouse.publish.publishing import publish
 from tests.worlds.command import Commands
 from tests.worlds.published import add_recommend_run, lists, make_project
 from tests.worlds.writing_commands import copied
 
 MATERIALIZE, APPLY = ("features", "materialize"), ("features", "apply")
-FILLED = "semconv_warehouse.features.features:write_json"  # the online store is up to date, and nothing says so yet
-BEFORE_THE_LOCK = "semconv_warehouse.features.features:features_lock"
-APPLYING = "semconv_warehouse.features.features:load_objects"
+FILLED = "semconv_warehouse.features.online:write_json"  # the online store is up to date, and nothing says so yet
+BEFORE_THE_LOCK = "semconv_warehouse.features.online:features_lock"
+APPLYING = "semconv_warehouse.features.repository:load_definitions"
 
 
 @pytest.fixture(scope="module")
 def commands() -> Iterator[Commands]:
-    server = Commands("feast", "semconv_warehouse.features.features")
+    server = Commands("feast", "semconv_warehouse.features.online")
     yield server
     server.close()
 
@@ -32,7 +32,7 @@ def commands() -> Iterator[Commands]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generation 1 is published and not online; the lists of generation 2 are there."""
     layout, store = make_project(tmp_path_factory.mktemp("features") / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
     add_recommend_run(store, "recommend-2", lists(1))
     return layout.root

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from semconv.artifacts import run_lock
 from semconv.errors import CheckFailedError, InputError, LockedError, SemconvError, SettingsError
-from semconv_warehouse.publish.publish import publications, publish, rollback, served_generation
+from semconv_warehouse.publish.generation_files import served_generation
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import (

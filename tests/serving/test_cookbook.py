@@ -197,7 +197,7 @@ def test_the_command_lists_the_cookbook() -> None:
     ("arguments", "message"),
     [
         (["--query", "top_k_of_usr"], "did you mean top_k_of_user?"),
-        (["--query", "zzz"], "`semconv sql --list` names them"),
+        (["--query", "zzz"], "`semconv sql --list` lists them"),
         (["--query", "top_k_of_user", "--param", "usr=1"], "it takes user, k"),
         (["--query", "coverage", "--param", "k=1"], "it takes none"),
         (["--query", "top_k_of_user", "--param", "k=ten"], "Could not convert"),

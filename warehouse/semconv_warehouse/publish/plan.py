@@ -1,6 +1,6 @@
-"""Which runs a publication stands on: the closure of a recommend run over what each run read.
+"""The runs that a generation is made of: a recommend run, its inputs, their inputs and so on.
 
-Knows runs alone, no file of theirs.
+This module reads the warehouse alone, no file of a run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.reading import content_hash
 from semconv_warehouse.store.run_table import select_runs
 
-# Raised whenever a generation file made of the same runs would hold something else.
+# Raise it when a generation file made of the same runs would have other content.
 GENERATION_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """What a generation file is made of; equal fingerprints make equal files."""
+    """The inputs of a generation file; equal fingerprints make equal files."""
 
     recommend: RunRecord
     runs: tuple[RunRecord, ...]  # the lineage with the evaluate runs, newest first
@@ -35,12 +35,12 @@ class GenerationPlan:
 
     @property
     def carries_over(self) -> bool:
-        """Whether the run made lists for some users only, the others keeping those that are served."""
+        """Whether the run made lists for some users only, so that the others keep their served lists."""
         return str(self.recommend.settings.get("users", "all")) != "all"
 
     @property
     def run_ids(self) -> dict[str, Any]:
-        """What the column ``generation.run_ids`` records."""
+        """Return the value of the column ``generation.run_ids``."""
         return {
             "recommend": self.recommend.run_id,
             "codes": list(self.code_runs),
@@ -52,15 +52,15 @@ class GenerationPlan:
 
 
 def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()) -> GenerationPlan:
-    """Walk the inputs of a recommend run and check that it may be published.
+    """Find the inputs of a recommend run and check that it may be published.
 
     Raises:
         InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
-        SettingsError: the lists were made for an evaluation or with an ad-hoc condition.
+        SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
     """
     with store.read() as connection:
         known = {run.run_id: run for run in select_runs(connection, "true", {})}
-        # Titles, removals and histories are copied too, so the tables belong to the inputs beside the runs.
+        # Titles, removals and histories are copied too, so these tables are inputs as well as the runs.
         content = {table: content_hash(connection, table) for table in ("item", "interaction")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
@@ -71,7 +71,7 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
     codebooks = [run.run_id for run in runs if run.stage == CODEBOOK]
     if len(codebooks) > 1:
         raise InputError(
-            f"run {recommend_run_id} stands on two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
+            f"run {recommend_run_id} was made of two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
         )
     assigned = sorted(run.run_id for run in runs if run.stage == ASSIGN)
     return GenerationPlan(
@@ -112,17 +112,17 @@ def _require_publishable(run: RunRecord) -> None:
     if split != "serve":
         raise SettingsError(
             f"run {run.run_id} made lists of split {split}, which are for `semconv evaluate`; "
-            "publish one of `semconv recommend --split serve`"
+            "publish lists of `semconv recommend --split serve`"
         )
     if run.settings.get("where"):
         raise SettingsError(
             f"run {run.run_id} was made with --where {run.settings['where']!r} and cannot be published; "
-            "a standing filter is the setting recommend.where"
+            "to publish filtered lists, use the setting recommend.where"
         )
 
 
 def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage: Sequence[str]) -> str | None:
-    """The behaviour vectors that the lists were made with, else those under the codes."""
+    """Return the run of the behaviour vectors that the lists were made with, or else of those under the codes."""
     for run_ids in (recommend.inputs, lineage):
         found = [run_id for run_id in run_ids if known[run_id].stage == EMBED_BEHAVIOR]
         if found:
