@@ -1,4 +1,4 @@
-"""What Feast serves after a publish, a rollback, a lost id, a kill; with the real Feast, SQLite and Parquet."""
+"""Features that Feast serves after a publish, a rollback, a dropped id or a kill; with real Feast, SQLite and Parquet."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def exported(layout: ProjectLayout, view: str, publication: int) -> list[tuple[A
         ).fetchall()
 
 
-def test_one_file_a_view_and_publication(project: Project) -> None:
+def test_one_file_per_view_and_publication(project: Project) -> None:
     layout, store = project
     assert export_features(layout, store) == [1]
     assert export_features(layout, store) == []
@@ -85,7 +85,7 @@ def test_one_file_a_view_and_publication(project: Project) -> None:
     assert exported(layout, "item_code", 1)[5] == ("i5", [1, 1], "<a_1><b_1>", 1)
 
 
-def test_ids_that_are_gone_become_tombstones_once(project: Project) -> None:
+def test_a_dropped_id_gets_one_row_of_nulls(project: Project) -> None:
     layout, store = project
     publish(layout, store, "recommend-2")
     add_recommend_run(store, "recommend-3", {user(0): ["i5"]})
@@ -113,7 +113,7 @@ def test_files_of_an_earlier_warehouse_are_written_again(project: Project) -> No
     export_features(layout, store)
     publish(layout, store, "recommend-2")
     export_features(layout, store)
-    with store.write() as connection:  # the numbers start again, the times go on
+    with store.write() as connection:  # publications are counted from 1 again, at a later time
         connection.exec_driver_sql("DELETE FROM publication")
         connection.exec_driver_sql("INSERT INTO publication VALUES (1, 2, TIMESTAMP '2100-01-01 00:00:00')")
     assert online.status(layout, store)["publications_behind"] == 1
@@ -130,7 +130,7 @@ def test_a_pruned_generation_is_left_out(project: Project) -> None:
     assert exported(layout, "user_top_k", 2)[0][0] == "u0"
 
 
-def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -> None:
+def test_apply_is_repeatable_and_removes_deleted_definitions(project: Project) -> None:
     layout, _ = project
     names = {
         "entities": ["item", "user"],
@@ -154,7 +154,7 @@ def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -
     ]
 
 
-def test_status_tells_the_lag_without_feast(project: Project) -> None:
+def test_status_counts_the_publications_that_are_not_online(project: Project) -> None:
     layout, store = project
     before = online.status(layout, store)
     assert (before["materialized"], before["publications_behind"], before["is_current"]) == (None, 1, False)
@@ -243,7 +243,7 @@ def test_point_in_time_reads_go_over_generations_and_a_rollback(project: Project
     ]
 
 
-def test_what_cannot_be_asked(project: Project, tmp_path: Path) -> None:
+def test_wrong_requests_are_refused(project: Project, tmp_path: Path) -> None:
     layout, store = project
     with pytest.raises(SettingsError, match="one user or one item"):
         online.get_features(layout)

@@ -1,4 +1,4 @@
-"""One behaviour over several online stores, which differ by the yaml alone: SQLite, and servers of Redis and PostgreSQL."""
+"""The same tests over several online stores, chosen in the yaml alone: SQLite, and servers of Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.worlds.published import (
 
 Project = tuple[ProjectLayout, DuckDBStore]
 
-# Everything of a materialize but its end: dies when the online store is written and the marker is not.
+# A materialize that is killed after it has filled the online store and before it has written the marker.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -68,14 +68,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params=[pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.services]) for name in ONLINE_STORES],
 )
 def online_store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The block of yaml, while its server runs."""
+    """The yaml of the store, while its server runs."""
     with ONLINE_STORES[request.param]() as block:
         yield block
 
 
 @pytest.fixture
 def project(template: Path, online_store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
-    """Each test is a Feast project of its own, as projects that share a server have to be."""
+    """A project with its own Feast project name, as projects on a shared server need."""
     layout = ProjectLayout(tmp_path / "project")
     shutil.copytree(template, layout.root)
     layout.serving.unlink()
@@ -110,13 +110,13 @@ def test_vectors_codes_and_top_k_arrive_with_their_generation(project: Project) 
     assert online.get_features(layout, item="i0")["item_embedding"] == {"vector": [1.0, 0.0], "generation": 1}
 
 
-def test_what_is_gone_answers_null_and_a_rollback_brings_it_back(
+def test_dropped_ids_answer_null_and_a_rollback_brings_them_back(
     project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout, store = project
     online.materialize(layout, store)
     publish(layout, store, "recommend-2")
-    assert top_k(layout, "u1")["generation"] == 1  # published, and not online before the next call
+    assert top_k(layout, "u1")["generation"] == 1  # generation 2 is published and not yet online
     online.materialize(layout, store)
     assert top_k(layout, "u1") == {"item_ids": ["i3", "i4", "i5"], "scores": [-1.0, -2.0, -3.0], "generation": 2}
     with pytest.raises(InputError, match="user 'u3' has no features"):  # neither list nor vector any more
@@ -130,13 +130,13 @@ def test_what_is_gone_answers_null_and_a_rollback_brings_it_back(
     times = [entry.published_at for entry in publications(store)]
     assert times == sorted(set(times))
     assert len(times) == 3
-    assert capfd.readouterr().out == ""  # what Feast prints would spoil the data of a command
+    assert capfd.readouterr().out == ""  # prints of Feast would mix with a command's data
 
 
 def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) -> None:
     layout, store = project
     online.materialize(layout, store)
-    publish(layout, store, "recommend-2")  # drops u3, and is not materialized before the next
+    publish(layout, store, "recommend-2")  # drops u3, and is never materialized
     add_recommend_run(
         store,
         "recommend-3",
@@ -149,7 +149,7 @@ def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) ->
     assert top_k(layout, "u2")["generation"] == 3
 
 
-def test_materialize_reads_only_what_is_new(project: Project) -> None:
+def test_materialize_reads_only_new_publications(project: Project) -> None:
     layout, store = project
     online.materialize(layout, store)
     first = feature_file(layout, "user_top_k", 1)
@@ -171,23 +171,23 @@ def test_a_killed_materialize_is_repeated(project: Project) -> None:
 
 
 @pytest.mark.services
-def test_a_server_that_lost_its_rows_unseen_is_filled_again(project: Project, online_store: str) -> None:
+def test_again_fills_a_server_that_lost_its_rows(project: Project, online_store: str) -> None:
     if "sqlite" in online_store:
-        pytest.skip("a lost file is seen: test_features_feast.py")
+        pytest.skip("a lost file is noticed: test_feast.py")
     layout, store = project
     online.materialize(layout, store)
-    forget_all(layout)
+    lose_data(layout)
     with pytest.raises(InputError):
         online.get_features(layout, user="u1")
-    assert online.materialize(layout, store)["is_current"]  # as far as anybody knows
+    assert online.materialize(layout, store)["is_current"]  # nothing tells that the server lost its rows
     with pytest.raises(InputError):
         online.get_features(layout, user="u1")
     assert online.materialize(layout, store, again=True)["is_current"]
     assert top_k(layout, "u1")["generation"] == 1
 
 
-def forget_all(layout: ProjectLayout) -> None:
-    """What a restart without data does to a server: rows and tables go, the registry stays."""
+def lose_data(layout: ProjectLayout) -> None:
+    """Remove rows and tables but not the registry, like a server that restarts without its data."""
     from feast import FeatureStore
 
     feast_store = FeatureStore(repo_path=str(layout.feature_repo))

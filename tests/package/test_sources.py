@@ -1,4 +1,4 @@
-"""Rules that a linter does not know: SQL headers, sizes of files and functions, dependencies with a reason."""
+"""Rules without a linter: headers of SQL files, sizes of files and functions, a reason for each dependency."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ PYTHON = sorted(
     for folder in ("semconv", "cli", "warehouse", "feature_repo", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 )
-MOST_LINES, MOST_LINES_OF_FUNCTION = 400, 60  # past 300 and 40: ask whether two ideas live in one
+MOST_LINES, MOST_LINES_OF_FUNCTION = 400, 60  # past 300 and 40, ask whether to split
 
 
 @pytest.mark.parametrize("path", SQL, ids=lambda path: str(path.relative_to(ROOT)))
@@ -29,7 +29,7 @@ def test_sql_file_names_its_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_stay_small(path: Path) -> None:
+def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= MOST_LINES
     for node in ast.walk(ast.parse(text)):

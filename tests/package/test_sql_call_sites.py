@@ -1,4 +1,4 @@
-"""No SQL text is built from values: every expression that Python writes into SQL is known, and is a name or a constant."""
+"""No SQL is built from values: every expression that Python writes into SQL text is known, and a name or a constant."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def key(path: Path) -> str:
 
 
 def written(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and source of every expression that goes into a text with SQL in it."""
+    """Yield line and source of every expression that is written into a text with SQL in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.JoinedStr):
             parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
@@ -88,16 +88,18 @@ def _is_sql(node: ast.expr) -> bool:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=key)
-def test_nothing_but_names_of_ours_goes_into_sql(path: Path) -> None:
+def test_only_known_expressions_are_written_into_sql(path: Path) -> None:
     unknown = [
         f"{path.name}:{line}: {source}"
         for line, source in written(path)
         if not source.startswith("quote_identifier(") and source not in KNOWN.get(key(path), set())
     ]
-    assert unknown == [], "bind the value, or quote the name with quote_identifier, or add a fragment of ours to KNOWN"
+    assert unknown == [], (
+        "bind the value, or quote the name with quote_identifier, or add a fragment of the package to KNOWN"
+    )
 
 
-def test_what_is_known_is_still_there() -> None:
+def test_every_known_expression_still_exists() -> None:
     sources = {key(path): {source for _, source in written(path)} for path in SOURCES}
     gone = {name: known - sources.get(name, set()) for name, known in KNOWN.items()}
     assert {name: sources for name, sources in gone.items() if sources} == {}

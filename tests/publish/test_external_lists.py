@@ -49,7 +49,7 @@ def replaced(table: pa.Table, **columns: Any) -> pa.Table:
 
 @pytest.mark.parametrize("is_shuffled", [True, False])
 @pytest.mark.parametrize(("part_rows", "num_files"), [(1000, 1), (6, 2), (4, 3), (1, 4)])
-def test_parts_are_written_in_order_throughout(
+def test_parts_are_written_in_order_of_user_and_rank(
     tmp_path: Path, is_shuffled: bool, part_rows: int, num_files: int
 ) -> None:
     first, second = (
@@ -64,7 +64,7 @@ def test_parts_are_written_in_order_throughout(
     written = [pq.read_table(path) for path in loaded.files]
     assert pa.concat_tables(written).to_pylist() == part().to_pylist()
     users = [user for table in written for user in set(table["user_id"].to_pylist())]
-    assert len(users) == len(set(users))  # a user's rows lie in one file
+    assert len(users) == len(set(users))  # all rows of a user are in one file
 
 
 def test_loaded_lists_can_be_published(tmp_path: Path) -> None:

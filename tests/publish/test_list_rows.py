@@ -1,4 +1,4 @@
-"""One entry in ``LIST_COLUMNS`` adds a column to loaded lists, the generation file, its view, and the export for Feast."""
+"""One entry in ``LIST_COLUMNS`` adds a column to loaded lists, a generation file, its view and the export for Feast."""
 
 from __future__ import annotations
 

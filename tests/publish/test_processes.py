@@ -1,4 +1,4 @@
-"""Publishing beside readers and writers in other processes, and after a kill -9; all of them real."""
+"""Publishing while real other processes read and write, and after a kill -9."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
 
 Project = tuple[ProjectLayout, DuckDBStore]
 
-# Dies as a machine would make it die: no handler, no clean-up, at the first call of one function.
+# Kills itself at the first call of one function, so that no handler and no clean-up runs.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    """Generation 1 is served, from the lists recommend-1; recommend-2 is there to be published."""
+    """Generation 1 with the lists of recommend-1 is served; recommend-2 is not published."""
     layout = ProjectLayout(tmp_path / "project")
     shutil.copytree(template, layout.root)
     layout.serving.unlink()
@@ -99,7 +99,7 @@ def kill_at(layout: ProjectLayout, moment: str, act: str, *arguments: str) -> No
 GENERATION = "SELECT DISTINCT generation FROM recommendation"
 
 
-def test_a_reader_keeps_its_generation_and_the_next_one_sees_the_new(project: Project) -> None:
+def test_an_open_reader_keeps_its_generation_and_a_new_one_sees_the_new_generation(project: Project) -> None:
     layout, store = project
     with holding(layout.serving, "read") as reader:
         assert ask(reader, GENERATION) == "[(1,)]"
@@ -186,7 +186,7 @@ def test_leftovers_of_a_killed_publish_are_cleaned(project: Project) -> None:
     assert not link.exists()
 
 
-def test_a_lost_link_is_brought_back(project: Project) -> None:
+def test_a_lost_serving_file_is_restored(project: Project) -> None:
     layout, store = project
     layout.serving.unlink()
     assert reconcile(layout, store) is None

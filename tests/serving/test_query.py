@@ -1,4 +1,4 @@
-"""SQL on what is published: views, macro, cookbook, what is refused, one user, one item."""
+"""SQL on the served generation: views, macro, cookbook, refused statements, one user, one item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COOKBOOK = {file.name: file.statement for file in sql_files(package_folder("sql"
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> ProjectLayout:
-    """Generation 2 is served: it gave u0 the item i7 in place of i3, and dropped u3."""
+    """Generation 2 is served: u0 has i7 instead of i3, and u3 has no list."""
     layout, store = make_project(tmp_path_factory.mktemp("serving") / "project")
     publish(layout, store, "recommend-1", evaluate_run_ids=["evaluate-1"])
     add_recommend_run(
@@ -67,7 +67,7 @@ def test_similar_items_are_the_neighbours_on_the_circle(layout: ProjectLayout) -
     assert query(layout, "SELECT * FROM similar_item('unknown', 3)").num_rows == 0
 
 
-def test_the_generation_before_is_attached_as_previous(layout: ProjectLayout, first_layout: ProjectLayout) -> None:
+def test_the_previous_generation_is_attached(layout: ProjectLayout, first_layout: ProjectLayout) -> None:
     both = query(
         layout,
         "SELECT (SELECT any_value(generation) FROM recommendation) AS now, (SELECT any_value(generation) FROM previous.current_recommendation) AS before",
@@ -92,11 +92,13 @@ def test_the_cookbook_counts_coverage(layout: ProjectLayout) -> None:
 
 
 @pytest.mark.parametrize(("limit", "num_rows"), [(None, 10), (0, 1), (3, 4), (10, 10), (11, 10)])
-def test_one_row_more_than_the_limit_tells_of_a_cut(layout: ProjectLayout, limit: int | None, num_rows: int) -> None:
+def test_at_most_one_row_more_than_the_limit_is_fetched(
+    layout: ProjectLayout, limit: int | None, num_rows: int
+) -> None:
     assert query(layout, "SELECT item_id FROM item", limit).num_rows == num_rows
 
 
-def test_a_cut_does_not_compute_the_rest(layout: ProjectLayout) -> None:
+def test_rows_beyond_the_limit_are_not_computed(layout: ProjectLayout) -> None:
     huge = query(layout, "SELECT a.range FROM range(1000000000) AS a", 5)
     assert huge.num_rows == 6
 
@@ -115,7 +117,7 @@ def test_a_cut_does_not_compute_the_rest(layout: ProjectLayout) -> None:
         "VALUES (1);",
     ],
 )
-def test_every_reading_statement_is_taken(layout: ProjectLayout, statement: str) -> None:
+def test_every_statement_that_reads_is_accepted(layout: ProjectLayout, statement: str) -> None:
     assert query(layout, statement).num_rows > 0
 
 
@@ -161,7 +163,7 @@ def test_everything_else_is_refused_in_one_line(
     [
         ("COPY item TO '{folder}/out.csv'", "disabled by configuration"),
         ("ATTACH '{folder}/out.duckdb' AS out", "disabled by configuration"),
-        ("ATTACH ':memory:' AS out", None),  # nothing of it lasts
+        ("ATTACH ':memory:' AS out", None),  # in memory, so nothing is written
         ("SELECT * FROM read_csv('/etc/passwd')", "disabled by configuration"),
         ("SELECT * FROM read_text('/etc/passwd')", "disabled by configuration"),
         ("SELECT * FROM glob('/etc/*')", "disabled by configuration"),
@@ -179,7 +181,7 @@ def test_everything_else_is_refused_in_one_line(
 def test_the_connection_itself_can_do_no_harm(
     layout: ProjectLayout, tmp_path: Path, statement: str, message: str | None
 ) -> None:
-    """What refuses is not the look at the statement: the same holds when that is left out."""
+    """The connection refuses the statement itself, without the check of the statement in ``query``."""
     before = hashlib.sha256(layout.serving.read_bytes()).hexdigest()
     with open_serving(layout) as connection:
         if message is None:
@@ -191,8 +193,8 @@ def test_the_connection_itself_can_do_no_harm(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_macro_of_the_previous_generation_would_answer_for_the_served_one(layout: ProjectLayout) -> None:
-    """Why ``previous.similar_item`` is refused: DuckDB resolves a macro's tables in the database in use."""
+def test_the_macro_of_the_previous_generation_would_read_the_served_one(layout: ProjectLayout) -> None:
+    """This is why ``previous.similar_item`` is refused: DuckDB looks a macro's tables up in the database in use."""
     with duckdb.connect() as connection:
         for name, generation in (("serving", 2), ("previous", 1)):
             connection.execute(f"ATTACH '{layout.generation_file(generation)}' AS {name} (READ_ONLY)")

@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("features", cls=Group)
 def features_command() -> None:
-    """Load vectors, codes and top-K lists into Feast, and look them up."""
+    """Load vectors, codes and top-K into Feast, and look them up."""
 
 
 @features_command.command("apply", cls=Job)

@@ -1,4 +1,4 @@
-"""The online store: fill it up to the last publication, compare it with what is published, look one id up.
+"""The online store: fill it up to the last publication, compare it with that publication, look one id up.
 
 Feast is for single keys; no batch job reads through it.
 """

@@ -34,8 +34,8 @@ def remove_damaged(layout: ProjectLayout, *, thoroughly: bool = False) -> list[P
         The files that are missing now: those that were removed, and a registry that was missing.
     """
     online, registry = online_store_file(layout), registry_file(layout)
-    damaged = [] if _is_registry(registry) or _is_elsewhere(registry, layout) else [registry]
-    if online.is_file() and not (_is_store(online) and (not thoroughly or _is_sound_store(online))):
+    damaged = [] if _is_registry(registry) or _has_other_registry(layout) else [registry]
+    if online.is_file() and not (_is_complete_sqlite(online) and (not thoroughly or _passes_quick_check(online))):
         damaged.append(online)
     if thoroughly:
         damaged += [path for path in sorted(layout.features.glob("*/*.parquet")) if not _is_parquet(path)]
@@ -45,9 +45,10 @@ def remove_damaged(layout: ProjectLayout, *, thoroughly: bool = False) -> list[P
     return damaged
 
 
-def _is_elsewhere(path: Path, layout: ProjectLayout) -> bool:
-    yaml = feature_store_yaml(layout)
-    return not path.exists() and (not yaml.is_file() or path.name not in yaml.read_text())
+def _has_other_registry(layout: ProjectLayout) -> bool:
+    """Whether the default registry is missing because the yaml does not name it, or because there is no yaml."""
+    yaml, registry = feature_store_yaml(layout), registry_file(layout)
+    return not registry.exists() and (not yaml.is_file() or registry.name not in yaml.read_text())
 
 
 def _is_registry(path: Path) -> bool:
@@ -62,7 +63,7 @@ def _is_registry(path: Path) -> bool:
     return bool(content)
 
 
-def _is_store(path: Path) -> bool:
+def _is_complete_sqlite(path: Path) -> bool:
     """Whether a file begins as a SQLite database and has at least the length that its header states."""
     with path.open("rb") as stream:
         header = stream.read(32)
@@ -71,7 +72,7 @@ def _is_store(path: Path) -> bool:
     return header.startswith(_SQLITE) and size <= path.stat().st_size
 
 
-def _is_sound_store(path: Path) -> bool:
+def _passes_quick_check(path: Path) -> bool:
     with contextlib.suppress(sqlite3.DatabaseError), _read_only(path) as connection:
         return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
     return False

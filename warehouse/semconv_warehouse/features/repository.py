@@ -1,7 +1,7 @@
 """The project's Feast repository: its files are copied into a new project, opened, and registered with Feast.
 
-Feast is imported inside the functions, because the import takes seconds. What Feast prints is caught, so that standard
-output holds data alone.
+Feast is imported inside the functions, because the import takes seconds. Its prints are caught, because standard output
+is for data.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def open_store(layout: ProjectLayout) -> FeatureStore:
 
 @contextlib.contextmanager
 def feast_errors(layout: ProjectLayout, action: str) -> Iterator[None]:
-    """Catch what Feast prints, and turn what it raises into an error of one line that names the ``action``."""
+    """Catch Feast's prints, and turn its exceptions into errors of one line that name the ``action``."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -86,7 +86,7 @@ SELECT $generation::BIGINT AS generation, $run_ids::JSON AS run_ids, $fingerprin
 
 @dataclass(frozen=True)
 class Build:
-    """What one generation file is made of."""
+    """The inputs of one generation file."""
 
     plan: GenerationPlan
     generation: int

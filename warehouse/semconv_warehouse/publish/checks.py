@@ -20,7 +20,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     database: str

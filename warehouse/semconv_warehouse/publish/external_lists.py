@@ -29,7 +29,7 @@ _REQUIRED = [column.name for column in LIST_COLUMNS if column.is_required]
 
 @dataclass(frozen=True)
 class LoadedLists:
-    """What was loaded."""
+    """The result of loading lists."""
 
     num_rows: int
     num_users: int
@@ -57,7 +57,7 @@ _ACCEPTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "VARCHAR[]": ("a list of strings", _is_list_of_strings),
 }
 
-# What breaks a rule -> a query of one example text for each violation. `list_row` is in order of user and rank.
+# Rows or users that break a rule -> a query of one example text for each. `list_row` is in order of user and rank.
 _VIOLATIONS = {
     f"rows with an empty {', '.join(_REQUIRED[:-1])} or {_REQUIRED[-1]}": f"""
         SELECT concat($files[file], ': user ', user_id, ' rank ', rank, ' item ', item_id) FROM list_row

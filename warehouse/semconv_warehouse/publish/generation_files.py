@@ -156,7 +156,7 @@ def spill_folder(path: Path) -> Path:
 
 
 def remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:
-    """Remove what a killed publish left: temporary files, and a generation file that was never served.
+    """Remove the leftovers of a killed publish: temporary files, and a generation file that was never served.
 
     Args:
         known: generations that the warehouse has a record of.

@@ -33,8 +33,8 @@ def open_serving(
     """
     served = served_generation(layout)
     if served is None:
-        what = "damaged" if layout.serving.exists() else "nothing is published yet"
-        raise InputError(f"{layout.serving}: {what}; `semconv run` or `semconv publish` makes it")
+        problem = "damaged" if layout.serving.exists() else "nothing is published yet"
+        raise InputError(f"{layout.serving}: {problem}; `semconv run` or `semconv publish` makes it")
     # By its own name: if this process still holds an older serving.duckdb, DuckDB would attach the older file again.
     attached = {"previous": previous_generation(layout, served), "serving": served}
     spill = str(layout.data / ".spill")
