@@ -43,7 +43,7 @@ export_features(layout, store)
 print(json.dumps({
     "shown": show_user(layout, "u0")["recommendations"],
     "exported": pq.read_table(feature_file(layout, "user_top_k", 1)).drop_columns(["event_timestamp"]).to_pylist(),
-    "is_documented": ", shelf |" in sql_page(),
+    "is_documented": ", shelf; ordered" in sql_page(),
 }))
 """
 
