@@ -32,6 +32,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.package.import_cycles
 	$(BIN)/python -m semconv_cli.reference docs --check
 
 # Libraries use one thread each: tensors are small, and two test processes run at the same time.

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from benchmarks.publish_readers import readers_beside_publishes
 from benchmarks.rows import Row, Size, Subject, apart, command, peak_memory_bytes, times_of
 from benchmarks.serving_case import Case, make_project, write_parts
-from semconv_warehouse.features.export import feature_file
+from semconv.data.list_rows import LIST_SCHEMA
+from semconv_warehouse.features.export import export_features, feature_file
 from semconv_warehouse.project import Project
 
 PACKAGES = ["duckdb", "pyarrow", "sqlalchemy", "duckdb_engine"]
@@ -30,7 +31,7 @@ USERS = {"small": (1_000, 10_000), "full": (50, 500, 5_000, 50_000, 500_000, 2_5
 INSERTED = {"small": 5_000, "full": 200_000}  # rows of executemany, whose rate does not grow with them
 ONLINE_USERS = 50_000  # up to so many users the online store is filled too
 
-_FINGERPRINT = "SELECT count(*), bit_xor(hash(user_id, rank, item_id, score, sources, reason_item_id)) FROM {}"
+_FINGERPRINT = f"SELECT count(*), bit_xor(hash({', '.join(LIST_SCHEMA.names)})) FROM {{}}"
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,7 @@ def bytes_of_copies(folder: Path, case: Case) -> dict[str, int]:
         project.features_materialize()
         sizes["Feast's online store, SQLite"] = (layout.data / "online_store.db").stat().st_size
     else:
-        from semconv_warehouse.features import features
-
-        features.export_features(layout, project.store)
+        export_features(layout, project.store)
     sizes["Feast's Parquet"] = feature_file(layout, "user_top_k", 1).stat().st_size
     return sizes
 

@@ -70,6 +70,7 @@ SOURCE_MODEL: Final = "model"
 SOURCE_TRANSITION: Final = "transition"
 SOURCE_NEIGHBOR: Final = "neighbor"
 SOURCE_FALLBACK: Final = "fallback"
+SOURCE_EXTERNAL: Final = "external"  # lists of other programs that name no source
 SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE_FALLBACK)
 
 # Which lists a row belongs to (column `method` of parts to be scored and of `metric`).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from semconv_warehouse.publish.checks import SqlFile, sql_files
+from semconv.data.list_rows import LIST_COLUMNS
+from semconv_warehouse.publish.sql_files import SqlFile, sql_files
 from semconv_warehouse.serving.cookbook import CookbookQuery, cookbook
 from semconv_warehouse.store.layout import package_folder
 
@@ -77,7 +78,7 @@ whose lists are null marks a user who no longer has a list.
 
 | table | one row is |
 |---|---|
-| `recommendation` | one item of one user's list: user_id, rank (from 1), item_id, score, sources (which methods proposed the item: one or more of model, transition and neighbor, or fallback), reason_item_id (the history item that best explains it); ordered by user and rank |
+| `recommendation` | one item of one user's list: {list_columns}; ordered by user and rank |
 | `item`, `item_code`, `item_embedding` | one item: text, codes, behaviour vector |
 | `user_embedding`, `user_history` | one user's vector; one of the user's last 20 items |
 | `metric`, `run` | one figure with its interval and protocol; one run that the lists come from |
@@ -106,6 +107,7 @@ served generation.
 def sql_page() -> str:
     """Return the whole page."""
     sql = package_folder("sql")
+    list_columns = ", ".join(f"{c.name} ({c.meaning})" if c.meaning else c.name for c in LIST_COLUMNS)
     views = [_view(file) for file in sql_files(sql / "views", "generation")]
     checks = [
         f"| [`{file.name}`](../sql/checks/{file.name}.sql) | {file.comment} | {file.database} |\n"
@@ -114,7 +116,7 @@ def sql_page() -> str:
     ]
     return "\n".join(
         (
-            _INTRODUCTION,
+            _INTRODUCTION.replace("{list_columns}", list_columns),
             "## Views and macros\n",
             *views,
             _QUERIES,
@@ -132,8 +134,8 @@ def _view(file: SqlFile) -> str:
 
 def _query(query: CookbookQuery) -> str:
     lines = [f"### {query.name}\n\n{query.title}"]
-    if query.words:
-        lines.append(query.words)
+    if query.notes:
+        lines.append(query.notes)
     if query.parameters:
         lines.append("\n".join(f"- `{name}`: {meaning}" for name, meaning in query.parameters.items()))
     if query.reads_previous:

@@ -1,5 +1,5 @@
 -- database: generation
--- Scores are numbers: no NULL, NaN or infinity.
+-- Every score is a finite number: not NULL, NaN or infinity.
 SELECT user_id, rank, item_id, score
 FROM recommendation
 WHERE score IS NULL OR NOT isfinite(score)

@@ -1,5 +1,5 @@
 -- database: generation
--- Every item with codes is in the catalogue.
+-- Every item with codes is in the table item.
 SELECT run_id, item_id, semantic_id
 FROM item_code
 WHERE item_id NOT IN (SELECT item_id FROM item)

@@ -1,7 +1,7 @@
 -- database: generation
--- A user's list holds an item once.
--- Pairs are met by their hash, which takes a fraction of their room, in its order, where equal ones lie side by side; those
--- that share one are then looked at themselves.
+-- No list holds an item twice.
+-- Sorting the hashes of (user, item) pairs takes a fraction of the memory that the pairs would take. Then only the pairs
+-- whose hash occurs twice are compared.
 WITH suspect AS (
     SELECT pair
     FROM (

@@ -1,5 +1,5 @@
 -- database: generation
--- Item vectors belong to known items, one an item, and hold finite numbers alone.
+-- Every item has at most one vector, every vector belongs to an item of the table item, and all its numbers are finite.
 SELECT item_id, count(*) AS num_rows
 FROM item_embedding
 GROUP BY item_id

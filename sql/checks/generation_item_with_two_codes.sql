@@ -1,5 +1,5 @@
 -- database: generation
--- An item has one sequence of codes.
+-- Every item has at most one sequence of codes.
 SELECT item_id, count(*) AS num_rows
 FROM item_code
 GROUP BY item_id

@@ -1,5 +1,5 @@
 -- database: generation
--- With seen items masked, nothing of a user's stored history is recommended to that user.
+-- If seen items are masked, no list holds an item of the user's stored history.
 SELECT recommendation.user_id, recommendation.rank, recommendation.item_id
 FROM recommendation
 SEMI JOIN user_history

@@ -1,6 +1,6 @@
 -- database: generation
--- Every recommended item, and every item given as a reason, is in the catalogue.
--- The distinct ids are few, so they are looked up first, and rows are searched for the unknown ones alone.
+-- Every recommended item and every reason item is in the table item.
+-- There are few distinct ids, so they are looked up first; the rows are then searched for the unknown ones alone.
 WITH named AS (
     SELECT item_id FROM recommendation GROUP BY item_id
     UNION

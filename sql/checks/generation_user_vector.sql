@@ -1,5 +1,5 @@
 -- database: generation
--- User vectors are one a user, and hold finite numbers alone.
+-- Every user has at most one vector, and all its numbers are finite.
 SELECT user_id, count(*) AS num_rows
 FROM user_embedding
 GROUP BY user_id

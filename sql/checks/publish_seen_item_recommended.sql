@@ -1,6 +1,6 @@
 -- database: publish
--- With seen items masked, nothing that a user ever had is recommended to that user.
--- Pairs are met by their hash first, which takes a fraction of their room.
+-- If seen items are masked, no list holds an item that the user has interacted with.
+-- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that the pairs would take.
 WITH suspect AS (
     SELECT * FROM recommendation
     WHERE hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM warehouse.interaction)

@@ -1,5 +1,5 @@
 -- database: warehouse
--- Positions of a user's interactions run from 0 without a gap or a double.
+-- The positions of each user's interactions run from 0 without gaps or duplicates.
 SELECT user_id, min(position) AS first_position, max(position) AS last_position, count(*) AS num_rows
 FROM interaction
 GROUP BY user_id

@@ -1,5 +1,5 @@
 -- database: warehouse
--- Publications follow each other in time, each of a known generation.
+-- Every publication is later than the one before it and is of a recorded generation.
 SELECT publication.publication, publication.generation, publication.published_at
 FROM publication
 LEFT JOIN generation ON generation.generation = publication.generation

@@ -1,7 +1,7 @@
 -- database: serving
--- What was bought since the generation before, and at which place of its list the item stood.
--- Bought since is what the history holds after the last position that the generation before knew; a generation keeps the
--- last 20 items of each user. No place: the item was not on the list of that user.
+-- The items that users bought since the previous generation, and their ranks in its lists.
+-- An item counts as bought since if it comes after the last position of the user's history in the previous generation.
+-- A generation keeps the last 20 items of each history. `previous_rank` is NULL if the item was not on the user's list.
 WITH known AS (
     SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
 )

@@ -1,6 +1,6 @@
 -- database: serving
--- Per user, what the served generation brought to the list and took from it since the one before.
--- A user who is new has everything added; one who lost the list, everything dropped.
+-- For each user whose list changed since the previous generation, the items that were added and dropped.
+-- A new user has a NULL in `dropped`, and a user without a list now has a NULL in `added`.
 WITH was AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM previous.recommendation GROUP BY user_id),
 now_is AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM recommendation GROUP BY user_id)
 SELECT

@@ -1,7 +1,7 @@
 -- database: serving
--- Items whose codes begin like those of one item: the more levels they share, the closer.
--- parameter item: which item; the first one with codes unless set
--- parameter k: how many; 20 unless set
+-- Items whose codes begin with the same codes as those of one item, most shared levels first.
+-- parameter item: id of the item; default: the first item that has codes
+-- parameter k: number of rows; default: 20
 WITH wanted AS (
     SELECT item_id, codes
     FROM item_code
@@ -13,7 +13,7 @@ shared AS (
         other.title,
         other.semantic_id,
         other.vector_source,
-        -- the longest common beginning: the codes before the first level at which they differ
+        -- the number of levels before the first one that differs
         coalesce(
             list_position(
                 list_transform(list_zip(other.codes, wanted.codes), lambda pair: pair[1] IS NOT DISTINCT FROM pair[2]),

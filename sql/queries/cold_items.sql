@@ -1,8 +1,8 @@
 -- database: serving
--- Items known by their text alone, new ones or with too few interactions to learn from, and how far lists carry them.
--- Without a `semantic_id` an item has no codes yet and cannot be recommended: it has no text, or came after the last
--- `semconv run`.
--- parameter k: how many; 100 unless set
+-- Available items with too few interactions to learn from, and the number of users that they are recommended to.
+-- Their codes come from their text. An item without a `semantic_id` has no codes and cannot be recommended: it has no
+-- text, or it was ingested after the last `semconv run`.
+-- parameter k: number of rows; default: 100
 SELECT
     item.item_id,
     item.title,

@@ -1,6 +1,7 @@
 -- database: serving
--- How much of the catalogue the lists reach, and how unevenly.
--- `item_coverage` is the share of available items on any list, `share_of_ten_most_recommended` the share of all rows that ten items take.
+-- The share of the catalogue that is recommended to any user, and how unevenly items are recommended.
+-- `item_coverage` is the share of available items that are on at least one list. `share_of_ten_most_recommended` is the
+-- share of all list rows that belong to the ten most recommended items.
 WITH shown AS (
     SELECT item_id, count(*) AS num_users FROM recommendation GROUP BY item_id
 ),

@@ -1,7 +1,7 @@
 -- database: serving
--- How good the lists of the generation before were: of the users who had one and bought since, the share that bought from its top K.
--- The live counterpart of hit_ratio in `metric`, which is measured on held-out items. Bought since is what the history
--- holds after the last position that the generation before knew.
+-- Of the users who had a list in the previous generation and bought since, the share who bought an item of its top K.
+-- This measures published lists, while `hit_ratio` in the table `metric` is measured on held-out items. An item counts
+-- as bought since if it comes after the last position of the user's history in the previous generation.
 WITH known AS (
     SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
 ),

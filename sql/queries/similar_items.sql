@@ -1,9 +1,9 @@
 -- database: serving
--- Items that the same people choose: the nearest behaviour vectors of one item, with the codes of each.
--- Distances are cosine distances, 0 for the same direction. An item without interactions has no vector, and no row here;
--- `code_neighbors` finds its like.
--- parameter item: which item; the first one with a vector unless set
--- parameter k: how many; 10 unless set
+-- Items that the same people choose: those with the nearest behaviour vectors to one item, with their codes.
+-- Distances are cosine distances, 0 for the same direction. An item without a behaviour vector has no rows here; use
+-- `code_neighbors` for it.
+-- parameter item: id of the item; default: the first item that has a vector
+-- parameter k: number of rows; default: 10
 SELECT near.item_id, near.title, near.distance, current_item_code.semantic_id
 FROM similar_item(
     coalesce(getvariable('item'), (SELECT min(item_id) FROM item_embedding)), coalesce(getvariable('k'), 10)::BIGINT

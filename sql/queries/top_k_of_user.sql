@@ -1,7 +1,7 @@
 -- database: serving
--- The top K of one user with titles, and the item of the history that speaks most for each place.
--- parameter user: whose list; the first user by id unless set
--- parameter k: how many places; 10 unless set
+-- The top-K list of one user with titles, and for each item the title of its reason item, from the user's history.
+-- parameter user: id of the user; default: the first id that has a list
+-- parameter k: number of rows; default: 10
 SELECT rank, item_id, title, score, sources, reason_title
 FROM current_recommendation
 WHERE user_id = coalesce(getvariable('user'), (SELECT min(user_id) FROM recommendation))

@@ -1,7 +1,7 @@
 -- database: serving
--- Whom to tell about one item: users with it on their list, those who have it highest first.
--- parameter item: which item; the most recommended one unless set
--- parameter k: how many users; 100 unless set
+-- The users who have one item on their list, best rank first: for example the recipients of a mailing about it.
+-- parameter item: id of the item; default: the most recommended item
+-- parameter k: number of users; default: 100
 SELECT user_id, rank, score, title, reason_title
 FROM current_recommendation
 WHERE item_id = coalesce(

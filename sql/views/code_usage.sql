@@ -1,5 +1,5 @@
 -- database: generation
--- How many items use each code of each level (levels count from 0, as in the code tokens a, b, c, d).
+-- The number of items with each code of each level. Level 0 is the letter a of the code tokens, level 1 the letter b.
 CREATE VIEW code_usage AS
 SELECT level, code, count(*) AS num_items, generation
 FROM (

@@ -1,5 +1,5 @@
 -- database: generation
--- The codes of every item in the published generation, with its title.
+-- The codes of every item that has codes, with its title.
 CREATE VIEW current_item_code AS
 SELECT
     item_code.item_id,

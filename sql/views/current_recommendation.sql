@@ -1,14 +1,13 @@
 -- database: generation
--- The published top-K of every user, with titles; ORDER BY rank is the reader's to add.
+-- The top-K list of every user, with titles. The rows have no order: add ORDER BY rank.
+-- The columns of the table recommendation in its own order, with the titles put in.
 CREATE VIEW current_recommendation AS
 SELECT
     recommendation.user_id,
     recommendation.rank,
     recommendation.item_id,
     item.title,
-    recommendation.score,
-    recommendation.sources,
-    recommendation.reason_item_id,
+    recommendation.* EXCLUDE (user_id, rank, item_id, generation),
     reason.title AS reason_title,
     recommendation.generation
 FROM recommendation

@@ -21,9 +21,9 @@ from semconv.artifacts import read_arrays, read_json, run_lock, write_arrays, wr
 from semconv.errors import InputError, LockedError
 from semconv.runs.digests import damaged_files, say_complete
 from semconv_cli.main import cli
-from semconv_warehouse.features import features
+from semconv_warehouse.features import online, repository
 from semconv_warehouse.project import Project
-from semconv_warehouse.publish.publish import publish, rollback
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
 from tests.worlds.places import WORLDS
@@ -54,13 +54,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "user", person)
         layout, store = case.make_project(tmp_path_factory.mktemp("template") / "project")
-        features.create_feature_repo(layout)
+        repository.create_feature_repo(layout)
         publish(layout, store, "recommend-1")
-        features.materialize(layout, store)
+        online.materialize(layout, store)
         case.add_recommend_run(store, "recommend-2", case.lists(1))
         publish(layout, store, "recommend-2")
         rollback(layout, store)
-        features.materialize(layout, store)
+        online.materialize(layout, store)
         folder = layout.runs / "embed-1"
         pq.write_table(case.user_vectors("embed-1"), folder / "table-user_embedding.parquet")
     vectors = {"user_index": np.arange(4, dtype=np.int32), "user_vectors": np.ones((4, 2), np.float32)}
@@ -93,7 +93,7 @@ def project(template: Path, tmp_path: Path) -> Project:
 def mark_materialized(layout: ProjectLayout) -> None:
     """A copy of an online store is another store to the marker of what it holds."""
     path = layout.features / "materialized.json"
-    write_json(path, {**read_json(path), "online_store": features._online_store(layout)})
+    write_json(path, {**read_json(path), "online_store": online._online_store(layout)})
 
 
 def traces(project: Project, text: str = GONE) -> set[str]:
@@ -129,11 +129,11 @@ def test_no_trace_is_left_and_everybody_else_is_as_before(project: Project) -> N
     assert {"warehouse.duckdb", "serving.duckdb", "generations/000002.duckdb", "online_store.db"} <= traces(project)
     assert {"runs/recommend-1/part-00000.parquet", "features/user_top_k/000003.parquet"} <= traces(project)
     served, kept = values(layout.serving), values(layout.generation_file(2))
-    others = features.get_features(layout, user=person(1))
+    others = online.get_features(layout, user=person(1))
     result = project.forget([GONE])
     assert traces(project) == set()
     assert (values(layout.serving), values(layout.generation_file(2))) == (without(served), without(kept))
-    assert features.get_features(layout, user=person(1)) == others
+    assert online.get_features(layout, user=person(1)) == others
     assert result["rows"] == {
         "interaction": 4,
         "user_embedding": 1,
@@ -190,17 +190,17 @@ def test_online_the_user_is_unknown_and_stays_so(project: Project) -> None:
     layout, store = project.layout, project.store
     project.forget([GONE])
     with pytest.raises(InputError, match="has no features online"):
-        features.get_features(layout, user=GONE)
-    assert features.status(layout, store)["is_current"]
+        online.get_features(layout, user=GONE)
+    assert online.status(layout, store)["is_current"]
     with sqlite3.connect(layout.data / "online_store.db") as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         keys = {bytes(key) for table in tables for (key,) in connection.execute(f'SELECT entity_key FROM "{table}"')}
     assert len(keys) == 9 + 3  # items with a code, and the other people
     case.add_recommend_run(store, "recommend-3", {person(0): ["i5"]})
     publish(layout, store, "recommend-3")
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     assert traces(project) == set()
-    assert features.get_features(layout, user=person(0))["user_top_k"]["item_ids"] == ["i5"]
+    assert online.get_features(layout, user=person(0))["user_top_k"]["item_ids"] == ["i5"]
 
 
 def test_a_dry_run_counts_the_same_and_changes_nothing(project: Project) -> None:
@@ -272,13 +272,13 @@ def test_another_online_store_is_emptied_and_that_is_said(
     project = Project.open(tmp_path / "project")
     yaml = project.layout.feature_repo / "feature_store.yaml"
     yaml.write_text(yaml.read_text().replace("type: sqlite", "type: renamed_store.RenamedSqliteOnlineStore"))
-    features.materialize(project.layout, project.store)
-    assert features.get_features(project.layout, user=GONE)["user_top_k"]["item_ids"] is not None
+    online.materialize(project.layout, project.store)
+    assert online.get_features(project.layout, user=GONE)["user_top_k"]["item_ids"] is not None
     remarks = project.forget([GONE])["remarks"]
     assert any("RenamedSqliteOnlineStore" in remark and "keys stay" in remark for remark in remarks)
     with pytest.raises(InputError, match="has no features online"):
-        features.get_features(project.layout, user=GONE)
-    assert features.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None
+        online.get_features(project.layout, user=GONE)
+    assert online.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None
 
 
 def invoke(project: Project, *args: str, code: int = 0) -> Result:

@@ -14,8 +14,9 @@ from semconv import clock
 from semconv.progress import Silent
 from semconv.runs.book import RunBook, StageRequest
 from semconv.stages.lists.current import is_pass_due
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publications, publish, rollback
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from tests.worlds.published import add_recommend_run, lists, make_project
 
 DAY = 86_400.0
@@ -29,9 +30,9 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def test_publications_and_what_feast_serves_go_forward(tmp_path: Path, set_clock: Callable[[float], None]) -> None:
     layout, store = make_project(tmp_path / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
-    assert features.materialize(layout, store)["is_current"]
+    assert online.materialize(layout, store)["is_current"]
     set_clock(-30)
     add_recommend_run(store, "recommend-2", lists(1))
     publish(layout, store, "recommend-2")
@@ -41,9 +42,9 @@ def test_publications_and_what_feast_serves_go_forward(tmp_path: Path, set_clock
     known = publications(store)
     assert [entry.generation for entry in known] == [1, 2, 1]
     assert all(later.published_at > earlier.published_at for earlier, later in itertools.pairwise(known))
-    status = features.materialize(layout, store)
+    status = online.materialize(layout, store)
     assert (status["is_current"], status["publications_behind"]) == (True, 0)
-    found = features.get_features(layout, user="u1")
+    found = online.get_features(layout, user="u1")
     assert found["user_top_k"] == {"item_ids": ["i2", "i3", "i4"], "scores": [-1.0, -2.0, -3.0], "generation": 1}
 
 

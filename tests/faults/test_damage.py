@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from semconv.runs.digests import digests_of
 from semconv_cli.main import cli
 from semconv_warehouse.erase.files import parquet_without
-from semconv_warehouse.features import features
+from semconv_warehouse.features import repository
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
@@ -57,7 +57,7 @@ DAMAGES = pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, em
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generation 1 is served and materialized; the lists of generation 2 are there."""
     layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     assert semconv(layout.root, "publish").exit_code == 0
     assert semconv(layout.root, "features", "materialize").exit_code == 0
     add_recommend_run(store, "recommend-2", lists(1))

@@ -21,7 +21,7 @@ from semconv.stages.lists.parts import read_parts
 from semconv_cli.main import cli
 from semconv_cli.output import _csv
 from semconv_warehouse.project import Project
-from semconv_warehouse.publish.parts import KnownIds, load_parts
+from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 from semconv_warehouse.store.user_files import read_user_ids
 from tests.faults.test_bad_input import bounded
 from tests.worlds import bad_inputs as bad
@@ -126,7 +126,7 @@ def test_lists_made_elsewhere_are_loaded_and_published_as_they_are(project: Proj
     run(copy, "publish")
     assert listed(copy) == {user: items[:3] for user, items in before.items()}
     known = KnownIds(*project.store.known_ids())
-    loaded = load_parts([tmp_path / "part.parquet"], known, tmp_path / "run", part_rows=7)
+    loaded = load_lists([tmp_path / "part.parquet"], known, tmp_path / "run", part_rows=7)
     assert len(loaded.files) > 20
     rows = [row for file in loaded.files for row in pq.read_table(file).to_pylist()]
     assert [(row["user_id"], row["rank"], row["item_id"]) for row in rows] == sorted(

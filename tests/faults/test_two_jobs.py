@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from semconv_cli.main import cli
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import Commands
 from tests.worlds.published import add_recommend_run, lists, make_project
@@ -31,14 +31,14 @@ WORDS = {
     "forget": ("forget", "--user", "u1", "--yes"),
     "materialize": ("features", "materialize"),
 }
-BUILT, COPYING = "semconv_warehouse.publish.publish:seal", "semconv_warehouse.publish.generation:raw"
+BUILT, COPYING = "semconv_warehouse.publish.publishing:seal", "semconv_warehouse.publish.build:raw"
 IN_PLACE, PLANNING = (
-    "semconv_warehouse.publish.publish:_write_record",
-    "semconv_warehouse.publish.publish:plan_generation",
+    "semconv_warehouse.publish.publishing:write_publication",
+    "semconv_warehouse.publish.publishing:plan_generation",
 )
 BEGINNING = "semconv.runs.book:utc_now"  # there is no run yet, and one is about to be recorded
 WRITING_PARTS, MERGING = (
-    "semconv_warehouse.publish.parts:_write",
+    "semconv_warehouse.publish.external_lists:_write",
     "semconv_warehouse.ingest.interactions:odd_interactions",
 )
 PRUNING, FORGETTING = (
@@ -89,7 +89,7 @@ _WAREHOUSE = {
 @pytest.fixture(scope="module")
 def commands() -> Iterator[Commands]:
     server = Commands(
-        "semconv_warehouse.publish.parts", "semconv.stages.lists.load", "semconv_warehouse.erase.forgetting"
+        "semconv_warehouse.publish.external_lists", "semconv.stages.lists.load", "semconv_warehouse.erase.forgetting"
     )
     yield server
     server.close()

@@ -1,4 +1,4 @@
-"""What Feast serves after a publish, a rollback, a lost id, a kill; with the real Feast, SQLite and Parquet."""
+"""Features that Feast serves after a publish, a rollback, a dropped id or a kill; with real Feast, SQLite and Parquet."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 
 from semconv.artifacts import run_lock
 from semconv.errors import InputError, LockedError, SettingsError
-from semconv_warehouse.features import features
-from semconv_warehouse.features.export import VIEWS, feature_file
-from semconv_warehouse.publish.publish import publications, publish, rollback
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.features.export import VIEWS, export_features, feature_file
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 from tests.worlds.published import (
@@ -39,7 +40,7 @@ Project = tuple[ProjectLayout, DuckDBStore]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """recommend-1 is published; recommend-2 has no list for u3, other codes and no vector for i7."""
     layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     add_run(
         store,
         "embed-2",
@@ -70,10 +71,10 @@ def exported(layout: ProjectLayout, view: str, publication: int) -> list[tuple[A
         ).fetchall()
 
 
-def test_one_file_a_view_and_publication(project: Project) -> None:
+def test_one_file_per_view_and_publication(project: Project) -> None:
     layout, store = project
-    assert features.export_features(layout, store) == [1]
-    assert features.export_features(layout, store) == []
+    assert export_features(layout, store) == [1]
+    assert export_features(layout, store) == []
     assert {view: len(exported(layout, view, 1)) for view in VIEWS} == {
         "item_embedding": 8,
         "item_code": 9,
@@ -84,12 +85,12 @@ def test_one_file_a_view_and_publication(project: Project) -> None:
     assert exported(layout, "item_code", 1)[5] == ("i5", [1, 1], "<a_1><b_1>", 1)
 
 
-def test_ids_that_are_gone_become_tombstones_once(project: Project) -> None:
+def test_a_dropped_id_gets_one_row_of_nulls(project: Project) -> None:
     layout, store = project
     publish(layout, store, "recommend-2")
     add_recommend_run(store, "recommend-3", {user(0): ["i5"]})
     publish(layout, store, "recommend-3")
-    assert features.export_features(layout, store) == [1, 2, 3]
+    assert export_features(layout, store) == [1, 2, 3]
     assert exported(layout, "user_top_k", 2)[3] == ("u3", None, None, None)
     assert [row[0] for row in exported(layout, "user_top_k", 3) if row[3] is None] == ["u1", "u2"]
     assert [row[0] for row in exported(layout, "item_code", 2) if row[3] is None] == ["i7", "i8"]
@@ -99,7 +100,7 @@ def test_event_timestamps_are_those_of_the_publications(project: Project) -> Non
     layout, store = project
     publish(layout, store, "recommend-2")
     rollback(layout, store)
-    features.export_features(layout, store)
+    export_features(layout, store)
     for publication in publications(store):
         with duckdb.connect() as connection:
             file = str(feature_file(layout, "item_code", publication.publication))
@@ -109,35 +110,35 @@ def test_event_timestamps_are_those_of_the_publications(project: Project) -> Non
 
 def test_files_of_an_earlier_warehouse_are_written_again(project: Project) -> None:
     layout, store = project
-    features.export_features(layout, store)
+    export_features(layout, store)
     publish(layout, store, "recommend-2")
-    features.export_features(layout, store)
-    with store.write() as connection:  # the numbers start again, the times go on
+    export_features(layout, store)
+    with store.write() as connection:  # publications are counted from 1 again, at a later time
         connection.exec_driver_sql("DELETE FROM publication")
         connection.exec_driver_sql("INSERT INTO publication VALUES (1, 2, TIMESTAMP '2100-01-01 00:00:00')")
-    assert features.status(layout, store)["publications_behind"] == 1
-    assert features.export_features(layout, store) == [1]
+    assert online.status(layout, store)["publications_behind"] == 1
+    assert export_features(layout, store) == [1]
     assert exported(layout, "user_top_k", 1)[0] == ("u0", ["i2", "i3", "i4"], [-1.0, -2.0, -3.0], 2)
-    assert features.export_features(layout, store) == []
+    assert export_features(layout, store) == []
 
 
 def test_a_pruned_generation_is_left_out(project: Project) -> None:
     layout, store = project
     publish(layout, store, "recommend-2")
     layout.generation_file(1).unlink()
-    assert features.export_features(layout, store) == [2]
+    assert export_features(layout, store) == [2]
     assert exported(layout, "user_top_k", 2)[0][0] == "u0"
 
 
-def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -> None:
+def test_apply_is_repeatable_and_removes_deleted_definitions(project: Project) -> None:
     layout, _ = project
     names = {
         "entities": ["item", "user"],
         "feature_views": ["item_code", "item_embedding", "user_embedding", "user_top_k"],
         "feature_services": ["item_v1", "user_v1"],
     }
-    assert features.apply(layout) == names
-    assert features.apply(layout) == names
+    assert repository.apply(layout) == names
+    assert repository.apply(layout) == names
     definitions = layout.feature_repo / "definitions.py"
     definitions.write_text(
         definitions.read_text().replace(
@@ -145,7 +146,7 @@ def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -
         )
     )
     names["feature_services"] = ["item_v1"]
-    assert features.apply(layout) == names
+    assert repository.apply(layout) == names
     from feast import FeatureStore
 
     assert [service.name for service in FeatureStore(repo_path=str(layout.feature_repo)).list_feature_services()] == [
@@ -153,13 +154,13 @@ def test_apply_is_repeatable_and_removes_what_left_the_files(project: Project) -
     ]
 
 
-def test_status_tells_the_lag_without_feast(project: Project) -> None:
+def test_status_counts_the_publications_that_are_not_online(project: Project) -> None:
     layout, store = project
-    before = features.status(layout, store)
+    before = online.status(layout, store)
     assert (before["materialized"], before["publications_behind"], before["is_current"]) == (None, 1, False)
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     publish(layout, store, "recommend-2")
-    after = features.status(layout, store)
+    after = online.status(layout, store)
     assert (after["published"]["generation"], after["materialized"]["generation"], after["publications_behind"]) == (
         2,
         1,
@@ -170,30 +171,30 @@ def test_status_tells_the_lag_without_feast(project: Project) -> None:
 
 def test_a_lost_online_store_is_filled_again(project: Project) -> None:
     layout, store = project
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     (layout.data / "online_store.db").unlink()
-    assert not features.status(layout, store)["is_current"]
-    features.materialize(layout, store)
-    assert features.get_features(layout, user="u1")["user_top_k"]["generation"] == 1
+    assert not online.status(layout, store)["is_current"]
+    online.materialize(layout, store)
+    assert online.get_features(layout, user="u1")["user_top_k"]["generation"] == 1
 
 
 def test_a_moved_project_reads_its_own_files(project: Project, tmp_path: Path) -> None:
     layout, store = project
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     moved = ProjectLayout(tmp_path / "moved")
     layout.root.rename(moved.root)
     store = DuckDBStore(moved)
     publish(moved, store, "recommend-2")
-    features.materialize(moved, store)
-    assert features.get_features(moved, user="u1")["user_top_k"]["generation"] == 2
+    online.materialize(moved, store)
+    assert online.get_features(moved, user="u1")["user_top_k"]["generation"] == 2
 
 
 @pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 def test_point_in_time_reads_keep_codes_whole_numbers(project: Project) -> None:
     layout, store = project
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     publish(layout, store, "recommend-2")
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     import pandas as pd
     from feast import FeatureStore
 
@@ -222,8 +223,8 @@ def test_point_in_time_reads_go_over_generations_and_a_rollback(project: Project
     layout, store = project
     publish(layout, store, "recommend-2")  # without a list for u3
     rollback(layout, store)
-    features.export_features(layout, store)
-    features.apply(layout)
+    export_features(layout, store)
+    repository.apply(layout)
     import pandas as pd
     from feast import FeatureStore
 
@@ -242,34 +243,34 @@ def test_point_in_time_reads_go_over_generations_and_a_rollback(project: Project
     ]
 
 
-def test_what_cannot_be_asked(project: Project, tmp_path: Path) -> None:
+def test_wrong_requests_are_refused(project: Project, tmp_path: Path) -> None:
     layout, store = project
     with pytest.raises(SettingsError, match="one user or one item"):
-        features.get_features(layout)
+        online.get_features(layout)
     with pytest.raises(SettingsError, match="one user or one item"):
-        features.get_features(layout, user="u0", item="i0")
+        online.get_features(layout, user="u0", item="i0")
     with pytest.raises(InputError, match="the online store is empty"):
-        features.get_features(layout, user="u0")
-    features.materialize(layout, store)
+        online.get_features(layout, user="u0")
+    online.materialize(layout, store)
     with pytest.raises(InputError, match="user 'nobody' has no features online"):
-        features.get_features(layout, user="nobody")
+        online.get_features(layout, user="nobody")
     with run_lock(layout.features), pytest.raises(LockedError):
-        features.materialize(layout, store)
+        online.materialize(layout, store)
 
 
 def test_nothing_published(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     with pytest.raises(InputError, match="nothing is published"):
-        features.materialize(layout, store)
-    assert features.status(layout, store)["published"] is None
+        online.materialize(layout, store)
+    assert online.status(layout, store)["published"] is None
 
 
 def test_a_project_without_definitions(project: Project) -> None:
     layout, _ = project
     shutil.rmtree(layout.feature_repo)
     with pytest.raises(InputError, match="semconv init"):
-        features.apply(layout)
+        repository.apply(layout)
 
 
 @pytest.mark.parametrize(
@@ -283,15 +284,15 @@ def test_wrong_definitions_are_one_line(project: Project, file: str, text: str) 
     layout, _ = project
     (layout.feature_repo / file).write_text(text)
     with pytest.raises(SettingsError, match="feature_repo: Feast failed to") as failure:
-        features.apply(layout)
+        repository.apply(layout)
     assert "\n" not in str(failure.value)
 
 
 def test_a_users_own_file_stays(tmp_path: Path) -> None:
     layout = ProjectLayout(tmp_path)
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     (layout.feature_repo / "feature_store.yaml").write_text("mine")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     assert (layout.feature_repo / "feature_store.yaml").read_text() == "mine"
     assert (layout.feature_repo / "definitions.py").read_bytes() == (
         package_folder("feature_repo") / "definitions.py"
@@ -301,7 +302,7 @@ def test_a_users_own_file_stays(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_plain_feast_commands_work_in_the_users_copy(project: Project) -> None:
     layout, store = project
-    features.export_features(layout, store)
+    export_features(layout, store)
     feast = str(Path(sys.executable).with_name("feast"))
     for arguments in (["apply"], ["materialize-incremental", "2100-01-01T00:00:00"]):
         done = subprocess.run([feast, *arguments], cwd=layout.feature_repo, capture_output=True, text=True)

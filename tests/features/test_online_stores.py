@@ -1,4 +1,4 @@
-"""One behaviour over several online stores, which differ by the yaml alone: SQLite, and servers of Redis and PostgreSQL."""
+"""The same tests over several online stores, chosen in the yaml alone: SQLite, and servers of Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 
 from benchmarks.online_stores import ONLINE_STORES, use_online_store
 from semconv.errors import InputError
-from semconv_warehouse.features import features
-from semconv_warehouse.features.export import feature_file
-from semconv_warehouse.publish.publish import publications, publish, rollback
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.features.export import export_features, feature_file
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import (
@@ -33,17 +34,17 @@ from tests.worlds.published import (
 
 Project = tuple[ProjectLayout, DuckDBStore]
 
-# Everything of a materialize but its end: dies when the online store is written and the marker is not.
+# A materialize that is killed after it has filled the online store and before it has written the marker.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from semconv_warehouse.features import features
+from semconv_warehouse.features import online
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
-features.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+online.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 layout = ProjectLayout(Path(sys.argv[1]))
-features.materialize(layout, DuckDBStore(layout))
+online.materialize(layout, DuckDBStore(layout))
 """
 
 
@@ -51,7 +52,7 @@ features.materialize(layout, DuckDBStore(layout))
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """recommend-1 is published; recommend-2 has no list for u3, other codes and no vector for i7."""
     layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     add_run(store, "embed-2", "embed_behavior", tables={"item_embedding": item_vectors("embed-2", range(7))})
     add_run(
         store, "codebook-2", "codebook", inputs=["embed-2"], tables={"item_code": item_codes("codebook-2", range(7))}
@@ -67,14 +68,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params=[pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.services]) for name in ONLINE_STORES],
 )
 def online_store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The block of yaml, while its server runs."""
+    """The yaml of the store, while its server runs."""
     with ONLINE_STORES[request.param]() as block:
         yield block
 
 
 @pytest.fixture
 def project(template: Path, online_store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
-    """Each test is a Feast project of its own, as projects that share a server have to be."""
+    """A project with its own Feast project name, as projects on a shared server need."""
     layout = ProjectLayout(tmp_path / "project")
     shutil.copytree(template, layout.root)
     layout.serving.unlink()
@@ -86,7 +87,7 @@ def project(template: Path, online_store: str, tmp_path: Path, request: pytest.F
 
 
 def top_k(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = features.get_features(layout, user=user_id)["user_top_k"]
+    found: dict[str, Any] = online.get_features(layout, user=user_id)["user_top_k"]
     return found
 
 
@@ -95,47 +96,47 @@ NOTHING = {"item_ids": None, "scores": None, "generation": None}
 
 def test_vectors_codes_and_top_k_arrive_with_their_generation(project: Project) -> None:
     layout, store = project
-    assert features.materialize(layout, store)["is_current"]
-    assert features.get_features(layout, user="u3") == {
+    assert online.materialize(layout, store)["is_current"]
+    assert online.get_features(layout, user="u3") == {
         "user_id": "u3",
         "user_embedding": {"vector": [3.0, 1.0], "generation": 1},
         "user_top_k": {"item_ids": ["i4", "i5", "i6"], "scores": [-1.0, -2.0, -3.0], "generation": 1},
     }
-    assert features.get_features(layout, item="i8") == {
+    assert online.get_features(layout, item="i8") == {
         "item_id": "i8",
         "item_embedding": {"vector": None, "generation": None},
         "item_code": {"codes": [2, 0], "semantic_id": "<a_2><b_0>", "generation": 1},
     }
-    assert features.get_features(layout, item="i0")["item_embedding"] == {"vector": [1.0, 0.0], "generation": 1}
+    assert online.get_features(layout, item="i0")["item_embedding"] == {"vector": [1.0, 0.0], "generation": 1}
 
 
-def test_what_is_gone_answers_null_and_a_rollback_brings_it_back(
+def test_dropped_ids_answer_null_and_a_rollback_brings_them_back(
     project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout, store = project
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     publish(layout, store, "recommend-2")
-    assert top_k(layout, "u1")["generation"] == 1  # published, and not online before the next call
-    features.materialize(layout, store)
+    assert top_k(layout, "u1")["generation"] == 1  # generation 2 is published and not yet online
+    online.materialize(layout, store)
     assert top_k(layout, "u1") == {"item_ids": ["i3", "i4", "i5"], "scores": [-1.0, -2.0, -3.0], "generation": 2}
     with pytest.raises(InputError, match="user 'u3' has no features"):  # neither list nor vector any more
-        features.get_features(layout, user="u3")
+        online.get_features(layout, user="u3")
     with pytest.raises(InputError, match="item 'i8' has no features"):  # it has no codes any more
-        features.get_features(layout, item="i8")
+        online.get_features(layout, item="i8")
     rollback(layout, store)
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     assert top_k(layout, "u3") == {"item_ids": ["i4", "i5", "i6"], "scores": [-1.0, -2.0, -3.0], "generation": 1}
-    assert features.get_features(layout, item="i8")["item_code"]["generation"] == 1
+    assert online.get_features(layout, item="i8")["item_code"]["generation"] == 1
     times = [entry.published_at for entry in publications(store)]
     assert times == sorted(set(times))
     assert len(times) == 3
-    assert capfd.readouterr().out == ""  # what Feast prints would spoil the data of a command
+    assert capfd.readouterr().out == ""  # prints of Feast would mix with a command's data
 
 
 def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) -> None:
     layout, store = project
-    features.materialize(layout, store)
-    publish(layout, store, "recommend-2")  # drops u3, and is not materialized before the next
+    online.materialize(layout, store)
+    publish(layout, store, "recommend-2")  # drops u3, and is never materialized
     add_recommend_run(
         store,
         "recommend-3",
@@ -143,20 +144,20 @@ def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) ->
         settings={**SERVE, "again": True},
     )
     publish(layout, store, "recommend-3")
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     assert top_k(layout, "u3") == NOTHING
     assert top_k(layout, "u2")["generation"] == 3
 
 
-def test_materialize_reads_only_what_is_new(project: Project) -> None:
+def test_materialize_reads_only_new_publications(project: Project) -> None:
     layout, store = project
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     first = feature_file(layout, "user_top_k", 1)
     publish(layout, store, "recommend-2")
-    features.export_features(layout, store)
+    export_features(layout, store)
     first.write_bytes(b"no Parquet any more")
     first.rename(first.with_suffix(".gone"))
-    assert features.materialize(layout, store)["is_current"]
+    assert online.materialize(layout, store)["is_current"]
     assert top_k(layout, "u1")["generation"] == 2
 
 
@@ -164,29 +165,29 @@ def test_a_killed_materialize_is_repeated(project: Project) -> None:
     layout, store = project
     done = subprocess.run([sys.executable, "-c", _KILLED, str(layout.root)], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert features.status(layout, store)["materialized"] is None
-    assert features.materialize(layout, store)["is_current"]
+    assert online.status(layout, store)["materialized"] is None
+    assert online.materialize(layout, store)["is_current"]
     assert top_k(layout, "u1")["generation"] == 1
 
 
 @pytest.mark.services
-def test_a_server_that_lost_its_rows_unseen_is_filled_again(project: Project, online_store: str) -> None:
+def test_again_fills_a_server_that_lost_its_rows(project: Project, online_store: str) -> None:
     if "sqlite" in online_store:
-        pytest.skip("a lost file is seen: test_features_feast.py")
+        pytest.skip("a lost file is noticed: test_feast.py")
     layout, store = project
-    features.materialize(layout, store)
-    forget_all(layout)
+    online.materialize(layout, store)
+    lose_data(layout)
     with pytest.raises(InputError):
-        features.get_features(layout, user="u1")
-    assert features.materialize(layout, store)["is_current"]  # as far as anybody knows
+        online.get_features(layout, user="u1")
+    assert online.materialize(layout, store)["is_current"]  # nothing tells that the server lost its rows
     with pytest.raises(InputError):
-        features.get_features(layout, user="u1")
-    assert features.materialize(layout, store, again=True)["is_current"]
+        online.get_features(layout, user="u1")
+    assert online.materialize(layout, store, again=True)["is_current"]
     assert top_k(layout, "u1")["generation"] == 1
 
 
-def forget_all(layout: ProjectLayout) -> None:
-    """What a restart without data does to a server: rows and tables go, the registry stays."""
+def lose_data(layout: ProjectLayout) -> None:
+    """Remove rows and tables but not the registry, like a server that restarts without its data."""
     from feast import FeatureStore
 
     feast_store = FeatureStore(repo_path=str(layout.feature_repo))

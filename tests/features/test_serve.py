@@ -1,4 +1,4 @@
-"""``feast serve`` as the documentation has it: what it answers, what it takes from anybody, and that it ends."""
+"""``feast serve`` as documented: it answers, it accepts writes from anybody, and it ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.online_stores import feature_server, is_listening
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.publish.publishing import publish
 from tests.worlds.places import ROOT
 from tests.worlds.published import make_project
 
@@ -36,11 +36,11 @@ def served(address: str, item: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_what_the_documentation_says_of_the_server(tmp_path: Path) -> None:
+def test_the_server_behaves_as_documented(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
-    features.materialize(layout, store)
+    online.materialize(layout, store)
     with feature_server(layout.feature_repo) as address:
         assert served(address, "i5") == {
             "item_id": "i5",
@@ -56,7 +56,7 @@ def test_what_the_documentation_says_of_the_server(tmp_path: Path) -> None:
         assert {"/write-to-online-store", "/push", "/materialize"} <= paths
         row = {"item_id": ["i5"], "codes": [[9, 9]], "semantic_id": ["mine"], "generation": [9], "event_timestamp": ["2100-01-01"]}  # fmt: skip
         ask(address, "/write-to-online-store", {"feature_view_name": "item_code", "df": row})
-        assert served(address, "i5")["item_code__semantic_id"] == "mine"  # from somebody whom nobody knows
+        assert served(address, "i5")["item_code__semantic_id"] == "mine"  # written without authentication
     assert not is_listening(int(urlsplit(address).port or 0))
-    features.materialize(layout, store, again=True)
-    assert features.get_features(layout, item="i5")["item_code"]["semantic_id"] == "<a_1><b_1>"
+    online.materialize(layout, store, again=True)
+    assert online.get_features(layout, item="i5")["item_code"]["semantic_id"] == "<a_1><b_1>"

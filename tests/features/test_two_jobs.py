@@ -1,4 +1,4 @@
-"""Two commands at once on what Feast reads, as processes: each ends well or names who is at work, and the newest is online."""
+"""Two commands that write features at once: each succeeds or names the other, and the newest generation is online."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 import pytest
 
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.features import repository
+from semconv_warehouse.publish.publishing import publish
 from tests.worlds.command import Commands
 from tests.worlds.published import add_recommend_run, lists, make_project
 from tests.worlds.writing_commands import copied
 
 MATERIALIZE, APPLY = ("features", "materialize"), ("features", "apply")
-FILLED = "semconv_warehouse.features.features:write_json"  # the online store is up to date, and nothing says so yet
-BEFORE_THE_LOCK = "semconv_warehouse.features.features:features_lock"
-APPLYING = "semconv_warehouse.features.features:load_objects"
+FILLED = "semconv_warehouse.features.online:write_json"  # the online store is filled, the marker is not written yet
+BEFORE_THE_LOCK = "semconv_warehouse.features.online:features_lock"
+APPLYING = "semconv_warehouse.features.repository:load_definitions"
 
 
 @pytest.fixture(scope="module")
 def commands() -> Iterator[Commands]:
-    server = Commands("feast", "semconv_warehouse.features.features")
+    server = Commands("feast", "semconv_warehouse.features.online")
     yield server
     server.close()
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Generation 1 is published and not online; the lists of generation 2 are there."""
+    """Generation 1 is published and not online; the lists of generation 2 are not published."""
     layout, store = make_project(tmp_path_factory.mktemp("features") / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
     add_recommend_run(store, "recommend-2", lists(1))
     return layout.root
@@ -58,7 +58,7 @@ def require_online(commands: Commands, root: Path, generation: int) -> None:
         pytest.param(MATERIALIZE, FILLED, MATERIALIZE, marks=pytest.mark.slow),
     ],
 )
-def test_who_comes_second_names_who_is_at_work(
+def test_the_second_command_names_the_first(
     commands: Commands, root: Path, first: tuple[str, ...], moment: str, second: tuple[str, ...]
 ) -> None:
     working = commands.start(root, *first, stop_in=moment)
@@ -71,7 +71,7 @@ def test_who_comes_second_names_who_is_at_work(
     require_online(commands, root, 1)
 
 
-def test_who_waited_brings_up_what_was_published_meanwhile(commands: Commands, root: Path) -> None:
+def test_a_waiting_materialize_includes_a_later_publication(commands: Commands, root: Path) -> None:
     waiting = commands.start(root, *MATERIALIZE, stop_in=BEFORE_THE_LOCK)
     for words in (("publish",), MATERIALIZE):
         assert commands.run(root, *words).status == 0
@@ -80,7 +80,7 @@ def test_who_waited_brings_up_what_was_published_meanwhile(commands: Commands, r
 
 
 @pytest.mark.slow
-def test_two_that_begin_at_once_end_well_or_name_each_other(commands: Commands, root: Path) -> None:
+def test_commands_that_begin_together_succeed_or_name_each_other(commands: Commands, root: Path) -> None:
     begun = [commands.start(root, *words) for words in (MATERIALIZE, MATERIALIZE, APPLY)]
     for other, done in zip(begun, [commands.wait(each) for each in begun], strict=True):
         assert done.status in (0, 3), done.stderr

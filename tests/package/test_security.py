@@ -1,4 +1,4 @@
-"""What the project promises about trust: no pickle, no code from artifacts, folders that not everybody can write."""
+"""Promises about security: no pickle, no code from artifacts, no folder that everybody can write to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = [
     for folder in ("semconv", "warehouse", "cli", "feature_repo", "benchmarks")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-# What reads or writes pickle, or runs what it reads.
+# Code that reads or writes pickle, or runs the content of a file.
 UNSAFE = re.compile(
     r"\b(?:import|from)\s+(?:pickle|cPickle|dill|joblib|shelve|marshal)\b"
     r"|\btorch\.(?:load|save)\s*\(|\bnp\.load\s*\(|allow_pickle\s*=\s*True|\bread_pickle\b|\bto_pickle\b"
@@ -27,7 +27,7 @@ UNSAFE = re.compile(
 )
 
 
-def test_the_search_finds_what_it_is_for() -> None:
+def test_the_pattern_finds_unsafe_code_alone() -> None:
     for line in (
         "import pickle",
         "torch.load(path)",
@@ -69,18 +69,18 @@ def project(tmp_path: Path) -> Project:
     return Project.open(tmp_path / "p")
 
 
-def test_data_is_made_for_its_owner_and_group(project: Project) -> None:
+def test_the_data_folder_is_closed_to_other_users(project: Project) -> None:
     assert project.layout.data.stat().st_mode & 0o777 == 0o750
 
 
-@pytest.mark.parametrize("place", ["data", "feature_repo", "semconv.toml", "data/generations"])
-def test_doctor_fails_where_everybody_may_write(project: Project, place: str) -> None:
+@pytest.mark.parametrize("name", ["data", "feature_repo", "semconv.toml", "data/generations"])
+def test_doctor_fails_if_everybody_can_write_to_a_folder(project: Project, name: str) -> None:
     assert [row["ok"] for row in project.doctor() if row["check"] == "permissions"] == [True]
-    path = project.layout.root / place
+    path = project.layout.root / name
     path.chmod(path.stat().st_mode | 0o002)
     result = CliRunner().invoke(cli, ["--project", str(project.layout.root), "doctor"])
     assert result.exit_code == 1
-    assert f"{place} can be written by everybody" in result.stdout
+    assert f"{name} can be written by everybody" in result.stdout
 
 
 def test_doctor_and_verbose_print_no_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_a_run_that_claims_a_folder_outside_the_project_is_refused(tmp_path: Pat
     layout, store = case.make_project(tmp_path / "project")
     outside = tmp_path / "outside"
     outside.mkdir()
-    for run_id in ("embed-0", "embed-2"):  # the newer one is what a command would go on with
+    for run_id in ("embed-0", "embed-2"):  # prune keeps the newer one, because a command may continue with it
         case.add_run(store, run_id, "embed_behavior")
     with store.write() as connection:
         connection.exec_driver_sql("UPDATE run SET artifact_path = '../outside' WHERE run_id = 'embed-0'")

@@ -1,4 +1,4 @@
-"""The built wheel and sdist, and the program installed from the wheel, away from the checkout."""
+"""The built wheel and sdist, and the program installed from the wheel outside the checkout."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def checked_in(*folders: str) -> list[str]:
-    """Files of the checkout that belong into a package."""
+    """Files of the checkout that must be in a package."""
     return [
         str(path.relative_to(ROOT))
         for folder in folders

@@ -9,8 +9,9 @@ import duckdb
 import pytest
 
 from semconv.errors import CheckFailedError, InputError
-from semconv_warehouse.publish.checks import CheckResult, require, run_checks, sql_files
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
+from semconv_warehouse.publish.publishing import publish
+from semconv_warehouse.publish.sql_files import sql_files
 from semconv_warehouse.store.layout import package_folder
 from tests.worlds.published import make_project
 
@@ -62,7 +63,7 @@ def spoiled(source: Path, folder: Path, statement: str = "") -> duckdb.DuckDBPyC
 @pytest.mark.parametrize("database", ["warehouse", "generation"])
 def test_good_databases_pass(databases: dict[str, Path], tmp_path: Path, database: str) -> None:
     with spoiled(databases[database], tmp_path) as connection:
-        results = run_checks(connection, CHECKS, database)  # type: ignore[arg-type]
+        results = run_checks(connection, database)  # type: ignore[arg-type]
     assert results
     assert all(result.passed for result in results)
 
@@ -71,18 +72,18 @@ def test_good_databases_pass(databases: dict[str, Path], tmp_path: Path, databas
     *(("warehouse", *spoil) for spoil in _SPOILED_WAREHOUSE.items()),
     *(("generation", *spoil) for spoil in _SPOILED_GENERATION.items()),
 ])  # fmt: skip
-def test_each_check_finds_what_breaks_its_rule(
+def test_each_check_finds_a_broken_rule(
     databases: dict[str, Path], tmp_path: Path, database: str, name: str, statement: str
 ) -> None:
     with spoiled(databases[database], tmp_path, statement) as connection:
-        results = {result.name: result for result in run_checks(connection, CHECKS, database)}  # type: ignore[arg-type]
+        results = {result.name: result for result in run_checks(connection, database)}  # type: ignore[arg-type]
     assert not results[name].passed
     assert results[name].examples
     assert results[name].rule in results[name].summary()
 
 
 def test_each_check_is_tested() -> None:
-    """Those of a publish are tested with the publish."""
+    """Checks that run during a publish are tested in test_generation.py."""
     names = {file.name for database in ("warehouse", "generation") for file in sql_files(CHECKS, database)}
     assert names == _SPOILED_WAREHOUSE.keys() | _SPOILED_GENERATION.keys()
     publishing = {file.name for file in sql_files(CHECKS, "publish")}
@@ -91,28 +92,28 @@ def test_each_check_is_tested() -> None:
 
 
 @pytest.mark.parametrize("folder", ["checks", "views", "queries", "migrations", "baselines"])
-def test_every_sql_file_says_its_database(folder: str) -> None:
+def test_every_sql_file_names_its_database(folder: str) -> None:
     files = list((package_folder("sql") / folder).glob("*.sql"))
     assert files
     assert [path.name for path in files if not path.read_text().startswith("-- database: ")] == []
 
 
-def test_rows_are_counted_and_three_are_shown(databases: dict[str, Path], tmp_path: Path) -> None:
+def test_all_offending_rows_are_counted_and_three_are_shown(databases: dict[str, Path], tmp_path: Path) -> None:
     with spoiled(databases["generation"], tmp_path, "UPDATE recommendation SET score = 'nan'") as connection:
-        results = {result.name: result for result in run_checks(connection, CHECKS, "generation")}
+        results = {result.name: result for result in run_checks(connection, "generation")}
     assert results["generation_bad_score"].num_rows == 12
     assert len(results["generation_bad_score"].examples) == 3
-    with pytest.raises(CheckFailedError, match="what: generation_bad_score: 12 rows"):
-        require(results.values(), "what")
+    with pytest.raises(CheckFailedError, match="context: generation_bad_score: 12 rows"):
+        require_passed(results.values(), "context")
 
 
 def test_passing_results_raise_nothing() -> None:
-    require([CheckResult("a", "warehouse", "rule", 0)], "what")
+    require_passed([CheckResult("a", "warehouse", "rule", 0)], "context")
 
 
 def test_a_check_that_cannot_run_is_named(tmp_path: Path) -> None:
     with duckdb.connect() as connection, pytest.raises(InputError, match="check generation_bad_score cannot run"):
-        run_checks(connection, CHECKS, "generation")
+        run_checks(connection, "generation")
 
 
 def test_a_file_without_its_database_is_refused(tmp_path: Path) -> None:

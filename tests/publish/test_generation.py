@@ -1,4 +1,4 @@
-"""What a generation file holds, when one is made, and which runs may be published."""
+"""The content of a generation file, the inputs that make a new one, and the runs that may be published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from semconv.artifacts import run_lock
 from semconv.errors import CheckFailedError, InputError, LockedError, SemconvError, SettingsError
-from semconv_warehouse.publish.publish import publications, publish, rollback, served_generation
+from semconv_warehouse.publish.generation_files import served_generation
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import (
@@ -75,7 +77,7 @@ def change(store: DuckDBStore, statement: str) -> None:
         connection.execute(sa.text(statement))
 
 
-def test_file_holds_the_lineage_of_the_run(project: Project) -> None:
+def test_the_file_holds_the_runs_under_the_lists(project: Project) -> None:
     layout, store = project
     add_run(store, "embed-2", "embed_behavior", tables={"item_embedding": item_vectors("embed-2")})
     publication = publish(layout, store, "recommend-1", evaluate_run_ids=["evaluate-1"])
@@ -128,7 +130,7 @@ def test_history_is_the_latest_twenty(project: Project) -> None:
     ) == [(10, 29, 20)]
 
 
-def test_file_is_read_only_linked_and_alone(project: Project) -> None:
+def test_the_file_is_read_only_and_linked_and_nothing_else_is_left(project: Project) -> None:
     layout, store = project
     publish(layout, store, "recommend-1")
     file = layout.generation_file(1)
@@ -216,7 +218,7 @@ def test_rollback_is_a_new_publication_of_an_unchanged_file(project: Project) ->
         rollback(layout, store)
 
 
-def test_publish_after_rollback_puts_the_same_generation_back(published: Project) -> None:
+def test_publish_after_rollback_serves_the_same_generation_again(published: Project) -> None:
     layout, store = published
     add_recommend_run(store, "recommend-2", lists(1))
     publish(layout, store, "recommend-2")
@@ -244,13 +246,13 @@ def test_lists_of_some_users_carry_the_others_over(published: Project) -> None:
     assert served == [
         ("u0", ["i7"], [1]),
         ("u1", ["i2", "i3"], [1, 2]),  # i4 was removed
-        ("u2", ["i5"], [1]),  # i3 came into the history, i4 was removed
+        ("u2", ["i5"], [1]),  # i3 is in the history now, i4 was removed
         ("u3", ["i5", "i6"], [1, 2]),
     ]
     assert rows(layout.serving, "SELECT DISTINCT generation FROM recommendation") == [(2,)]
 
 
-def test_lists_of_some_users_alone_when_nothing_is_served(project: Project) -> None:
+def test_lists_of_some_users_are_published_alone_when_nothing_is_served(project: Project) -> None:
     layout, store = project
     add_recommend_run(store, "recommend-2", {user(0): ["i7"]}, settings={**SERVE, "users": "file"})
     publish(layout, store, "recommend-2")
@@ -407,7 +409,7 @@ def test_one_publish_at_a_time(project: Project) -> None:
         publish(layout, store, "recommend-1")
 
 
-def test_newest_vectors_under_the_lists_win(project: Project) -> None:
+def test_the_vectors_that_the_lists_were_made_with_are_published(project: Project) -> None:
     layout, store = project
     add_run(
         store,

@@ -1,4 +1,4 @@
-"""Publishing beside readers and writers in other processes, and after a kill -9; all of them real."""
+"""Publishing while real other processes read and write, and after a kill -9."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ import duckdb
 import pytest
 
 from semconv.errors import LockedError
-from semconv_warehouse.publish.publish import publications, publish, reconcile, rollback, served_generation
-from semconv_warehouse.serving import serving
+from semconv_warehouse.publish.generation_files import served_generation
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publishing import publish, reconcile, rollback
+from semconv_warehouse.serving.query import query
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
 
 Project = tuple[ProjectLayout, DuckDBStore]
 
-# Dies as a machine would make it die: no handler, no clean-up, at the first call of one function.
+# Kills itself at the first call of one function, so that no handler and no clean-up runs.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from semconv_warehouse.publish import generation, publish as publishing
+from semconv_warehouse.publish import build, publishing
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 where, act = sys.argv[2].split(":")
-module = {"generation": generation, "publish": publishing}[where]
+module = {"build": build, "publishing": publishing}[where]
 setattr(module, act, lambda *arguments, **named: os.kill(os.getpid(), signal.SIGKILL))
 layout = ProjectLayout(Path(sys.argv[1]))
 getattr(publishing, sys.argv[3])(layout, DuckDBStore(layout), *sys.argv[4:])
@@ -58,7 +60,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    """Generation 1 is served, from the lists recommend-1; recommend-2 is there to be published."""
+    """Generation 1 with the lists of recommend-1 is served; recommend-2 is not published."""
     layout = ProjectLayout(tmp_path / "project")
     shutil.copytree(template, layout.root)
     layout.serving.unlink()
@@ -97,7 +99,7 @@ def kill_at(layout: ProjectLayout, moment: str, act: str, *arguments: str) -> No
 GENERATION = "SELECT DISTINCT generation FROM recommendation"
 
 
-def test_a_reader_keeps_its_generation_and_the_next_one_sees_the_new(project: Project) -> None:
+def test_an_open_reader_keeps_its_generation_and_a_new_one_sees_the_new_generation(project: Project) -> None:
     layout, store = project
     with holding(layout.serving, "read") as reader:
         assert ask(reader, GENERATION) == "[(1,)]"
@@ -113,7 +115,7 @@ def test_a_held_connection_of_this_process_does_not_hide_the_new_generation(proj
         publish(layout, store, "recommend-2")
         assert held.execute(GENERATION).fetchall() == [(1,)]
         assert served_generation(layout) == 2
-        assert serving.query(layout, GENERATION).to_pylist() == [{"generation": 2}]
+        assert query(layout, GENERATION).to_pylist() == [{"generation": 2}]
         assert rollback(layout, store).generation == 1
 
 
@@ -125,7 +127,7 @@ def test_a_warehouse_in_use_stops_a_publish_and_changes_nothing(project: Project
     assert publish(layout, store, "recommend-2").generation == 2
 
 
-@pytest.mark.parametrize("moment", ["generation:run_checks", "publish:seal", "publish:replace_serving"])
+@pytest.mark.parametrize("moment", ["build:run_checks", "publishing:seal", "publishing:replace_serving"])
 def test_killed_before_the_commit_point(project: Project, moment: str) -> None:
     layout, store = project
     kill_at(layout, moment, "publish", "recommend-2")
@@ -140,7 +142,7 @@ def test_killed_before_the_commit_point(project: Project, moment: str) -> None:
 def test_killed_between_the_rename_and_the_row(project: Project) -> None:
     layout, store = project
     before = publications(store)
-    kill_at(layout, "publish:_write_record", "publish", "recommend-2")
+    kill_at(layout, "publishing:write_publication", "publish", "recommend-2")
     assert served_generation(layout) == 2
     assert publications(store) == before
     late = reconcile(layout, store)
@@ -155,7 +157,7 @@ def test_killed_between_the_rename_and_the_row(project: Project) -> None:
 def test_rollback_killed_between_the_rename_and_the_row(project: Project) -> None:
     layout, store = project
     second = publish(layout, store, "recommend-2")
-    kill_at(layout, "publish:_write_record", "rollback")
+    kill_at(layout, "publishing:write_publication", "rollback")
     assert served_generation(layout) == 1
     late = reconcile(layout, store)
     assert late is not None
@@ -165,7 +167,7 @@ def test_rollback_killed_between_the_rename_and_the_row(project: Project) -> Non
 
 def test_a_publish_repairs_the_record_of_a_killed_one_by_itself(project: Project) -> None:
     layout, store = project
-    kill_at(layout, "publish:_write_record", "publish", "recommend-2")
+    kill_at(layout, "publishing:write_publication", "publish", "recommend-2")
     add_recommend_run(store, "recommend-3", lists(), settings={**SERVE, "again": True})
     publish(layout, store, "recommend-3")
     assert [(entry.publication, entry.generation) for entry in publications(store)] == [(1, 1), (2, 2), (3, 3)]
@@ -184,7 +186,7 @@ def test_leftovers_of_a_killed_publish_are_cleaned(project: Project) -> None:
     assert not link.exists()
 
 
-def test_a_lost_link_is_brought_back(project: Project) -> None:
+def test_a_lost_serving_file_is_restored(project: Project) -> None:
     layout, store = project
     layout.serving.unlink()
     assert reconcile(layout, store) is None

@@ -1,4 +1,4 @@
-"""Readers in processes of their own, over and over, while generation after generation is published."""
+"""Other processes read again and again while one generation after the other is published."""
 
 from __future__ import annotations
 

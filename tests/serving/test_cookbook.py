@@ -1,4 +1,4 @@
-"""The cookbook on the demo's data, each answer against the tables counted in Python; and from other programs."""
+"""The cookbook on the demo's data: each answer is compared with a count in Python. Other programs read the file too."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LATE = "2030-01-01 00:00:00"
 
 @pytest.fixture(scope="module")
 def project(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Generation 2 is served; since the first, one user bought the first of the list, one the seventh, two what was on no place."""
+    """Generation 2 is served; since generation 1, users bought their items of rank 1 and 7, and two bought unlisted items."""
     root = tmp_path_factory.mktemp("cookbook") / "shop"
     shutil.copytree(demo.folder, root)
     with quickly():
@@ -129,7 +129,7 @@ def test_code_neighbors(project: Project) -> None:
 
 
 def test_cold_items(project: Project) -> None:
-    """The demo's cold items among those that its few users left without enough interactions."""
+    """The demo's cold items are found, among others that have too few interactions because the demo has few users."""
     found = answer(project, "cold_items", k="10000")
     cold = {item.item_id for item in generate(SHAPE).items[-SHAPE.cold_items :]}
     assert cold <= {row["item_id"] for row in found}
@@ -197,7 +197,7 @@ def test_the_command_lists_the_cookbook() -> None:
     ("arguments", "message"),
     [
         (["--query", "top_k_of_usr"], "did you mean top_k_of_user?"),
-        (["--query", "zzz"], "`semconv sql --list` names them"),
+        (["--query", "zzz"], "`semconv sql --list` lists them"),
         (["--query", "top_k_of_user", "--param", "usr=1"], "it takes user, k"),
         (["--query", "coverage", "--param", "k=1"], "it takes none"),
         (["--query", "top_k_of_user", "--param", "k=ten"], "Could not convert"),
@@ -206,13 +206,13 @@ def test_the_command_lists_the_cookbook() -> None:
         ([], "give one of"),
     ],
 )
-def test_what_the_command_refuses(project: Project, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_of_the_command_are_refused(project: Project, arguments: list[str], message: str) -> None:
     done = invoke(project, *arguments)
     assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_a_comparison_without_a_generation_before_says_so(demo: Demo) -> None:
+def test_a_comparison_without_a_previous_generation_says_so(demo: Demo) -> None:
     done = CliRunner().invoke(cli, ["--project", str(demo.folder), "sql", "--query", "changed_since_previous"])
     assert done.exit_code == 2
     assert "no `previous` yet" in done.stderr
@@ -225,7 +225,7 @@ def test_every_file_documents_its_parameters() -> None:
         assert query.statement.count("getvariable(") == len(used), query.name
 
 
-# From other programs, which know nothing of this package
+# From other programs, which do not import this package
 
 _PLAIN = """
 import sys, json, duckdb

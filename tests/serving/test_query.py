@@ -1,4 +1,4 @@
-"""SQL on what is published: views, macro, cookbook, what is refused, one user, one item."""
+"""SQL on the served generation: views, macro, cookbook, refused statements, one user, one item."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import duckdb
 import pytest
 
 from semconv.errors import InputError, SettingsError
-from semconv_warehouse.publish.checks import sql_files
-from semconv_warehouse.publish.publish import publish
-from semconv_warehouse.serving import serving
+from semconv_warehouse.publish.publishing import publish
+from semconv_warehouse.publish.sql_files import sql_files
+from semconv_warehouse.serving.query import open_serving, query
+from semconv_warehouse.serving.show import show_item, show_user
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 from tests.worlds.published import add_recommend_run, lists, make_project, user
 
@@ -20,7 +21,7 @@ COOKBOOK = {file.name: file.statement for file in sql_files(package_folder("sql"
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> ProjectLayout:
-    """Generation 2 is served: it gave u0 the item i7 in place of i3, and dropped u3."""
+    """Generation 2 is served: u0 has i7 instead of i3, and u3 has no list."""
     layout, store = make_project(tmp_path_factory.mktemp("serving") / "project")
     publish(layout, store, "recommend-1", evaluate_run_ids=["evaluate-1"])
     add_recommend_run(
@@ -38,7 +39,7 @@ def first_layout(tmp_path_factory: pytest.TempPathFactory) -> ProjectLayout:
 
 
 def test_views(layout: ProjectLayout) -> None:
-    shown = serving.query(layout, "SELECT * FROM current_recommendation WHERE user_id = 'u0' ORDER BY rank")
+    shown = query(layout, "SELECT * FROM current_recommendation WHERE user_id = 'u0' ORDER BY rank")
     assert shown.column_names == [
         "user_id",
         "rank",
@@ -54,30 +55,30 @@ def test_views(layout: ProjectLayout) -> None:
         "user_id": "u0", "rank": 3, "item_id": "i7", "title": "Title 7", "score": -3.0, "sources": ["model"],
         "reason_item_id": "i0", "reason_title": "Title 0", "generation": 2,
     }  # fmt: skip
-    codes = serving.query(layout, "SELECT title, codes, semantic_id FROM current_item_code WHERE item_id = 'i6'")
+    codes = query(layout, "SELECT title, codes, semantic_id FROM current_item_code WHERE item_id = 'i6'")
     assert codes.to_pylist() == [{"title": "Title 6", "codes": [1, 2], "semantic_id": "<a_1><b_2>"}]
-    usage = serving.query(layout, "SELECT level, code, num_items FROM code_usage WHERE level = 0 ORDER BY code")
+    usage = query(layout, "SELECT level, code, num_items FROM code_usage WHERE level = 0 ORDER BY code")
     assert [tuple(row.values()) for row in usage.to_pylist()] == [(0, 0, 4), (0, 1, 4), (0, 2, 1)]
 
 
 def test_similar_items_are_the_neighbours_on_the_circle(layout: ProjectLayout) -> None:
-    near = serving.query(layout, "SELECT item_id FROM similar_item('i0', 3)")
+    near = query(layout, "SELECT item_id FROM similar_item('i0', 3)")
     assert near.column("item_id").to_pylist() == ["i1", "i2", "i3"]
-    assert serving.query(layout, "SELECT * FROM similar_item('unknown', 3)").num_rows == 0
+    assert query(layout, "SELECT * FROM similar_item('unknown', 3)").num_rows == 0
 
 
-def test_the_generation_before_is_attached_as_previous(layout: ProjectLayout, first_layout: ProjectLayout) -> None:
-    both = serving.query(
+def test_the_previous_generation_is_attached(layout: ProjectLayout, first_layout: ProjectLayout) -> None:
+    both = query(
         layout,
         "SELECT (SELECT any_value(generation) FROM recommendation) AS now, (SELECT any_value(generation) FROM previous.current_recommendation) AS before",
     )
     assert both.to_pylist() == [{"now": 2, "before": 1}]
     with pytest.raises(SettingsError, match="there is no `previous` yet"):
-        serving.query(first_layout, "SELECT * FROM previous.item")
+        query(first_layout, "SELECT * FROM previous.item")
 
 
 def test_the_cookbook_tells_what_changed(layout: ProjectLayout) -> None:
-    changed = serving.query(layout, COOKBOOK["changed_since_previous"]).to_pylist()
+    changed = query(layout, COOKBOOK["changed_since_previous"]).to_pylist()
     assert changed == [
         {"user_id": "u0", "added": ["i7"], "dropped": ["i3"]},
         {"user_id": "u3", "added": None, "dropped": ["i4", "i5", "i6"]},
@@ -85,18 +86,20 @@ def test_the_cookbook_tells_what_changed(layout: ProjectLayout) -> None:
 
 
 def test_the_cookbook_counts_coverage(layout: ProjectLayout) -> None:
-    (row,) = serving.query(layout, COOKBOOK["coverage"]).to_pylist()
+    (row,) = query(layout, COOKBOOK["coverage"]).to_pylist()
     assert (row["num_users"], row["num_available_items"], row["num_recommended_items"]) == (3, 9, 6)
     assert row["item_coverage"] == pytest.approx(6 / 9)
 
 
 @pytest.mark.parametrize(("limit", "num_rows"), [(None, 10), (0, 1), (3, 4), (10, 10), (11, 10)])
-def test_one_row_more_than_the_limit_tells_of_a_cut(layout: ProjectLayout, limit: int | None, num_rows: int) -> None:
-    assert serving.query(layout, "SELECT item_id FROM item", limit).num_rows == num_rows
+def test_at_most_one_row_more_than_the_limit_is_fetched(
+    layout: ProjectLayout, limit: int | None, num_rows: int
+) -> None:
+    assert query(layout, "SELECT item_id FROM item", limit).num_rows == num_rows
 
 
-def test_a_cut_does_not_compute_the_rest(layout: ProjectLayout) -> None:
-    huge = serving.query(layout, "SELECT a.range FROM range(1000000000) AS a", 5)
+def test_rows_beyond_the_limit_are_not_computed(layout: ProjectLayout) -> None:
+    huge = query(layout, "SELECT a.range FROM range(1000000000) AS a", 5)
     assert huge.num_rows == 6
 
 
@@ -114,8 +117,8 @@ def test_a_cut_does_not_compute_the_rest(layout: ProjectLayout) -> None:
         "VALUES (1);",
     ],
 )
-def test_every_reading_statement_is_taken(layout: ProjectLayout, statement: str) -> None:
-    assert serving.query(layout, statement).num_rows > 0
+def test_every_statement_that_reads_is_accepted(layout: ProjectLayout, statement: str) -> None:
+    assert query(layout, statement).num_rows > 0
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,7 @@ def test_everything_else_is_refused_in_one_line(
 ) -> None:
     before = hashlib.sha256(layout.serving.read_bytes()).hexdigest()
     with pytest.raises(SettingsError, match=message) as failure:
-        serving.query(layout, statement.format(folder=tmp_path))
+        query(layout, statement.format(folder=tmp_path))
     assert "\n" not in str(failure.value)
     assert failure.value.exit_code == 2
     assert hashlib.sha256(layout.serving.read_bytes()).hexdigest() == before
@@ -160,7 +163,7 @@ def test_everything_else_is_refused_in_one_line(
     [
         ("COPY item TO '{folder}/out.csv'", "disabled by configuration"),
         ("ATTACH '{folder}/out.duckdb' AS out", "disabled by configuration"),
-        ("ATTACH ':memory:' AS out", None),  # nothing of it lasts
+        ("ATTACH ':memory:' AS out", None),  # in memory, so nothing is written
         ("SELECT * FROM read_csv('/etc/passwd')", "disabled by configuration"),
         ("SELECT * FROM read_text('/etc/passwd')", "disabled by configuration"),
         ("SELECT * FROM glob('/etc/*')", "disabled by configuration"),
@@ -178,9 +181,9 @@ def test_everything_else_is_refused_in_one_line(
 def test_the_connection_itself_can_do_no_harm(
     layout: ProjectLayout, tmp_path: Path, statement: str, message: str | None
 ) -> None:
-    """What refuses is not the look at the statement: the same holds when that is left out."""
+    """The connection refuses the statement itself, without the check of the statement in ``query``."""
     before = hashlib.sha256(layout.serving.read_bytes()).hexdigest()
-    with serving.open_serving(layout) as connection:
+    with open_serving(layout) as connection:
         if message is None:
             connection.execute(statement)
         else:
@@ -190,8 +193,8 @@ def test_the_connection_itself_can_do_no_harm(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_macro_of_the_previous_generation_would_answer_for_the_served_one(layout: ProjectLayout) -> None:
-    """Why ``previous.similar_item`` is refused: DuckDB resolves a macro's tables in the database in use."""
+def test_the_macro_of_the_previous_generation_would_read_the_served_one(layout: ProjectLayout) -> None:
+    """This is why ``previous.similar_item`` is refused: DuckDB looks a macro's tables up in the database in use."""
     with duckdb.connect() as connection:
         for name, generation in (("serving", 2), ("previous", 1)):
             connection.execute(f"ATTACH '{layout.generation_file(generation)}' AS {name} (READ_ONLY)")
@@ -202,7 +205,7 @@ def test_the_macro_of_the_previous_generation_would_answer_for_the_served_one(la
 
 
 def test_show_user(layout: ProjectLayout) -> None:
-    shown = serving.show_user(layout, "u2")
+    shown = show_user(layout, "u2")
     assert (shown["user_id"], shown["generation"]) == ("u2", 2)
     assert [row["item_id"] for row in shown["history"]] == ["i0", "i1", "i2"]
     assert [(row["rank"], row["title"], row["reason_title"]) for row in shown["recommendations"]] == [
@@ -211,33 +214,33 @@ def test_show_user(layout: ProjectLayout) -> None:
 
 
 def test_show_user_without_a_list(layout: ProjectLayout) -> None:
-    shown = serving.show_user(layout, "u3")
+    shown = show_user(layout, "u3")
     assert len(shown["history"]) == 4
     assert shown["recommendations"] == []
 
 
 def test_show_item(layout: ProjectLayout) -> None:
-    shown = serving.show_item(layout, "i7")
+    shown = show_item(layout, "i7")
     assert (shown["title"], shown["codes"], shown["semantic_id"]) == ("Title 7", [1, 3], "<a_1><b_3>")
     assert shown["num_users_recommended_to"] == 1
     assert [row["item_id"] for row in shown["similar_items"][:2]] == ["i6", "i5"]
 
 
 def test_show_item_without_codes_and_vector(layout: ProjectLayout) -> None:
-    shown = serving.show_item(layout, "i9")
+    shown = show_item(layout, "i9")
     assert (shown["codes"], shown["is_available"], shown["similar_items"]) == (None, False, [])
 
 
 def test_unknown_ids(layout: ProjectLayout) -> None:
     with pytest.raises(InputError, match="user 'x; DROP' is not in"):
-        serving.show_user(layout, "x; DROP")
+        show_user(layout, "x; DROP")
     with pytest.raises(InputError, match="item 'x' is not in"):
-        serving.show_item(layout, "x")
+        show_item(layout, "x")
 
 
 def test_nothing_published(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing is published"):
-        serving.query(ProjectLayout(tmp_path), "SELECT 1")
+        query(ProjectLayout(tmp_path), "SELECT 1")
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -245,4 +248,4 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     layout.data.mkdir()
     layout.serving.write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match=r"serving\.duckdb: damaged; `semconv run` or `semconv publish` makes it"):
-        serving.query(layout, "SELECT 1")
+        query(layout, "SELECT 1")

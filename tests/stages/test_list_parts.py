@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from semconv.stages.lists.parts import PART_SCHEMA, holds_part, part_name, read_part, read_parts, write_part
+from semconv.data.list_rows import LIST_SCHEMA
+from semconv.stages.lists.parts import holds_part, part_name, read_part, read_parts, write_part
 
 
 def rows(users: list[str], items: list[str], source: str) -> pa.Table:
@@ -18,7 +19,7 @@ def rows(users: list[str], items: list[str], source: str) -> pa.Table:
         for user in users
         for rank, item in reversed(list(enumerate(items, 1)))
     ]
-    return pa.Table.from_pylist(lists, PART_SCHEMA)
+    return pa.Table.from_pylist(lists, LIST_SCHEMA)
 
 
 def keys(table: pa.Table) -> list[tuple[str, int, str]]:
@@ -28,7 +29,7 @@ def keys(table: pa.Table) -> list[tuple[str, int, str]]:
 def test_a_part_of_one_method_is_the_models_and_has_no_column_for_it(tmp_path: Path) -> None:
     path = tmp_path / part_name(0)
     write_part(path, [rows(["b"], ["x", "y"], "model"), rows(["a"], ["y", "z"], "model")], "label")
-    assert pq.read_schema(path).names == PART_SCHEMA.names
+    assert pq.read_schema(path).names == LIST_SCHEMA.names
     expected = [("a", 1, "y"), ("a", 2, "z"), ("b", 1, "x"), ("b", 2, "y")]
     assert keys(read_parts(tmp_path)) == keys(read_parts(tmp_path, method="model")) == expected
     assert read_parts(tmp_path, method="blend").num_rows == 0
@@ -44,7 +45,7 @@ def test_methods_side_by_side_are_never_mixed(tmp_path: Path, served: str, other
     theirs = [("a", 1, "z"), ("a", 2, "x"), ("b", 1, "z"), ("b", 2, "x")]
     assert keys(read_parts(tmp_path)) == keys(read_parts(tmp_path, method=served)) == mine
     assert keys(read_parts(tmp_path, method=other)) == theirs
-    assert read_parts(tmp_path).schema.names == PART_SCHEMA.names
+    assert read_parts(tmp_path).schema.names == LIST_SCHEMA.names
     names = ["user_id", "item_id"]
     assert read_part(tmp_path / part_name(0), names).to_pylist() == [
         {"user_id": "a", "item_id": "x"},

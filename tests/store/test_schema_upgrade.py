@@ -19,7 +19,7 @@ from semconv_cli.main import cli
 from semconv_warehouse.publish.checks import run_checks
 from semconv_warehouse.store import migrate as migrate_module
 from semconv_warehouse.store.database import open_database
-from semconv_warehouse.store.layout import ProjectLayout, package_folder
+from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import Migration, migrate, migrations, schema_version
 from tests.worlds.places import ROOT
 
@@ -89,7 +89,7 @@ def test_a_stored_warehouse_has_todays_schema_after_it_is_opened(stored: Path, t
     assert rows(old, "SELECT count(*) FROM interaction") == [(10,)]
     assert rows(old, "SELECT generation, status FROM generation") == [(1, "published")]
     with open_database(old, read_only=True) as connection:
-        assert all(result.passed for result in run_checks(connection, package_folder("sql") / "checks", "warehouse"))
+        assert all(result.passed for result in run_checks(connection, "warehouse"))
 
 
 def test_any_command_upgrades_and_keeps_every_row(

@@ -14,7 +14,7 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.migrate import migrations
 from tests.worlds import published
 

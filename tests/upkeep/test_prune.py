@@ -18,10 +18,11 @@ from semconv.runs.digests import TRAINING_STATES, say_complete
 from semconv.tuning import checkpoint
 from semconv_cli.main import cli
 from semconv_cli.options import Duration
-from semconv_warehouse.features import features
-from semconv_warehouse.features.export import VIEWS, exported_publications
+from semconv_warehouse.features import online, repository
+from semconv_warehouse.features.export import VIEWS, export_features, exported_publications
 from semconv_warehouse.project import Project
-from semconv_warehouse.publish.publish import Publication, publications, publish, rollback
+from semconv_warehouse.publish.publications import Publication, publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.upkeep import disk
@@ -37,14 +38,14 @@ def nightly(layout: ProjectLayout, store: DuckDBStore, count: int, start: int = 
         if night > 1:
             case.add_recommend_run(store, f"recommend-{night}", case.lists(), settings={**case.SERVE, "night": night})
         publish(layout, store, f"recommend-{night}", clock=lambda night=night: START + timedelta(days=night))  # type: ignore[misc]
-        features.export_features(layout, store)
+        export_features(layout, store)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Four nights; u0's list changes in none of them."""
     layout, store = case.make_project(tmp_path / "project")
-    features.create_feature_repo(layout)
+    repository.create_feature_repo(layout)
     nightly(layout, store, 4)
     return Project.open(layout.root)
 
@@ -152,7 +153,7 @@ def test_the_parts_of_what_is_served_stay(project: Project) -> None:
 
 def test_pruned_features_are_not_exported_again_and_new_ones_are(project: Project) -> None:
     project.prune(2, False)
-    assert features.export_features(project.layout, project.store) == []
+    assert export_features(project.layout, project.store) == []
     nightly(project.layout, project.store, 1, start=5)
     assert exported(project) == {view: [3, 4, 5] for view in VIEWS}
 
@@ -160,24 +161,24 @@ def test_pruned_features_are_not_exported_again_and_new_ones_are(project: Projec
 def test_what_was_put_in_place_again_keeps_its_publication(project: Project) -> None:
     rollback(project.layout, project.store, clock=lambda: START + timedelta(days=9))
     rollback(project.layout, project.store, clock=lambda: START + timedelta(days=10))  # generation 2, as publication 6
-    features.export_features(project.layout, project.store)
+    export_features(project.layout, project.store)
     assert project.prune(1, False)["generations"] == [3, 1]
     assert exported(project)["user_top_k"] == [4, 5, 6]
-    assert features.export_features(project.layout, project.store) == []
+    assert export_features(project.layout, project.store) == []
 
 
 def test_tombstones_that_the_online_store_has_not_seen_stay(project: Project) -> None:
-    features.materialize(project.layout, project.store)
+    online.materialize(project.layout, project.store)
     case.add_recommend_run(project.store, "recommend-5", {case.user(0): ["i5"]})  # u1 to u3 lose their lists
     publish(project.layout, project.store, "recommend-5")
-    features.export_features(project.layout, project.store)
+    export_features(project.layout, project.store)
     nightly(project.layout, project.store, 2, start=6)
     project.prune(1, False)
     assert exported(project)["user_top_k"] == [4, 5, 6, 7]
-    features.materialize(project.layout, project.store)
+    online.materialize(project.layout, project.store)
     project.prune(1, False)
     assert exported(project)["user_top_k"] == [7]
-    found = features.get_features(project.layout, user="u3")["user_top_k"]
+    found = online.get_features(project.layout, user="u3")["user_top_k"]
     assert found["item_ids"] == case.lists()["u3"]
 
 
@@ -186,7 +187,7 @@ def test_point_in_time_joins_over_kept_generations_still_answer(project: Project
     import pandas as pd
     from feast import FeatureStore
 
-    features.materialize(project.layout, project.store)
+    online.materialize(project.layout, project.store)
     asked = pd.DataFrame(
         {"user_id": ["u0"] * 4, "event_timestamp": [entry.published_at for entry in publications(project.store)]}
     )

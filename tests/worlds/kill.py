@@ -85,7 +85,7 @@ def write_line(line: str) -> None:
 def kill_stages(root: Path, seed: int, stages: list[str]) -> int:
     import feast  # noqa: F401
 
-    import semconv_warehouse.features.features  # noqa: F401
+    import semconv_warehouse.features.online  # noqa: F401
 
     draw = random.Random(seed)
     for stage in stages:

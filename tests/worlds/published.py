@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from semconv.data.list_rows import LIST_SCHEMA
 from semconv.data.store import RunRecord
 from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -126,19 +127,18 @@ def add_recommend_run(
 
 def recommendation_rows(top_k: Mapping[str, Sequence[str]]) -> pa.Table:
     rows = [
-        (u, rank, i, -float(rank), ["model"], item(0)) for u, items in top_k.items() for rank, i in enumerate(items, 1)
+        {
+            "user_id": u,
+            "rank": rank,
+            "item_id": i,
+            "score": -float(rank),
+            "sources": ["model"],
+            "reason_item_id": item(0),
+        }
+        for u, items in top_k.items()
+        for rank, i in enumerate(items, 1)
     ]
-    schema = pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("rank", pa.int32()),
-            ("item_id", pa.string()),
-            ("score", pa.float64()),
-            ("sources", pa.list_(pa.string())),
-            ("reason_item_id", pa.string()),
-        ]
-    )
-    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    return pa.Table.from_pylist(rows, LIST_SCHEMA)
 
 
 def item_vectors(run_id: str, numbers: Sequence[int] = range(8)) -> pa.Table:

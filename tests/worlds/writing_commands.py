@@ -12,8 +12,9 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from semconv_warehouse.features import features
-from semconv_warehouse.publish.publish import publish
+from semconv_warehouse.features.online import materialize
+from semconv_warehouse.features.repository import create_feature_repo
+from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import Commands, Done
@@ -21,8 +22,8 @@ from tests.worlds.published import add_recommend_run, lists, make_project, recom
 
 MODULES = (
     "feast",
-    "semconv_warehouse.features.features",
-    "semconv_warehouse.publish.parts",
+    "semconv_warehouse.features.online",
+    "semconv_warehouse.publish.external_lists",
     "semconv.stages.lists.load",
 )
 
@@ -126,9 +127,9 @@ def make_cases(commands: Commands, folder: Path) -> dict[str, Case]:
     """
     inputs = write_inputs(folder)
     layout, store = make_project(folder / "published")
-    features.create_feature_repo(layout)
+    create_feature_repo(layout)
     publish(layout, store, "recommend-1")
-    features.materialize(layout, store)
+    materialize(layout, store)
     add_recommend_run(store, "recommend-2", lists(1))
     found = {}
     for name, words in COMMANDS.items():

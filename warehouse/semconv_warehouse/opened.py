@@ -14,7 +14,7 @@ from semconv.runs.book import RunBook
 from semconv.runs.workspace import Workspace
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
-from semconv_warehouse.publish.publish import reconcile
+from semconv_warehouse.publish.publishing import reconcile
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, find_project
 from semconv_warehouse.store.migrate import migrate
@@ -70,7 +70,7 @@ class OpenedProject:
     def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
         """Make a project folder: settings, an empty warehouse, the Feast definitions."""
         from semconv.settings.text import settings_template
-        from semconv_warehouse.features.features import create_feature_repo
+        from semconv_warehouse.features.repository import create_feature_repo
 
         layout = ProjectLayout(directory.resolve())
         if layout.settings_file.exists():

@@ -17,7 +17,8 @@ from semconv.errors import InputError
 from semconv.runs.book import Outcome
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
-from semconv_warehouse.publish.publish import Publication, publications, publish, rollback
+from semconv_warehouse.publish.publications import Publication, publications
+from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.upkeep import disk, maintenance, pruning
 
 if TYPE_CHECKING:
@@ -207,11 +208,11 @@ class Project(OpenedProject):
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
         """Take external lists in Parquet files as the lists for serving."""
         from semconv.stages.lists.load import load_lists_run
-        from semconv_warehouse.publish.parts import KnownIds, load_parts
+        from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 
         def load(folder: Path) -> None:
             known = KnownIds(*self.store.known_ids())
-            load_parts(files, known, folder, memory_mb=self.settings.publish.memory_mb)
+            load_lists(files, known, folder, memory_mb=self.settings.publish.memory_mb)
 
         return self._record(load_lists_run(self.workspace, files, load))
 
@@ -269,28 +270,28 @@ class Project(OpenedProject):
 
     def features_apply(self) -> dict[str, Any]:
         """Register the Feast definitions."""
-        from semconv_warehouse.features import features
+        from semconv_warehouse.features import export, repository
 
-        features.export_features(self.layout, self.store)
-        return dict(features.apply(self.layout, self.store.wait))
+        export.export_features(self.layout, self.store)
+        return dict(repository.apply(self.layout, self.store.wait))
 
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
         """Bring the online store up to the last publication; ``again`` fills one anew that lost its data."""
-        from semconv_warehouse.features import features
+        from semconv_warehouse.features import online
 
-        return features.materialize(self.layout, self.store, again=again)
+        return online.materialize(self.layout, self.store, again=again)
 
     def features_status(self) -> dict[str, Any]:
         """How far the online store is behind."""
-        from semconv_warehouse.features import features
+        from semconv_warehouse.features import online
 
-        return features.status(self.layout, self.store)
+        return online.status(self.layout, self.store)
 
     def features_get(self, *, user: str | None = None, item: str | None = None) -> dict[str, Any]:
         """Online features of one user or one item."""
-        from semconv_warehouse.features import features
+        from semconv_warehouse.features import online
 
-        return features.get_features(self.layout, user=user, item=item)
+        return online.get_features(self.layout, user=user, item=item)
 
     def publish_due(self, *, refit: bool = False) -> Night:
         """Run every stage that is due and publish the lists; the features are left out."""
@@ -313,21 +314,21 @@ class Project(OpenedProject):
 
     def show_user(self, user_id: str) -> dict[str, Any]:
         """History and top-K of a user with titles."""
-        from semconv_warehouse.serving import serving
+        from semconv_warehouse.serving import show
 
-        return serving.show_user(self.layout, user_id)
+        return show.show_user(self.layout, user_id)
 
     def show_item(self, item_id: str) -> dict[str, Any]:
         """An item, its codes and similar items."""
-        from semconv_warehouse.serving import serving
+        from semconv_warehouse.serving import show
 
-        return serving.show_item(self.layout, item_id)
+        return show.show_item(self.layout, item_id)
 
     def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
         """Run a reading statement on what is published; it reads a parameter with ``getvariable('name')``."""
-        from semconv_warehouse.serving import serving
+        from semconv_warehouse.serving import query
 
-        return serving.query(self.layout, statement, limit, parameters)
+        return query.query(self.layout, statement, limit, parameters)
 
     def sql_query(self, name: str, *, limit: int | None = None, parameters: Mapping[str, str]) -> pa.Table:
         """Run a ready question of the cookbook on what is published."""

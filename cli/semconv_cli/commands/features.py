@@ -1,4 +1,4 @@
-"""``semconv features``: what Feast serves."""
+"""``semconv features``: register, fill and read the online features in Feast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("features", cls=Group)
 def features_command() -> None:
-    """Hand vectors, codes and top-K to Feast, and look them up."""
+    """Load vectors, codes and top-K into Feast, and look them up."""
 
 
 @features_command.command("apply", cls=Job)
@@ -25,9 +25,7 @@ def features_apply(state: State, as_json: bool) -> None:
 
 
 @features_command.command("materialize", cls=Job)
-@click.option(
-    "--again", is_flag=True, help="Fill the online store anew, for a server that was restarted without its data."
-)
+@click.option("--again", is_flag=True, help="Fill the online store from nothing, for a server that lost its data.")
 @json_option
 @pass_state
 def features_materialize(state: State, again: bool, as_json: bool) -> None:
@@ -42,7 +40,7 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
 @json_option
 @pass_state
 def features_status(state: State, as_json: bool) -> None:
-    """Which generation is published, exported and online."""
+    """Show which generation is published, exported and online."""
     with state.open() as project:
         result = project.features_status()
     _write(result, as_json)

@@ -1,4 +1,4 @@
-"""``semconv publish``: put a generation in place."""
+"""``semconv publish``: serve the newest lists, or roll back."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("publish", cls=Job, short_help="Make the newest lists what SQL users see, or roll back.")
-@click.option("--rollback", is_flag=True, help="Put the generation that was published before in place again.")
+@click.command("publish", cls=Job, short_help="Serve the newest lists to SQL users, or roll back.")
+@click.option("--rollback", is_flag=True, help="Serve the generation before the served one again.")
 @json_option
 @pass_state
 def publish_command(state: State, rollback: bool, as_json: bool) -> None:
-    """Check the newest lists and make them what SQL users see, at once and whole."""
+    """Check the newest lists and serve them to SQL users, all at once."""
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
     state.note({"publication": publication.publication}, generation=publication.generation)
     if publication.is_new:
-        state.remark("Feast follows with `semconv features materialize`")
+        state.remark("to update Feast too, run `semconv features materialize`")
     if as_json:
         output.write_json(publication)
     else:

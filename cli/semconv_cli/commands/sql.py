@@ -1,4 +1,4 @@
-"""``semconv sql``: one statement on what is published, read-only."""
+"""``semconv sql``: one SQL statement on the served generation, read-only."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from semconv_cli.state import State, pass_state
 _TABLE_ROWS = 100
 
 
-@click.command("sql", cls=Command, short_help="Run one SQL statement on what is published.")
+@click.command("sql", cls=Command, short_help="Run one SQL statement on the served generation.")
 @click.argument("statement", required=False)
-@click.option("--query", "name", metavar="NAME", help="Run this ready question of the cookbook instead of a STATEMENT.")
+@click.option("--query", "name", metavar="NAME", help="Run this query of the cookbook instead of a STATEMENT.")
 @click.option(
     "--param",
     "parameters",
     metavar="NAME=VALUE",
     multiple=True,
     callback=lambda ctx, param, values: _parameters(values),
-    help="A value that the SQL reads with getvariable('NAME'); repeatable.",
+    help="A value that the SQL reads with getvariable('NAME'). Repeatable.",
 )
-@click.option("--list", "is_list", is_flag=True, help="Name the ready questions and their parameters, and run nothing.")
+@click.option(
+    "--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters, and run none."
+)
 @click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
 @click.option("--json", "forms", multiple=True, flag_value="json", help="Print one JSON array.")
-@click.option("--ndjson", "forms", multiple=True, flag_value="ndjson", help="Print one JSON object a line.")
+@click.option("--ndjson", "forms", multiple=True, flag_value="ndjson", help="Print one JSON object per line.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
-    help=f"At most so many rows, 0 for all.  [default: {_TABLE_ROWS} for the table, all for the other forms]",
+    help=f"Print at most this many rows, 0 for all.  [default: {_TABLE_ROWS} for a table, else all]",
 )
 @pass_state
 def sql_command(
@@ -44,9 +46,9 @@ def sql_command(
     forms: tuple[output.Format, ...],
     limit: int | None,
 ) -> None:
-    """Run one SQL statement on serving.duckdb; the generation before it is attached as `previous`.
+    """Run one SQL statement on the served generation; the generation before it is attached as `previous`.
 
-    STATEMENT - reads it from stdin. Nothing is written, and no other file can be read.
+    With - as the STATEMENT, the statement is read from stdin. The statement cannot write, and it can read no other file.
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")
@@ -57,7 +59,7 @@ def sql_command(
         _list(state, form)
         return
     most = limit if limit is not None else (_TABLE_ROWS if form == "table" else 0)
-    with state.open() as project:  # one row more than asked for tells of a cut
+    with state.open() as project:  # one row more than the limit shows that rows are missing
         if name is not None:
             table = project.sql_query(name, limit=most or None, parameters=parameters)
         else:
@@ -67,7 +69,7 @@ def sql_command(
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
     output.write_rows(rows, form=form, columns=table.column_names, null="NULL")
     if is_cut:
-        state.remark(f"the first {most} rows; --limit 0 shows all")
+        state.remark(f"these are the first {most} rows; --limit 0 prints all")
 
 
 def _list(state: State, form: output.Format) -> None:
@@ -80,7 +82,7 @@ def _list(state: State, form: output.Format) -> None:
         rows = [{"query": one.name, "parameters": ", ".join(one.parameters), "answers": one.title} for one in queries]
     else:
         rows = [
-            {"query": one.name, "answers": one.title, "words": one.words, "parameters": dict(one.parameters)}
+            {"query": one.name, "answers": one.title, "words": one.notes, "parameters": dict(one.parameters)}
             for one in queries
         ]
     output.write_rows(rows, form=form, is_cut=False)

@@ -16,20 +16,11 @@ import pyarrow.parquet as pq
 
 from semconv import columns
 from semconv.artifacts import atomic_path
+from semconv.data.list_rows import LIST_SCHEMA
 from semconv.errors import InputError
 from semconv.lists.recommender import ShardLists
 from semconv.ragged import offsets_of
 
-PART_SCHEMA = pa.schema(
-    [
-        (columns.USER_ID, pa.string()),
-        (columns.RANK, pa.int32()),
-        (columns.ITEM_ID, pa.string()),
-        (columns.SCORE, pa.float64()),
-        (columns.SOURCES, pa.list_(pa.string())),
-        (columns.REASON_ITEM_ID, pa.string()),
-    ]
-)
 _LABEL = b"semconv.part"
 _SERVED = b"semconv.served"  # the method whose lists the run serves
 _METHOD = pa.field(columns.METHOD, pa.string())
@@ -59,7 +50,7 @@ def part_table(result: ShardLists, user_ids: pa.Array, item_ids: pa.Array) -> pa
             columns.SOURCES: sources,
             columns.REASON_ITEM_ID: item_ids.take(pa.array(reasons, mask=reasons < 0)),
         },
-        schema=PART_SCHEMA,
+        schema=LIST_SCHEMA,
     )
 
 
@@ -106,10 +97,10 @@ def read_part(path: Path, names: Sequence[str] | None = None, method: str | None
         method: whose lists; None for those that the run serves. A part without the column ``method`` holds these
             alone, and counts as the model's.
     """
-    names = PART_SCHEMA.names if names is None else list(names)
+    names = LIST_SCHEMA.names if names is None else list(names)
     try:
         served = _served(pq.read_schema(path).metadata)
-        schema = pa.schema([*(PART_SCHEMA.field(name) for name in names), _METHOD])
+        schema = pa.schema([*(LIST_SCHEMA.field(name) for name in names), _METHOD])
         rows = pq.read_table(path, schema=schema)
     except (pa.ArrowException, OSError) as error:
         raise InputError(

@@ -22,8 +22,7 @@ from semconv.columns import USER_ID
 from semconv.errors import InputError
 from semconv.ragged import offsets_of
 from semconv.runs.digests import changing
-from semconv_warehouse.publish.generation import open_generation, seal
-from semconv_warehouse.publish.generation_files import temporary_path
+from semconv_warehouse.publish.generation_files import open_generation, seal, temporary_path
 from semconv_warehouse.store.database import database_errors, quote_identifier
 
 Arrays = dict[str, NDArray[Any]]

@@ -188,9 +188,9 @@ def _forget_generations(layout: ProjectLayout, work: _Forgetting) -> None:
 
 
 def _forget_features(project: Project, work: _Forgetting) -> None:
-    from semconv_warehouse.features.forget import forget_online
+    from semconv_warehouse.features.erase import erase_online
 
-    number, remark = forget_online(project.layout, work.users, dry_run=work.dry_run)
+    number, remark = erase_online(project.layout, work.users, dry_run=work.dry_run)
     work.count("online store", number)
     if remark is not None:
         work.remarks.append(remark)

@@ -1,1 +1,1 @@
-"""Feast: export, registration, online store."""
+"""Feast: Parquet exports, registered definitions, and the online store."""

@@ -1,37 +1,49 @@
-"""Parquet for Feast: one file a view and a publication, with tombstones for ids that are gone.
+"""Parquet files for Feast: for each publication one file per view, with a row of nulls for each id that was dropped.
 
-Every file holds the whole view. ``event_timestamp`` is the time of the publication, so the latest
-row of an id is what is served, also after a rollback.
+Every file holds the whole view. ``event_timestamp`` is the time of the publication, so the latest row of an id is the
+served one, also after a rollback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semconv.artifacts import atomic_path
-from semconv_warehouse.publish.generation import open_generation
-from semconv_warehouse.publish.generation_files import generation_path
-from semconv_warehouse.publish.publish import Publication
+from semconv.columns import RANK, USER_ID
+from semconv.data.list_rows import LIST_COLUMNS
+from semconv_warehouse.publish.generation_files import generation_path, open_generation
+from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.store.database import database_errors
+from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.locks import features_lock
 
 
 @dataclass(frozen=True)
 class ExportedView:
-    """One feature view: its key, its features with their types, and its rows in a generation file."""
+    """One feature view: its key, the DuckDB types of its features, and the query of its rows in a generation file."""
 
     key: str
     features: Mapping[str, str]
     rows: str
 
 
-# Codes as INTEGER[]: Feast turns a small unsigned list with NULL rows beside it into floats.
+def _user_top_k() -> ExportedView:
+    columns = [column for column in LIST_COLUMNS if column.feature]
+    lists = ", ".join(f"list({column.name} ORDER BY {RANK}) AS {column.feature}" for column in columns)
+    return ExportedView(
+        USER_ID,
+        {column.feature: f"{column.sql_type}[]" for column in columns},
+        f"SELECT {USER_ID}, {lists}, any_value(generation) AS generation FROM recommendation GROUP BY {USER_ID}",  # noqa: S608
+    )
+
+
+# Codes are INTEGER[], because Feast turns lists of small unsigned integers into floats where other rows are NULL.
 VIEWS: Mapping[str, ExportedView] = {
     "item_embedding": ExportedView(
         "item_id", {"vector": "FLOAT[]"}, "SELECT item_id, vector::FLOAT[] AS vector, generation FROM item_embedding"
@@ -44,41 +56,40 @@ VIEWS: Mapping[str, ExportedView] = {
     "user_embedding": ExportedView(
         "user_id", {"vector": "FLOAT[]"}, "SELECT user_id, vector::FLOAT[] AS vector, generation FROM user_embedding"
     ),
-    "user_top_k": ExportedView(
-        "user_id",
-        {"item_ids": "VARCHAR[]", "scores": "DOUBLE[]"},
-        "SELECT user_id, list(item_id ORDER BY rank) AS item_ids, list(score ORDER BY rank) AS scores,"
-        " any_value(generation) AS generation FROM recommendation GROUP BY user_id",
-    ),
+    "user_top_k": _user_top_k(),
 }
 
 
 def feature_file(layout: ProjectLayout, view: str, publication: int) -> Path:
-    """``features/item_code/000003.parquet``."""
+    """Return the path of a file, such as ``features/item_code/000003.parquet``."""
     return layout.features / view / f"{publication:06d}.parquet"
 
 
 def feature_files(layout: ProjectLayout, publication: int) -> list[Path]:
-    """The files of all views of one publication, whether they are there or not."""
+    """Return the paths of one publication's files, whether they exist or not."""
     return [feature_file(layout, view, publication) for view in VIEWS]
 
 
 def exported_publications(layout: ProjectLayout, view: str) -> list[int]:
-    """Publications that a view has a file of, in order."""
+    """Return the publications that a view has a file for, oldest first."""
     return sorted(int(path.stem) for path in (layout.features / view).glob("*.parquet") if path.stem.isdecimal())
 
 
-def export_publications(layout: ProjectLayout, publications: Iterable[Publication]) -> list[int]:
-    """Write the missing files of publications, in order; those of a pruned generation are left out.
+def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
+    """Write the missing files of every publication; return the publications that files were written for."""
+    with features_lock(layout, store.wait):
+        return export_publications(layout, publications(store))
 
-    So are publications before the first that has all its files: theirs were pruned.
 
-    Returns:
-        The publications that files were written for.
+def export_publications(layout: ProjectLayout, known: Sequence[Publication]) -> list[int]:
+    """Do the work of :func:`export_features` for a caller that holds the lock.
+
+    Args:
+        known: every publication, oldest first. Those of a pruned generation are left out, and so are those before the
+            first that has all its files, because a prune removed theirs.
     """
     written = []
-    known = list(publications)
-    first = next((place for place, entry in enumerate(known) if _is_whole(layout, entry)), 0)
+    first = next((index for index, entry in enumerate(known) if _has_all_files(layout, entry)), 0)
     for publication in known[first:]:
         source = generation_path(layout, publication.generation)
         missing = [
@@ -91,12 +102,12 @@ def export_publications(layout: ProjectLayout, publications: Iterable[Publicatio
     return written
 
 
-def _is_whole(layout: ProjectLayout, publication: Publication) -> bool:
+def _has_all_files(layout: ProjectLayout, publication: Publication) -> bool:
     return all(_is_exported(file, publication) for file in feature_files(layout, publication.publication))
 
 
 def _is_exported(file: Path, publication: Publication) -> bool:
-    """Whether the file is of this publication, and not of one with its number from before the warehouse was made anew."""
+    """Whether the file is of this publication; a replaced warehouse counts publications from 1 again."""
     if not file.exists():
         return False
     try:
@@ -116,23 +127,16 @@ def _export(layout: ProjectLayout, name: str, publication: Publication, source: 
     view = VIEWS[name]
     before = [number for number in exported_publications(layout, name) if number < publication.publication]
     rows = view.rows
-    files: dict[str, object] = {}
+    values: dict[str, object] = {"published_at": publication.published_at.replace(tzinfo=None)}
     if before:
-        # Names and types of this module, never values from outside.
-        nothing = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
+        # Names and types of this module, never input of a user.
+        nulls = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
         rows += (
-            f" UNION ALL BY NAME SELECT {view.key}, {nothing}, NULL::BIGINT AS generation FROM read_parquet($before)"  # noqa: S608
+            f" UNION ALL BY NAME SELECT {view.key}, {nulls}, NULL::BIGINT AS generation FROM read_parquet($before)"  # noqa: S608
             f" WHERE generation IS NOT NULL AND {view.key} NOT IN (SELECT {view.key} FROM ({view.rows}))"
         )
-        files["before"] = str(feature_file(layout, name, before[-1]))
+        values["before"] = str(feature_file(layout, name, before[-1]))
     statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608
     target = feature_file(layout, name, publication.publication)
     with open_generation(source) as connection, database_errors(target), atomic_path(target) as temporary:
-        values = {"published_at": publication.published_at.replace(tzinfo=None), **files}
-        _write_parquet(connection, statement, values, temporary)
-
-
-def _write_parquet(
-    connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object], path: Path
-) -> None:
-    connection.sql(statement, params=dict(values)).write_parquet(str(path), compression="zstd")
+        connection.sql(statement, params=values).write_parquet(str(temporary), compression="zstd")

@@ -1,7 +1,7 @@
-"""Files of Feast that are damaged: found, and removed so that they are made again.
+"""Finding and removing damaged files of Feast, so that they are made again.
 
-All of them are derived: the registry from ``feature_repo``, the Parquet files from the generations, the online store
-from the Parquet files. Only the default files in ``data/`` are looked at; Redis or PostgreSQL look after themselves.
+All of them are derived: the registry from ``feature_repo``, the Parquet files from the generations, and the online store
+from the Parquet files. Only the default files in ``data/`` are checked; Redis and PostgreSQL check their own data.
 """
 
 from __future__ import annotations
@@ -15,36 +15,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semconv.artifacts import machine_errors
+from semconv_warehouse.features.files import feature_store_yaml, marker_file, online_store_file, registry_file
 from semconv_warehouse.store.layout import ProjectLayout
 
-MARKER = "materialized.json"  # what was materialized last; without it everything is materialized again
 _SQLITE = b"SQLite format 3\x00"
-_LARGEST_PAGE = 65_536  # written as 1 in the two bytes of the header
+_LARGEST_PAGE = 65_536  # the header has two bytes for the size of a page, and writes this one as 1
 
 
 def remove_damaged(layout: ProjectLayout, *, thoroughly: bool = False) -> list[Path]:
-    """Remove what cannot be read of registry and online store; ``thoroughly`` reads both and the exports to their end.
+    """Remove the registry and the online store if they are damaged.
 
-    Where something was removed, or the registry is gone, everything counts as not materialized.
+    If one of them is removed, or the registry is missing, the next materialize starts over.
+
+    Args:
+        thoroughly: read the online store and the exported Parquet files to their end, and remove damaged exports too.
 
     Returns:
-        What is not there any more: the files that were removed, a registry that is gone.
+        The files that are missing now: those that were removed, and a registry that was missing.
     """
-    online, registry = layout.data / "online_store.db", layout.data / "registry.db"
-    damaged = [] if _is_registry(registry) or _is_elsewhere(registry, layout) else [registry]
-    if online.is_file() and not (_is_store(online) and (not thoroughly or _is_sound_store(online))):
+    online, registry = online_store_file(layout), registry_file(layout)
+    damaged = [] if _is_registry(registry) or _has_other_registry(layout) else [registry]
+    if online.is_file() and not (_is_complete_sqlite(online) and (not thoroughly or _passes_quick_check(online))):
         damaged.append(online)
     if thoroughly:
         damaged += [path for path in sorted(layout.features.glob("*/*.parquet")) if not _is_parquet(path)]
-    for path in (*damaged, *([layout.features / MARKER] if damaged else [])):
+    for path in (*damaged, *([marker_file(layout)] if damaged else [])):
         with machine_errors(path):
             path.unlink(missing_ok=True)
     return damaged
 
 
-def _is_elsewhere(path: Path, layout: ProjectLayout) -> bool:
-    yaml = layout.feature_repo / "feature_store.yaml"
-    return not path.exists() and (not yaml.is_file() or path.name not in yaml.read_text())
+def _has_other_registry(layout: ProjectLayout) -> bool:
+    """Whether the default registry is missing because the yaml does not name it, or because there is no yaml."""
+    yaml, registry = feature_store_yaml(layout), registry_file(layout)
+    return not registry.exists() and (not yaml.is_file() or registry.name not in yaml.read_text())
 
 
 def _is_registry(path: Path) -> bool:
@@ -59,8 +63,8 @@ def _is_registry(path: Path) -> bool:
     return bool(content)
 
 
-def _is_store(path: Path) -> bool:
-    """Whether a file begins as a SQLite database and is as long as it says."""
+def _is_complete_sqlite(path: Path) -> bool:
+    """Whether a file begins as a SQLite database and has at least the length that its header states."""
     with path.open("rb") as stream:
         header = stream.read(32)
     page = int.from_bytes(header[16:18], "big")
@@ -68,7 +72,7 @@ def _is_store(path: Path) -> bool:
     return header.startswith(_SQLITE) and size <= path.stat().st_size
 
 
-def _is_sound_store(path: Path) -> bool:
+def _passes_quick_check(path: Path) -> bool:
     with contextlib.suppress(sqlite3.DatabaseError), _read_only(path) as connection:
         return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
     return False

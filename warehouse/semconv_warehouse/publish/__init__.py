@@ -1,1 +1,1 @@
-"""From lists to a generation file that readers open."""
+"""Publishing: lists become a generation file that readers open."""

@@ -1,7 +1,7 @@
 """Lists from Parquet parts as one table in order of user and rank.
 
-Parts that are in that order from the first to the last are copied as they are, which a scan proves afterwards; others
-are sorted, on the disk where memory is short.
+If the parts seem to be in that order, they are copied and a scan checks it. Otherwise they are sorted, on the disk where
+memory is short.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import duckdb
 
 from semconv_warehouse.store.database import quote_identifier
 
-# What each row group holds, as its file says.
+# The first and last user of each row group, from the statistics in the file.
 _BOUNDS = """
 SELECT file_name, stats_min_value AS first_user, stats_max_value AS last_user
 FROM parquet_metadata($parts) WHERE path_in_schema = 'user_id' ORDER BY file_name, row_group_id
 """
-# Whether rows are out of order, and whether ranks do not run from 1; one scan in the order of the table: OVER () is that order.
+# Whether rows are out of order, and whether ranks do not run from 1. One scan: OVER () is the order of the table.
 _FAULTS = """
 SELECT
     coalesce(bool_or(user_before > user_id OR (user_before = user_id AND rank_before > rank)), false),
@@ -35,13 +35,13 @@ def create_in_order(
     parts: Sequence[str],
     values: Mapping[str, Any] | None = None,
 ) -> bool:
-    """``CREATE TABLE table AS select``, its rows in order of user_id and rank.
+    """Create a table from a query, with its rows in order of user_id and rank.
 
     Args:
-        select: reads the files of ``$parts``; further ``values`` are bound by name.
+        select: a query that reads the files ``$parts``; further parameters are in ``values``.
 
     Returns:
-        Whether a scan has shown that every user's ranks run from 1 without a gap or a double; False says nothing.
+        True if a scan has shown that every user's ranks run from 1 without gaps or duplicates; False if it is unknown.
     """
     ordered, name = parts_in_order(connection, parts), quote_identifier(table)
     bound = {**(values or {}), "parts": ordered or list(parts)}
@@ -55,9 +55,9 @@ def create_in_order(
 
 
 def parts_in_order(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> list[str] | None:
-    """The parts by their users, when no row group reaches back before the one before it; None otherwise.
+    """Sort the parts by their first user; return None if the users of two row groups then overlap.
 
-    Within a row group rows may still be in any order: only the rows themselves tell.
+    The rows within a row group may still be in any order.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for file, first, last in connection.execute(_BOUNDS, {"parts": list(parts)}).fetchall():

@@ -19,7 +19,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.reading import content_hash
 from semconv_warehouse.store.run_table import select_runs
 
-# Raised whenever a generation file made of the same runs would hold something else.
+# Raise it when a generation file made of the same runs would have other content.
 GENERATION_FORMAT = 2
 
 
@@ -57,11 +57,11 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
 
     Raises:
         InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
-        SettingsError: the lists were made for an evaluation or with an ad-hoc condition.
+        SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
     """
     with store.read() as connection:
         known = {run.run_id: run for run in select_runs(connection, "true", {})}
-        # Titles, removals and histories are copied too, so the tables belong to the inputs beside the runs.
+        # Titles, removals and histories are copied too, so these tables are inputs as well as the runs.
         content = {table: content_hash(connection, table) for table in ("item", "interaction")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
@@ -101,12 +101,12 @@ def _require_publishable(run: RunRecord) -> None:
     if split != "serve":
         raise SettingsError(
             f"run {run.run_id} made lists of split {split}, which are for `semconv evaluate`; "
-            "publish one of `semconv recommend --split serve`"
+            "publish lists of `semconv recommend --split serve`"
         )
     if run.settings.get("where"):
         raise SettingsError(
             f"run {run.run_id} was made with --where {run.settings['where']!r} and cannot be published; "
-            "a standing filter is the setting recommend.where"
+            "to publish filtered lists, use the setting recommend.where"
         )
 
 

@@ -1,1 +1,1 @@
-"""Reading what is published."""
+"""Reading the served generation."""

@@ -1,7 +1,8 @@
-"""The ready questions of ``sql/queries``: what each asks, its parameters, and the page that documents them.
+"""The cookbook: the ready queries of ``sql/queries``, with their parameters and documentation.
 
-A file's comments are its documentation: the second line says what it answers, further lines say more, and
-``-- parameter NAME: ...`` names a value that the statement reads with ``getvariable('NAME')`` and does without.
+The comments of a file are its documentation. The second line is the title, and further lines say more. A line
+``-- parameter NAME: MEANING`` names a value that the statement reads with ``getvariable('NAME')``; every parameter has a
+default.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from semconv.errors import SettingsError
-from semconv_warehouse.publish.checks import SqlFile, sql_files
+from semconv_warehouse.publish.sql_files import SqlFile, sql_files
 from semconv_warehouse.store.layout import package_folder
 
 _PARAMETER = re.compile(r"-- parameter (\w+): (.+)")
@@ -23,29 +24,33 @@ _PREVIOUS = re.compile(r"\bprevious\s*\.")
 class CookbookQuery:
     """One file of ``sql/queries``."""
 
-    name: str  # the file's stem
+    name: str
     title: str  # one sentence
-    words: str  # more of them, or none
-    parameters: Mapping[str, str]  # name -> what it is and what holds when it is not set
+    notes: str  # further sentences, or empty
+    parameters: Mapping[str, str]  # name -> meaning and default
     statement: str
 
     @property
     def reads_previous(self) -> bool:
-        """Whether it needs the generation before the served one."""
+        """Whether the query needs the generation before the served one."""
         return _PREVIOUS.search(self.statement) is not None
 
 
 def cookbook() -> list[CookbookQuery]:
-    """Every ready question, by name."""
+    """Return every query, sorted by name."""
     return [_query(file) for file in sql_files(package_folder("sql") / "queries", "serving")]
 
 
 def cookbook_query(name: str, parameters: Mapping[str, str]) -> CookbookQuery:
-    """One ready question; SettingsError when there is none of this name, or it has no parameter of a given name."""
+    """Return one query.
+
+    Raises:
+        SettingsError: no query has this name, or it has no parameter of a given name.
+    """
     known = {query.name: query for query in cookbook()}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "`semconv sql --list` names them"
+        hint = f"did you mean {near[0]}?" if near else "`semconv sql --list` lists them"
         raise SettingsError(f"no query {name!r} in the cookbook; {hint}")
     query = known[name]
     unknown = sorted(set(parameters) - set(query.parameters))
@@ -57,11 +62,11 @@ def cookbook_query(name: str, parameters: Mapping[str, str]) -> CookbookQuery:
 
 def _query(file: SqlFile) -> CookbookQuery:
     lines = file.statement.splitlines()
-    count = next((place for place, line in enumerate(lines) if not line.startswith("-- ")), len(lines))
-    comments, parameters = [], {}
-    for line in lines[:count]:
+    num_comments = next((number for number, line in enumerate(lines) if not line.startswith("-- ")), len(lines))
+    notes, parameters = [], {}
+    for line in lines[:num_comments]:
         if found := _PARAMETER.fullmatch(line):
             parameters[found[1]] = found[2]
         else:
-            comments.append(line.removeprefix("-- "))
-    return CookbookQuery(file.name, file.comment, " ".join(comments), parameters, "\n".join(lines[count:]))
+            notes.append(line.removeprefix("-- "))
+    return CookbookQuery(file.name, file.comment, " ".join(notes), parameters, "\n".join(lines[num_comments:]))

@@ -15,16 +15,17 @@ import sqlalchemy as sa
 
 from semconv import columns
 from semconv.artifacts import is_locked, lock_holder
+from semconv.clock import utc_now
 from semconv.errors import SemconvError
 from semconv.runs.digests import damaged_files
 from semconv_warehouse.erase.forgetting import was_cut_off
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.checks import EXAMPLES, CheckResult, run_checks
-from semconv_warehouse.publish.generation_files import generation_path, is_whole
+from semconv_warehouse.publish.generation_files import generation_path, is_undamaged, served_generation
 from semconv_warehouse.publish.plan import plan_generation
-from semconv_warehouse.publish.publish import Publication, publications, served_generation, utc_now
+from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.store.database import open_database
-from semconv_warehouse.store.layout import ProjectLayout, package_folder
+from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.upkeep import disk
 from semconv_warehouse.upkeep.pruning import lineages, needed_runs
 
@@ -90,12 +91,11 @@ def check(project: Project, max_age: timedelta | None = None) -> list[CheckResul
     """Integrity checks of the warehouse, of what is served and of the files under both; with ``max_age`` also how old the
     last publication is.
     """
-    folder = package_folder("sql") / "checks"
     with project.store.read() as connection:
-        results = run_checks(connection, folder, "warehouse")
+        results = run_checks(connection, "warehouse")
     if project.layout.serving.exists():
         with open_database(project.layout.serving, read_only=True) as connection:
-            results += run_checks(connection, folder, "generation")
+            results += run_checks(connection, "generation")
     results.append(_run_files(project))
     return results if max_age is None else [*results, publication_age(publications(project.store), max_age, utc_now())]
 
@@ -171,7 +171,7 @@ def doctor(project: Project) -> list[dict[str, Any]]:
         rows.append(_finding("serving", True, "nothing published yet; `semconv run` does it"))
     elif served is None:
         rows.append(_finding("serving", False, "what was published is gone; `semconv publish` makes it anew"))
-    elif is_whole(generation_path(layout, served)):
+    elif is_undamaged(generation_path(layout, served)):
         rows.append(_finding("serving", True, f"generation {served}"))
     else:
         rows.append(_finding("serving", False, f"generation {served} is damaged; `semconv publish` makes it anew"))

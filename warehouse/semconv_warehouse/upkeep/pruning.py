@@ -19,7 +19,7 @@ from semconv.errors import LockedError
 from semconv.runs.digests import TRAINING_STATES
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.generation_files import generation_files, served_generation
-from semconv_warehouse.publish.publish import Publication, publications
+from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.store.locks import features_lock, generations_lock
 from semconv_warehouse.upkeep import disk
 
@@ -123,7 +123,7 @@ def _old_publications(project: Project, known: Sequence[Publication], kept: set[
     """
     last: dict[int, int] = {entry.generation: entry.publication for entry in known}  # by generation
     first = min((number for generation, number in last.items() if generation in kept), default=0)
-    from semconv_warehouse.features.features import materialized_publication
+    from semconv_warehouse.features.online import materialized_publication
 
     materialized = materialized_publication(project.layout)
     if materialized is not None:

@@ -1,46 +1,42 @@
 """Writing one generation file: one consistent set of codes, vectors, lists and figures, with views and macros.
 
-Bulk only: ``read_parquet`` and ``CREATE TABLE AS``. The warehouse is open, read-only, for the copy
-of its tables alone, not while the lists are sorted or checked.
+Rows move in bulk only, by ``read_parquet`` and ``CREATE TABLE AS``. The warehouse is open, read-only, while its tables
+are copied, and closed while the lists are sorted and checked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
-from semconv.artifacts import machine_errors
+from semconv.data.list_rows import LIST_COLUMNS
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
-from semconv_warehouse.publish.checks import CheckResult, require, run_checks, sql_files
+from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
+from semconv_warehouse.publish.generation_files import spill_folder
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
-from semconv_warehouse.store.database import database_errors, prepare_bulk, quote_identifier, raw
+from semconv_warehouse.publish.sql_files import sql_files
+from semconv_warehouse.store.database import database_errors, prepare_bulk, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 
-HISTORY_ITEMS = 20  # of each user, the latest; what `user_history` holds
-# Checks of a file alone that the same publish has covered: the history is a part of the interactions; new lists that
-# were shown to be in order as they came in are so still.
+HISTORY_ITEMS = 20  # the latest of each user, in the table `user_history`
+# A publish need not run these checks. The history is a part of the interactions, which the same publish checks whole.
 _IMPLIED = ("generation_recent_item_recommended",)
-_IN_ORDER = ("generation_rank_gap",)
+# New lists whose order was proved as they were copied are still in order.
+_ORDER_CHECKS = ("generation_rank_gap",)
 
-_LISTS = """
-SELECT
-    $generation::BIGINT AS generation, user_id::VARCHAR AS user_id, rank::INTEGER AS rank, item_id::VARCHAR AS item_id,
-    score::DOUBLE AS score, sources::VARCHAR[] AS sources, reason_item_id::VARCHAR AS reason_item_id
-FROM read_parquet($parts)
-"""
+_COLUMNS = ", ".join(f"{column.name}::{column.sql_type} AS {column.name}" for column in LIST_COLUMNS)
+_LISTS = f"SELECT $generation::BIGINT AS generation, {_COLUMNS} FROM read_parquet($parts)"  # noqa: S608
 
-# Everybody who is not in the new parts keeps the served list, less what was removed or came into the history since.
+# A user without a new list keeps the served one, without items that were removed or that the user has had since.
 _CARRY_OVER = """
 CREATE OR REPLACE TABLE built.recommendation AS
 WITH kept AS (
@@ -57,7 +53,7 @@ SELECT * REPLACE ($generation::BIGINT AS generation) FROM kept
 ORDER BY user_id, rank
 """
 
-# Table of a generation file -> its rows, from the warehouse; {width} is an integer.
+# Table of a generation file -> the query of its rows in the warehouse. {width} is the width of the vectors.
 _COPIES: Mapping[str, str] = {
     "item": "SELECT $generation::BIGINT AS generation, * FROM item ORDER BY item_id",
     "item_code": """
@@ -89,40 +85,31 @@ SELECT $generation::BIGINT AS generation, $run_ids::JSON AS run_ids, $fingerprin
 
 
 @dataclass(frozen=True)
-class GenerationInfo:
-    """What a generation file says of itself."""
-
-    generation: int
-    run_ids: Mapping[str, Any]
-    published_at: datetime  # UTC, when it was first put in place
-
-
-@dataclass(frozen=True)
 class Build:
-    """One file to be written."""
+    """The inputs of one generation file."""
 
     plan: GenerationPlan
     generation: int
     published_at: datetime  # UTC
-    served: Path | None  # the generation file in place, for lists that are carried over
-    memory_mb: int  # what DuckDB may take; the rest goes to files beside the one that is written
+    served: Path | None  # the served generation file, from which lists are carried over
+    memory_mb: int  # memory limit of DuckDB, which puts the rest into files beside the new one
 
     @property
     def carries_over(self) -> bool:
-        """Whether rows of the served file come into this one."""
+        """Whether lists of the served file are copied into this one."""
         return self.plan.carries_over and self.served is not None
 
 
 def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, target: Path) -> None:
-    """Write and check a generation file at ``target``, closed and checkpointed; nothing else is touched.
+    """Write a generation file to ``target``, check it, and close it; no other file changes.
 
     Raises:
         InputError: parts are missing or unreadable.
-        CheckFailedError: offending rows; the message names each check with examples.
-        LockedError: the warehouse is being written to.
+        CheckFailedError: rows break a rule; the message names each check with examples.
+        LockedError: another process writes to the warehouse.
     """
     with _open(target, build.memory_mb) as connection:
-        are_in_order = _write_recommendation(connection, layout, build) and not build.carries_over
+        is_in_order = _write_recommendation(connection, layout, build) and not build.carries_over
     results = _copy_from_warehouse(store, build, target)
     with _open(target, build.memory_mb) as connection:
         for view in sql_files(package_folder("sql") / "views", "generation"):
@@ -136,75 +123,32 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
                 "published_at": build.published_at,
             },
         )
-        implied = _IMPLIED + (_IN_ORDER if are_in_order else ())
-        results += run_checks(connection, package_folder("sql") / "checks", "generation", without=implied)
-        require(
+        results += run_checks(connection, "generation", skip=_IMPLIED + (_ORDER_CHECKS if is_in_order else ()))
+        require_passed(
             results,
-            f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, what is served stays; "
+            f"generation {build.generation} of run {build.plan.recommend.run_id} was not published and the served one stays; "
             "`semconv recommend` makes new lists",
         )
         connection.execute("CHECKPOINT")
 
 
-def seal(path: Path) -> None:
-    """Make a finished file read-only by mode and sync it to the disk."""
-    with machine_errors(path):
-        path.chmod(0o444)
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-
-
-def read_info(path: Path) -> GenerationInfo:
-    """What a generation file says of itself; InputError when it is none."""
-    with open_generation(path) as connection:
-        try:
-            row = connection.execute("SELECT generation, run_ids, published_at FROM generation_info").fetchone()
-        except duckdb.CatalogException as error:
-            raise InputError(f"{path}: not a generation file of semconv; `semconv publish` makes one") from error
-    if row is None:
-        raise InputError(f"{path}: damaged, it does not say which generation it is; `semconv publish` makes a new one")
-    return GenerationInfo(int(row[0]), json.loads(row[1]), row[2])
-
-
-def require_whole(path: Path) -> None:
-    """Read every row of a generation file, whose blocks carry checksums; InputError when one of them is damaged."""
-    read_info(path)
-    with open_generation(path) as connection:
-        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-            connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {quote_identifier(table)}").fetchall()  # noqa: S608
-
-
-@contextlib.contextmanager
-def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A published file, read-only; InputError when it is missing or damaged."""
-    if not path.exists():
-        raise InputError(f"{path}: missing; `semconv publish` makes it")
-    with database_errors(path), duckdb.connect(str(path), read_only=True) as connection:
-        yield connection
-
-
 @contextlib.contextmanager
 def _open(path: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
     with database_errors(path), duckdb.connect(str(path)) as connection:
-        prepare_bulk(connection, memory_mb, _spill(path))
+        prepare_bulk(connection, memory_mb, spill_folder(path))
         yield connection
 
 
-def _spill(path: Path) -> Path:
-    """DuckDB's own name for the folder beside a file that takes what memory does not; cleaned up with the file."""
-    return path.with_name(f"{path.name}.tmp")
-
-
 def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> bool:
-    """Whether the lists are known to be in order, ranks from 1; False where that is still to be seen."""
+    """Write the new lists; return whether a scan has proved their order and that their ranks run from 1."""
     run = build.plan.recommend
     folder = layout.root / run.artifact_path
     parts = sorted(str(path) for path in folder.glob("part-*.parquet"))
     if not parts:
-        raise InputError(f"{folder}: no part of run {run.run_id} is left; run `semconv recommend` again")
+        raise InputError(f"{folder}: no parts of run {run.run_id} are left; run `semconv recommend` again")
     require_parts(folder)
     try:
-        are_in_order = create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
+        is_in_order = create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
     except (duckdb.IOException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error as error:
@@ -212,25 +156,28 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
             f"{folder}: a part is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
         ) from error
     if connection.execute("SELECT count(*) FROM recommendation").fetchone() == (0,) and not build.plan.carries_over:
-        raise InputError(f"{folder}: run {run.run_id} recommended nothing to anybody; there is nothing to publish")
-    return are_in_order
+        raise InputError(
+            f"{folder}: run {run.run_id} recommended nothing to any user, so nothing can be published; check which items "
+            "are available and the setting recommend.where"
+        )
+    return is_in_order
 
 
 def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list[CheckResult]:
-    """Copy the warehouse's tables into the file and run the checks that need both; the warehouse is open here alone."""
+    """Copy the warehouse's tables into the file and run the checks that compare both."""
     with store.read() as session:
         connection = raw(session)
-        prepare_bulk(connection, build.memory_mb, _spill(target))
+        prepare_bulk(connection, build.memory_mb, spill_folder(target))
         connection.execute("ATTACH ? AS built (READ_WRITE)", [str(target)])
         try:
             if build.carries_over and build.served is not None:
                 _carry_over(connection, build.served, build)
             _copy_tables(connection, build)
             connection.execute("USE built")
-            return run_checks(connection, package_folder("sql") / "checks", "publish")
+            return run_checks(connection, "publish")
         finally:
             # Other connections of this process to the warehouse share its attached files.
-            with database_errors(target):  # writes what is left of it
+            with database_errors(target):  # DETACH writes the rest of the file
                 connection.execute("USE warehouse")
                 connection.execute("DETACH built")
 
@@ -259,7 +206,7 @@ def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Buil
 
 
 def _vector_width(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> int:
-    """The one width of a run's vectors, 1 when it has none."""
+    """Return the width of a run's vectors, 1 if it has none; CheckFailedError if they have several."""
     widths = connection.execute(
         "SELECT DISTINCT len(vector) FROM (SELECT run_id, vector FROM item_embedding UNION ALL SELECT run_id, vector FROM user_embedding)"
         " WHERE run_id = ? ORDER BY 1",

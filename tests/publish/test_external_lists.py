@@ -1,4 +1,4 @@
-"""Parts made elsewhere: taken in whole, or refused with counts and examples."""
+"""Lists of other programs: loaded whole, or refused with counts and examples."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError
-from semconv_warehouse.publish.parts import KnownIds, LoadedParts, load_parts
-from semconv_warehouse.publish.publish import publish
-from semconv_warehouse.serving import serving
+from semconv_warehouse.publish.external_lists import KnownIds, LoadedLists, load_lists
+from semconv_warehouse.publish.publishing import publish
+from semconv_warehouse.serving.query import query
 from tests.worlds.published import (
     NUM_ITEMS,
     NUM_USERS,
@@ -29,12 +29,12 @@ from tests.worlds.published import (
 KNOWN = KnownIds([item(k) for k in range(NUM_ITEMS)], [user(u) for u in range(NUM_USERS)])
 
 
-def load(folder: Path, *tables: pa.Table, part_rows: int = 1000) -> LoadedParts:
+def load(folder: Path, *tables: pa.Table, part_rows: int = 1000) -> LoadedLists:
     files = []
     for number, table in enumerate(tables):
         files.append(folder / f"given-{number}.parquet")
         pq.write_table(table, files[-1])
-    return load_parts(files, KNOWN, folder / "run", part_rows=part_rows)
+    return load_lists(files, KNOWN, folder / "run", part_rows=part_rows)
 
 
 def part(names: list[str] | None = None) -> pa.Table:
@@ -49,7 +49,7 @@ def replaced(table: pa.Table, **columns: Any) -> pa.Table:
 
 @pytest.mark.parametrize("is_shuffled", [True, False])
 @pytest.mark.parametrize(("part_rows", "num_files"), [(1000, 1), (6, 2), (4, 3), (1, 4)])
-def test_parts_are_written_in_order_throughout(
+def test_parts_are_written_in_order_of_user_and_rank(
     tmp_path: Path, is_shuffled: bool, part_rows: int, num_files: int
 ) -> None:
     first, second = (
@@ -64,16 +64,16 @@ def test_parts_are_written_in_order_throughout(
     written = [pq.read_table(path) for path in loaded.files]
     assert pa.concat_tables(written).to_pylist() == part().to_pylist()
     users = [user for table in written for user in set(table["user_id"].to_pylist())]
-    assert len(users) == len(set(users))  # a user's rows lie in one file
+    assert len(users) == len(set(users))  # all rows of a user are in one file
 
 
-def test_loaded_parts_can_be_published(tmp_path: Path) -> None:
+def test_loaded_lists_can_be_published(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
     pq.write_table(part(), tmp_path / "given.parquet")
-    load_parts([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
+    load_lists([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
     add_run(store, "loaded", "recommend", inputs=["codebook-1"], settings=SERVE)
     publish(layout, store, "loaded")
-    assert serving.query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()
+    assert query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()
 
 
 def test_optional_columns_are_filled(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_optional_columns_are_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 @pytest.mark.parametrize("rank", [pa.int64(), pa.uint8()])
 @pytest.mark.parametrize("score", [pa.float32(), pa.int32()])
-def test_kin_types_are_taken(tmp_path: Path, kind: pa.DataType, rank: pa.DataType, score: pa.DataType) -> None:
+def test_similar_types_are_accepted(tmp_path: Path, kind: pa.DataType, rank: pa.DataType, score: pa.DataType) -> None:
     table = part()
     cast = pa.table(
         {
@@ -138,13 +138,13 @@ def test_several_violations_come_in_one_line(tmp_path: Path) -> None:
         load(tmp_path, broken)
 
 
-def test_a_user_in_two_parts(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"1 users in more than one part \(u0 in .*given-0.* and .*given-1"):
+def test_a_user_in_two_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"1 users in more than one file \(u0 in .*given-0.* and .*given-1"):
         load(tmp_path, part(["u0", "u1"]).filter(pc.field("user_id") != "x"), part(["u0"]))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no parts given"):
+    with pytest.raises(InputError, match="no files given"):
         load(tmp_path)
     for name, content, message in (
         ("missing", None, "no such file"),
@@ -155,10 +155,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(InputError, match=message):
-            load_parts([path], KNOWN, tmp_path / "run")
+            load_lists([path], KNOWN, tmp_path / "run")
 
 
 def test_a_file_named_twice(tmp_path: Path) -> None:
     pq.write_table(part(), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="twice"):
-        load_parts([tmp_path / "a.parquet", tmp_path / "b" / ".." / "a.parquet"], KNOWN, tmp_path / "run")
+        load_lists([tmp_path / "a.parquet", tmp_path / "b" / ".." / "a.parquet"], KNOWN, tmp_path / "run")

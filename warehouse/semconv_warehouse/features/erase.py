@@ -1,7 +1,7 @@
-"""Taking users out of Feast's online store, for which Feast itself has no call.
+"""Erasing users from Feast's online store, for which Feast itself has no function.
 
-The default store is a SQLite file: rows are deleted by their key and the file is packed. In any other
-store the features of a user are overwritten with nothing; the key alone stays, and that is said.
+In the default store, a SQLite file, rows are deleted by their key and the file is compacted. In any other store the
+features of a user are overwritten with nulls; the key stays, and the command says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from semconv.artifacts import machine_errors
 from semconv.columns import USER_ID
 from semconv.errors import LockedError
 from semconv_warehouse.features.export import VIEWS
-from semconv_warehouse.features.features import feast_errors, materialized_publication, open_store
+from semconv_warehouse.features.files import online_store_file
+from semconv_warehouse.features.online import materialized_publication
+from semconv_warehouse.features.repository import feast_errors, open_store
 from semconv_warehouse.store.database import quote_identifier
 from semconv_warehouse.store.layout import ProjectLayout
 
@@ -27,18 +29,17 @@ if TYPE_CHECKING:
 _KEYS_AT_ONCE = 500
 
 
-def forget_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) -> tuple[int, str | None]:
-    """Take users out of the online store.
+def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) -> tuple[int, str | None]:
+    """Erase users from the online store.
 
     Returns:
-        Keys that were, or would be, deleted or emptied, and a remark where a trace stays.
+        The number of keys that were (with ``dry_run``: would be) deleted or emptied, and a remark if keys stay.
 
     Raises:
         LockedError: another process writes to the store.
-        SettingsError, InputError: the store that ``feature_store.yaml`` names cannot be opened.
+        SettingsError, InputError: the online store of ``feature_store.yaml`` cannot be opened.
     """
-    database = layout.data / "online_store.db"
-    if materialized_publication(layout) is None and not database.exists():
+    if materialized_publication(layout) is None and not online_store_file(layout).exists():
         return 0, None
     feast_store = open_store(layout)
     with feast_errors(layout, "forget"):
@@ -47,7 +48,7 @@ def forget_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool)
         if not dry_run:
             _empty(feast_store, users)
         kind = str(feast_store.config.online_store.type).rpartition(".")[2]
-        return len(users), f"the online store is {kind}: features were overwritten with nothing, the keys stay in it"
+        return len(users), f"the online store is {kind}: features were overwritten with nulls, the keys stay in it"
 
 
 def _user_views(feast_store: FeatureStore) -> list[Any]:
@@ -70,7 +71,7 @@ def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> i
                 for first in range(0, len(keys), _KEYS_AT_ONCE):
                     found |= _delete_keys(connection, table, keys[first : first + _KEYS_AT_ONCE], dry_run)
             connection.commit()
-            if not dry_run:  # also when nothing is found: a kill may have come between the two
+            if not dry_run:  # even if no row is found: an erase that was killed may have stopped before this line
                 connection.execute("VACUUM")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -102,11 +103,11 @@ def _entity(user: str) -> Any:
 
 
 def _empty(feast_store: FeatureStore, users: Sequence[str]) -> None:
-    """Write rows without a value, as a materialize writes those of ids that are gone; a frame of nulls Feast refuses."""
+    """Write rows without values, like those of dropped ids; Feast's own function refuses a frame of nulls."""
     from feast.protos.feast.types.Value_pb2 import Value
 
     provider, now = feast_store._get_provider(), datetime.now(UTC)
     for view in _user_views(feast_store):
-        nothing = {field.name: Value() for field in view.features}
-        rows = [(_entity(user), nothing, now, now) for user in users]
+        empty = {field.name: Value() for field in view.features}
+        rows = [(_entity(user), empty, now, now) for user in users]
         provider.online_write_batch(feast_store.config, view, rows, None)

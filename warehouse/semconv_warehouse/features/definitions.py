@@ -1,7 +1,7 @@
-"""Loading the objects that the files of a Feast repository define, without changing the working directory.
+"""The definitions in the files of a Feast repository, loaded without changing the working directory.
 
-Feast's own loader changes to the repository and leaves its modules behind under their bare names, so
-that a second project in the same process would get the first one's definitions.
+Feast's own loader changes to the repository and keeps the imported modules under their bare names. A second project in
+the same process would then get the definitions of the first.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RepositoryObjects:
-    """Everything that a repository defines."""
+class Definitions:
+    """The Feast objects of a repository."""
 
     entities: list[Any]
     feature_views: list[Any]
@@ -29,11 +29,11 @@ class RepositoryObjects:
 
     @property
     def all(self) -> list[Any]:
-        """In the order in which Feast may take them."""
+        """All objects, in an order in which Feast can register them."""
         return [*self.others, *self.entities, *self.feature_views, *self.feature_services]
 
     def names(self) -> dict[str, list[str]]:
-        """Names by kind."""
+        """Return the names of the objects by kind."""
         kinds = {
             "entities": self.entities,
             "feature_views": self.feature_views,
@@ -42,18 +42,18 @@ class RepositoryObjects:
         return {kind: sorted(thing.name for thing in things) for kind, things in kinds.items()}
 
     def stale(self, store: FeatureStore) -> list[Any]:
-        """What the registry holds and no file defines any more."""
+        """Return the registered objects that no file defines any more."""
         names = self.names()
-        held = {
+        registered = {
             "feature_services": store.list_feature_services(),
             "feature_views": store.list_feature_views(),
             "entities": [entity for entity in store.list_entities() if not entity.name.startswith("__")],
         }
-        return [thing for kind, things in held.items() for thing in things if thing.name not in names[kind]]
+        return [thing for kind, things in registered.items() for thing in things if thing.name not in names[kind]]
 
 
-def load_objects(repository: Path) -> RepositoryObjects:
-    """Import every file of the repository and collect its Feast objects; what an import raises passes."""
+def load_definitions(repository: Path) -> Definitions:
+    """Import every file of the repository and collect its Feast objects; an error of such a file is raised as it is."""
     from feast import Entity, FeatureService, FeatureView
     from feast.data_source import DataSource
     from feast.on_demand_feature_view import OnDemandFeatureView
@@ -64,7 +64,7 @@ def load_objects(repository: Path) -> RepositoryObjects:
     with _importable(repository, names):
         modules = [importlib.import_module(name) for name in names]
     things = {id(thing): thing for module in modules for thing in vars(module).values()}.values()
-    return RepositoryObjects(
+    return Definitions(
         entities=[thing for thing in things if isinstance(thing, Entity)],
         feature_views=[thing for thing in things if isinstance(thing, FeatureView)],
         feature_services=[thing for thing in things if isinstance(thing, FeatureService)],
@@ -74,7 +74,7 @@ def load_objects(repository: Path) -> RepositoryObjects:
 
 @contextmanager
 def _importable(repository: Path, names: list[str]) -> Iterator[None]:
-    """Put the repository first on the path and its module names out of the way, for the block alone."""
+    """Put the repository first on the import path and hide imported modules of the same names, inside the block."""
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, str(repository))
     importlib.invalidate_caches()

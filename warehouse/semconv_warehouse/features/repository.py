@@ -1,0 +1,103 @@
+"""The project's Feast repository: its files are copied into a new project, opened, and registered with Feast.
+
+Feast is imported inside the functions, because the import takes seconds. Its prints are caught, because standard output
+is for data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from semconv.artifacts import machine_errors
+from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
+from semconv_warehouse.features.definitions import load_definitions
+from semconv_warehouse.features.files import feature_store_yaml
+from semconv_warehouse.features.repair import remove_damaged
+from semconv_warehouse.store.layout import ProjectLayout, package_folder
+from semconv_warehouse.store.locks import features_lock
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+def create_feature_repo(layout: ProjectLayout) -> None:
+    """Copy the package's Feast repository into a project; existing files stay as they are."""
+    with machine_errors(layout.feature_repo):
+        layout.feature_repo.mkdir(parents=True, exist_ok=True)
+        for source in package_folder("feature_repo").iterdir():
+            target = layout.feature_repo / source.name
+            if source.is_file() and not target.exists():
+                shutil.copyfile(source, target)
+
+
+def apply(layout: ProjectLayout, wait: float = 0.0) -> dict[str, list[str]]:
+    """Register the definitions of ``feature_repo`` with Feast and remove those that are no longer in the files.
+
+    A damaged registry or online store is replaced by a new one.
+
+    Returns:
+        Names of the registered definitions by kind.
+
+    Raises:
+        SettingsError: the definitions or the yaml are wrong.
+        LockedError: another process still writes features after ``wait`` seconds.
+    """
+    with features_lock(layout, wait):
+        return apply_locked(layout)
+
+
+def apply_locked(layout: ProjectLayout) -> dict[str, list[str]]:
+    """Do the work of :func:`apply` for a caller that holds the lock."""
+    remove_damaged(layout)
+    feast_store = open_store(layout)
+    with feast_errors(layout, "apply"):
+        definitions = load_definitions(layout.feature_repo)
+        feast_store.apply(definitions.all, objects_to_delete=definitions.stale(feast_store), partial=False)
+        feast_store.refresh_registry()
+        return definitions.names()
+
+
+def open_store(layout: ProjectLayout) -> FeatureStore:
+    """Open the project's feature store; raise InputError or SettingsError if its yaml is missing or wrong."""
+    yaml = feature_store_yaml(layout)
+    if not yaml.is_file():
+        raise InputError(f"{yaml}: missing; `semconv init` copies it into a project")
+    with feast_errors(layout, "open"):
+        from feast import FeatureStore
+
+        return FeatureStore(repo_path=str(layout.feature_repo))
+
+
+@contextlib.contextmanager
+def feast_errors(layout: ProjectLayout, action: str) -> Iterator[None]:
+    """Catch Feast's prints, and turn its exceptions into errors of one line that name the ``action``."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with machine_errors(layout.data):
+                yield
+        except SemconvError:
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise _translated(action, error, lines[0]) from error
+
+
+def _translated(action: str, error: Exception, line: str) -> SemconvError:
+    if isinstance(error, sqlite3.OperationalError):
+        if "locked" in line:
+            return LockedError("the online store is in use by another process; run the same command again")
+        return MachineError(f"the online store cannot be read or written ({line}); check the disk and the file's mode")
+    if action == "get" or isinstance(error, sqlite3.DatabaseError):
+        return InputError(
+            f"feature_repo: Feast failed to {action} ({line}); `semconv features materialize` repairs its files"
+        )
+    kind = SettingsError if action in ("open", "apply") else InputError
+    return kind(f"feature_repo: Feast failed to {action} ({line}); see feature_repo/feature_store.yaml")

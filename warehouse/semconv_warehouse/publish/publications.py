@@ -1,0 +1,91 @@
+"""The record of generations and publications: two tables of the warehouse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from semconv_warehouse.publish.generation_files import generation_path, read_info
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import ProjectLayout
+
+Clock = Callable[[], datetime]
+# Feast's online stores compare whole seconds, so two publications are at least one second apart.
+_TICK = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One act of serving a generation: a publish or a rollback."""
+
+    publication: int
+    generation: int
+    published_at: datetime  # UTC, whole seconds, later than that of the publication before
+    is_new: bool = True  # False if a publish found that a generation of the same inputs was already served
+
+
+@dataclass(frozen=True)
+class Record:
+    """The tables ``generation`` and ``publication``."""
+
+    generations: dict[int, dict[str, object]]  # generation -> its run ids and fingerprint
+    publications: list[Publication]  # oldest first
+
+    @property
+    def last(self) -> Publication | None:
+        """The latest publication."""
+        return self.publications[-1] if self.publications else None
+
+    def generation_of(self, fingerprint: str) -> int | None:
+        """Return the latest generation made of the inputs with this fingerprint."""
+        return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
+
+    def next_time(self, clock: Clock) -> datetime:
+        """Return the current time in whole seconds, but later than the last publication if the clock was set back."""
+        now = clock().astimezone(UTC).replace(microsecond=0)
+        return now if self.last is None else max(now, self.last.published_at + _TICK)
+
+
+def publications(store: DuckDBStore) -> list[Publication]:
+    """Return every publication, oldest first."""
+    return read_record(store).publications
+
+
+def read_record(store: DuckDBStore) -> Record:
+    """Read both tables."""
+    with store.read() as connection:
+        generations = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
+        rows = connection.execute(
+            sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
+        ).all()
+    return Record(
+        {int(row[0]): json.loads(row[1]) for row in generations},
+        [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows],
+    )
+
+
+def write_publication(
+    layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime
+) -> Publication:
+    """Record in one transaction that a generation is served."""
+    info = read_info(generation_path(layout, generation))
+    with store.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO generation VALUES (:generation, :run_ids, 'published', :created_at)"
+                " ON CONFLICT (generation) DO UPDATE SET status = 'published'"
+            ),
+            {"generation": generation, "run_ids": json.dumps(info.run_ids), "created_at": info.published_at},
+        )
+        number = connection.execute(
+            sa.text(
+                "INSERT INTO publication SELECT coalesce(max(publication), 0) + 1, :generation, :published_at FROM publication"
+                " RETURNING publication"
+            ),
+            {"generation": generation, "published_at": published_at.replace(tzinfo=None)},
+        ).scalar_one()
+    return Publication(int(number), generation, published_at)

@@ -1,0 +1,163 @@
+"""Publishing a generation, rolling back to the one before it, and repairing the record after a kill.
+
+The rename over ``serving.duckdb`` is the commit point. A process that dies before it leaves the old generation served.
+A process that dies after it leaves the new generation served and no record; :func:`reconcile` then writes the record
+from the served file. A lock in ``data/generations`` lets one process at a time publish, roll back or reconcile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from semconv.artifacts import is_locked
+from semconv.clock import utc_now
+from semconv.errors import InputError, LockedError, SemconvError
+from semconv_warehouse.publish.build import Build, build_generation
+from semconv_warehouse.publish.generation_files import (
+    generation_files,
+    generation_path,
+    is_undamaged,
+    previous_generation,
+    read_info,
+    remove_leftovers,
+    replace_serving,
+    require_undamaged,
+    seal,
+    served_generation,
+    sync_folder,
+    temporary_path,
+)
+from semconv_warehouse.publish.plan import plan_generation
+from semconv_warehouse.publish.publications import Clock, Publication, Record, read_record, write_publication
+from semconv_warehouse.store.database import DEFAULT_MEMORY_MB
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.locks import generations_lock
+
+_RECORD_WAIT_SECONDS = 10.0  # after the commit point, wait at least so long for the warehouse
+
+
+def publish(
+    layout: ProjectLayout,
+    store: DuckDBStore,
+    recommend_run_id: str,
+    *,
+    evaluate_run_ids: Sequence[str] = (),
+    memory_mb: int = DEFAULT_MEMORY_MB,
+    clock: Clock = utc_now,
+) -> Publication:
+    """Make a generation of a recommend run and the runs under it, check it, and serve it.
+
+    The same inputs make no second generation: it stays served, or is served again after a rollback. If its file is
+    damaged, a new generation replaces it.
+
+    Args:
+        memory_mb: memory limit of DuckDB, which puts the rest into files beside the generation.
+
+    Raises:
+        InputError: a run or its parts are missing.
+        SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
+        CheckFailedError: rows break a rule; the new file is removed and the served generation stays.
+        LockedError: another process publishes or writes to the warehouse.
+    """
+    plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
+    with generations_lock(layout, store.wait):
+        record, _ = _reconcile(layout, store, clock)
+        same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
+        if same and is_undamaged(layout.serving if same == served else layout.generation_file(same)):
+            if last is not None and same == served:
+                return Publication(last.publication, last.generation, last.published_at, is_new=False)
+            return _serve(layout, store, same, record.next_time(clock))
+        generation, published_at = max(record.generations, default=0) + 1, record.next_time(clock)
+        served_file = generation_path(layout, served) if served else None
+        target = layout.generation_file(generation)
+        with temporary_path(target) as temporary:
+            build_generation(layout, store, Build(plan, generation, published_at, served_file, memory_mb), temporary)
+            seal(temporary)
+            temporary.replace(target)
+        sync_folder(layout.generations)
+        publication = _serve(layout, store, generation, published_at)
+        if same:
+            layout.generation_file(same).unlink(missing_ok=True)
+        return publication
+
+
+def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication:
+    """Serve the generation before the served one again, as a new publication; no file is edited.
+
+    Raises:
+        InputError: nothing is served, no earlier generation is left, or its file is damaged.
+    """
+    with generations_lock(layout, store.wait):
+        record, _ = _reconcile(layout, store, clock)
+        served = served_generation(layout)
+        if served is None:
+            raise InputError("nothing is published yet; `semconv publish` makes the first generation")
+        earlier = previous_generation(layout, served)
+        if earlier is None:
+            raise InputError(f"no generation before {served} is left to roll back to; `semconv generations` lists them")
+        require_undamaged(layout.generation_file(earlier))
+        return _serve(layout, store, earlier, record.next_time(clock))
+
+
+def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication | None:
+    """Write the missing record of a publish that was killed after its commit point.
+
+    Only reads if the record is right. If another process is publishing, that process writes its own record.
+
+    Returns:
+        The publication that was recorded late; None if the record was right.
+    """
+    if not layout.warehouse.exists() or not (layout.serving.exists() or generation_files(layout)):
+        return None
+    try:
+        if _is_recorded(layout, read_record(store)):
+            return None
+    except LockedError:
+        if is_locked(layout.generations):
+            return None
+        raise
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(generations_lock(layout, 0.0))
+        except LockedError:
+            return None
+        return _reconcile(layout, store, clock)[1]
+
+
+def _serve(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
+    """Pass the commit point and write the record."""
+    replace_serving(layout, generation)
+    store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
+    try:
+        return write_publication(layout, store, generation, published_at)
+    except SemconvError as error:
+        message = f"generation {generation} is served, but not recorded yet; the next command records it ({error})"
+        raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
+
+
+def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> tuple[Record, Publication | None]:
+    """Remove leftovers of a killed publish, restore a lost ``serving.duckdb`` and write a missing record.
+
+    The caller holds the lock.
+
+    Returns:
+        The current record, and the publication that was recorded late, if any.
+    """
+    record = read_record(store)
+    remove_leftovers(layout, known=set(record.generations))
+    last, served = record.last, served_generation(layout)
+    if served is None and last is not None and layout.generation_file(last.generation).exists():
+        replace_serving(layout, last.generation)
+    if served is None or _is_recorded(layout, record):
+        return record, None
+    first_published = read_info(generation_path(layout, served)).published_at.replace(tzinfo=UTC)
+    is_first = last is None or first_published > last.published_at
+    late = write_publication(layout, store, served, first_published if is_first else record.next_time(clock))
+    return read_record(store), late
+
+
+def _is_recorded(layout: ProjectLayout, record: Record) -> bool:
+    return (record.last.generation if record.last else None) == served_generation(layout)

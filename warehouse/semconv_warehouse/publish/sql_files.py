@@ -1,0 +1,47 @@
+"""The package's SQL files: views, checks and cookbook queries, each with its purpose in a header of comments.
+
+The first line names the database that the statement runs on: ``warehouse``; ``generation``, a generation file alone;
+``publish``, a generation file that is being built, with the warehouse attached as ``warehouse``; or ``serving``, the
+served generation with the one before it attached as ``previous``. The second line says what the file is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semconv.errors import InputError
+
+_DATABASE, _COMMENT = "-- database: ", "-- "
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One SQL file: its name without the ending, its database, its purpose and its statement."""
+
+    name: str
+    database: str
+    comment: str
+    statement: str
+
+
+def sql_files(folder: Path, database: str) -> list[SqlFile]:
+    """Return the files of a folder that are for ``database``, sorted by name.
+
+    Raises:
+        InputError: the folder is missing, or a file lacks its two header lines.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: missing; the installation is incomplete, install semconv again")
+    files = [_parse(path) for path in sorted(folder.glob("*.sql"))]
+    return [file for file in files if file.database == database]
+
+
+def _parse(path: Path) -> SqlFile:
+    lines = path.read_text().splitlines()
+    if len(lines) < 3 or not lines[0].startswith(_DATABASE) or not lines[1].startswith(_COMMENT):
+        raise InputError(f"{path}: its first line must be `-- database: NAME`, its second a comment with its purpose")
+    statement = "\n".join(lines[2:]).rstrip().rstrip(";")
+    return SqlFile(
+        path.stem, lines[0].removeprefix(_DATABASE).strip(), lines[1].removeprefix(_COMMENT).strip(), statement
+    )
