@@ -30,8 +30,8 @@ from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.stages.codes.code_file import read_codes
 from semconv.tasks import wordings
 from semconv.tokenization import quality
-from semconv.tokenization.code_set import fit_code_set
 from semconv.tokenization.collisions import colliding
+from semconv.tokenization.fit import fit_code_set
 
 SUBJECT = Subject("codebook_ablation", "", ["numpy", "scipy", "torch"])
 PUBLISHED = "codes published for LC-Rec"

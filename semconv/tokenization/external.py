@@ -1,4 +1,4 @@
-"""A code set of codes that were made elsewhere: without books, so without vectors and without a map for new items."""
+"""A code set of external codes: without codebooks, so without code vectors and without a map for new items."""
 
 from __future__ import annotations
 
@@ -10,32 +10,29 @@ from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.collisions import collision_figures, settle_collisions
 from semconv.tokenization.figures import use_figures
+from semconv.tokenization.kmeans import Codes
 
 
-def loaded_code_set(
-    item_index: NDArray[np.int32],
-    codes: NDArray[np.uint16],
-    popularity: NDArray[np.int64],
-    settings: CodebookSettings,
+def external_code_set(
+    item_index: NDArray[np.int32], codes: Codes, popularity: NDArray[np.int64], settings: CodebookSettings
 ) -> CodeSet:
-    """Codes as they were given, items that share all of them moved apart unless ``collisions = keep``.
+    """Make a code set of external codes. Items that share all codes are moved apart, unless ``collisions = keep``.
 
-    Books of width 0 stand for those that nobody has. Nearness is then the same for every code, so that an item
-    which moves, fewest interactions first, takes the lowest free code of the last level, or of the level before
-    where the last is full.
+    There are no codebooks; books of width 0 stand in for them. All codes are then equally near, so an item that moves
+    (fewest interactions first) takes the lowest free code of the last level, or of the level before if the last is full.
 
     Args:
         item_index: ``(M,)``.
         codes: ``(M, N)``, each below ``settings.codes``.
         popularity: ``(M,)`` interactions of the train cut.
-        settings: ``levels``, ``codes`` and ``collisions`` count.
+        settings: only ``levels``, ``codes`` and ``collisions`` are used.
     Raises:
-        InputError: items are to be moved apart, and there are more of them than code sequences.
+        InputError: collisions are to be resolved, and there are more items than code sequences.
     """
     if settings.collisions == "resolve" and settings.codes**settings.levels < len(codes):
         raise InputError(
-            f"{len(codes)} items cannot be told apart by {settings.levels} codes of {settings.codes};"
-            " --set codebook.collisions=keep loads them as they are"
+            f"{len(codes)} items cannot all have different codes with {settings.levels} levels of {settings.codes} codes;"
+            " --set codebook.collisions=keep lets items share codes"
         )
     books = np.zeros((settings.levels, settings.codes, 0), dtype=np.float32)
     points = np.zeros((len(codes), 0), dtype=np.float32)
