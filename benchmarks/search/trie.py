@@ -1,7 +1,8 @@
-"""The code trie as flat arrays beside a dictionary from every prefix to what may follow, as ``prefix_allowed_tokens_fn`` wants it.
+"""The code trie in flat arrays beside a dictionary from each prefix to the codes that may follow.
 
-``full`` also builds the trie of 10 million random items in a process of its own, saves it, maps it into memory
-and searches it beside a trie of 10,000. Both sizes say what it costs a search to leave items out.
+transformers' ``prefix_allowed_tokens_fn`` needs such a dictionary. Both sizes also measure the time that a search spends
+on leaving items out. The size `full` also builds the trie of 10 million random items in its own process, saves it, maps
+it into memory and searches it, beside a trie of 10,000 items.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +21,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.rows import Row, Size, Subject, command, in_turn, peak_memory_bytes, seconds_of, times_of
-from benchmarks.search_case import (
+from benchmarks.rows import Comparison, Row, Size, command
+from benchmarks.search.case import (
     BEAMS,
     CODES,
     HISTORY,
-    LEVEL_TOKENS,
     LEVELS,
+    Prefixes,
     history_prompts,
     make_model,
+    make_searcher,
+    prefix_dictionary,
     random_codes,
 )
+from benchmarks.timing import in_own_process, peak_memory_bytes, timed, timed_in_turn
 from semconv.search.levels import Normalization
-from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
 from semconv.search.trie_tensors import Children, TrieTensors
 
-SUBJECT = Subject("trie", "dictionary of prefixes", ["numpy", "torch"])
-ALONE = Subject("trie", "", ["numpy", "torch"])
-SMALLER = Subject("trie", "the same on 10,000 items", ["numpy", "torch"])
+DICTIONARY = Comparison("trie", "dictionary of prefixes", ["numpy", "torch"])
+ALONE = Comparison("trie", "", ["numpy", "torch"])
+SMALLER = Comparison("trie", "the same on 10,000 items", ["numpy", "torch"])
 ITEMS = {"small": 20_000, "full": 500_000}
 LARGEST = 10_000_000
 USERS = 64
-Prefixes = dict[tuple[int, ...], list[int]]
-
-
-def dictionary(codes: NDArray[Any]) -> Prefixes:
-    """The peer."""
-    following: dict[tuple[int, ...], set[int]] = {}
-    for line in codes.tolist():
-        for level in range(LEVELS):
-            following.setdefault(tuple(line[:level]), set()).add(line[level])
-    return {prefix: sorted(after) for prefix, after in following.items()}
+LEAVING_OUT = ("of", "close", "may_enter")  # functions of semconv.search that leave items out
 
 
 def beam_nodes(trie: CodeTrie, rng: np.random.Generator) -> list[tuple[Tensor, list[tuple[int, ...]]]]:
-    """Per depth the nodes ``(B, W)`` of as many beams as a batch has, and their prefixes."""
+    """Draw beams of a batch, and return their nodes ``(B, W)`` and prefixes for each depth."""
     rows = rng.integers(0, len(trie), USERS * BEAMS)
     lines = trie.codes_of(trie.row_items[rows])
     paths = [np.zeros(len(rows), np.int32), *trie.paths(trie.leaf_of(rows))[:-1]]
@@ -69,7 +61,7 @@ def beam_nodes(trie: CodeTrie, rng: np.random.Generator) -> list[tuple[Tensor, l
 
 
 def bytes_of(build: Callable[[], Any]) -> tuple[int, Any]:
-    """Bytes that a structure holds once it stands."""
+    """Build a structure, and return the bytes that it holds."""
     tracemalloc.start()
     try:
         built = build()
@@ -79,35 +71,37 @@ def bytes_of(build: Callable[[], Any]) -> tuple[int, Any]:
 
 
 def run(size: Size) -> list[Row]:
-    """Build, hold, and find what may follow the beams of 64 users at all levels; leave items out; grow."""
+    """Measure building, memory and the lookup of children for the beams of 64 users; leaving items out; growth."""
     rng = np.random.default_rng(0)
     codes = (CODES * rng.beta(0.6, 2.0, (ITEMS[size], LEVELS))).astype(np.uint16)  # some codes are far more frequent
     ours_bytes, trie = bytes_of(lambda: CodeTrie.build(codes, np.arange(len(codes))))
-    peer_bytes, prefixes = bytes_of(lambda: dictionary(codes))
-    ours_build, _ = seconds_of(lambda: CodeTrie.build(codes, np.arange(len(codes))))
-    peer_build, _ = seconds_of(lambda: dictionary(codes), repeats=1)
+    peer_bytes, prefixes = bytes_of(lambda: prefix_dictionary(codes))
+    ours_build, _ = timed(lambda: CodeTrie.build(codes, np.arange(len(codes))))
+    peer_build, _ = timed(lambda: prefix_dictionary(codes), repeats=1)
     beams, tensors = beam_nodes(trie, rng), TrieTensors.of(trie, torch.device("cpu"))
-    ours_find, found = seconds_of(lambda: [tensors.children(nodes, depth) for depth, (nodes, _) in enumerate(beams)])
-    peer_find, expected = seconds_of(lambda: [peer_children(prefixes, lines) for _, lines in beams])
+    ours_find, found = timed(lambda: [tensors.children(nodes, depth) for depth, (nodes, _) in enumerate(beams)])
+    peer_find, expected = timed(lambda: [peer_children(prefixes, lines) for _, lines in beams])
     for ours, (allowed, _) in zip(found, expected, strict=True):
         if [part.tolist() for part in split(ours)] != allowed:
-            raise SystemExit("the two do not find the same children")
+            raise SystemExit("the two sides find different children")
     case = f"{len(codes)} items, {LEVELS} levels of {CODES}"
     steps = f"{case}, {USERS} users x {BEAMS} beams"
     rows = [
-        SUBJECT.row(case, "build", "s", ours=ours_build, peer=peer_build),
-        SUBJECT.row(case, "held", "bytes", ours=float(ours_bytes), peer=float(peer_bytes)),
-        SUBJECT.row(steps, "children at every level", "s", ours=ours_find, peer=peer_find),
+        DICTIONARY.row(case, "build", "s", ours=ours_build.wall, peer=peer_build.wall),
+        DICTIONARY.row(case, "held", "bytes", ours=float(ours_bytes), peer=float(peer_bytes)),
+        DICTIONARY.row(steps, "children at every level", "s", ours=ours_find.wall, peer=peer_find.wall),
         *masks(random_codes(10_000, rng), "10,000 items"),
     ]
     if size == "full":
-        with ProcessPoolExecutor(1, get_context("spawn")) as processes:
-            rows += processes.submit(growth).result()
+        rows += in_own_process(growth)
     return rows
 
 
 def masks(codes: NDArray[Any], name: str) -> list[Row]:
-    """What of a search's processor time goes into leaving items out; a profile, because two searches differ by more than that."""
+    """Measure the share of a search's processor time that leaving items out takes.
+
+    A profile measures it, because the times of two searches differ by more than that.
+    """
     rng = np.random.default_rng(1)
     trie = CodeTrie.build(codes, np.arange(len(codes)))
     closed = trie.restrict(rng.random(len(codes)) < 0.5)
@@ -115,21 +109,22 @@ def masks(codes: NDArray[Any], name: str) -> list[Row]:
     seen = [rng.integers(0, len(codes), HISTORY) for _ in prompts]
     half = [rng.choice(len(codes), len(codes) // 2, replace=False) for _ in prompts]
     rows = []
-    for scores in ("trie", "full"):
+    modes: tuple[Normalization, ...] = ("trie", "full")
+    for scores in modes:
         for case, of, taken in (
             (f"{HISTORY} seen items a user", trie, seen),
             ("a deny list of half the catalogue for all", closed, None),
             ("both", closed, seen),
             ("a deny list of half the catalogue for each user", trie, half),
         ):
-            share = spent(partial(_searcher(of, scores).search, prompts, taken), ("of", "close", "may_enter"))
+            share = share_of_leaving_out(partial(make_searcher(make_model(), of, scores).search, prompts, taken))
             where = f"{name}, {USERS} users, scores = {scores}, {case}"
             rows.append(ALONE.row(where, "time that leaving items out takes", "share of the search", ours=share))
     return rows
 
 
-def spent(search: Callable[[], Any], functions: tuple[str, ...], repeats: int = 5) -> float:
-    """Share of a search that goes into some functions of ``semconv.inference``."""
+def share_of_leaving_out(search: Callable[[], Any], repeats: int = 5) -> float:
+    """Return the share of a search that the functions ``LEAVING_OUT`` take."""
     search()
     profile = cProfile.Profile(time.process_time)
     profile.enable()
@@ -138,62 +133,53 @@ def spent(search: Callable[[], Any], functions: tuple[str, ...], repeats: int = 
     profile.disable()
     profile.create_stats()
     seconds = {(file, name): stats[3] for (file, _, name), stats in profile.stats.items()}  # type: ignore[attr-defined]
-    inside = {name: value for (file, name), value in seconds.items() if "inference" in file}
-    return sum(inside.get(name, 0.0) for name in functions) / inside["search"]
+    inside = {name: value for (file, name), value in seconds.items() if "semconv/search/" in file}
+    return sum(inside.get(name, 0.0) for name in LEAVING_OUT) / inside["search"]
 
 
 def growth() -> list[Row]:
-    """10 million random items: build, save, open, search."""
+    """Build, save, open and search the trie of 10 million random items."""
     rng = np.random.default_rng(2)
     codes = rng.integers(0, CODES, (LARGEST, LEVELS)).astype(np.uint16)
-    build, trie = times_of(partial(CodeTrie.build, codes, np.arange(LARGEST)), repeats=1)
+    build, trie = timed(partial(CodeTrie.build, codes, np.arange(LARGEST)), repeats=1)
     case = f"{LARGEST:,} random items, {LEVELS} levels of {CODES}"
     rows = [
-        ALONE.row(case, "build", "s", ours=build.wall),
-        ALONE.row(case, "build, of the processor", "s", ours=build.processor),
+        *ALONE.seconds(case, "build", build),
         ALONE.row(case, "peak memory of codes and build", "bytes", ours=float(peak_memory_bytes())),
     ]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trie.safetensors"
         save_trie(file, trie)
-        opening, opened = times_of(lambda: open_trie(file), repeats=1)
+        opening, opened = timed(lambda: open_trie(file), repeats=1)
         rows += [
             ALONE.row(case, "on disk, of an item", "bytes", ours=file.stat().st_size / LARGEST),
             ALONE.row(case, "open", "s", ours=opening.wall),
         ]
         sample = codes[rng.integers(0, LARGEST, 10_000)]
         del codes, trie
-        for scores in ("trie", "full"):
-            rows += _grown_search(case, opened, random_codes(10_000, rng), sample, scores)
+        modes: tuple[Normalization, ...] = ("trie", "full")
+        for scores in modes:
+            rows += beside_smaller(case, opened, random_codes(10_000, rng), sample, scores)
     return rows
 
 
-def _grown_search(
+def beside_smaller(
     case: str, large: CodeTrie, few: NDArray[Any], many: NDArray[Any], scores: Normalization
 ) -> list[Row]:
+    """Measure the search over a large trie beside the search over the trie of ``few`` codes."""
     rng = np.random.default_rng(3)
     small = CodeTrie.build(few, np.arange(len(few)))
     calls = {}
     for name, trie, codes in (("small", small, few), ("large", large, many)):
         prompts = history_prompts(codes, USERS, HISTORY, rng)
         seen = [rng.integers(0, len(trie), HISTORY) for _ in prompts]
-        calls[name] = partial(_searcher(trie, scores).search, prompts, seen)
-    times = in_turn(calls, repeats=7)
-    where = f"{case}, {USERS} users, scores = {scores}"
-    return [
-        SMALLER.row(where, "search", "s", ours=times["large"].wall, peer=times["small"].wall),
-        SMALLER.row(
-            where, "search, of the processor", "s", ours=times["large"].processor, peer=times["small"].processor
-        ),
-    ]
-
-
-def _searcher(trie: CodeTrie, scores: Any) -> Searcher:
-    return Searcher(make_model(), trie, LEVEL_TOKENS, SearchSettings(top_k=BEAMS, beams=BEAMS, scores=scores))
+        calls[name] = partial(make_searcher(make_model(), trie, scores).search, prompts, seen)
+    times = timed_in_turn(calls, repeats=7)
+    return SMALLER.seconds(f"{case}, {USERS} users, scores = {scores}", "search", times["large"], times["small"])
 
 
 def peer_children(prefixes: Prefixes, lines: list[tuple[int, ...]]) -> tuple[list[list[int]], Tensor]:
-    """Codes after each prefix, and the mask over the level's codes that a step needs of them."""
+    """Return the codes after each prefix, and the mask over the level's codes that a search step needs."""
     allowed = [prefixes[line] for line in lines]
     mask = torch.zeros((len(lines), CODES), dtype=torch.bool)
     for row, after in enumerate(allowed):
@@ -202,9 +188,9 @@ def peer_children(prefixes: Prefixes, lines: list[tuple[int, ...]]) -> tuple[lis
 
 
 def split(children: Children) -> tuple[Tensor, ...]:
-    """Codes of each beam's children."""
+    """Return the codes of each beam's children."""
     return children.codes[children.exists].split(children.exists.sum(dim=2).flatten().tolist())
 
 
 if __name__ == "__main__":
-    command(run)
+    command(run, __doc__)

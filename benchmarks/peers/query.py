@@ -1,18 +1,18 @@
 """The query task on reviews of users that training never saw: our search beside BM25 over the titles and popularity.
 
-``full`` takes the Gift Cards data (Amazon 2018), ``small`` the demo's shop. Users are disjoint: of each seed 20 % are tested
-and 10 % validate; the first seed chooses the settings, among ``CANDIDATES``, by hit ratio at 10 of its validation users. Every
-method ranks the same items for the same texts: the whole catalogue, or those that anybody reviewed. Nothing is masked as
-seen: nobody asked has a history. Ties of BM25 and its rankings without a match are in the order of popularity in training.
+The size `full` takes the Gift Cards data (Amazon 2018), `small` a demo shop. Each seed divides the users: 70 % train,
+10 % validate and 20 % test. The first seed chooses among `CANDIDATES` the settings with the best hit ratio at 10 of its
+validation users. All methods rank the same items for the same texts: the whole catalogue, or all reviewed items. No item is
+masked as seen, because the tested users have no history. BM25 orders ties and items without a match by popularity.
 
-Cases: texts as they are; the words of the item's own title masked in what is asked; the same masked in training too; and the words of
-every reviewed item's title masked in what is asked. The third can learn from what is missing: a brand that is left in a text is not
-the item's. A text that a mask leaves empty is left out for all methods and counted.
+There are four cases: the texts as they are; the title of the review's item masked in the queries; the same title masked in
+training too; the titles of all reviewed items masked in the queries. In the third case training can learn from missing
+words: a brand that is still in a text is not the item's. Texts that masking leaves empty are left out for all methods, and
+counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,12 +22,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bm25 import Bm25
 from benchmarks.data import data_folder
-from benchmarks.query_data import Reviews, UserParts, training_project
-from benchmarks.query_report import METRICS, counted, listed, markdown, rows_of
-from benchmarks.rows import finish
-from semconv.metrics import hit_ratio, target_ranks
+from benchmarks.peers.bm25 import Bm25
+from benchmarks.peers.query_data import Reviews, UserParts, training_project
+from benchmarks.peers.query_report import METRICS, markdown, remarks_on, rows_of
+from benchmarks.rows import argument_parser, finish
+from benchmarks.shop import SMALL_MODEL, demo_project
+from semconv.metrics import hit_ratio, reciprocal_rank, target_ranks
 from semconv.progress import Silent
 from semconv.stages.night import fit_all
 from semconv.stages.tune.tuned import TunedFiles
@@ -36,22 +37,15 @@ from semconv_warehouse.project import Project
 LIST_LENGTH = 20
 SEED_SETTINGS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
 SETTINGS: Mapping[str, Any] = {
-    "split.train_cut": "[:]",  # training users alone are in the project
+    "split.train_cut": "[:]",  # the project holds only training users
     "split.k_core": 1,
     "recommend.seen": "kept",
     "recommend.top_k": LIST_LENGTH,
     "tuning.validation_users": 0,
 }
-SMALL_SETTINGS: Mapping[str, Any] = {
-    "backbone.width": 32,
-    "backbone.layers": 1,
-    "backbone.mlp_width": 96,
-    "codebook.levels": 3,
-    "codebook.codes": 64,
-}
 TEXT_ALONE: Mapping[str, Any] = {"tasks.sequential": False, "tasks.negatives": 0}
-# What validation chooses from; the embedded default model in all of them.
-# Few epochs learn which items are popular, and only many of the text task what an item is called.
+# Validation chooses among these; all tune the embedded default.
+# A few epochs learn which items are popular. Only many epochs of the text task learn the names of the items.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "2 epochs": {"tuning.epochs": 2},
     "12 epochs": {"tuning.epochs": 12},
@@ -65,7 +59,7 @@ SMALL_CANDIDATES = {"2 epochs": {"tuning.epochs": 2}}
 
 @dataclass(frozen=True)
 class Shop:
-    """What a benchmark runs on."""
+    """The data of the benchmark, with the settings to try."""
 
     name: str
     reviews: Reviews
@@ -75,41 +69,35 @@ class Shop:
 
 @dataclass(frozen=True)
 class Questions:
-    """Texts with the item that each is about, asked of one training."""
+    """Queries with the item that each is about, and the model that answers them."""
 
     case: str
-    asked: Reviews  # of users that were not trained on
-    is_new: NDArray[np.bool_]  # whether no training review had the text, before anything was masked
-    trained: Reviews  # what BM25's ties and popularity know
+    asked: Reviews  # of test users
+    is_new: NDArray[np.bool_]  # whether no training review had the same text before masking
+    trained: Reviews  # of training users; their items are the popularity
     model: Project
 
 
 def load(size: Literal["small", "full"], folder: Path) -> Shop:
-    """Gift Cards, or the demo's shop with a review for every interaction."""
+    """Load Gift Cards, or make a demo shop with a review for every interaction."""
     base = folder / "base"
-    known = (base / "semconv.toml").is_file()
-    if not known:
-        Project.init(base, "# everything that was ingested\n")
-    project = Project.open(base, progress=Silent())
-    if size == "full":
-        data = data_folder("gift_cards")
-        if not known:
-            project.ingest_amazon(data / "Gift_Cards_5.json.gz", data / "meta_Gift_Cards.json.gz")
-        return Shop("Gift Cards", Reviews.read(project), SETTINGS, CANDIDATES)
-    if not known:
-        from semconv_warehouse.demo import demo
-        from semconv_warehouse.demo.catalog import DemoShape, generate
+    if size == "small":
+        from semconv_warehouse.demo.catalog import DemoShape
 
-        shop = generate(DemoShape(users=120, query_share=1.0))
-        demo.write_items(shop, base / "items.jsonl")
-        demo.write_interactions(shop, base / "interactions.parquet")
-        project.ingest_items([base / "items.jsonl"], {})
-        project.ingest_interactions([base / "interactions.parquet"], demo.INTERACTION_COLUMNS)
-    return Shop("demo shop", Reviews.read(project), {**SETTINGS, **SMALL_SETTINGS}, SMALL_CANDIDATES)
+        project = demo_project(base, DemoShape(users=120, query_share=1.0), {})
+        return Shop("demo shop", Reviews.read(project), {**SETTINGS, **SMALL_MODEL}, SMALL_CANDIDATES)
+    is_known = (base / "semconv.toml").is_file()
+    if not is_known:
+        Project.init(base, "# Gift Cards\n")
+    project = Project.open(base, progress=Silent())
+    if not is_known:
+        data = data_folder("gift_cards")
+        project.ingest_amazon(data / "Gift_Cards_5.json.gz", data / "meta_Gift_Cards.json.gz")
+    return Shop("Gift Cards", Reviews.read(project), SETTINGS, CANDIDATES)
 
 
 def trained_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any]) -> Project:
-    """A project tuned on these reviews; what the folder has finished already is taken as it is."""
+    """Tune a project on these reviews. Runs that the folder has already are reused."""
 
     project = training_project(folder, reviews, settings)
     fit_all(project.workspace)
@@ -117,7 +105,7 @@ def trained_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any])
 
 
 def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """What ``semconv recommend --query`` answers to each text, ``(n, 20)`` item_index, many at a time."""
+    """Return the lists ``(n, 20)`` of item_index that ``semconv recommend --query`` gives, for many texts at a time."""
     workspace = project.workspace
     files = TunedFiles.read(workspace, workspace.lineage(), len(allowed))
     tuned = files.load(workspace.settings, allowed, workspace.progress.say)
@@ -128,7 +116,7 @@ def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) 
 def peer_lists(
     texts: list[str], titles: list[str], popularity: NDArray[np.int64], allowed: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.int32]]:
-    """``(n, 20)`` item_index of BM25 over titles and of popularity."""
+    """Return the lists ``(n, 20)`` of item_index of BM25 over titles and of popularity."""
     order = np.argsort(-popularity, kind="stable")
     order = order[allowed[order]]  # the most popular first
     index = Bm25([title if may else "" for title, may in zip(titles, allowed, strict=True)])
@@ -140,13 +128,16 @@ def peer_lists(
 
 
 def per_review(ranks: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Each metric's value of every review."""
-    reciprocal = np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0)
-    return dict(zip(METRICS, (hit_ratio(ranks, 1), hit_ratio(ranks, 10), reciprocal), strict=True))
+    """Return the value of each metric for every review."""
+    values = (hit_ratio(ranks, 1), hit_ratio(ranks, 10), reciprocal_rank(ranks, LIST_LENGTH))
+    return dict(zip(METRICS, values, strict=True))
 
 
 def interval(values: NDArray[np.float64], user: NDArray[np.int64], seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean over reviews, users drawn with replacement: one user's reviews are alike."""
+    """Return the 95 % percentile interval of the mean over reviews.
+
+    Users are drawn with replacement, not reviews, because the reviews of one user are alike.
+    """
     _, of_user = np.unique(user, return_inverse=True)
     sums, counts = np.bincount(of_user, values), np.bincount(of_user)
     draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=1000)
@@ -155,7 +146,7 @@ def interval(values: NDArray[np.float64], user: NDArray[np.int64], seed: int) ->
 
 
 def measure(questions: Questions, seed: int) -> Iterator[dict[str, Any]]:
-    """Figures of every method by candidates and by which texts, each with its interval and that of the model's lead over it."""
+    """Yield the figures of every method with intervals, and the model's leads, for each set of candidates and texts."""
     asked, trained = questions.asked, questions.trained
     popularity = np.bincount(trained.item, minlength=asked.items.num_rows)
     reviewed = np.zeros(asked.items.num_rows, dtype=bool)
@@ -184,7 +175,7 @@ def measure(questions: Questions, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def choose(shop: Shop, folder: Path) -> tuple[str, dict[str, float]]:
-    """The candidate with the best hit ratio at 10 among the first seed's validation users, and what each of them had."""
+    """Return the candidate with the best hit ratio at 10 for the first seed's validation users, and that of each one."""
     parts = UserParts.draw(shop.reviews, 0)
     valid, allowed = shop.reviews.of(parts.valid), np.ones(shop.reviews.items.num_rows, dtype=bool)
     found = {}
@@ -197,7 +188,7 @@ def choose(shop: Shop, folder: Path) -> tuple[str, dict[str, float]]:
 
 
 def cases(shop: Shop, settings: Mapping[str, Any], seed: int, folder: Path) -> Iterator[Questions]:
-    """Every way to mask, for one seed."""
+    """Yield the queries of every case for one seed."""
     parts = UserParts.draw(shop.reviews, seed)
     own, every = shop.reviews.masked(everywhere=False), shop.reviews.masked(everywhere=True)
     known = {text.lower() for text in shop.reviews.of(parts.train).text}
@@ -216,26 +207,22 @@ def cases(shop: Shop, settings: Mapping[str, Any], seed: int, folder: Path) -> I
 
 
 def main() -> None:
-    """Choose settings, train every seed, print rows and keep a table beside the JSON."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    """Choose settings, train every seed, and print rows and tables."""
+    parser = argument_parser(__doc__)
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the rows there, and a table in Markdown beside it"
-    )
-    parser.add_argument("--size", choices=("small", "full"), default="small")
-    parser.add_argument(
-        "--seeds", type=int, help="users are cut and models drawn anew in each; 3 for full, 1 for small"
+        "--seeds", type=int, help="number of seeds of users and models; default: 3 for full, 1 for small"
     )
     parser.add_argument(
-        "--candidate", action="append", metavar="NAME", help="let validation choose among the named ones alone"
+        "--candidate", action="append", metavar="NAME", help="settings that validation may choose; default: all"
     )
-    parser.add_argument("--folder", type=Path, help="keep the projects there, so that a killed run goes on")
+    parser.add_argument("--folder", type=Path, help="keep the projects in this folder, so that a killed run can resume")
     given = parser.parse_args()
     num_seeds = given.seeds or (3 if given.size == "full" else 1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         shop = load(given.size, folder)
         if unknown := set(given.candidate or ()) - set(shop.candidates):
-            parser.error(f"no candidate {', '.join(sorted(unknown))}; there are {', '.join(shop.candidates)}")
+            parser.error(f"no candidate {', '.join(sorted(unknown))}; choose from {', '.join(shop.candidates)}")
         if given.candidate:
             shop = replace(shop, candidates={name: shop.candidates[name] for name in given.candidate})
         chosen, validation = choose(shop, folder)
@@ -246,15 +233,12 @@ def main() -> None:
             for questions in cases(shop, settings, seed, folder)
             for line in measure(questions, seed)
         ]
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
         remarks = [
-            f"{given.size}, {num_seeds} seeds; chosen on validation: {chosen} (validation HR@10: {listed(validation)}).",
-            *counted(shop.reviews),
+            f"{given.size}, {num_seeds} seeds; chosen on validation: {chosen} (validation HR@10: {scores}).",
+            *remarks_on(shop.reviews),
         ]
-        finish(rows_of(shop.name, measured), given.json)
-        text = markdown(shop.name, measured, remarks)
-        print(text)
-        if given.json is not None:
-            given.json.with_suffix(".md").write_text(text)
+        finish(rows_of(shop.name, measured), given.json, markdown(shop.name, measured, remarks))
 
 
 if __name__ == "__main__":

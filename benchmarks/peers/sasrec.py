@@ -1,8 +1,8 @@
-"""SASRec (Kang & McAuley 2018) with the full softmax, as a peer: the network, its loss and exact ranks.
+"""SASRec (Kang & McAuley 2018) with the full softmax, a peer of the model: the network, its loss and exact ranks.
 
-As in the paper: causal self-attention over the latest items, learned positions, item vectors that are input and output alike.
-Unlike it: cross-entropy over all items instead of one drawn negative (which is what makes it strong), blocks that
-normalise before each part, and positions that count from the end.
+As in the paper it has causal self-attention over the latest items, learned positions, and item vectors that are both
+input and output. Three things differ: the loss is the cross-entropy over all items instead of one drawn negative, which
+makes SASRec much stronger; blocks normalise before each part; and positions count from the end.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ROWS_AT_ONCE = 256  # rows of the softmax held at once: 17 MB of a catalogue of 17,000 items
+_ROWS_AT_ONCE = 256  # rows of the softmax computed at once: 17 MB for a catalogue of 17,000 items
 
 
 @dataclass(frozen=True)
 class SasrecSettings:
-    """What a training is told."""
+    """The settings of a training."""
 
     width: int = 64
     blocks: int = 2
@@ -30,36 +30,36 @@ class SasrecSettings:
     history: int = 20
     dropout: float = 0.3
     learning_rate: float = 1e-3
-    batch: int = 128  # windows a step
-    negatives: int = 1024  # items drawn uniformly a step that stand for all others in the loss of the first epochs
-    sampled_epochs: int = 0  # so many; all others, and all by default, have the full softmax
+    batch: int = 128  # windows in a step
+    negatives: int = 1024  # items drawn uniformly for each step of a sampled epoch
+    sampled_epochs: int = 0  # first epochs whose loss compares the target with drawn items; others use all items
     validation_users: int = 10_000
     seed: int = 0
 
 
 class Sasrec(nn.Module):
-    """Item vectors, positions and blocks; ``forward`` gives the state after every item."""
+    """Item vectors, positions and blocks. ``forward`` returns the state after every item."""
 
     def __init__(self, num_items: int, settings: SasrecSettings) -> None:
         super().__init__()
         torch.manual_seed(settings.seed)
         width = settings.width
         self.items = nn.Embedding(num_items, width)
-        self.places = nn.Embedding(settings.history, width)  # the last row belongs to the latest item
+        self.positions = nn.Embedding(settings.history, width)  # the last row belongs to the latest item
         self.blocks = nn.ModuleList(_Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(settings.dropout)
-        for table in (self.items, self.places):
+        for table in (self.items, self.positions):
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """States ``(B, L, D)`` of histories ``(B, L)`` of item_index, -1 before their start."""
+        """Return the states ``(B, L, D)`` of histories ``(B, L)`` of item_index, -1 before their start."""
         length, is_item = inputs.shape[1], inputs >= 0
         scale = self.items.embedding_dim**0.5
-        hidden = self.items(inputs.clamp_min(0)) * scale + self.places.weight[-length:]  # (B, L, D)
+        hidden = self.items(inputs.clamp_min(0)) * scale + self.positions.weight[-length:]  # (B, L, D)
         hidden = self.dropout(hidden) * is_item[:, :, None]
         causal = torch.ones(length, length, dtype=torch.bool, device=inputs.device).tril()
-        itself = torch.eye(length, dtype=torch.bool, device=inputs.device)  # so that no row is without a key
+        itself = torch.eye(length, dtype=torch.bool, device=inputs.device)  # so that every row has a key
         mask = causal & (is_item[:, None, :] | itself)  # (B, L, L)
         for block in self.blocks:
             hidden = block(hidden, mask[:, None])
@@ -89,23 +89,22 @@ class _Block(nn.Module):
 
 
 class FullSoftmax(torch.autograd.Function):
-    """Mean cross-entropy of states against all items, with its gradient, a few rows at a time.
+    """Mean cross-entropy of states over all items, computed a few rows at a time.
 
-    The gradient is made in the forward pass, where the probabilities are at hand, so that they are never kept.
+    The forward pass computes the gradient too, so that the probabilities need not be kept.
     """
 
     @staticmethod
     def forward(context: Any, states: Tensor, items: Tensor, targets: Tensor) -> Tensor:
-        """``states`` ``(n, D)``, ``items`` ``(I, D)``, ``targets`` ``(n,)`` item_index."""
+        """Return the loss of ``states`` ``(n, D)``, ``items`` ``(I, D)`` and ``targets`` ``(n,)`` of item_index."""
         states_gradient, items_gradient = torch.empty_like(states), torch.zeros_like(items)
         total = states.new_zeros(())
-        held = states.new_empty(
-            min(_ROWS_AT_ONCE, len(states)), len(items)
-        )  # used again and again: fresh pages cost more
+        # One buffer for all blocks: fresh memory would cost more.
+        buffer = states.new_empty(min(_ROWS_AT_ONCE, len(states)), len(items))
         for start in range(0, len(states), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
             mine, wanted = states[rows], targets[rows, None]
-            logits = torch.mm(mine, items.T, out=held[: len(mine)])  # (rows, I)
+            logits = torch.mm(mine, items.T, out=buffer[: len(mine)])  # (rows, I)
             chosen = logits.gather(1, wanted)
             top = logits.amax(dim=1, keepdim=True)
             mass = logits.sub_(top).exp_().sum(dim=1, keepdim=True)
@@ -120,18 +119,18 @@ class FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Gradients of states and items."""
+        """Return the gradients of states and items."""
         states_gradient, items_gradient = context.saved_tensors
         scale = gradients[0] / context.count
         return states_gradient * scale, items_gradient * scale, None
 
 
 def loss_of(model: Sasrec, inputs: Tensor, targets: Tensor, negatives: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over every place of the windows that has an input item.
+    """Return the mean cross-entropy over all positions with an input item.
 
     Args:
         inputs, targets: ``(B, L)`` item_index, -1 before the start.
-        negatives: ``(m,)`` drawn items that compete with the target in place of all others; None: all items do.
+        negatives: ``(m,)`` drawn items that compete with the target; None means all items.
     """
     has_input = inputs >= 0
     states, wanted = model(inputs)[has_input], targets[has_input]  # (n, D), (n,)
@@ -145,23 +144,23 @@ def loss_of(model: Sasrec, inputs: Tensor, targets: Tensor, negatives: Tensor | 
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Whom to rank for."""
+class RankingTask:
+    """Users to rank items for."""
 
     histories: list[NDArray[np.int32]]  # n arrays of item_index, oldest first
     targets: NDArray[np.int32]  # (n,) held-out item_index
     allowed: NDArray[np.bool_]  # (I,) items that may be listed
 
 
-def exact_ranks(model: Sasrec, asked: Asked, settings: SasrecSettings) -> NDArray[np.int64]:
-    """Rank from 1 of every target among all allowed items that its history has not, ``(n,)``; 0 where it is not one of them.
+def exact_ranks(model: Sasrec, task: RankingTask, settings: SasrecSettings) -> NDArray[np.int64]:
+    """Return the rank of every target among all allowed items outside of its history, ``(n,)``.
 
-    Equal scores are in the order of item_index.
+    Ranks count from 1; 0 means that the target is not among these items. Equal scores are in the order of item_index.
     """
-    ranks = np.zeros(len(asked.targets), dtype=np.int64)
-    earlier = torch.arange(len(asked.allowed))
-    for rows, scores in masked_scores(model, asked, settings):
-        wanted = torch.from_numpy(asked.targets[rows]).long()[:, None]
+    ranks = np.zeros(len(task.targets), dtype=np.int64)
+    earlier = torch.arange(len(task.allowed))
+    for rows, scores in masked_scores(model, task, settings):
+        wanted = torch.from_numpy(task.targets[rows]).long()[:, None]
         own = scores.gather(1, wanted)  # (rows, 1)
         better = (scores > own).sum(dim=1) + ((scores == own) & (earlier < wanted)).sum(dim=1)
         ranks[rows] = np.where(torch.isinf(own)[:, 0].numpy(), 0, better.numpy() + 1)
@@ -169,13 +168,13 @@ def exact_ranks(model: Sasrec, asked: Asked, settings: SasrecSettings) -> NDArra
 
 
 @torch.no_grad()
-def masked_scores(model: Sasrec, asked: Asked, settings: SasrecSettings) -> Iterator[tuple[slice, Tensor]]:
-    """Log probabilities ``(rows, I)`` of some users at a time, minus infinity where an item may not be listed."""
+def masked_scores(model: Sasrec, task: RankingTask, settings: SasrecSettings) -> Iterator[tuple[slice, Tensor]]:
+    """Yield log probabilities ``(rows, I)`` for blocks of users, minus infinity for items that may not be listed."""
     model.eval()
-    forbidden = torch.from_numpy(np.flatnonzero(~asked.allowed))
-    for start in range(0, len(asked.histories), _ROWS_AT_ONCE):
+    forbidden = torch.from_numpy(np.flatnonzero(~task.allowed))
+    for start in range(0, len(task.histories), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        histories = asked.histories[rows]
+        histories = task.histories[rows]
         states = model(torch.from_numpy(right_aligned(histories, settings.history)).long())[:, -1]
         scores = functional.log_softmax(states @ model.items.weight.T, dim=1)
         lengths = [len(history) for history in histories]
@@ -185,7 +184,7 @@ def masked_scores(model: Sasrec, asked: Asked, settings: SasrecSettings) -> Iter
 
 
 def right_aligned(histories: list[NDArray[np.int32]], length: int) -> NDArray[np.int32]:
-    """The latest ``length`` items of each history ``(n, L)``, -1 before its start."""
+    """Return the latest ``length`` items of each history, ``(n, L)``, -1 before its start."""
     result = np.full((len(histories), length), -1, dtype=np.int32)
     for row, history in enumerate(histories):
         latest = history[-length:]

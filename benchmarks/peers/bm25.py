@@ -1,4 +1,4 @@
-"""Okapi BM25 over titles: the ranking that a shop's plain text search would give (Robertson & Zaragoza 2009, eq. 3.15)."""
+"""Okapi BM25 over titles: the ranking of a shop's plain text search (Robertson & Zaragoza 2009, eq. 3.15)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words of letters and digits; an apostrophe is no border."""
+    """Split a text into lower-case words of letters and digits. Apostrophes do not split words."""
     return _WORD.findall(text.lower().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
 
 
 class Bm25:
-    """Scores of documents for queries; a word's idf is ``log(1 + (N - n + 0.5) / (n + 0.5))``, never negative."""
+    """An index of documents that scores them for queries.
+
+    The idf of a word is ``log(1 + (N - n + 0.5) / (n + 0.5))``, which is never negative.
+    """
 
     def __init__(self, documents: Sequence[str], k1: float = 1.2, b: float = 0.75) -> None:
-        """``documents``: I texts, an empty one never matches."""
+        """Index I texts. An empty text never matches."""
         counts = [Counter(words(text)) for text in documents]
-        self.vocabulary = {word: place for place, word in enumerate(dict.fromkeys(w for each in counts for w in each))}
+        self.vocabulary = {
+            word: number for number, word in enumerate(dict.fromkeys(w for each in counts for w in each))
+        }
         document = row_of(lengths_of(counts))
         word = np.array([self.vocabulary[each] for count in counts for each in count], dtype=np.int64)
         frequency = np.array([number for count in counts for number in count.values()], dtype=np.float64)
@@ -38,6 +43,6 @@ class Bm25:
         self.weights = sparse.csr_array((weight, (word, document)), shape=(len(self.vocabulary), len(counts)))
 
     def scores(self, query: str) -> NDArray[np.float64]:
-        """``(I,)``; a word that the query repeats counts as often."""
+        """Return the score of each document, ``(I,)``. A word that the query repeats counts several times."""
         rows = [self.vocabulary[word] for word in words(query) if word in self.vocabulary]
         return np.asarray(self.weights[rows].sum(axis=0)).ravel()

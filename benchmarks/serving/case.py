@@ -1,6 +1,7 @@
-"""A project of many users whose lists were made elsewhere: what publishing and lookups are measured on.
+"""The project for publishing and lookups: many users with external lists.
 
-Ids look like Amazon's (14 characters for users, ten for items) and come in no order, so that nothing is sorted by luck.
+Ids look like Amazon's, with 14 characters for users and ten for items. They come in no order, so that no table is sorted
+by chance.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _IDS = """
 CREATE OR REPLACE TEMP MACRO user_of(number) AS 'A' || upper(substr(md5('u' || number), 1, 13));
 CREATE OR REPLACE TEMP MACRO item_of(number) AS 'B' || upper(substr(md5('i' || number), 1, 9));
 """
-# Places of a user's history and list are steps on a ring of items, so no list holds an item twice or a known one.
+# Histories and lists are steps on a ring of items. So no list has an item twice, or an item of the history.
 _ROWS = {
     "item": """
         INSERT INTO item BY NAME SELECT item_of(i) AS item_id, i AS item_index, 'Title of ' || i AS title FROM range($items) r(i)""",
@@ -32,16 +33,16 @@ _ROWS = {
         FROM range($users) r(u), range($history) q(p)""",
 }
 _PART = """
-SELECT user_of(u) AS user_id, place::INTEGER AS rank, item_of((u * 7919 + $history + $step + place * 37) % $items) AS item_id,
-    -ln(place + (u % 97) / 100) AS score, CASE WHEN place % 3 = 0 THEN ['model', 'transition'] ELSE ['model'] END AS sources,
-    item_of((u * 7919 + place % $history) % $items) AS reason_item_id
-FROM range($first::BIGINT, $last::BIGINT) r(u), range(1, $top_k + 1) q(place)
+SELECT user_of(u) AS user_id, k::INTEGER AS rank, item_of((u * 7919 + $history + $step + k * 37) % $items) AS item_id,
+    -ln(k + (u % 97) / 100) AS score, CASE WHEN k % 3 = 0 THEN ['model', 'transition'] ELSE ['model'] END AS sources,
+    item_of((u * 7919 + k % $history) % $items) AS reason_item_id
+FROM range($first::BIGINT, $last::BIGINT) r(u), range(1, $top_k + 1) q(k)
 """
 
 
 @dataclass(frozen=True)
 class Case:
-    """How large a project is."""
+    """The size of a project."""
 
     users: int
     items: int = 50_000
@@ -49,12 +50,12 @@ class Case:
 
     @property
     def rows(self) -> int:
-        """Rows of its lists."""
+        """Rows of all lists."""
         return self.users * TOP_K
 
 
 def make_project(folder: Path, case: Case) -> Project:
-    """A project with items, users and histories, and no lists."""
+    """Make a project with items, users and histories, without lists."""
     project = Project.open(Project.init(folder).root)
     numbers = {"items": case.items, "users": case.users, "history": HISTORY}
     with project.store.write() as session:
@@ -66,7 +67,7 @@ def make_project(folder: Path, case: Case) -> Project:
 
 
 def write_parts(folder: Path, case: Case, step: int = 0) -> list[Path]:
-    """Everybody's top 20, a Parquet file for so many users; other steps are other lists."""
+    """Write the top 20 of all users, one Parquet file for each ``part_users``. Another ``step`` gives other lists."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     with duckdb.connect(config={"threads": 1}) as connection:

@@ -1,4 +1,4 @@
-"""Processes that read what is served, over and over, while generation after generation is published."""
+"""Processes that read the served file again and again while generations are published."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from typing import Any
 
 import duckdb
 
-from benchmarks.rows import Row, Size, Subject
-from benchmarks.serving_case import Case, make_project, write_parts
+from benchmarks.rows import Comparison, Row, Size
+from benchmarks.serving.case import Case, make_project, write_parts
+from benchmarks.timing import percentile
 from semconv_warehouse.project import Project
 
-SUBJECT = Subject("publish", "", ["duckdb"])
+ALONE = Comparison("publish", "", ["duckdb"])
 READERS = {"small": 3, "full": 8}
 PUBLISHES = {"small": 5, "full": 20}
 CASE = {"small": Case(200, items=2_000), "full": Case(2_000, items=5_000)}
-READS = 20  # of each connection, before it opens what is served by then
-_PATIENCE = 300  # seconds for a reader to start or to end, before something is wrong
+READS = 20  # reads of a connection before it opens the served file again
+_PATIENCE = 300  # seconds for a reader to start or to end
 
 _TOP_K = (
     "SELECT rank, item_id, title, reason_title, generation FROM current_recommendation WHERE user_id = ? ORDER BY rank"
 )
-# Which generations a connection sees in everything that changes together.
+# All generations that a connection sees; a publish replaces all these tables together.
 _GENERATIONS = " UNION ".join(
     f"SELECT generation FROM {table}"
     for table in ("generation_info", "recommendation", "item", "user_history", "run", "metric", "item_code")
@@ -37,17 +38,17 @@ _GENERATIONS = " UNION ".join(
 
 @dataclass
 class Reading:
-    """What one reader saw."""
+    """Everything that one reader saw."""
 
-    seconds: list[float]  # of each question on an open connection
-    opening: list[float]  # of opening what is served
+    seconds: list[float]  # of each read on an open connection
+    opening: list[float]  # seconds of opening the served file
     generations: set[int]
     num_errors: int = 0
     num_mixed: int = 0  # connections that saw more than one generation
 
 
 def readers_beside_publishes(size: Size) -> list[Row]:
-    """Errors, mixed generations and the times of single questions, with publishes one after the other."""
+    """Count errors and mixed generations, and measure single reads, while generations are published."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
         project = make_project(Path(name) / "project", CASE[size])
@@ -62,7 +63,7 @@ def readers_beside_publishes(size: Size) -> list[Row]:
         for reader in readers:
             reader.start()
         for _ in readers:
-            queue.get(timeout=_PATIENCE)  # each is reading
+            queue.get(timeout=_PATIENCE)  # until each reader reads
         started = time.perf_counter()
         for parts in lists[1:]:
             publish(project, parts)
@@ -72,18 +73,18 @@ def readers_beside_publishes(size: Size) -> list[Row]:
         for reader in readers:
             reader.join()
     case = f"{READERS[size]} readers beside {PUBLISHES[size]} publishes of {CASE[size].rows:,} rows"
-    return figures(case, readings, seconds)
+    return rows_of(case, readings, seconds)
 
 
 def publish(project: Project, parts: Sequence[Path]) -> None:
-    """Take lists in and put them in place."""
+    """Load lists and publish them."""
     project.recommend_load(parts)
     if not project.publish().is_new:
-        raise SystemExit("the same lists again are no new generation")
+        raise SystemExit("the publish made no new generation")
 
 
 def read(serving: str, users: Sequence[str], seed: int, end: Event, queue: Any) -> None:
-    """Open what is served, ask some times, close, and again until the end."""
+    """Open the served file, read some times and close it, again and again until the end."""
     draw, reading = random.Random(seed), Reading([], [], set())
     is_first = True
     while not end.is_set():
@@ -98,7 +99,7 @@ def read(serving: str, users: Sequence[str], seed: int, end: Event, queue: Any) 
 
 
 def read_once(serving: str, draw: random.Random, users: Sequence[str], reading: Reading) -> None:
-    """One connection."""
+    """Read some times on one connection."""
     started = time.perf_counter()
     with duckdb.connect(serving, read_only=True, config={"threads": 1}) as connection:
         connection.execute("SELECT 1").fetchall()
@@ -114,9 +115,9 @@ def read_once(serving: str, draw: random.Random, users: Sequence[str], reading: 
         reading.generations |= seen
 
 
-def figures(case: str, readings: Sequence[Reading], seconds: float) -> list[Row]:
-    """Rows of all readers together."""
-    asked = sorted(second for reading in readings for second in reading.seconds)
+def rows_of(case: str, readings: Sequence[Reading], seconds: float) -> list[Row]:
+    """Make the rows of all readers together."""
+    read_seconds = sorted(second for reading in readings for second in reading.seconds)
     opened = sorted(second for reading in readings for second in reading.opening)
     seen = set().union(*(reading.generations for reading in readings))
     values = [
@@ -124,16 +125,11 @@ def figures(case: str, readings: Sequence[Reading], seconds: float) -> list[Row]
         ("connections that saw two generations", "connections", float(sum(reading.num_mixed for reading in readings))),
         ("generations seen", "generations", float(len(seen))),
         ("connections", "connections", float(len(opened))),
-        ("questions", "questions", float(len(asked))),
-        ("top 20 of a user, p50", "s", percentile(asked, 50)),
-        ("top 20 of a user, p99", "s", percentile(asked, 99)),
+        ("questions", "questions", float(len(read_seconds))),
+        ("top 20 of a user, p50", "s", percentile(read_seconds, 50)),
+        ("top 20 of a user, p99", "s", percentile(read_seconds, 99)),
         ("opening what is served, p50", "s", percentile(opened, 50)),
         ("opening what is served, p99", "s", percentile(opened, 99)),
         ("time of all publishes", "s", seconds),
     ]
-    return [SUBJECT.row(case, metric, unit, ours=value) for metric, unit, value in values]
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of the values do not exceed; nearest rank."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+    return [ALONE.row(case, metric, unit, ours=value) for metric, unit, value in values]

@@ -1,10 +1,11 @@
-"""Train SASRec on Games or on a project's data, an epoch a checkpoint, and leave the rank of every user's target.
+"""Train SASRec on Games or on a project's data, and write the rank of every user's held-out item.
 
-    python -m benchmarks.sasrec_training --folder DIR [--project P] [--epochs 30] [--dropout 0.3]
+    python -m benchmarks.peers.sasrec_training --folder DIR [--project P] [--epochs 30] [--dropout 0.3]
 
-A training that was killed goes on with the same command and ends with the same weights. In the folder: ``sasrec.safetensors``,
-``epochs.jsonl`` (a line an epoch, as it ends) and ``ranks-valid.parquet``, ``ranks-test.parquet`` of the best epoch: ``user_id``
-and ``sasrec``, the rank of the user's target among all items that the history has not; with ``--top-k`` the lists too.
+Every epoch ends with a checkpoint. The same command resumes a killed training, and ends with the same weights. The folder
+gets `sasrec.safetensors`, `epochs.jsonl` (one line for each epoch), `ranks-valid.parquet` and `ranks-test.parquet`. The
+ranks are those of the best epoch, in the columns `user_id` and `sasrec`, among all items outside of the user's history.
+`--top-k` writes the lists too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,7 +28,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from benchmarks.data import games_sequences
-from benchmarks.sasrec import Asked, Sasrec, SasrecSettings, exact_ranks, loss_of, masked_scores
+from benchmarks.peers.sasrec import RankingTask, Sasrec, SasrecSettings, exact_ranks, loss_of, masked_scores
+from benchmarks.timing import set_torch_threads
 from semconv.artifacts import atomic_path
 from semconv.columns import Split
 from semconv.data.splits import history_lengths, targets, train_part
@@ -36,14 +37,14 @@ from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.metrics import hit_ratio, ndcg
 
-_POOL = 16  # batches whose windows are sorted by length together
+_POOL = 16  # batches in a pool; the windows of a pool are sorted by length
 STATE, LOG, METHOD = "sasrec.safetensors", "epochs.jsonl", "sasrec"
 CUTOFFS = {"hr@1": (hit_ratio, 1), "hr@5": (hit_ratio, 5), "hr@10": (hit_ratio, 10), "ndcg@5": (ndcg, 5), "ndcg@10": (ndcg, 10)}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PeerData:
-    """Everything a training sees: the train part, and whole sequences to ask about."""
+    """The data of a training: the train part of the sequences, and the whole sequences to evaluate on."""
 
     name: str
     sequences: Sequences
@@ -51,20 +52,20 @@ class PeerData:
     item_ids: list[str]
     allowed: NDArray[np.bool_]  # (I,)
 
-    def asked(self, split: Split, users: NDArray[np.int64]) -> Asked:
-        """Histories and targets of some users under a split."""
+    def ranking_task(self, split: Split, users: NDArray[np.int64]) -> RankingTask:
+        """Return histories and held-out items of some users for a split."""
         ends = history_lengths(self.sequences, split)
         histories = [self.sequences.of(int(user))[: ends[user]] for user in users]
-        return Asked(histories, targets(self.sequences, split)[users], self.allowed)
+        return RankingTask(histories, targets(self.sequences, split)[users], self.allowed)
 
     def evaluated(self, split: Split) -> NDArray[np.int64]:
-        """Users with a target."""
+        """Return the users with a held-out item."""
         return np.flatnonzero(targets(self.sequences, split) >= 0)
 
 
 @dataclass
 class Counters:
-    """Where training is."""
+    """The progress of a training."""
 
     epoch: int = 0
     best_ndcg: float = -1.0
@@ -73,11 +74,11 @@ class Counters:
 
 
 def peer_data(project: Path | None) -> PeerData:
-    """Of a project, with its own train cut and core; Games without one."""
+    """Read the data of a project, with the project's train cut and core; without a project, read Games."""
     if project is None:
         games = games_sequences()
         if games is None:
-            raise InputError("the Games data is not at hand: name a project with --project")
+            raise InputError("the Games data is not on this machine; name a project with --project")
         sequences, ids = games
         train = train_part(sequences, "[:-2]", 2, len(ids))
         return PeerData("Games", sequences, train, ids, np.ones(len(ids), dtype=bool))
@@ -90,9 +91,9 @@ def peer_data(project: Path | None) -> PeerData:
 
 
 def windows(train: Sequences, length: int) -> NDArray[np.int32]:
-    """Windows ``(W, length + 1)`` from the end of each sequence, -1 before its start.
+    """Cut each sequence into windows ``(W, length + 1)``, beginning at its end, with -1 before its start.
 
-    Every item but a sequence's first is the target of one place of one window.
+    Every item except the first of a sequence is the target of one position of one window.
     """
     rows = []
     for user in range(len(train)):
@@ -103,30 +104,30 @@ def windows(train: Sequences, length: int) -> NDArray[np.int32]:
             row[length + 1 - len(part) :] = part
             rows.append(row)
     if not rows:
-        raise InputError("no training sequence has two items")
+        raise InputError("no training sequence has two items; SASRec needs longer ones")
     return np.stack(rows)
 
 
 class SasrecTraining:
-    """A training in a folder, from wherever it stopped."""
+    """A training in a folder, which resumes where it stopped."""
 
     def __init__(self, data: PeerData, settings: SasrecSettings, folder: Path) -> None:
-        """InputError when the folder holds a training with other settings."""
+        """Load the folder's checkpoint if it has one; InputError if it is of other settings."""
         self.data, self.settings, self.folder = data, settings, folder
         self.windows = torch.from_numpy(windows(data.train, settings.history)).long()
         self.lengths = (self.windows >= 0).sum(dim=1).numpy()
-        self.places_a_window = float((self.lengths - 1).mean())
+        self.positions_in_window = float((self.lengths - 1).mean())
         self.model = Sasrec(len(data.item_ids), settings)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
         self.counters = Counters()
         self.best: dict[str, torch.Tensor] = {}
         users = data.evaluated("valid")
         chosen = np.random.default_rng(settings.seed).permutation(len(users))[: settings.validation_users]
-        self.validation = data.asked("valid", users[np.sort(chosen)])
+        self.validation = data.ranking_task("valid", users[np.sort(chosen)])
         self._load()
 
     def run(self, epochs: int, patience: int) -> Counters:
-        """Train until so many epochs, or so many of the full softmax without a better validation NDCG@10, are done."""
+        """Train until ``epochs`` are done, or until ``patience`` epochs of the full softmax bring no better NDCG@10."""
         counters = self.counters
         while counters.epoch < epochs:
             if counters.epoch - max(counters.best_epoch, self.settings.sampled_epochs) >= patience:
@@ -138,21 +139,21 @@ class SasrecTraining:
             line |= {f"validation {name}": value for name, value in figures(ranks).items()}
             line["processor seconds"] = round(seconds, 1)
             line["validation processor seconds"] = round(time.process_time() - started - seconds, 1)
-            self._close(line)
+            self._finish_epoch(line)
         return counters
 
     def ranks(self, split: Split) -> tuple[list[str], NDArray[np.int64]]:
-        """Every evaluated user and the rank of their target, by the best epoch."""
+        """Return every evaluated user, and the rank of the user's held-out item by the best epoch."""
         users = self.data.evaluated(split)
         names = [self.data.sequences.user_ids[int(user)] for user in users]
-        return names, exact_ranks(self.best_model(), self.data.asked(split, users), self.settings)
+        return names, exact_ranks(self.best_model(), self.data.ranking_task(split, users), self.settings)
 
     def lists(self, split: Split, k: int) -> Iterator[pa.Table]:
-        """The k best items of every evaluated user with their log probabilities, some users at a time."""
+        """Yield the k best items of the evaluated users with their log probabilities, for blocks of users."""
         users = self.data.evaluated(split)
         ids = np.array(self.data.item_ids)
         names = np.array(self.data.sequences.user_ids)
-        for rows, scores in masked_scores(self.best_model(), self.data.asked(split, users), self.settings):
+        for rows, scores in masked_scores(self.best_model(), self.data.ranking_task(split, users), self.settings):
             best, items = scores.topk(min(k, scores.shape[1]), dim=1)
             kept = ~torch.isinf(best).numpy().ravel()
             some = np.repeat(names[users[rows]], best.shape[1])[kept]
@@ -162,7 +163,7 @@ class SasrecTraining:
             )  # fmt: skip
 
     def best_model(self) -> Sasrec:
-        """A model with the weights of the best validation."""
+        """Return a model with the weights of the best epoch."""
         model = Sasrec(len(self.data.item_ids), self.settings)
         model.load_state_dict(self.best)
         return model
@@ -175,33 +176,35 @@ class SasrecTraining:
         total = 0.0
         for rows in self._batches(rng):
             batch = self.windows[rows]
-            batch = batch[:, int((batch >= 0).any(dim=0).int().argmax()) :]  # without columns that all are empty
+            batch = batch[
+                :, int((batch >= 0).any(dim=0).int().argmax()) :
+            ]  # without the columns that are empty in all rows
             negatives = None
             if epoch < settings.sampled_epochs:
                 negatives = torch.from_numpy(rng.integers(len(self.data.item_ids), size=settings.negatives))
             inputs, wanted = batch[:, :-1], batch[:, 1:]
             loss = loss_of(self.model, inputs, wanted, negatives)
-            # Every place of an epoch weighs the same, in a batch of short windows or of long ones.
-            places = int((inputs >= 0).sum())
-            share = places / (self.places_a_window * settings.batch)
+            # Every position of an epoch has the same weight, in batches of short windows and of long ones.
+            positions = int((inputs >= 0).sum())
+            share = positions / (self.positions_in_window * settings.batch)
             self.optimizer.zero_grad(set_to_none=True)
             (loss * share).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            total += float(loss.detach()) * places
+            total += float(loss.detach()) * positions
         if not math.isfinite(total):
             raise CheckFailedError("the loss of sasrec is not finite; lower --learning-rate")
-        return total / (self.places_a_window * len(self.windows))
+        return total / (self.positions_in_window * len(self.windows))
 
     def _batches(self, rng: np.random.Generator) -> list[torch.Tensor]:
-        """Rows of windows by step: drawn in pools, in which windows of like lengths come together, and shuffled again."""
+        """Return the windows of each step: drawn in pools, sorted by length in a pool, and shuffled as batches."""
         size = self.settings.batch
         order = rng.permutation(len(self.windows))
         pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
         by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
         batches = [pool[start : start + size] for pool in by_length for start in range(0, len(pool), size)]
-        return [torch.from_numpy(batches[place]) for place in rng.permutation(len(batches))]
+        return [torch.from_numpy(batches[number]) for number in rng.permutation(len(batches))]
 
-    def _close(self, line: dict[str, float]) -> None:
+    def _finish_epoch(self, line: dict[str, float]) -> None:
         counters = self.counters
         counters.epoch += 1
         counters.epochs.append(line)
@@ -209,7 +212,7 @@ class SasrecTraining:
             counters.best_ndcg, counters.best_epoch = line["validation ndcg@10"], counters.epoch
             self.best = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         self._save()
-        with (self.folder / LOG).open("w") as log:  # whole, so that a kill after the checkpoint loses no line
+        with (self.folder / LOG).open("w") as log:  # all lines, so that a kill after the checkpoint loses none
             log.writelines(json.dumps(each) + "\n" for each in counters.epochs)
         print(json.dumps(line), file=sys.stderr, flush=True)
 
@@ -230,7 +233,7 @@ class SasrecTraining:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         if json.loads(metadata["settings"]) != asdict(self.settings):
-            raise InputError(f"{path}: a training with other settings; give another --folder")
+            raise InputError(f"{path}: this training has other settings; name another --folder")
         self.counters = Counters(**json.loads(metadata["counters"]))
         tensors = load_file(path)
         self.best = {name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")}
@@ -243,12 +246,12 @@ class SasrecTraining:
 
 
 def figures(ranks: NDArray[np.int64]) -> dict[str, float]:
-    """Hit ratio and NDCG at the usual places."""
+    """Return hit ratio and NDCG at the usual cutoffs."""
     return {name: float(metric(ranks, k).mean()) for name, (metric, k) in CUTOFFS.items()}
 
 
 def export(training: SasrecTraining, top_k: int) -> dict[str, dict[str, float]]:
-    """Write ranks and lists of both splits; figures by split."""
+    """Write the ranks of both splits, and their lists if ``top_k`` is above 0. Return the figures of each split."""
     result: dict[str, dict[str, float]] = {}
     splits: tuple[Split, ...] = ("valid", "test")
     for split in splits:
@@ -263,26 +266,23 @@ def export(training: SasrecTraining, top_k: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Train or go on, then export; figures of both splits on stdout as JSON."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where the training lives")
-    parser.add_argument("--project", type=Path, help="whose data; Games without one")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--patience", type=int, default=3)
-    parser.add_argument("--top-k", type=int, default=0, help="write lists of this length too")
+    """Train or resume, write ranks and lists, and print the figures of both splits as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--project", type=Path, help="project with the data; default: the Games data")
+    parser.add_argument("--epochs", type=int, default=30, help="most epochs")
+    parser.add_argument("--patience", type=int, default=3, help="epochs without a better NDCG@10 before training stops")
+    parser.add_argument("--top-k", type=int, default=0, help="also write lists of this length")
     for setting in fields(SasrecSettings):
         parser.add_argument(f"--{setting.name.replace('_', '-')}", type=type(setting.default), default=setting.default)
     given = vars(parser.parse_args())
     settings = SasrecSettings(**{setting.name: given[setting.name] for setting in fields(SasrecSettings)})
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    set_torch_threads()
     given["folder"].mkdir(parents=True, exist_ok=True)
     training = SasrecTraining(peer_data(given["project"]), settings, given["folder"])
     counters = training.run(given["epochs"], given["patience"])
-    print(
-        json.dumps(
-            {"settings": asdict(settings), "best_epoch": counters.best_epoch, **export(training, given["top_k"])}
-        )
-    )
+    results = export(training, given["top_k"])
+    print(json.dumps({"settings": asdict(settings), "best_epoch": counters.best_epoch, **results}))
 
 
 if __name__ == "__main__":

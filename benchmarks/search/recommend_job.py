@@ -1,23 +1,22 @@
-"""Lists of very many users: users a second and peak memory of a full pass, and of one that carries 99 % over.
+"""A job over very many users: users by second and peak memory, if all lists are computed and if 99 % are carried over.
 
-Users, codes and the lists of the run before are drawn; the model is as small as one can be, so that what a user costs
-besides the model shows. Nothing stands beside it. Each figure is of a process of its own, whose memory before the
-job is a row too.
+Users, codes and the lists of the previous run are drawn. The model is tiny, so that the figures show the cost of
+everything else. There is no peer. Each job runs in its own process; the memory of that process before the job is a row
+too.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes
+from benchmarks.rows import Comparison, Row, Size, command
+from benchmarks.timing import in_own_process, peak_memory_bytes
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
@@ -39,15 +38,15 @@ from semconv.stages.tune.tuned import TunedFiles
 from semconv.tasks import wordings
 from semconv.tuning.model import codes_digest, save_tuned
 
-SUBJECT = Subject("recommend_job", "", ["torch", "pyarrow"])
+ALONE = Comparison("recommend_job", "", ["torch", "pyarrow"])
 LEVELS, CODES, ITEMS, TOP_K, HISTORY = 3, 32, 10_000, 20, 8
 COMPUTED = {"small": (8_000,), "full": (100_000, 1_000_000)}
 CARRIED = {"small": (10_000, 40_000), "full": (100_000, 1_000_000)}
 
 
 @dataclass(frozen=True)
-class Done:
-    """Seconds of the steps of a job, and bytes."""
+class Measured:
+    """Seconds of each step of a job, and bytes of its process."""
 
     seconds: dict[str, float]
     before: int
@@ -55,43 +54,38 @@ class Done:
 
 
 def run(size: Size) -> list[Row]:
-    """A row a figure and a number of users."""
+    """Measure both kinds of jobs for several numbers of users."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         make_model(Path(folder) / "model")
         for work, numbers in ((compute_all, COMPUTED[size]), (carry_most, CARRIED[size])):
             for users in numbers:
                 if work is carry_most:
-                    write_lists_before(Path(folder), users)
-                rows += figures(users, work.__name__.replace("_", " "), apart(work, Path(folder), users))
+                    write_previous_lists(Path(folder), users)
+                measured = in_own_process(work, Path(folder), users)
+                rows += rows_of(users, work.__name__.replace("_", " "), measured)
     return rows
 
 
-def apart(work, folder: Path, users: int):  # type: ignore[no-untyped-def]
-    """The result of a function in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        return processes.submit(work, folder, users).result()
-
-
-def figures(users: int, kind: str, done: Done) -> list[Row]:
-    """Rows of one job."""
-    case, whole = f"{kind}, {users} users", sum(done.seconds.values())
+def rows_of(users: int, kind: str, measured: Measured) -> list[Row]:
+    """Make the rows of one job."""
+    case, whole = f"{kind}, {users} users", sum(measured.seconds.values())
     return [
-        SUBJECT.row(case, "throughput", "users/s", ours=users / whole),
-        *(SUBJECT.row(case, step, "s", ours=seconds) for step, seconds in done.seconds.items()),
-        SUBJECT.row(case, "memory before the job", "bytes", ours=done.before),
-        SUBJECT.row(case, "peak memory", "bytes", ours=done.peak),
+        ALONE.row(case, "throughput", "users/s", ours=users / whole),
+        *(ALONE.row(case, step, "s", ours=seconds) for step, seconds in measured.seconds.items()),
+        ALONE.row(case, "memory before the job", "bytes", ours=measured.before),
+        ALONE.row(case, "peak memory", "bytes", ours=measured.peak),
     ]
 
 
 def drawn_codes() -> np.ndarray:
-    """``(I, N)`` distinct codes."""
+    """Draw different codes ``(I, N)``."""
     flat = np.random.default_rng(0).choice(CODES**LEVELS, ITEMS, replace=False)
     return np.stack([flat // CODES**level % CODES for level in reversed(range(LEVELS))], axis=1).astype(np.uint16)
 
 
 def make_model(folder: Path) -> None:
-    """A model of one narrow layer that nobody trained."""
+    """Make an untrained model of one narrow layer."""
     start = folder.with_name("backbone")
     settings = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=300, context=512)
     create_backbone(start, ["some words to begin with"], [], wordings.phrases(), settings)
@@ -104,7 +98,7 @@ def make_model(folder: Path) -> None:
 
 
 def make_job(folder: Path, users: int, name: str) -> ListJob:
-    """A job over drawn histories."""
+    """Make a job over drawn histories."""
     items = np.random.default_rng(1).integers(ITEMS, size=users * HISTORY, dtype=np.int32)
     index, codes = np.arange(ITEMS, dtype=np.int32), drawn_codes()
     run_folder = folder / name
@@ -133,30 +127,30 @@ def make_job(folder: Path, users: int, name: str) -> ListJob:
     )
 
 
-def compute_all(folder: Path, users: int) -> Done:
-    """Every user's list by the model."""
+def compute_all(folder: Path, users: int) -> Measured:
+    """Compute the lists of all users with the model."""
     job, before = make_job(folder, users, f"computed-{users}"), peak_memory_bytes()
     started = time.perf_counter()
     write_lists(job, Silent())
-    return Done({"lists": time.perf_counter() - started}, before, peak_memory_bytes())
+    return Measured({"lists": time.perf_counter() - started}, before, peak_memory_bytes())
 
 
-def write_lists_before(folder: Path, users: int) -> None:
-    """Drawn lists of another run, as parts, with the states of the users, one in a hundred of which changes later."""
+def write_previous_lists(folder: Path, users: int) -> None:
+    """Write drawn lists and user states of a previous run. One user in a hundred will have another state later."""
     job, rng = make_job(folder, users, f"before-{users}"), np.random.default_rng(3)
     states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64)).states
     states[::100] ^= np.uint64(1)
     States(job.users, states).write(job.folder)
-    for place, chosen in enumerate(job.shards):
+    for shard, chosen in enumerate(job.shards):
         count = len(job.users[chosen])
         lists = (rng.integers(ITEMS - TOP_K, size=(count, 1)) + np.arange(TOP_K)).astype(np.int32)
         scores = np.tile(-np.arange(TOP_K, dtype=np.float32), (count, 1))
         result = ShardResult(TopK(job.users[chosen], lists, scores), np.ones(lists.shape, dtype=np.uint8), lists)
-        write_part(job.path(place), [part_table(result, job.user_ids, job.item_ids)], job.label(place))
+        write_part(job.path(shard), [part_table(result, job.user_ids, job.item_ids)], job.label(shard))
 
 
-def carry_most(folder: Path, users: int) -> Done:
-    """Find who changed, compute those, and write all parts anew."""
+def carry_most(folder: Path, users: int) -> Measured:
+    """Find the users whose state changed, compute their lists, and write all parts."""
     job, before = make_job(folder, users, f"carried-{users}"), peak_memory_bytes()
     clock = [time.perf_counter()]
     states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64))
@@ -165,13 +159,13 @@ def carry_most(folder: Path, users: int) -> Done:
     shard_users = job.settings.recommend.shard_users
     carried, _ = carry_over(folder / f"before-{users}", shard_users, states, None, listable, print)
     if int((carried.places < 0).sum()) != -(-users // 100):
-        raise SystemExit("the users who changed are not those who are computed")
+        raise SystemExit("the users to compute are not the users that changed")
     clock.append(time.perf_counter())
     write_lists(replace(job, carried=carried), Silent())
     clock.append(time.perf_counter())
     steps = dict(zip(("states", "who keeps a list", "parts"), np.diff(clock).tolist(), strict=True))
-    return Done(steps, before, peak_memory_bytes())
+    return Measured(steps, before, peak_memory_bytes())
 
 
 if __name__ == "__main__":
-    command(run)
+    command(run, __doc__)

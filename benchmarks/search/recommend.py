@@ -1,17 +1,14 @@
-"""How the lists of many users grow: users a second and peak memory against K, beams, history length and users.
+"""Lists for many users: users by second and peak memory, for several K, beams, lengths of history and numbers of users.
 
-The blended cases are the one of 20 beams and K = 20 with a counter, vectors and days beside the model.
-
-Each case runs in a process of its own, so that its peak memory is its own; users come shard by shard, as in a recommend run.
-Last, one question is answered: the trie's file is opened, half of the catalogue closed, one prompt searched.
+Each case runs in its own process, so that its peak memory is its own. Users come shard by shard, as in a recommend run.
+The blended cases have 20 beams and K = 20, and add transition counts, vectors and days to the model. The last case answers
+one query: it opens the file of the trie, closes half of the catalogue, and searches one prompt.
 """
 
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +16,9 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.rows import Row, Size, Subject, command, peak_memory_bytes, times_of
-from benchmarks.search_case import LEVEL_TOKENS, history_prompts, make_model, random_codes
+from benchmarks.rows import Comparison, Row, Size, command
+from benchmarks.search.case import LEVEL_TOKENS, history_prompts, make_model, random_codes
+from benchmarks.timing import in_own_process, peak_memory_bytes, timed
 from semconv.blend.blend import MODEL_FEATURES, Blend
 from semconv.blend.features import feature_names
 from semconv.blend.jobs import Recommender, ShardUsers, recommend_shard, shards
@@ -32,7 +30,7 @@ from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
 from semconv.settings.recommend import beam_width
 
-SUBJECT = Subject("recommend", "", ["torch", "transformers"])
+ALONE = Comparison("recommend", "", ["torch", "transformers"])
 ITEMS, SHARD = 10_000, 4096
 SUCCESSORS, DAYS = 200, 2000
 
@@ -45,7 +43,7 @@ class Job:
     top_k: int = 20
     beams: int = 20
     history: int = 20
-    shortlist: int = 0  # of a blend, 0 for the model alone
+    shortlist: int = 0  # candidates that a blend adds; 0 for the model alone
 
     def __str__(self) -> str:
         blended = f", blended with {self.shortlist} more candidates" if self.shortlist else ""
@@ -57,7 +55,7 @@ _USERS = {"small": (200, 800), "full": (1_000, 10_000, 30_000)}
 
 
 def cases(size: Size) -> list[Job]:
-    """Each number by itself."""
+    """Return the cases. Each changes one number of the first."""
     one = _ONE[size]
     return [
         *(replace(one, top_k=k, beams=beam_width(0, k)) for k in (10, 20, 50)),
@@ -69,13 +67,12 @@ def cases(size: Size) -> list[Job]:
 
 
 def run(size: Size) -> list[Row]:
-    """Users a second and peak memory of each case, and the time of one answer."""
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
-        return [row for part in processes.map(measured, cases(size)) for row in part] + one_question()
+    """Measure every case, and the answer to one query."""
+    return [row for job in cases(size) for row in in_own_process(measure, job)] + one_query()
 
 
-def measured(job: Job) -> list[Row]:
-    """One case."""
+def measure(job: Job) -> list[Row]:
+    """Measure one case."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     codes = random_codes(ITEMS, rng)
@@ -86,22 +83,19 @@ def measured(job: Job) -> list[Row]:
     recommender = Recommender(
         make_model(), trie, LEVEL_TOKENS, settings, np.arange(100), None, blend=blend, allowed=allowed
     )
-    recommend_shard(recommender, _shard(codes, job, slice(0, 8), rng))  # what a first call alone costs
+    recommend_shard(recommender, _shard(codes, job, slice(0, 8), rng))  # first calls cost more than later ones
     before = peak_memory_bytes()
 
     def compute() -> None:
         for rows in shards(job.users, SHARD):
             recommend_shard(recommender, _shard(codes, job, rows, rng))
 
-    seconds, _ = times_of(compute, repeats=1)
+    seconds, _ = timed(compute, repeats=1)
     peak = peak_memory_bytes()
     return [
-        SUBJECT.row(str(job), "throughput", "users/s", ours=job.users / seconds.wall),
-        SUBJECT.row(str(job), "throughput, of the processor", "users/s", ours=job.users / seconds.processor),
-        SUBJECT.row(str(job), "peak memory", "bytes", ours=float(peak)),
-        SUBJECT.row(
-            str(job), "peak memory beyond model, libraries and eight users", "bytes", ours=float(peak - before)
-        ),
+        *ALONE.rates(str(job), "throughput", "users/s", job.users, seconds),
+        ALONE.row(str(job), "peak memory", "bytes", ours=float(peak)),
+        ALONE.row(str(job), "peak memory beyond model, libraries and eight users", "bytes", ours=float(peak - before)),
     ]
 
 
@@ -114,7 +108,7 @@ def _shard(codes: NDArray[np.int64], job: Job, rows: slice, rng: np.random.Gener
 
 
 def make_blend(shortlist: int, rng: np.random.Generator) -> Blend:
-    """All parts on, numbers of no meaning: 200 successors an item, 32 and 128 wide vectors, 25 days an item."""
+    """Draw a blend with all parts: 200 successors and 25 days for each item, vectors of width 32 and 128."""
     table = BlendTables(
         counter=sp.random_array((ITEMS, ITEMS), density=SUCCESSORS / ITEMS, format="csr", rng=rng),
         history_decay=0.75,
@@ -132,12 +126,12 @@ def make_blend(shortlist: int, rng: np.random.Generator) -> Blend:
 
 
 def unit_rows(width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A unit vector an item."""
+    """Draw a unit vector for each item."""
     return vector_table(np.arange(ITEMS), rng.normal(size=(ITEMS, width)), ITEMS)
 
 
-def one_question() -> list[Row]:
-    """One answer once the model is there."""
+def one_query() -> list[Row]:
+    """Measure the answer to one query, with the model in memory."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     codes, model = random_codes(ITEMS, rng), make_model()
@@ -152,13 +146,10 @@ def one_question() -> list[Row]:
             trie = open_trie(file).restrict(allowed)
             Searcher(model, trie, LEVEL_TOKENS, settings).search(prompts, [np.arange(20)])
 
-        seconds, _ = times_of(answer)
+        seconds, _ = timed(answer)
     case = f"one question of 20 tokens, {ITEMS:,} items, half of them closed, model loaded"
-    return [
-        SUBJECT.row(case, "answer", "s", ours=seconds.wall),
-        SUBJECT.row(case, "answer, of the processor", "s", ours=seconds.processor),
-    ]
+    return ALONE.seconds(case, "answer", seconds)
 
 
 if __name__ == "__main__":
-    command(run)
+    command(run, __doc__)

@@ -1,4 +1,4 @@
-"""Reviews as queries: read through ``semconv ingest``, cut by user, names masked, and put into projects that train on some of them."""
+"""Reviews as queries: read from a project, divided by user, with names masked, and put into projects to train on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.bm25 import words
+from benchmarks.peers.bm25 import words
 from semconv.columns import ITEM_ID, QUERY, USER_ID
 from semconv.progress import Silent
 from semconv.ragged import row_of
@@ -26,40 +26,39 @@ _ITEMS = "SELECT item_id, title, description, brand, categories FROM item ORDER 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Every interaction of a project with its text, in the order of users and positions."""
+    """The interactions of a project with their texts, in the order of users and positions."""
 
     items: pa.Table  # item_id, title, description, brand, categories; row i is item_index i
     user_ids: Sequence[str]
     user: NDArray[np.int64]  # (n,) index into user_ids
-    place: NDArray[np.int64]  # (n,) in the user's sequence
+    position: NDArray[np.int64]  # (n,) in the user's sequence, from 0
     item: NDArray[np.int32]  # (n,) item_index
-    text: Sequence[str]  # (n,) empty where there is none
+    text: Sequence[str]  # (n,) empty for none
 
     @classmethod
     def read(cls, project: Project) -> Reviews:
-        """Everything that was ingested."""
+        """Read all interactions of a project."""
         sequences = project.store.sequences(queries=True)
         with project.store.read() as connection:
             items = read_arrow(connection, _ITEMS)
         user = row_of(sequences.lengths)
-        place = np.arange(len(user)) - sequences.offsets[user]
+        position = np.arange(len(user)) - sequences.offsets[user]
         texts = [(text or "").strip() for text in sequences.queries or []]
-        return cls(items, sequences.user_ids, user, place, sequences.items, texts)
+        return cls(items, sequences.user_ids, user, position, sequences.items, texts)
 
     @property
     def titles(self) -> list[str]:
-        """Titles ``(I,)``, empty where there is none."""
+        """Titles of all items ``(I,)``, empty for none."""
         return [title or "" for title in self.items["title"].to_pylist()]
 
     def of(self, is_kept: NDArray[np.bool_]) -> Reviews:
-        """Some of the reviews."""
+        """Return the reviews that are kept."""
         rows = np.flatnonzero(is_kept)
-        return replace(
-            self, user=self.user[rows], place=self.place[rows], item=self.item[rows], text=[self.text[r] for r in rows]
-        )
+        text = [self.text[row] for row in rows]
+        return replace(self, user=self.user[rows], position=self.position[rows], item=self.item[rows], text=text)
 
     def masked(self, everywhere: bool) -> Reviews:
-        """Without the words of each review's own item's title, or of the title of any item that somebody reviewed."""
+        """Remove the words of the title from each text: of the review's own item, or of all reviewed items (everywhere)."""
         titles = self.titles
         all_names = set().union(*(_stems(titles[item]) for item in np.unique(self.item))) if everywhere else set()
         texts = [
@@ -71,7 +70,7 @@ class Reviews:
 
 @dataclass(frozen=True)
 class UserParts:
-    """Disjoint users, as masks ``(n,)`` over reviews."""
+    """The reviews of disjoint groups of users, as masks ``(n,)``."""
 
     train: NDArray[np.bool_]
     valid: NDArray[np.bool_]
@@ -79,7 +78,7 @@ class UserParts:
 
     @classmethod
     def draw(cls, reviews: Reviews, seed: int, valid_share: float = 0.1, test_share: float = 0.2) -> UserParts:
-        """Users at random; all reviews of one are in one part."""
+        """Divide the users at random. All reviews of a user are in one part."""
         order = np.random.default_rng(seed).permutation(len(reviews.user_ids))
         num_test, num_valid = (round(share * len(order)) for share in (test_share, valid_share))
         part = np.zeros(len(order), dtype=np.int64)
@@ -88,18 +87,18 @@ class UserParts:
 
 
 def without_words(text: str, names: set[str]) -> str:
-    """The text without every word whose stem is one of ``names``; empty when nothing that is a word is left."""
+    """Remove the words whose stems are in ``names``. The result is empty if no word is left."""
     left = _TOKEN.sub(lambda found: "" if _stems(found.group()) & names else found.group(), text)
     return " ".join(left.split()) if words(left) else ""
 
 
 def _stems(text: str) -> set[str]:
-    """Words without a plural or possessive s."""
+    """Return the words of a text without a plural or possessive s."""
     return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words(text)}
 
 
 def training_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any]) -> Project:
-    """A project with the whole catalogue and these reviews alone; the one that is there when the folder has one already."""
+    """Open a project with the whole catalogue and only these reviews. A project that the folder already has stays."""
     if not (folder / "semconv.toml").is_file():
         Project.init(folder, "# reviews of some users\n")
         project = Project.open(folder, progress=Silent())
@@ -110,7 +109,7 @@ def training_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any]
             {
                 USER_ID: [reviews.user_ids[user] for user in reviews.user],
                 ITEM_ID: reviews.items[ITEM_ID].take(pa.array(reviews.item)),
-                "source_position": reviews.place,
+                "source_position": reviews.position,
                 QUERY: [text or None for text in reviews.text],
             }
         )

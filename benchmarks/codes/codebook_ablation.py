@@ -1,8 +1,8 @@
-"""What each choice of the tokenization does to the codes, one case a row: no recommendation quality, and no peer.
+"""The effect of each choice of the tokenization on the codes.
 
-``full`` takes Games: vectors of the default graph, text vectors of the titles through the embedded default backbone, and the
-codes published for LC-Rec beside ours; ``small`` takes drawn items whose titles follow their taste. Beside the JSON a table
-in Markdown is written. ``--size`` and ``--json`` as of every benchmark.
+It measures the codes, not the recommendations, and has no peer. The size `full` takes Games: vectors of the default
+graph, text vectors of the titles from the embedded default backbone, and the codes published for LC-Rec as a further
+case. The size `small` takes drawn items whose titles follow their taste.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.codebook_data import games_behavior, games_titles, threads
-from benchmarks.data import data_folder, drawn_sequences
-from benchmarks.rows import Row, Size, Subject, arguments_of, finish
+from benchmarks.codes.vectors import games_behavior
+from benchmarks.data import data_folder, drawn_sequences, games_titles
+from benchmarks.rows import Comparison, Row, Size, argument_parser, finish, markdown_table
+from benchmarks.timing import set_torch_threads
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
 from semconv.backbone.text_vectors import TextVectors, embed_texts
@@ -33,10 +34,9 @@ from semconv.tokenization import quality
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.fit import fit_code_set
 
-SUBJECT = Subject("codebook_ablation", "", ["numpy", "scipy", "torch"])
+COMPARISON = Comparison("codebook_ablation", "", ["numpy", "scipy", "torch"])
 PUBLISHED = "codes published for LC-Rec"
-# Figure -> its unit, and what it is called in the table.
-FIGURES = {
+FIGURES = {  # figure -> its unit, and its heading in the table
     "reconstruction error": ("share of variance", "error"),
     "reconstruction error before collisions are resolved": ("share of variance", "error before"),
     "variance within equal codes": ("share of variance", "variance within"),
@@ -55,22 +55,22 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items that are coded."""
+    """The items to code."""
 
     name: str
     vectors: BehaviorVectors
     texts: TextVectors
     popularity: NDArray[np.int64]  # (I,)
     titles: list[str | None]  # (I,)
-    item_ids: list[str] | None  # where there are published codes of them
+    item_ids: list[str] | None  # None if there are no published codes for them
 
     def overlap(self, index: NDArray[np.int32], codes: NDArray[np.uint16]) -> dict[str, float | None]:
-        """Title words in common within equal first two codes, with the codes shuffled, and at random."""
+        """Measure the title words in common of pairs with equal first two codes, with shuffled codes, and of random pairs."""
         return quality.agreement(codes, quality.Features.of_titles(self.titles[item] for item in index))
 
 
 def cases(num_items: int) -> dict[str, CodebookSettings]:
-    """Name -> settings: each differs from the default in what its name says."""
+    """Return the settings of each case. Its name says how it differs from the default."""
     default = CodebookSettings()
     changes: dict[str, dict[str, Any]] = {
         "default (lambda 0.1)": {},
@@ -81,18 +81,18 @@ def cases(num_items: int) -> dict[str, CodebookSettings]:
         "cosine distance": {"distance": "cosine"},
         "cosine alignment": {"alignment_distance": "cosine"},
         "assigned with both": {"assign_with": "both"},
-        "best of 7 candidates at the start": {"candidates": 7},
-        "without steadying by text (shrinkage 0)": {"shrinkage": 0.0},
+        "best of 7 candidates at the start": {"start_candidates": 7},
+        "without shrinkage to text (shrinkage 0)": {"shrinkage": 0.0},
         **{f"{levels} levels": {"levels": levels} for levels in (2, 3, 5, 6)},
     }
-    # One level of few codes has no room for everyone: its collisions can only be counted.
+    # One level has too few codes for all items, so its collisions can only be counted.
     changes["1 level, collisions kept"] = {"levels": 1, "collisions": "keep"}
     changes["1 level, a code for each item (C=1)"] = {"levels": 1, "codes": num_items}
     return {name: replace(default, **values) for name, values in changes.items()}
 
 
 def measure(catalogue: Catalogue, settings: CodebookSettings, epochs: int) -> dict[str, Any]:
-    """Figures of a fit."""
+    """Fit the codes of one case, and return its figures."""
     code_set = fit_code_set(
         catalogue.vectors,
         catalogue.texts.item_index,
@@ -114,7 +114,7 @@ def measure(catalogue: Catalogue, settings: CodebookSettings, epochs: int) -> di
 
 
 def measure_published(catalogue: Catalogue) -> dict[str, Any] | None:
-    """Figures of the published codes, as far as they need no books; None where there are none."""
+    """Return the figures of the published codes that need no books; None without the file."""
     file = data_folder("games") / "lcrec_codes.parquet"
     if catalogue.item_ids is None or not file.is_file():
         return None
@@ -126,11 +126,11 @@ def measure_published(catalogue: Catalogue) -> dict[str, Any] | None:
 def _of_codes(
     catalogue: Catalogue, index: NDArray[np.int32], codes: NDArray[np.uint16], num_codes: int
 ) -> dict[str, Any]:
-    """What needs no books."""
+    """Return the figures that need no books."""
     levels = quality.level_figures(codes, num_codes)
     overlap = catalogue.overlap(index, codes)
-    _, rows, places = np.intersect1d(index, catalogue.vectors.item_index, return_indices=True)
-    within = quality.variance_within(codes[rows], catalogue.vectors.item_vectors[places])
+    _, rows, vector_rows = np.intersect1d(index, catalogue.vectors.item_index, return_indices=True)
+    within = quality.variance_within(codes[rows], catalogue.vectors.item_vectors[vector_rows])
     return {
         "variance within equal codes": within[min(quality.PREFIX, codes.shape[1]) - 1],
         "entropy by level": [level["entropy_bits"] for level in levels],
@@ -143,32 +143,29 @@ def _of_codes(
 
 
 def rows_of(case: str, figures: dict[str, Any]) -> list[Row]:
-    """A row for each figure, one a level where it has several."""
+    """Make a row for each figure, or for each of its levels."""
     rows = []
     for name, (unit, _) in FIGURES.items():
         value = figures.get(name)
         if isinstance(value, list):
-            rows += [SUBJECT.row(case, f"{name} {n}", unit, ours=part) for n, part in enumerate(value, start=1)]
+            rows += [COMPARISON.row(case, f"{name} {n}", unit, ours=part) for n, part in enumerate(value, start=1)]
         elif value is not None:
-            rows.append(SUBJECT.row(case, name, unit, ours=value))
+            rows.append(COMPARISON.row(case, name, unit, ours=value))
     return rows
 
 
 def markdown(name: str, measured: dict[str, dict[str, Any]]) -> str:
-    """One line a case."""
+    """Make a table with one line for each case."""
     heads = ["case", *(short for _, short in FIGURES.values())]
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for case, figures in measured.items():
-        cells = [case, *(_cell(figures.get(figure)) for figure in FIGURES)]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines = [[case, *(_cell(figures.get(name)) for name in FIGURES)] for case, figures in measured.items()]
     meaning = (
-        "Errors are mean squared distances to what an item's codes stand for, over the mean squared length of what was fitted; the moved"
-        " items' before and after they got codes of their own. Variance within: of the behaviour vectors as they came, left"
-        " within groups of equal first two codes, whoever made the codes. Entropy in bits and dead codes by level, after collisions"
-        " were resolved. Title words: share of words in common of two items with the same first two codes, the same"
-        " with the codes shuffled over the items, and of two items at random."
+        "Errors are mean squared distances of the fitted vectors from the vectors of their codes, over the mean squared length of the"
+        " fitted vectors; for moved items before and after they moved. Variance within: share of the raw behaviour vectors' variance"
+        " within groups of equal first two codes. Entropy (in bits) and dead codes are by level, after collisions were resolved."
+        " Title words: share of words in common of two items with the same first two codes, the same with the codes shuffled over the"
+        " items, and of two random items."
     )
-    return f"# Codes of {name}, one choice changed at a time\n\n{meaning}\n\n" + "\n".join(lines) + "\n"
+    return f"# Codes of {name}, one choice changed at a time\n\n{meaning}\n\n" + markdown_table(heads, lines)
 
 
 def _cell(value: float | list[float] | None) -> str:
@@ -178,7 +175,7 @@ def _cell(value: float | list[float] | None) -> str:
 
 
 def load(size: Size) -> Catalogue:
-    """Games with its titles, or drawn items with titles of their taste."""
+    """Load Games with its titles, or draw items with titles of their taste."""
     games = games_behavior() if size == "full" else None
     if games is not None:
         vectors, popularity, ids = games
@@ -198,7 +195,7 @@ def load(size: Size) -> Catalogue:
 
 
 def text_vectors(titles: list[str | None]) -> TextVectors:
-    """Through a backbone that is made from these titles, as the pipeline makes it."""
+    """Compute text vectors with an embedded default backbone that is made from these titles."""
     index = np.array([item for item, title in enumerate(titles) if title], dtype=np.int32)
     texts = [title for title in titles if title]
     with tempfile.TemporaryDirectory() as folder:
@@ -208,9 +205,9 @@ def text_vectors(titles: list[str | None]) -> TextVectors:
 
 
 def main() -> None:
-    """Fit every case, write JSON rows and the table."""
-    arguments = arguments_of(main.__doc__)
-    threads()
+    """Fit every case, and write rows and a table."""
+    arguments = argument_parser(__doc__).parse_args()
+    set_torch_threads()
     catalogue = load(arguments.size)
     epochs = RqvaeSettings().epochs if arguments.size == "full" else 10
     measured = {
@@ -221,9 +218,7 @@ def main() -> None:
     if published is not None:
         measured[PUBLISHED] = published
     rows = [row for case, figures in measured.items() for row in rows_of(f"{catalogue.name}: {case}", figures)]
-    finish(rows, arguments.json)
-    if arguments.json is not None:
-        arguments.json.with_suffix(".md").write_text(markdown(catalogue.name, measured))
+    finish(rows, arguments.json, markdown(catalogue.name, measured))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Servers for Feast on free ports of the loopback address: Redis and PostgreSQL as blocks of yaml, and Feast's own.
+"""Servers for Feast on free ports of this machine: Redis and PostgreSQL as online stores, and Feast's own server.
 
-Their data folders go with them. Tests use them too.
+Each server has a temporary data folder, which is removed when the server ends. Tests use this module too.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ LOOPBACK = "127.0.0.1"
 _START_SECONDS = 180
 _ACCOUNT = "postgres"  # of Debian's package; PostgreSQL refuses to run as root
 
-OnlineStore = Callable[[], contextlib.AbstractContextManager[str]]
+OnlineStore = Callable[[], contextlib.AbstractContextManager[str]]  # starts a server; gives its block of yaml
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+    """Return whether a process accepts connections on the port."""
     with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
         return True
     return False
@@ -40,38 +40,27 @@ def is_listening(port: int) -> bool:
 
 @contextlib.contextmanager
 def sqlite() -> Iterator[str]:
-    """The default, which needs no server."""
+    """Use Feast's default, which needs no server."""
     yield "online_store:\n  type: sqlite\n  path: ../data/online_store.db\n"
 
 
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
-    """A Redis that keeps nothing on the disk."""
+    """Run a Redis that keeps nothing on the disk."""
     server, port = _program("redis-server"), free_port()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [
-            server,
-            "--port",
-            str(port),
-            "--bind",
-            LOOPBACK,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            folder,
-        ]
+        options = {"port": str(port), "bind": LOOPBACK, "save": "", "appendonly": "no", "dir": folder}
+        arguments = [server, *(part for name, value in options.items() for part in (f"--{name}", value))]
         with _running(arguments, lambda: is_listening(port), "redis-server"):
             yield f'online_store:\n  type: redis\n  connection_string: "{LOOPBACK}:{port}"\n'
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
-    """A PostgreSQL cluster of its own, with a password, under an account that is not root."""
+    """Run a new PostgreSQL cluster with a password, under an account that is not root."""
     prefix = ["runuser", "-u", _ACCOUNT, "--"] if os.geteuid() == 0 else []
     port, password = free_port(), secrets.token_hex(16)
-    folder = Path(tempfile.mkdtemp(prefix="semconv-postgres-", dir="/tmp"))  # that account must be able to reach it
+    folder = Path(tempfile.mkdtemp(prefix="semconv-postgres-", dir="/tmp"))  # the account must be able to reach it
     try:
         secret, data = folder / "password", folder / "data"
         secret.write_text(password)
@@ -97,9 +86,9 @@ ONLINE_STORES: dict[str, OnlineStore] = {"sqlite": sqlite, "redis": redis, "post
 
 @contextlib.contextmanager
 def feature_server(repository: Path) -> Iterator[str]:
-    """``feast serve`` on a repository, with one worker; its address."""
+    """Run ``feast serve`` with one worker on a feature repository, and yield its address."""
     port, feast = free_port(), str(Path(sys.executable).with_name("feast"))
-    # 0: by default a worker is replaced after a thousand requests, which breaks connections that are open.
+    # By default a worker is replaced after a thousand requests, which breaks open connections; 0 prevents that.
     options = ["--workers", "1", "--max-requests", "0", "--no-access-log"]
     arguments = [feast, "serve", "--host", LOOPBACK, "--port", str(port), *options]
     with _running(arguments, lambda: is_listening(port), "feast serve", cwd=repository):
@@ -107,7 +96,7 @@ def feature_server(repository: Path) -> Iterator[str]:
 
 
 def is_installed(name: str) -> bool:
-    """Whether this machine has what an online store of :data:`ONLINE_STORES` needs."""
+    """Return whether the programs of one of the :data:`ONLINE_STORES` are installed."""
     try:
         return name == "sqlite" or bool(_program({"redis": "redis-server", "postgres": "initdb"}[name]))
     except FileNotFoundError:
@@ -115,7 +104,7 @@ def is_installed(name: str) -> bool:
 
 
 def use_online_store(yaml: Path, block: str) -> None:
-    """Put a block in place of ``online_store`` in a project's ``feature_store.yaml``, and touch nothing else."""
+    """Replace the block ``online_store`` in a project's ``feature_store.yaml``, and change nothing else."""
     lines, kept, is_inside = yaml.read_text().splitlines(keepends=True), [], False
     for line in lines:
         is_inside = line.startswith("online_store:") or (is_inside and line.startswith(" "))
@@ -127,21 +116,22 @@ def use_online_store(yaml: Path, block: str) -> None:
 def _running(
     arguments: Sequence[str], is_ready: Callable[[], bool], what: str, cwd: Path | None = None
 ) -> Iterator[None]:
+    """Run a program, wait until it is ready, and end it after the ``with``."""
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(arguments, cwd=cwd, stdout=said, stderr=subprocess.STDOUT) as process,
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(arguments, cwd=cwd, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            if not _becomes(is_ready, process):
-                said.seek(0)
-                raise RuntimeError(f"{what} did not start: {said.read().decode(errors='replace')[-2000:]}")
+            if not _becomes_ready(is_ready, process):
+                output.seek(0)
+                raise RuntimeError(f"{what} did not start: {output.read().decode(errors='replace')[-2000:]}")
             yield
         finally:
             process.terminate()
             process.wait(_START_SECONDS)
 
 
-def _becomes(is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+def _becomes_ready(is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while not is_ready():
         if process.poll() is not None or time.monotonic() > deadline:

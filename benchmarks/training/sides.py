@@ -1,7 +1,7 @@
-"""The two sides of the benchmark of training: rows of shared histories, and one padded prompt a sample.
+"""The two sides of the benchmark of training: rows of shared histories, and one padded prompt for each sample.
 
-Both are updated by ``semconv.tuning.step`` with the model of the embedded default. The peer's prompts lie in batches of
-like length, filled at the right, so that it needs no mask and takes the plain causal kernel.
+``semconv.tuning.step`` updates the embedded default model on both sides. The peer's batches hold prompts of similar
+length, padded on the right, so it needs no mask and uses the plain causal kernel.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.data import games_sequences
+from benchmarks.data import games_sequences, make_sequences
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
-from semconv.ragged import offsets_of
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
@@ -35,41 +34,40 @@ from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import prepare
 from semconv.tuning.step import Stepper
 
-# Training items of the users of Games: quantiles in steps of 1/40.
+# Lengths of the training histories of Games: quantiles in steps of 1/40.
 GAMES_LENGTHS = [3] * 13 + [4] * 8 + [5] * 4 + [6] * 4 + [7, 7, 8, 8, 9, 10, 11, 12, 15, 18, 26, 40]
-NUM_ITEMS, LEVELS, CODES, HISTORY, BATCH_TOKENS = 16_859, 4, 256, 20, 2048  # of Games and of the defaults
+NUM_ITEMS, LEVELS, CODES, HISTORY, BATCH_TOKENS = 16_859, 4, 256, 20, 2048  # items of Games, otherwise defaults
 TUNING = TuningSettings(learning_rate=3e-3, history_loss=0.0, batch_tokens=BATCH_TOKENS)
 
-
-Shape = tuple[int, int, int]  # rows, tokens of the longest and label tokens of a batch
+Shape = tuple[int, int, int]  # of a batch: rows, tokens of the longest row, label tokens
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way to train the same samples; batches are made when they are due."""
+    """One way to train on the samples. A batch is made when it is needed."""
 
     samples: int
     lengths: NDArray[np.int64]  # (R,) tokens of each row
     collate: Callable[[list[int]], Batch]
 
     def batches(self) -> list[list[int]]:
-        """Rows of each batch, those of the shortest rows first."""
+        """Return the rows of each batch, batches of short rows first."""
         order = batch_order(self.lengths, BATCH_TOKENS, seed=0, epoch=0)
         return sorted(order, key=lambda members: int(self.lengths[members].max()))
 
 
 @dataclass
 class Timed:
-    """Some steps of one side: forward, backward and optimizer, the making of the batches included."""
+    """Times of some steps of one side: making the batch, forward, backward and optimizer."""
 
-    samples: float = 0.0  # an equal share of all samples for each batch: a few batches say little of their mean number
+    samples: float = 0.0  # counts the mean number of samples for each batch, as a few batches may differ from it
     cpu: float = 0.0  # seconds of this process
     wall: float = 0.0  # seconds
     shapes: list[Shape] = field(default_factory=list)
 
 
 def make_backbone(folder: Path) -> None:
-    """The embedded default, its vocabulary full, on drawn words."""
+    """Make an embedded default with a full vocabulary, from drawn words."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefghijklmnop"), size=7)) for _ in range(2000)]
     texts = [" ".join(rng.choice(words, size=8)) for _ in range(1500)]
@@ -77,10 +75,10 @@ def make_backbone(folder: Path) -> None:
 
 
 class Bench:
-    """A backbone with code tokens and the codes of as many items as Games has."""
+    """A backbone with code tokens, and drawn codes of as many items as Games has."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is that of ``make_backbone``."""
+        """Load the backbone of ``make_backbone`` from its folder."""
         self.model, tokenizer = load_backbone(folder)
         self.level_tokens = add_code_tokens(self.model, tokenizer, LEVELS, CODES)
         rng = np.random.default_rng(0)
@@ -92,12 +90,12 @@ class Bench:
         self.score_over("codes")
 
     def score_over(self, what: str) -> None:
-        """Choose what a code competes with in the loss: the 'vocabulary', or the 'codes' that exist."""
+        """Choose the tokens that a code competes with in the loss: the whole 'vocabulary', or only existing 'codes'."""
         choices = CodeChoices(self.level_tokens, self.codes) if what == "codes" else None
         self.stepper = Stepper(self.model, 0, choices, TUNING)
 
     def epoch(self, train: Sequences, tasks: TaskSettings) -> tuple[RowBuilder, EpochPlan]:
-        """The samples of an epoch of some users."""
+        """Draw the samples of an epoch of some users."""
         titles = [None] * NUM_ITEMS
         data = task_data(train, self.encoder.has_codes, titles, titles, tasks)
         return RowBuilder(self.encoder, data, tasks), plan_epoch(data, tasks, 0, HISTORY)
@@ -105,10 +103,10 @@ class Bench:
     def timed(
         self, both: Mapping[str, Side], steps: int, beside: Callable[[Shape], None] = lambda shape: None
     ) -> dict[str, Timed]:
-        """Steps of the sides in turn, so that what else the machine does meets all of them alike.
+        """Measure steps of the sides in turn, so that a busy moment affects both.
 
-        Batches are taken at equal distances of their length; one step of each side goes before those that count.
-        ``beside`` is called with the shape of each batch of the first side.
+        The batches are spread evenly over the lengths. A first step of each side is not measured. ``beside`` is called
+        with the shape of each batch of the first side.
         """
         orders = {which: side.batches() for which, side in both.items()}
         found = {which: Timed() for which in both}
@@ -129,7 +127,7 @@ class Bench:
 
     @torch.no_grad()
     def loss(self, side: Side) -> float:
-        """Mean cross entropy over the label tokens of everything, without dropout."""
+        """Return the mean cross entropy over all label tokens, without dropout."""
         self.model.eval()
         sums, count = 0.0, 0
         for members in side.batches():
@@ -140,32 +138,32 @@ class Bench:
 
 
 def shared(builder: RowBuilder, plan: EpochPlan) -> Side:
-    """Ours."""
+    """Make our side: rows of shared histories."""
     rows = epoch_rows(builder, plan, np.random.default_rng(0))
     return Side(int(rows.num_samples.sum()), rows.lengths, lambda members: collate(rows[members], 0))
 
 
 def padded(builder: RowBuilder, plan: EpochPlan) -> Side:
-    """The peer: every sample a prompt of its own."""
+    """Make the peer's side: one prompt for each sample."""
     encoder, items = builder.encoder, builder.data.items
     prompts: list[tuple[NDArray[np.int64], NDArray[np.int64], int]] = []
     for unit in plan.histories:
-        for place, sequential, negative, hated in zip(
+        for position, sequential, negative, disliked in zip(
             unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
         ):
-            trunk = encoder.trunk(items[unit.start : unit.start + place], unit.head)
+            trunk = encoder.trunk(items[unit.start : unit.start + position], unit.head)
             if sequential >= 0:
                 question = np.concatenate([trunk, encoder.sequential_tails[sequential]])
-                prompts.append((question, encoder.item_tokens[items[unit.start + place]], 0))
+                prompts.append((question, encoder.item_tokens[items[unit.start + position]], 0))
             if negative >= 0:
                 question = np.concatenate([trunk, encoder.negative_tails[negative]])
-                prompts += [(question, encoder.item_tokens[item], 1) for item in hated if item >= 0]
+                prompts += [(question, encoder.item_tokens[item], 1) for item in disliked if item >= 0]
     lengths = np.array([len(question) + LEVELS for question, _, _ in prompts])
-    return Side(len(prompts), lengths, lambda members: padded_batch([prompts[place] for place in members], encoder.end))
+    return Side(len(prompts), lengths, lambda members: padded_batch([prompts[row] for row in members], encoder.end))
 
 
 def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], int]], end: int) -> Batch:
-    """Prompts with their labels, filled at the right; causal attention never sees the filling."""
+    """Make a batch of prompts with their labels, padded on the right; causal attention never sees the padding."""
     longest = max(len(question) for question, _, _ in prompts) + LEVELS
     tokens = np.zeros((len(prompts), longest), dtype=np.int64)
     last = np.array([len(question) - 1 for question, _, _ in prompts])
@@ -189,22 +187,19 @@ def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], i
 
 
 def games_train() -> Sequences | None:
-    """The train cut of Games; None where the data is absent."""
+    """Return the train cut of Games, None without the data."""
     found = games_sequences()
     return None if found is None else train_part(found[0], "[:-2]", 2, len(found[1]))
 
 
 def drawn(lengths: NDArray[np.int64]) -> Sequences:
-    """Users with so many items each."""
-    count = int(lengths.sum())
-    items = np.random.default_rng(2).integers(NUM_ITEMS, size=count).astype(np.int32)
-    unknown = np.full(count, np.nan, dtype=np.float32)
-    offsets = offsets_of(lengths)
-    return Sequences([""] * len(lengths), offsets, items, np.zeros(count, dtype=np.int64), unknown)
+    """Draw users with histories of these lengths."""
+    items = np.random.default_rng(2).integers(NUM_ITEMS, size=int(lengths.sum()))
+    return make_sequences([""] * len(lengths), lengths, items)
 
 
 def some_users(train: Sequences, count: int) -> Sequences:
-    """A fixed sample of the users."""
+    """Return a fixed sample of the users."""
     keep = np.zeros(len(train), dtype=bool)
     keep[np.random.default_rng(3).permutation(len(train))[:count]] = True
     return train.select_rows(np.repeat(keep, train.lengths))

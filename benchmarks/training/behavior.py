@@ -1,15 +1,15 @@
-"""Behaviour vectors from DCCF beside those of the SVD: what training them costs, and recall@20 of the validation items.
+"""Behaviour vectors from DCCF beside those of the SVD: the cost of training, and recall of the validation items.
 
-Recall ranks all items of the train cut by the dot product with the user's vector, items of the user's history left out;
-every user with a validation item counts. ``full`` takes Games with DCCF's own settings, ``small`` planted tastes and
-a few epochs.
+Recall@20 ranks all items of the train cut by their dot product with the user's vector, without the items of the user's
+history, for every user with a validation item. The size `full` takes Games with DCCF's default settings. The size `small`
+draws users with planted tastes and trains a few epochs.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.data import drawn_sequences, games_sequences
-from benchmarks.rows import Row, Size, Subject, command, seconds_of
+from benchmarks.rows import Comparison, Row, Size, command
+from benchmarks.timing import set_torch_threads, timed
 from semconv.behavior.dccf import Pair
 from semconv.behavior.dccf_training import DccfTraining, Validation, fit_dccf
 from semconv.behavior.graph import InteractionGraph
@@ -28,50 +29,41 @@ from semconv.data.store import Sequences
 from semconv.progress import Silent
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
-PACKAGES = ["torch", "scipy"]
 ALL_USERS = 1 << 31
 
 
 @dataclass(frozen=True)
 class Data:
-    """The train cut and what it is judged by."""
+    """The train cut, and the items held out of it."""
 
     name: str
     train: Sequences
-    held_out: NDArray[np.int32]  # (U,) validation item_index, -1 without
+    held_out: NDArray[np.int32]  # (U,) validation item_index, -1 for none
     num_items: int
 
     def recall(self, vectors: BehaviorVectors) -> float:
-        """Recall@20 of the validation items, over all users that have one."""
+        """Return recall@20 of the validation items, over all users that have one."""
         graph = InteractionGraph.build(self.train, self.num_items)
         validation = Validation(graph, self.held_out, ALL_USERS, seed=0)
-        # Items are centred and users are not, which leaves every user's order as it was before.
+        # Item vectors are centred and user vectors are not. That does not change any user's order of items.
         return validation.recall(Pair(torch.from_numpy(vectors.user_vectors), torch.from_numpy(vectors.item_vectors)))
 
 
 def run(size: Size) -> list[Row]:
-    """Seconds and recall of DCCF beside each graph that the SVD decomposes."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))  # as numpy's BLAS takes
+    """Measure seconds and recall of DCCF, beside the SVD of each graph."""
+    set_torch_threads()
     data = _data(size)
-    dccf = DccfSettings() if size == "full" else DccfSettings(epochs=4, batch_size=512)
-    ours_seconds, ours = seconds_of(lambda: _dccf(data, dccf), repeats=1)
+    settings = DccfSettings() if size == "full" else DccfSettings(epochs=4, batch_size=512)
+    ours_seconds, ours = timed(lambda: _dccf(data, settings), repeats=1)
     ours_recall = data.recall(ours)
     rows = []
     for graph in ("interactions", "transitions"):
-        settings = BehaviorSettings(graph=graph)  # type: ignore[arg-type]
-        peer_seconds, peer = seconds_of(lambda of=settings: fit_svd(data.train, data.num_items, of), repeats=1)  # type: ignore[misc]
-        subject = Subject("behavior", f"svd of the {graph}", PACKAGES)
-        rows.append(subject.row(data.name, "fit", "s", ours=ours_seconds, peer=peer_seconds))
-        rows.append(
-            subject.row(
-                data.name,
-                "recall@20 of the validation items",
-                "share of users",
-                ours=ours_recall,
-                peer=data.recall(peer),
-                higher_is_better=True,
-            )
-        )
+        svd = BehaviorSettings(graph=graph)  # type: ignore[arg-type]
+        peer_seconds, peer = timed(partial(fit_svd, data.train, data.num_items, svd), repeats=1)
+        comparison = Comparison("behavior", f"svd of the {graph}", ["torch", "scipy"])
+        rows.append(comparison.row(data.name, "fit", "s", ours=ours_seconds.wall, peer=peer_seconds.wall))
+        metric, unit, recall = "recall@20 of the validation items", "share of users", data.recall(peer)
+        rows.append(comparison.row(data.name, metric, unit, ours=ours_recall, peer=recall, higher_is_better=True))
     return rows
 
 
@@ -91,4 +83,4 @@ def _dccf(data: Data, settings: DccfSettings) -> BehaviorVectors:
 
 
 if __name__ == "__main__":
-    command(run)
+    command(run, __doc__)
