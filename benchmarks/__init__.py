@@ -1,5 +1,5 @@
-"""This project and a peer side by side, one module a subject: ``python -m benchmarks.NAME [--json FILE] [--size small|full]``.
+"""Benchmarks: this project beside other methods and libraries.
 
-``python -m benchmarks`` runs all of them. A module first checks that both give the same result where
-they should, then measures.
+Each benchmark first checks that both sides give the same result where they should, and then measures. ``python -m
+benchmarks`` runs all of them; ``python -m benchmarks --help`` lists them.
 """

@@ -1,40 +1,50 @@
-"""Run every benchmark in a process of its own, and keep the JSON."""
+"""Run benchmarks, each in its own process, print a table of all figures, and keep them as JSON."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
-import benchmarks
 from benchmarks.rows import table
 
-NOT_BENCHMARKS = {
-    "__main__", "bm25", "codebook_data", "data", "office", "online_stores", "publish_readers", "query_data", "query_report",
-    "rows", "sasrec", "sasrec_training", "search_case", "serving_case", "training_sides",
-}  # fmt: skip
+BENCHMARKS = {
+    name: f"benchmarks.{folder}.{name}"
+    for folder, names in {
+        "codes": ("codebook", "codebook_ablation"),
+        "training": ("behavior", "training"),
+        "search": ("beam_search", "compiled", "trie", "recommend", "recommend_job"),
+        "serving": ("lookup", "nights", "publish"),
+        "peers": ("quality", "query"),
+    }.items()
+    for name in names
+}
 
 
 def main() -> int:
-    """``python -m benchmarks [--size small|full] [--output DIR] [NAME...]``; 1 when one of them failed."""
-    known = sorted(
-        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name not in NOT_BENCHMARKS
+    """Run the named benchmarks; return 1 if one of them failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="benchmarks:\n" + "\n".join(f"  {name:<18} {title_of(module)}" for name, module in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all by default")
-    parser.add_argument("--size", choices=("small", "full"), default="small")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), metavar="DIR")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
+    parser.add_argument("--size", choices=("small", "full"), default="small", help="amount of data; default: small")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="folder of the JSON files"
+    )
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(known):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
     rows, failed = [], []
-    for name in arguments.names or known:
+    for name in arguments.names or BENCHMARKS:
         file = arguments.output / f"{name}.json"
         print(f"{name} ...", file=sys.stderr, flush=True)
-        call = [sys.executable, "-m", f"benchmarks.{name}", "--size", arguments.size, "--json", str(file)]
+        call = [sys.executable, "-m", BENCHMARKS[name], "--size", arguments.size, "--json", str(file)]
         if subprocess.run(call, check=False, stdout=subprocess.DEVNULL).returncode == 0:
             rows += json.loads(file.read_text())
         else:
@@ -43,6 +53,12 @@ def main() -> int:
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def title_of(module: str) -> str:
+    """Return the first line of a module's docstring. The module is not imported, since imports take seconds."""
+    file = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    return (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
 
 
 if __name__ == "__main__":

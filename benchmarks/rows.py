@@ -1,30 +1,27 @@
-"""One measured figure as a row, and the command line that every benchmark shares."""
+"""One measured figure as a row, and the command line that the benchmarks share."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import platform
-import resource
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from benchmarks.timing import Seconds, peak_memory_bytes
 
 Size = Literal["small", "full"]
-R = TypeVar("R")
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Ours beside a peer's; ``ratio`` is better above 1, whichever way the metric counts.
+    """A figure of ours beside the peer's. The ratio is above 1 where ours is better.
 
-    A figure that has nothing beside it leaves ``peer_name`` empty, and ``peer`` and ``ratio`` null.
+    Without a peer, ``peer_name`` is empty, and ``peer`` and ``ratio`` are None.
     """
 
     benchmark: str
@@ -35,18 +32,18 @@ class Row:
     peer: float | None
     peer_name: str
     ratio: float | None
-    peak_memory_bytes: int  # of the whole process so far, both sides
+    peak_memory_bytes: int  # of the whole process so far, with both sides
     versions: dict[str, str] = field(default_factory=dict)
-    interval: tuple[float, float] | None = None  # 95 % of ours, where it was drawn from users
+    interval: Interval | None = None  # 95 % interval of ours, for figures over users
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What the rows of one benchmark have in common."""
+class Comparison:
+    """Makes the rows of one benchmark with one peer."""
 
     benchmark: str
-    peer_name: str
-    packages: Sequence[str]  # whose versions matter
+    peer_name: str  # empty without a peer
+    packages: Sequence[str]  # packages whose versions matter
 
     def row(
         self,
@@ -57,9 +54,9 @@ class Subject:
         ours: float,
         peer: float | None = None,
         higher_is_better: bool = False,
-        interval: tuple[float, float] | None = None,
+        interval: Interval | None = None,
     ) -> Row:
-        """A row of this benchmark."""
+        """Make one row."""
         ratio = None
         if peer is not None:
             ratio = ours / peer if higher_is_better else peer / ours
@@ -67,61 +64,39 @@ class Subject:
         memory = peak_memory_bytes()
         return Row(self.benchmark, case, metric, unit, ours, peer, self.peer_name, ratio, memory, versions, interval)
 
+    def seconds(self, case: str, metric: str, ours: Seconds, peer: Seconds | None = None) -> list[Row]:
+        """Make two rows: wall seconds and processor seconds."""
+        return [
+            self.row(case, name, "s", ours=own, peer=other) for name, own, other in _both_clocks(metric, ours, peer)
+        ]
 
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far, and of no other."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # the number below starts from what the process held that started this one
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return int(lines["VmHWM"].split()[0]) * 1024
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Shortest of some calls: by the clock, and of the processors, which a busy machine disturbs less."""
-
-    wall: float
-    processor: float
-
-
-def times_of(call: Callable[[], R], repeats: int = 3) -> tuple[Seconds, R]:
-    """Seconds of some calls, and what the last one gave."""
-    wall, processor = [], []
-    for _ in range(repeats):
-        started, worked = time.perf_counter(), time.process_time()
-        result = call()
-        wall.append(time.perf_counter() - started)
-        processor.append(time.process_time() - worked)
-    return Seconds(min(wall), min(processor)), result
+    def rates(
+        self, case: str, metric: str, unit: str, amount: float, ours: Seconds, peer: Seconds | None = None
+    ) -> list[Row]:
+        """Make two rows: ``amount`` by wall second and by processor second. Both sides did the same amount."""
+        return [
+            self.row(
+                case,
+                name,
+                unit,
+                ours=amount / own,
+                peer=None if other is None else amount / other,
+                higher_is_better=True,
+            )
+            for name, own, other in _both_clocks(metric, ours, peer)
+        ]
 
 
-def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int = 3) -> dict[str, Seconds]:
-    """Shortest of some calls of each, one after the other in every round, so that a busy minute meets all of them."""
-    for call in calls.values():
-        call()
-    rounds = [{name: times_of(call, repeats=1)[0] for name, call in calls.items()} for _ in range(repeats)]
-    return {
-        name: Seconds(min(one[name].wall for one in rounds), min(one[name].processor for one in rounds))
-        for name in calls
-    }
-
-
-def seconds_of(call: Callable[[], R], repeats: int = 3) -> tuple[float, R]:
-    """Shortest wall time of some calls, and what the last one gave."""
-    seconds, result = times_of(call, repeats)
-    return seconds.wall, result
-
-
-def apart(work: Callable[..., R], *arguments: Any) -> R:
-    """The result of a function in a process of its own, whose memory and environment are as if it were alone."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        return processes.submit(work, *arguments).result()
+def _both_clocks(metric: str, ours: Seconds, peer: Seconds | None) -> list[tuple[str, float, float | None]]:
+    """Return name, ours and the peer's, by wall time and by processor time."""
+    return [
+        (metric, ours.wall, peer and peer.wall),
+        (f"{metric}, of the processor", ours.processor, peer and peer.processor),
+    ]
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as aligned text."""
+    """Format rows as aligned text."""
     names = ["benchmark", "case", "metric", "unit", "ours", "peer", "ratio", "peer_name"]
     lines = [names, *([_text(row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -130,28 +105,44 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def arguments_of(description: str | None) -> argparse.Namespace:
-    """``[--json FILE] [--size small|full]``, of every benchmark."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
-    parser.add_argument("--size", choices=("small", "full"), default="small")
-    return parser.parse_args()
-
-
-def finish(rows: Iterable[Row], file: Path | None) -> None:
-    """Print rows as a table, and keep them as JSON where a file is named."""
-    values = [asdict(row) for row in rows]
-    print(table(values))
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(values, indent=1) + "\n")
-
-
-def command(run: Callable[[Size], list[Row]]) -> None:
-    """The command line of one benchmark."""
-    arguments = arguments_of(run.__doc__)
-    finish(run(arguments.size), arguments.json)
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Format a table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *lines)) + "\n"
 
 
 def _text(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Make the parser of a benchmark: ``[--json FILE] [--size small|full]``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_json_option(parser)
+    parser.add_argument("--size", choices=("small", "full"), default="small", help="amount of data; default: small")
+    return parser
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json FILE``."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the rows to this file; a table in Markdown goes beside it"
+    )
+
+
+def finish(rows: Iterable[Row], file: Path | None, markdown: str = "") -> None:
+    """Print rows and the Markdown table. With a ``file``, keep the rows as JSON and the table beside it."""
+    values = [asdict(row) for row in rows]
+    print(table(values))
+    if markdown:
+        print(markdown)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values, indent=1) + "\n")
+        if markdown:
+            file.with_suffix(".md").write_text(markdown)
+
+
+def command(run: Callable[[Size], list[Row]], description: str | None = None) -> None:
+    """Run the command line of a benchmark that takes nothing but a size."""
+    arguments = argument_parser(description or run.__doc__).parse_args()
+    finish(run(arguments.size), arguments.json)

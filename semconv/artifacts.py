@@ -1,7 +1,7 @@
-"""Files of a run: safetensors with a JSON manifest, written whole or not at all, and the run's lock.
+"""Files of a run, written completely or not at all, and the lock of a run.
 
-Never pickle. A file appears under its name only when it is complete (write beside, fsync, rename),
-so a killed process leaves no half artifact.
+Arrays are safetensors and everything else is JSON, never pickle. A file is first written under a temporary name, then
+synced to disk and renamed. So a killed process never leaves half a file under the final name.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from semconv.errors import InputError, LockedError, MachineError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
-# A finished run is not repeated as long as its folder is there.
-_REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if it is under the lists"
-# Who asks whether a folder is locked takes the lock for a moment, which must stop nobody.
+# A finished run is reused as long as its folder exists, so the folder must go first.
+_REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if lists were made from it"
+# `is_locked` takes the lock for a moment. Others must not fail for that, so they try for this long.
 _LOOK_SECONDS = 0.2
-_PAUSES = (0.01, 0.5)  # seconds between two attempts, the first and the longest
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words what the system refused
+_PAUSES = (0.01, 0.5)  # seconds between two attempts: the first and the longest
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
 
 
 @contextlib.contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a missing permission or a read-only folder into a MachineError that names the place."""
+    """Turn a full disk, a missing permission or a read-only folder into a MachineError that names the path."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -49,18 +49,18 @@ def machine_errors(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) and error.errno else int(found.group(1)) if found else 0
         if number in _FULL:
             raise MachineError(
-                f"{path}: no space left on the device; free some and run the same command again"
+                f"{path}: no space left on the device; free some space and run the same command again"
             ) from error
         if number in _FORBIDDEN:
             raise MachineError(
-                f"{path}: cannot be written ({os.strerror(number)}); check owner and mode of the folder"
+                f"{path}: cannot be written ({os.strerror(number)}); check the owner and mode of the folder"
             ) from error
         raise
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is synced and renamed, on failure removed."""
+    """Yield a temporary path in the same folder. On success it is synced and renamed to ``path``, on failure removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +74,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes were writing under temporary names, with what a database puts beside such a file;
-    only for who holds the folder's lock.
+    """Remove the temporary files and folders that killed processes left, including the side files of a database.
+
+    Only the holder of the folder's lock may call this.
     """
     with machine_errors(folder):
         for path in sorted(folder.rglob(".*.tmp*")):
@@ -86,18 +87,18 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all, keys sorted."""
+    """Write JSON with sorted keys, completely or not at all."""
     write_bytes(path, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; InputError when it is missing or damaged."""
+    """Read JSON; InputError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -107,12 +108,12 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file that a user named, for a fingerprint; InputError when it cannot be read."""
+    """Return the SHA-256 of a file, for a fingerprint; InputError if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -121,7 +122,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays; InputError when the file is missing or damaged."""
+    """Read named arrays; InputError if the file is missing or damaged."""
     try:
         return dict(load_file(path))
     except FileNotFoundError as error:
@@ -131,9 +132,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Named arrays of a safetensors file, mapped into memory: nothing is read before it is looked at.
+    """Map the named arrays of a safetensors file into memory. The system reads only the pages that are used.
 
-    What is written into them stays in this process.
+    Changes to the arrays stay in this process.
 
     Raises:
         InputError: the file is missing, cut off or no safetensors file.
@@ -158,28 +159,28 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
-    """Hold the lock of a run folder, or of another one, for as long as the process lives.
+    """Hold the lock of a folder inside the ``with``.
 
-    The kernel frees the lock with the process, so a killed job never leaves one behind.
+    The kernel frees the lock when the process ends, so a killed job never leaves a lock behind.
 
     Args:
-        wait: seconds to go on trying while another process holds it.
-        work: what the holder of a folder that is no run's is doing, for the message.
+        wait: seconds to keep trying while another process holds the lock.
+        work: for folders that belong to no run: what the holder is doing, as the beginning of the error message.
 
     Raises:
-        LockedError: another process holds it after ``wait`` seconds; names its PID.
+        LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
     """
     deadline, pause = time.monotonic() + max(wait, _LOOK_SECONDS), _PAUSES[0]
     while (descriptor := _locked(folder)) is None:
         if time.monotonic() >= deadline:
             pid = lock_holder(folder)
             held = work or f"{folder.name} is being computed"
-            way_out = (
+            what_next = (
                 f"tried for {wait:g} s; stop it or wait longer (--wait SECONDS)"
                 if wait
                 else "stop it or use --wait SECONDS"
             )
-            raise LockedError(f"{held} by process {pid or 'unknown'}; {way_out}", pid)
+            raise LockedError(f"{held} by process {pid or 'unknown'}; {what_next}", pid)
         time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
         pause = min(2 * pause, _PAUSES[1])
     try:
@@ -191,13 +192,15 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
 
 def _locked(folder: Path) -> int | None:
-    """Descriptor of the lock file of a folder with the lock on it, None where another process has it."""
+    """Lock a folder, and return the descriptor of its lock file; None if another process holds the lock."""
     path, descriptor = folder / "lock", None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):  # and not of a folder that a prune has just removed
+        if os.path.samestat(
+            os.fstat(descriptor), path.stat()
+        ):  # not the file of a folder that a prune has just removed
             return descriptor
     if descriptor is not None:
         os.close(descriptor)
@@ -205,7 +208,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a living process computes this run."""
+    """Return whether a living process holds the lock of a run folder."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR)
     except FileNotFoundError:
@@ -220,7 +223,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def lock_holder(folder: Path) -> int | None:
-    """PID written in the lock file, None when there is none."""
+    """Return the PID in the lock file, None if there is none."""
     try:
         return int((folder / "lock").read_text())
     except (FileNotFoundError, ValueError):

@@ -1,6 +1,6 @@
 """Names of columns, stages and sources that users and other programs rely on.
 
-One place, so that a table, a Parquet part, a Feast view and a test can never disagree.
+Tables, Parquet parts, Feast views and tests all take them from here, so that they always agree.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from typing import Final, Literal
 # Columns of tables and files.
 USER_ID: Final = "user_id"
 ITEM_ID: Final = "item_id"
-USER_INDEX: Final = "user_index"
-ITEM_INDEX: Final = "item_index"
 EVENT_TIME: Final = "event_time"
 SOURCE_POSITION: Final = "source_position"
-POSITION: Final = "position"
 RATING: Final = "rating"
 QUERY: Final = "query"
 TITLE: Final = "title"
@@ -22,7 +19,6 @@ DESCRIPTION: Final = "description"
 BRAND: Final = "brand"
 CATEGORIES: Final = "categories"
 ATTRIBUTES: Final = "attributes"
-RUN_ID: Final = "run_id"
 VECTOR: Final = "vector"
 VECTOR_SOURCE: Final = "vector_source"
 CODES: Final = "codes"
@@ -33,10 +29,9 @@ RANK: Final = "rank"
 SCORE: Final = "score"
 SOURCES: Final = "sources"
 REASON_ITEM_ID: Final = "reason_item_id"
-GENERATION: Final = "generation"
 METHOD: Final = "method"
 
-# Stages of a run, in the order data walks through them (column `run.stage`).
+# Stages of a run, in the order of the data flow (column `run.stage`).
 BACKBONE: Final = "backbone"
 EMBED_BEHAVIOR: Final = "embed_behavior"
 EMBED_TEXT: Final = "embed_text"
@@ -60,12 +55,12 @@ STAGES: Final = (
     EVALUATE,
 )
 
-# Where a vector came from (column `vector_source`).
+# The source of a vector (column `vector_source`).
 LEARNED: Final = "learned"
 GIVEN: Final = "given"
 MAPPED_FROM_TEXT: Final = "mapped-from-text"
 
-# Who proposed a recommended row (column `sources`).
+# The sources that proposed a recommended item (column `sources`).
 SOURCE_MODEL: Final = "model"
 SOURCE_TRANSITION: Final = "transition"
 SOURCE_NEIGHBOR: Final = "neighbor"
@@ -73,7 +68,7 @@ SOURCE_FALLBACK: Final = "fallback"
 SOURCE_EXTERNAL: Final = "external"  # lists of other programs that name no source
 SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE_FALLBACK)
 
-# Which lists a row belongs to (column `method` of parts to be scored and of `metric`).
+# The method that made a list (column `method` of evaluation lists and of `metric`).
 METHOD_MODEL: Final = "model"
 METHOD_BLEND: Final = "blend"
 
@@ -85,5 +80,5 @@ LEVEL_LETTERS: Final = "abcdefgh"
 
 
 def code_token(level: int, code: int) -> str:
-    """The token of one code: level 0, code 17 is ``<a_17>``."""
+    """Return the token of a code: ``<a_17>`` for code 17 of level 0."""
     return f"<{LEVEL_LETTERS[level]}_{code}>"

@@ -1,1 +1,1 @@
-"""The language model: load one or make the embedded default, its tokenizer, code tokens and forward pass."""
+"""The language model (backbone): load one or make the embedded default; its tokenizer, code tokens and forward pass."""

@@ -1,4 +1,4 @@
-"""Code tokens: N * C new words of the backbone, ``<a_0>`` to ``<d_255>`` (method: Tokens)."""
+"""Code tokens: N * C new tokens of the backbone, by default ``<a_0>`` to ``<d_255>`` (docs/method.md: Tokens)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from semconv.errors import InputError
 
 
 def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Add the code tokens that are missing and grow both embedding matrices.
+    """Add the missing code tokens, and grow both embedding matrices.
 
-    New rows are drawn like the backbone's own: normal, with the mean and deviation of the rows that
-    were there. (The paper leaves them untrained, and its Table 7 shows that starting them from the
-    codebook is worse.)
+    New rows are drawn from a normal distribution with the mean and deviation of the existing rows. (The paper leaves
+    them untrained; its Table 7 shows that starting them from the codebooks is worse.)
 
     Returns:
         token ids ``(levels, codes)``.
@@ -27,19 +26,19 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
     known = tokenizer.get_vocab()
     missing = [name for name in names if name not in known]
     if missing:
-        # Not normalised: a tokenizer that puts a mark before every word would know the first of a run alone.
+        # Not normalised: a tokenizer that puts a mark before every word would only find the first of several in a row.
         tokenizer.add_tokens([AddedToken(name, normalized=False, special=False) for name in missing])
         old_rows = model.get_input_embeddings().weight.shape[0]
         if len(tokenizer) > old_rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        # With rows that the tokenizer had and the model lacked, so that nothing hangs on the state of a generator.
+        # Rows that the model lacked are drawn too; otherwise they would depend on the state of the global generator.
         new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
         _draw_rows(model, sorted(new))
     return level_tokens(tokenizer, levels, codes)
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Token ids ``(levels, codes)``; InputError when the tokenizer lacks one."""
+    """Return the token ids ``(levels, codes)``; InputError if the tokenizer lacks one."""
     known = tokenizer.get_vocab()
     try:
         ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
@@ -52,10 +51,10 @@ def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
 
 @torch.no_grad()
 def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np.float32], seed: int) -> None:
-    """Start the rows of the code tokens from the codebooks: one fixed random rotation into the model's width.
+    """Start the rows of the code tokens from the codebooks, by one fixed random rotation into the model's width.
 
-    Codes whose centroids lie together start together. For a pretrained model the paper's Table 7 found
-    that worse than drawing the rows; a model made from nothing has no space of its own to disturb.
+    Codes with similar centroids then start with similar rows. For a pretrained model this is worse than drawing the
+    rows (paper, Table 7). An untrained model has no space of its own that this could disturb.
 
     Args:
         token_ids: ``(N, C)``.
@@ -70,12 +69,12 @@ def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np
         for ids, book in zip(token_ids, books, strict=True):
             rows = torch.from_numpy(np.ascontiguousarray(book)) @ rotation.t()  # (C, width)
             rows = rows * (scale / rows.pow(2).mean().sqrt().clamp_min(1e-12))
-            noise = torch.randn(rows.shape, generator=generator) * (0.2 * scale)  # tells codes without items apart
+            noise = torch.randn(rows.shape, generator=generator) * (0.2 * scale)  # so that codes without items differ
             weight[torch.from_numpy(ids)] = (rows + noise).to(weight)
 
 
 def _matrices(model: Any) -> list[torch.Tensor]:
-    """Input matrix, and output matrix where it is another one."""
+    """Return the input matrix, and the output matrix unless both are the same."""
     matrices = [model.get_input_embeddings().weight]
     if model.get_output_embeddings().weight is not matrices[0]:
         matrices.append(model.get_output_embeddings().weight)
@@ -84,7 +83,7 @@ def _matrices(model: Any) -> list[torch.Tensor]:
 
 @torch.no_grad()
 def _draw_rows(model: Any, token_ids: list[int]) -> None:
-    """Draw rows from the distribution of the rows that are not new."""
+    """Draw the rows of new tokens from the distribution of all other rows."""
     generator = torch.Generator().manual_seed(len(token_ids))
     for weight in _matrices(model):
         old = torch.ones(weight.shape[0], dtype=torch.bool)

@@ -1,9 +1,9 @@
-"""The embedded default backbone: a small Llama-architecture decoder for a place without a pretrained model.
+"""The embedded default backbone: a small decoder of the Llama architecture, for projects without a pretrained model.
 
-Its tokenizer is byte-level BPE over the catalogue's text, and holds every fixed phrase of the prompts
-as one token: a model made from nothing has no use for the words of a question, and the prompt of a
-history of 20 items is 102 tokens instead of some 180. Its input rows start from an SVD of the
-token-by-item PPMI matrix, so that words that go together lie together and text vectors mean something.
+Its tokenizer is byte-level BPE over the catalogue's text. Every fixed phrase of the prompts is one token, because an
+untrained model does not know the words of a phrase; a history of 20 items then takes 102 tokens instead of about 180.
+The input rows start from an SVD of the token-by-item PPMI matrix. Words of the same items then have similar rows, and
+text vectors carry meaning from the start.
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ def create_backbone(
     phrases: Sequence[str],
     settings: BackboneSettings,
 ) -> dict[str, Any]:
-    """Make and save the embedded default.
+    """Make the embedded default, and save it.
 
     Args:
-        folder: where transformers will find model and tokenizer.
-        item_texts: text of each item that has some.
-        other_texts: training-split queries and other words the tokenizer should know.
-        phrases: fixed pieces of prompts that become one token each.
+        folder: gets the model and the tokenizer, in the format of transformers.
+        item_texts: text of each item that has one.
+        other_texts: training queries, and other words that the tokenizer should know.
+        phrases: fixed parts of prompts; each becomes one token.
     Returns:
-        figures: vocabulary and parameter counts.
+        size of the vocabulary, and number of parameters in all and in the layers.
+    Raises:
+        InputError: the heads do not divide the width.
     """
     if settings.width % settings.heads:
-        raise InputError(f"backbone.width = {settings.width} is no multiple of backbone.heads = {settings.heads}")
+        raise InputError(
+            f"backbone.width = {settings.width} is no multiple of backbone.heads = {settings.heads}; change one of them"
+        )
     tokenizer = train_tokenizer([*item_texts, *other_texts], phrases, settings.vocabulary)
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(
@@ -75,7 +79,7 @@ def create_backbone(
 
 
 def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over ``texts``, each phrase one token, no token before a text."""
+    """Train byte-level BPE on ``texts``, with each phrase as one token. It adds no token at the beginning of a text."""
     core = Tokenizer(models.BPE(unk_token=None))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -93,11 +97,11 @@ def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: in
 
 
 def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int, seed: int) -> NDArray[np.float32]:
-    """Input rows ``(V, width)`` from the SVD of the token-by-item PPMI matrix; zero where a token never occurs.
+    """Compute input rows ``(V, width)`` from the SVD of the token-by-item PPMI matrix. Unused tokens have zero rows.
 
-    The rows' root mean square is 0.02, the scale at which transformers starts a Llama.
+    The root mean square of the other rows is 0.02, the scale at which transformers initialises a Llama.
     """
-    from scipy import sparse  # only where a backbone is made: tuning machines may lack scipy
+    from scipy import sparse  # imported here, because machines that only tune may lack scipy
     from scipy.sparse.linalg import svds
 
     rows = np.zeros((vocabulary, width), dtype=np.float32)
@@ -106,14 +110,14 @@ def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int,
     tokens = np.concatenate([np.asarray(tokens, dtype=np.int64) for tokens in token_lists])
     items = row_of(lengths_of(token_lists))
     counts = sparse.coo_array((np.ones(len(tokens)), (tokens, items)), shape=(vocabulary, len(token_lists))).tocsr()
-    counts.data[:] = np.minimum(counts.data, 1.0)  # a word repeated in one text says nothing more
+    counts.data[:] = np.minimum(counts.data, 1.0)  # count a token once in each text
     total = counts.sum()
     per_token = np.asarray(counts.sum(axis=1)).ravel()
     per_item = np.asarray(counts.sum(axis=0)).ravel()
     ppmi = counts.tocoo()
     ppmi.data = np.maximum(np.log(total / (per_token[ppmi.row] * per_item[ppmi.col])), 0.0)
     rank = min(width, min(ppmi.shape) - 1)
-    if rank < 1 or not ppmi.data.any():  # one item, or items that all say the same
+    if rank < 1 or not ppmi.data.any():  # one item, or items with the same text
         return rows
     start = np.random.default_rng(seed).standard_normal(min(ppmi.shape))
     left, values, _ = svds(ppmi.tocsr(), k=rank, v0=start)

@@ -1,7 +1,7 @@
-"""The forward pass that training and search share: hidden states under a 4D mask, rows of the output matrix.
+"""The forward pass that training and search share: hidden states under a 4D mask, and the output matrix.
 
-It calls the model's own decoder, so no layer is written again here. What it does not know: masks of
-sliding windows, ALiBi, state-space caches. Backbones with those are refused at load.
+It calls the model's own decoder, so it repeats no layer. It does not support sliding windows, ALiBi and state-space
+caches; loading refuses backbones that use them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from semconv.backbone.attention import inner_model, mask_for
 
 
 def decoder(model: Any) -> nn.Module:
-    """The stack of layers below the output matrix, of a plain causal language model or of one wrapped by PEFT."""
+    """Return the stack of layers below the output matrix, with or without a wrapper of PEFT around the model."""
     result: nn.Module = inner_model(model).get_decoder()
     return result
 
 
 class _LastMlp(nn.Module):
-    """The last layer's MLP in compiled code, where a hook would not do: torch does not look at hooks again."""
+    """The last layer's MLP in a compiled decoder. A hook does not work there: compiled code ignores hooks added later."""
 
     def __init__(self, mlp: nn.Module) -> None:
         super().__init__()
         self.mlp = mlp
-        self.ends: Tensor | None = None  # (B,) the only places that are asked for, None for all
+        self.ends: Tensor | None = None  # (B,) the only positions to compute; None for all
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """``(B, T, D)``, or ``(B, 1, D)`` of the ends."""
+        """Return ``(B, T, D)``, or ``(B, 1, D)`` at the ends."""
         if self.ends is not None:
             hidden = hidden[torch.arange(len(self.ends), device=hidden.device), self.ends][:, None]
         output: Tensor = self.mlp(hidden)
@@ -39,10 +39,10 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, at its first passes, for any number of prompts of any length.
+    """Compile the decoder in place, for any number of prompts of any length. The first passes do the compiling.
 
-    Hidden states differ from those of the model as it is by the rounding of another order of sums. For search alone:
-    the model is not to be saved or trained afterwards.
+    Compiled code sums in another order, so hidden states differ by rounding. Only for search: do not save or train the
+    model afterwards.
     """
     stack: Any = decoder(model)
     stack.layers[-1].mlp = _LastMlp(stack.layers[-1].mlp)
@@ -57,14 +57,14 @@ def decode_hidden(
     position_ids: Tensor,
     cache: Any | None = None,
 ) -> Tensor:
-    """Last hidden states after the final norm, ``(B, T, D)``.
+    """Compute the hidden states after the final norm, ``(B, T, D)``.
 
     Args:
         input_ids: ``(B, T)``.
-        attention_mask: bool ``(B, 1, T, P + T)``, True where a query may look, P tokens being in the
-            cache already; None for a plain causal mask.
+        attention_mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache
+            already. None for a plain causal mask.
         position_ids: ``(B, T)``.
-        cache: a transformers cache that is extended in place, or None.
+        cache: a cache of transformers, extended in place; None for no cache.
     """
     output = decoder(model)(
         input_ids=input_ids,
@@ -80,17 +80,17 @@ def decode_hidden(
 def decode_last(
     model: Any, input_ids: Tensor, ends: Tensor, *, attention_mask: Tensor | None, position_ids: Tensor, cache: Any
 ) -> Tensor:
-    """Last hidden state ``(B, D)`` at one place of each sequence, and all keys and values in ``cache``.
+    """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
-    Nothing looks at the last layer's output elsewhere, so its MLP, most of a layer's work, is given that place alone.
+    The last layer's output is not needed elsewhere. So its MLP, most of a layer's work, only computes these positions.
 
     Args:
-        ends: ``(B,)`` the place, within ``input_ids``.
-        input_ids, attention_mask, position_ids, cache: as of ``decode_hidden``.
+        ends: ``(B,)`` the position, within ``input_ids``.
+        input_ids, attention_mask, position_ids, cache: see ``decode_hidden``.
     """
     layers: Any = decoder(model).layers
     last, entries = layers[-1].mlp, torch.arange(len(ends), device=ends.device)
-    with _at_ends_alone(last, entries, ends):
+    with _only_at_ends(last, entries, ends):
         hidden = decode_hidden(
             model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
         )  # (B, T, D)
@@ -98,8 +98,8 @@ def decode_last(
 
 
 @contextlib.contextmanager
-def _at_ends_alone(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[None]:
-    """The last MLP is given one place of each sequence; its sum with ``(B, T, D)`` is right at that place."""
+def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[None]:
+    """Compute the last MLP only at the ends. It is added to ``(B, T, D)``, and the sum is correct at the ends only."""
     if isinstance(mlp, _LastMlp):
         mlp.ends = ends
         try:
@@ -115,21 +115,16 @@ def _at_ends_alone(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[No
 
 
 def output_matrix(model: Any) -> Tensor:
-    """The output matrix ``(V, D)`` as the model applies it, adapters on token rows included; differentiable."""
+    """Return the output matrix ``(V, D)`` as the model applies it, including adapters on token rows. Differentiable."""
     head = inner_model(model).get_output_embeddings()
-    if hasattr(head, "token_adapter"):  # PEFT: the trained rows lie apart from the frozen matrix
+    if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)
         return merged
     weight: Tensor = head.weight
     return weight
 
 
-def output_rows(model: Any, token_ids: Tensor) -> Tensor:
-    """Rows ``(n, D)`` of the output matrix."""
-    return output_matrix(model)[token_ids]
-
-
 def model_device(model: Any) -> torch.device:
-    """Where the weights lie."""
+    """Return the device of the weights."""
     device: torch.device = next(model.parameters()).device
     return device

@@ -1,4 +1,4 @@
-"""Load a backbone or a tuned model, and refuse what the shared forward pass cannot serve."""
+"""Load a backbone or a tuned model, and refuse models that the shared forward pass does not support."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MIN_CONTEXT = 64
 
 
 def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
-    """Model and tokenizer from a local folder or a hub name.
+    """Load model and tokenizer from a local folder or by a name on the hub.
 
     Raises:
-        InputError: no such model, no tokenizer, an architecture or an attention that branches of
-            a shared prompt do not work on, a context that is too short.
+        InputError: there is no such model or no tokenizer, the architecture or its attention cannot compute branches of
+            a shared prompt, or the context is too short.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     name = str(path)
-    _check_place(name)
+    _check_folder(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        own = "; --trust-remote-code runs it, where you trust it" if "contains custom code" in str(error) else ""
+        own = "; --trust-remote-code runs it, if you trust it" if "contains custom code" in str(error) else ""
         where = "" if Path(name).is_dir() else "no such folder from here, and on the hub "
         raise InputError(
             f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)}){own}"
@@ -40,57 +40,61 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); its tokenizer.json and tokenizer_config.json belong there"
+            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); put its tokenizer.json and tokenizer_config.json there"
         ) from error
     if tokenizer.eos_token_id is None:
-        raise InputError(f"backbone {name}: its tokenizer has no end token, which every label needs")
+        raise InputError(
+            f"backbone {name}: its tokenizer has no end token, and every label needs one; use another backbone"
+        )
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            attn_implementation="sdpa",  # eager attention adds a bool mask as numbers: wrong lists without a word
+            attn_implementation="sdpa",  # eager attention would add a bool mask as numbers: wrong lists and no error
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
+        raise InputError(
+            f"backbone {name}: weights cannot be loaded ({_first_line(error)}); fetch the model again"
+        ) from error
     check_branches(model, name)
     return model, tokenizer
 
 
-def shape_of(config: Any) -> Any:
-    """A model of a configuration with weights that do not matter: another process sends them."""
+def model_from_config(config: Any) -> Any:
+    """Make a model with random weights, which another process will overwrite with its own."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
-def _check_place(name: str) -> None:
-    """Refuse what can only be a path, and is no folder: a hub name has one slash at most and begins with no dot."""
-    place = Path(name)
-    if place.is_dir():
+def _check_folder(name: str) -> None:
+    """Refuse a path that is no folder. A name on the hub has at most one slash and does not begin with a dot."""
+    path = Path(name)
+    if path.is_dir():
         return
-    if place.is_file():
-        raise InputError(f"backbone {name}: a file; name the folder that it lies in")
-    if place.is_absolute() or name.startswith((".", "~")) or len(place.parts) > 2:
+    if path.is_file():
+        raise InputError(f"backbone {name}: this is a file; name its folder")
+    if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise InputError(f"backbone {name}: no such folder")
 
 
 def _check_config(name: str, config: Any) -> None:
     if config.model_type not in _ROTARY_FULL_ATTENTION:
         raise InputError(
-            f"backbone {name}: architecture {config.model_type} is not supported; "
-            f"rotary positions and full attention are needed: {', '.join(_ROTARY_FULL_ATTENTION)}"
+            f"backbone {name}: architecture {config.model_type} is not supported; use one with rotary positions and full"
+            f" attention: {', '.join(_ROTARY_FULL_ATTENTION)}"
         )
     windowed = getattr(config, "use_sliding_window", config.model_type == "mistral")
     if windowed and getattr(config, "sliding_window", None) is not None:
         raise InputError(
-            f"backbone {name}: a sliding attention window cannot carry the shared history; set sliding_window to null"
+            f"backbone {name}: a sliding attention window cannot hold the shared history; set sliding_window to null"
         )
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and context < MIN_CONTEXT:
         raise InputError(
-            f"backbone {name}: a context of {context} tokens is too short, at least {MIN_CONTEXT} are needed"
+            f"backbone {name}: a context of {context} tokens is too short; use a backbone with at least {MIN_CONTEXT}"
         )
 
 

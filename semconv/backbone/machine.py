@@ -1,4 +1,4 @@
-"""What a machine has for the search: its device, and what compiles a decoder there."""
+"""The machine that computes lists: its device, and its compiler for the model."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from semconv.errors import MachineError, SettingsError
 
 
 def require_compiler(device: str) -> None:
-    """SettingsError where torch would find nothing to compile with on a device."""
+    """Raise SettingsError if torch has no compiler for the device."""
     if device == "cuda":
         if find_spec("triton") is None:
             raise SettingsError("recommend.compile = true needs triton on a GPU; install it, or set it to false")
         return
-    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # what torch itself looks for
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses it
     if shutil.which(name) is None:
         raise SettingsError(
-            f"recommend.compile = true needs the C++ compiler {name}; install it, name another in CXX, or set it to false"
+            f"recommend.compile = true needs the C++ compiler {name}; install it, name another one in the environment variable CXX, or set it to false"
         )
 
 
 @contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """MachineError where the compiler fails, as without the headers of Python."""
+def compiler_errors() -> Iterator[None]:
+    """Turn a failure of the compiler into a MachineError, for example if the headers of Python are missing."""
     from torch._dynamo.exc import TorchDynamoException
 
     try:
         yield
     except TorchDynamoException as error:
-        said = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)[:200]
+        message = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)[:200]
         raise MachineError(
-            f"the model cannot be compiled here ({said}); run again with recommend.compile = false"
+            f"the model cannot be compiled here ({message}); run again with recommend.compile = false"
         ) from error
 
 
 def lists_device() -> str:
-    """Where lists are computed on this machine."""
+    """Return the device that computes lists on this machine."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,7 +1,7 @@
-"""Whether a backbone computes branches of a shared prompt as it computes them one after the other.
+"""Test that a backbone computes branches of a shared prompt as it computes each of them alone.
 
-Everything here rests on 4D masks and explicit positions. An attention that reads a boolean mask as
-numbers, or positions that it counts by itself, gives wrong figures and no error.
+Training and search need 4D masks and explicit positions. A model that reads a boolean mask as numbers, or counts
+positions by itself, gives wrong results and no error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from semconv.backbone.forward import decode_hidden, model_device
 from semconv.errors import InputError
 
 _TRUNK, _BRANCH = 5, 3  # tokens
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-1, torch.float16: 3e-2}  # share of the states' deviation
+_TOLERANCE = {
+    torch.float32: 1e-3,
+    torch.bfloat16: 1e-1,
+    torch.float16: 3e-2,
+}  # as a share of the states' standard deviation
 
 
 @torch.no_grad()
 def check_branches(model: Any, name: str) -> None:
-    """Compare two branches on one trunk with two plain passes.
+    """Compare one pass over two branches of a trunk with a plain pass for each.
 
     Raises:
         InputError: the hidden states differ.
@@ -31,10 +35,9 @@ def check_branches(model: Any, name: str) -> None:
     mask[_TRUNK + _BRANCH :, _TRUNK : _TRUNK + _BRANCH] = False
     ahead = torch.arange(_TRUNK, _TRUNK + _BRANCH, device=device)
     positions = torch.cat([torch.arange(_TRUNK, device=device), ahead, ahead])
-    shared = decode_hidden(model, tokens[None], attention_mask=mask[None, None], position_ids=positions[None])[
-        0
-    ]  # (S, D)
-    for branch, states in ((first, shared[_TRUNK : _TRUNK + _BRANCH]), (second, shared[_TRUNK + _BRANCH :])):
+    # (1, S, D)
+    shared = decode_hidden(model, tokens[None], attention_mask=mask[None, None], position_ids=positions[None])
+    for branch, states in ((first, shared[0, _TRUNK : _TRUNK + _BRANCH]), (second, shared[0, _TRUNK + _BRANCH :])):
         alone = torch.cat([trunk, branch])[None]
         plain = decode_hidden(
             model, alone, attention_mask=None, position_ids=torch.arange(alone.shape[1], device=device)[None]
@@ -42,6 +45,6 @@ def check_branches(model: Any, name: str) -> None:
         difference = (plain[0, _TRUNK:] - states).float().abs().max() / plain.float().std().clamp_min(1e-6)
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(
-                f"backbone {name}: branches of a shared prompt come out otherwise than alone; "
-                "its attention takes no 4D mask or no given positions, and it cannot be used"
+                f"backbone {name}: branches of a shared prompt get other hidden states than alone, because its attention"
+                " ignores 4D masks or given positions; use another backbone"
             )

@@ -1,7 +1,7 @@
-"""Text vectors: the mean of the backbone's INPUT rows over the tokens of an item's text (method: Text vectors).
+"""Text vectors: the mean of the backbone's input rows over the tokens of an item's text (docs/method.md: Text vectors).
 
-No forward pass: the codebooks are pulled towards the space in which the model reads, not the one in
-which it thinks.
+There is no forward pass: the codebooks are pulled towards the space of the model's input rows, not of its hidden
+states.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class TextVectors:
-    """Vectors of the items that have text."""
+    """Text vectors of the items that have text."""
 
     item_index: NDArray[np.int32]  # (M,)
     vectors: NDArray[np.float32]  # (M, D_llm)
 
     def save(self, path: Path) -> None:
-        """Write as safetensors."""
+        """Write the vectors as safetensors."""
         write_arrays(path, {"item_index": self.item_index, "vectors": self.vectors})
 
     @classmethod
     def load(cls, path: Path) -> TextVectors:
-        """Read what ``save`` wrote."""
+        """Read the file of ``save``; InputError if it is missing or damaged."""
         arrays = read_arrays(path)
         return cls(arrays["item_index"], arrays["vectors"])
 
 
 def item_text(title: str | None, description: str | None) -> str:
-    """The text of an item, empty when it has none."""
+    """Return the text of an item, empty if it has none."""
     return ". ".join(part.strip() for part in (title, description) if part and part.strip())
 
 
 def embed_texts(model: Any, tokenizer: Any, item_index: NDArray[np.int32], texts: Sequence[str]) -> TextVectors:
-    """Mean input row of each text; a text without a token is left out.
+    """Compute the mean input row of each text. Texts without a token are left out.
 
     Args:
         item_index: ``(M,)``.
         texts: ``(M,)``.
     """
-    import torch  # here, so that reading vectors does without
+    import torch  # imported here, so that reading vectors needs no torch
 
     weight = model.get_input_embeddings().weight.detach().float().cpu()  # (V, D_llm)
     kept, parts = [], []

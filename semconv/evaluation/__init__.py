@@ -1,1 +1,1 @@
-"""Top-K -> figures: hit ratio and NDCG with intervals, by segment, and paired comparisons."""
+"""Evaluation: figures of lists with bootstrap intervals, by segment of users, and paired comparisons of methods."""

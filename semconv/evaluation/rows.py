@@ -1,7 +1,7 @@
-"""Rows of the table ``metric`` from ranks and lists, and paired comparisons (method: Evaluation).
+"""Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md: Evaluation).
 
-A rank counts from 1, 0 is a miss. Every row states what moves figures as much as a model does: split,
-train cut, seen items masked or kept, and in ``protocol`` the wording of the prompt, the seed and the
+A rank counts from 1; 0 is a miss. Figures depend on the protocol as much as on the model. So every row states the
+split, the train cut and whether seen items were masked; ``protocol`` adds the wording of the prompt, the seed and the
 length of the lists.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from semconv.columns import Seen, Split
 from semconv.errors import InputError
-from semconv.evaluation.segments import ALL, Evaluated, segments
+from semconv.evaluation.segments import ALL, EvaluatedUsers, segments
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg, paired_bootstrap, reciprocal_rank
 from semconv.settings.evaluate import EvaluateSettings
 
@@ -31,11 +31,11 @@ class EvaluationProtocol:
     """How lists were made and scored.
 
     Attributes:
-        split: which target is held out, ``valid`` or ``test``.
-        train_cut: what of each sequence trained the model, or the moment before which everything did.
-        seen: whether items of the history were left out of the lists.
-        list_length: K; a k above it is not reported.
-        details: what else a reader must know: wording of the prompt, seed, candidates, beams.
+        split: ``valid`` or ``test``: the held-out item of each user.
+        train_cut: the part of each sequence that trained the model, or the time before which all interactions did.
+        seen: whether items of the history were masked in the lists.
+        list_length: K. Figures at a larger k are not reported.
+        details: everything else that a reader must know: wording of the prompt, seed, candidates, beams.
     """
 
     split: Split
@@ -45,20 +45,20 @@ class EvaluationProtocol:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def with_details(self, details: Mapping[str, Any]) -> EvaluationProtocol:
-        """The same with what is one method's own."""
+        """Return the same protocol with further details of one method."""
         return replace(self, details={**self.details, **details})
 
 
 @dataclass(frozen=True)
 class ListFigures:
-    """What one method's lists come to, user by user.
+    """Figures of one method's lists for each user.
 
     Attributes:
-        ranks: ``(U,)`` rank of each target, 0 for a miss.
+        ranks: ``(U,)`` rank of each held-out item, 0 for a miss.
         novelty: ``(U,)`` bits, NaN for an empty list.
-        diversity: ``(U,)`` 0 to 1, NaN where no two items have codes.
-        fallback_share: ``(U,)`` share of the list that is not the method's own, NaN for an empty list.
-        coverage: share of the candidates that some list holds.
+        diversity: ``(U,)`` 0 to 1, NaN if fewer than two items have codes.
+        fallback_share: ``(U,)`` share of the list that the fallback filled, NaN for an empty list.
+        coverage: share of the candidates that are in at least one list.
     """
 
     ranks: NDArray[np.int64]
@@ -67,8 +67,8 @@ class ListFigures:
     fallback_share: Floats
     coverage: float
 
-    def of(self, inside: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
-        """Names and values of the figures of whole lists, of some users, of those users who have a value."""
+    def of_lists(self, inside: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
+        """Yield name and values of each figure of whole lists, for the users ``inside`` that have a value."""
         for name in ("novelty", "diversity", "fallback_share"):
             values: Floats = getattr(self, name)[inside]
             yield name, values[~np.isnan(values)]
@@ -77,30 +77,31 @@ class ListFigures:
 def metric_rows(
     method: str,
     figures: ListFigures,
-    users: Evaluated,
+    users: EvaluatedUsers,
     protocol: EvaluationProtocol,
     settings: EvaluateSettings,
 ) -> list[dict[str, Any]]:
-    """Every figure of one method, over all users and by segment.
+    """Compute every figure of one method, over all users and for each segment.
 
-    Figures of whole lists have the list's length as their k. Coverage is of all lists together: it has no interval,
-    because a resample of the users lists fewer different items than the users do, so its percentiles would lie below it.
+    The k of figures of whole lists is the length of the lists. Coverage is one figure of all lists together. It has no
+    interval: a resample of the users lists fewer different items than all users do, so its percentiles would lie below
+    the figure itself.
 
     Args:
         method: value of the column ``method``.
         figures: of the evaluated users.
-        users: the same users, row by row.
+        users: the same users in the same order.
         protocol: how the lists were made.
-        settings: bootstrap.
+        settings: of the bootstrap.
 
     Returns:
-        rows of the table ``metric`` without ``run_id``; ``protocol`` is a plain dictionary. Empty without users.
+        rows of the table ``metric`` without ``run_id``; ``protocol`` is a plain dictionary. No rows without users.
 
     Raises:
-        InputError: the split has no target, or shapes disagree.
+        InputError: the split has no held-out item, or there are more or fewer ranks than users.
     """
     if protocol.split == "serve":
-        raise InputError("lists of the split serve have no held-out item; only valid and test can be evaluated")
+        raise InputError("lists of the split serve have no held-out item; evaluate lists of valid or test")
     if len(figures.ranks) != len(users):
         raise InputError(f"{len(figures.ranks)} ranks for {len(users)} users")
     shared = {"method": method, "split": protocol.split, "train_cut": protocol.train_cut, "seen": protocol.seen}
@@ -110,32 +111,34 @@ def metric_rows(
         own = {**shared, "segment": segment}
         for name, k, values in _values(figures, inside, protocol.list_length):
             low, high = bootstrap_interval(values, **_bootstrap(settings))
-            found = {"name": name, "k": k, "value": float(values.mean()), "ci_low": low, "ci_high": high}
-            rows.append({**own, **found, "num_users": len(values), "protocol": details})
+            figure = {"name": name, "k": k, "value": float(values.mean()), "ci_low": low, "ci_high": high}
+            rows.append({**own, **figure, "num_users": len(values), "protocol": details})
         if segment == ALL and not np.isnan(figures.coverage):
-            found = {"name": "coverage", "k": protocol.list_length, "value": figures.coverage}
-            rows.append({**own, **found, "ci_low": None, "ci_high": None, "num_users": len(users), "protocol": details})
+            figure = {"name": "coverage", "k": protocol.list_length, "value": figures.coverage}
+            rows.append(
+                {**own, **figure, "ci_low": None, "ci_high": None, "num_users": len(users), "protocol": details}
+            )
     return rows
 
 
 def compare(
     ours: NDArray[np.int64], theirs: NDArray[np.int64], list_length: int, settings: EvaluateSettings
 ) -> list[dict[str, Any]]:
-    """Differences ours - theirs over the same users with paired bootstrap intervals.
+    """Compute the differences ours - theirs over the same users, with paired bootstrap intervals.
 
     Args:
-        ours, theirs: ``(U,)`` ranks, row by row of the same user.
-        list_length: the shorter of the two lists.
-        settings: bootstrap.
+        ours, theirs: ``(U,)`` ranks of the same users in the same order.
+        list_length: of the shorter lists.
+        settings: of the bootstrap.
 
     Returns:
-        rows of name, k, ours, theirs, difference, ci_low, ci_high, num_users.
+        rows with ``name``, ``k``, ``ours``, ``theirs``, ``difference``, ``ci_low``, ``ci_high``, ``num_users``.
 
     Raises:
-        InputError: different numbers of users, or none.
+        InputError: there are no users, or not the same number of them.
     """
     if ours.shape != theirs.shape or len(ours) == 0:
-        raise InputError(f"cannot pair {len(ours)} users with {len(theirs)}: both runs must rank the same users")
+        raise InputError(f"cannot pair {len(ours)} users with {len(theirs)}; both runs must rank the same users")
     rows: list[dict[str, Any]] = []
     pairs = zip(_rank_values(ours, list_length), _rank_values(theirs, list_length), strict=True)
     for (name, k, mine), (_, _, other) in pairs:
@@ -146,9 +149,9 @@ def compare(
 
 
 def _values(figures: ListFigures, inside: NDArray[np.bool_], list_length: int) -> Iterator[tuple[str, int, Floats]]:
-    """Every figure that lists of this length support, per user; those that no user has are left out."""
+    """Yield name, k and values per user of every figure. Figures that no user has are left out."""
     yield from _rank_values(figures.ranks[inside], list_length)
-    yield from ((name, list_length, values) for name, values in figures.of(inside) if len(values))
+    yield from ((name, list_length, values) for name, values in figures.of_lists(inside) if len(values))
 
 
 def _rank_values(ranks: NDArray[np.int64], list_length: int) -> Iterator[tuple[str, int, Floats]]:

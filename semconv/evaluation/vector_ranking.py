@@ -1,4 +1,4 @@
-"""Ranking items by the dot product of behaviour vectors: the recommender of stage one by itself, as a peer of the model."""
+"""Rank items by the dot product of behaviour vectors: a peer method that needs no language model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.ragged import find
 
-_CHUNK_CELLS = 1 << 22  # scores held at once, 16 MB
+_CHUNK_CELLS = 1 << 22  # scores computed at once, 16 MB
 
 
 def rank_by_vectors(
@@ -20,18 +20,18 @@ def rank_by_vectors(
     seen: Sequence[NDArray[np.int32]] | None,
     k: int,
 ) -> NDArray[np.int32]:
-    """The k items with the largest dot product for each user, ``(n, k)`` item_index, -1 where a list is shorter.
-
-    A user without a vector has an empty list. Equal scores are in the order of item_index.
+    """List the k items with the largest dot products for each user; equal scores in the order of item_index.
 
     Args:
         users: ``(n,)`` user_index.
         allowed: ``(I,)`` items that may be listed.
-        seen: n arrays of item_index left out of that user's list; None leaves nothing out.
+        seen: n arrays of item_index that the list of that user leaves out; None leaves nothing out.
+    Returns:
+        ``(n, k)`` item_index, -1 where a list is shorter. A user without a vector has an empty list.
     """
-    rows_listed = np.flatnonzero(allowed[vectors.item_index])  # rows of the vectors
-    index = vectors.item_index[rows_listed]  # ascending
-    items = np.ascontiguousarray(vectors.item_vectors[rows_listed].T)  # (D, L)
+    candidates = np.flatnonzero(allowed[vectors.item_index])  # rows of the vectors
+    index = vectors.item_index[candidates]  # ascending
+    items = np.ascontiguousarray(vectors.item_vectors[candidates].T)  # (D, L)
     result = np.full((len(users), k), -1, dtype=np.int32)
     user_rows, has_vector = find(vectors.user_index, users)
     known = np.flatnonzero(has_vector)
@@ -47,13 +47,15 @@ def rank_by_vectors(
 
 
 def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the positions in ascending ``index`` of those items that it holds."""
     rows, is_known = find(index, items)
     return rows[is_known]
 
 
 def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+    """List the ``index`` of the k largest of each row of scores ``(n, L)``, without those of minus infinity."""
     count = min(k, scores.shape[1])
-    # The k-th score first, so that a tie across the border is decided by item_index too.
+    # Find the k-th score first, so that item_index also decides ties at the end of the list.
     border = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]
     result = np.full((len(scores), k), -1, dtype=np.int32)
     for row, mine in enumerate(scores):

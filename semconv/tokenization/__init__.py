@@ -1,1 +1,1 @@
-"""Stage one: item vectors, pulled towards the backbone's input space, become codes."""
+"""Codes: quantise the items' behaviour vectors, pulled towards the backbone's text vectors, into a few codes an item."""

@@ -1,4 +1,4 @@
-"""Codes for items without interactions: text vector, frozen map, behaviour space, codes apart from all others."""
+"""Codes for items without interactions: map their text vectors to the behaviour space, and take free codes near them."""
 
 from __future__ import annotations
 
@@ -9,52 +9,58 @@ from numpy.typing import NDArray
 
 from semconv.errors import InputError
 from semconv.settings.codebook import CodebookSettings
+from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.codebook import encode
 from semconv.tokenization.collisions import resolve_collisions
-from semconv.tokenization.text_map import TextMap
+from semconv.tokenization.kmeans import Codes, Floats
 
 
 @dataclass(frozen=True)
 class AssignedCodes:
     """Codes of new items."""
 
-    codes: NDArray[np.uint16]  # (n, N)
-    vectors: NDArray[np.float32]  # (n, D) mapped from text
-    is_reassigned: NDArray[np.bool_]  # (n,) moved because the nearest codes were taken
+    codes: Codes  # (n, N)
+    vectors: Floats  # (n, D) predicted from text
+    is_reassigned: NDArray[np.bool_]  # (n,) moved because another item has the nearest codes
 
 
-def vectors_from_text(text_map: TextMap, text_vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Behaviour vectors ``(n, D)`` that the frozen map makes of text vectors ``(n, D_llm)``.
+def assign_new_items(
+    code_set: CodeSet,
+    item_index: NDArray[np.int32],
+    text_vectors: NDArray[np.floating],
+    settings: CodebookSettings,
+    taken: Codes | None = None,
+) -> AssignedCodes:
+    """Give codes to items without behaviour vectors, from their text. Existing codes stay as they are.
 
+    Args:
+        item_index: ``(n,)`` new items.
+        text_vectors: ``(n, D_llm)``.
+        taken: ``(T, N)`` codes that earlier assign runs gave to other items.
     Raises:
-        InputError: NaN or infinite values, another width than the map's.
+        InputError: an item has codes already, the code set has no text map, or the text vectors are not finite or of
+            another width.
     """
+    known = np.intersect1d(code_set.item_index, item_index)
+    if len(known):
+        raise InputError(
+            f"{len(known)} of {len(item_index)} new items have codes already, the first is item_index {known[0]}"
+        )
+    if code_set.text_map is None:
+        raise InputError(
+            "this code set has no text map (too few items have text and interactions), so text alone cannot give codes to items"
+        )
     bad = np.flatnonzero(~np.isfinite(text_vectors).all(axis=1))
     if len(bad):
         raise InputError(
             f"{len(bad)} of {len(text_vectors)} text vectors of new items have NaN or infinite values, the first in row {bad[0]}"
         )
-    return text_map.predict_stretched(text_vectors)
-
-
-def assign_codes(
-    points: NDArray[np.float32],
-    books: NDArray[np.float32],
-    is_used: NDArray[np.bool_],
-    taken: NDArray[np.uint16],
-    settings: CodebookSettings,
-) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
-    """Codes of new items, and which of them moved; codes in ``taken`` never change and are never given twice.
-
-    Args:
-        points: ``(n, D)`` what the books quantise.
-        books: ``(N, C, D)``; is_used: ``(N, C)``.
-        taken: ``(T, N)`` every code sequence that an item has.
-    """
-    codes = encode(points, books, is_used, settings)
-    is_moved = np.zeros(len(codes), dtype=bool)
-    if settings.collisions == "resolve":
-        no_interactions = np.zeros(len(codes), dtype=np.int64)
-        resolution = resolve_collisions(points, codes, no_interactions, books, settings, taken)
-        codes, is_moved = resolution.codes, resolution.is_moved
-    return codes, is_moved
+    vectors = code_set.text_map.predict(text_vectors)
+    points = code_set.points(vectors)
+    codes = encode(points, code_set.books, code_set.is_used, settings)
+    if settings.collisions == "keep":
+        return AssignedCodes(codes, vectors, np.zeros(len(codes), dtype=bool))
+    everything = code_set.codes if taken is None else np.concatenate([code_set.codes, taken])
+    no_interactions = np.zeros(len(codes), dtype=np.int64)
+    resolution = resolve_collisions(points, codes, no_interactions, code_set.books, settings, everything)
+    return AssignedCodes(resolution.codes, vectors, resolution.is_moved)

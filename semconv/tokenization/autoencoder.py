@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set made by ``rqvae``: numpy alone, so that reading a code set loads no torch."""
+"""The frozen encoder and decoder of a code set of the method ``rqvae``. Plain numpy, so that reading a code set needs no torch."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LAYERS = 3
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Frozen weights: three linear layers each way, ReLU between them."""
+    """Frozen weights of an encoder and a decoder: three linear layers each, with ReLU between them."""
 
     arrays: dict[str, Floats]
 
     def latents(self, vectors: Floats) -> Floats:
-        """What the books quantise, ``(n, D)``, of vectors ``(n, D)``."""
+        """Encode vectors ``(n, D)`` into the latents ``(n, D)`` that the codebooks quantise."""
         return self._run("encoder", vectors)
 
     def reconstruct(self, latents: Floats) -> Floats:
-        """Vectors ``(n, D)`` of sums of code vectors ``(n, D)``."""
+        """Decode latents ``(n, D)`` into vectors ``(n, D)``."""
         return self._run("decoder", latents)
 
     def _run(self, side: str, rows: Floats) -> Floats:
         if len(rows) <= BLOCK_ROWS:
             return self._layers(side, rows)
-        starts = range(0, len(rows), BLOCK_ROWS)  # the hidden layers of all rows together would outgrow the rows
+        starts = range(0, len(rows), BLOCK_ROWS)  # the hidden layers of all rows would need more memory than the rows
         return np.concatenate([self._layers(side, rows[start : start + BLOCK_ROWS]) for start in starts])
 
     def _layers(self, side: str, rows: Floats) -> Floats:
@@ -49,8 +49,8 @@ class Autoencoder:
 
     @classmethod
     def load(cls, path: Path) -> Autoencoder:
-        """Read what ``save`` wrote; InputError when missing, damaged or of another kind."""
+        """Read the file of ``save``; InputError if it is missing, damaged or holds something else."""
         arrays = read_arrays(path)
         if f"decoder.{2 * LAYERS - 2}.bias" not in arrays:
-            raise InputError(f"{path}: not an encoder and decoder; run `semconv codebook fit` again")
+            raise InputError(f"{path}: holds no encoder and decoder; run `semconv codebook fit` again")
         return cls(arrays)

@@ -1,11 +1,11 @@
-"""Cascaded codebooks: residual k-means whose centroids are pulled towards the text (paper, eq. 1 to 3).
+"""Codebooks: residual k-means whose centroids are pulled towards the items' text (paper, eq. 1 to 3).
 
-Levels are fitted one after the other. Assignment looks at behaviour alone by default (eq. 2), so
-lambda moves the centroids only; the sum of both terms may then rise between iterations, and the
-iterate with the lowest objective is kept. With lambda = 0 this is plain residual k-means.
+Levels are fitted one after the other, each on the residuals of the one before. By default the residual alone decides
+an item's code (eq. 2), so lambda only moves the centroids. The sum of both terms may then rise from one iteration to
+the next; the iteration with the lowest sum is kept. With lambda = 0 this is plain residual k-means.
 
-A catalogue with more items than ``codebook.sample`` has its books fitted on a fixed sample; every item gets codes from
-them, block by block, so that beside the vectors little more than the codes is held.
+A catalogue with more than ``codebook.sample`` items is fitted on a fixed sample. All items then get their codes block
+by block, so that memory holds little more than the vectors and the codes.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ from numpy.typing import NDArray
 
 from semconv.errors import InputError, SettingsError
 from semconv.settings.codebook import CodebookSettings
-from semconv.tokenization.kmeans import Floats, chunk_rows, sample_rows, squared_norms, start_rows
+from semconv.tokenization.kmeans import Codes, Floats, chunk_rows, sample_rows, squared_norms, start_rows
 from semconv.tokenization.level import Geometry, Level, unit_rows
 
-Reconstruct = Callable[[NDArray[np.uint16]], Floats]  # codes (n, N) -> the vectors (n, D) that they stand for
-BLOCK_ROWS = 1 << 16  # largest number of rows looked at together where no second set of the vectors may be held
+Reconstruct = Callable[[Codes], Floats]  # codes (n, N) -> vectors (n, D)
+BLOCK_ROWS = 1 << 16  # most rows worked on at once, so that memory never holds a second copy of all vectors
 
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Fitted books and the codes of all M items, of which the S items of the sample were fitted on (S = M without)."""
+    """Fitted books, and the codes of all M items. The fit saw the S items of the sample; without a sample S = M."""
 
-    books: NDArray[np.float32]  # (N, C, D), zero rows where a code is not in use
-    is_used: NDArray[np.bool_]  # (N, C) codes that an item of the sample has; no other item has any other
-    codes: NDArray[np.uint16]  # (M, N) nearest codes, collisions and all
-    behavior_terms: tuple[tuple[float, ...], ...]  # per level, per iteration, mean over the sample
-    objectives: tuple[tuple[float, ...], ...]  # the same with the alignment term
-    errors: tuple[float, ...]  # per level: mean squared residual after it over that of the vectors, of all items
+    books: Floats  # (N, C, D); rows of unused codes are zero
+    is_used: NDArray[np.bool_]  # (N, C) codes of at least one item of the sample; only these are ever assigned
+    codes: Codes  # (M, N) nearest codes; items may share all of them
+    objectives: tuple[tuple[float, ...], ...]  # per level and iteration: both terms, mean over the sample
+    errors: tuple[float, ...]  # per level: squared residuals of all items after it, over their squared vectors
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What is known of some items."""
+    """The vectors of some items and their text targets."""
 
     vectors: Floats  # (n, D)
     aligned: Floats | None = None  # (n, D)
-    has_text: NDArray[np.bool_] | None = None  # (n,) None means all
+    has_text: NDArray[np.bool_] | None = None  # (n,); None means all
 
     def pick(self, which: slice | NDArray[np.int64]) -> _Rows:
         block = np.ascontiguousarray(self.vectors[which], dtype=np.float32)
@@ -54,31 +53,31 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What the levels leave of the rows that they were fitted on."""
+    """The result of fitting all levels on some rows."""
 
-    books: NDArray[np.float32]  # (N, C, D)
+    books: Floats  # (N, C, D)
     is_used: NDArray[np.bool_]  # (N, C)
-    codes: NDArray[np.uint16]  # (S, N)
-    geometries: tuple[Geometry, ...]  # of each level
-    traces: tuple[list[tuple[float, float]], ...]  # per level, per iteration: both terms, sums over the rows
-    left: NDArray[np.float64]  # (N,) sum of the squared residuals after each level
+    codes: Codes  # (S, N)
+    geometries: tuple[Geometry, ...]  # one a level
+    objectives: tuple[list[float], ...]  # per level and iteration: both terms, summed over the rows
+    squared_residuals: NDArray[np.float64]  # (N,) sum after each level
 
 
 def fit_codebooks(
-    vectors: NDArray[np.float32],
-    aligned: NDArray[np.float32] | None,
+    vectors: Floats,
+    aligned: Floats | None,
     settings: CodebookSettings,
     has_text: NDArray[np.bool_] | None = None,
 ) -> Codebooks:
     """Fit N books of C codes.
 
-    Fewer distinct vectors than codes leave codes without items: their rows are zero and no item,
-    new ones included, is ever assigned to them. More items than ``settings.sample``: the books, ``is_used`` and the
-    traces are those of a fit on the sample alone, codes and errors those of all items.
+    With fewer different vectors than codes, some codes have no items. Their rows are zero, and no item is ever
+    assigned to them, not even a new one. With more items than ``settings.sample``, the books, ``is_used`` and the
+    objectives come from the sample; codes and errors cover all items.
 
     Args:
         vectors: ``(M, D)`` centred and scaled.
-        aligned: t, ``(M, D)``, the text vectors mapped to this space; None turns alignment off.
+        aligned: t, ``(M, D)``, text vectors mapped to the space of ``vectors``; None turns alignment off.
         has_text: ``(M,)`` rows of ``aligned`` that count; None means all.
     Raises:
         InputError: no rows, NaN or infinite values, shapes that differ.
@@ -88,23 +87,22 @@ def fit_codebooks(
     rows = _Rows(vectors, aligned, has_text)
     sample = fit_sample(len(vectors), settings)
     fit = _fit(rows if sample is None else rows.pick(sample), settings)
-    codes, left = fit.codes, fit.left
+    codes, squared_residuals = fit.codes, fit.squared_residuals
     if sample is not None:
-        left = np.zeros(settings.levels)
-        codes = _quantize(rows, fit.books, fit.is_used, fit.geometries, left)
+        squared_residuals = np.zeros(settings.levels)
+        codes = _quantize(rows, fit.books, fit.is_used, fit.geometries, squared_residuals)
     total, fitted = float(squared_norms(vectors).sum(dtype=np.float64)), len(fit.codes)
     return Codebooks(
         fit.books,
         fit.is_used,
         codes,
-        tuple(tuple(behavior / fitted for behavior, _ in trace) for trace in fit.traces),
-        tuple(tuple((behavior + alignment) / fitted for behavior, alignment in trace) for trace in fit.traces),
-        tuple(float(rest) / total if total > 0 else 0.0 for rest in left),
+        tuple(tuple(objective / fitted for objective in level) for level in fit.objectives),
+        tuple(float(rest) / total if total > 0 else 0.0 for rest in squared_residuals),
     )
 
 
 def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] | None:
-    """Ascending rows ``(S,)`` that the books are fitted on; None for all of them.
+    """Return the ascending rows ``(S,)`` that the books are fitted on, None for all of them.
 
     Raises:
         SettingsError: a sample with fewer items than codes.
@@ -112,7 +110,7 @@ def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] 
     sample = sample_rows(num_items, settings.sample, settings.seed)
     if sample is not None and len(sample) < settings.codes:
         raise SettingsError(
-            f"codebook.sample = {settings.sample} items cannot fill codebook.codes = {settings.codes}; raise it, or set 0 for all items"
+            f"codebook.sample = {settings.sample} items are too few for codebook.codes = {settings.codes}; raise it, or set 0 for all items"
         )
     return sample
 
@@ -120,25 +118,23 @@ def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] 
 def _fit(rows: _Rows, settings: CodebookSettings) -> _Fit:
     residual = rows.vectors
     rng = np.random.default_rng(settings.seed)
-    books, codes, geometries, traces, left = [], [], [], [], []
+    books, codes, geometries, objectives, squared_residuals = [], [], [], [], []
     for _ in range(settings.levels):
         level = Level(residual, rows.aligned, rows.has_text, settings)
-        book, code, trace = _fit_level(level, settings, rng)
+        book, code, objective = _fit_level(level, settings, rng)
         residual = next_residual(residual, book[code], settings)
         books.append(book)
         codes.append(code)
         geometries.append(level.geometry)
-        traces.append(trace)
-        left.append(squared_norms(residual).sum(dtype=np.float64))
+        objectives.append(objective)
+        squared_residuals.append(squared_norms(residual).sum(dtype=np.float64))
     is_used = np.stack([np.bincount(code, minlength=settings.codes) > 0 for code in codes])
     together = np.stack(codes, axis=1).astype(np.uint16)
-    return _Fit(np.stack(books), is_used, together, tuple(geometries), tuple(traces), np.array(left))
+    return _Fit(np.stack(books), is_used, together, tuple(geometries), tuple(objectives), np.array(squared_residuals))
 
 
-def checked_vectors(
-    vectors: NDArray[np.float32], aligned: NDArray[np.float32] | None, has_text: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
-    """The vectors in float32, after a look at both.
+def checked_vectors(vectors: Floats, aligned: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
+    """Check vectors and text targets, and return the vectors in float32.
 
     Raises:
         InputError: no rows, NaN or infinite values, shapes that differ.
@@ -153,8 +149,8 @@ def checked_vectors(
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _refuse_not_finite(rows: NDArray[np.float32], kind: str, counts: NDArray[np.bool_] | None = None) -> None:
-    """InputError for a row that ``counts`` ``(n,)`` and is not finite; None counts all."""
+def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None = None) -> None:
+    """Raise InputError if a row that ``counts`` ``(n,)`` is not finite; with None all rows count."""
     is_bad = np.empty(len(rows), dtype=bool)
     for start in range(0, len(rows), BLOCK_ROWS):
         is_bad[start : start + BLOCK_ROWS] = ~np.isfinite(rows[start : start + BLOCK_ROWS]).all(axis=1)
@@ -166,33 +162,33 @@ def _refuse_not_finite(rows: NDArray[np.float32], kind: str, counts: NDArray[np.
 
 def _fit_level(
     level: Level, settings: CodebookSettings, rng: np.random.Generator
-) -> tuple[Floats, NDArray[np.int64], list[tuple[float, float]]]:
-    """The book ``(C, D)``, the codes ``(M,)`` nearest in it, and both terms of every iterate, sums over the rows."""
+) -> tuple[Floats, NDArray[np.int64], list[float]]:
+    """Return the book ``(C, D)``, the nearest codes ``(M,)``, and the objective of every iteration, summed over rows."""
     seeds = start_rows(level.unit, settings.codes, rng, settings.start_candidates)
     book = np.zeros((settings.codes, level.residual.shape[1]), dtype=np.float32)
     book[: len(seeds)] = level.residual[seeds]
     is_active = np.arange(settings.codes) < len(seeds)
-    trace: list[tuple[float, float]] = []
+    objectives: list[float] = []
     best, best_book, best_codes = np.inf, book, np.zeros(0, dtype=np.int64)
     for step in range(settings.iterations + 1):
         codes = level.assign(book, is_active)
         sums = level.sums(codes, settings.codes)
-        trace.append(level.objective(sums, book))
-        if sum(trace[-1]) < best:
-            best, best_book, best_codes = sum(trace[-1]), book, codes
+        objectives.append(sum(level.objective(sums, book)))
+        if objectives[-1] < best:
+            best, best_book, best_codes = objectives[-1], book, codes
         elif level.weight == 0 and step > 0:
-            break  # converged: plain k-means never falls again once it stands still
+            break  # converged: the objective of plain k-means never falls again once it stops falling
         if step < settings.iterations:
             book = level.centroids(sums, book)
             book, is_active = _reseed(level, book, codes, sums.counts)
     is_used = np.bincount(best_codes, minlength=settings.codes) > 0
-    return np.where(is_used[:, None], best_book, np.float32(0)), best_codes, trace
+    return np.where(is_used[:, None], best_book, np.float32(0)), best_codes, objectives
 
 
 def _reseed(
     level: Level, book: Floats, codes: NDArray[np.int64], counts: NDArray[np.float64]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Put codes without rows on the rows with the largest residual; no row without one is taken."""
+    """Move codes without rows to the rows with the largest residuals. Rows without a residual are not used."""
     empty = np.flatnonzero(counts == 0)
     is_active = counts > 0
     if len(empty) == 0:
@@ -208,24 +204,22 @@ def _reseed(
 
 
 def next_residual(residual: Floats, chosen: Floats, settings: CodebookSettings) -> Floats:
-    """What is left after the chosen code vectors; its absolute value for the paper's literal eq. 1."""
+    """Return the residual after the chosen code vectors; its absolute value for the paper's literal eq. 1."""
     rest = residual - chosen
     return np.abs(rest) if settings.residual == "absolute" else rest
 
 
 def code_costs(residual: Floats, book: Floats, settings: CodebookSettings) -> Floats:
-    """How far each code is from each residual, ``(n, C)``, up to a constant a row."""
+    """Return the distance of each code from each residual, ``(n, C)``, up to a constant for each row."""
     if settings.distance == "cosine":
         return -(unit_rows(residual) @ unit_rows(book).T)
     return squared_norms(book) - 2 * (residual @ book.T)
 
 
-def encode(
-    vectors: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings
-) -> NDArray[np.uint16]:
-    """Codes ``(n, N)`` of vectors ``(n, D)``, each level's nearest code in use (paper, eq. 2).
+def encode(vectors: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings) -> Codes:
+    """Return the codes ``(n, N)`` of vectors ``(n, D)``: at each level the nearest used code (paper, eq. 2).
 
-    Block by block, so that no second set of the vectors is held.
+    Works in blocks, so that memory never holds a second copy of all vectors.
 
     Raises:
         InputError: vectors of another width than the books'.
@@ -240,9 +234,13 @@ def _quantize(
     books: Floats,
     is_used: NDArray[np.bool_],
     geometries: tuple[Geometry, ...],
-    left: NDArray[np.float64] | None = None,
-) -> NDArray[np.uint16]:
-    """Codes ``(n, N)``; all levels of a block while it is in cache. ``left`` ``(N,)`` grows by the squared residuals."""
+    squared_residuals: NDArray[np.float64] | None = None,
+) -> Codes:
+    """Return the codes ``(n, N)``, computing all levels of a block while it is in cache.
+
+    Args:
+        squared_residuals: ``(N,)``; the sum of the squared residuals after each level is added to it in place.
+    """
     count, size = len(rows.vectors), min(BLOCK_ROWS, chunk_rows(books.shape[1]))
     codes = np.empty((count, len(books)), dtype=np.uint16)
     scores = np.empty((min(size, count), books.shape[1]), dtype=np.float32)
@@ -253,23 +251,23 @@ def _quantize(
             points = geometry.points(residual, block.aligned, block.has_text)
             code = geometry.nearest(points, book, is_used[n], scores)
             codes[start : start + size, n] = code
-            if left is not None or n + 1 < len(books):
+            if squared_residuals is not None or n + 1 < len(books):
                 residual = next_residual(residual, book[code], geometry.settings)
-            if left is not None:
-                left[n] += squared_norms(residual).sum(dtype=np.float64)
+            if squared_residuals is not None:
+                squared_residuals[n] += squared_norms(residual).sum(dtype=np.float64)
     return codes
 
 
-def decode(codes: NDArray[np.uint16], books: Floats) -> Floats:
-    """Sum of the code vectors, ``(n, D)``: the vector, up to the last residual, if residuals are signed."""
+def decode(codes: Codes, books: Floats) -> Floats:
+    """Return the sum of the code vectors, ``(n, D)``: the vectors up to the last residual, if residuals are signed."""
     total = np.zeros((len(codes), books.shape[2]), dtype=np.float32)
     for n, book in enumerate(books):
         total += book[codes[:, n]]
     return total
 
 
-def squared_errors(vectors: Floats, codes: NDArray[np.uint16], reconstruct: Reconstruct) -> Floats:
-    """Squared distance ``(M,)`` of each vector to what its codes stand for; block by block."""
+def squared_errors(vectors: Floats, codes: Codes, reconstruct: Reconstruct) -> Floats:
+    """Return the squared distance ``(M,)`` of each vector from the vector that its codes stand for."""
     errors = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)

@@ -1,8 +1,8 @@
-"""Items that share all N codes are separated, so that a code sequence names one item.
+"""Collisions: give items that share all N codes different codes, so that a code sequence names one item.
 
-The paper counts collisions (its Table 5) and does nothing about them. Here, of the items that share
-their codes, the one with the most interactions keeps them; the others, fewest interactions first, take the
-nearest free code of the last level, or of the level before where the last is full, and so on upwards.
+The paper counts collisions (its Table 5) and leaves them. Here the item with the most interactions keeps the shared
+codes. The others move, fewest interactions first, to the nearest free code of the last level. If that level is full,
+they move to the nearest free code of the level before, and so on.
 """
 
 from __future__ import annotations
@@ -14,38 +14,37 @@ from numpy.typing import NDArray
 
 from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import code_costs, next_residual
-
-Codes = NDArray[np.uint16]
+from semconv.tokenization.kmeans import Codes, Floats
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """Codes after the move."""
+    """Codes after collisions were resolved or kept."""
 
     codes: Codes  # (M, N)
     is_moved: NDArray[np.bool_]  # (M,)
-    share_before: float  # items that share all codes with another, over all items
+    share_before: float  # share of the items that have the same codes as another item
     share_after: float
 
 
 def resolve_collisions(
-    vectors: NDArray[np.float32],
+    vectors: Floats,
     codes: Codes,
     popularity: NDArray[np.int64],
-    books: NDArray[np.float32],
+    books: Floats,
     settings: CodebookSettings,
     taken: Codes | None = None,
 ) -> Resolution:
-    """Give every item codes of its own, as far as C^N codes go round; items that find none keep theirs.
+    """Move items to free codes until no two items share all codes, or no free code is left.
 
-    Deterministic: equal popularity is decided by the row, the earlier one keeps its codes.
+    Deterministic: of equally popular items, the one in the earlier row keeps its codes.
 
     Args:
-        vectors: ``(M, D)`` what the codes stand for; nearness is measured from their residuals.
+        vectors: ``(M, D)`` the quantised vectors; nearness is measured from their residuals.
         codes: ``(M, N)``.
         popularity: ``(M,)`` interactions.
         books: ``(N, C, D)``.
-        taken: ``(T, N)`` codes of items that are published and never move; rows that meet one move.
+        taken: ``(T, N)`` published codes of other items; these never change, and items that share them move.
     """
     frozen = np.zeros((0, codes.shape[1]), dtype=codes.dtype) if taken is None else taken.astype(codes.dtype)
     groups = _Groups(np.concatenate([frozen, codes]))
@@ -56,10 +55,10 @@ def resolve_collisions(
     free = _FreeCodes(groups.distinct(), books.shape[1])
     new_codes, is_moved = codes.copy(), np.zeros(len(codes), dtype=bool)
     last = _residuals(vectors[movers], codes[movers, :-1], books, settings)  # (movers, D)
-    for place, row in enumerate(movers):
-        found = _nearest_free(vectors[row], last[place], codes[row].tolist(), books, settings, free)
+    for row, residual in zip(movers, last, strict=True):
+        found = _nearest_free(vectors[row], residual, codes[row].tolist(), books, settings, free)
         if found is None:
-            break  # not one free code is left
+            break  # no free code is left
         free.take(found)
         new_codes[row] = found
         is_moved[row] = True
@@ -68,13 +67,13 @@ def resolve_collisions(
 
 
 def settle_collisions(
-    vectors: NDArray[np.float32],
+    vectors: Floats,
     codes: Codes,
     popularity: NDArray[np.int64],
-    books: NDArray[np.float32],
+    books: Floats,
     settings: CodebookSettings,
 ) -> Resolution:
-    """Items that share all codes moved apart, or left as they are, as ``settings.collisions`` says."""
+    """Resolve collisions, or keep and count them, as ``settings.collisions`` says."""
     if settings.collisions == "resolve":
         return resolve_collisions(vectors, codes, popularity, books, settings)
     share = float(colliding(codes).mean())
@@ -82,18 +81,18 @@ def settle_collisions(
 
 
 def collision_figures(
-    vectors: NDArray[np.float32],
+    vectors: Floats,
     codes: Codes,
     popularity: NDArray[np.int64],
-    books: NDArray[np.float32],
+    books: Floats,
     settings: CodebookSettings,
 ) -> list[dict[str, float]]:
-    """Collision rates that the first 1, 2, .. N levels alone would have (paper, Table 5: its CR is ``share_before``).
+    """Return the collision rates of the first 1 to N levels (paper, Table 5; its CR is ``share_before``).
 
-    Levels are fitted one after the other, so n levels of this set are the set of n levels.
+    Levels are fitted one after the other, so the first n levels equal a code set of n levels.
 
     Args:
-        codes: ``(M, N)`` nearest codes, before any was moved.
+        codes: ``(M, N)`` nearest codes, before collisions are resolved.
     """
     figures = []
     for n in range(1, codes.shape[1] + 1):
@@ -103,7 +102,7 @@ def collision_figures(
         if settings.collisions == "resolve":
             free = books.shape[1] ** n - groups.count
             stays = np.ones(len(codes), dtype=bool)
-            stays[_movers(groups, popularity)[:free]] = False  # whoever comes while a code is free finds it
+            stays[_movers(groups, popularity)[:free]] = False  # items move in this order while codes are free
             has_room = books.shape[1] ** n >= len(codes)
             moved = 1.0 - groups.count / len(codes) if has_room else float((~stays).mean())
             share_after = float(colliding(codes[stays, :n]).sum() / len(codes))
@@ -112,65 +111,68 @@ def collision_figures(
 
 
 def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
-    """``(M,)`` rows whose codes another row, or a row of ``taken``, has too."""
+    """Return which rows ``(M,)`` share all codes with another row, or with a row of ``taken``."""
     return _Groups(codes if taken is None else np.concatenate([codes, taken])).is_shared()[: len(codes)]
 
 
 def code_keys(codes: Codes) -> NDArray[np.int64]:
-    """One number a row, ``(M,)``, equal for equal rows and in the order of the rows compared code by code.
+    """Return one number for each row, ``(M,)``: equal for equal rows, and in the order of the rows.
 
-    Sorting numbers is some ten times as fast as sorting rows, and takes no copy of them.
+    Sorting numbers is about ten times as fast as sorting rows, and needs no copy of the rows.
     """
-    keys, room = np.zeros(len(codes), dtype=np.int64), 1
+    keys, size = np.zeros(len(codes), dtype=np.int64), 1
     for column in codes.T if len(codes) else ():
         base = int(column.max()) + 1
-        if room > np.iinfo(np.int64).max // base:  # more places than a number has: ranks are as good, and fewer
+        if size > np.iinfo(np.int64).max // base:  # the keys would overflow: number the distinct ones instead
             keys = np.unique(keys, return_inverse=True)[1].ravel()
-            room = len(codes)
+            size = len(codes)
         keys *= base
         keys += column
-        room *= base
+        size *= base
     return keys
 
 
 class _Groups:
-    """Rows ``(M, N)`` of equal codes side by side."""
+    """Rows ``(M, N)`` grouped by equal codes."""
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         keys = code_keys(codes)
-        self.order = np.argsort(keys, kind="stable")  # (M,) rows by their codes, then by their place
+        self.order = np.argsort(keys, kind="stable")  # (M,) rows by their codes, then by row number
         keys = keys[self.order]
-        self.is_first = np.ones(len(codes), dtype=bool)  # (M,) of its group, in that order
+        self.is_first = np.ones(len(codes), dtype=bool)  # (M,) first row of its group, in that order
         np.not_equal(keys[1:], keys[:-1], out=self.is_first[1:])
         self.count = int(self.is_first.sum())
 
     def _is_shared(self) -> NDArray[np.bool_]:
-        """``(M,)`` in the groups' order."""
+        """Return which rows share their codes, ``(M,)`` in the order of ``order``."""
         is_last = np.append(self.is_first[1:], True)
         is_alone: NDArray[np.bool_] = self.is_first & is_last
         return ~is_alone
 
     def is_shared(self) -> NDArray[np.bool_]:
-        """``(M,)`` rows that are not alone with their codes."""
+        """Return which rows share their codes, ``(M,)``."""
         flags = np.empty(len(self.order), dtype=bool)
         flags[self.order] = self._is_shared()
         return flags
 
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows ``(S,)`` that are not alone, and a number for the group of each."""
-        places = np.flatnonzero(self._is_shared())
-        return self.order[places], np.cumsum(self.is_first[places])
+        """Return the rows ``(S,)`` that share their codes, and the number of each one's group."""
+        positions = np.flatnonzero(self._is_shared())
+        return self.order[positions], np.cumsum(self.is_first[positions])
 
     def distinct(self) -> Codes:
-        """Sorted rows without repetition."""
+        """Return the different rows, sorted."""
         return self._codes[self.order[self.is_first]]
 
 
 def _movers(groups: _Groups, popularity: NDArray[np.int64], num_frozen: int = 0) -> NDArray[np.int64]:
-    """Rows, counted after the frozen ones, that must move: fewest interactions first, later rows first among equals."""
+    """Return the rows that must move, fewest interactions first; of equally popular ones the later row first.
+
+    The first ``num_frozen`` rows never move. Returned rows are counted after them.
+    """
     rows, group = groups.shared()
-    # Frozen rows come first in their group, then the most popular; the first of a group stays.
+    # In each group frozen rows come first, then the most popular. The first of a group stays.
     is_frozen = rows < num_frozen
     rank = np.full(len(rows), np.iinfo(np.int64).max)
     rank[~is_frozen] = popularity[rows[~is_frozen] - num_frozen]
@@ -182,24 +184,27 @@ def _movers(groups: _Groups, popularity: NDArray[np.int64], num_frozen: int = 0)
     return movers[np.lexsort((-movers, popularity[movers]))]
 
 
-def _residuals(
-    vectors: NDArray[np.float32], codes: Codes, books: NDArray[np.float32], settings: CodebookSettings
-) -> NDArray[np.float32]:
-    """What the first codes ``(n, K)`` leave of the vectors, ``(n, D)``."""
+def _residuals(vectors: Floats, codes: Codes, books: Floats, settings: CodebookSettings) -> Floats:
+    """Return the residuals ``(n, D)`` of the vectors after their first codes ``(n, K)``."""
     for n in range(codes.shape[1]):
         vectors = next_residual(vectors, books[n][codes[:, n]], settings)
     return vectors
 
 
 def _nearest_free(
-    vector: NDArray[np.float32],
-    last: NDArray[np.float32],
+    vector: Floats,
+    last: Floats,
     codes: list[int],
-    books: NDArray[np.float32],
+    books: Floats,
     settings: CodebookSettings,
     free: _FreeCodes,
 ) -> list[int] | None:
-    """Codes under the longest prefix that has room; ``last`` is what all codes but the last leave of the ``vector``."""
+    """Return the nearest free codes below the longest prefix of ``codes`` that has some; None if none is free.
+
+    Args:
+        vector: ``(D,)``.
+        last: ``(D,)`` its residual after all codes but the last.
+    """
     levels = len(books)
     for kept in range(levels - 1, -1, -1):
         found = codes[:kept]
@@ -219,13 +224,13 @@ def _nearest_free(
 
 
 class _FreeCodes:
-    """Which codes are still free below a prefix; a child is full when nothing below it is free.
+    """The codes that are still free below each prefix. A prefix is full if no code below it is free.
 
-    Only prefixes that are asked for are held; what they start from is looked up in sorted tables of full prefixes.
+    Memory holds only the prefixes that were asked for. The first look at one searches sorted tables of full prefixes.
     """
 
     def __init__(self, taken: Codes, num_codes: int) -> None:
-        """``taken``: sorted rows without repetition."""
+        """Start from the codes in use: ``taken`` holds different rows, sorted."""
         self._num_codes = num_codes
         self._children: dict[tuple[int, ...], NDArray[np.bool_]] = {}
         tables = [taken]  # sorted rows; one table for each length of prefix, longest first
@@ -233,10 +238,10 @@ class _FreeCodes:
             parents = _Groups(tables[-1][:, :-1])
             sizes = np.diff(np.append(np.flatnonzero(parents.is_first), len(parents.order)))
             tables.append(parents.distinct()[sizes == num_codes])
-        self._full = [np.ascontiguousarray(table.T) for table in reversed(tables)]  # a column is searched at a time
+        self._full = [np.ascontiguousarray(table.T) for table in reversed(tables)]  # columns are searched one by one
 
     def full_children(self, prefix: tuple[int, ...]) -> NDArray[np.bool_]:
-        """``(C,)`` next codes below which nothing is free."""
+        """Return which next codes ``(C,)`` lead to no free code."""
         if prefix not in self._children:
             table = self._full[len(prefix)]
             low, high = 0, table.shape[1]
@@ -249,11 +254,11 @@ class _FreeCodes:
         return self._children[prefix]
 
     def is_full(self, prefix: tuple[int, ...]) -> bool:
-        """Whether no free code is left below the prefix."""
+        """Return whether no code below the prefix is free."""
         return bool(self.full_children(prefix).all())
 
     def take(self, codes: list[int]) -> None:
-        """Mark codes as taken, and every prefix that becomes full with them."""
+        """Mark codes as taken, and every prefix that this fills."""
         for length in range(len(codes) - 1, -1, -1):
             prefix = tuple(codes[:length])
             self.full_children(prefix)[codes[length]] = True

@@ -1,39 +1,27 @@
-"""What a fit, or a load, is measured by: use of the codes, collisions, reconstruction, and text in behaviour's place."""
+"""Figures of a code set: use of the codes, collisions, reconstruction, and how well text predicts codes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semconv.settings.codebook import CodebookSettings
+from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.codebook import Codebooks, encode, squared_errors
 from semconv.tokenization.collisions import Resolution
-from semconv.tokenization.kmeans import squared_norms
+from semconv.tokenization.kmeans import Codes, Floats, squared_norms
+from semconv.tokenization.quality import level_figures
 
-if TYPE_CHECKING:
-    from semconv.tokenization.code_set import CodeSet
-
-Floats = NDArray[np.float32]
+_OF_A_LEVEL = ("level", "entropy_bits", "dead_codes")
 
 
 def use_figures(resolution: Resolution, num_codes: int) -> dict[str, Any]:
-    """Use of the codes of each level, and collisions: what needs no books."""
-    levels = []
-    for n, level in enumerate(resolution.codes.T):
-        counts = np.bincount(level, minlength=num_codes)
-        share = counts[counts > 0] / counts.sum()
-        levels.append(
-            {
-                "level": n,
-                "entropy_bits": float(-(share * np.log2(share)).sum()),
-                "dead_codes": int((counts == 0).sum()),
-            }
-        )
+    """Return the figures that need no books: use of the codes of each level, and collisions."""
+    levels = level_figures(resolution.codes, num_codes)
     return {
         "items": len(resolution.codes),
-        "levels": levels,
+        "levels": [{name: level[name] for name in _OF_A_LEVEL} for level in levels],
         "collision_share_before": resolution.share_before,
         "collision_share_after": resolution.share_after,
         "moved_items": int(resolution.is_moved.sum()),
@@ -41,7 +29,7 @@ def use_figures(resolution: Resolution, num_codes: int) -> dict[str, Any]:
 
 
 def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code_set: CodeSet) -> dict[str, Any]:
-    """The same of a fit, with how well its books tell the vectors ``(M, D)``."""
+    """Return the figures of ``use_figures``, and how well the codes reconstruct the vectors ``(M, D)``."""
     figures = use_figures(resolution, fitted.books.shape[1])
     for level, error, objective in zip(figures["levels"], fitted.errors, fitted.objectives, strict=True):
         level |= {"reconstruction_error": error, "objective": list(objective)}
@@ -53,7 +41,7 @@ def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code
 
 
 def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code_set: CodeSet) -> dict[str, Any]:
-    """How much further from their vectors the moved items' codes lie: mean squared error over that of zero codes."""
+    """Return the error of the moved items before and after they moved, relative to the mean squared vector."""
     moved = resolution.is_moved
     scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
     errors = [
@@ -65,18 +53,18 @@ def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, c
     return {"share": float(moved.mean()), "error_before": before, "error_after": after}
 
 
-def cold_figures(
-    code_set: CodeSet, held_out: Floats, unsteadied: Floats, learned: NDArray[np.uint16], settings: CodebookSettings
+def text_map_figures(
+    code_set: CodeSet, predicted: Floats, raw_vectors: Floats, learned: Codes, settings: CodebookSettings
 ) -> dict[str, Any] | None:
-    """How well text stands in for behaviour, on items that have both and whose vector the map did not see.
+    """Return a held-out test of the text map: codes predicted from text, compared with the codes of the same items.
 
-    Each is coded as a new item would be, and its first code held against the learned one. A vector that was
-    steadied by text holds part of that same prediction, so the second comparison is with the first code that the
-    item's behaviour alone has in the same books.
+    Each item is coded as a new item would be, from a prediction that did not see its vector, and its first code is
+    compared with the learned one. Shrinkage mixed the same predictions into the learned vectors. So there is a second
+    comparison, with the first code that the item's raw behaviour vector has in the same books.
 
     Args:
-        held_out: ``(m, D)`` cross-fitted predictions.
-        unsteadied: ``(m, D)`` behaviour vectors of the same items, as they came.
+        predicted: ``(m, D)`` cross-fitted predictions, for the items that have both text and behaviour.
+        raw_vectors: ``(m, D)`` behaviour vectors of the same items before shrinkage.
         learned: ``(m,)`` their first codes.
     Returns:
         None without a text map.
@@ -85,29 +73,33 @@ def cold_figures(
     if text_map is None:
         return None
 
-    def first(vectors: Floats) -> NDArray[np.uint16]:
+    def first_codes(vectors: Floats) -> Codes:
         return encode(code_set.points(vectors), code_set.books[:1], code_set.is_used[:1], settings)[:, 0]
 
-    as_new = (held_out - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
-    guessed = first(as_new)
-    alone = first(unsteadied)
+    as_new = (predicted - text_map.vector_mean) * text_map.stretch + text_map.vector_mean
+    from_text = first_codes(as_new)
+    from_behavior = first_codes(raw_vectors)
     return {
-        "items": len(held_out),
+        "items": len(predicted),
         "held_out_r2": text_map.held_out_r2,
         "penalty": text_map.penalty,
-        "first_code_agreement": float((guessed == learned).mean()),
+        "first_code_agreement": float((from_text == learned).mean()),
         "most_frequent_code": _largest_share(learned),
-        "first_code_agreement_behavior_alone": float((guessed == alone).mean()),
-        "most_frequent_code_behavior_alone": _largest_share(alone),
-        "codes_in_use": len(np.unique(guessed)),
+        "first_code_agreement_behavior_alone": float((from_text == from_behavior).mean()),
+        "most_frequent_code_behavior_alone": _largest_share(from_behavior),
+        "codes_in_use": len(np.unique(from_text)),
         "codes_in_use_learned": len(np.unique(learned)),
-        "largest_share": _largest_share(guessed),
+        "largest_share": _largest_share(from_text),
         "nearest_code_error": nearest_code_error(code_set, as_new, settings),
     }
 
 
 def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSettings) -> float | None:
-    """Squared distance of vectors ``(n, D)`` to what their nearest codes stand for, over their squared length; None of none."""
+    """Return the squared distance of vectors ``(n, D)`` from their nearest codes, over their squared length.
+
+    Returns:
+        None if there are no vectors, or all are zero.
+    """
     total = float(squared_norms(vectors).sum(dtype=np.float64))
     if total == 0:
         return None
@@ -115,11 +107,12 @@ def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSet
     return float(squared_errors(vectors, codes, code_set.reconstruct).sum(dtype=np.float64)) / total
 
 
-def new_item_figures(codes: NDArray[np.uint16]) -> dict[str, Any]:
-    """Of items coded from text alone ``(n, N)``: how many, and how they spread over the first codes."""
+def new_item_figures(codes: Codes) -> dict[str, Any]:
+    """Count items coded from text alone ``(n, N)``, and measure how they spread over the first codes."""
     used = len(np.unique(codes[:, 0])) if len(codes) else 0
     return {"coded": len(codes), "first_codes_in_use": used, "largest_share": _largest_share(codes[:, 0])}
 
 
-def _largest_share(codes: NDArray[np.uint16]) -> float | None:
+def _largest_share(codes: Codes) -> float | None:
+    """Return the share of the most frequent code, None of no codes."""
     return float(np.bincount(codes).max() / len(codes)) if len(codes) else None

@@ -1,4 +1,7 @@
-"""The steps of k-means as matrix products over chunks of rows: nothing of size rows x codes x width ever exists."""
+"""The steps of k-means, as matrix products over blocks of rows.
+
+Memory holds the distances of one block at a time, never an array of rows x codes x width.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,29 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Codes = NDArray[np.uint16]
 
 _CHUNK_CELLS = 1 << 20  # distances computed at once: 4 MB, which stays in cache
 _SAMPLE_STREAM = 1
-_START_ROWS = 32_768  # k-means++ looks at so many rows at least, a fixed sample of a larger set
+_START_ROWS = 32_768  # k-means++ draws from a sample of at least this many rows
 
 
 def chunk_rows(num_codes: int) -> int:
-    """Rows whose distances to so many codes are computed at once."""
+    """Return the number of rows whose distances to ``num_codes`` codes are computed at once."""
     return max(1, _CHUNK_CELLS // max(1, num_codes))
 
 
 def nearest(points: Floats, features: Floats, offsets: Floats, scores: Floats | None = None) -> NDArray[np.int64]:
-    """Index of the lowest ``offsets_c - 2 points . features_c`` of each row, the first of equals, ``(M,)``.
+    """Return for each row the code with the lowest ``offsets_c - 2 points . features_c``, ``(M,)``.
 
-    With ``features`` the centroids and ``offsets`` their squared norms this is the nearest in squared L2;
-    an infinite offset takes a code out.
+    With centroids as ``features`` and their squared norms as ``offsets``, this is the nearest centroid in squared L2.
+    An infinite offset excludes a code. The first of several equal codes wins.
 
     Args:
         points: ``(M, D)``.
         features: ``(C, D)``.
         offsets: ``(C,)``.
-        scores: ``(chunk_rows(C) or M, C)`` to compute in, for who calls block by block.
+        scores: a buffer ``(chunk_rows(C) or M, C)`` for the distances; callers that work in blocks reuse one.
     """
     transposed = np.ascontiguousarray(features.T) * np.float32(-2)  # (D, C)
     rows = chunk_rows(len(features))
@@ -44,7 +48,7 @@ def nearest(points: Floats, features: Floats, offsets: Floats, scores: Floats | 
 
 
 def sums_by_code(points: Floats, codes: NDArray[np.int64], num_codes: int) -> NDArray[np.float64]:
-    """Sum of the points of each code in float64, ``(C, D)``."""
+    """Return the sum of the points of each code in float64, ``(C, D)``."""
     sums = np.zeros((num_codes, points.shape[1]))
     rows = 1 << 16
     for start in range(0, len(points), rows):
@@ -55,29 +59,34 @@ def sums_by_code(points: Floats, codes: NDArray[np.int64], num_codes: int) -> ND
 
 
 def squared_norms(points: Floats) -> Floats:
-    """Squared length of each row, ``(M,)``."""
+    """Return the squared length of each row, ``(M,)``."""
     norms: Floats = np.einsum("md,md->m", points, points)
     return norms
 
 
 def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None:
-    """Ascending rows of a fixed sample without repetition; None where it would be all of them, or ``size`` is 0."""
+    """Draw ``size`` different rows with the seed, ascending.
+
+    Returns:
+        ``(size,)``, or None if ``size`` is 0 or there are no more rows than that: then all rows are used.
+    """
     if size == 0 or num_rows <= size:
         return None
-    rng = np.random.default_rng([seed, _SAMPLE_STREAM])  # apart from the draws of the fit
+    rng = np.random.default_rng([seed, _SAMPLE_STREAM])  # independent of the draws of the fit
     return np.sort(rng.choice(num_rows, size, replace=False))
 
 
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
-    """k-means++: rows drawn with probability proportional to the squared distance to those already drawn.
+    """Choose the rows that k-means starts from, by k-means++ (Arthur and Vassilvitskii 2007).
 
-    With several candidates (greedy k-means++, Arthur and Vassilvitskii 2007, section 6) so many rows are drawn each
-    time, and the one that leaves the lowest sum of squared distances is taken: an outlier far from all others is
-    likely to be drawn, and rarely worth a code.
+    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With
+    several ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the one that
+    leaves the lowest sum of squared distances is chosen. This avoids outliers: they are often drawn and are rarely
+    worth a code.
 
-    Every drawn row is at a distance from all before it, so fewer than ``num_codes`` rows come back
-    where there are fewer distinct points. With a code for every point there is nothing to draw: the
-    distinct rows come in their order.
+    Returns:
+        up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there is a code
+        for every point, nothing is drawn: all different points come back in their order.
     """
     if num_codes >= len(points):
         return np.sort(np.unique(points, axis=0, return_index=True)[1])
@@ -87,13 +96,13 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candida
     norms = squared_norms(pool)
     difference = np.empty_like(pool)
     chosen = [int(rng.integers(len(pool)))]
-    distances = squared_norms(pool - pool[chosen[0]])  # by difference: exactly zero for a copy
+    distances = squared_norms(pool - pool[chosen[0]])  # the difference is exactly zero for a copy
     while len(chosen) < num_codes:
         running = np.cumsum(distances, dtype=np.float64)
         if running[-1] <= 0:
             break
         drawn = np.searchsorted(running, rng.random(candidates) * running[-1], side="right")
-        if drawn.max() == len(pool):  # the product above was rounded up to the total
+        if drawn.max() == len(pool):  # rounding lifted the product above to the total
             drawn[drawn == len(pool)] = np.flatnonzero(distances)[-1]
         row = int(drawn[0]) if candidates == 1 else _best_candidate(pool, norms, distances, drawn)
         chosen.append(row)
@@ -102,7 +111,7 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candida
 
 
 def _best_candidate(pool: Floats, norms: Floats, distances: Floats, drawn: NDArray[np.int64]) -> int:
-    """The one of the ``drawn`` rows that lowers the sum of ``distances`` ``(n,)`` most."""
+    """Return the row among ``drawn`` that lowers the sum of ``distances`` ``(n,)`` most."""
     left = (pool[drawn] * np.float32(-2)) @ pool.T  # (candidates, n)
     left += norms
     left += norms[drawn][:, None]

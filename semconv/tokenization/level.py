@@ -1,13 +1,12 @@
-"""One level's problem: residuals, the text target on their scale, and the two alternating steps.
+"""The k-means problem of one level: residuals, text targets on the same scale, and the two alternating steps.
 
-Both distances are written as sums over codes, so that an iteration needs one matrix product for the
-assignment and one pass over the rows for the sums; centroids and objective follow from the sums.
+Both distances are written as sums over codes. An iteration then needs one matrix product for the assignment and one
+pass over the rows for the sums; centroids and objective follow from the sums.
 
-On the sphere (``distance = cosine``) a code is a direction, and its length is the mean projection of
-its residuals, so that subtracting it makes the residual shorter. There an L2 alignment is measured
-between unit vectors, which is twice the cosine distance. With an L2 distance and a cosine
-alignment, the alignment is weighted by the level's mean squared residual, so that lambda means the same at
-every level.
+With ``distance = cosine`` a code is a direction. Its length is the mean projection of its residuals, so that
+subtracting it shortens the residual. An L2 alignment is then measured between unit vectors, which is twice the
+cosine distance. With an L2 distance and a cosine alignment, the alignment is weighted by the level's mean squared
+residual, so that lambda means the same at every level.
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Sums:
-    """What an assignment leaves of the rows, per code."""
+    """Sums over the rows of each code, for one assignment."""
 
     counts: NDArray[np.float64]  # (C,)
     text_counts: NDArray[np.float64]  # (C,) rows that have a text target
     residual: NDArray[np.float64]  # (C, D) sum of r
     unit: NDArray[np.float64]  # (C, D) sum of r / |r|, only for distance = cosine
-    text: NDArray[np.float64]  # (C, D) sum of t, or of t / |t| where the alignment is a cosine
+    text: NDArray[np.float64]  # (C, D) sum of t, or of t / |t| if the alignment is a cosine
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one level measures distances; its scales come from the rows that it was fitted on and hold for all others."""
+    """The distance of one level. Its scales come from the rows of the fit and apply to all other rows."""
 
     settings: CodebookSettings
-    weight: float = 0.0  # of the alignment term beside the behaviour term
-    text_scale: float = 1.0  # brings t to the length of the level's residuals
+    weight: float = 0.0  # of the alignment term; the behaviour term weighs 1
+    text_scale: float = 1.0  # factor that gives t the length of the level's residuals
 
     @property
     def is_sphere(self) -> bool:
-        """Whether assignment is by direction alone."""
+        """Whether only the direction of the residuals counts."""
         return self.settings.distance == "cosine"
 
     @property
@@ -54,16 +53,19 @@ class Geometry:
         return self.is_sphere or self.settings.alignment_distance == "cosine"
 
     def target(self, text: Floats, has_text: NDArray[np.bool_]) -> Floats:
-        """t_n ``(n, D)``: t on the level's scale, or its direction; zero rows where there is no text."""
+        """Return t_n ``(n, D)``: t on the level's scale, or its direction. Rows without text are zero."""
         masked = np.where(has_text[:, None], text, np.float32(0))
         return unit_rows(masked) if self.is_cosine_text else masked * np.float32(self.text_scale)
 
     def points(self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
-        """What a row's code is nearest to, ``(n, D)``, or ``(n, 2 D)`` for an L2 and a cosine distance together.
+        """Return the points to which the nearest codes are searched.
 
         Args:
             residual: ``(n, D)``.
-            text: t, ``(n, D)``; it and has_text, ``(n,)``, are looked at only where assignment is with both.
+            text: t, ``(n, D)``; used only if items are assigned with both residual and text.
+            has_text: ``(n,)``; used with ``text``.
+        Returns:
+            ``(n, D)``, or ``(n, 2 D)`` for an L2 and a cosine distance together.
         """
         unit = unit_rows(residual) if self.is_sphere else residual
         if self.weight == 0 or self.settings.assign_with == "behavior" or text is None or has_text is None:
@@ -80,7 +82,7 @@ class Geometry:
     def nearest(
         self, points: Floats, book: Floats, is_active: NDArray[np.bool_], scores: Floats | None = None
     ) -> NDArray[np.int64]:
-        """Code of each of the ``points``, ``(n,)``, among the active ones of ``book`` ``(C, D)``."""
+        """Return the nearest active code of ``book`` ``(C, D)`` for each of the ``points``, ``(n,)``."""
         features = unit_rows(book) if self.is_sphere else book
         offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
         if points.shape[1] > book.shape[1]:
@@ -89,12 +91,18 @@ class Geometry:
 
 
 class Level:
-    """Residuals ``(M, D)`` of one level and their targets; see the module."""
+    """Residuals ``(M, D)`` of one level and their text targets, with the steps of k-means on them."""
 
     def __init__(
         self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None, settings: CodebookSettings
     ) -> None:
-        """``text`` is t, ``(M, D)`` in any scale, looked at only where ``has_text``; None turns alignment off."""
+        """Prepare a level.
+
+        Args:
+            residual: ``(M, D)``.
+            text: t, ``(M, D)`` in any scale; None turns alignment off.
+            has_text: ``(M,)`` rows of ``text`` that count; None means all.
+        """
         self.settings = settings
         self.residual = residual
         self.mean_square = float(squared_norms(residual).mean(dtype=np.float64))
@@ -121,11 +129,11 @@ class Level:
         return Geometry(self.settings, weight, scale)
 
     def assign(self, book: Floats, is_active: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Code of each row, ``(M,)``, among the active ones of ``book`` ``(C, D)``."""
+        """Return the nearest active code of ``book`` ``(C, D)`` for each row, ``(M,)``."""
         return self.geometry.nearest(self._points, book, is_active)
 
     def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
-        """Sums of the rows of each code."""
+        """Return the sums over the rows of each code."""
         residual = sums_by_code(self.residual, codes, num_codes)
         counts = np.bincount(codes, minlength=num_codes).astype(np.float64)
         if self.weight > 0:
@@ -137,12 +145,12 @@ class Level:
         return Sums(counts, text_counts, residual, unit, text)
 
     def centroids(self, sums: Sums, book: Floats) -> Floats:
-        """The book ``(C, D)`` that is best for the assignment behind ``sums``; codes without rows keep theirs."""
+        """Return the best book ``(C, D)`` for the assignment behind ``sums``. Codes without rows keep their centroid."""
         if self.is_sphere:
             best = self._sphere_centroids(sums, book)
         elif self.weight > 0 and self.is_cosine_text:
             best = self._mixed_centroids(sums, book)
-        else:  # (mean r + lambda mean t) / (1 + lambda), with lambda on the rows that have a text
+        else:  # (mean r + lambda mean t) / (1 + lambda); lambda counts only for rows with text
             weights = sums.counts + self.weight * sums.text_counts
             best = (sums.residual + self.weight * sums.text) / np.maximum(weights, 1)[:, None]
         return np.where(sums.counts[:, None] > 0, best, book).astype(np.float32)
@@ -154,11 +162,11 @@ class Level:
         length = np.einsum("cd,cd->c", sums.residual, direction) / np.maximum(sums.counts, 1)
         centroids: NDArray[np.float64] = (
             direction * np.maximum(length, 1e-6)[:, None]
-        )  # zero would forget the direction
+        )  # a length of zero would lose the direction
         return centroids
 
     def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
-        """L2 to the residuals, cosine to the texts: direction and length in turn, from the present length on."""
+        """Alternate between direction and length, starting at the current length: L2 to the residuals, cosine to the texts."""
         counts = np.maximum(sums.counts, 1)
         length = np.linalg.norm(book, axis=1).astype(np.float64)  # (C,)
         for _ in range(_LENGTH_ROUNDS):
@@ -169,7 +177,7 @@ class Level:
         return centroids
 
     def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
-        """Behaviour term and alignment term (lambda included) of ``book`` at the assignment behind ``sums``."""
+        """Return the behaviour term and the alignment term (lambda included) of ``book`` for the assignment of ``sums``."""
         wide = book.astype(np.float64)
         norms = np.einsum("cd,cd->c", wide, wide)  # (C,)
         unit = wide / np.maximum(np.sqrt(norms), _TINY)[:, None]
@@ -191,6 +199,6 @@ class Level:
 
 
 def unit_rows(rows: Floats) -> Floats:
-    """Rows over their length; zero rows stay zero."""
+    """Scale each row to length 1. Zero rows stay zero."""
     lengths = np.sqrt(squared_norms(rows))[:, None]
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

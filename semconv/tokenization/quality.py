@@ -1,8 +1,8 @@
-"""Figures of any codes, ours or foreign: use, collisions, and whether items that share codes are alike.
+"""Figures of any codes, fitted or external: use of the codes, collisions, and whether items that share codes are alike.
 
-Likeness is looked at on sampled pairs: two items that share their first codes, two items that share them
-after the codes were shuffled over the items, two items at random. The second says what the sizes of the
-groups alone would give.
+Likeness is measured on three samples of pairs: two items that share their first codes, two items that share them after
+the codes were shuffled over the items, and two random items. The shuffled pairs show what the sizes of the groups alone
+would give.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from numpy.typing import NDArray
 
 from semconv.ragged import offsets_of
 from semconv.tokenization.collisions import colliding
-from semconv.tokenization.kmeans import squared_norms, sums_by_code
+from semconv.tokenization.kmeans import Codes, Floats, squared_norms, sums_by_code
 
-PREFIX = 2  # codes that a pair shares
+PREFIX = 2  # first codes that both items of a pair have
 _PAIRS = 20_000
 _WORD = re.compile(r"[^\W_]+")
-Codes = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Features:
-    """Sets of words, or a brand, or categories, of every item: row i, column w is 1 where item i has w."""
+    """A set of words for every item, such as its title, brand or categories."""
 
-    matrix: sp.csr_array  # (M, W)
+    matrix: sp.csr_array  # (M, W) 1 where item i has word w
 
     @classmethod
     def of_sets(cls, sets: Iterable[Iterable[str]]) -> Features:
-        """From one set of strings an item; an empty one means unknown."""
+        """Build from one set of strings for each item. An empty set means unknown."""
         known: dict[str, int] = {}
         columns, starts = [], [0]
         for words in sets:
@@ -45,11 +44,11 @@ class Features:
 
     @classmethod
     def of_titles(cls, titles: Iterable[str | None]) -> Features:
-        """Lower-case words of at least two characters."""
+        """Build from titles: lower-case words of at least two characters."""
         return cls.of_sets((word for word in _WORD.findall((title or "").lower()) if len(word) > 1) for title in titles)
 
     def overlap(self, pairs: NDArray[np.int64]) -> float | None:
-        """Mean share of common words among all words of a pair ``(P, 2)``, over pairs where both are known."""
+        """Return the mean share of common words among all words of a pair, over the pairs ``(P, 2)`` with two known sets."""
         sizes = np.diff(self.matrix.indptr)
         pairs = pairs[(sizes[pairs] > 0).all(axis=1)]
         if len(pairs) == 0:
@@ -59,12 +58,12 @@ class Features:
 
 
 def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, float | None]:
-    """Mean overlap of pairs that share their first two codes, that share shuffled codes, and of random pairs.
+    """Return the mean overlap of three samples of pairs: with equal first two codes, with shuffled codes, and random.
 
     Args:
-        codes: ``(M, N)``, rows as those of ``features``; one level alone is a prefix of one.
+        codes: ``(M, N)``, in the row order of ``features``. With one level, pairs share one code.
     Returns:
-        ``within``, ``shuffled``, ``random``; None where no pair can be drawn.
+        ``within``, ``shuffled``, ``random``; None if no pair can be drawn.
     """
     rng = np.random.default_rng(seed)
     shuffled = shuffled_codes(codes, seed)
@@ -76,20 +75,20 @@ def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, floa
 
 
 def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
-    """``(P, 2)`` rows of different items with equal rows of ``prefix``: an item uniformly, then one of its group."""
+    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``: a row uniformly, then another one of its group."""
     _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")
     starts = offsets_of(counts)[:-1]
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - starts[group[order]]
+    position = np.empty(len(order), dtype=np.int64)  # of each row in its group
+    position[order] = np.arange(len(order)) - starts[group[order]]
     candidates = np.flatnonzero(counts[group] > 1)
     if len(candidates) == 0:
         return np.zeros((0, 2), dtype=np.int64)
     first = candidates[rng.integers(len(candidates), size=_PAIRS)]
     size = counts[group[first]]
     step = 1 + (rng.random(_PAIRS) * (size - 1)).astype(np.int64)
-    second = order[starts[group[first]] + (place[first] + step) % size]
+    second = order[starts[group[first]] + (position[first] + step) % size]
     return np.stack([first, second], axis=1)
 
 
@@ -101,11 +100,12 @@ def _random_pairs(rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
-    """Use of the codes of each level.
+    """Measure the use of the codes of each level.
 
     Returns:
-        a dictionary a level: entropy in bits, ``effective_codes`` (2^entropy: so many codes used equally have it),
-        ``dead_codes``, share of the most frequent, counts descending.
+        a dictionary for each level: ``level`` (from 0), ``entropy_bits``, ``effective_codes`` (2^entropy: the number of
+        equally used codes with this entropy), ``dead_codes``, ``largest_share`` (items with the most frequent code),
+        ``counts`` (items of each code, descending).
     """
     figures = []
     for n, level in enumerate(codes.T):
@@ -126,15 +126,16 @@ def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
 
 
 def prefix_collisions(codes: Codes) -> list[dict[str, float]]:
-    """Share of items that share their first 1 to N codes with another, as the codes stand."""
+    """Return the share of items that share their first 1 to N codes with another item."""
     return [{"levels": n, "share_after": float(colliding(codes[:, :n]).mean())} for n in range(1, codes.shape[1] + 1)]
 
 
-def variance_within(codes: Codes, vectors: NDArray[np.float32]) -> list[float]:
-    """Share of the vectors' variance that is left within groups of equal first 1 to N codes, however they were made.
+def variance_within(codes: Codes, vectors: Floats) -> list[float]:
+    """Return the share of the vectors' variance within groups of equal first 1 to N codes.
 
     Args:
-        codes: ``(M, N)``; vectors: ``(M, D)`` of the same items.
+        codes: ``(M, N)``.
+        vectors: ``(M, D)`` of the same items.
     """
     total = float(squared_norms(vectors - vectors.mean(axis=0)).sum(dtype=np.float64))
     shares = []
@@ -147,17 +148,18 @@ def variance_within(codes: Codes, vectors: NDArray[np.float32]) -> list[float]:
 
 
 def shuffled_codes(codes: Codes, seed: int = 0) -> Codes:
-    """The same code sequences ``(M, N)`` on other items: what the sizes of the groups alone would give."""
+    """Give the code sequences ``(M, N)`` to other items at random, so that only the sizes of the groups remain."""
     return codes[np.random.default_rng(seed).permutation(len(codes))]
 
 
 def code_tree(
     codes: Codes, titles: Sequence[str | None], popularity: NDArray[np.int64], branches: int = 24, leaves: int = 6
 ) -> list[dict[str, Any]]:
-    """First codes with most items, below each its second codes with most items, and the most popular titles of those.
+    """Return the first codes with most items, below each its second codes with most items, with popular titles.
 
     Returns:
-        one dictionary a first code: ``code``, ``items``, ``titles``, ``children`` of the same shape.
+        a dictionary for each first code: ``code``, ``items``, ``titles`` (of the most popular items), ``children`` (the
+        same for the second codes).
     """
     return _children(np.arange(len(codes)), codes, 0, (branches, leaves), titles, popularity)
 
@@ -174,13 +176,13 @@ def _children(
         return []
     values, counts = np.unique(codes[rows, level], return_counts=True)
     nodes = []
-    for place in np.argsort(-counts, kind="stable")[: limits[level]]:
-        mine = rows[codes[rows, level] == values[place]]
+    for n in np.argsort(-counts, kind="stable")[: limits[level]]:
+        mine = rows[codes[rows, level] == values[n]]
         best = mine[np.argsort(-popularity[mine], kind="stable")]
         nodes.append(
             {
-                "code": int(values[place]),
-                "items": int(counts[place]),
+                "code": int(values[n]),
+                "items": int(counts[n]),
                 "titles": [title for row in best[:50] if (title := titles[row])][:3],
                 "children": _children(mine, codes, level + 1, limits, titles, popularity),
             }

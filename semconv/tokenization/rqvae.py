@@ -1,10 +1,9 @@
-"""An encoder and a decoder around the codebooks (RQ-VAE; the row "ED" of the paper's Table 3).
+"""RQ-VAE: an encoder and a decoder around the codebooks (the row "ED" of the paper's Table 3).
 
-The books quantise what the encoder makes of a vector; gradients pass the quantiser straight through. The
-loss is the decoder's squared error, plus on every level the squared distance of the code to the residual
-(moving the code) and ``commitment`` times the same (moving the encoder), plus the alignment of eq. 3, for
-which the text target goes through the same encoder. Books start from residual k-means on the
-encoder's first outputs.
+The books quantise the encoder's output; gradients pass straight through the quantiser. The loss is the sum of three
+parts: the decoder's squared error; on every level the squared distance between code and residual, which moves the
+code, and ``commitment`` times the same distance, which moves the encoder; and the alignment of eq. 3, with the text
+target passed through the same encoder. The books start from residual k-means on the first outputs of the encoder.
 """
 
 from __future__ import annotations
@@ -30,10 +29,12 @@ from semconv.tokenization.codebook import (
     fit_sample,
     squared_errors,
 )
-from semconv.tokenization.kmeans import Floats, squared_norms
+from semconv.tokenization.kmeans import Codes, Floats, squared_norms
 
 
 class _Model(nn.Module):
+    """Encoder, decoder and books while they are trained."""
+
     def __init__(self, width: int, books: Floats, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.encoder = _mlp(width, hidden, generator)
@@ -41,7 +42,7 @@ class _Model(nn.Module):
         self.books = nn.Parameter(torch.from_numpy(books.copy()))  # (N, C, D)
 
     def loss(self, rows: Tensor, text: Tensor | None, has_text: Tensor, weights: tuple[float, float]) -> Tensor:
-        """All terms as means over the rows; ``weights`` are commitment and lambda."""
+        """Return the sum of all terms, each a mean over the rows ``(B, D)``; ``weights`` are commitment and lambda."""
         commitment, alignment = weights
         latent = self.encoder(rows)  # (B, D)
         target = None if text is None else self.encoder(text).detach()
@@ -56,8 +57,8 @@ class _Model(nn.Module):
                 )
                 loss = loss + alignment * _mean_square(code[has_text] - target[has_text] * scale)
             residual, total_code = residual - code.detach(), total_code + code
-        through = latent + (total_code - latent).detach()
-        whole: Tensor = loss + _mean_square(self.decoder(through) - rows)
+        straight_through = latent + (total_code - latent).detach()
+        whole: Tensor = loss + _mean_square(self.decoder(straight_through) - rows)
         return whole
 
 
@@ -70,8 +71,8 @@ def fit_rqvae(
 ) -> tuple[Autoencoder, Codebooks]:
     """Train encoder, decoder and books on at most ``settings.sample`` items, then give every item its nearest codes.
 
-    The errors of the result are the decoder's on the first 1 to N levels, its objectives the loss by epoch.
-    Deterministic by ``settings.seed``; not resumed when killed.
+    In the result, ``errors`` are the decoder's errors with the first 1 to N levels, and ``objectives`` the loss of each
+    epoch. The seed decides everything. A killed training starts from the beginning.
 
     Args:
         vectors: ``(M, D)`` finite.
@@ -79,11 +80,13 @@ def fit_rqvae(
         has_text: ``(M,)`` rows of ``aligned`` that count; None means all.
     Raises:
         InputError: no rows, NaN or infinite values, shapes that differ.
-        SettingsError: absolute residuals or cosine distances, which this method does not know.
-        CheckFailedError: the loss is no longer finite.
+        SettingsError: absolute residuals or cosine distances, which this method does not support.
+        CheckFailedError: the loss is not finite.
     """
     if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
-        raise SettingsError("codebook.method = rqvae knows residual = signed and l2 distances alone")
+        raise SettingsError(
+            "codebook.method = rqvae supports only codebook.residual = signed and l2 distances; set these, or method = residual"
+        )
     vectors = checked_vectors(vectors, aligned, has_text)
     generator = torch.Generator().manual_seed(settings.seed)
     width = vectors.shape[1]
@@ -91,8 +94,7 @@ def fit_rqvae(
     sample = fit_sample(len(vectors), settings)
     part = slice(None) if sample is None else sample
     rows, aligned = vectors[part], None if aligned is None else aligned[part]
-    first = _frozen(model).latents(rows)
-    start = fit_codebooks(first, None, replace(settings, alignment=0.0))
+    start = fit_codebooks(_frozen(model).latents(rows), None, replace(settings, alignment=0.0))
     with torch.no_grad():
         model.books.copy_(torch.from_numpy(start.books))
     losses = _train(model, rows, aligned, None if has_text is None else has_text[part], settings, rqvae)
@@ -108,7 +110,7 @@ def _train(
     settings: CodebookSettings,
     rqvae: RqvaeSettings,
 ) -> list[float]:
-    """Mean loss of every epoch."""
+    """Train the model in place, and return the mean loss of every epoch."""
     rows = torch.from_numpy(vectors)
     text = None if aligned is None else torch.from_numpy(aligned)
     mask = torch.from_numpy(np.ones(len(vectors), dtype=bool) if has_text is None else has_text)
@@ -137,6 +139,7 @@ def _train(
 def _assigned(
     autoencoder: Autoencoder, books: Floats, vectors: Floats, settings: CodebookSettings, losses: list[float]
 ) -> Codebooks:
+    """Give all items their nearest codes, and measure the decoder's errors."""
     latents = autoencoder.latents(vectors)
     every = np.ones(books.shape[:2], dtype=bool)
     codes = encode(latents, books, every, settings)
@@ -145,13 +148,12 @@ def _assigned(
     total = float(squared_norms(vectors).sum(dtype=np.float64))
     errors = []
     for n in range(1, settings.levels + 1):
-        rest = squared_errors(vectors, codes[:, :n], partial(_decoded, autoencoder, books[:n]))
+        rest = squared_errors(vectors, codes[:, :n], partial(_reconstruct, autoencoder, books[:n]))
         errors.append(float(rest.sum(dtype=np.float64)) / total if total > 0 else 0.0)
-    trace = (tuple(losses),) * settings.levels
-    return Codebooks(books, is_used, codes, trace, trace, tuple(errors))
+    return Codebooks(books, is_used, codes, (tuple(losses),) * settings.levels, tuple(errors))
 
 
-def _decoded(autoencoder: Autoencoder, books: Floats, codes: NDArray[np.uint16]) -> Floats:
+def _reconstruct(autoencoder: Autoencoder, books: Floats, codes: Codes) -> Floats:
     return autoencoder.reconstruct(decode(codes, books))
 
 
@@ -173,5 +175,5 @@ def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
 
 
 def _mean_square(rows: Tensor) -> Tensor:
-    """Mean over the rows of the squared length."""
+    """Return the mean squared length of the rows."""
     return rows.square().sum(dim=1).mean()

@@ -1,8 +1,8 @@
-"""From the backbone's input space to the behaviour space: a ridge regression, fitted once and frozen.
+"""Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour in one space (paper, eq. 3, which does not say how). With thousands of
-text columns an in-sample fit interpolates and alignment would do nothing, so the targets of the loss are
-cross-fitted: each item's comes from a fit on the other folds.
+Alignment needs text and behaviour in one space (paper, eq. 3, which does not say how to get there). With thousands of
+text columns a fit predicts its own items perfectly, and alignment would do nothing. So the text targets of the loss
+are cross-fitted: the target of each item comes from a fit on the other folds.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
+from semconv.tokenization.kmeans import Floats
 
 FILE_NAME = "text_map.safetensors"
 USEFUL_R2 = 0.02
-MIN_ITEMS = 10  # fewer items with both vectors say nothing about new ones
+MIN_ITEMS = 10  # too few items with both vectors tell nothing about new items
 _FOLDS = 5
-_PENALTIES = np.logspace(-6, 4, 41)  # in units of the mean squared column of the centred text
+_PENALTIES = np.logspace(-6, 4, 41)  # multiples of the mean squared singular value of the centred text
 _CHUNK = 8192
 
-Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TextMap:
-    """A frozen linear map ``(text - text_mean) @ weights + vector_mean``."""
+    """A frozen linear map ``(text - text_mean) @ weights * stretch + vector_mean``."""
 
     text_mean: Floats  # (D_llm,)
     weights: Floats  # (D_llm, D)
     vector_mean: Floats  # (D,)
-    stretch: Floats  # (D,) factor that gives predictions the spread of behaviour vectors
+    stretch: Floats  # (D,) gives predictions the standard deviation of behaviour vectors
     penalty: float
-    held_out_r2: float  # share of the behaviour vectors' variance that cross-fitted predictions explain
+    held_out_r2: float  # share of the behaviour vectors' variance that the cross-fitted predictions explain
 
     @property
     def is_useful(self) -> bool:
-        """Whether text says enough about behaviour for alignment to be on."""
+        """Whether text predicts behaviour well enough for alignment and shrinkage."""
         return self.held_out_r2 >= USEFUL_R2
 
     def predict(self, text: NDArray[np.floating]) -> Floats:
-        """Behaviour vectors ``(n, D)`` of text vectors ``(n, D_llm)``, shrunk to the mean as a regression's are."""
-        return self._centred(text) + self.vector_mean
+        """Predict behaviour vectors ``(n, D)`` of new items from text vectors ``(n, D_llm)``.
 
-    def predict_stretched(self, text: NDArray[np.floating]) -> Floats:
-        """The same with each dimension stretched to the behaviour vectors' standard deviation: for new items."""
-        return self._centred(text) * self.stretch + self.vector_mean
+        A regression's predictions lie too close to the mean, so each dimension is stretched to the standard deviation
+        of the behaviour vectors.
 
-    def _centred(self, text: NDArray[np.floating]) -> Floats:
+        Raises:
+            InputError: text vectors of another width.
+        """
         if text.ndim != 2 or text.shape[1] != len(self.text_mean):
             raise InputError(
-                f"the text map expects vectors of width {len(self.text_mean)}, got {text.shape}; is it another backbone?"
+                f"the text map expects vectors of width {len(self.text_mean)}, got {text.shape}; are they of another backbone?"
             )
         shifted = np.asarray(text, dtype=np.float32) - self.text_mean
-        return (shifted @ self.weights).astype(np.float32, copy=False)
+        return (shifted @ self.weights).astype(np.float32, copy=False) * self.stretch + self.vector_mean
 
     def save(self, path: Path) -> None:
         """Write the map as safetensors."""
@@ -76,27 +76,27 @@ class TextMap:
 
     @classmethod
     def load(cls, path: Path) -> TextMap:
-        """Read what ``save`` wrote; InputError when missing, damaged or of another kind."""
+        """Read the file of ``save``; InputError if it is missing, damaged or holds something else."""
         arrays = read_arrays(path)
         try:
             penalty, r2 = (float(value) for value in arrays["scalars"])
             return cls(arrays["text_mean"], arrays["weights"], arrays["vector_mean"], arrays["stretch"], penalty, r2)
         except (KeyError, ValueError) as error:
-            raise InputError(f"{path}: not a text map ({error}); run `semconv codebook fit` again") from error
+            raise InputError(f"{path}: holds no text map ({error}); run `semconv codebook fit` again") from error
 
 
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
-    """Fit the map and the cross-fitted predictions of the same items.
+    """Fit the map, and predict the same items by cross-fitting.
 
-    The penalty is the one with the lowest generalised cross-validation score of the whole fit; the folds use it
-    in proportion to their size.
+    The penalty is the one of the grid with the lowest generalised cross-validation (GCV) score over all items. The
+    folds use it in proportion to their size.
 
     Args:
         text: ``(M, D_llm)``, M at least ``MIN_ITEMS``.
         vectors: ``(M, D)`` behaviour vectors of the same items.
-        seed: of the split into five folds.
+        seed: seed of the split into five folds.
     Returns:
-        the map, and predictions ``(M, D)`` in which no item saw its own vector.
+        the map, and predictions ``(M, D)``, each from a fit without the item itself.
     Raises:
         InputError: too few items, shapes that differ, NaN or infinite values.
     """
@@ -128,7 +128,7 @@ def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed
 def _check(text: NDArray[np.floating], vectors: NDArray[np.floating]) -> None:
     if text.ndim != 2 or vectors.ndim != 2 or len(text) != len(vectors):
         raise InputError(
-            f"text vectors {text.shape} and behaviour vectors {vectors.shape} must be two tables of the same items"
+            f"text vectors {text.shape} and behaviour vectors {vectors.shape} must have one row for each of the same items"
         )
     if len(text) < MIN_ITEMS:
         raise InputError(f"a text map needs {MIN_ITEMS} items with text and interactions, there are {len(text)}")
@@ -141,11 +141,12 @@ def _check(text: NDArray[np.floating], vectors: NDArray[np.floating]) -> None:
 
 
 def _choose_penalty(eigenvalues: Doubles, projected: Doubles, vectors: Doubles) -> float:
-    """The grid's lowest GCV score, ``M RSS / (M - 1 - df)^2``, from the spectrum of the centred text alone.
+    """Return the penalty with the lowest GCV score ``M RSS / (M - 1 - df)^2``, from the spectrum of the centred text.
 
     Args:
         eigenvalues: ``(R,)`` squared singular values.
         projected: ``(R,)`` squared length of the centred vectors along each left singular vector.
+        vectors: ``(M, D)``.
     """
     rows = len(vectors)
     total = float(((vectors - vectors.mean(axis=0)) ** 2).sum())
@@ -153,13 +154,13 @@ def _choose_penalty(eigenvalues: Doubles, projected: Doubles, vectors: Doubles) 
     kept = eigenvalues / (eigenvalues + unit * _PENALTIES[:, None])  # (grid, R)
     residual = np.maximum(total - (projected * (1 - (1 - kept) ** 2)).sum(axis=1), 0)
     freedom = rows - 1 - kept.sum(axis=1)
-    # A fit with hardly any freedom left interpolates: its score is 0 over 0 and means nothing.
+    # A fit with hardly any degrees of freedom left interpolates: its score is 0 / 0 and means nothing.
     score = np.where(freedom > 0.01 * rows, residual / np.maximum(freedom, 1e-9) ** 2, np.inf)
     return float(unit * _PENALTIES[int(score.argmin())])
 
 
 class _GramRidge:
-    """At least as many items as text columns: everything from the D_llm x D_llm products."""
+    """Ridge regression from D_llm x D_llm products, for at least as many items as text columns."""
 
     def __init__(self, text: Floats, vectors: Doubles, fold: NDArray[np.int64]) -> None:
         self._text, self._fold = text, fold
@@ -175,7 +176,7 @@ class _GramRidge:
             self._cross += cross
 
     def _products(self, rows: NDArray[np.int64], vectors: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """X^T X, X^T Y and the sums of X and Y over some rows, both shifted by the overall mean."""
+        """Return X^T X, X^T Y and the sums of X and Y over some rows; X and Y are shifted by the overall means."""
         width = self._text.shape[1]
         gram, cross = np.zeros((width, width)), np.zeros((width, vectors.shape[1]))
         text_sum, target_sum = np.zeros(width), np.zeros(vectors.shape[1])
@@ -201,10 +202,8 @@ class _GramRidge:
         k = int(self._fold[int(is_out.argmax())])
         gram, cross, text_sum, target_sum = self._parts[k]
         rows = int(self._rows.sum() - self._rows[k])
-        text_mean, target_mean = (
-            -text_sum / rows,
-            -target_sum / rows,
-        )  # all sums are zero, so the rest's are minus the fold's
+        # The sums over all rows are zero, so the sums over the other folds are minus the sums over this one.
+        text_mean, target_mean = -text_sum / rows, -target_sum / rows
         weights = _solve(
             self._gram - gram - rows * np.outer(text_mean, text_mean),
             self._cross - cross - rows * np.outer(text_mean, target_mean),
@@ -216,7 +215,7 @@ class _GramRidge:
 
 
 class _KernelRidge:
-    """More text columns than items: everything from the M x M products."""
+    """Ridge regression from M x M products, for more text columns than items."""
 
     def __init__(self, text: Floats, vectors: Doubles) -> None:
         self._vectors = vectors

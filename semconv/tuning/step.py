@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from semconv.backbone.attention import attending, require_attention
+from semconv.backbone.attention import require_attention, using_attention
 from semconv.errors import CheckFailedError, SettingsError
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
@@ -125,7 +125,9 @@ class Stepper:
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
-        with attending(self.loss.model, self.settings.attention):  # checkpointed layers are computed again backwards
+        with using_attention(
+            self.loss.model, self.settings.attention
+        ):  # checkpointed layers are computed again backwards
             with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
                 sums = self.replicas.module(batch)
             (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]

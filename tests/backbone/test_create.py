@@ -20,7 +20,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from semconv.backbone.attention import attending, require_attention
+from semconv.backbone.attention import require_attention, using_attention
 from semconv.backbone.code_tokens import add_code_tokens, level_tokens, start_from_books
 from semconv.backbone.create import create_backbone, ppmi_rows, train_tokenizer
 from semconv.backbone.forward import decode_hidden
@@ -271,7 +271,7 @@ def test_a_backbone_that_cannot_serve_is_refused_in_one_line(
         ("../no/such", "no such folder$"),
         ("models/my/llama", "no such folder$"),
         ("model", "no such folder from here, and on the hub no model configuration"),
-        ("made/config.json", "a file; name the folder that it lies in"),
+        ("made/config.json", "this is a file; name its folder"),
     ],
 )
 def test_a_place_without_a_model_is_told_apart(
@@ -290,7 +290,7 @@ def test_an_attention_that_reads_masks_as_numbers_is_found_out(created: Path) ->
         check_branches(model, kind)
         check_branches(case.model(100, kind=kind).to(torch.bfloat16), kind)
         model.set_attn_implementation("eager")
-        with pytest.raises(InputError, match="branches of a shared prompt come out otherwise"):
+        with pytest.raises(InputError, match="branches of a shared prompt get other hidden states than alone"):
             check_branches(model, kind)
 
 
@@ -307,7 +307,7 @@ def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
         positions = torch.arange(37)[None].expand(2, 37)
         states = []
         for attention in ("sdpa", "flex"):
-            with torch.no_grad(), torch._dynamo.config.patch(disable=True), attending(model, attention):
+            with torch.no_grad(), torch._dynamo.config.patch(disable=True), using_attention(model, attention):
                 states.append(decode_hidden(model, tokens, attention_mask=mask, position_ids=positions))
         torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-5)
         assert model.config._attn_implementation == "sdpa"

@@ -4,18 +4,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import office
-from benchmarks.quality import Evaluated, main, markdown, read_run, rows_of
+from benchmarks.peers import office
+from benchmarks.peers.quality import EvaluatedRun, main, markdown, read_run, rows_of
 from semconv.errors import InputError
-from tests.worlds.projects import histories, make_coded_project, make_project
+from tests.worlds.projects import make_coded_project
 
 
-def run_of(**ranks: list[int]) -> Evaluated:
-    return Evaluated("shop", "test", {name: np.array(values, dtype=np.int64) for name, values in ranks.items()})
+def run_of(**ranks: list[int]) -> EvaluatedRun:
+    return EvaluatedRun("shop", "test", {name: np.array(values, dtype=np.int64) for name, values in ranks.items()})
 
 
 def test_rows_set_the_model_beside_every_peer() -> None:
@@ -61,12 +62,19 @@ def test_a_run_and_sasrec_are_joined_by_user(tmp_path: Path) -> None:
     assert joined.num_users == 3
 
 
-def test_cold_targets_are_those_that_nobody_trains_on(tmp_path: Path) -> None:
-    found = office.cold_targets(make_project(tmp_path / "shop").workspace, "test")
-    known = {item for items in histories().values() for item in (items[:-2] if len(items) >= 3 else items)}
-    expected = {user: items[-1] not in known for user, items in histories().items() if len(items) >= 3}
-    assert found == expected
-    segment = office.Segment("run-1", "tuning.epochs 4", "model", "cold target", 3, {"HR@10": (0.5, 0.0, 1.0)})
+def test_cold_targets_are_those_without_training_interactions() -> None:
+    users = pl.DataFrame(
+        {"method": ["model", "model", "model", "other"], "rank": [1, 0, 7, 2], "target_popularity": [5, 0, 0, 9]}
+    )
+    found = {(method, segment): ranks.tolist() for method, segment, ranks in office.divided(users)}
+    assert found == {
+        ("model", "all"): [1, 0, 7], ("model", "known target"): [1], ("model", "cold target"): [0, 7],
+        ("other", "all"): [2], ("other", "known target"): [2],
+    }  # fmt: skip
+
+
+def test_rows_and_table_show_segments_with_their_intervals() -> None:
+    segment = office.Segment("run-1", "tuning.epochs 4", "model", "cold target", 3, {"HR@10": (0.5, (0.0, 1.0))})
     assert "| tuning.epochs 4 | model | cold target | 3 | 0.5000 (0.0000 to 1.0000) |" in office.markdown([segment])
     assert office.rows_of([segment])[0].interval == (0.0, 1.0)
 
@@ -80,7 +88,7 @@ def test_full_without_a_project_says_what_to_give(monkeypatch, capsys) -> None:
 
 
 def test_rows_of_earlier_benchmarks_have_no_interval(tmp_path: Path) -> None:
-    from benchmarks.rows import Subject, finish
+    from benchmarks.rows import Comparison, finish
 
-    finish([Subject("b", "", []).row("c", "m", "u", ours=1.0)], tmp_path / "rows.json")
+    finish([Comparison("b", "", []).row("c", "m", "u", ours=1.0)], tmp_path / "rows.json")
     assert json.loads((tmp_path / "rows.json").read_text())[0]["interval"] is None

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks.bm25 import Bm25, words
-from benchmarks.query import Questions, interval, measure, model_lists, peer_lists
-from benchmarks.query_data import Reviews, UserParts, without_words
-from benchmarks.query_report import markdown, rows_of
+from benchmarks.peers.bm25 import Bm25, words
+from benchmarks.peers.query import Questions, interval, measure, model_lists, peer_lists
+from benchmarks.peers.query_data import Reviews, UserParts, without_words
+from benchmarks.peers.query_report import markdown, rows_of
 from tests.worlds.projects import make_coded_project
 
 
@@ -61,7 +61,7 @@ def test_masks_take_names_in_any_number_and_leave_the_rest() -> None:
 
 def test_users_are_disjoint_and_the_cut_is_fixed() -> None:
     some = reviews(["x"] * 200, [0] * 200, ["t"])
-    some = Reviews(some.items, some.user_ids[:50], some.user % 50, some.place, some.item, some.text)
+    some = Reviews(some.items, some.user_ids[:50], some.user % 50, some.position, some.item, some.text)
     parts = UserParts.draw(some, seed=3)
     users = [set(some.user[mask].tolist()) for mask in (parts.train, parts.valid, parts.test)]
     assert [len(each) for each in users] == [35, 5, 10]
@@ -92,4 +92,4 @@ def test_questions_asked_together_are_answered_as_the_command_answers(tmp_path: 
     assert {row.peer_name for row in rows} == {"BM25 over titles", "popularity"}
     hits = next(row for row in rows if row.metric == "HR@10" and row.peer_name == "popularity")
     assert hits.peer == 1.0  # two items were reviewed, both are among the ten most popular
-    assert "## as is; reviewed items; all texts (2 reviews a seed)" in markdown("shop", lines, ["remark"])
+    assert "## as is; reviewed items; all texts (2 reviews for each seed)" in markdown("shop", lines, ["remark"])

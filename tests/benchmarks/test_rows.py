@@ -1,19 +1,18 @@
 """Rows of benchmarks: ratios, figures with nothing beside them, and whose peak memory it is."""
 
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.codebook_ablation import cases, markdown, rows_of
-from benchmarks.rows import Subject, finish, peak_memory_bytes, times_of
+from benchmarks.codes.codebook_ablation import cases, markdown, rows_of
+from benchmarks.rows import Comparison, finish
+from benchmarks.timing import in_own_process, peak_memory_bytes, timed
 from semconv.settings.codebook import CodebookSettings
 
 
 def test_ratio_is_better_above_one_and_absent_without_a_peer(tmp_path: Path, capsys) -> None:
-    beside, alone = Subject("b", "peer", ["numpy"]), Subject("b", "", ["numpy"])
+    beside, alone = Comparison("b", "peer", ["numpy"]), Comparison("b", "", ["numpy"])
     rows = [
         beside.row("c", "time", "s", ours=2.0, peer=6.0),
         beside.row("c", "rate", "1/s", ours=2.0, peer=6.0, higher_is_better=True),
@@ -30,13 +29,12 @@ def test_peak_memory_is_the_processes_own() -> None:
     """A process started by a large one does not count what that one held."""
     held = np.ones(200 << 17)  # 200 MiB
     assert peak_memory_bytes() > held.nbytes
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
-        assert processes.submit(peak_memory_bytes).result() < held.nbytes
+    assert in_own_process(peak_memory_bytes) < held.nbytes
 
 
-def test_times_of_gives_the_last_result() -> None:
+def test_timed_gives_the_last_result() -> None:
     results = iter(range(3))
-    assert times_of(lambda: next(results))[1] == 2
+    assert timed(lambda: next(results))[1] == 2
 
 
 def test_ablation_changes_one_choice_a_case_and_shows_every_figure() -> None:

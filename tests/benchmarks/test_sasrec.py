@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks.sasrec import Asked, FullSoftmax, Sasrec, SasrecSettings, exact_ranks, loss_of
-from benchmarks.sasrec_training import METHOD, PeerData, SasrecTraining, export, windows
+from benchmarks.peers.sasrec import FullSoftmax, RankingTask, Sasrec, SasrecSettings, exact_ranks, loss_of
+from benchmarks.peers.sasrec_training import METHOD, PeerData, SasrecTraining, export, windows
 from semconv.data.splits import train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
@@ -78,7 +78,7 @@ def test_ranks_are_exact_under_mask_and_filter() -> None:
     targets = rng.integers(num_items, size=300).astype(np.int32)
     allowed = np.ones(num_items, dtype=bool)
     allowed[3] = False
-    found = exact_ranks(model, Asked(histories, targets, allowed), SMALL)
+    found = exact_ranks(model, RankingTask(histories, targets, allowed), SMALL)
     for history, target, rank in zip(histories, targets, found, strict=True):
         state = model(torch.from_numpy(history).long()[None])[0, -1]
         scores = (state @ model.items.weight.T).detach().numpy().round(6)

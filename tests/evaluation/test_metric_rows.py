@@ -7,7 +7,7 @@ import pytest
 
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol, ListFigures, compare, metric_rows
-from semconv.evaluation.segments import Evaluated, sample_users, segments
+from semconv.evaluation.segments import EvaluatedUsers, draw_users, segments
 from semconv.settings.evaluate import EvaluateSettings
 
 SETTINGS = EvaluateSettings(bootstrap_samples=200)
@@ -20,7 +20,7 @@ METRIC_COLUMNS = {
 def users_of(lengths, popularity=None, is_cold=None):
     lengths = np.asarray(lengths)
     popularity = np.full(len(lengths), 3) if popularity is None else np.asarray(popularity)
-    return Evaluated(lengths, popularity, np.zeros(len(lengths), bool) if is_cold is None else np.asarray(is_cold))
+    return EvaluatedUsers(lengths, popularity, np.zeros(len(lengths), bool) if is_cold is None else np.asarray(is_cold))
 
 
 def figures_of(ranks):
@@ -135,9 +135,9 @@ def test_a_difference_carried_by_the_same_users_is_seen_although_intervals_overl
 
 def test_a_sample_of_users_is_fixed_and_ordered():
     users = np.arange(100, dtype=np.int32) * 2
-    some = sample_users(users, EvaluateSettings(max_users=10, seed=3))
+    some = draw_users(users, 10, seed=3)
     assert len(set(some.tolist())) == 10
     assert (np.diff(some) > 0).all()
-    np.testing.assert_array_equal(some, sample_users(users, EvaluateSettings(max_users=10, seed=3)))
-    np.testing.assert_array_equal(sample_users(users, EvaluateSettings()), users)
-    np.testing.assert_array_equal(sample_users(users, EvaluateSettings(max_users=1000)), users)
+    np.testing.assert_array_equal(some, draw_users(users, 10, seed=3))
+    for count in (0, 100, 1000):
+        np.testing.assert_array_equal(draw_users(users, count, seed=0), users)

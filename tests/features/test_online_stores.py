@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.online_stores import ONLINE_STORES, use_online_store
+from benchmarks.serving.online_stores import ONLINE_STORES, use_online_store
 from semconv.errors import InputError
 from semconv_warehouse.features import online, repository
 from semconv_warehouse.features.export import export_features, feature_file

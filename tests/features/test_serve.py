@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.online_stores import feature_server, is_listening
+from benchmarks.serving.online_stores import feature_server, is_listening
 from semconv_warehouse.features import online, repository
 from semconv_warehouse.publish.publishing import publish
 from tests.worlds.places import ROOT

@@ -182,7 +182,7 @@ def test_a_driver_that_fails_with_the_password_in_its_words_is_not_quoted() -> N
 def postgres_url() -> Iterator[str]:
     import yaml
 
-    from benchmarks import online_stores
+    from benchmarks.serving import online_stores
 
     with online_stores.postgres() as block:
         store = yaml.safe_load(block)["online_store"]

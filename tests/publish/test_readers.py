@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.publish_readers import PUBLISHES, READS, percentile, readers_beside_publishes
+from benchmarks.serving.readers import PUBLISHES, READS, readers_beside_publishes
+from benchmarks.timing import percentile
 
 
 def test_readers_meet_no_error_and_no_mixed_generation() -> None:

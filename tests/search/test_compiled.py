@@ -69,10 +69,10 @@ def test_compiler_that_fails_is_the_machines_fault(monkeypatch, tmp_path):
     compiler.chmod(0o755)
     program = """
 import torch
-from semconv.backbone.machine import compiling
+from semconv.backbone.machine import compiler_errors
 from semconv.errors import MachineError
 try:
-    with compiling():
+    with compiler_errors():
         torch.compile(lambda x: (x.sin() + 1).cos())(torch.ones(3, 40))
 except MachineError as error:
     print(error)

@@ -18,7 +18,7 @@ from semconv.errors import InputError
 from semconv.settings.codebook import CodebookSettings
 from semconv.stages.codes.code_file import read_codes
 from semconv.tokenization.code_set import CodeSet
-from semconv.tokenization.loaded import loaded_code_set
+from semconv.tokenization.external import external_code_set
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
@@ -85,7 +85,7 @@ def test_files_that_are_no_such_tables_are_refused(tmp_path: Path) -> None:
 def loaded(codes: list[list[int]], popularity: list[int], **settings: Any) -> CodeSet:
     rows = np.array(codes, dtype=np.uint16)
     shape = CodebookSettings(levels=rows.shape[1], codes=4, **settings)
-    return loaded_code_set(np.arange(len(rows), dtype=np.int32), rows, np.array(popularity), shape)
+    return external_code_set(np.arange(len(rows), dtype=np.int32), rows, np.array(popularity), shape)
 
 
 def test_shared_codes_go_to_the_lowest_free_code_of_the_last_level_the_least_popular_first() -> None:
@@ -104,7 +104,9 @@ def test_a_full_last_level_moves_the_level_before_to_its_lowest_with_room() -> N
 def test_kept_collisions_stay_and_too_many_items_are_refused() -> None:
     shared = [[1], [1], [1], [1], [2]]
     assert loaded(shared, [0] * 5, collisions="keep").codes.tolist() == shared
-    with pytest.raises(InputError, match=r"5 items cannot be told apart by 1 codes of 4; .*collisions=keep"):
+    with pytest.raises(
+        InputError, match=r"5 items cannot all have different codes with 1 levels of 4 codes; .*collisions=keep"
+    ):
         loaded(shared, [0] * 5)
 
 

@@ -8,8 +8,9 @@ import pytest
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.errors import InputError
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
-from semconv.tokenization.code_set import CodeSet, fit_code_set
+from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.codebook import encode
+from semconv.tokenization.fit import fit_code_set
 
 SETTINGS = CodebookSettings(levels=3, codes=8)
 METHODS = pytest.mark.parametrize("method", ["residual", "rqvae"])

@@ -8,8 +8,9 @@ import pytest
 from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.errors import InputError
 from semconv.settings.codebook import CodebookSettings
-from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set, steady
-from semconv.tokenization.text_map import fit_text_map
+from semconv.tokenization.assign import assign_new_items
+from semconv.tokenization.code_set import CodeSet
+from semconv.tokenization.fit import fit_code_set, shrink_to_text
 
 SETTINGS = CodebookSettings(levels=3, codes=16, alignment=0.1)
 ITEMS, NEW = 400, 60
@@ -164,30 +165,27 @@ def test_every_combination_of_options_gives_distinct_codes(assign_with: str, dis
     assert np.isfinite(code_set.books).all()
 
 
-def test_steadying_moves_rare_items_to_their_text_and_leaves_popular_ones() -> None:
-    vectors = BehaviorVectors(
-        np.arange(3, dtype=np.int32),
-        np.eye(3, dtype=np.float32),
-        np.zeros(0, np.int32),
-        np.zeros((0, 3), np.float32),
-        np.zeros(3, np.float32),
-        1.0,
-        "learned",
-    )
-    rng = np.random.default_rng(0)
-    text, targets = rng.standard_normal((200, 5)), rng.standard_normal((5, 3))
-    text_map, _ = fit_text_map(text, text @ targets)
+def test_shrinkage_draws_rare_items_to_their_text_and_leaves_popular_ones() -> None:
+    vectors, rows = np.eye(3, dtype=np.float32), np.array([0, 1])
     predicted = -np.ones((2, 3), dtype=np.float32)
-    mixed = steady(vectors, np.array([10, 1_000_000, 0]), np.array([0, 1]), predicted, text_map, 10.0).item_vectors
-    np.testing.assert_allclose(
-        mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6
-    )  # as many interactions as text counts
+    mixed = shrink_to_text(vectors, np.array([10, 1_000_000, 0]), rows, predicted, 10.0)
+    np.testing.assert_allclose(mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6)  # text counts as much: the middle
     np.testing.assert_allclose(mixed[1], [0, 1, 0], atol=1e-4)
     np.testing.assert_array_equal(mixed[2], [0, 0, 1])  # no text
-    assert steady(vectors, np.ones(3, int), np.array([0, 1]), predicted, text_map, 0.0) is vectors
+    assert shrink_to_text(vectors, np.ones(3, int), rows, predicted, 0.0) is vectors
 
 
-def test_agreement_with_behaviour_alone_is_lower_where_text_steadied_the_vectors() -> None:
+def test_given_vectors_are_never_shrunk_to_text() -> None:
+    case = Case()
+    settings = replace(SETTINGS, shrinkage=1000.0)
+    given = replace(case.vectors, source="given")
+    index, text, popularity = case.index, case.text, case.popularity
+    kept = fit_code_set(given, index, text, popularity, settings)
+    plain = fit_code_set(given, index, text, popularity, replace(settings, shrinkage=0.0))
+    assert kept.books.tobytes() == plain.books.tobytes() != case.fit(settings).books.tobytes()
+
+
+def test_agreement_with_behaviour_alone_is_lower_where_text_shrank_the_vectors() -> None:
     plain = Case().fit(replace(SETTINGS, shrinkage=0.0)).figures["text_map"]
     assert plain["first_code_agreement_behavior_alone"] == plain["first_code_agreement"]
     assert plain["most_frequent_code_behavior_alone"] == plain["most_frequent_code"]

@@ -9,8 +9,10 @@ import torch
 
 from semconv.errors import CheckFailedError, InputError, SettingsError
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
-from semconv.tokenization.code_set import CodeSet, assign_new_items, fit_code_set
+from semconv.tokenization.assign import assign_new_items
+from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.codebook import decode, encode
+from semconv.tokenization.fit import fit_code_set
 from semconv.tokenization.rqvae import _Model, fit_rqvae
 from tests.tokenization.test_code_set import Case
 from tests.tokenization.test_codebook import blobs, texts
@@ -96,7 +98,7 @@ def test_a_code_set_of_it_is_kept_and_codes_new_items(tmp_path: Path) -> None:
     "changes", [{"residual": "absolute"}, {"distance": "cosine"}, {"alignment_distance": "cosine"}]
 )
 def test_refuses_what_it_does_not_know(changes: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="rqvae knows"):
+    with pytest.raises(SettingsError, match="rqvae supports only"):
         fit_rqvae(blobs(20), None, None, replace(SETTINGS, **changes), TRAINING)
 
 

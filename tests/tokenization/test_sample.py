@@ -38,7 +38,6 @@ def test_books_are_those_of_the_sample_and_everyone_has_the_nearest_codes(distan
     alone = fit_codebooks(vectors[rows], target[rows], settings, has_text[rows])
     for name in ("books", "is_used"):
         assert getattr(fitted, name).tobytes() == getattr(alone, name).tobytes()
-    assert fitted.behavior_terms == alone.behavior_terms
     assert fitted.objectives == alone.objectives
     np.testing.assert_array_equal(fitted.codes, encode(vectors, fitted.books, fitted.is_used, settings))
     assert all(fitted.is_used[n][fitted.codes[:, n]].all() for n in range(3))

@@ -87,8 +87,10 @@ def test_penalty_is_the_best_of_generalised_cross_validation(rows: int, width: i
 def test_stretched_predictions_have_the_spread_of_behaviour() -> None:
     text, vectors = planted(3000, 20, noise=3.0)
     text_map, _ = fit_text_map(text[:2000], vectors[:2000])
-    plain, stretched = text_map.predict(text[2000:]), text_map.predict_stretched(text[2000:])
-    assert (plain.std(axis=0) < 0.9 * vectors.std(axis=0)).all()
+    stretched = text_map.predict(text[2000:])
+    assert (
+        (stretched / text_map.stretch).std(axis=0) < 0.9 * vectors.std(axis=0)
+    ).all()  # as the regression gives them
     np.testing.assert_allclose(stretched.std(axis=0), vectors.std(axis=0), rtol=0.15)
 
 
@@ -96,7 +98,7 @@ def test_a_constant_dimension_stays_constant() -> None:
     text, vectors = planted(100, 20, noise=0.5)
     vectors[:, 2] = 0
     text_map, _ = fit_text_map(text, vectors)
-    np.testing.assert_allclose(text_map.predict_stretched(text)[:, 2], 0, atol=1e-6)
+    np.testing.assert_allclose(text_map.predict(text)[:, 2], 0, atol=1e-6)
 
 
 def test_constant_text_explains_nothing() -> None:
@@ -110,7 +112,7 @@ def test_save_and_load(tmp_path) -> None:
     text_map, _ = fit_text_map(text, vectors)
     text_map.save(tmp_path / "map.safetensors")
     loaded = TextMap.load(tmp_path / "map.safetensors")
-    np.testing.assert_array_equal(loaded.predict_stretched(text), text_map.predict_stretched(text))
+    np.testing.assert_array_equal(loaded.predict(text), text_map.predict(text))
     assert (loaded.penalty, loaded.held_out_r2) == (text_map.penalty, text_map.held_out_r2)
 
 
@@ -118,7 +120,7 @@ def test_save_and_load(tmp_path) -> None:
     ("text", "vectors", "message"),
     [
         (np.ones((5, 3)), np.ones((5, 2)), "needs 10 items"),
-        (np.ones((12, 3)), np.ones((11, 2)), "two tables of the same items"),
+        (np.ones((12, 3)), np.ones((11, 2)), "one row for each of the same items"),
         (np.full((12, 3), np.nan), np.ones((12, 2)), "12 of 12 text vectors"),
         (np.ones((12, 3)), np.full((12, 2), np.inf), "12 of 12 behaviour vectors"),
     ],

@@ -20,7 +20,8 @@ from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.rows import code_rows
 from semconv.stages.embed.rows import catalog_texts, embedding_rows
 from semconv.stages.embed.text import text_vectors
-from semconv.tokenization.code_set import CodeSet, assign_new_items, save_codes
+from semconv.tokenization.assign import assign_new_items
+from semconv.tokenization.code_set import CodeSet, save_codes
 from semconv.tokenization.figures import new_item_figures
 
 

@@ -21,8 +21,8 @@ from semconv.settings.codebook import CodebookSettings
 from semconv.stages import stage_settings
 from semconv.stages.codes.code_file import FileCodes, read_codes
 from semconv.stages.codes.rows import code_rows, training_counts
-from semconv.tokenization.code_set import fit_code_set
-from semconv.tokenization.loaded import loaded_code_set
+from semconv.tokenization.external import external_code_set
+from semconv.tokenization.fit import fit_code_set
 
 
 def fit_codebook_run(workspace: Workspace, behavior: RunRecord, text: RunRecord) -> Outcome:
@@ -79,7 +79,7 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         settings = CodebookSettings(**read["codebook"])
-        code_set = loaded_code_set(found.item_index, found.codes, popularity[found.item_index], settings)
+        code_set = external_code_set(found.item_index, found.codes, popularity[found.item_index], settings)
         figures = {**code_set.figures, "file": str(path), "items_not_in_the_catalogue": found.num_unknown}
         replace(code_set, figures=figures).save(folder)
         moved = int(code_set.is_reassigned.sum())

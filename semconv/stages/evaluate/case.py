@@ -15,7 +15,7 @@ from semconv.data.splits import targets, train_cut_text, train_lengths
 from semconv.data.store import RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
-from semconv.evaluation.segments import Evaluated, sample_users
+from semconv.evaluation.segments import EvaluatedUsers, draw_users
 from semconv.metrics import prefix_ids
 from semconv.ragged import position_of
 from semconv.runs.lineage import Lineage
@@ -101,11 +101,11 @@ class EvaluationCase:
         """Of all users, under the split."""
         return Histories.under(self.sequences, self.split)
 
-    def evaluated(self) -> Evaluated:
+    def evaluated(self) -> EvaluatedUsers:
         """The properties of the evaluated users that define the segments."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
-        return Evaluated(self.histories.lengths[self.users], popularity, is_cold)
+        return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
         """How the lists were made and how they are scored; the same for all methods."""
@@ -148,7 +148,8 @@ def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> 
     if len(have_target) == 0:
         needed = "the three interactions" if sequences.cuts is None else "the interactions before and after the cut"
         raise InputError(f"no user has {needed} that an evaluation of the split {split} needs")
-    return sequences, sample_users(have_target, workspace.settings.evaluate)
+    settings = workspace.settings.evaluate
+    return sequences, draw_users(have_target, settings.max_users, settings.seed)
 
 
 def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray[np.int64]:

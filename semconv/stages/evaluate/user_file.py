@@ -18,7 +18,7 @@ from semconv.artifacts import atomic_path
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.rows import ListFigures
-from semconv.evaluation.segments import Evaluated
+from semconv.evaluation.segments import EvaluatedUsers
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
@@ -53,7 +53,7 @@ class UserRanks:
 class UserFile:
     """Writes the figures of one method after the other."""
 
-    def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: Evaluated) -> None:
+    def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: EvaluatedUsers) -> None:
         """Prepare the columns that are the same for all methods."""
         targets = pa.array(case.targets)
         self._writer = writer
@@ -79,7 +79,7 @@ class UserFile:
 
 
 @contextmanager
-def user_file(folder: Path, case: EvaluationCase, users: Evaluated) -> Iterator[UserFile]:
+def user_file(folder: Path, case: EvaluationCase, users: EvaluatedUsers) -> Iterator[UserFile]:
     """Open the file of an evaluation; it appears under its name only when it is complete."""
     with atomic_path(folder / USERS) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
         yield UserFile(writer, case, users)

@@ -108,13 +108,13 @@ def follow() -> None:
 
 
 def _train(task: TuningTask, processes: Processes) -> None:
-    from semconv.backbone.load import shape_of
+    from semconv.backbone.load import model_from_config
     from semconv.tuning.choices import CodeChoices
     from semconv.tuning.model import prepare
     from semconv.tuning.train import Training, tune
 
     source = PromptSource(task.encoder, task.data, task.settings, Silent())
-    model = prepare(shape_of(task.config), task.level_tokens, task.tuning)
+    model = prepare(model_from_config(task.config), task.level_tokens, task.tuning)
     choices = CodeChoices(task.level_tokens, task.codes) if task.tuning.loss_over == "trie" else None
     judge = _not_asked if task.is_validated else None
     nowhere = Path()  # only the first process writes

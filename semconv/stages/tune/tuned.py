@@ -104,9 +104,9 @@ class Tuned:
 
 def passes(settings: Settings) -> AbstractContextManager[None]:
     """The context of a loaded model's passes; where ``recommend.compile`` is on, the first ones compile it."""
-    from semconv.backbone.machine import compiling
+    from semconv.backbone.machine import compiler_errors
 
-    return compiling() if settings.recommend.compile else nullcontext()
+    return compiler_errors() if settings.recommend.compile else nullcontext()
 
 
 def search_settings(settings: Settings) -> SearchSettings:

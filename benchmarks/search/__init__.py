@@ -1,0 +1,1 @@
+"""Benchmarks of the search: beams over the code trie, compiled models, and jobs over many users."""

@@ -1,0 +1,1 @@
+"""Benchmarks of training: behaviour vectors, and tuning with shared histories."""
