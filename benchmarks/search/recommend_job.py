@@ -35,7 +35,7 @@ from semconv.stages.lists.engines import write_lists
 from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import part_table, write_part
 from semconv.stages.tune.tuned import TunedFiles
-from semconv.tasks import wordings
+from semconv.tasks.registry import phrases
 from semconv.tuning.model import codes_digest, save_tuned
 
 ALONE = Comparison("recommend_job", "", ["torch", "pyarrow"])
@@ -88,7 +88,7 @@ def make_model(folder: Path) -> None:
     """Make an untrained model of one narrow layer."""
     start = folder.with_name("backbone")
     settings = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=300, context=512)
-    create_backbone(start, ["some words to begin with"], [], wordings.phrases(), settings)
+    create_backbone(start, ["some words to begin with"], [], phrases(), settings)
     model, tokenizer = load_backbone(start)
     add_code_tokens(model, tokenizer, LEVELS, CODES)
     digest = codes_digest(np.arange(ITEMS, dtype=np.int32), drawn_codes())
