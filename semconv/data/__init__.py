@@ -1,1 +1,1 @@
-"""What stages read and write: the storage protocol, splits, histories."""
+"""The interface of the storage with its arrays, splits and histories."""

@@ -25,7 +25,7 @@ class Batches:
     The longest prompts come first, so there is little padding, and memory that is too small shows at once.
 
     Args:
-        tokens: largest ``batch x width``; a single prompt may be longer. It is halved for good when memory runs out.
+        tokens: largest ``batch x width``; a single prompt may be longer. It is lowered for good when memory runs out.
         say: told when a batch is too large for the memory.
     """
 

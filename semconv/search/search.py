@@ -56,12 +56,12 @@ class SearchSettings:
 
 
 class SearchResult(NamedTuple):
-    """What a search found for B prompts. A score is the sum of the log probabilities of an item's codes.
+    """The result of a search for B prompts. A score is the sum of the log probabilities of an item's codes.
 
     Attributes:
         items: ``(B, W)`` item_index of the beams, best first, -1 where fewer items are left.
-        scores: ``(B, W)`` their scores, -inf there.
-        other_scores: ``(B, n)`` scores of the other items, -inf where there is none or it has no codes.
+        scores: ``(B, W)`` their scores, -inf where there is no item.
+        other_scores: ``(B, n)`` scores of the other items, -inf for no item and for an item without codes.
     """
 
     items: NDArray[np.int32]

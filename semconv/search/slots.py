@@ -1,4 +1,4 @@
-"""A cache of keys and values in memory that is allocated once, so that a step copies nothing that is there."""
+"""A cache of keys and values in memory that is allocated once. A step never copies the earlier keys and values."""
 
 from __future__ import annotations
 

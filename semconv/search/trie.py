@@ -44,8 +44,8 @@ class CodeTrie:
             ``child_offsets[d][j] .. child_offsets[d][j + 1] - 1`` of depth d + 1.
         child_codes: for each depth d < N ``(nodes_{d+1},)``: the code that leads into each node of depth d + 1.
         shared_leaves: ``(s,)`` the leaves that hold several rows, ascending.
-        shared_extra: ``(s + 1,)`` rows beyond the first of each shared leaf, summed over all earlier shared leaves; the
-            last entry is the sum over all of them.
+        shared_extra: ``(s + 1,)`` for each shared leaf, the sum of (rows - 1) over all earlier shared leaves; the last
+            entry is the sum over all shared leaves.
         openness: which items may be listed, None for all. Items that may not be listed are still part of the trie: with
             ``recommend.scores = trie`` their codes compete, so scores do not depend on filters.
     """
@@ -184,7 +184,7 @@ class CodeTrie:
         return nodes[::-1]
 
     def parents(self, nodes: NDArray[np.int32], depth: int) -> NDArray[np.int32]:
-        """Return the nodes of ``depth`` whose children the given nodes of depth + 1 are."""
+        """Return the parents, nodes of ``depth``, of nodes of depth + 1."""
         return (np.searchsorted(self.child_offsets[depth], nodes, side="right") - 1).astype(np.int32)
 
 

@@ -72,8 +72,8 @@ class Case:
                     logits = self.model(torch.from_numpy(np.concatenate([prompt, tokens]))[None]).logits[0].double()
                 for level, token in enumerate(tokens):
                     line = logits[len(prompt) - 1 + level]
-                    rivals = self.siblings(codes, level) if scores == "trie" else slice(None)
-                    over = line if scores == "full" else line[torch.from_numpy(self.level_tokens[level][rivals])]
+                    siblings = torch.from_numpy(self.level_tokens[level][self.siblings(codes, level)])
+                    over = line if scores == "full" else line[siblings]
                     result[row, item] += float(line[token] - over.logsumexp(0))
         return result
 
