@@ -265,7 +265,7 @@ def test_rejected_rows_are_counted_shown_and_written(store: DuckDBStore, tmp_pat
     ]
     assert written[4]["record"] == "{broken"
     assert "  rejected, malformed JSON: 1" in report.summary()
-    assert report.odd["ratings that are no finite number, stored without"] == 1
+    assert report.odd["rows stored without their rating, which is no finite number"] == 1
     assert json.loads(json.dumps(report.to_dict()))["rejected"]["no user_id"] == 1
 
 
@@ -288,8 +288,8 @@ def test_rows_with_odd_values_are_stored_and_counted(store: DuckDBStore, tmp_pat
     assert report.odd == {
         "item ids without metadata": 2,
         "users with one interaction": 1,
-        "times that cannot be read, stored without": 1,
-        "ratings that are no finite number, stored without": 1,
+        "rows stored without their time, which cannot be read": 1,
+        "rows stored without their rating, which is no finite number": 1,
     }
     assert store.catalog().titles == [None, None]
     again = ingest_interactions(store, [path], {})

@@ -45,8 +45,8 @@ _OPTIONAL: Final[Mapping[str, pl.DataType]] = {
     QUERY: pl.String(),
 }
 _ODD_TIME, _ODD_RATING = (
-    "times that cannot be read, stored without",
-    "ratings that are no finite number, stored without",
+    "rows stored without their time, which cannot be read",
+    "rows stored without their rating, which is no finite number",
 )
 
 

@@ -15,6 +15,7 @@ from semconv.artifacts import atomic_path
 from semconv.errors import InputError
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
+_SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class IngestReport:
         lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
         lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
         if self.unused_columns:
-            lines.append(f"  columns not used: {', '.join(self.unused_columns)} (--map OURS=THEIRS uses one)")
+            lines.append(f"  columns not used: {', '.join(self.unused_columns)}; read one with --map OURS=THEIRS")
         if self.left_out:
             lines.append(f"  bytes, left out of the attributes: {', '.join(self.left_out)}")
         return lines
@@ -56,28 +57,25 @@ class IngestReport:
         return dataclasses.asdict(self)
 
 
-def combined(reports: Iterable[IngestReport]) -> IngestReport:
+def combined(parts: Sequence[IngestReport]) -> IngestReport:
     """Return one report with the sums of several."""
-    parts = tuple(reports)
-    rejected: Counter[str] = Counter()
-    odd: Counter[str] = Counter()
-    for part in parts:
-        rejected.update(part.rejected)
-        odd.update(part.odd)
+    sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
     return IngestReport(
         kind="+".join(part.kind for part in parts),
         files=tuple(file for part in parts for file in part.files),
-        read=sum(part.read for part in parts),
-        added=sum(part.added for part in parts),
-        updated=sum(part.updated for part in parts),
-        duplicate=sum(part.duplicate for part in parts),
-        rejected=dict(rejected),
-        odd=dict(odd),
-        removed=sum(part.removed for part in parts),
-        restored=sum(part.restored for part in parts),
+        **sums,
+        rejected=_total(part.rejected for part in parts),
+        odd=_total(part.odd for part in parts),
         left_out=tuple(name for part in parts for name in part.left_out),
-        parts=parts,
+        parts=tuple(parts),
     )
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(total)
 
 
 def joined(

@@ -154,7 +154,7 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
     finally:
         engine.dispose()
     if not parts:
-        raise InputError(f"{_shown(url)}: the statement gave no rows; check its WHERE clause")
+        raise InputError(f"{_shown(url)}: the statement gave no rows; check its conditions")
     return _joined(parts, folder / "rows.parquet")
 
 
