@@ -11,11 +11,11 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import click
 
+from semconv.clock import utc_now
 from semconv_cli.output import plain, printable
 from semconv_warehouse.upkeep.disk import in_words
 
@@ -59,7 +59,7 @@ class Log:
             yield
 
     def _object(self, message: str, level: str, fields: Mapping[str, Any]) -> str:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = utc_now().isoformat(timespec="milliseconds")
         line = {"time": now, "level": level, "command": self.command, "message": message, **fields}
         return json.dumps(plain(line), ensure_ascii=False, allow_nan=False)
 

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.counter.scores import history_matrix, popularity_order
+from semconv.data.store import UNKNOWN_TIME
 from semconv.ragged import kept_offsets, offsets_of, row_of
 
 _DAY = 86_400_000_000  # microseconds
-_UNKNOWN = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class EventDays:
     @classmethod
     def of(cls, items: NDArray[np.int32], times: NDArray[np.int64], num_items: int) -> EventDays:
         """Make the days from interactions ``(n,)`` and their times in microseconds since 1970."""
-        known = times != _UNKNOWN
+        known = times != UNKNOWN_TIME
         days = days_of(times[known]).astype(np.int32)
         order = np.lexsort((days, items[known]))
         return cls(offsets_of(np.bincount(items[known], minlength=num_items)), days[order])
@@ -70,7 +70,7 @@ _KEY = 1 << 24  # more days than any time has, so that the windows of two items 
 
 def days_of(times: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the days since 1970 of times in microseconds, NaN where unknown."""
-    return np.where(times == _UNKNOWN, np.nan, np.floor(times / _DAY))
+    return np.where(times == UNKNOWN_TIME, np.nan, np.floor(times / _DAY))
 
 
 def unit_vectors(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int) -> NDArray[np.float32]:

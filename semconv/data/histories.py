@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from semconv.columns import Split
 from semconv.data.splits import history_lengths
-from semconv.data.store import Sequences
+from semconv.data.store import UNKNOWN_TIME, Sequences
 from semconv.ragged import ranges
 
 
@@ -49,13 +49,13 @@ class Histories:
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
 
     def latest_times(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``(U,)`` the time of each user's latest item, the minimum int64 for a user without items.
+        """Return ``(U,)`` the time of each user's latest item, UNKNOWN_TIME for a user without items.
 
         Args:
             times: ``(n,)`` time of each of ``items``.
         """
         has = self.lengths > 0
-        result = np.full(len(self.lengths), np.iinfo(np.int64).min)
+        result = np.full(len(self.lengths), UNKNOWN_TIME)
         result[has] = times[self.starts[has] + self.lengths[has] - 1]
         return result
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Split, TrainCut
-from semconv.data.store import Sequences, TimeCuts
+from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import kept_offsets, offsets_of, position_of, row_of
 
@@ -86,7 +86,7 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     asked = str(split["temporal_at"])
     if not asked or len(sequences.times) == 0:
         return sequences
-    unknown = int((sequences.times == np.iinfo(np.int64).min).sum())
+    unknown = int((sequences.times == UNKNOWN_TIME).sum())
     if unknown:
         raise InputError(
             f"split.temporal_at = {asked} needs a time for every interaction, and"

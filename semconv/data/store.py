@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from semconv.ragged import kept_offsets
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Sequences:
     user_ids: Sequence[str]  # (U,)
     offsets: NDArray[np.int64]  # (U + 1,)
     items: NDArray[np.int32]  # (n,) item_index
-    times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
+    times: NDArray[np.int64]  # (n,) microseconds since 1970, UNKNOWN_TIME where unknown
     ratings: NDArray[np.float32]  # (n,) NaN where unknown
     queries: Sequence[str | None] | None = None  # (n,), None unless asked for
     cuts: TimeCuts | None = None  # of a split in time, None for leave-one-out

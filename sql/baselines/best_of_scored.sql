@@ -1,7 +1,8 @@
--- database: warehouse.duckdb, after sequences.sql and a ranking that leaves scored_row (user_index, item_index, score). Parameters: $users (user_index of those asked for), $k, $digits, $filler_score.
--- The k best that a user has not seen, ties by training popularity; a list that the scores cannot fill is filled by
--- popularity. Thousands of items have a score; sorting is for those that can be among the k best that are not seen.
-WITH asked_user AS (
+-- database: warehouse.duckdb, after sequences.sql and a file that makes the table scored_row (user_index, item_index, score). Parameters: $users (user_index of the users to rank for), $k, $digits, $filler_score.
+-- Lists each user's k best items that the user has not seen. Ties are broken by training popularity. If fewer than k items
+-- have a score, the most popular other items follow. A user can have thousands of scored items, so only those that can
+-- be among the k best are sorted.
+WITH user_seen AS (
     SELECT user_index, count(seen_row.item_index) AS seen_items
     FROM (SELECT DISTINCT user_index FROM history_row WHERE user_index IN (SELECT unnest($users)))
     LEFT JOIN seen_row USING (user_index)
@@ -9,10 +10,10 @@ WITH asked_user AS (
 ),
 threshold AS (
     SELECT user_index, list_min(max(score, $k + seen_items)) AS lowest
-    FROM scored_row JOIN asked_user USING (user_index)
+    FROM scored_row JOIN user_seen USING (user_index)
     GROUP BY user_index
 ),
-candidate AS MATERIALIZED ( -- rounded: the order of a sum must not break ties
+candidate AS MATERIALIZED ( -- rounded, so that the order of additions in a sum breaks no tie
     SELECT user_index, item_index, round(score, $digits) AS score
     FROM scored_row JOIN threshold USING (user_index)
     WHERE score >= lowest - 10.0 ** -$digits
@@ -23,15 +24,15 @@ best AS (
     ANTI JOIN seen_row USING (user_index, item_index)
     QUALIFY rank <= $k
 ),
-short AS ( -- users whose list the scores cannot fill
+short AS ( -- users with fewer than k scored items
     SELECT user_index, seen_items, count(best.item_index) AS listed
-    FROM asked_user LEFT JOIN best USING (user_index)
+    FROM user_seen LEFT JOIN best USING (user_index)
     GROUP BY ALL
     HAVING listed < $k
 ),
 filler AS (
     SELECT user_index, item_index, listed + row_number() OVER (PARTITION BY user_index ORDER BY popularity_rank) AS rank
-    FROM short JOIN popular_item ON popularity_rank < $k + listed + seen_items -- enough that are neither listed nor seen
+    FROM short JOIN popular_item ON popularity_rank < $k + listed + seen_items -- enough to leave k after removing listed and seen items
     ANTI JOIN seen_row USING (user_index, item_index)
     ANTI JOIN best USING (user_index, item_index)
     QUALIFY rank <= $k

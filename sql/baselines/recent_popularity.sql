@@ -1,6 +1,6 @@
--- database: warehouse.duckdb, after sequences.sql. Parameters: $half_life_days, $users (user_index of those asked for), $k.
--- The items with most training interactions, each weighted by 2^-(age / half life); age counts back from the newest
--- training interaction, one without a time is as old as the oldest, and without any time all weigh 1.
+-- database: warehouse.duckdb, after sequences.sql. Parameters: $half_life_days, $users (user_index of the users to rank for), $k.
+-- Lists the items with most training interactions, each weighted by 2^-(age / half life). Age is the time before the
+-- newest training interaction. An interaction without a time is as old as the oldest; if none has a time, all weigh 1.
 CREATE OR REPLACE TEMP TABLE recent_item AS
 WITH bounds AS (SELECT min(event_time) AS oldest, max(event_time) AS newest FROM train_row),
 weighted AS (
@@ -9,18 +9,18 @@ weighted AS (
     FROM train_row CROSS JOIN bounds
     GROUP BY item_index
 )
-SELECT item_index, round(coalesce(weight, 0), 9) AS weight, -- rounded: the order of a sum must not break ties
+SELECT item_index, round(coalesce(weight, 0), 9) AS weight, -- rounded, so that the order of additions in a sum breaks no tie
        row_number() OVER (ORDER BY round(coalesce(weight, 0), 9) DESC, popularity_rank) - 1 AS recent_rank
 FROM popular_item LEFT JOIN weighted USING (item_index);
 
-WITH asked AS (
+WITH user_seen AS (
     SELECT user_index, count(seen_row.item_index) AS seen_items
     FROM (SELECT DISTINCT user_index FROM history_row WHERE user_index IN (SELECT unnest($users)))
     LEFT JOIN seen_row USING (user_index)
     GROUP BY user_index
 )
 SELECT user_index, row_number() OVER (PARTITION BY user_index ORDER BY recent_rank) AS rank, item_index, weight AS score
-FROM asked JOIN recent_item ON recent_rank < $k + seen_items -- enough for k that are not seen
+FROM user_seen JOIN recent_item ON recent_rank < $k + seen_items -- enough to leave k after removing seen items
 ANTI JOIN seen_row USING (user_index, item_index)
 QUALIFY rank <= $k
 ORDER BY user_index, rank;

@@ -1,15 +1,17 @@
 -- database: warehouse.duckdb, read-only is enough. Parameters: $train_without, $history_without, $evaluated_from, $is_temporal, $train_before, $history_before, $target_before, $history_length, $mask_seen, $items.
--- The split as temporary tables, which the rankings of this folder read; run it before one of them.
---   $train_without    items that the end of a sequence keeps out of training: 2 for '[:-2]', 1 for '[:-1]', 0 for '[:]'
---   $history_without  items after the history: 1 for test, 2 for valid, 0 to serve
---   $evaluated_from   shortest sequence that is ranked: 3 for test and valid, 1 to serve; a sequence under 3 trains whole
---   $is_temporal      whether the sequences are cut at moments instead; the other three are microseconds since 1970:
---   $train_before     what lies before trains; NULL for no end
---   $history_before   what lies before is history, what follows it is the target; NULL for no end
---   $target_before    the target lies before it; NULL for no end
---   $history_length   latest items of a history that count
---   $mask_seen        whether a user's items before the target are left out of the list
---   $items            item_index of those that may be listed, NULL for all
+-- Splits the sequences into temporary tables, which the other files of this folder read. Run it before them.
+--   $train_without    number of last items of a sequence that are not for training: 2 for '[:-2]', 1 for '[:-1]', 0 for '[:]'
+--   $history_without  number of last items of a sequence that are not history: 1 for test, 2 for valid, 0 to serve
+--   $evaluated_from   length of the shortest sequence that gets a list: 3 for test and valid, 1 to serve; all of a
+--                     sequence shorter than 3 is for training
+--   $is_temporal      whether times cut the sequences instead. The next three parameters are these times, in
+--                     microseconds since 1970, NULL for no end:
+--   $train_before     interactions before this time are for training
+--   $history_before   interactions before this time are history; the next one is the target
+--   $target_before    the target must lie before this time
+--   $history_length   number of latest items of a history that are used
+--   $mask_seen        whether the items before the target are left out of the list
+--   $items            item_index of the items that may be listed, NULL for all
 CREATE OR REPLACE TEMP TABLE user_cut AS
 WITH sequence AS (
     SELECT user_index, count(*) AS length,
@@ -27,16 +29,16 @@ SELECT user_index,
 FROM sequence;
 
 CREATE OR REPLACE TEMP TABLE sequence_row AS
-SELECT user_index, item_index, position AS place, event_time, train_length, history_end, is_ranked
+SELECT user_index, item_index, position, event_time, train_length, history_end, is_ranked
 FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id) JOIN user_cut USING (user_index);
 
 CREATE OR REPLACE TEMP TABLE train_row AS
-SELECT user_index, item_index, place, event_time
+SELECT user_index, item_index, position, event_time
 FROM sequence_row
-WHERE place < train_length;
+WHERE position < train_length;
 
 CREATE OR REPLACE TEMP TABLE history_row AS -- recency 0 is the latest item
-SELECT user_index, item_index, history_end - 1 - place AS recency
+SELECT user_index, item_index, history_end - 1 - position AS recency
 FROM sequence_row
 WHERE is_ranked AND recency >= 0 AND recency < $history_length
 ORDER BY user_index, recency;
@@ -44,7 +46,7 @@ ORDER BY user_index, recency;
 CREATE OR REPLACE TEMP TABLE seen_row AS
 SELECT DISTINCT user_index, item_index
 FROM sequence_row
-WHERE $mask_seen AND is_ranked AND place < history_end;
+WHERE $mask_seen AND is_ranked AND position < history_end;
 
 CREATE OR REPLACE TEMP TABLE popular_item AS -- popularity_rank 0 is the most popular; ties by item_index
 SELECT item_index, count(train_row.item_index) AS interactions,

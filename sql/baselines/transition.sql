@@ -1,13 +1,13 @@
--- database: warehouse.duckdb, after sequences.sql. Parameters: $decay, $symmetry, $history_decay, $alpha, $users (user_index of those asked for). best_of_scored.sql ranks.
--- The transition counter: T[a, b] += distance^-decay for every ordered pair of a training sequence at distance 1 to 20,
--- the reverse pair times symmetry; score of j = sum over the history, recency 0 for the latest item h, of
--- (recency + 1)^-history_decay * T[h, j] / (row sum of h + 1)^alpha. Ties by training popularity; lists that the
--- counter cannot fill are filled by popularity with score 0.
-CREATE OR REPLACE TEMP TABLE transition AS -- one row an item with its successors as two lists
+-- database: warehouse.duckdb, after sequences.sql. Parameters: $decay, $symmetry, $history_decay, $alpha, $users (user_index of the users to rank for). best_of_scored.sql ranks the scores.
+-- Scores items with the transition counter T. Each pair of items a, b at distance 1 to 20 in a training sequence adds
+-- distance^-decay to T[a, b] and symmetry times as much to T[b, a]. The score of item j is the sum over the items h of the
+-- history of (recency + 1)^-history_decay * T[h, j] / (row sum of h + 1)^alpha; the latest item has recency 0. If fewer
+-- than k items have a score, popular items with score 0 fill the list.
+CREATE OR REPLACE TEMP TABLE transition AS -- one row an item, its successors as two lists
 WITH pair AS (
-    SELECT earlier.item_index AS first_item, later.item_index AS second_item, sum((later.place - earlier.place) ** -$decay) AS weight
+    SELECT earlier.item_index AS first_item, later.item_index AS second_item, sum((later.position - earlier.position) ** -$decay) AS weight
     FROM train_row AS earlier JOIN train_row AS later
-      ON earlier.user_index = later.user_index AND later.place > earlier.place AND later.place <= earlier.place + 20
+      ON earlier.user_index = later.user_index AND later.position > earlier.position AND later.position <= earlier.position + 20
     GROUP BY ALL
 ),
 both_ways AS (
@@ -28,13 +28,13 @@ SELECT item_index, list_transform(successors, lambda s: s.item) AS next_items,
 FROM listed;
 
 CREATE OR REPLACE TEMP TABLE scored_row AS
-WITH asked AS (
+WITH weighted_history AS (
     SELECT user_index, item_index, (recency + 1) ** -$history_decay AS weight
     FROM history_row
     WHERE user_index IN (SELECT unnest($users))
 ),
 proposal AS (
-    SELECT user_index, unnest(next_items) AS item_index, asked.weight * unnest(weights) AS weight
-    FROM asked JOIN transition USING (item_index)
+    SELECT user_index, unnest(next_items) AS item_index, weighted_history.weight * unnest(weights) AS weight
+    FROM weighted_history JOIN transition USING (item_index)
 )
 SELECT user_index, item_index, sum(weight) AS score FROM proposal GROUP BY ALL HAVING score > 0;

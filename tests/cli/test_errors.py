@@ -100,7 +100,7 @@ def test_other_exit_codes_are_kept() -> None:
         (["finetune", "--mode", "half"], "--mode"),
         (["finetune", "--replay", "1"], "without --from, --replay has no effect"),
         (["ingest", "interactions"], "FILES"),
-        (["ingest", "interactions", "f", "--map", "event_time"], "OUR_COLUMN=COLUMN_OF_THE_FILE"),
+        (["ingest", "interactions", "f", "--map", "event_time"], "is not OURS=THEIRS"),
         (["ingest", "interactions", "f", "--map", "rating=a", "--map", "rating=b"], "mapped twice"),
         (["recommend", "--user", "u"], "--query"),
         (["recommend", "--query", "q", "--split", "test"], "--query"),

@@ -1,4 +1,4 @@
-"""The demo's shop: rows as promised, and a best possible score that is the truth."""
+"""The demo's shop: the generated rows, and the best possible score."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def demo() -> DemoData:
 
 
 def ranks_of(scores: np.ndarray, data: DemoData) -> np.ndarray:
-    """Rank of each evaluated user's last item under ``scores`` with its history masked."""
+    """Return the rank of each evaluated user's last item by ``scores`` with the history masked."""
     ranks = np.zeros(len(scores), dtype=np.int64)
     for row, user in enumerate(data.evaluated_users()):
         sequence = data.sequence_items[data.offsets[user] : data.offsets[user + 1]]
@@ -58,21 +58,21 @@ def test_size_and_shape_of_the_data(demo: DemoData) -> None:
     assert len(demo.sequence_items) == len(demo.times) == len(demo.ratings) == len(demo.queries) == demo.offsets[-1]
 
 
-def test_nobody_has_an_item_twice_and_time_moves_on(demo: DemoData) -> None:
+def test_no_user_has_an_item_twice_and_times_increase(demo: DemoData) -> None:
     for user in range(len(demo.user_ids)):
         rows = slice(demo.offsets[user], demo.offsets[user + 1])
         assert len(set(demo.sequence_items[rows].tolist())) == demo.offsets[user + 1] - demo.offsets[user]
         assert (np.diff(demo.times[rows]) > 0).all()
 
 
-def test_the_odd_rows_are_there(demo: DemoData) -> None:
+def test_the_data_has_odd_rows(demo: DemoData) -> None:
     described = {item.item_id for item in demo.items}
-    touched = {demo.item_ids[index] for index in demo.sequence_items}
+    chosen = {demo.item_ids[index] for index in demo.sequence_items}
     assert len(described) == len(demo.items)
-    assert len(touched - described) == 1, "one item without metadata"
-    assert len(described - touched) >= demo.shape.cold_items, "items that nobody touched"
-    assert [item.item_id in touched for item in demo.items if item.title is None] == [True], (
-        "one touched item without text"
+    assert len(chosen - described) == 1, "one chosen item without metadata"
+    assert len(described - chosen) >= demo.shape.cold_items, "items that no customer chose"
+    assert [item.item_id in chosen for item in demo.items if item.title is None] == [True], (
+        "one chosen item without text"
     )
     rows, counts = np.unique(demo.file_rows, return_counts=True)
     assert len(rows) == len(demo.sequence_items)
@@ -88,7 +88,7 @@ def test_the_same_shape_gives_the_same_data_and_another_seed_does_not(demo: Demo
     assert not np.array_equal(other.sequence_items[:100], demo.sequence_items[:100])
 
 
-def test_words_tell_kind_and_style() -> None:
+def test_texts_name_kind_and_style() -> None:
     titles = set()
     for index in range(NUM_ITEMS):
         kind, style, brand = (int(part) for part in kind_style_brand(np.array(index)))
@@ -103,7 +103,7 @@ def test_words_tell_kind_and_style() -> None:
     assert len(titles) == NUM_ITEMS
 
 
-def test_kinds_form_one_graph_that_everybody_can_walk() -> None:
+def test_every_kind_can_be_reached_from_every_kind() -> None:
     nouns = [kind.noun for kind in KINDS]
     assert len(set(nouns)) == len(nouns)
     for start in KINDS:
@@ -116,7 +116,7 @@ def test_kinds_form_one_graph_that_everybody_can_walk() -> None:
         assert reached == set(nouns), f"from {start.noun} not everything can be reached"
 
 
-def test_probabilities_are_the_frequencies_of_the_noisy_choice() -> None:
+def test_probabilities_equal_the_frequencies_of_noisy_choices() -> None:
     rng = np.random.default_rng(3)
     appeal = rng.standard_normal(NUM_ITEMS)
     affinity = item_affinity(np.array([5]), np.array([2]), appeal)
@@ -131,7 +131,7 @@ def test_probabilities_are_the_frequencies_of_the_noisy_choice() -> None:
     assert np.abs(frequency - probabilities).max() < 4 * np.sqrt(probabilities.max() / draws)
 
 
-def test_best_possible_is_what_the_true_ranking_gets_on_the_drawn_targets(demo: DemoData) -> None:
+def test_the_true_ranking_reaches_the_best_possible_score(demo: DemoData) -> None:
     ranks = ranks_of(demo.next_item_probabilities(demo.evaluated_users()), demo)
     low, high = bootstrap_interval(ndcg(ranks, 10), samples=1000, confidence=0.999, seed=0)
     assert low < demo.best_possible_ndcg(10) < high
@@ -139,13 +139,15 @@ def test_best_possible_is_what_the_true_ranking_gets_on_the_drawn_targets(demo: 
     assert low < demo.best_possible_hit_ratio(10) < high
 
 
-def test_best_possible_falls_as_randomness_grows_from_certainty_to_chance() -> None:
-    knob = [0.0, 0.15, 0.3, 0.45, 0.7, 1.0]
-    data = [generate(DemoShape(users=400, randomness=randomness)) for randomness in knob]
+def test_the_best_possible_score_falls_as_randomness_grows() -> None:
+    levels = [0.0, 0.15, 0.3, 0.45, 0.7, 1.0]
+    data = [generate(DemoShape(users=400, randomness=randomness)) for randomness in levels]
     best = [one.best_possible_ndcg(10) for one in data]
     assert all(earlier > later for earlier, later in itertools.pairwise(best)), best
     assert best[0] == pytest.approx(1)
-    left = NUM_ITEMS - (np.diff(data[-1].offsets)[data[-1].evaluated_users()] - 1)  # items not had yet
+    left = NUM_ITEMS - (
+        np.diff(data[-1].offsets)[data[-1].evaluated_users()] - 1
+    )  # items that the user does not have yet
     assert best[-1] == pytest.approx((1 / np.log2(np.arange(2, 12))).sum() * (1 / left).mean())
     assert data[-1].best_possible_hit_ratio(10) == pytest.approx((10 / left).mean())
 
@@ -164,6 +166,6 @@ def test_a_count_of_first_order_transitions_reaches_half_of_the_best_possible(de
     assert ndcg(ranks_of(counts[last], demo), 10).mean() > 0.5 * demo.best_possible_ndcg(10)
 
 
-def test_a_knob_outside_its_range_is_refused() -> None:
+def test_randomness_outside_its_range_is_refused() -> None:
     with pytest.raises(ValueError, match="randomness"):
         generate(DemoShape(randomness=1.5))

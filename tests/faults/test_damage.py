@@ -106,7 +106,7 @@ def test_a_damaged_warehouse_is_named_and_what_is_published_is_served_on(layout:
     damage(layout.warehouse)
     for words in (("publish",), ("run",), ("generations",), ("check",)):
         assert "warehouse.duckdb: not a DuckDB database, or damaged" in refused(layout.root, *words)
-    assert "put a copy back, or move it away" in refused(layout.root, "runs")
+    assert "restore a backup, or move the file away" in refused(layout.root, "runs")
     assert "needs care: warehouse" in refused(layout.root, "doctor", code=1)
     assert served(layout.root) == "12,1"
     assert semconv(layout.root, "show", "user", "u1").exit_code == 0
@@ -124,7 +124,7 @@ def test_a_damaged_generation_is_made_anew_by_the_next_publish(layout: ProjectLa
     with duckdb.connect(str(layout.warehouse)) as connection:  # recommend-1 is the newest again
         connection.execute("UPDATE run SET finished_at = now()::TIMESTAMP WHERE run_id = 'recommend-1'")
     damage(layout.serving)
-    assert "`semconv publish` makes it anew" in refused(layout.root, "check")
+    assert "run `semconv publish` to write it again" in refused(layout.root, "check")
     assert "needs care" in refused(layout.root, "doctor", code=1)
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"

@@ -1,4 +1,4 @@
-"""Histories of extreme shape, ten million rows of one user and a million users of one row, through the real command line."""
+"""Ingest of ten million rows of one user, and of a million users with one row, through the real command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from semconv_warehouse.opened import OpenedProject
 
-# Shape -> the rows, and what must be counted: rows, users, items.
+# Shape -> a query for the rows, and the expected numbers of rows, users and items.
 SHAPES = {
     "one user of ten million rows": (
         "SELECT 'u' AS user_id, 'i' || range % 1000 AS item_id, 1_000_000_000 + range AS event_time FROM range(10_000_000)",
@@ -25,19 +25,19 @@ SHAPES = {
         (1_000_000, 1_000_000, 1_000),
     ),
 }
-# Runs a command and says its peak: a process of its own, since a peak is that of a process.
+# Runs a command and prints its peak memory. It is a process of its own, because a peak is of a whole process.
 PEAK = """
 import resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", "semconv_cli", *sys.argv[1:]])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)
 sys.exit(done.returncode)
 """
-# Ten million rows took 325 bytes each; room for the next polars beside it.
+# Ten million rows took 325 bytes each; the limit leaves room for other versions of polars.
 BYTES_A_ROW, BASE_BYTES = 400, 1 << 30
 
 
 def semconv(root: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], int]:
-    """The ended command, and the largest memory that it took in bytes."""
+    """Run a command; return its result and its peak memory in bytes."""
     command = [sys.executable, "-c", PEAK, "--project", str(root), "-q", *words]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     *lines, peak = done.stderr.splitlines()

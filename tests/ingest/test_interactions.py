@@ -1,10 +1,9 @@
-"""Interactions in: kinds of files, order, duplicates, what is rejected and what is refused."""
+"""Ingest of interactions: kinds of files, order, duplicates, rejected rows and refused files."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,27 +17,7 @@ from hypothesis import strategies as st
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest import ingest_interactions
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from semconv_warehouse.store.layout import ProjectLayout
-from semconv_warehouse.store.migrate import migrate
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = ProjectLayout(tmp_path_factory.mktemp("empty"))
-    migrate(layout.warehouse)
-    return layout.warehouse
-
-
-@pytest.fixture
-def store(tmp_path: Path, empty: Path) -> DuckDBStore:
-    return fresh_store(tmp_path, empty)
-
-
-def fresh_store(folder: Path, empty: Path) -> DuckDBStore:
-    layout = ProjectLayout(folder)
-    layout.data.mkdir(parents=True, exist_ok=True)
-    shutil.copy(empty, layout.warehouse)
-    return DuckDBStore(layout)
+from tests.worlds.fresh_store import fresh_store
 
 
 def csv(folder: Path, name: str, *lines: str) -> Path:
@@ -137,29 +116,29 @@ def test_whole_number_ids_are_text(store: DuckDBStore, tmp_path: Path) -> None:
 
 
 def test_ties_of_time_keep_the_order_of_the_file(store: DuckDBStore, tmp_path: Path) -> None:
-    lines = [f"u,i{place},5" for place in range(50)]
+    lines = [f"u,i{row},5" for row in range(50)]
     ingest_interactions(store, [csv(tmp_path, "a.csv", "user_id,item_id,event_time", *lines)], {})
     later = csv(tmp_path, "b.csv", "user_id,item_id,event_time", "u,z,5", "u,first,4", "u,y,5")
     ingest_interactions(store, [later], {})
     assert [item for item, _ in rows(store, "item_id, position")] == ["first", *(f"i{n}" for n in range(50)), "z", "y"]
 
 
-def test_position_is_the_order_where_it_is_given(store: DuckDBStore, tmp_path: Path) -> None:
-    path = csv(tmp_path, "a.csv", "user_id,item_id,event_time,place", "u,a,9,7", "u,b,8,30", "u,c,10,-2", "v,a,,0")
-    ingest_interactions(store, [path], {"source_position": "place"})
+def test_source_position_orders_the_sequence(store: DuckDBStore, tmp_path: Path) -> None:
+    path = csv(tmp_path, "a.csv", "user_id,item_id,event_time,number", "u,a,9,7", "u,b,8,30", "u,c,10,-2", "v,a,,0")
+    ingest_interactions(store, [path], {"source_position": "number"})
     assert rows(store, "item_id, position, source_position") == [("c", 0, -2), ("a", 1, 7), ("b", 2, 30), ("a", 0, 0)]
     with store.read() as connection:
         assert connection.exec_driver_sql("SELECT * FROM project_setting").all() == [("order_by", "source_position")]
 
 
 def test_the_same_file_twice_changes_nothing(store: DuckDBStore, tmp_path: Path) -> None:
-    for header, line in (("event_time", "u,{item},{place}"), ("source_position", "v,{item},{place}")):
+    for header, line in (("event_time", "u,{item},{position}"), ("source_position", "v,{item},{position}")):
         folder = tmp_path / header
         path = csv(
             tmp_path,
             f"{header}.csv",
             f"user_id,item_id,{header}",
-            *(line.format(item=f"i{n}", place=n) for n in range(5)),
+            *(line.format(item=f"i{n}", position=n) for n in range(5)),
         )
         own = fresh_store(folder, store.layout.warehouse)
         ingest_interactions(own, [path], {})
@@ -169,7 +148,7 @@ def test_the_same_file_twice_changes_nothing(store: DuckDBStore, tmp_path: Path)
         assert state(own) == before
 
 
-def test_a_second_file_extends_the_sequences_of_its_users_alone(store: DuckDBStore, tmp_path: Path) -> None:
+def test_a_second_file_extends_the_sequences_of_its_own_users(store: DuckDBStore, tmp_path: Path) -> None:
     first = csv(tmp_path, "a.csv", "user_id,item_id,event_time", "u,a,10", "u,b,30", "v,a,10")
     second = csv(tmp_path, "b.csv", "user_id,item_id,event_time", "u,c,20", "u,b,30", "w,d,5", "u,a,40")
     ingest_interactions(store, [first], {})
@@ -210,12 +189,12 @@ def test_positions_are_dense_and_in_order_however_the_rows_come(
         expected.setdefault(user, []).append((moment, item))
     for user, sequence in expected.items():
         ordered = [item for _, item in sorted(sequence, key=lambda pair: pair[0])]
-        assert [(item, place) for who, item, place in rows(store) if who == user] == [
-            (item, place) for place, item in enumerate(ordered)
+        assert [(item, position) for who, item, position in rows(store) if who == user] == [
+            (item, position) for position, item in enumerate(ordered)
         ]
 
 
-def test_the_order_of_the_file(store: DuckDBStore, tmp_path: Path) -> None:
+def test_rows_can_be_ordered_as_in_the_file(store: DuckDBStore, tmp_path: Path) -> None:
     path = csv(tmp_path, "a.csv", "user_id,item_id", "u,b", "u,a", "v,a", "u,b")
     with pytest.raises(InputError, match="--order file"):
         ingest_interactions(store, [path], {})
@@ -286,7 +265,7 @@ def test_rejected_rows_are_counted_shown_and_written(store: DuckDBStore, tmp_pat
     ]
     assert written[4]["record"] == "{broken"
     assert "  rejected, malformed JSON: 1" in report.summary()
-    assert report.odd["ratings that are no finite number, stored without"] == 1
+    assert report.odd["rows stored without their rating, which is no finite number"] == 1
     assert json.loads(json.dumps(report.to_dict()))["rejected"]["no user_id"] == 1
 
 
@@ -300,7 +279,7 @@ def test_csv_rows_with_too_many_or_too_few_fields(store: DuckDBStore, tmp_path: 
     assert written["row"].to_list() == [2, 3]
 
 
-def test_odd_but_usable_is_stored_and_counted(store: DuckDBStore, tmp_path: Path) -> None:
+def test_rows_with_odd_values_are_stored_and_counted(store: DuckDBStore, tmp_path: Path) -> None:
     path = csv(
         tmp_path, "x.csv", "user_id,item_id,source_position,event_time,rating", "u,a,0,soon,inf", "u,b,1,,", "v,a,0,5,5"
     )
@@ -309,15 +288,15 @@ def test_odd_but_usable_is_stored_and_counted(store: DuckDBStore, tmp_path: Path
     assert report.odd == {
         "item ids without metadata": 2,
         "users with one interaction": 1,
-        "times that cannot be read, stored without": 1,
-        "ratings that are no finite number, stored without": 1,
+        "rows stored without their time, which cannot be read": 1,
+        "rows stored without their rating, which is no finite number": 1,
     }
     assert store.catalog().titles == [None, None]
     again = ingest_interactions(store, [path], {})
     assert (again.added, again.odd) == (0, report.odd)
 
 
-def test_columns_that_nobody_uses_are_named(store: DuckDBStore, tmp_path: Path) -> None:
+def test_unused_columns_are_named(store: DuckDBStore, tmp_path: Path) -> None:
     path = csv(tmp_path, "x.csv", "user_id,item_id,event_time,position", "u,a,1,0")
     assert ingest_interactions(store, [path], {}).unused_columns == ("position",)
 
@@ -378,7 +357,7 @@ def test_a_column_of_the_wrong_type_is_named(
         ingest_interactions(store, [tmp_path / "x.parquet"], {name: f"my_{name}" for name in columns})
 
 
-def test_a_mapping_to_nothing_is_an_error(store: DuckDBStore, tmp_path: Path) -> None:
+def test_a_mapping_of_an_unknown_column_is_an_error(store: DuckDBStore, tmp_path: Path) -> None:
     path = csv(tmp_path, "x.csv", "user_id,item_id,event_time", "u,a,1")
     with pytest.raises(InputError, match="no column stars"):
         ingest_interactions(store, [path], {"rating": "stars"})

@@ -1,10 +1,9 @@
-"""Items in: text cleaned, updates, snapshots, the rest as attributes; Amazon and MovieLens as downloaded."""
+"""Ingest of items: clean text, updates, snapshots, attributes; Amazon and MovieLens as downloaded."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,7 @@ from semconv.errors import InputError
 from semconv_warehouse.ingest import ingest_amazon, ingest_interactions, ingest_items, ingest_movielens
 from semconv_warehouse.ingest.fields import without_html
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from semconv_warehouse.store.layout import ProjectLayout
-from semconv_warehouse.store.migrate import migrate
 from tests.worlds.places import DATA
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = ProjectLayout(tmp_path_factory.mktemp("empty"))
-    migrate(layout.warehouse)
-    return layout.warehouse
-
-
-@pytest.fixture
-def store(tmp_path: Path, empty: Path) -> DuckDBStore:
-    layout = ProjectLayout(tmp_path)
-    layout.data.mkdir()
-    shutil.copy(empty, layout.warehouse)
-    return DuckDBStore(layout)
 
 
 def jsonl(path: Path, *records: dict[str, Any]) -> Path:
@@ -81,7 +63,7 @@ def test_text_without_html(dirty: str | None, clean: str | None) -> None:
     assert frame.select(without_html(pl.col("x")))["x"].to_list() == ["other < row", clean]
 
 
-def test_columns_of_ours_and_the_rest_as_attributes(store: DuckDBStore, tmp_path: Path) -> None:
+def test_known_columns_are_stored_and_others_become_attributes(store: DuckDBStore, tmp_path: Path) -> None:
     record = {
         "item_id": 5,
         "title": "T",
@@ -118,7 +100,7 @@ def test_csv_and_parquet_items(store: DuckDBStore, tmp_path: Path) -> None:
     assert items(store, "item_id, categories, attributes::VARCHAR")[2] == ("3", ["x"], '{"made":"2020-01-02","w":1.5}')
 
 
-def test_metadata_fills_ids_that_interactions_met_first(store: DuckDBStore, tmp_path: Path) -> None:
+def test_metadata_completes_items_of_earlier_interactions(store: DuckDBStore, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("user_id,item_id,event_time\nu,b,1\nu,a,2\n")
     report = ingest_interactions(store, [tmp_path / "x.csv"], {})
     assert report.odd["item ids without metadata"] == 2
@@ -126,7 +108,7 @@ def test_metadata_fills_ids_that_interactions_met_first(store: DuckDBStore, tmp_
         store, [jsonl(tmp_path / "i.jsonl", {"item_id": "a", "title": "A"}, {"item_id": "c", "title": "C"})], {}
     )
     assert (report.added, report.updated) == (1, 1)
-    assert items(store) == [("b", None), ("a", "A"), ("c", "C")]  # no index moves
+    assert items(store) == [("b", None), ("a", "A"), ("c", "C")]  # no index changes
     assert ingest_interactions(store, [tmp_path / "x.csv"], {}).odd["item ids without metadata"] == 1
 
 
@@ -149,14 +131,14 @@ def test_the_same_file_twice_and_a_changed_one(store: DuckDBStore, tmp_path: Pat
     ]
 
 
-def test_the_last_row_of_an_id_counts(store: DuckDBStore, tmp_path: Path) -> None:
+def test_the_last_row_of_an_item_wins(store: DuckDBStore, tmp_path: Path) -> None:
     rows = [{"item_id": "a", "title": "old"}, {"item_id": "b", "title": "B"}, {"item_id": "a", "title": "new"}]
     report = ingest_items(store, [jsonl(tmp_path / "i.jsonl", *rows)], {})
     assert (report.added, report.duplicate) == (2, 1)
     assert items(store) == [("a", "new"), ("b", "B")]
 
 
-def test_a_snapshot_marks_what_is_gone_and_brings_it_back(store: DuckDBStore, tmp_path: Path) -> None:
+def test_a_snapshot_marks_absent_items_as_removed_and_restores_them(store: DuckDBStore, tmp_path: Path) -> None:
     both = jsonl(
         tmp_path / "both.jsonl", {"item_id": "a", "title": "A"}, {"item_id": "b", "title": "B", "description": "text"}
     )
@@ -172,7 +154,7 @@ def test_a_snapshot_marks_what_is_gone_and_brings_it_back(store: DuckDBStore, tm
     assert (report.removed, report.restored) == (0, 1)
     assert available(store) == {"a": True, "b": True}
     ingest_items(store, [one], {})
-    assert available(store) == {"a": True, "b": True}  # no snapshot, nothing is gone
+    assert available(store) == {"a": True, "b": True}  # not a snapshot, so no item is removed
 
 
 def test_an_empty_snapshot_removes_nothing(store: DuckDBStore, tmp_path: Path) -> None:
@@ -242,7 +224,7 @@ def test_amazon(store: DuckDBStore, tmp_path: Path) -> None:
             "SELECT user_id, item_id, position, rating, query FROM interaction ORDER BY ALL"
         ).all()
     assert [tuple(row) for row in found] == [
-        ("U", "B0", 1, 5.0, "Nice & big"),  # the day ties, the file's order stands
+        ("U", "B0", 1, 5.0, "Nice & big"),  # both are of one day, so the order of the file decides
         ("U", "B1", 0, 5.0, "Good Nice & big"),
         ("V", "B9", 0, 1.0, None),
     ]
@@ -251,7 +233,7 @@ def test_amazon(store: DuckDBStore, tmp_path: Path) -> None:
     assert (store.content_hash("item"), store.content_hash("interaction")) == before
 
 
-def test_both_parts_of_a_published_set_or_none(store: DuckDBStore, tmp_path: Path) -> None:
+def test_a_bad_file_of_a_published_set_changes_nothing(store: DuckDBStore, tmp_path: Path) -> None:
     reviews, meta = amazon(tmp_path)
     meta.write_bytes(b"")
     with pytest.raises(InputError, match=r"meta\.json\.gz"):
@@ -288,7 +270,7 @@ def test_gift_cards_as_downloaded(store: DuckDBStore) -> None:
     report = ingest_amazon(store, *files)
     interactions, metadata = report.parts
     assert (interactions.read, interactions.rejected, metadata.added) == (2972, {}, 1547)
-    assert not any("--map" in line for line in report.summary())  # which this command does not take
+    assert not any("--map" in line for line in report.summary())  # the command has no such option
     lines = [json.loads(line) for line in gzip.decompress(files[0].read_bytes()).splitlines()]
     assert interactions.added == len({(row["reviewerID"], row["asin"], row["unixReviewTime"]) for row in lines})
     sequences = store.sequences(queries=True)

@@ -1,4 +1,4 @@
-"""Rows of a query as an input: SQLite always, PostgreSQL where a server can be started."""
+"""Ingest of the rows of an SQL query: from SQLite always, from PostgreSQL where a server can be started."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ def test_a_query_is_validated_like_a_file(project: Path, database: Path, tmp_pat
     assert (again["added"], again["duplicate"]) == (0, 2)
 
 
-def test_items_keep_their_further_columns(project: Path, database: Path) -> None:
+def test_other_columns_of_items_become_attributes(project: Path, database: Path) -> None:
     ingest(project, "items", "--from-sql", f"sqlite:///{database}", "SELECT * FROM product", "--snapshot")
     found = read(project, "SELECT item_id, title, CAST(attributes AS VARCHAR) FROM item ORDER BY item_index")
     assert found == [("1", "red lamp", '{"weight":2.5}'), ("2", "blue chair", None)]
 
 
-def test_rows_come_in_batches_and_nothing_is_left(
+def test_rows_come_in_batches_and_all_files_are_deleted(
     tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_source, "BATCH_ROWS", 2)
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE mixed (a, b, c)")  # SQLite's columns hold anything
+        connection.execute("CREATE TABLE mixed (a, b, c)")  # a column of SQLite holds values of any type
         connection.executemany(
             "INSERT INTO mixed VALUES (?, ?, ?)", [(1, None, 1), (2, None, 2), ("x", 1.5, 3.5), (None, 2, None)]
         )
@@ -108,7 +108,7 @@ def test_rows_come_in_batches_and_nothing_is_left(
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_values_of_drivers_become_what_a_file_could_hold() -> None:
+def test_values_of_drivers_become_types_of_files() -> None:
     moment = datetime(2024, 1, 1, tzinfo=UTC)
     number = UUID(int=7)
     kinds = sql_source._array
@@ -155,18 +155,18 @@ def test_refusals_are_one_line_without_a_password(
         assert connection.execute("SELECT count(*) FROM event").fetchone() == (3,)
 
 
-def test_files_or_a_query(project: Path, database: Path) -> None:
+def test_files_and_a_query_exclude_each_other(project: Path, database: Path) -> None:
     assert "FILES" in ingest(project, "items", code=2).stderr
     both = ("items", "f.csv", "--from-sql", f"sqlite:///{database}", "SELECT 1")
     assert "--from-sql" in ingest(project, *both, code=2).stderr
 
 
-def test_what_is_shown_of_a_url() -> None:
+def test_secrets_of_a_url_are_not_shown() -> None:
     url = sql_source._url("postgresql+psycopg://me:hush@db:5432/shop?sslpassword=hush&application_name=x")
     assert sql_source._shown(url) == "postgresql+psycopg://me:***@db:5432/shop?application_name=x"
 
 
-def test_a_driver_that_fails_with_the_password_in_its_words_is_not_quoted() -> None:
+def test_a_password_in_the_message_of_a_driver_is_hidden() -> None:
     from sqlalchemy.exc import OperationalError
 
     url = sql_source._url("postgresql+psycopg://me:hush@db/shop")
@@ -190,7 +190,7 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.mark.services
-def test_postgresql_streams_its_own_types_and_is_only_read(
+def test_postgresql_streams_its_own_types_and_is_opened_read_only(
     project: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sqlalchemy as sa

@@ -36,7 +36,7 @@ KNOWN: dict[str, set[str]] = {
         "', '.join((f'{value} AS {name}' for name, value in new.items()))",
         "' OR '.join((f'item.{name} IS DISTINCT FROM {value}' for name, value in new.items()))",
     },
-    "ingest/readers.py": {"value", "RECORD"},  # quoted names of a file's columns
+    "ingest/records.py": {"value", "RECORD"},  # constants
     "publish/build.py": {"table", "rows.format(width=width)", "_COLUMNS"},
     "publish/checks.py": {"file.statement", "EXAMPLES"},  # a file of the package
     "publish/external_lists.py": {
@@ -48,7 +48,7 @@ KNOWN: dict[str, set[str]] = {
     "store/database.py": {"name"},  # arrow_rows_1 and so on
     "store/duckdb_store.py": {"table", "name", "index"},
     "store/reading.py": {"columns", "table", "where.strip() or 'true'", "'query' if queries else 'NULL AS query'"},
-    "store/run_table.py": {"_COLUMNS", "condition"},
+    "store/run_table.py": {"_COLUMNS"},
     "store/user_files.py": {"asked"},  # arrow_rows_1 and so on
     "upkeep/pruning.py": {"table"},
 }  # fmt: skip

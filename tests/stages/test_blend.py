@@ -135,7 +135,7 @@ def test_lists_to_be_scored_hold_both_methods_and_one_search_made_them(project: 
     assert not blend.equals(model)
     assert lists(project, run).equals(blend)
     assert {tuple(row) for row in model.column("sources").to_pylist()} == {("model",), ("fallback",)}
-    figures = project.store.metric_rows([evaluate_run(project.workspace, run).record.run_id])
+    figures = project.store.metric_rows(evaluate_run(project.workspace, run).record.run_id)
     hits = {
         row["method"]: row["value"] for row in figures if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")
     }

@@ -1,4 +1,4 @@
-"""The rankings in SQL against plain Python, and the transition counter's published row on real data."""
+"""SQL baselines against their definition in plain Python, and the transition counter's published figures on real data."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ VECTORS = {item: np.random.default_rng(item).normal(size=4).tolist() for item in
 
 
 def make_store(folder: Path, histories: Sequence[Sequence[int]], num_items: int = NUM_ITEMS) -> DuckDBStore:
-    """A warehouse in which user u of ``histories`` took these items, an item every ten days."""
+    """Make a warehouse in which user u has the items ``histories[u]``, one every ten days."""
     layout = ProjectLayout(folder)
     migrate(layout.warehouse)
     store = DuckDBStore(layout)
     pl.DataFrame({"item_id": [f"i{n}" for n in range(num_items)]}).write_parquet(folder / "items.parquet")
     ingest_items(store, [folder / "items.parquet"], {})
     rows = [
-        {"user_id": f"u{user}", "item_id": f"i{item}", "event_time": (1 + place) * 10 * DAY, "source_position": place}
+        {"user_id": f"u{user}", "item_id": f"i{item}", "event_time": (1 + n) * 10 * DAY, "source_position": n}
         for user, history in enumerate(histories)
-        for place, item in enumerate(history)
+        for n, item in enumerate(history)
     ]
     pl.DataFrame(rows).write_parquet(folder / "x.parquet")
     ingest_interactions(store, [folder / "x.parquet"], {})
@@ -55,10 +55,10 @@ def make_store(folder: Path, histories: Sequence[Sequence[int]], num_items: int 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> DuckDBStore:
-    """Forty users whose items repeat, with sequences from one item to more than a history holds."""
+    """Forty users with repeated items; sequences have from one item to more than fit into a history."""
     random = np.random.default_rng(3)
     lengths = [1, 2, 3, 4, 28, 27, *random.integers(2, 12, size=34)]
-    popular = random.permutation(NUM_ITEMS - 4)  # four items are never touched
+    popular = random.permutation(NUM_ITEMS - 4)  # four items have no interaction
     histories = [popular[np.minimum(random.geometric(0.12, size=n) - 1, len(popular) - 1)].tolist() for n in lengths]
     made = make_store(tmp_path_factory.mktemp("baselines"), histories)
     for run_id, scale in (("vectors", 1.0), ("others", -1.0)):
@@ -104,7 +104,7 @@ def transition_scores(
 
 
 def cosine_scores(history: list[int], decay: float) -> dict[int, float]:
-    """Of every item with a vector; none for a history without."""
+    """Return the score of every item with a vector; none if no item of the history has one."""
     unit = {item: np.array(vector) / np.linalg.norm(vector) for item, vector in VECTORS.items()}
     known = [(k, item) for k, item in enumerate(history[::-1]) if item in unit]
     total = sum((k + 1) ** -decay for k, _ in known)
@@ -116,7 +116,7 @@ def cosine_scores(history: list[int], decay: float) -> dict[int, float]:
 
 
 def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tuple[int, float]]]:
-    """The definition in plain Python: user -> (item, score) in rank order."""
+    """Rank by the definition in plain Python: user -> (item, score) in rank order."""
     sequences = replace(store.sequences(), cuts=request.cuts)
     train = splits.train_lengths(sequences, request.train_cut)
     ends = splits.history_lengths(sequences, request.split)
@@ -138,9 +138,9 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
             newest = 10 * max(int(length) for length in train)
             scores = dict.fromkeys(allowed, 0.0)
             for other in range(len(sequences)):
-                for place, item in enumerate(sequences.of(other)[: train[other]].tolist()):
+                for n, item in enumerate(sequences.of(other)[: train[other]].tolist()):
                     if item in scores:
-                        scores[item] += 2 ** -((newest - 10 * (1 + place)) / parameters["half_life_days"])
+                        scores[item] += 2 ** -((newest - 10 * (1 + n)) / parameters["half_life_days"])
         rest, digits = (-2.0, 6) if request.method == "item-cosine" else (0.0, 9)
         ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, rest), digits), order.index(item)))
         result[user] = [(item, scores.get(item, rest)) for item in ranked[: request.k]]
@@ -189,14 +189,14 @@ def test_sql_equals_the_definition(
 @pytest.mark.parametrize(
     ("split", "train_cut"), [("test", "[:-2]"), ("test", "[:-1]"), ("valid", "[:-2]"), ("serve", "[:]")]
 )
-def test_sql_cuts_in_time_where_the_arrays_do(store: DuckDBStore, name: str, split: Split, train_cut: TrainCut) -> None:
+def test_sql_and_arrays_cut_at_the_same_times(store: DuckDBStore, name: str, split: Split, train_cut: TrainCut) -> None:
     request = BaselineRequest(name, split, train_cut, "masked", k=12, cuts=CUTS)
     wanted = expected(store, request)
     assert_same(lists(store.baseline_top_k(request)), wanted)
     assert 0 < len(wanted) <= len(lists(store.baseline_top_k(replace(request, cuts=None))))
 
 
-def test_what_a_ranking_takes_from_popularity_is_marked(store: DuckDBStore) -> None:
+def test_items_added_by_popularity_are_marked(store: DuckDBStore) -> None:
     for name in ("transition", "item-cosine"):
         request = BaselineRequest(name, "test", "[:-2]", "masked", k=25, vectors="vectors")
         top = store.baseline_top_k(request)
@@ -208,7 +208,7 @@ def test_what_a_ranking_takes_from_popularity_is_marked(store: DuckDBStore) -> N
         assert not top.is_filler.all()
 
 
-def test_the_arrays_of_the_transition_counter_rank_as_its_sql(store: DuckDBStore) -> None:
+def test_arrays_and_sql_of_the_transition_counter_rank_alike(store: DuckDBStore) -> None:
     sequences = store.sequences()
     allowed = np.arange(NUM_ITEMS) != 7
     train = splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS)
@@ -228,13 +228,13 @@ def test_the_arrays_of_the_transition_counter_rank_as_its_sql(store: DuckDBStore
         np.testing.assert_array_equal(counter_ranks(case, parameters), wanted)
 
 
-def test_parameters_and_history_length_count(store: DuckDBStore) -> None:
+def test_parameters_and_history_length_have_effect(store: DuckDBStore) -> None:
     parameters = {"decay": 1.0, "symmetry": 0.0, "history_decay": 2.0, "alpha": 1.0}
     request = BaselineRequest("transition", "test", "[:-2]", "kept", k=5, history_length=2, parameters=parameters)
     assert_same(lists(store.baseline_top_k(request)), expected(store, request))
 
 
-def test_only_what_may_be_listed_is_and_lists_stay_full(store: DuckDBStore) -> None:
+def test_lists_hold_allowed_items_only_and_stay_full(store: DuckDBStore) -> None:
     items = np.arange(NUM_ITEMS) % 2 == 0
     for name in ("popularity", "recent-popularity", "transition"):
         request = BaselineRequest(name, "serve", "[:]", "kept", k=NUM_ITEMS // 2, items=items)
@@ -248,7 +248,7 @@ def test_batches_and_some_users_equal_all(store: DuckDBStore, monkeypatch: pytes
     whole = lists(store.baseline_top_k(request))
     monkeypatch.setattr(baselines, "USERS_A_BATCH", 7)
     assert lists(store.baseline_top_k(request)) == whole
-    users = np.array([30, 2, 9, 0], dtype=np.int32)  # user 0 has one item: served, not evaluated
+    users = np.array([30, 2, 9, 0], dtype=np.int32)  # user 0 has one item, so is served but not evaluated
     some = store.baseline_top_k(BaselineRequest("transition", "test", "[:-2]", "masked", k=8, users=users))
     assert lists(some) == {user: whole[user] for user in (2, 9, 30)}
     assert (some.users.dtype, some.items.dtype, some.scores.dtype) == (np.int32, np.int32, np.float32)
@@ -263,7 +263,7 @@ def test_a_list_is_short_only_where_fewer_items_are_left(tmp_path: Path) -> None
     assert top.scores[1].tolist() == [0.0, -np.inf, -np.inf, -np.inf]
 
 
-def test_removed_items_are_not_served_but_ranked_in_a_test(store: DuckDBStore, tmp_path: Path) -> None:
+def test_removed_items_are_ranked_in_a_test_but_not_served(store: DuckDBStore, tmp_path: Path) -> None:
     layout = ProjectLayout(tmp_path)
     layout.data.mkdir()
     shutil.copy(store.layout.warehouse, layout.warehouse)
@@ -275,7 +275,7 @@ def test_removed_items_are_not_served_but_ranked_in_a_test(store: DuckDBStore, t
     assert best in own.baseline_top_k(BaselineRequest("popularity", "test", "[:-2]", "kept", k=5)).items
 
 
-def test_interactions_without_any_time_make_recent_plain_popularity(tmp_path: Path) -> None:
+def test_without_any_time_recent_popularity_equals_popularity(tmp_path: Path) -> None:
     store = make_store(tmp_path, [[0, 1, 2], [1, 2, 3, 0], [2, 4, 1]], num_items=6)
     with store.write() as connection:
         connection.exec_driver_sql("UPDATE interaction SET event_time = NULL")
@@ -308,7 +308,7 @@ def test_every_file_says_which_database_it_is_for() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "games").is_dir(), reason=f"no games in {DATA}; SEMCONV_TEST_DATA names the folder")
 def test_the_transition_counters_row_on_games(tmp_path: Path) -> None:
-    """Proves order of ingest, split, mask and metrics at once (method: Reference figures)."""
+    """Check the order of ingest, split, mask and metrics together (method: Reference figures)."""
     layout = ProjectLayout(tmp_path)
     migrate(layout.warehouse)
     store = DuckDBStore(layout)

@@ -1,4 +1,4 @@
-"""A project that has only just been made: nothing is wrong with it, and two first commands at once both end right."""
+"""A new project: it passes all checks, and two first commands at the same time both succeed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from semconv_warehouse.project import Project
 from tests.worlds.command import Commands, Done
 
-LOOKED = "semconv_warehouse.store.migrate:run_lock"  # there is no warehouse, and its lock is about to be taken
-MAKING = "semconv_warehouse.store.migrate:_apply"
+BEFORE_LOCK = "semconv_warehouse.store.migrate:run_lock"  # the command has found no warehouse and takes the lock next
+IN_CREATION = "semconv_warehouse.store.migrate:_apply"
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def commands() -> Iterator[Commands]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project of today, and two files to ingest beside it."""
+    """A new project, and two files to ingest beside it."""
     Project.init(tmp_path / "project")
     for name in ("a", "b"):
-        lines = [f"{name}{user},i{user + place},{place}" for user in range(50) for place in range(3)]
+        lines = [f"{name}{user},i{user + number},{number}" for user in range(50) for number in range(3)]
         (tmp_path / f"{name}.csv").write_text("user_id,item_id,source_position\n" + "\n".join(lines))
     return tmp_path / "project"
 
@@ -38,17 +38,17 @@ def ingest(root: Path, name: str) -> tuple[str, ...]:
 
 
 def users(root: Path) -> list[tuple[str, int]]:
-    """First letter of the users -> interactions."""
+    """Return the number of interactions by the first letter of the users."""
     with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
         return connection.execute("SELECT user_id[1], count(*) FROM interaction GROUP BY 1 ORDER BY 1").fetchall()
 
 
-def require_right(done: Done, others: set[int]) -> None:
+def require_success_or_lock(done: Done, others: set[int]) -> None:
     assert done.status in (0, 3), done.stderr
     assert done.status == 0 or any(f"process {pid}" in done.error for pid in others), done.error
 
 
-def test_nothing_is_wrong_with_a_project_that_has_not_published_yet(commands: Commands, root: Path) -> None:
+def test_a_project_that_has_not_published_yet_passes_all_checks(commands: Commands, root: Path) -> None:
     done = commands.run(root, "doctor", "--json")
     assert done.status == 0, done.stderr
     (row,) = [row for row in json.loads(done.stdout) if row["check"] == "serving"]
@@ -65,14 +65,14 @@ def test_two_first_ingests_at_once_lose_nothing(commands: Commands, root: Path, 
     pids = {each["pid"] for each in begun}
     for each, name in zip(begun, ("a", "b"), strict=True):
         done = commands.wait(each)
-        require_right(done, pids - {each["pid"]})
+        require_success_or_lock(done, pids - {each["pid"]})
         if done.status == 3:
             assert commands.run(root, *ingest(root, name)).status == 0
     assert users(root) == [("a", 150), ("b", 150)]
 
 
 @pytest.mark.parametrize("is_made", [True, False])
-def test_two_that_look_at_once_both_end_well(commands: Commands, root: Path, is_made: bool) -> None:
+def test_two_reading_commands_at_once_both_succeed(commands: Commands, root: Path, is_made: bool) -> None:
     if not is_made:
         (root / "data" / "warehouse.duckdb").unlink()
     begun = [commands.start(root, "runs") for _ in range(2)]
@@ -80,21 +80,21 @@ def test_two_that_look_at_once_both_end_well(commands: Commands, root: Path, is_
         assert done.status == 0, done.stderr
 
 
-def test_a_warehouse_that_another_made_meanwhile_is_not_replaced(commands: Commands, root: Path) -> None:
+def test_a_warehouse_that_another_process_has_just_created_is_kept(commands: Commands, root: Path) -> None:
     (root / "data" / "warehouse.duckdb").unlink()
-    first = commands.start(root, *ingest(root, "a"), stop_in=LOOKED)
+    first = commands.start(root, *ingest(root, "a"), stop_in=BEFORE_LOCK)
     assert commands.run(root, *ingest(root, "b")).status == 0
     assert commands.wait(first).status == 0
     assert users(root) == [("a", 150), ("b", 150)]
 
 
 @pytest.mark.slow
-def test_who_makes_the_warehouse_is_named(commands: Commands, root: Path) -> None:
+def test_the_process_that_creates_the_warehouse_is_named(commands: Commands, root: Path) -> None:
     (root / "data" / "warehouse.duckdb").unlink()
-    first = commands.start(root, *ingest(root, "a"), stop_in=MAKING)
+    first = commands.start(root, *ingest(root, "a"), stop_in=IN_CREATION)
     refused = commands.run(root, *ingest(root, "b"))
     assert commands.wait(first).status == 0
     assert refused.status == 3, refused.stderr
-    assert f"the warehouse is being made by process {first['pid']}" in refused.error
+    assert f"the warehouse is being created by process {first['pid']}" in refused.error
     assert commands.run(root, *ingest(root, "b")).status == 0
     assert users(root) == [("a", 150), ("b", 150)]

@@ -1,4 +1,4 @@
-"""Opening, locks and kills, with real processes; damaged files and migrations."""
+"""The database file: locks and kills with real processes, damage, a full disk, and migrations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import Migration, migrate, migrations
 
-# Opens the database as told, says so, and holds it until its standard input is closed.
+# Opens the database, prints "open", and holds it until its standard input is closed.
 HOLDER = """
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ with open_database(Path(sys.argv[1]), read_only=sys.argv[2] == "read") as connec
     print("open", flush=True)
     sys.stdin.read()
 """
-# Ingests, but dies by SIGKILL at the point of the merge that is named.
+# Ingests, and kills itself by SIGKILL before the merge or inside it.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -84,13 +84,13 @@ def test_a_lock_is_an_error_that_names_the_process(layout: ProjectLayout, holder
         assert connection.execute(sa.text("SELECT count(*) FROM item")).scalar_one() == 0
 
 
-def test_readers_do_not_shut_readers_out(layout: ProjectLayout) -> None:
+def test_readers_do_not_lock_out_readers(layout: ProjectLayout) -> None:
     with held(layout.warehouse, "read"):
         assert len(DuckDBStore(layout).catalog()) == 0
         assert migrate(layout.warehouse) == []  # up to date: only read
 
 
-def test_wait_goes_on_until_the_lock_is_free(layout: ProjectLayout) -> None:
+def test_wait_retries_until_the_lock_is_free(layout: ProjectLayout) -> None:
     with held(layout.warehouse, "write") as process:
         with pytest.raises(LockedError, match=r"tried for 0\.2 s"):
             DuckDBStore(layout, wait=0.2).catalog()
@@ -144,7 +144,7 @@ def test_an_ingest_that_is_locked_out_changes_nothing(layout: ProjectLayout, tmp
 
 
 def test_no_space_is_a_machine_error_and_rolls_back(layout: ProjectLayout) -> None:
-    """A limit on the size of files stands for a full disk; a process of its own, because limits cannot be lifted."""
+    """A limit on file size stands for a full disk. The test needs its own process, because limits cannot be lifted."""
     code = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
@@ -170,7 +170,7 @@ def test_no_space_is_a_machine_error_and_rolls_back(layout: ProjectLayout) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all " * 500, None])
-def test_what_is_no_database_is_an_input_error(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_no_database_is_an_input_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "data" / "warehouse.duckdb"
     migrate(path)
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
@@ -215,7 +215,7 @@ def test_migrations_apply_once_and_in_order(tmp_path: Path, monkeypatch: pytest.
         migrate(path)
 
 
-def test_arrow_rows_go_by_name_and_in_the_transaction(layout: ProjectLayout) -> None:
+def test_arrow_rows_are_matched_by_name_and_part_of_the_transaction(layout: ProjectLayout) -> None:
     rows = pa.table({"user_index": pa.array([0], pa.int32()), "user_id": ["u"]})
     with open_database(layout.warehouse, read_only=False) as connection:
         transaction = connection.begin()
@@ -236,7 +236,7 @@ def test_names_are_quoted() -> None:
         assert memory.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [(name,)]
 
 
-def test_nothing_is_held_after_an_error(layout: ProjectLayout) -> None:
+def test_the_database_is_free_after_an_error(layout: ProjectLayout) -> None:
     with pytest.raises(ZeroDivisionError), open_database(layout.warehouse, read_only=False):
         _ = 1 / 0
     with held(layout.warehouse, "write"):

@@ -1,6 +1,6 @@
-"""A warehouse that an earlier version made opens under this one, whole or not at all.
+"""A warehouse of an earlier version is upgraded completely or not at all.
 
-The stored files are made by ``tests/data/make_warehouse.py``, one for each schema there was.
+The stored files are made by ``tests/stored/make_warehouse.py``, one for each schema there was.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from semconv_warehouse.store.migrate import Migration, migrate, migrations, sche
 from tests.worlds.places import ROOT
 
 STORED = sorted((ROOT / "tests" / "stored").glob("warehouse-*.duckdb"))
-# What a migration may do to tables that hold rows, with constraints: add, fill and rename columns, make tables.
+# The changes that a migration may make to tables with rows and constraints: add and fill columns, create tables.
 _NEXT = """
 ALTER TABLE user_account ADD COLUMN country VARCHAR DEFAULT 'unknown';
 UPDATE user_account SET country = 'nowhere' WHERE user_index = 0;
 CREATE TABLE visit (user_id VARCHAR NOT NULL, visits BIGINT NOT NULL);
 INSERT INTO visit SELECT user_id, count(*) FROM interaction GROUP BY user_id;
 """
-# Dies the hard way inside the transaction, when the tables are changed and the bookkeeping is not.
+# Kills itself in the transaction, after the tables have changed and before the bookkeeping has.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -47,7 +47,7 @@ migrate.migrate(Path(sys.argv[1]))
 
 @pytest.fixture
 def upgraded(tmp_path: Path) -> Path:
-    """A stored warehouse in a project, and one more migration than there is."""
+    """A project with a stored warehouse, and the file of one further migration."""
     (tmp_path / "next.sql").write_text(_NEXT)
     layout = ProjectLayout(tmp_path / "project")
     layout.data.mkdir(parents=True)
@@ -67,7 +67,7 @@ def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
-def test_every_schema_but_todays_unwritten_one_is_stored_and_small() -> None:
+def test_every_schema_is_stored_and_small() -> None:
     assert [path.name for path in STORED] == [
         f"warehouse-{number:04d}.duckdb" for number in range(1, len(migrations()) + 1)
     ]
@@ -75,7 +75,7 @@ def test_every_schema_but_todays_unwritten_one_is_stored_and_small() -> None:
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda path: path.stem)
-def test_a_stored_warehouse_has_todays_schema_after_it_is_opened(stored: Path, tmp_path: Path) -> None:
+def test_a_stored_warehouse_has_the_newest_schema_after_migrating(stored: Path, tmp_path: Path) -> None:
     old, new = tmp_path / "data" / "warehouse.duckdb", tmp_path / "new" / "warehouse.duckdb"
     old.parent.mkdir()
     shutil.copyfile(stored, old)

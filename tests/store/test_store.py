@@ -1,4 +1,4 @@
-"""The store over DuckDB: arrays out, runs in, and what it refuses."""
+"""The store over DuckDB: reading arrays, writing runs, and refused inputs."""
 
 from __future__ import annotations
 
@@ -75,8 +75,13 @@ def run(run_id: str = "r1", **values) -> RunRecord:
     return RunRecord(run_id=run_id, artifact_path=f"data/runs/{run_id}", version="1", **{**record, **values})
 
 
+def the_run(store: DuckDBStore) -> RunRecord:
+    (record,) = store.runs()
+    return record
+
+
 def vectors(*rows) -> pa.Table:
-    ids = [f"i{place}" for place in range(len(rows))]
+    ids = [f"i{number}" for number in range(len(rows))]
     return pa.table(
         {"item_id": ids, "vector_source": ["learned"] * len(rows), "vector": pa.array(rows, pa.list_(pa.float32()))}
     )
@@ -137,7 +142,7 @@ def test_content_hash_ignores_storage_order_and_sees_every_change(store: DuckDBS
     assert len(hashes) == 6
 
 
-def test_content_hash_of_items_leaves_out_what_training_remarks(store: DuckDBStore) -> None:
+def test_content_hash_of_items_ignores_in_core(store: DuckDBStore) -> None:
     before = store.content_hash("item")
     store.mark_core(np.array([True, False, True]), np.array([True, False]))
     assert store.content_hash("item") == before
@@ -186,7 +191,7 @@ def test_allowed_items(store: DuckDBStore, where: str, expected: list[int]) -> N
         "item_id IN (SELECT content FROM read_text('/etc/hostname'))",
     ],
 )
-def test_what_is_no_condition_is_a_settings_error(store: DuckDBStore, where: str) -> None:
+def test_a_filter_that_is_no_condition_is_a_settings_error(store: DuckDBStore, where: str) -> None:
     with pytest.raises(SettingsError):
         store.allowed_items(where)
     assert len(store.catalog()) == 3
@@ -196,7 +201,7 @@ def test_a_run_from_start_to_finish(store: DuckDBStore) -> None:
     store.start_run(run())
     assert [(record.run_id, record.status) for record in store.runs(status="running")] == [("r1", "running")]
     store.finish_run("r1", {"item_embedding": vectors([1, 2], [3, 4])})
-    record = store.load_run("r1")
+    record = the_run(store)
     assert (record.status, record.settings, record.inputs, record.error) == ("finished", {"d": 2}, ("x",), None)
     assert record.started_at is not None
     assert record.finished_at is not None
@@ -209,7 +214,7 @@ def test_a_run_from_start_to_finish(store: DuckDBStore) -> None:
         ]
 
 
-def test_finishing_again_replaces_this_runs_rows_alone(store: DuckDBStore) -> None:
+def test_finishing_again_replaces_only_the_rows_of_this_run(store: DuckDBStore) -> None:
     for run_id in ("r1", "r2", "r1"):
         store.start_run(run(run_id))
         store.finish_run(run_id, {"item_embedding": vectors([1, 2])})
@@ -223,10 +228,10 @@ def test_finishing_again_replaces_this_runs_rows_alone(store: DuckDBStore) -> No
 def test_a_failed_run_can_be_started_again(store: DuckDBStore) -> None:
     store.start_run(run())
     store.fail_run("r1", "boom\nwith details")
-    failed = store.load_run("r1")
+    failed = the_run(store)
     assert (failed.status, failed.error) == ("failed", "boom")
     store.start_run(run())
-    again = store.load_run("r1")
+    again = the_run(store)
     assert (again.status, again.error, again.finished_at) == ("running", None, None)
     assert again.started_at == failed.started_at
 
@@ -241,12 +246,12 @@ def test_a_failed_run_can_be_started_again(store: DuckDBStore) -> None:
         vectors([1, 2]).append_column("run_id", [["other"]]),
     ],
 )
-def test_wrong_rows_are_refused_and_the_run_goes_on(store: DuckDBStore, rows: pa.Table) -> None:
+def test_wrong_rows_are_refused_and_the_run_stays_running(store: DuckDBStore, rows: pa.Table) -> None:
     store.start_run(run())
     good = vectors([1, 2], [3, 4]).rename_columns({"item_id": "user_id"})
     with pytest.raises(InputError):
         store.finish_run("r1", {"user_embedding": good, "item_embedding": rows})
-    assert store.load_run("r1").status == "running"
+    assert the_run(store).status == "running"
     with store.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM user_embedding").scalar_one() == 0
 
@@ -266,12 +271,12 @@ def test_codes_of_different_lengths_are_refused(store: DuckDBStore) -> None:
 
 
 def test_an_unknown_run_is_an_input_error(store: DuckDBStore) -> None:
-    for call in (lambda: store.finish_run("zz", {}), lambda: store.fail_run("zz", ""), lambda: store.load_run("zz")):
+    for call in (lambda: store.finish_run("zz", {}), lambda: store.fail_run("zz", "")):
         with pytest.raises(InputError, match="zz"):
             call()
 
 
-def test_metric_rows_come_back_with_their_protocol(store: DuckDBStore) -> None:
+def test_metric_rows_have_their_protocol(store: DuckDBStore) -> None:
     row = {
         "method": "model",
         "split": "test",
@@ -285,13 +290,12 @@ def test_metric_rows_come_back_with_their_protocol(store: DuckDBStore) -> None:
     for run_id in ("r1", "r2"):
         store.start_run(run(run_id))
         store.finish_run(run_id, {"metric": pa.Table.from_pylist([row])})
-    rows = store.metric_rows(["r2", "r1"])
-    assert [found["run_id"] for found in rows] == ["r2", "r1"]
-    assert rows[0]["protocol"] == {"seed": 0}
-    assert store.metric_rows([]) == []
+    (found,) = store.metric_rows("r2")
+    assert (found["run_id"], found["protocol"]) == ("r2", {"seed": 0})
+    assert store.metric_rows("r3") == []
 
 
-def test_user_ids_files(store: DuckDBStore, tmp_path: Path) -> None:
+def test_lists_of_users_are_read_from_text_csv_and_parquet(store: DuckDBStore, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("u1\n\n u0 \nu1\n")
     (tmp_path / "users.csv").write_text("name,user_id\nx,u1\n")
     pq.write_table(pa.table({"user_id": ["u0"]}), tmp_path / "users.parquet")
@@ -317,7 +321,7 @@ def test_reading_needs_a_warehouse(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_nothing_holds_the_database_after_a_call(store: DuckDBStore) -> None:
+def test_the_database_is_free_after_a_call(store: DuckDBStore) -> None:
     store.catalog()
     with open_database(store.layout.warehouse, read_only=False) as writer, writer.begin():
         writer.exec_driver_sql("UPDATE item SET title = 'x'")

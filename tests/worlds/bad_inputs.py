@@ -1,4 +1,4 @@
-"""Strange ids, texts, times and numbers, and files of them in every format that ingest reads."""
+"""Strange ids, texts, times and numbers, and files with them in every format that ingest reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-# What a blank is to polars: Unicode's White_Space, to which Python's strip() adds four control characters.
+# The blanks of polars: Unicode's White_Space. Python's strip() also removes four control characters.
 BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 NASTY = (
     "'; DROP TABLE item; --", '"quoted"', "o'brien", 'a"b', "back\\slash", "\\", "x" * 10_000, "é", "e\u0301",
@@ -50,7 +50,9 @@ items = st.fixed_dictionaries(
 )
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
-# Columns of Parquet: a type and values of it, those that ingest cannot use among them.
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_images = st.fixed_dictionaries({"bytes": st.binary(max_size=8), "path": texts})
+# Columns of Parquet: a type and its values, also types that ingest cannot use.
 _COLUMNS = (
     (pa.string(), texts),
     (pa.large_string(), st.one_of(texts, st.sampled_from(EMPTY))),
@@ -60,6 +62,7 @@ _COLUMNS = (
     (pa.int8(), st.integers(-128, 127)),
     (pa.float64(), st.floats()),
     (pa.float32(), st.floats(width=32)),
+    (pa.float16(), st.floats(width=16)),
     (pa.decimal128(20, 2), st.integers(-(10**17), 10**17).map(lambda value: Decimal(value) / 100)),
     (pa.timestamp("us"), _INTEGERS),
     (pa.timestamp("ns"), _INTEGERS),
@@ -72,6 +75,16 @@ _COLUMNS = (
     (pa.duration("us"), _INTEGERS),
     (pa.bool_(), st.booleans()),
     (pa.binary(), st.binary(max_size=8)),
+    (pa.large_binary(), st.binary(max_size=8)),
+    (pa.binary(3), st.binary(min_size=3, max_size=3)),
+    (pa.list_(pa.binary()), st.lists(st.one_of(st.none(), st.binary(max_size=8)), max_size=2)),
+    (_IMAGE, _images),
+    (pa.list_(_IMAGE), st.lists(st.one_of(st.none(), _images), max_size=2)),
+    (
+        pa.map_(pa.string(), pa.binary()),
+        st.dictionaries(texts, st.binary(max_size=8), max_size=2).map(lambda pairs: [*pairs.items()]),
+    ),
+    (pa.list_(pa.float16(), 2), st.lists(st.floats(width=16), min_size=2, max_size=2)),
     (pa.list_(pa.string()), st.lists(texts, max_size=2)),
     (pa.struct([("a", pa.int64())]), st.fixed_dictionaries({"a": st.integers(-5, 5)})),
     (pa.null(), st.none()),
@@ -80,13 +93,13 @@ _COLUMNS = (
 
 @st.composite
 def tables(draw: st.DrawFn, names: Sequence[str]) -> pa.Table:
-    """A Parquet table whose columns have types of all kinds, with nulls."""
+    """A table for Parquet whose columns have random types, with nulls."""
     length = draw(st.integers(1, 5))
     arrays = {}
     for name in names:
         kind, values = draw(st.sampled_from(_COLUMNS))
         drawn = draw(st.lists(st.one_of(st.none(), values), min_size=length, max_size=length))
-        # Moments are drawn as numbers, since Python has none before year 1 or after 9999.
+        # Times are drawn as numbers, because Python has none before year 1 or after 9999.
         as_number = {
             "timestamp": pa.int64(),
             "date32": pa.int32(),
@@ -100,7 +113,7 @@ def tables(draw: st.DrawFn, names: Sequence[str]) -> pa.Table:
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Rows as the format that the suffix names; Parquet takes columns of text alone."""
+    """Write rows in the format of the suffix. All columns of a Parquet file are text."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=bool(len(rows) % 2)) + "\n" for row in rows), "utf-8")
@@ -116,7 +129,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def write_ids(path: Path, users: Sequence[str]) -> Path:
-    """Ids of users as a file that names them: a line each, or the column ``user_id``."""
+    """Write user ids as a list of users: one a line, or the column ``user_id``."""
     if path.suffix == ".txt":
         path.write_text("".join(f"{user}\n" for user in users), "utf-8", newline="")
         return path

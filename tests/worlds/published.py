@@ -1,7 +1,7 @@
-"""A small warehouse with finished runs, made through the real migrations and the real store.
+"""A small warehouse with finished runs, made with the real migrations and the real store.
 
-Items i0..i9 (i9 is removed), users u0..u3; user u has items i0..i(u) as history and is recommended
-the next three. Behaviour vectors stand on a circle, so who is similar is known.
+It has items i0..i9, of which i9 is removed, and users u0..u3. User u has the history i0..i(u) and gets the next three
+items. Behaviour vectors lie on a circle, so it is known which items are similar.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def user(number: int) -> str:
 
 
 def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
-    """A warehouse whose runs end in the recommend run ``recommend-1`` and the evaluate run ``evaluate-1``."""
+    """Make a warehouse whose last runs are the recommend run ``recommend-1`` and the evaluate run ``evaluate-1``."""
     layout = ProjectLayout(root)
     layout.data.mkdir(parents=True)
     layout.settings_file.write_text("")
@@ -75,7 +75,7 @@ def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
 
 
 def lists(shift: int = 0) -> dict[str, list[str]]:
-    """User u has items i0..iu and gets the three after them, ``shift`` places further."""
+    """Return the lists: user u gets the three items that follow ``shift`` items after the history i0..i(u)."""
     return {user(u): [item(u + 1 + shift + rank) for rank in range(LIST_LENGTH)] for u in range(NUM_USERS)}
 
 
@@ -88,7 +88,7 @@ def add_run(
     settings: Mapping[str, Any] | None = None,
     tables: Mapping[str, pa.Table] | None = None,
 ) -> RunRecord:
-    """A finished run with its rows."""
+    """Add a finished run with its rows."""
     (store.layout.runs / run_id).mkdir(parents=True, exist_ok=True)
     record = RunRecord(
         run_id,
@@ -113,7 +113,7 @@ def add_recommend_run(
     settings: Mapping[str, Any] = SERVE,
     columns: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """A finished recommend run with one part; ``columns`` replaces columns of the part."""
+    """Add a finished recommend run with one part; ``columns`` replaces columns of the part."""
     rows = recommendation_rows(top_k)
     for name, values in (columns or {}).items():
         rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, rows.schema.field(name).type))
@@ -142,7 +142,7 @@ def recommendation_rows(top_k: Mapping[str, Sequence[str]]) -> pa.Table:
 
 
 def item_vectors(run_id: str, numbers: Sequence[int] = range(8)) -> pa.Table:
-    """Item k points to k * 10 degrees."""
+    """Return item vectors: the one of item k has an angle of k * 10 degrees."""
     vectors = [[math.cos(math.radians(10 * k)), math.sin(math.radians(10 * k))] for k in numbers]
     return _vectors(run_id, "item_id", [item(k) for k in numbers], vectors)
 
@@ -152,7 +152,7 @@ def user_vectors(run_id: str) -> pa.Table:
 
 
 def item_codes(run_id: str, numbers: Sequence[int]) -> pa.Table:
-    """Item k has the codes k // 4, k % 4."""
+    """Return item codes: item k has the codes k // 4, k % 4."""
     return pa.table(
         {
             "run_id": [run_id] * len(numbers),

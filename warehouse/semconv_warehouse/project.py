@@ -230,7 +230,7 @@ class Project(OpenedProject):
 
         before = None if against is None else self.workspace.run(against)
         run = evaluate_current(self.workspace, self.workspace.lineage(), split).record
-        rows = self.store.metric_rows([run.run_id])
+        rows = self.store.metric_rows(run.run_id)
         if html is not None:
             from semconv.reports.evaluation_page import evaluation_page
             from semconv.stages.evaluate.report import evaluation_report

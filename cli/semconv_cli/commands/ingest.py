@@ -1,4 +1,4 @@
-"""``semconv ingest``: files into the warehouse, every row counted."""
+"""``semconv ingest``: read files into the warehouse and report what became of each row."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
         if not (ours and equals and theirs):
-            raise click.BadParameter(f"{pair!r} is not OUR_COLUMN=COLUMN_OF_THE_FILE", ctx, param)
+            raise click.BadParameter(f"{pair!r} is not OURS=THEIRS, such as event_time=timestamp", ctx, param)
         if ours in mapping:
-            raise click.BadParameter(f"{ours} is mapped twice", ctx, param)
+            raise click.BadParameter(f"{ours} is mapped twice; give each column once", ctx, param)
         mapping[ours] = theirs
     return mapping
 
@@ -39,7 +39,9 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 def _row_options(command: F) -> F:
     for option in (
         json_option,
-        click.option("--rejected", type=_FILE, metavar="FILE", help="Write the rejected rows and their reasons there."),
+        click.option(
+            "--rejected", type=_FILE, metavar="FILE", help="Write the rejected rows and their reasons to this file."
+        ),
     ):
         command = option(command)
     return command
@@ -52,7 +54,7 @@ def _input_options(command: F) -> F:
             nargs=2,
             metavar="URL QUERY",
             callback=_one_kind,
-            help="Instead of files: the rows of a SELECT, read through SQLAlchemy. Passwords: see the documentation.",
+            help="Read the rows of a SELECT through SQLAlchemy instead of files. See the documentation for passwords.",
         ),
         click.argument("files", nargs=-1, type=_FILE, is_eager=True),
     ):
@@ -73,7 +75,7 @@ def _map_option(command: F) -> F:
         multiple=True,
         callback=_mapping,
         metavar="OURS=THEIRS",
-        help="Where the file names a column differently, as in event_time=timestamp; repeatable.",
+        help="Read our column OURS from the file's column THEIRS, as in event_time=timestamp; repeatable.",
     )(command)
 
 
@@ -94,7 +96,7 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
 @click.option(
     "--order",
     type=click.Choice(["file"]),
-    help="Take the order of the file's rows, for files with neither event_time nor source_position.",
+    help="Order each user's interactions as in the file, if it has neither event_time nor source_position.",
 )
 @_row_options
 @pass_state
@@ -107,9 +109,9 @@ def ingest_interactions(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add interactions, one a row. Columns: user_id, item_id, and event_time or source_position; rating and query if there.
+    """Add interactions, one a row. Required columns: user_id, item_id, and event_time or source_position. Optional: rating, query.
 
-    The same row again changes nothing; more rows of a known user extend the sequence.
+    A row that was ingested before changes nothing. New rows of a known user extend the user's sequence.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_interactions(inputs, mapping, order_by_file=order == "file", rejected=rejected)
@@ -119,7 +121,7 @@ def ingest_interactions(
 @ingest_command.command("items", cls=Job)
 @_input_options
 @_map_option
-@click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark absent items as removed.")
+@click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark all other items as removed.")
 @_row_options
 @pass_state
 def ingest_items(
@@ -131,9 +133,9 @@ def ingest_items(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add or update items. Columns: item_id; title, description, brand and categories if there.
+    """Add or update items, one a row. Required column: item_id. Optional: title, description, brand, categories.
 
-    Further columns are kept as attributes.
+    Other columns are kept as attributes, except those of bytes.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)
@@ -146,7 +148,7 @@ def ingest_items(
 @_row_options
 @pass_state
 def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a category of the Amazon reviews of 2018. Reviews become interactions and queries, metadata items."""
+    """Read one category of the Amazon reviews of 2018. Reviews become interactions with queries, metadata becomes items."""
     with state.open() as project:
         report = project.ingest_amazon(reviews, meta, rejected=rejected)
     _print(state, report, as_json, rejected)
@@ -157,7 +159,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @_row_options
 @pass_state
 def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a MovieLens folder. Ratings become interactions, movies items."""
+    """Read a MovieLens folder. Ratings become interactions, movies become items."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
     _print(state, report, as_json, rejected)

@@ -1,14 +1,14 @@
-"""A generated shop whose customers' tastes move in a known way, so that the best possible score is known.
+"""A generated shop. Its customers choose items from a known distribution, so the best possible score is known too.
 
-An item is a kind (what it is), a style (who likes it) and a brand; a brand's goods of neighbouring
-kinds form a series. A customer has a style and looks from the last item along a sparse graph of
-kinds (camera, lens, tripod, ...): the next item j is the largest of
+An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that follow
+the kind of the last item in a sparse graph (camera, lens, tripod, ...). Of the items that the customer does not have yet,
+the next one is the item j with the largest
 
     (1 - randomness) * affinity(last item, style, j) + randomness * Gumbel noise
 
-over the items not had yet, which is a draw from softmax(affinity * (1 - randomness) / randomness).
-At randomness 0 the next item is certain, at 1 every item is equally likely. Sometimes the item
-changes the customer's style. Numpy alone; nothing here knows a model or a database.
+This is a draw from softmax(affinity * (1 - randomness) / randomness). At randomness 0 the next item is certain, at 1 every
+item is equally likely. An item of another style may change the customer's style. This module needs numpy only, and no
+model or database.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from semconv.ragged import offsets_of
 from semconv_warehouse.demo.words import KINDS, REVIEW_FORMS, STYLES, wording
 
 BRANDS_PER_STYLE = 4
-NUM_ITEMS = len(KINDS) * len(STYLES) * BRANDS_PER_STYLE  # those that somebody can touch
+NUM_ITEMS = len(KINDS) * len(STYLES) * BRANDS_PER_STYLE  # items that customers can choose
 _DAY = 86_400_000_000  # microseconds
 _START = 1_704_067_200_000_000  # 2024-01-01, microseconds since 1970
 
 
 @dataclass(frozen=True)
 class DemoShape:
-    """How large the shop is and how its customers choose."""
+    """The size of the shop, and how its customers choose."""
 
     users: int = 2000
-    cold_items: int = 24  # in the catalogue, touched by nobody
-    shortest: int = 5  # interactions of a customer
+    cold_items: int = 24  # further items in the catalogue that no customer chooses
+    shortest: int = 5  # fewest and most interactions of a customer
     longest: int = 25
-    randomness: float = 0.28  # 0: the next item is certain; 1: any item is as likely as any other
-    style_change: float = 0.3  # chance that an item of another style changes the customer's style
-    query_share: float = 0.1  # interactions with a review text
-    duplicates: int = 12  # rows that the interaction file has twice
+    randomness: float = 0.28  # 0: the next item is certain; 1: every item is equally likely
+    style_change: float = 0.3  # probability that an item of another style changes the customer's style
+    query_share: float = 0.1  # share of the interactions with a review text
+    duplicates: int = 12  # rows that are twice in the interaction file
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Affinity:
-    """What draws a customer to an item, in units of log odds at randomness 0.5."""
+    """Terms of the affinity of a customer to an item, in units of log odds at randomness 0.5."""
 
     same_kind: float = 0.9
     first_next_kind: float = 1.7
     second_next_kind: float = 1.3
     same_style: float = 1.1
-    same_series: float = 0.7  # same brand, on top of the style
-    appeal: float = 0.25  # standard deviation of what everybody likes about an item
+    same_series: float = 0.7  # same style and brand as the last item, in addition to same_style
+    appeal: float = 0.25  # standard deviation of an item's appeal, which is the same for all customers
 
 
 @dataclass(frozen=True)
 class DemoItem:
-    """One row of the item file; an item without text has None for title and description."""
+    """One row of the item file. Title and description are None for an item without text."""
 
     item_id: str
     title: str | None
@@ -69,11 +69,11 @@ class DemoItem:
 
 @dataclass(frozen=True)
 class DemoData:
-    """Everything generated, and the truth behind it; row n of the flat arrays is one interaction."""
+    """The generated data and its true distribution. Row n of the arrays ``(n,)`` is one interaction."""
 
     shape: DemoShape
-    items: list[DemoItem]  # as in the item file: without the one that has no metadata, with the cold ones
-    item_ids: list[str]  # (NUM_ITEMS,) ids that interactions use
+    items: list[DemoItem]  # rows of the item file: all but the item without metadata, then the cold items
+    item_ids: list[str]  # (NUM_ITEMS,) ids in the interactions
     user_ids: list[str]  # (U,)
     offsets: NDArray[np.int64]  # (U + 1,)
     sequence_items: NDArray[np.int64]  # (n,) index into item_ids
@@ -81,31 +81,31 @@ class DemoData:
     times: NDArray[np.int64]  # (n,) microseconds since 1970
     ratings: NDArray[np.float64]  # (n,)
     queries: list[str | None]  # (n,)
-    file_rows: NDArray[np.int64]  # rows in the order of the interaction file, some twice
+    file_rows: NDArray[np.int64]  # interactions in the order of the interaction file, some twice
     appeal: NDArray[np.float64] = field(repr=False)  # (NUM_ITEMS,)
 
     def next_item_probabilities(self, users: NDArray[np.int64]) -> NDArray[np.float64]:
-        """True distribution of each user's last item given everything before it, ``(B, NUM_ITEMS)``.
+        """Return the true distribution of each user's last item given the earlier ones, ``(B, NUM_ITEMS)``.
 
-        Known to it: the user's style at that moment; items had before have probability 0.
+        It uses the user's style before the last item. Items that the user has already have probability 0.
         """
-        rows = self.offsets[users + 1] - 1  # (B,) the test target's row
+        rows = self.offsets[users + 1] - 1  # (B,) row of the test target
         seen = np.zeros((len(users), NUM_ITEMS), dtype=bool)
-        for place, user in enumerate(users):
-            seen[place, self.sequence_items[self.offsets[user] : self.offsets[user + 1] - 1]] = True
+        for row, user in enumerate(users):
+            seen[row, self.sequence_items[self.offsets[user] : self.offsets[user + 1] - 1]] = True
         affinity = item_affinity(self.sequence_items[rows - 1], self.styles_before[rows], self.appeal)
         return choice_probabilities(affinity, seen, self.shape.randomness)
 
     def evaluated_users(self) -> NDArray[np.int64]:
-        """Users long enough for leave-one-out, ``(E,)``."""
+        """Return the users with enough interactions for leave-one-out, ``(E,)``."""
         return np.flatnonzero(np.diff(self.offsets) >= MIN_EVALUATED_LENGTH)
 
     def best_possible_ndcg(self, k: int = 10) -> float:
-        """Expected NDCG@k on the test targets of a ranking by the true probabilities, seen items masked."""
+        """Return the expected NDCG@k on the test targets of a ranking by the true distribution, seen items masked."""
         return float((self._best_probabilities(k) / np.log2(np.arange(2, k + 2))).sum(axis=1).mean())
 
     def best_possible_hit_ratio(self, k: int = 10) -> float:
-        """Expected HR@k on the test targets of a ranking by the true probabilities, seen items masked."""
+        """Return the expected HR@k on the test targets of a ranking by the true distribution, seen items masked."""
         return float(self._best_probabilities(k).sum(axis=1).mean())
 
     def _best_probabilities(self, k: int) -> NDArray[np.float64]:
@@ -114,19 +114,16 @@ class DemoData:
 
 
 def kind_style_brand(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Kind, style and brand (within its style) of item indices, each of their shape."""
+    """Return kind, style and brand (within its style) of item indices, each in the shape of ``items``."""
     per_kind = len(STYLES) * BRANDS_PER_STYLE
     return items // per_kind, items % per_kind // BRANDS_PER_STYLE, items % BRANDS_PER_STYLE
 
 
 def item_affinity(
-    last_items: NDArray[np.int64],
-    styles: NDArray[np.int64],
-    appeal: NDArray[np.float64],
-    weights: Affinity | None = None,
+    last_items: NDArray[np.int64], styles: NDArray[np.int64], appeal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How much each item draws a customer, ``(B, NUM_ITEMS)``; a last item of -1 is nobody's."""
-    weights = weights or Affinity()
+    """Return the affinity of customers to each item, ``(B, NUM_ITEMS)``; last item -1 stands for a first choice."""
+    weights = Affinity()
     kinds, item_styles, brands = kind_style_brand(np.arange(NUM_ITEMS))
     last_kinds, _, last_brands = kind_style_brand(np.maximum(last_items, 0))
     started = (last_items >= 0)[:, None]
@@ -140,7 +137,7 @@ def item_affinity(
 def choice_probabilities(
     affinity: NDArray[np.float64], seen: NDArray[np.bool_], randomness: float
 ) -> NDArray[np.float64]:
-    """Distribution of the choice over unseen items, ``(B, NUM_ITEMS)``."""
+    """Return the distribution of the choice over unseen items, ``(B, NUM_ITEMS)``."""
     affinity = np.where(seen, -np.inf, affinity)
     best = affinity.max(axis=1, keepdims=True)
     if randomness == 0:
@@ -152,10 +149,10 @@ def choice_probabilities(
 
 
 def generate(shape: DemoShape | None = None) -> DemoData:
-    """Generate the shop and its customers; the same shape gives the same data."""
+    """Generate the shop and its customers. The same shape gives the same data."""
     shape = shape or DemoShape()
     if not 0 <= shape.randomness <= 1:
-        raise ValueError(f"randomness {shape.randomness} must lie between 0 and 1")
+        raise ValueError(f"randomness is {shape.randomness}, but must lie between 0 and 1")
     rng = np.random.default_rng(shape.seed)
     appeal = rng.standard_normal(NUM_ITEMS)
     lengths = _sequence_lengths(rng, shape)
@@ -179,12 +176,12 @@ def generate(shape: DemoShape | None = None) -> DemoData:
 
 
 def _kind_affinity(weights: Affinity) -> NDArray[np.float64]:
-    place = {kind.noun: index for index, kind in enumerate(KINDS)}
+    index_of = {kind.noun: index for index, kind in enumerate(KINDS)}
     matrix = np.eye(len(KINDS)) * weights.same_kind
     for index, kind in enumerate(KINDS):
         first, second = kind.next_kinds
-        matrix[index, place[first]] = weights.first_next_kind
-        matrix[index, place[second]] = weights.second_next_kind
+        matrix[index, index_of[first]] = weights.first_next_kind
+        matrix[index, index_of[second]] = weights.second_next_kind
     return matrix  # (kinds, kinds)
 
 
@@ -192,7 +189,7 @@ def _sequence_lengths(rng: np.random.Generator, shape: DemoShape) -> NDArray[np.
     spread = shape.longest - shape.shortest
     lengths = shape.shortest + np.floor(rng.beta(1.2, 2.4, size=shape.users) * (spread + 1)).astype(np.int64)
     lengths = np.minimum(lengths, shape.longest)
-    lengths[-1] = 1  # somebody who came once
+    lengths[-1] = 1  # a customer with one interaction
     return lengths
 
 
@@ -209,7 +206,9 @@ def _walk(
         styles[:, step] = style
         affinity = item_affinity(last, style, appeal)  # (U, NUM_ITEMS)
         noise = rng.gumbel(size=affinity.shape)
-        randomness = shape.randomness if step else max(shape.randomness, 0.5)  # beginnings differ in any case
+        randomness = (
+            shape.randomness if step else max(shape.randomness, 0.5)
+        )  # so that first items differ even at randomness 0
         last = np.where(seen, -np.inf, (1 - randomness) * affinity + randomness * noise).argmax(axis=1)
         seen[np.arange(users), last] = True
         chosen[:, step] = last
@@ -222,7 +221,7 @@ def _event_times(rng: np.random.Generator, lengths: NDArray[np.int64]) -> NDArra
     begin = _START + (rng.random(len(lengths)) * 500 * _DAY).astype(np.int64)
     gaps = (rng.exponential(9 * _DAY, size=int(lengths.sum()))).astype(np.int64) + 60_000_000
     total = np.cumsum(gaps)
-    first = offsets_of(lengths)[:-1]  # row of each user's first interaction
+    first = offsets_of(lengths)[:-1]  # (U,) row of each user's first interaction
     times: NDArray[np.int64] = np.repeat(begin, lengths) + total - np.repeat(total[first], lengths)
     return times - times % 1_000_000  # whole seconds; a gap is at least a minute
 
@@ -242,13 +241,13 @@ def _item_id(index: int) -> str:
 
 
 def _catalog_rows(shape: DemoShape) -> list[DemoItem]:
-    """The item file: one touched item has no text, one is not in it at all, the last ones nobody touched."""
+    """Return the rows of the item file: one item lacks its text, another one is missing, and cold items follow."""
     rows = [_describe(index, index) for index in range(NUM_ITEMS)]
     without_text, without_metadata = NUM_ITEMS // 3, NUM_ITEMS // 2
     rows[without_text] = DemoItem(rows[without_text].item_id, None, None, None, [], {})
     del rows[without_metadata]
     pick = np.random.default_rng(shape.seed + 1).choice(NUM_ITEMS, size=shape.cold_items, replace=False)
-    return rows + [_describe(int(like), NUM_ITEMS + place, " Mark II") for place, like in enumerate(pick)]
+    return rows + [_describe(int(like), NUM_ITEMS + number, " Mark II") for number, like in enumerate(pick)]
 
 
 def _parts(index: int) -> tuple[int, int, int]:
@@ -264,7 +263,7 @@ def _describe(index: int, number: int, edition: str = "") -> DemoItem:
 
 
 def _queries(rng: np.random.Generator, items: NDArray[np.int64], share: float) -> list[str | None]:
-    """A review that names the item's qualities on a share of the interactions."""
+    """Return a review that names the item's features for a share of the interactions, None for the others."""
     reviews = [wording(*_parts(index)).reviews for index in range(NUM_ITEMS)]
     asked = rng.random(len(items)) < share
     forms = rng.integers(REVIEW_FORMS, size=len(items))

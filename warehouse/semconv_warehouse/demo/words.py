@@ -1,7 +1,7 @@
-"""Words of the demo's shop: hobbies, kinds of goods, styles and brands, and what is said of an item.
+"""The words of the demo's shop: hobbies, kinds of goods, styles and brands, and the texts of an item.
 
-A kind says what a thing is and which kinds people look at next; a style says who likes it. Both
-show in every title, description and review, so that text tells something about taste.
+A kind says what an item is and which kinds customers look at next. A style says who likes it. Every title, description
+and review contains words of both, so that texts tell something about customers' tastes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ class Kind:
 
     noun: str
     hobby: str
-    next_kinds: tuple[str, str]  # nouns of the kinds that follow, the likelier first
+    next_kinds: tuple[str, str]  # nouns of the kinds that follow, the likelier one first
     purpose: str
     features: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Style:
-    """One taste, with the brands that serve it."""
+    """One taste, with the brands that suit it."""
 
     adjectives: tuple[str, str, str, str]
     materials: tuple[str, str, str, str]
@@ -276,18 +276,18 @@ REVIEW_FORMS = 4
 
 @dataclass(frozen=True)
 class Wording:
-    """An item in words."""
+    """The texts of one item."""
 
     title: str
     description: str
     brand: str
     categories: list[str]
     attributes: dict[str, str]
-    reviews: list[str]  # REVIEW_FORMS of them
+    reviews: list[str]  # (REVIEW_FORMS,)
 
 
 def wording(kind_index: int, style_index: int, brand_index: int) -> Wording:
-    """What is said of an item, composed from its kind, style and brand."""
+    """Compose the texts of an item from its kind, style and brand."""
     kind, style = KINDS[kind_index], STYLES[style_index]
     brand, material = style.brands[brand_index], style.materials[brand_index]
     adjective = style.adjectives[(brand_index + kind_index) % 4]

@@ -117,7 +117,7 @@ def _run_row(
         lineage = project.workspace.lineage()
     evaluation = evaluate_current(project.workspace, lineage, split).record
     finetune = lineage.finetune
-    figures = _figures(project.store.metric_rows([evaluation.run_id]), row)
+    figures = _figures(project.store.metric_rows(evaluation.run_id), row)
     return {
         "label": row.label,
         "seed": seed,

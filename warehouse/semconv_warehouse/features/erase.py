@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.artifacts import machine_errors
+from semconv.clock import utc_now
 from semconv.columns import USER_ID
 from semconv.errors import LockedError
 from semconv_warehouse.features.export import VIEWS
@@ -106,7 +106,7 @@ def _empty(feast_store: FeatureStore, users: Sequence[str]) -> None:
     """Write rows without values, like those of dropped ids; Feast's own function refuses a frame of nulls."""
     from feast.protos.feast.types.Value_pb2 import Value
 
-    provider, now = feast_store._get_provider(), datetime.now(UTC)
+    provider, now = feast_store._get_provider(), utc_now()
     for view in _user_views(feast_store):
         empty = {field.name: Value() for field in view.features}
         rows = [(_entity(user), empty, now, now) for user in users]

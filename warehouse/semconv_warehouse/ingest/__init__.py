@@ -1,6 +1,6 @@
-"""Ingest: files of interactions and items, read with polars, merged into the warehouse through Arrow.
+"""Ingest of interactions and items: polars reads and cleans the files, DuckDB merges the rows into the warehouse.
 
-Reading and cleaning happen without the warehouse; all writes of one ingest are one short transaction.
+Reading and cleaning do not open the warehouse. One short transaction holds all writes of an ingest.
 """
 
 from __future__ import annotations

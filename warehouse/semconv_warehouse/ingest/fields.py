@@ -1,4 +1,4 @@
-"""Turning a column as a file has it into one of ours: ids, times, numbers, text, lists. All as polars expressions."""
+"""Polars expressions that clean the values of a file's column: ids, times, numbers, texts and lists of texts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ _TIME: Final = pl.Datetime("us")
 _TEXT_TIMES: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 # A number is seconds, milli-, micro- or nanoseconds since 1970 by its size: 1e11 s is the year 5138, 1e11 ms is 1973.
 _LARGEST_SECONDS, _LARGEST_MILLISECONDS, _LARGEST_MICROSECONDS = 1e11, 1e14, 1e17
-_YEARS: Final = (1, 9999)  # what a Python datetime can hold
+_YEARS: Final = (1, 9999)  # of a Python datetime
 _DAYS: Final = (-719_162, 2_932_896)  # the first and the last day of these years, since 1970
-_TICKS_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000}  # every moment that int64 nanoseconds hold is in them
+# Without nanoseconds: every time that int64 can count in nanoseconds lies in these years.
+_TICKS_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000}
 
-# With what is in them: what a browser would not show. Then tags that end a line, then all others.
+# Elements that a browser does not show, with their content.
 _HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
+# Tags that begin or end a line, which become a blank.
 _BREAK = r"(?i)</?(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr)\b[^<>]*>"
 _TAG = r"</?[a-zA-Z][^<>]*>"
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
 
-_BETWEEN = "\ue000"  # between the parts of a list while they are one text; a private character, in no text
+_BETWEEN = "\ue000"  # separates the parts of a list while they are joined to one text; a private-use character
 
 
 @dataclass(frozen=True)
 class RawColumn:
-    """A column as a file has it."""
+    """A column of a file before cleaning."""
 
-    name: str  # in the frame at hand
+    name: str  # in the data frame
     shown: str  # in the file
     dtype: pl.DataType
-    file: object  # as its messages name it
+    file: object  # as messages name it
 
 
 def id_text(raw: RawColumn) -> pl.Expr:
-    """An id as text without blanks around it, null where there is none; InputError for a type that is no id."""
+    """Return an id as text without surrounding blanks, null for an empty one; InputError for a type that is no id."""
     value = pl.col(raw.name)
-    if raw.dtype.is_float():  # whole numbers that became floats because some were missing
+    if raw.dtype.is_float():  # integers that became floats because some were missing
         whole = value.cast(pl.Int64, strict=False)
         value = pl.when(whole.cast(pl.Float64) == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
     elif not (raw.dtype.is_integer() or isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)):
@@ -53,10 +55,10 @@ def id_text(raw: RawColumn) -> pl.Expr:
 
 
 def time(raw: RawColumn) -> pl.Expr:
-    """A moment in UTC, from a datetime, a date, seconds/ms/us/ns since 1970, or ISO text; null where unreadable."""
+    """Return a time in UTC from a datetime, a date, seconds/ms/us/ns since 1970, or ISO text; null if unreadable."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.Datetime | pl.Date):
-        return _moment(value.to_physical(), raw.dtype)
+        return _time_of_ticks(value.to_physical(), raw.dtype)
     if raw.dtype.is_integer() or raw.dtype.is_float() or isinstance(raw.dtype, pl.Decimal):
         return _number_time(value.cast(pl.Float64))
     if not isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null):
@@ -73,16 +75,19 @@ def time(raw: RawColumn) -> pl.Expr:
     return pl.when(read.dt.year().is_between(*_YEARS)).then(read)
 
 
-def in_words(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A value as text can say it; a moment beyond the years that have names stays the number that the file holds."""
+def printable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return a value that can be cast to text: a time outside the years 1 to 9999 becomes the number in the file."""
     if not isinstance(dtype, pl.Datetime | pl.Date):
         return value
     ticks = value.to_physical()
-    return pl.coalesce(_moment(ticks, dtype).dt.to_string("iso"), ticks.cast(pl.String))
+    return pl.coalesce(_time_of_ticks(ticks, dtype).dt.to_string("iso"), ticks.cast(pl.String))
 
 
-def _moment(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
-    """The moment that a column holds as a number of UTC; one outside of the years is none, as a cast would wrap it around."""
+def _time_of_ticks(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
+    """Return the time that a number of days or ticks since 1970 means, null outside the years 1 to 9999.
+
+    A plain cast would overflow to a wrong time there.
+    """
     if isinstance(dtype, pl.Date):
         return pl.when(ticks.is_between(*_DAYS)).then(ticks).cast(pl.Date).cast(_TIME)
     unit = dtype.time_unit
@@ -93,7 +98,7 @@ def _moment(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
 
 
 def whole_number(raw: RawColumn) -> pl.Expr:
-    """A whole number, null where the value is none; InputError for a type that holds no numbers."""
+    """Return a whole number, null if the value is not one; InputError for a type without numbers."""
     value = number(raw)
     if raw.dtype.is_integer():
         return pl.col(raw.name).cast(pl.Int64, strict=False)
@@ -103,7 +108,7 @@ def whole_number(raw: RawColumn) -> pl.Expr:
 
 
 def number(raw: RawColumn) -> pl.Expr:
-    """A finite number, null where the value is none; InputError for a type that holds no numbers."""
+    """Return a finite number, null if the value is not one; InputError for a type without numbers."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum):
         value = value.cast(pl.String).str.strip_chars()
@@ -114,7 +119,7 @@ def number(raw: RawColumn) -> pl.Expr:
 
 
 def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
-    """Text without HTML entities, tags and needless blanks; a list of texts is joined; null where nothing is left."""
+    """Return text without HTML entities, tags and superfluous blanks, null if nothing is left. A list of texts is joined."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
         value = value.list.join(" ", ignore_nulls=True)
@@ -122,28 +127,28 @@ def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
         raise _wrong_type(raw, "text")
     elif may_be_json:
         value = _changed(value, "[", lambda item: _joined(item, " "))
-    return without_html(in_words(value, raw.dtype).cast(pl.String))
+    return without_html(printable(value, raw.dtype).cast(pl.String))
 
 
 def text_list(raw: RawColumn) -> pl.Expr:
-    """A list of clean texts, from a list, a JSON array, or text with ``|`` between its parts; null where there is none."""
+    """Return a list of clean texts from a list, a JSON array or text with ``|`` between its parts; null if it is empty."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
         joined = value.list.join(_BETWEEN, ignore_nulls=True)
     elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
         raise _wrong_type(raw, "text or lists of text")
     else:
-        text = in_words(value, raw.dtype).cast(pl.String)
+        text = printable(value, raw.dtype).cast(pl.String)
         array = _changed(text, "[", lambda item: _joined(item, _BETWEEN))
         joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
-    # Cleaned as one text, because Python's part of it must not be called list by list.
+    # Clean the parts as one text: calling the Python functions for each list would be slow.
     parts = without_html(joined).str.split(_BETWEEN).list.eval(pl.element().str.strip_chars())
     cleaned = parts.list.filter(pl.element() != "")
     return pl.when(cleaned.list.len() > 0).then(cleaned)
 
 
 def without_html(value: pl.Expr) -> pl.Expr:
-    """Text as a browser would show it, on one line; a code token such as ``<a_17>`` in it goes like any other tag."""
+    """Return text as a browser shows it, on one line. A code token such as ``<a_17>`` is removed like any other tag."""
     shown = _changed(value, "&", html.unescape)
     for pattern, replacement in ((_HIDDEN, " "), (_BREAK, " "), (_TAG, ""), (_CONTROL, ""), (r"\s+", " ")):
         shown = shown.str.replace_all(pattern, replacement)
@@ -152,20 +157,20 @@ def without_html(value: pl.Expr) -> pl.Expr:
 
 
 def _changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
-    """Apply a Python function to the few texts that hold ``sign``."""
+    """Apply a Python function to the texts that contain ``sign``, usually a few."""
 
     def apply(texts: pl.Series) -> pl.Series:
         touched = texts.str.contains(sign, literal=True).fill_null(value=False)
         if not touched.any():
             return texts
-        places = touched.arg_true()
-        return texts.scatter(places, pl.Series([change(item) for item in texts.gather(places)], dtype=pl.String))
+        rows = touched.arg_true()
+        return texts.scatter(rows, pl.Series([change(item) for item in texts.gather(rows)], dtype=pl.String))
 
     return value.map_batches(apply, return_dtype=pl.String)
 
 
 def _joined(value: str, between: str) -> str:
-    """The texts of a JSON array as one; other text as it is."""
+    """Join the texts of a JSON array; return any other text unchanged."""
     if not re.match(r"\s*\[", value):
         return value
     try:
@@ -176,6 +181,7 @@ def _joined(value: str, between: str) -> str:
 
 
 def _number_time(value: pl.Expr) -> pl.Expr:
+    """Return the time that a number means; its size tells the unit."""
     size = value.abs()
     microseconds = (
         pl.when(size < _LARGEST_SECONDS)
@@ -186,11 +192,11 @@ def _number_time(value: pl.Expr) -> pl.Expr:
         .then(value)
         .otherwise(value / 1e3)
     )
-    moment = microseconds.round().cast(pl.Int64, strict=False).cast(_TIME)
-    return pl.when(value.is_finite() & moment.dt.year().is_between(*_YEARS)).then(moment)
+    read = microseconds.round().cast(pl.Int64, strict=False).cast(_TIME)
+    return pl.when(value.is_finite() & read.dt.year().is_between(*_YEARS)).then(read)
 
 
 def _wrong_type(raw: RawColumn, wanted: str) -> InputError:
     return InputError(
-        f"{raw.file}: column {raw.shown} holds {raw.dtype}, {wanted} are needed; name another one with --map"
+        f"{raw.file}: column {raw.shown} holds {raw.dtype} instead of {wanted}; name another column with --map"
     )

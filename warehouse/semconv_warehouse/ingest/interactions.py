@@ -1,4 +1,4 @@
-"""Interactions from files: read and cleaned first, then merged into the warehouse in one transaction."""
+"""Ingest of interactions: read and clean files, then merge the rows into the warehouse in one transaction."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from semconv_warehouse.ingest.readers import (
     Source,
     open_source,
     reading,
-    rejected_rows,
     resolve,
     unused_columns,
 )
-from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, write_rejected
+from semconv_warehouse.ingest.records import rejected_rows
+from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, joined, write_rejected
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY)
@@ -45,23 +45,33 @@ _OPTIONAL: Final[Mapping[str, pl.DataType]] = {
     QUERY: pl.String(),
 }
 _ODD_TIME, _ODD_RATING = (
-    "times that cannot be read, stored without",
-    "ratings that are no finite number, stored without",
+    "rows stored without their time, which cannot be read",
+    "rows stored without their rating, which is no finite number",
 )
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """Rows of files, cleaned and free of duplicates among themselves, in the order of the files."""
+    """Cleaned rows of files without duplicates, in the order of the files.
 
-    rows: (
-        pa.Table
-    )  # KNOWN, arrival (place over all files), occurrence (from 1 among rows that tell no time or position)
+    Attributes:
+        rows: the columns KNOWN; ``arrival``, the row's position over all files; and ``occurrence``, which counts rows
+            from 1 that have equal ids and neither a time nor a position.
+        order_by: the column that orders a user's sequence.
+        files: as reports name them.
+        read: rows in the files.
+        duplicate: rows that repeat an earlier row of these files.
+        rejected: rows that cannot be used, with REJECTED_COLUMNS.
+        odd: kind of an odd value -> its number.
+        unused_columns: columns of the files that no known column takes.
+    """
+
+    rows: pa.Table
     order_by: OrderBy
     files: tuple[str, ...]
     read: int
     duplicate: int
-    rejected: pl.DataFrame  # REJECTED_COLUMNS
+    rejected: pl.DataFrame
     odd: Mapping[str, int]
     unused_columns: tuple[str, ...]
 
@@ -74,15 +84,16 @@ def ingest_interactions(
     order_by_file: bool = False,
     rejected: Path | None = None,
 ) -> IngestReport:
-    """Add interactions from parquet, csv or JSON lines files; what is there already changes nothing.
+    """Add interactions from Parquet, CSV or JSON lines files. A row that the warehouse has already changes nothing.
 
     Args:
-        mapping: our column -> the file's, where the names differ.
-        order_by_file: the order of the rows is the order of the sequences (first ingest of a project).
-        rejected: where to write the rows that were rejected, with the reason.
+        mapping: known column -> name in the files, where the two differ.
+        order_by_file: order each user's sequence as the rows of the files; not for a project ordered by a column.
+        rejected: file to write rejected rows to, with their reasons.
+
     Raises:
-        InputError: a file or column is missing or unusable, the order column differs from the first
-            ingest's, or a position is taken by another item. Nothing is changed then.
+        InputError: a file or column is missing or unusable, the files lack the column that orders the project, or
+            another item has a position already. The warehouse is unchanged then.
     """
     cleaned = read_interactions(store, files, mapping, order_by_file=order_by_file)
     if rejected is not None:
@@ -94,7 +105,7 @@ def ingest_interactions(
 def read_interactions(
     store: DuckDBStore, files: Sequence[Input], mapping: Mapping[str, str], *, order_by_file: bool = False
 ) -> Interactions:
-    """Read and clean files without holding the warehouse; errors as :func:`ingest_interactions`."""
+    """Read and clean files without holding the warehouse; raises the errors of :func:`ingest_interactions`."""
     if not files:
         raise InputError("no file to read interactions from")
     with store.read() as connection:
@@ -102,15 +113,8 @@ def read_interactions(
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, REQUIRED) for source in sources]
     order_by = _order(fixed, sources, columns, order_by_file=order_by_file)
-    parts = [
-        _clean(number, source, found, order_by)
-        for number, (source, found) in enumerate(zip(sources, columns, strict=True))
-    ]
-    rows = pl.concat(part for part, _ in parts).with_row_index("arrival")
-    rejected = pl.concat(part for _, part in parts)
-    if rows.is_empty():
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
-        raise InputError(f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons})")
+    parts = [_clean(source, found, order_by) for source, found in zip(sources, columns, strict=True)]
+    rows, rejected = joined(parts, files)
     distinct = _distinct(rows, order_by)
     unused = [name for source, found in zip(sources, columns, strict=True) for name in unused_columns(source, found)]
     return Interactions(
@@ -126,7 +130,7 @@ def read_interactions(
 
 
 def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
-    """Write cleaned rows inside the caller's transaction."""
+    """Write cleaned rows in the caller's transaction."""
     added = merge_interactions(connection, cleaned.rows, cleaned.order_by)
     odd = {**odd_interactions(connection, cleaned.rows), **cleaned.odd}
     return IngestReport(
@@ -144,10 +148,10 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
 def _order(
     fixed: OrderBy | None, sources: Sequence[Source], columns: Sequence[Mapping[str, str]], *, order_by_file: bool
 ) -> OrderBy:
-    """What orders the sequences: what the first ingest fixed, else what the first file offers."""
+    """Return what orders the sequences: the choice of the first ingest, else a column of the first file."""
     if order_by_file and fixed not in (None, "file"):
         raise InputError(
-            f"{sources[0].file}: the first ingest fixed {fixed} as the order of this project; leave out --order file"
+            f"{sources[0].file}: {fixed} orders the sequences of this project since its first ingest; leave out --order file"
         )
     order_by = "file" if order_by_file else fixed or _offered(sources[0], columns[0])
     for source, found in zip(sources, columns, strict=True):
@@ -165,81 +169,71 @@ def _offered(source: Source, found: Mapping[str, str]) -> OrderBy:
     if EVENT_TIME in found:
         return "event_time"
     raise InputError(
-        f"{source.file}: nothing tells the order of a sequence; it has {', '.join(source.columns)}; "
-        "name a column with --map event_time=COLUMN or --map source_position=COLUMN, or say --order file"
+        f"{source.file}: no column gives the order of a user's interactions; it has {', '.join(source.columns)}; "
+        "name one with --map event_time=COLUMN or --map source_position=COLUMN, or give --order file"
     )
 
 
-def _clean(
-    number: int, source: Source, found: Mapping[str, str], order_by: OrderBy
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Usable rows of one file with our columns, and rejected ones with their reason."""
-    raw = source.select({f"raw_{ours}": theirs for ours, theirs in found.items()})
+def _clean(source: Source, found: Mapping[str, str], order_by: OrderBy) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the usable rows of one file with the known columns, and its rejected rows with their reasons."""
+    rows, raw = source.raw_columns(found)
+    values = {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items()}
+    values |= {ours: _FIELDS[ours](column) for ours, column in raw.items()}
+    shaped = rows.with_columns(values[ours].alias(ours) for ours in KNOWN).with_columns(
+        _reason(order_by, raw).alias(REASON)
+    )
+    usable = shaped.filter(pl.col(REASON).is_null()).select(
+        *KNOWN, _is_lost(EVENT_TIME, raw).alias("odd_time"), _is_lost(RATING, raw).alias("odd_rating")
+    )
+    rejected = rejected_rows(source, shaped.filter(pl.col(REASON).is_not_null()))
     with reading(source.file):
-        types = raw.collect_schema()
-    values = {
-        ours: _FIELDS[ours](fields.RawColumn(f"raw_{ours}", theirs, types[f"raw_{ours}"], source.file))
-        for ours, theirs in found.items()
-    }
-    values |= {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items() if ours not in found}
-    shaped = raw.with_columns(values[ours].alias(ours) for ours in KNOWN).with_columns(
-        _reason(order_by, types).alias(REASON)
-    )
-    sound = shaped.filter(pl.col(REASON).is_null()).select(
-        *KNOWN, _lost(EVENT_TIME, types).alias("odd_time"), _lost(RATING, types).alias("odd_rating")
-    )
-    bad = rejected_rows(source, shaped.filter(pl.col(REASON).is_not_null()))
-    with reading(source.file):
-        sound_rows, bad_rows = pl.collect_all([sound, bad])
-    return sound_rows, bad_rows
+        usable_rows, rejected_frame = pl.collect_all([usable, rejected])
+    return usable_rows, rejected_frame
 
 
-def _reason(order_by: OrderBy, types: pl.Schema) -> pl.Expr:
-    """Why a row cannot be used, null where it can; the first reason that holds."""
+def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
+    """Return the first reason why a row cannot be used, null if it can."""
     reasons = [pl.col(REASON)]
     reasons += [pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}")) for column in REQUIRED]
     if order_by != "file":
-        what = (
-            pl.when(_is_given(order_by, types))
-            .then(pl.lit(f"unreadable {order_by}"))
-            .otherwise(pl.lit(f"no {order_by}"))
+        missing = (
+            pl.when(_is_given(order_by, raw)).then(pl.lit(f"unreadable {order_by}")).otherwise(pl.lit(f"no {order_by}"))
         )
-        reasons.append(pl.when(pl.col(order_by).is_null()).then(what))
+        reasons.append(pl.when(pl.col(order_by).is_null()).then(missing))
     return pl.coalesce(reasons)
 
 
-def _lost(column: str, types: pl.Schema) -> pl.Expr:
-    """Whether a value is there that could not be read."""
-    return pl.col(column).is_null() & _is_given(column, types)
+def _is_lost(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
+    """Whether the file has a value that could not be read."""
+    return pl.col(column).is_null() & _is_given(column, raw)
 
 
-def _is_given(column: str, types: pl.Schema) -> pl.Expr:
-    """Whether the file has a value, empty text aside."""
-    name = f"raw_{column}"
-    if name not in types:
+def _is_given(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
+    """Whether the file has a value other than empty text."""
+    if column not in raw:
         return pl.lit(False)
-    raw = pl.col(name)
-    # Only text is compared as text: a moment far out of range has no words.
-    is_text = isinstance(types[name], pl.String | pl.Categorical | pl.Enum)
-    return raw.is_not_null() & (raw.cast(pl.String) != "") if is_text else raw.is_not_null()
+    value = pl.col(raw[column].name)
+    # Other types are not cast to text, because a time far out of range cannot be.
+    is_text = isinstance(raw[column].dtype, pl.String | pl.Categorical | pl.Enum)
+    return value.is_not_null() & (value.cast(pl.String) != "") if is_text else value.is_not_null()
 
 
 def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:
-    """Without rows that say the same again, the first one kept; with ``occurrence`` where only that tells rows apart."""
+    """Return the first of equal rows, and number in ``occurrence`` the rows that have neither a time nor a position."""
     timed = pl.col(EVENT_TIME).is_not_null()
-    placed = pl.col(SOURCE_POSITION).is_not_null()
+    positioned = pl.col(SOURCE_POSITION).is_not_null()
     if order_by == "source_position":
         rows = rows.unique([USER_ID, ITEM_ID, SOURCE_POSITION], keep="first", maintain_order=True)
     first_of_time = pl.struct(USER_ID, ITEM_ID, EVENT_TIME).is_first_distinct()
-    first_of_place = pl.struct(USER_ID, ITEM_ID, SOURCE_POSITION).is_first_distinct()
+    first_of_position = pl.struct(USER_ID, ITEM_ID, SOURCE_POSITION).is_first_distinct()
     if rows[EVENT_TIME].null_count() == 0:
         rows = rows.unique([USER_ID, ITEM_ID, EVENT_TIME], keep="first", maintain_order=True)
     else:
         rows = pl.concat(
             [
                 rows.filter(timed).filter(first_of_time),
-                rows.filter(~timed & placed).filter(first_of_place),
-                rows.filter(~timed & ~placed),
+                rows.filter(~timed & positioned).filter(first_of_position),
+                rows.filter(~timed & ~positioned),
             ]
         ).sort("arrival")
     bare = rows[EVENT_TIME].is_null() & rows[SOURCE_POSITION].is_null()

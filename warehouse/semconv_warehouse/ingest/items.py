@@ -1,4 +1,4 @@
-"""Item metadata from files: read and cleaned first, then merged into the warehouse in one transaction."""
+"""Ingest of item metadata: read and clean files, then merge the rows into the warehouse in one transaction."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from semconv_warehouse.ingest.readers import (
     Source,
     open_source,
     reading,
-    rejected_rows,
     resolve,
-    rest_as_json,
 )
-from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, write_rejected
+from semconv_warehouse.ingest.records import rejected_rows, rest_as_json
+from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, joined, write_rejected
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (ITEM_ID, TITLE, DESCRIPTION, BRAND, CATEGORIES)
@@ -41,14 +40,25 @@ _TYPES: Final = {
 
 @dataclass(frozen=True)
 class Items:
-    """Rows of files, cleaned, one an item: the last one of those with its id, in the order of first appearance."""
+    """Cleaned rows of files, one an item, in the order in which the items first appear.
 
-    rows: pl.DataFrame  # KNOWN, attributes (JSON text), arrival
+    Attributes:
+        rows: the columns KNOWN, ``attributes`` as JSON text, and ``arrival``, the position of the item's first row.
+        files: as reports name them.
+        read: rows in the files.
+        duplicate: rows that a later row of the same item replaces.
+        rejected: rows that cannot be used, with REJECTED_COLUMNS.
+        columns: known columns that a file has.
+        left_out: columns of bytes, which are no attributes.
+    """
+
+    rows: pl.DataFrame
     files: tuple[str, ...]
     read: int
     duplicate: int
-    rejected: pl.DataFrame  # REJECTED_COLUMNS
-    columns: frozenset[str]  # of ours, that the files have
+    rejected: pl.DataFrame
+    columns: frozenset[str]
+    left_out: tuple[str, ...]
 
 
 def ingest_items(
@@ -59,16 +69,17 @@ def ingest_items(
     snapshot: bool = False,
     rejected: Path | None = None,
 ) -> IngestReport:
-    """Add or update items from parquet, csv or JSON lines files; columns beside ours go to ``attributes``.
+    """Add or update items from Parquet, CSV or JSON lines files. Unknown columns go to ``attributes``.
 
-    A value that is missing leaves the stored one as it is, except in a snapshot.
+    A missing value does not change the stored value, except in a snapshot.
 
     Args:
-        mapping: our column -> the file's, where the names differ.
-        snapshot: the files are the whole catalogue; other items are marked removed.
-        rejected: where to write the rows that were rejected, with the reason.
+        mapping: known column -> name in the files, where the two differ.
+        snapshot: the files are the whole catalogue; mark all other items as removed.
+        rejected: file to write rejected rows to, with their reasons.
+
     Raises:
-        InputError: a file or column is missing or unusable. Nothing is changed then.
+        InputError: a file or column is missing or unusable. The warehouse is unchanged then.
     """
     cleaned = read_items(files, mapping)
     if rejected is not None:
@@ -78,17 +89,13 @@ def ingest_items(
 
 
 def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
-    """Read and clean files without the warehouse; errors as :func:`ingest_items`."""
+    """Read and clean files without the warehouse; raises the errors of :func:`ingest_items`."""
     if not files:
         raise InputError("no file to read items from")
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
     parts = [_clean(source, found) for source, found in zip(sources, columns, strict=True)]
-    rows = pl.concat(part for part, _ in parts).with_row_index("arrival")
-    rejected = pl.concat(part for _, part in parts)
-    if rows.is_empty():
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
-        raise InputError(f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons})")
+    rows, rejected = joined(parts, files)
     distinct = rows.with_columns(pl.col("arrival").min().over(ITEM_ID).alias("first")).unique(ITEM_ID, keep="last")
     return Items(
         rows=distinct.with_columns(pl.col("first").alias("arrival")).drop("first").sort("arrival"),
@@ -97,11 +104,12 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
         duplicate=rows.height - distinct.height,
         rejected=rejected,
         columns=frozenset(ours for found in columns for ours in found),
+        left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
     )
 
 
 def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) -> IngestReport:
-    """Write cleaned items inside the caller's transaction."""
+    """Write cleaned items in the caller's transaction."""
     counts = merge_items(connection, cleaned.rows.to_arrow(), cleaned.columns, snapshot=snapshot)
     without_text = cleaned.rows.filter(pl.col(TITLE).is_null() & pl.col(DESCRIPTION).is_null()).height
     return IngestReport(
@@ -115,28 +123,24 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
         odd={"items without text": without_text} if without_text else {},
         removed=counts.removed,
         restored=counts.restored,
+        left_out=cleaned.left_out,
     )
 
 
 def _clean(source: Source, found: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Usable rows of one file with our columns and attributes, and rejected ones with their reason."""
-    raw = source.select({f"raw_{ours}": theirs for ours, theirs in found.items()})
-    with reading(source.file):
-        types = raw.collect_schema()
+    """Return the usable rows of one file with known columns and attributes, and its rejected rows with their reasons."""
+    rows, raw = source.raw_columns(found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _TYPES.items()}
-    for ours, theirs in found.items():
-        values[ours] = _value(
-            ours, fields.RawColumn(f"raw_{ours}", theirs, types[f"raw_{ours}"], source.file), source.is_json
-        )
-    shaped = raw.select(ROW, REASON, RECORD, *(values[ours].alias(ours) for ours in KNOWN)).with_columns(
+    values |= {ours: _value(ours, column, source.is_json) for ours, column in raw.items()}
+    shaped = rows.select(ROW, REASON, RECORD, *(values[ours].alias(ours) for ours in KNOWN)).with_columns(
         pl.coalesce(REASON, pl.when(pl.col(ITEM_ID).is_null()).then(pl.lit(f"no {ITEM_ID}"))).alias(REASON)
     )
+    used = [part for theirs in found.values() for part in source.parts(theirs)]
     with reading(source.file):
         frame = shaped.collect()
-    sound, bad = frame.filter(pl.col(REASON).is_null()), frame.filter(pl.col(REASON).is_not_null())
-    used = [part for theirs in found.values() for part in source.parts(theirs)]
-    sound = sound.with_columns(rest_as_json(source, sound, used).alias(ATTRIBUTES))
-    return sound.select(*KNOWN, ATTRIBUTES), rejected_rows(source, bad.lazy()).collect()
+        usable, rejected = frame.filter(pl.col(REASON).is_null()), frame.filter(pl.col(REASON).is_not_null())
+        usable = usable.with_columns(rest_as_json(source, usable, used).alias(ATTRIBUTES))
+        return usable.select(*KNOWN, ATTRIBUTES), rejected_rows(source, rejected.lazy()).collect()
 
 
 def _value(ours: str, raw: fields.RawColumn, is_json: bool) -> pl.Expr:

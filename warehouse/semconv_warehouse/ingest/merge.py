@@ -1,4 +1,4 @@
-"""Merging cleaned rows into the warehouse: SQL over Arrow, inside the caller's transaction, whatever the number of rows."""
+"""Merge cleaned interactions into the warehouse with SQL over Arrow, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from semconv_warehouse.store.database import raw, registered
 
 OrderBy = Literal["source_position", "event_time", "file"]
 
-# Rows that the warehouse does not have. A duplicate is the same (user, item, event_time), without a time the
-# same (user, source_position, item), without both one that is there as often as the file has had it so far.
+# Rows that the warehouse does not have. A row is a duplicate if a stored one has the same user, item and event_time;
+# without a time, the same user, item and source_position. Without both, occurrence n is a duplicate if the warehouse
+# has at least n such rows.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT user_id, item_id, event_time, source_position, rating, query, arrival
@@ -49,7 +50,7 @@ SELECT {id}, (SELECT coalesce(max({index}), -1) FROM {table}) + row_number() OVE
 FROM (SELECT {id}, min(arrival) AS first_arrival FROM fresh ANTI JOIN {table} USING ({id}) GROUP BY {id})
 ORDER BY first_arrival
 """
-# Existing rows keep their order among each other where the order column ties; new ones follow as they came.
+# Where the order column ties, stored rows keep their order and come before new rows, which keep that of the files.
 _ORDERS: Final[dict[OrderBy, str]] = {
     "source_position": "source_position",
     "event_time": "event_time, position NULLS LAST, arrival",
@@ -79,22 +80,25 @@ SELECT
 
 
 def stored_order(connection: sa.Connection) -> OrderBy | None:
-    """What the first ingest fixed as the order of sequences, None before it."""
+    """Return the order that the first ingest chose for the sequences; None before the first ingest."""
     found = connection.execute(
         sa.text("SELECT value FROM project_setting WHERE name = 'order_by'")
     ).scalar_one_or_none()
     if found is not None and found not in get_args(OrderBy):
-        raise InputError(f"the warehouse orders sequences by {found!r}, which this semconv does not know")
+        raise InputError(
+            f"the warehouse orders sequences by {found!r}, which this version of semconv does not know; install a newer one"
+        )
     return found
 
 
 def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: OrderBy) -> int:
-    """Add what is new, give new ids their index in the order of arrival, renumber the users concerned.
+    """Add new rows, number new users and items in the order of arrival, and renumber the sequences of affected users.
 
     Returns:
         the number of rows added.
+
     Raises:
-        InputError: a position is taken by another item, or the order was fixed otherwise meanwhile.
+        InputError: another item has a position already, or another ingest has just chosen another order.
     """
     inner = raw(connection)
     with registered(connection, rows) as incoming:
@@ -106,7 +110,7 @@ def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: Orde
     if fixed is None:
         connection.execute(sa.text("INSERT INTO project_setting VALUES ('order_by', :value)"), {"value": order_by})
     elif fixed != order_by:
-        raise InputError(f"another ingest fixed {fixed} as the order of this project meanwhile; run this one again")
+        raise InputError(f"another ingest has just chosen {fixed} as the order of this project; run this ingest again")
     added: int = _one(inner, "SELECT count(*) FROM fresh")
     if added:
         if order_by == "source_position":
@@ -120,7 +124,7 @@ def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: Orde
 
 
 def odd_interactions(connection: sa.Connection, rows: pa.Table) -> dict[str, int]:
-    """What is odd but usable about the ids of ``rows`` as the warehouse now has them."""
+    """Count the items without metadata and the users with one interaction among the ids of ``rows``."""
     with registered(connection, rows) as incoming:
         without_text, single = raw(connection).execute(_ODD.format(incoming=incoming)).fetchall()[0]
     return {"item ids without metadata": without_text, "users with one interaction": single}
@@ -132,9 +136,9 @@ def _refuse_taken_positions(inner: Any) -> None:
         conflicts, user, position, items = found[0]
         raise InputError(
             f"{conflicts} positions are taken by another item, the first is position {position} of user {user} "
-            f"({' and '.join(items)}); positions number the whole sequence of a user; nothing was changed"
+            f"({' and '.join(items)}); give each position of a user to one item; nothing was changed"
         )
 
 
 def _one(inner: Any, sql: str) -> Any:
-    return inner.execute(sql).fetchall()[0][0]  # all, because a result not read to its end blocks the connection
+    return inner.execute(sql).fetchall()[0][0]  # all rows: a result that is not read to its end blocks the connection

@@ -1,4 +1,4 @@
-"""Merging cleaned items into the warehouse: SQL over Arrow, inside the caller's transaction."""
+"""Merge cleaned items into the warehouse with SQL over Arrow, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import sqlalchemy as sa
 
+from semconv.clock import as_timestamp, utc_now
 from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, TITLE
 from semconv_warehouse.store.database import raw, registered
-from semconv_warehouse.store.run_table import utc_now
 
 _VALUES = (TITLE, DESCRIPTION, BRAND, CATEGORIES, ATTRIBUTES)
-# What an item would be after the merge, for those whose row changes.
+# Items whose row changes, with their values after the merge.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
 SELECT item_id, {values}, item.is_available AS was_available
@@ -40,7 +40,7 @@ WHERE is_available AND item_id NOT IN (SELECT item_id FROM {incoming})
 
 @dataclass(frozen=True)
 class ItemCounts:
-    """What a merge of items changed; restored ones are among the updated."""
+    """Items that a merge changed. ``updated`` includes ``restored``."""
 
     added: int
     updated: int
@@ -49,14 +49,14 @@ class ItemCounts:
 
 
 def merge_items(connection: sa.Connection, rows: pa.Table, columns: Collection[str], *, snapshot: bool) -> ItemCounts:
-    """Insert new items in the order of arrival, update known ones; in a snapshot mark absent ones removed.
+    """Insert new items in the order of arrival and update known ones; a snapshot also marks absent items as removed.
 
     Args:
-        columns: those of ours that the files have; a snapshot empties them where the file does.
+        columns: known columns that the files have. In a snapshot their missing values replace stored values.
     """
     overwritten = {*columns, ATTRIBUTES} if snapshot else set()
     new = {name: f"n.{name}" if name in overwritten else f"coalesce(n.{name}, item.{name})" for name in _VALUES}
-    # JSON passes from Arrow as text.
+    # Arrow holds JSON as text.
     new[ATTRIBUTES] = new[ATTRIBUTES].replace("n.attributes", "n.attributes::JSON")
     inner = raw(connection)
     with registered(connection, rows) as incoming:
@@ -72,7 +72,8 @@ def merge_items(connection: sa.Connection, rows: pa.Table, columns: Collection[s
         ).fetchall()[0]
         inner.execute(_UPDATE)
         added = inner.execute(_NEW.format(incoming=incoming)).fetchall()[0][0]
-        removed = (
-            inner.execute(_REMOVE.format(incoming=incoming), {"now": utc_now()}).fetchall()[0][0] if snapshot else 0
-        )
+        removed = 0
+        if snapshot:
+            now = as_timestamp(utc_now())
+            removed = inner.execute(_REMOVE.format(incoming=incoming), {"now": now}).fetchall()[0][0]
     return ItemCounts(added=added, updated=updated, removed=removed, restored=restored)

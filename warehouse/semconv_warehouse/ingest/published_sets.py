@@ -1,4 +1,4 @@
-"""Two published layouts, read as their users download them: Amazon reviews 2018 and MovieLens."""
+"""Ingest of two published data sets as they are downloaded: Amazon reviews 2018 and MovieLens."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _NO_GENRE = "(no genres listed)"
 def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
     """Add Amazon 2018 reviews and product metadata (JSON lines, plain or .gz) in one transaction.
 
-    The query of an interaction is the review's summary and text. Times have the resolution of a day;
-    within a day the order of the file stands.
+    The query of an interaction is the review's summary and text. Times have the resolution of a day; interactions of
+    one user and day keep the order of the file.
     """
     source, known = _amazon(reviews, _AMAZON_REVIEWS), _amazon(meta, {ITEM_ID: _AMAZON_META[ITEM_ID]})
     mapping = dict(_AMAZON_REVIEWS)
@@ -55,7 +55,7 @@ def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
     if missing := [name for name in needed.values() if not source.has(name)]:
         raise InputError(
             f"{file}: no column {', '.join(missing)}, so it is not of the Amazon reviews of 2018; "
-            "`semconv ingest interactions` and `semconv ingest items` read other files"
+            "read other files with `semconv ingest interactions` and `semconv ingest items`"
         )
     return source
 
@@ -64,7 +64,7 @@ def ingest_movielens(store: DuckDBStore, directory: Path, *, rejected: Path | No
     """Add ``ratings.csv`` and ``movies.csv`` of a MovieLens folder in one transaction; genres become categories."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder; give the one that holds ratings.csv and movies.csv")
+        raise InputError(f"{directory}: no such folder; name the folder of ratings.csv and movies.csv")
     movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES)
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
     genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
@@ -79,9 +79,8 @@ def _ingest(
     if rejected is not None:
         write_rejected(pl.concat([read.rejected, catalogue.rejected]), rejected)
     with store.write() as connection:
-        # Items first, so that an id without metadata is told from one whose metadata comes in the same call.
+        # Items first, so that the interactions do not count items as without metadata that come with this call.
         merged = items.merge(connection, catalogue)
         added = interactions.merge(connection, read)
-        return combined(
-            [dataclasses.replace(added, unused_columns=()), merged]
-        )  # these commands map columns themselves
+        # These commands have no --map, so unused columns are no news to the user.
+        return combined([dataclasses.replace(added, unused_columns=()), merged])

@@ -1,43 +1,46 @@
-"""Input files as lazy rows: Parquet, CSV and JSON lines, the latter two also as ``.gz``.
+"""Read Parquet, CSV and JSON lines files as lazy rows; CSV and JSON lines also as ``.gz``.
 
-A row that cannot be read is no error: it carries a reason in the column ``reason``. A file that
-cannot be read, or lacks a column, is an InputError.
+A row that cannot be read is not an error: its column REASON says why. A file that cannot be read, or that lacks a
+required column, is an InputError.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from polars.exceptions import PanicException, PolarsError
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.store.database import quote_identifier
+from semconv_warehouse.ingest.json_values import bytes_in, json_part
 
-# Columns of ours beside a file's own.
+# Columns that a Source adds to those of the file.
 ROW, REASON, RECORD = "__row", "__reason", "__record"
 _OVERFLOW = "__overflow"
 _SAMPLED_LINES = 1000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_MOST_DIGITS = 38  # of a decimal, to polars
 
 
 @dataclass(frozen=True)
 class Spooled:
-    """A Parquet file of rows that came from somewhere else."""
+    """A temporary Parquet file with the rows of another source."""
 
     path: Path
-    name: str  # what a user knows it by
+    name: str  # of the source, as messages and reports show it
 
     def __str__(self) -> str:
-        """As reports name it."""
+        """Return the name of the source."""
         return self.name
 
 
@@ -46,20 +49,30 @@ Input = Path | Spooled
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its columns and, lazily, its rows."""
+    """One file: its columns and, lazily, its rows.
+
+    Attributes:
+        columns: names of the columns; of JSON lines, the keys of the first lines.
+        rows: ROW, which counts from 1; REASON, null for a readable row; and the line as RECORD if the file is JSON
+            lines, else the file's columns.
+        record: the whole row as RECORD: the text of a JSON line, else a struct of the columns without bytes.
+        is_json: whether the file is JSON lines.
+        left_out: columns, and parts of columns, that the record lacks because they hold bytes.
+    """
 
     file: Input
-    columns: tuple[str, ...]  # of JSON lines: the keys of the first lines
-    rows: pl.LazyFrame  # ROW from 1, REASON or null, RECORD (JSON lines alone), and the columns (not of JSON lines)
+    columns: tuple[str, ...]
+    rows: pl.LazyFrame
+    record: pl.Expr
     is_json: bool = False
-    is_text: bool = False  # every value is text: csv and JSON lines
+    left_out: tuple[str, ...] = ()
 
     def parts(self, column: str) -> tuple[str, ...]:
-        """The file's columns that a name means: itself, or those that ``+`` joins (``summary+reviewText``)."""
+        """Return the file's columns that a name means: one, or several joined by ``+`` (``summary+reviewText``)."""
         return (column,) if "+" not in column or self.has(column) else tuple(column.split("+"))
 
     def has(self, column: str) -> bool:
-        """Whether the file has a column; of JSON lines, whether any line has the key."""
+        """Return whether the file has a column; of JSON lines, whether any line has the key."""
         if column in self.columns:
             return True
         if not self.is_json:
@@ -67,39 +80,43 @@ class Source:
         with reading(self.file):
             return bool(self.rows.select(_json_value(column).is_not_null().any()).collect().item())
 
-    def select(self, columns: Mapping[str, str]) -> pl.LazyFrame:
-        """Rows with ROW, REASON, RECORD and the columns asked for (new name -> the file's name), as the file has them."""
-        values = [self._value(theirs).alias(ours) for ours, theirs in columns.items()]
-        return self.rows.select(ROW, REASON, self.record(), *values)
+    def raw_columns(self, found: Mapping[str, str]) -> tuple[pl.LazyFrame, dict[str, fields.RawColumn]]:
+        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and what these columns are.
+
+        Args:
+            found: known column NAME -> the file's column; its values are in the column ``raw_NAME``.
+        """
+        values = [self._value(theirs).alias(f"raw_{ours}") for ours, theirs in found.items()]
+        rows = self.rows.select(ROW, REASON, self.record, *values)
+        with reading(self.file):
+            types = rows.collect_schema()
+        return rows, {
+            ours: fields.RawColumn(f"raw_{ours}", theirs, types[f"raw_{ours}"], self.file)
+            for ours, theirs in found.items()
+        }
 
     def _value(self, column: str) -> pl.Expr:
         parts = [_json_value(part) if self.is_json else pl.col(part) for part in self.parts(column)]
         return parts[0] if len(parts) == 1 else pl.concat_str(parts, separator=" ", ignore_nulls=True)
 
-    def record(self) -> pl.Expr:
-        """The whole row: JSON text of JSON lines, else a struct."""
-        if self.is_json:
-            return pl.col(RECORD)
-        return pl.struct(pl.col(*self.columns)).alias(RECORD)
-
 
 def unused_columns(source: Source, found: Mapping[str, str]) -> list[str]:
-    """Columns of a file that no column of ours takes."""
+    """Return the columns of a file that no known column takes."""
     used = {part for theirs in found.values() for part in source.parts(theirs)}
     return [column for column in source.columns if column not in used]
 
 
 def open_source(file: Input) -> Source:
-    """Look at a file by its suffix; InputError when it is missing, empty, unreadable or of no known kind."""
+    """Open a file as its suffix says; InputError if it is missing, empty, unreadable or of an unknown kind."""
     if isinstance(file, Spooled):
         return replace(_parquet(file.path), file=file)
     if not file.is_file():
         if file.is_dir():
             raise InputError(f"{file}: a folder; name the files in it")
-        hint = "; each pair of names needs a --map of its own" if "=" in file.name else ""
-        raise InputError(f"{file}: no such file{hint}")
+        advice = "each pair of names needs a --map of its own" if "=" in file.name else "check the path"
+        raise InputError(f"{file}: no such file; {advice}")
     if file.stat().st_size == 0:
-        raise InputError(f"{file}: the file is empty")
+        raise InputError(f"{file}: the file is empty; check how it was written")
     suffixes = [suffix.lower() for suffix in file.suffixes]
     kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else suffixes[-1] if suffixes else ""
     with reading(file):
@@ -114,18 +131,18 @@ def open_source(file: Input) -> Source:
                 f"{file}: unknown kind of file; known are .parquet, .csv, .tsv, .jsonl and .json (lines), the last four also .gz"
             )
         if source.rows.select(ROW).head(1).collect().is_empty():
-            raise InputError(f"{file}: the file has no rows")
+            raise InputError(f"{file}: the file has no rows; check how it was written")
     return source
 
 
 def resolve(
     source: Source, mapping: Mapping[str, str], known: Sequence[str], required: Sequence[str]
 ) -> dict[str, str]:
-    """Our column -> the file's, for the columns that the file has.
+    """Return known column -> the file's column, for the known columns that the file has.
 
     Raises:
-        SettingsError: the mapping names a column that is none of ours.
-        InputError: a required column, or one that the mapping names, is not in the file.
+        SettingsError: the mapping names an unknown column.
+        InputError: the file lacks a required column, or one that the mapping names.
     """
     for ours in mapping:
         if ours not in known:
@@ -138,58 +155,47 @@ def resolve(
         elif ours in mapping or ours in required:
             columns = ", ".join(source.columns) or "none"
             raise InputError(
-                f"{source.file}: no column {theirs}; it has {columns}; name another one with --map {ours}=COLUMN"
+                f"{source.file}: no column {theirs}; it has {columns}; name another column with --map {ours}=COLUMN"
             )
     return found
 
 
-def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows with ROW, REASON and RECORD as they are shown to a user: file, row, reason, record (JSON text)."""
-    if source.is_json:
-        record = pl.col(RECORD)
-    else:
-        kinds = {name: source.rows.collect_schema()[name] for name in source.columns}
-        values = [fields.in_words(pl.col(RECORD).struct.field(name), kind).alias(name) for name, kind in kinds.items()]
-        record = pl.struct(values).struct.json_encode()
-    return rows.select(
-        pl.lit(str(source.file)).alias("file"),
-        pl.col(ROW).cast(pl.Int64).alias("row"),
-        pl.col(REASON).alias("reason"),
-        record.alias("record"),
-    )
-
-
-@contextmanager
+@contextlib.contextmanager
 def reading(file: Input | str) -> Iterator[None]:
-    """Turn what a damaged file does to a reader into an InputError that names it."""
+    """Turn the errors of reading a damaged file into an InputError that names it."""
     try:
         yield
-    except (PolarsError, PanicException, duckdb.Error, OSError, EOFError, UnicodeError) as error:
-        raise InputError(f"{file}: cannot be read ({str(error).strip().partition(chr(10))[0]})") from error
-
-
-def rest_as_json(source: Source, frame: pl.DataFrame, used: Sequence[str]) -> pl.Series:
-    """What a row has beside the used columns, as JSON text; null where there is nothing."""
-    rest = [column for column in source.columns if column not in used]
-    if source.is_json:
-        value, parameters = f"json_merge_patch({RECORD}, $without)", {"without": json.dumps(dict.fromkeys(used))}
-    else:
-        if not rest:
-            return pl.Series(RECORD, [None] * frame.height, dtype=pl.String)
-        # A merge into {} drops the members that are null.
-        fields = ", ".join(f"{quote_identifier(name)} := {RECORD}.{quote_identifier(name)}" for name in rest)
-        value, parameters = f"json_merge_patch('{{}}', to_json(struct_pack({fields})))", {}
-    with duckdb.connect() as memory, reading(source.file):
-        memory.register("records", frame.select(RECORD).with_row_index("place").to_arrow())
-        sql = f"SELECT nullif(({value})::VARCHAR, '{{}}') AS {RECORD} FROM records ORDER BY place"  # noqa: S608
-        result = pl.from_arrow(memory.sql(sql, params=parameters).to_arrow_table())
-    return pl.DataFrame(result)[RECORD]
+    except (PolarsError, PanicException, duckdb.Error, pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+        raise InputError(
+            f"{file}: cannot be read ({str(error).strip().partition(chr(10))[0]}); check the file"
+        ) from error
 
 
 def _parquet(file: Path) -> Source:
+    _refuse_types_beyond_polars(file)
     rows = pl.scan_parquet(file, row_index_name=ROW, row_index_offset=1, glob=False)
-    columns = tuple(name for name in rows.collect_schema() if name != ROW)
-    return Source(file, columns, rows.with_columns(pl.lit(None, pl.String).alias(REASON)))
+    extensions = [name for name, dtype in rows.collect_schema().items() if isinstance(dtype, pl.BaseExtension)]
+    rows = rows.with_columns(pl.col(name).ext.storage() for name in extensions)
+    types = {name: dtype for name, dtype in rows.collect_schema().items() if name != ROW}
+    left_out = tuple(found for name, dtype in types.items() for found in bytes_in(name, dtype))
+    parts = {name: json_part(pl.col(name), dtype) for name, dtype in types.items()}
+    kept = [part.alias(name) for name, part in parts.items() if part is not None]
+    record = pl.struct(kept) if kept else pl.lit(None)
+    rows = rows.with_columns(pl.lit(None, pl.String).alias(REASON))
+    return Source(file, tuple(types), rows, record.alias(RECORD), left_out=left_out)
+
+
+def _refuse_types_beyond_polars(file: Path) -> None:
+    """Refuse a file with a column that polars cannot read, and name the column; on intervals polars would panic."""
+    with contextlib.suppress(pa.ArrowException):  # polars reports a damaged file
+        schema = pq.ParquetFile(file).schema
+        for column in (schema.column(number) for number in range(len(schema))):
+            is_long = column.converted_type == "DECIMAL" and column.precision > _MOST_DIGITS
+            if is_long or column.converted_type == "INTERVAL":
+                kind = f"decimals of more than {_MOST_DIGITS} digits" if is_long else "intervals"
+                raise InputError(
+                    f"{file}: column {column.path} holds {kind}, which cannot be read; write the file without this column"
+                )
 
 
 def _csv(file: Path, separator: str) -> Source:
@@ -202,7 +208,7 @@ def _csv(file: Path, separator: str) -> Source:
         file,
         separator=separator,
         encoding="utf8-lossy",
-        # One column more than the header has: what falls into it shows a row with too many fields.
+        # One column more than the header has. A value in it means that the row has too many fields.
         schema={**dict.fromkeys(header, pl.String), _OVERFLOW: pl.String},
         missing_columns="insert",
         truncate_ragged_lines=True,
@@ -212,7 +218,7 @@ def _csv(file: Path, separator: str) -> Source:
     )
     reason = pl.when(pl.col(_OVERFLOW).is_not_null()).then(pl.lit("more fields than the header")).alias(REASON)
     rows = rows.filter(pl.any_horizontal(pl.col(*header).is_not_null())).with_columns(reason)
-    return Source(file, header, rows, is_text=True)
+    return Source(file, header, rows, pl.struct(pl.col(*header)).alias(RECORD))
 
 
 def _json_lines(file: Path) -> Source:
@@ -235,7 +241,7 @@ def _json_lines(file: Path) -> Source:
         .alias(REASON)
     )
     rows = lines.filter(pl.col(RECORD).str.strip_chars() != "").with_columns(reason)
-    return Source(file, tuple(keys), rows, is_json=True, is_text=True)
+    return Source(file, tuple(keys), rows, pl.col(RECORD), is_json=True)
 
 
 def _lines(file: Path) -> pl.LazyFrame:

@@ -1,10 +1,10 @@
-"""What an ingest did: counts by kind and reason, for the screen, for JSON and for a file of rejected rows."""
+"""The report of an ingest: its counts, as lines for the screen and as JSON, and the file of rejected rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,29 +12,32 @@ from typing import Any
 import polars as pl
 
 from semconv.artifacts import atomic_path
+from semconv.errors import InputError
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
+_SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """Counts of one ingest; ``read`` = added + updated + duplicate + unchanged + all that is rejected."""
+    """Counts of one ingest. ``read`` is the sum of ``added``, ``updated``, ``duplicate`` and all of ``rejected``."""
 
-    kind: str  # 'interactions', 'items', or both with a +
+    kind: str  # 'interactions', 'items' or 'interactions+items'
     files: tuple[str, ...]
     read: int
     added: int
     updated: int = 0
-    duplicate: int = 0  # the same row again, in the files or in the warehouse
+    duplicate: int = 0  # rows that the files or the warehouse have already
     rejected: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
-    odd: Mapping[str, int] = field(default_factory=dict)  # stored all the same: kind -> number
+    odd: Mapping[str, int] = field(default_factory=dict)  # kind of an odd value that was stored -> number
     removed: int = 0  # items absent from a snapshot
-    restored: int = 0  # removed items that are back
+    restored: int = 0  # removed items that are in the files again
     unused_columns: tuple[str, ...] = ()
-    parts: tuple[IngestReport, ...] = ()  # of an ingest that read more than one kind
+    left_out: tuple[str, ...] = ()  # columns of bytes, which attributes cannot hold
+    parts: tuple[IngestReport, ...] = ()  # of an ingest of both kinds
 
     def summary(self) -> list[str]:
-        """Lines for the user, without an empty count."""
+        """Return lines for the user; counts of zero are left out."""
         if self.parts:
             return [line for part in self.parts for line in part.summary()]
         counts = {"added": self.added, "updated": self.updated, "duplicate": self.duplicate}
@@ -44,44 +47,59 @@ class IngestReport:
         lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
         lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
         if self.unused_columns:
-            lines.append(f"  columns not used: {', '.join(self.unused_columns)} (--map OURS=THEIRS uses one)")
+            lines.append(f"  columns not used: {', '.join(self.unused_columns)}; read one with --map OURS=THEIRS")
+        if self.left_out:
+            lines.append(f"  bytes, left out of the attributes: {', '.join(self.left_out)}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
 
-def combined(reports: Iterable[IngestReport]) -> IngestReport:
-    """One report over several parts, counts added up."""
-    parts = tuple(reports)
-    rejected: Counter[str] = Counter()
-    odd: Counter[str] = Counter()
-    for part in parts:
-        rejected.update(part.rejected)
-        odd.update(part.odd)
+def combined(parts: Sequence[IngestReport]) -> IngestReport:
+    """Return one report with the sums of several."""
+    sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
     return IngestReport(
         kind="+".join(part.kind for part in parts),
         files=tuple(file for part in parts for file in part.files),
-        read=sum(part.read for part in parts),
-        added=sum(part.added for part in parts),
-        updated=sum(part.updated for part in parts),
-        duplicate=sum(part.duplicate for part in parts),
-        rejected=dict(rejected),
-        odd=dict(odd),
-        removed=sum(part.removed for part in parts),
-        restored=sum(part.restored for part in parts),
-        parts=parts,
+        **sums,
+        rejected=_total(part.rejected for part in parts),
+        odd=_total(part.odd for part in parts),
+        left_out=tuple(name for part in parts for name in part.left_out),
+        parts=tuple(parts),
     )
 
 
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(total)
+
+
+def joined(
+    parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]], files: Sequence[object]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Join the usable and the rejected rows of all files; ``arrival`` numbers the usable ones. InputError if there are none."""
+    rows = pl.concat(usable for usable, _ in parts).with_row_index("arrival")
+    rejected = pl.concat(rejected for _, rejected in parts)
+    if rows.is_empty():
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
+        raise InputError(f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons})")
+    return rows, rejected
+
+
 def counts_by_reason(rejected: pl.DataFrame) -> dict[str, int]:
-    """Reason -> rows."""
+    """Return the number of rejected rows by reason."""
     return dict(rejected["reason"].value_counts(sort=True).iter_rows())
 
 
 def write_rejected(rejected: pl.DataFrame, path: Path) -> None:
-    """Write rejected rows (:data:`REJECTED_COLUMNS`; row counts from 1, record is JSON): csv by suffix, else JSON lines."""
+    """Write rejected rows as CSV if the suffix says so, else as JSON lines.
+
+    The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes.
+    """
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             rejected.write_csv(temporary)

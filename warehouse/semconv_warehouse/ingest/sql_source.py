@@ -1,7 +1,7 @@
-"""Rows of a SQL query as an input like a file: streamed through SQLAlchemy into Parquet, batch by batch.
+"""Read the rows of an SQL query as an input: stream them through SQLAlchemy into a Parquet file, batch by batch.
 
-Everything that SQLAlchemy has a driver for. The table is never in memory whole; the database is told that
-nothing will be written, where it has a way to be told. Passwords appear in no message.
+This works for every database that SQLAlchemy has a driver for. The result is never in memory as a whole. SQLite and
+PostgreSQL are asked for a read-only connection. No message contains a password.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from semconv_warehouse.ingest.readers import Spooled
 BATCH_ROWS = 20_000
 _HIDDEN = "***"
 _PREFIX = ".query-"
-_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # of a parameter's name in a URL
-_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # dialect -> what pip installs
+_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # in the name of a secret URL parameter
+_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # dialect -> package for pip
 _KEPT = (bool, int, float, str, bytes)
 
 
@@ -45,11 +45,11 @@ class Query:
 
 @contextmanager
 def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
-    """The rows of a query in a Parquet file in ``folder``, which is gone when the block ends.
+    """Write the rows of a query to a Parquet file in ``folder`` and delete it when the block ends.
 
     Raises:
-        SettingsError: the URL is none, its driver is not installed, or the statement fails or gives no rows.
-        InputError: the database cannot be reached, or it gives no row, or two columns of one name.
+        SettingsError: not a database URL, its driver is not installed, or the statement fails or is no SELECT.
+        InputError: the database cannot be reached, or the result has no row or two columns of one name.
         MachineError: the disk is full.
     """
     url = _url(query.url)
@@ -66,7 +66,7 @@ def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """What processes left that were killed."""
+    """Delete the folders of killed processes."""
     for path in folder.glob(f"{_PREFIX}*"):
         if not is_locked(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -78,11 +78,11 @@ def _url(text: str) -> sa.URL:
     except (ArgumentError, ValueError):
         raise SettingsError(
             "--from-sql: not a database URL; give one such as postgresql+psycopg://user@host/database or sqlite:///file.db"
-        ) from None  # which may quote it with its password
+        ) from None  # the original error may quote the password
 
 
 def _shown(url: sa.URL) -> str:
-    """The URL without what is secret in it."""
+    """Return the URL without its secrets."""
     secret = [name for name in url.query if _is_secret(name)]
     return url.difference_update_query(secret).render_as_string(hide_password=True)
 
@@ -99,24 +99,24 @@ def _secrets(url: sa.URL) -> list[str]:
 
 def _engine(url: sa.URL, shown: str) -> sa.Engine:
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-        raise InputError(f"{shown}: no such file")  # SQLite would make an empty one
+        raise InputError(f"{shown}: no such file; give the path of an SQLite database")  # SQLite would create it
     backend = url.get_backend_name()
     try:
         return sa.create_engine(url, poolclass=NullPool)
     except NoSuchModuleError as error:
         raise SettingsError(
-            f"--from-sql: SQLAlchemy knows no {url.drivername}; `pip install` the package that brings it"
+            f"--from-sql: SQLAlchemy knows no {url.drivername}; install the package of this dialect with pip"
         ) from error
     except ImportError as error:
         package = _EXTRAS.get(backend, error.name or "its driver")
         raise SettingsError(
-            f"--from-sql: the driver for {backend} is not installed; `pip install {package}` brings it"
+            f"--from-sql: the driver for {backend} is not installed; run `pip install {package}`"
         ) from error
 
 
 @contextmanager
 def _reported(url: sa.URL, shown: str) -> Iterator[None]:
-    """Errors of a database as one line without its secrets."""
+    """Turn the errors of a database into one line without its secrets."""
     try:
         yield
     except DBAPIError as error:
@@ -128,7 +128,7 @@ def _reported(url: sa.URL, shown: str) -> Iterator[None]:
         failure = (
             InputError(f"{shown}: cannot be reached ({line}); check address, user and password")
             if unreachable
-            else SettingsError(f"--from-sql: the statement failed on {shown}: {line}")
+            else SettingsError(f"--from-sql: the statement failed on {shown}; correct it ({line})")
         )
         raise failure from (None if any(secret in str(error) for secret in secrets) else error)
 
@@ -143,7 +143,7 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
                 connection.exec_driver_sql("PRAGMA query_only = ON")
             result = connection.execution_options(**options).exec_driver_sql(statement)
             if not result.returns_rows:
-                raise SettingsError("--from-sql: the statement gives no rows; give a SELECT")
+                raise SettingsError("--from-sql: the statement returns no rows; give a SELECT")
             names = list(result.keys())
             if doubles := sorted({name for name in names if names.count(name) > 1}):
                 raise InputError(f"--from-sql: two columns are called {', '.join(doubles)}; name them with AS")
@@ -153,11 +153,9 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
             ]
     finally:
         engine.dispose()
-    return _joined(parts, folder / "rows.parquet") if parts else _empty(_shown(url))
-
-
-def _empty(shown: str) -> Path:
-    raise InputError(f"{shown}: the statement gave no rows")
+    if not parts:
+        raise InputError(f"{_shown(url)}: the statement gave no rows; check its conditions")
+    return _joined(parts, folder / "rows.parquet")
 
 
 def _write_part(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
@@ -167,7 +165,7 @@ def _write_part(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]])
 
 
 def _joined(parts: Sequence[Path], target: Path) -> Path:
-    """One file of all batches, whose types are those that all of them fit into; text where there is none."""
+    """Write one file of all batches. A column has a type that holds all its values, text if there is no other."""
     schemas = [pq.read_schema(part) for part in parts]
     schema = pa.schema([(name, _common([one.field(name).type for one in schemas])) for name in schemas[0].names])
     with pq.ParquetWriter(target, schema) as writer:
@@ -186,7 +184,7 @@ def _common(types: Sequence[pa.DataType]) -> pa.DataType:
 
 
 def _array(values: Sequence[Any]) -> pa.Array:
-    """A column of Python values; as text where they are of kinds that do not go together."""
+    """Return a column of Python values, as text if no other type holds them all."""
     plain = [_plain(value) for value in values]
     try:
         return pa.array(plain)
@@ -195,7 +193,7 @@ def _array(values: Sequence[Any]) -> pa.Array:
 
 
 def _plain(value: Any) -> Any:
-    """A driver's value as one that Arrow takes and a file could have held."""
+    """Return the value of a database driver as one that Arrow takes and a file could have."""
     if value is None or isinstance(value, _KEPT) or hasattr(value, "year"):
         return value
     if isinstance(value, Decimal):

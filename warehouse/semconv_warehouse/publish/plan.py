@@ -60,7 +60,7 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
         SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
     """
     with store.read() as connection:
-        known = {run.run_id: run for run in select_runs(connection, "true", {})}
+        known = {run.run_id: run for run in select_runs(connection)}
         # Titles, removals and histories are copied too, so these tables are inputs as well as the runs.
         content = {table: content_hash(connection, table) for table in ("item", "interaction")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)

@@ -1,7 +1,7 @@
-"""Opening a DuckDB file through SQLAlchemy, bulk rows through Arrow, and what DuckDB's errors mean to a user.
+"""Open a DuckDB file through SQLAlchemy, move bulk rows through Arrow, and translate DuckDB's errors.
 
-A DuckDB file open for writing shuts every other process out, and a reader shuts the writer out. So
-nothing here keeps a file open: the pool is ``NullPool`` and the engine is disposed on leaving.
+A process that has a DuckDB file open for writing locks out all others, and a reader locks out writers. So no file
+stays open: the pool is ``NullPool``, and the engine is disposed at the end of a block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, LockedError, MachineError, SemconvError
 
-DEFAULT_MEMORY_MB = 1024  # of DuckDB, where lists of all users are moved; see the setting `publish.memory_mb`
+DEFAULT_MEMORY_MB = 1024  # of DuckDB while it moves the lists of all users; see the setting `publish.memory_mb`
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _NO_DATABASE = (
     "not a valid DuckDB database file",
@@ -45,63 +45,64 @@ _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 
 
 def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path) -> None:
-    """Settings of a connection that moves the lists of all users: what memory they may take, and where the rest goes."""
+    """Limit the memory of a connection that moves the lists of all users; DuckDB spills the rest to the folder ``spill``."""
     connection.execute(f"SET memory_limit = '{memory_mb}MB'")
     connection.execute("SET temp_directory = ?", [str(spill)])
-    # The bar would come up on stdout wherever DuckDB takes the process for an interactive one.
+    # In a process that DuckDB takes for interactive, the bar would appear on stdout.
     connection.execute("SET enable_progress_bar = false")
 
 
 @contextlib.contextmanager
 def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator[sa.Connection]:
-    """Open one DuckDB file and close it on leaving; writers work inside ``with connection.begin():``.
+    """Open one DuckDB file and close it at the end of the block. Writers also need ``with connection.begin():``.
 
     Args:
-        wait: seconds to go on trying while another process holds the file.
+        wait: seconds to retry while another process holds the file.
+
     Raises:
-        LockedError: another process holds the file after ``wait`` seconds; names its PID.
-        InputError: the file is missing (read-only), damaged or no DuckDB database.
-        MachineError: disk full, no permission, out of memory, also inside the block.
+        LockedError: another process still holds the file after ``wait`` seconds; the message has its PID.
+        InputError: the file is missing (when opened read-only), damaged, or not a DuckDB database.
+        MachineError: the disk is full, permission or memory is missing; also raised for statements in the block.
     """
     if read_only and not path.exists():
-        raise InputError(f"{path}: no such database; `semconv init` makes a project, an ingest fills it")
+        raise InputError(f"{path}: no such database; create a project with `semconv init`, then ingest")
     with database_errors(path):
         engine, connection = _connect(path, read_only=read_only, wait=wait)
         try:
             yield connection
         finally:
-            # A failed rollback of a damaged connection must not hide the error that led here.
+            # A failed rollback of a damaged connection must not hide the original error.
             with contextlib.suppress(DBAPIError, duckdb.Error):
                 connection.close()
             engine.dispose()
 
 
 def raw(connection: sa.Connection) -> duckdb.DuckDBPyConnection:
-    """DuckDB's own connection under SQLAlchemy's, for Arrow in and out; it is in the same transaction."""
+    """Return the DuckDB connection inside SQLAlchemy's, which takes and gives Arrow, in the same transaction."""
     driver = connection.connection.driver_connection
     if driver is None:
         raise AssertionError("the connection is closed")
-    # duckdb_engine wraps the connection and forwards its methods, which are bound to the inner one.
+    # duckdb_engine wraps the connection and forwards its methods, which are bound to the DuckDB connection.
     return cast("duckdb.DuckDBPyConnection", driver.execute.__self__)
 
 
 def quote_identifier(name: str) -> str:
-    """A table or column name as SQL; the one place where names become SQL text (values are always bound)."""
+    """Return a table or column name as SQL text. No other function quotes names; values are always bound."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @contextlib.contextmanager
 def registered(connection: sa.Connection, rows: pa.Table) -> Iterator[str]:
-    """Give an Arrow table a name that SQL on this connection can read inside the block."""
+    """Give an Arrow table a name that SQL on this connection can use in the block."""
     inner, name = raw(connection), next(_relation_names)
     inner.register(name, rows)
     yield name
-    # Not on failure: the transaction is lost then, and the name goes with the connection.
+    # Not after an error: the transaction is lost then, and the name ends with the connection.
     inner.unregister(name)
 
 
 def insert_arrow(connection: sa.Connection, table: str, rows: pa.Table) -> None:
-    """Append Arrow rows to a table, columns matched by name; missing ones take their default."""
+    """Append Arrow rows to a table. Columns are matched by name; missing ones take their default."""
     if rows.num_rows == 0:
         return
     with registered(connection, rows) as name:
@@ -110,7 +111,7 @@ def insert_arrow(connection: sa.Connection, table: str, rows: pa.Table) -> None:
 
 @contextlib.contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk, the memory or a damaged file do to DuckDB into errors of ours; others pass."""
+    """Turn DuckDB's errors of disk, memory and damaged files into a SemconvError; raise all others unchanged."""
     try:
         yield
     except (DBAPIError, duckdb.Error) as error:
@@ -145,40 +146,42 @@ def _original(error: Exception) -> BaseException:
 
 
 def _locked(path: Path, message: str, wait: float) -> LockedError | None:
-    way_out = f"tried for {wait:g} s; stop it or wait longer" if wait else "stop it or use --wait SECONDS"
+    advice = f"tried for {wait:g} s; stop it or wait longer" if wait else "stop it or use --wait SECONDS"
     if "different configuration" in message:
-        return LockedError(f"{path} is in use by this process ({os.getpid()}) in another mode; {way_out}", os.getpid())
+        return LockedError(f"{path} is in use by this process ({os.getpid()}) in another mode; {advice}", os.getpid())
     if "Could not set lock" not in message and "Conflicting lock" not in message:
         return None
     found = re.search(r"PID (\d+)", message)
     pid = int(found.group(1)) if found else None
-    return LockedError(f"{path} is held by process {pid or 'unknown'}; {way_out}", pid)
+    return LockedError(f"{path} is held by process {pid or 'unknown'}; {advice}", pid)
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether DuckDB complains of a file that is damaged, and not of a statement."""
+    """Return whether DuckDB's error means a damaged file, and not a wrong statement."""
     return any(sign in str(error) for sign in _NO_DATABASE)
 
 
-def _way_out_of_damage(path: Path) -> str:
+def _advice_on_damage(path: Path) -> str:
     if path.name == WAREHOUSE:
-        return "put a copy back, or move it away and ingest everything again; what is published is served on"
-    return "if it is what is served, `semconv publish` makes it anew; otherwise remove it"
+        return "restore a backup, or move the file away and ingest everything again; published lists are still served"
+    return "if this file is served, run `semconv publish` to write it again; otherwise delete it"
 
 
 def _translate(path: Path, error: BaseException) -> SemconvError | None:
     message = str(error).partition("\n")[0]
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
-        return MachineError(f"{path}: out of memory ({message})")
+        return MachineError(f"{path}: out of memory ({message}); close other programs or use a machine with more")
     if any(sign in message for sign in _MACHINE):
-        return MachineError(f"{path}: the machine refused ({message}); nothing was changed")
+        return MachineError(
+            f"{path}: the machine refused ({message}); nothing was changed; correct this and run the same command again"
+        )
     if any(sign in message for sign in _NO_DATABASE):
-        return InputError(f"{path}: not a DuckDB database, or damaged ({message}); {_way_out_of_damage(path)}")
+        return InputError(f"{path}: not a DuckDB database, or damaged ({message}); {_advice_on_damage(path)}")
     if "version number" in message and "read" in message:
         return InputError(f"{path}: written by another version of DuckDB ({message}); upgrade duckdb")
     if isinstance(error, duckdb.IOException):
         return MachineError(
-            f"{path}: cannot be opened or written ({message}); look at the space on the disk and at the file's mode, then run the "
+            f"{path}: cannot be opened or written ({message}); check the free space and the file's mode, then run the "
             "same command again"
         )
     return None

@@ -1,4 +1,4 @@
-"""Where things lie in a project folder, and where the SQL and Feast files of the package lie."""
+"""Paths of a project folder, and of the SQL and Feast files of the package."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ SETTINGS_FILE = "semconv.toml"
 
 @dataclass(frozen=True)
 class ProjectLayout:
-    """Paths of one project; nothing is created by asking."""
+    """Paths of one project. No property creates a file or folder."""
 
     root: Path  # absolute
 
     @property
     def settings_file(self) -> Path:
-        """``semconv.toml``, whose presence makes the folder a project."""
+        """``semconv.toml``; a folder with this file is a project."""
         return self.root / SETTINGS_FILE
 
     @property
     def data(self) -> Path:
-        """Everything that commands write."""
+        """Folder of everything that commands write."""
         return self.root / "data"
 
     @property
     def warehouse(self) -> Path:
-        """The truth of inputs, lineage, codes and figures."""
+        """Database of the inputs, runs, codes and figures."""
         return self.data / WAREHOUSE
 
     @property
     def generations(self) -> Path:
-        """Published states, written once."""
+        """Folder of the generations: one database file each, never changed after publishing."""
         return self.data / "generations"
 
     def generation_file(self, generation: int) -> Path:
-        """``generations/000042.duckdb``."""
+        """Return the path of a generation, such as ``generations/000042.duckdb``."""
         return self.generations / f"{generation:06d}.duckdb"
 
     @property
     def serving(self) -> Path:
-        """What SQL users open."""
+        """Database that SQL users open."""
         return self.data / "serving.duckdb"
 
     @property
     def runs(self) -> Path:
-        """One folder a run."""
+        """Folder with one folder a run."""
         return self.data / "runs"
 
     @property
     def features(self) -> Path:
-        """Parquet that Feast reads, one folder a view."""
+        """Folder of the Parquet files that Feast reads, one folder a view."""
         return self.data / "features"
 
     @property
@@ -64,16 +64,16 @@ class ProjectLayout:
 
 
 def find_project(start: Path) -> ProjectLayout:
-    """The nearest folder at or above ``start`` with a ``semconv.toml``; InputError when there is none."""
+    """Return the nearest project at or above ``start``; InputError if no folder has a ``semconv.toml``."""
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / SETTINGS_FILE).is_file():
             return ProjectLayout(folder)
     raise InputError(
-        f"no {SETTINGS_FILE} in {start.resolve()} or above; `semconv init` makes a project, --project names one"
+        f"no {SETTINGS_FILE} in {start.resolve()} or above; create a project with `semconv init`, or name one with --project"
     )
 
 
 def package_folder(name: str) -> Path:
-    """The package's own ``sql`` or ``feature_repo`` folder: inside the wheel, or in the checkout when installed editable."""
+    """Return the package's folder ``sql`` or ``feature_repo``: in the wheel, or in the checkout of an editable install."""
     inside = Path(semconv_warehouse.__file__).parent / name
     return inside if inside.is_dir() else Path(semconv_warehouse.__file__).parents[2] / name

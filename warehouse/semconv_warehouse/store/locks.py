@@ -1,4 +1,4 @@
-"""The locks of what a project has one of: its generations, and its features. Those of runs are the runs' own."""
+"""The locks of a project's generations and of its features. Each run has a lock of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from semconv_warehouse.store.layout import ProjectLayout
 
 
 def generations_lock(layout: ProjectLayout, wait: float) -> AbstractContextManager[None]:
-    """Let one process at a time change which generations there are; LockedError after ``wait`` seconds."""
+    """Let one process at a time add or remove generations; LockedError after ``wait`` seconds."""
     return run_lock(layout.generations, wait=wait, work="generations are being published, pruned or forgotten from")
 
 
 def features_lock(layout: ProjectLayout, wait: float) -> AbstractContextManager[None]:
-    """Let one process at a time write what Feast reads; LockedError after ``wait`` seconds."""
+    """Let one process at a time write the files that Feast reads; LockedError after ``wait`` seconds."""
     return run_lock(layout.features, wait=wait, work="features are being written or forgotten")

@@ -1,4 +1,4 @@
-"""Bringing the warehouse's schema to the code's version: numbered SQL files, each applied once."""
+"""Upgrade the warehouse's schema to the version of the code: apply numbered SQL files, each once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from semconv.artifacts import atomic_path, run_lock
-from semconv.clock import utc_now
+from semconv.clock import as_timestamp, utc_now
 from semconv.errors import InputError
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import package_folder
 
-_MAKING_SECONDS = 5.0  # more than it takes
+_CREATION_SECONDS = 5.0  # more than the creation of a warehouse takes
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -33,7 +33,7 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """The package's migrations in order; their versions run from 1 without a gap."""
+    """Return the package's migrations in order; their versions run from 1 without a gap."""
     found = [
         Migration(int(match.group(1)), match.group(2), file)
         for file in sorted((package_folder("sql") / "migrations").glob("*.sql"))
@@ -45,10 +45,10 @@ def migrations() -> list[Migration]:
 
 
 def schema_version(connection: sa.Connection) -> int:
-    """The last migration that a database has, 0 for an empty one.
+    """Return the version of the last migration in a database, 0 for an empty database.
 
     Raises:
-        InputError: it holds tables, but none of this project's bookkeeping.
+        InputError: the database has tables, but no table of migrations.
     """
     names = set(connection.execute(sa.text("SELECT table_name FROM duckdb_tables()")).scalars())
     if "schema_migration" in names:
@@ -58,19 +58,19 @@ def schema_version(connection: sa.Connection) -> int:
         return version
     if names:
         raise InputError(
-            f"the database holds other tables ({', '.join(sorted(names)[:3])}): not a warehouse of semconv"
+            f"the database holds other tables ({', '.join(sorted(names)[:3])}), so it is no warehouse of semconv; move it away"
         )
     return 0
 
 
 def migrate(path: Path, wait: float = 0.0) -> list[str]:
-    """Apply what is missing, each file with its bookkeeping row in one transaction; returns the names applied.
+    """Apply missing migrations and return their names. One transaction holds a file and its row in the bookkeeping.
 
-    A warehouse that is up to date is only read, so that this shuts no reader out.
+    A warehouse that is up to date is only read, so that other readers are not locked out.
 
     Raises:
-        InputError: the database is newer than the code, of another program, or no database.
-        LockedError: another process holds it, or makes it.
+        InputError: the database is newer than the code, belongs to another program, or is no database.
+        LockedError: another process holds or creates the database.
     """
     known = migrations()
     if path.exists():
@@ -78,10 +78,10 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
             if not _pending(connection, known, path):
                 return []
         return _apply(path, known, wait)
-    with run_lock(path.parent, wait=max(wait, _MAKING_SECONDS), work="the warehouse is being made"):
-        if path.exists():  # by who had the lock until now, with rows in it
+    with run_lock(path.parent, wait=max(wait, _CREATION_SECONDS), work="the warehouse is being created"):
+        if path.exists():  # the process that held the lock has created it and may have filled it
             return []
-        # A new warehouse appears under its name only when it is whole, so a kill leaves no half of one.
+        # A new warehouse gets its name only when it is complete, so that a kill leaves no incomplete one.
         with atomic_path(path) as temporary:
             return _apply(temporary, known, wait)
 
@@ -90,7 +90,7 @@ def _apply(path: Path, known: list[Migration], wait: float) -> list[str]:
     with open_database(path, read_only=False, wait=wait) as connection:
         pending = _pending(connection, known, path)
         for migration in pending:
-            now = utc_now().replace(tzinfo=None)
+            now = as_timestamp(utc_now())
             with connection.begin():
                 connection.exec_driver_sql(_BOOKKEEPING)
                 connection.exec_driver_sql(migration.file.read_text())
@@ -102,7 +102,7 @@ def _apply(path: Path, known: list[Migration], wait: float) -> list[str]:
 
 
 def _pending(connection: sa.Connection, known: list[Migration], path: Path) -> list[Migration]:
-    # A read begins a transaction of SQLAlchemy's own; it must end before a migration begins its own.
+    # SQLAlchemy begins a transaction for a read. It must end before the transaction of a migration begins.
     with connection.begin():
         version = schema_version(connection)
     if version > len(known):

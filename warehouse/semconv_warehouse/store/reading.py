@@ -1,4 +1,4 @@
-"""Reading the warehouse's inputs as the arrays of ``semconv.data.store``; everything large passes through Arrow."""
+"""Read the warehouse's inputs as the arrays of ``semconv.data.store``; bulk data passes through Arrow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from semconv.data.store import Catalog, ItemFacets, Sequences
+from semconv.data.store import UNKNOWN_TIME, Catalog, ItemFacets, Sequences
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import offsets_of
 from semconv_warehouse.store.database import raw
-
-UNKNOWN_TIME: Final = np.iinfo(np.int64).min
 
 _CATALOG = "SELECT item_id, title, description, is_available, item_index FROM item ORDER BY item_index"
 _FACETS = "SELECT brand, categories FROM item ORDER BY item_index"
@@ -26,7 +24,7 @@ SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT
 FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id)
 ORDER BY user_index, position
 """
-# What a stage's result can depend on: not in_core (a stage's own remark) and not the moment of a removal.
+# Columns that a stage's result can depend on. That excludes in_core, which a stage writes, and removed_at.
 _HASHED: Final = {
     "item": ("item_id", "item_index", "title", "description", "brand", "categories", "attributes", "is_available"),
     "interaction": ("user_id", "item_id", "event_time", "source_position", "position", "rating", "query"),
@@ -34,12 +32,12 @@ _HASHED: Final = {
 
 
 def read_arrow(connection: sa.Connection, sql: str, parameters: Any = None) -> pa.Table:
-    """The result of one query as an Arrow table."""
+    """Return the result of one query as an Arrow table."""
     return raw(connection).sql(sql, params=parameters).to_arrow_table()
 
 
 def read_catalog(connection: sa.Connection) -> Catalog:
-    """All items in item_index order."""
+    """Return all items in item_index order."""
     table = read_arrow(connection, _CATALOG)
     _check_dense(table["item_index"], "item")
     return Catalog(
@@ -51,13 +49,13 @@ def read_catalog(connection: sa.Connection) -> Catalog:
 
 
 def read_facets(connection: sa.Connection) -> ItemFacets:
-    """Brand and categories in item_index order."""
+    """Return brand and categories of all items in item_index order."""
     table = read_arrow(connection, _FACETS)
     return ItemFacets(brands=table["brand"].to_pylist(), categories=table["categories"].to_pylist())
 
 
 def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
-    """All users in user_index order with their interactions in position order."""
+    """Return all users in user_index order with their interactions in position order."""
     users = read_arrow(connection, _USERS)
     _check_dense(users["user_index"], "user_account")
     table = read_arrow(connection, _INTERACTIONS.format(query="query" if queries else "NULL AS query"))
@@ -73,7 +71,7 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
 
 
 def content_hash(connection: sa.Connection, table: str) -> str:
-    """A hash over the rows of ``item`` or ``interaction`` in any order; duplicate rows count."""
+    """Return a hash over the rows of ``item`` or ``interaction``, independent of their order; duplicate rows count."""
     columns = ", ".join(_HASHED[table])
     sql = (
         "SELECT count(*), coalesce(bit_xor(h), 0), coalesce(sum(h::HUGEINT), 0)"  # noqa: S608
@@ -84,30 +82,32 @@ def content_hash(connection: sa.Connection, table: str) -> str:
 
 
 def allowed_items(connection: sa.Connection, where: str) -> NDArray[np.bool_]:
-    """``(I,)`` items for which a user's SQL condition on ``item`` is true; the connection must be read-only.
+    """Return ``(I,)`` items that meet a user's SQL condition on ``item``. The connection must be read-only.
 
     Raises:
-        SettingsError: it is no condition on the table ``item``.
+        SettingsError: not a condition on the table ``item``.
     """
     inner = raw(connection)
-    inner.execute("SET enable_external_access = false")  # a filter looks at the table item, at no file
+    inner.execute("SET enable_external_access = false")  # a filter may not read files
     sql = f"SELECT item_index, (\n{where.strip() or 'true'}\n) AS allowed FROM item"  # noqa: S608
     try:
         statements = inner.extract_statements(sql)
         if len(statements) != 1:
             raise SettingsError(
-                f"the filter {where!r} is more than one statement; give one condition on the table item"
+                f"the filter {where!r} has more than one statement; give one condition on the table item"
             )
         relation = inner.sql(sql)
         if relation.columns != ["item_index", "allowed"] or str(relation.types[1]) != "BOOLEAN":
             raise SettingsError(
-                f"the filter {where!r} is not a condition; write one that is true or false for each item"
+                f"the filter {where!r} is not a condition; give one that is true or false for each item"
             )
         table = relation.to_arrow_table()
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
-        raise SettingsError(f"the filter {where!r} is not a condition on the table item: {reason}") from error
-    # Rows other than one an item (a join smuggled in) would set a place twice, never outside.
+        raise SettingsError(
+            f"the filter {where!r} is not a condition on the table item ({reason}); correct it"
+        ) from error
+    # If a smuggled join returns an item twice, its row is set twice, and no row beyond the table.
     allowed = np.zeros(inner.execute("SELECT count(*) FROM item").fetchall()[0][0], dtype=bool)
     allowed[_numpy(table["item_index"])] = _numpy(pc.fill_null(table["allowed"], False))
     return allowed
@@ -120,4 +120,7 @@ def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
 
 def _check_dense(index: pa.ChunkedArray, table: str) -> None:
     if not np.array_equal(_numpy(index), np.arange(len(index))):
-        raise InputError(f"the table {table}: its index is not dense from 0; the warehouse was changed from outside")
+        raise InputError(
+            f"the table {table}: its index does not count from 0 without gaps, so another program changed the warehouse; "
+            "restore a backup"
+        )

@@ -1,10 +1,10 @@
-"""Rows of ``run`` and of the tables that a run writes."""
+"""Write and read the table ``run`` and the tables whose rows belong to a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from semconv import clock
+from semconv.clock import as_timestamp, utc_now
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv_warehouse.store.database import insert_arrow, quote_identifier
 from semconv_warehouse.store.reading import read_arrow
 
-# Tables whose rows belong to a run, with the list columns that have one width a run.
+# Tables whose rows belong to a run -> list columns in which all lists of a run have the same length.
 RUN_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "item_embedding": ("vector",),
     "user_embedding": ("vector",),
@@ -32,17 +32,20 @@ _COLUMNS = (
 )
 
 
-def select_runs(connection: sa.Connection, condition: str, values: Mapping[str, Any]) -> list[RunRecord]:
-    """Runs under a condition of ours with bound values, newest first."""
+def select_runs(connection: sa.Connection, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
+    """Return the runs of a stage and status, newest first; None stands for any."""
     rows = connection.execute(
-        sa.text(f"SELECT {_COLUMNS} FROM run WHERE {condition} ORDER BY started_at DESC, run_id DESC"),  # noqa: S608
-        values,
+        sa.text(
+            f"SELECT {_COLUMNS} FROM run WHERE (:stage IS NULL OR stage = :stage)"  # noqa: S608
+            " AND (:status IS NULL OR status = :status) ORDER BY started_at DESC, run_id DESC"
+        ),
+        {"stage": stage, "status": status},
     )
     return [_record(row) for row in rows.mappings()]
 
 
 def insert_running(connection: sa.Connection, record: RunRecord) -> None:
-    """Insert a run with status running, or put the one with this id back to running."""
+    """Insert a run with status running; if the run_id exists, set its status back to running."""
     values = {
         "run_id": record.run_id,
         "stage": record.stage,
@@ -51,7 +54,7 @@ def insert_running(connection: sa.Connection, record: RunRecord) -> None:
         "fingerprint": record.fingerprint,
         "artifact_path": record.artifact_path,
         "version": record.version,
-        "started_at": _next_moment(connection, _utc(record.started_at) or utc_now()),
+        "started_at": _next_moment(connection, record.started_at or utc_now()),
     }
     updated = connection.execute(
         sa.text(
@@ -71,7 +74,7 @@ def insert_running(connection: sa.Connection, record: RunRecord) -> None:
 
 
 def set_status(connection: sa.Connection, run_id: str, status: str, error: str | None = None) -> None:
-    """Mark a run finished or failed, now; InputError when there is no such run."""
+    """Mark a run as finished or failed at the present time; InputError if there is no such run."""
     updated = connection.execute(
         sa.text(
             "UPDATE run SET status = :status, finished_at = :now, error = :error WHERE run_id = :run_id RETURNING run_id"
@@ -79,57 +82,45 @@ def set_status(connection: sa.Connection, run_id: str, status: str, error: str |
         {"status": status, "now": _next_moment(connection, utc_now()), "error": error, "run_id": run_id},
     ).all()
     if not updated:
-        raise InputError(f"no run {run_id} in the warehouse; `semconv runs` lists them")
+        raise InputError(f"no run {run_id} in the warehouse; list the runs with `semconv runs`")
 
 
 def replace_rows(connection: sa.Connection, run_id: str, table: str, rows: pa.Table) -> None:
-    """Put ``rows`` in the place of what a run has in ``table``.
+    """Replace a run's rows in ``table``.
 
     Raises:
-        InputError: a row of another run, vectors of more than one width, a vector with NaN or infinity.
+        InputError: a row of another run, vectors of different widths, or a vector with NaN or infinity.
     """
-    checked = run_rows(run_id, table, rows)
+    checked = _checked(run_id, table, rows)
     connection.execute(sa.text(f"DELETE FROM {quote_identifier(table)} WHERE run_id = :run_id"), {"run_id": run_id})  # noqa: S608
     insert_arrow(connection, table, checked)
 
 
-def run_rows(run_id: str, table: str, rows: pa.Table) -> pa.Table:
-    """``rows`` with the column ``run_id``, checked to be one run's rows of ``table``."""
+def _checked(run_id: str, table: str, rows: pa.Table) -> pa.Table:
+    """Return ``rows`` with the column ``run_id`` after checking that they fit ``table``."""
     if table not in RUN_TABLES:
         raise AssertionError(f"{table} holds no rows of runs")
     if "run_id" not in rows.column_names:
         rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
     elif rows.num_rows and pc.unique(rows["run_id"]).to_pylist() != [run_id]:
-        raise InputError(f"rows of {table} for run {run_id} name another run")
+        raise InputError(f"{table}: rows for run {run_id} name another run; run the stage again")
     for column in RUN_TABLES[table]:
         _check_vectors(table, column, rows[column])
     return rows
 
 
-def metric_rows(connection: sa.Connection, run_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of ``metric`` of these runs, in the order given; ``protocol`` as a dict."""
-    rows: list[dict[str, Any]] = read_arrow(
-        connection,
-        "SELECT m.* FROM metric m JOIN (SELECT unnest($ids) AS run_id, generate_subscripts($ids, 1) AS place) USING (run_id)"
-        " ORDER BY place, split, method, segment, seen, name, k",
-        {"ids": list(run_ids)},
-    ).to_pylist()
+def metric_rows(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
+    """Return the rows of ``metric`` of one run, with ``protocol`` as a dictionary."""
+    sql = "SELECT * FROM metric WHERE run_id = $run_id ORDER BY split, method, segment, seen, name, k"
+    rows: list[dict[str, Any]] = read_arrow(connection, sql, {"run_id": run_id}).to_pylist()
     return [{**row, "protocol": json.loads(row["protocol"])} for row in rows]
 
 
-def utc_now() -> datetime:
-    """The moment in UTC without a zone, as the warehouse's TIMESTAMP columns hold it."""
-    return clock.utc_now().replace(tzinfo=None)
-
-
 def _next_moment(connection: sa.Connection, moment: datetime) -> datetime:
-    """``moment``, or just after the last one recorded where the clock was set back: times order the runs."""
+    """Return ``moment``, or a time just after the last recorded one if the clock was set back: times order the runs."""
+    moment = as_timestamp(moment)
     last = connection.execute(sa.text("SELECT max(greatest(started_at, finished_at)) FROM run")).scalar_one()
     return moment if last is None else max(moment, last + _TICK)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _record(row: sa.RowMapping) -> RunRecord:
@@ -145,12 +136,12 @@ def _parsed(value: Any) -> Any:
 
 def _check_vectors(table: str, column: str, vectors: pa.ChunkedArray) -> None:
     if vectors.null_count:
-        raise InputError(f"{table}.{column}: {vectors.null_count} rows have no vector")
+        raise InputError(f"{table}.{column}: {vectors.null_count} rows have no vector; run the stage again")
     widths = pc.unique(pc.list_value_length(vectors)).to_pylist()
     if len(widths) > 1:
         raise InputError(
-            f"{table}.{column}: vectors of different widths ({', '.join(map(str, sorted(widths)))}) in one run"
+            f"{table}.{column}: vectors of different widths ({', '.join(map(str, sorted(widths)))}) in one run; run the stage again"
         )
     numbers = pc.list_flatten(vectors)
     if numbers.null_count or (pa.types.is_floating(numbers.type) and not np.isfinite(numbers.to_numpy()).all()):
-        raise InputError(f"{table}.{column}: a vector holds NaN, infinity or nothing")
+        raise InputError(f"{table}.{column}: a vector holds NaN, infinity or null; run the stage again")

@@ -1,6 +1,6 @@
-"""Files that name users: one id a line of text, or the column ``user_id`` of a csv or Parquet file.
+"""Read lists of users: a text file with one id a line, or the column ``user_id`` of a CSV or Parquet file.
 
-Blanks around an id go, as they do in an ingest. An id with a line break in it needs csv or Parquet.
+Blanks around an id are removed, as in an ingest. An id with a line break needs CSV or Parquet.
 """
 
 from __future__ import annotations
@@ -24,29 +24,35 @@ _SHOWN = 3
 
 
 def read_user_ids(path: Path) -> list[str]:
-    """The distinct user ids of a file, in order of appearance; InputError when there are none to read."""
+    """Return the distinct user ids of a file in order of appearance; InputError if it cannot be read or has none."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a csv or parquet file with a column user_id, or one id a line")
+        raise InputError(
+            f"{path}: no such file; give a CSV or Parquet file with a column user_id, or a text file with one id a line"
+        )
     try:
         if path.suffix == ".parquet":
-            frame = pl.scan_parquet(path).collect_schema(), pl.scan_parquet(path)
+            rows = pl.scan_parquet(path)
         elif path.suffix == ".csv":
-            frame = pl.scan_csv(path, infer_schema=False).collect_schema(), pl.scan_csv(path, infer_schema=False)
+            rows = pl.scan_csv(path, infer_schema=False)
         else:
-            lines = path.read_text("utf-8").split("\n")  # and at none of the other breaks that Unicode knows
-            frame = pl.Schema({USER_ID: pl.String}), pl.LazyFrame({USER_ID: lines}, {USER_ID: pl.String})
-        schema, rows = frame
+            lines = path.read_text("utf-8").split("\n")  # splitlines() would split at other line breaks of Unicode too
+            rows = pl.LazyFrame({USER_ID: lines}, {USER_ID: pl.String})
+        schema = rows.collect_schema()
         if USER_ID not in schema:
-            raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}")
+            raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}; rename the column of ids")
         text = rows.select(pl.col(USER_ID).cast(pl.String).str.strip_chars()).drop_nulls()
         ids = text.filter(pl.col(USER_ID) != "").unique(maintain_order=True).collect()
     except (PolarsError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).partition(chr(10))[0]})") from error
-    return _not_empty(ids[USER_ID].to_list(), path)
+        raise InputError(
+            f"{path}: cannot be read ({str(error).partition(chr(10))[0]}); write the file again"
+        ) from error
+    if ids.is_empty():
+        raise InputError(f"{path}: names no user; add at least one id")
+    return ids[USER_ID].to_list()
 
 
 def user_indices(connection: sa.Connection, user_ids: Sequence[str], path: Path) -> NDArray[np.int32]:
-    """``user_index`` of these users, sorted; InputError counts those that the warehouse does not know."""
+    """Return the sorted ``user_index`` of these users; InputError with the number of users that are unknown."""
     with registered(connection, pa.table({"user_id": pa.array(user_ids, pa.string())})) as asked:
         found = read_arrow(
             connection,
@@ -60,9 +66,3 @@ def user_indices(connection: sa.Connection, user_ids: Sequence[str], path: Path)
             f"{path}: {len(unknown)} of {len(user_ids)} users are unknown ({shown}); ingest their interactions first"
         )
     return np.sort(index.combine_chunks().to_numpy().astype(np.int32))
-
-
-def _not_empty(ids: list[str], path: Path) -> list[str]:
-    if not ids:
-        raise InputError(f"{path}: names no user")
-    return ids
