@@ -28,7 +28,7 @@ from semconv.settings.backbone import BackboneSettings
 from semconv.settings.behavior import BehaviorSettings
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.stages.codes.code_file import read_codes
-from semconv.tasks import wordings
+from semconv.tasks.registry import phrases
 from semconv.tokenization import quality
 from semconv.tokenization.code_set import fit_code_set
 from semconv.tokenization.collisions import colliding
@@ -202,7 +202,7 @@ def text_vectors(titles: list[str | None]) -> TextVectors:
     index = np.array([item for item, title in enumerate(titles) if title], dtype=np.int32)
     texts = [title for title in titles if title]
     with tempfile.TemporaryDirectory() as folder:
-        create_backbone(Path(folder), texts, (), wordings.phrases(), BackboneSettings())
+        create_backbone(Path(folder), texts, (), phrases(), BackboneSettings())
         model, tokenizer = load_backbone(folder)
         return embed_texts(model, tokenizer, index, texts)
 

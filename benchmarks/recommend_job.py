@@ -36,7 +36,7 @@ from semconv.stages.lists.engines import write_lists
 from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import part_table, write_part
 from semconv.stages.tune.tuned import TunedFiles
-from semconv.tasks import wordings
+from semconv.tasks.registry import phrases
 from semconv.tuning.model import codes_digest, save_tuned
 
 SUBJECT = Subject("recommend_job", "", ["torch", "pyarrow"])
@@ -94,7 +94,7 @@ def make_model(folder: Path) -> None:
     """A model of one narrow layer that nobody trained."""
     start = folder.with_name("backbone")
     settings = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=300, context=512)
-    create_backbone(start, ["some words to begin with"], [], wordings.phrases(), settings)
+    create_backbone(start, ["some words to begin with"], [], phrases(), settings)
     model, tokenizer = load_backbone(start)
     add_code_tokens(model, tokenizer, LEVELS, CODES)
     digest = codes_digest(np.arange(ITEMS, dtype=np.int32), drawn_codes())

@@ -25,11 +25,12 @@ from semconv.ragged import offsets_of
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
-from semconv.tasks import wordings
-from semconv.tasks.data import task_data
 from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.history_tasks import HISTORY_TASKS
 from semconv.tasks.plan import EpochPlan, plan_epoch
+from semconv.tasks.registry import phrases
 from semconv.tasks.rows import RowBuilder, epoch_rows
+from semconv.tasks.selection import task_data
 from semconv.tuning.batches import Batch, batch_order, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import prepare
@@ -73,7 +74,7 @@ def make_backbone(folder: Path) -> None:
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefghijklmnop"), size=7)) for _ in range(2000)]
     texts = [" ".join(rng.choice(words, size=8)) for _ in range(1500)]
-    create_backbone(folder, texts, [], wordings.phrases(), BackboneSettings())
+    create_backbone(folder, texts, [], phrases(), BackboneSettings())
 
 
 class Bench:
@@ -117,7 +118,7 @@ class Bench:
                 order, of = orders[which], found[which]
                 wall, cpu = time.perf_counter(), time.process_time()
                 batch = side.collate(order[int((max(number, 0) + 0.5) / steps * len(order))])
-                self.stepper.update([batch], number + 1, 1e-4)
+                self.stepper.update([(batch, 1.0)], number + 1, 1e-4)
                 if number >= 0:
                     of.cpu += time.process_time() - cpu
                     of.wall += time.perf_counter() - wall
@@ -149,19 +150,12 @@ def padded(builder: RowBuilder, plan: EpochPlan) -> Side:
     """The peer: every sample a prompt of its own."""
     encoder, items = builder.encoder, builder.data.items
     prompts: list[tuple[NDArray[np.int64], NDArray[np.int64], int]] = []
-    for unit in plan.histories:
-        for place, sequential, negative, hated in zip(
-            unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
-        ):
-            trunk = encoder.trunk(items[unit.start : unit.start + place], unit.head)
-            if sequential >= 0:
-                question = np.concatenate([trunk, encoder.sequential_tails[sequential]])
-                prompts.append((question, encoder.item_tokens[items[unit.start + place]], 0))
-            if negative >= 0:
-                question = np.concatenate([trunk, encoder.negative_tails[negative]])
-                prompts += [(question, encoder.item_tokens[item], 1) for item in hated if item >= 0]
+    for asked in plan.histories.questions():
+        trunk = encoder.trunk(items[asked.start : asked.start + asked.position], asked.head)
+        question = np.concatenate([trunk, encoder.tails[asked.task.name][asked.tail]])
+        prompts += [(question, encoder.item_tokens[item], HISTORY_TASKS.index(asked.task)) for item in asked.answers]
     lengths = np.array([len(question) + LEVELS for question, _, _ in prompts])
-    return Side(len(prompts), lengths, lambda members: padded_batch([prompts[place] for place in members], encoder.end))
+    return Side(len(prompts), lengths, lambda members: padded_batch([prompts[index] for index in members], encoder.end))
 
 
 def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], int]], end: int) -> Batch:
@@ -184,7 +178,6 @@ def padded_batch(prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], i
         nothing,
         nothing,
         torch.tensor([task for _, _, task in prompts]),
-        len(prompts),
     )
 
 

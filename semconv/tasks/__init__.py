@@ -1,1 +1,1 @@
-"""Codes and text become prompts and labels (method: Alignment tasks)."""
+"""Make prompts and labels from codes and text (method: Alignment tasks)."""

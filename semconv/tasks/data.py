@@ -1,4 +1,4 @@
-"""What the tasks are made of: training sequences of items that have codes, and text."""
+"""The data that prompts are made of: training sequences of items that have codes, and texts."""
 
 from __future__ import annotations
 
@@ -9,86 +9,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
-from semconv.errors import InputError
-from semconv.ragged import position_of
-from semconv.settings.tasks import TaskSettings
-from semconv.tasks.replay import Replay
+from semconv.ragged import Ints, position_of, row_of
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All n samples of one task with text; an epoch draws some of them."""
+
+    items: NDArray[np.int32]  # (n,) item_index of the answer
+    rows: Ints  # (n,) row of ``TaskData.items`` that the words belong to, -1 where they belong to the item
+    words: tuple[Sequence[str | None], ...]  # columns of n texts each
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """Return the candidates of a task that is off."""
+        return cls(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), ())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def words_of(self, sample: int) -> list[str | None]:
+        """Return the words of one sample."""
+        return [column[sample] for column in self.words]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Which samples an earlier tuning did not have, and how many of the others an epoch draws again.
+
+    The epoch numbers continue those of the earlier tuning, so that each tuning of a chain draws different samples.
+    """
+
+    is_new_row: Bools  # (n,) of TaskData.items
+    is_new_text: tuple[Bools, ...]  # for each task with text, of its candidates
+    share: float
+    epochs_before: int
+
+    def draw_rows(self, user: Ints, num_users: int, rng: np.random.Generator) -> Bools:
+        """Draw the rows that an epoch may ask about ``(n,)``: all new ones, and every row of a share of the users.
+
+        Users are drawn as a whole because their samples share a history.
+
+        Args:
+            user: ``(n,)`` of each row.
+        """
+        return self.is_new_row | (rng.random(num_users) < self.share)[user]
+
+    def draw_texts(self, rng: np.random.Generator) -> Bools:
+        """Draw the text samples of an epoch, task after task: all new ones, and a share of the others."""
+        is_new = np.concatenate(self.is_new_text)
+        return is_new | (rng.random(len(is_new)) < self.share)
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What the tasks are made of: training sequences of items that have codes, and text."""
+    """Training sequences of U users over I items, n interactions in all, and the candidates of the tasks with text."""
 
-    offsets: NDArray[np.int64]  # (U + 1,) rows of each user
+    offsets: Ints  # (U + 1,) rows of each user
     items: NDArray[np.int32]  # (n,) item_index, all with codes
-    times: NDArray[np.int64]  # (n,) microseconds since 1970, the minimum int64 where unknown
-    is_label: NDArray[np.bool_]  # (n,) False where the rating says dislike
-    touched: Sequences  # whole training sequences, items without codes too: no negative is among them
-    candidates: NDArray[np.int32]  # items with codes
-    text_items: NDArray[np.int32]  # items with codes and text
-    titles: Sequence[str | None]  # (I,)
-    descriptions: Sequence[str | None]  # (I,)
-    query_rows: NDArray[np.int64]  # rows of ``items`` with a query
-    queries: Sequence[str]  # as long as query_rows
+    times: Ints  # (n,) microseconds since 1970, the minimum int64 where unknown
+    is_label: Bools  # (n,) False where the user dislikes the item
+    touched: Sequences  # whole training sequences, items without codes included; a user's negatives exclude them
+    coded_items: NDArray[np.int32]  # items with codes
+    num_items: int
+    texts: dict[str, Candidates]  # by task name
     replay: Replay | None = None  # None: an epoch may ask about everything
 
+    def users(self) -> Ints:
+        """Return the user index of each row ``(n,)``."""
+        return row_of(np.diff(self.offsets))
 
-def task_data(
-    train: Sequences,
-    has_codes: NDArray[np.bool_],
-    titles: Sequence[str | None],
-    descriptions: Sequence[str | None],
-    settings: TaskSettings,
-    touched: Sequences | None = None,
-) -> TaskData:
-    """Keep what prompts can name.
-
-    Args:
-        train: the training part (``semconv.data.splits.train_part``), with queries.
-        has_codes: ``(I,)``.
-        touched: the train cut with the items outside the core, which are nobody's negatives either; None: ``train``.
-    Raises:
-        InputError: no task can ever have a sample; the message says why of each.
-    """
-    coded = train.select_rows(has_codes[train.items])
-    low = settings.negative_rating_max
-    is_label = np.ones(len(coded.items), dtype=bool) if low is None else ~(coded.ratings <= low)
-    has_text = np.array(
-        [bool((t or "").strip() or (d or "").strip()) for t, d in zip(titles, descriptions, strict=True)], dtype=bool
-    )
-    queries = (coded.queries or []) if settings.query and settings.query_share else []
-    query_rows = [row for row, text in enumerate(queries) if text and text.strip() and is_label[row]]
-    text_items = np.flatnonzero(has_codes & has_text & bool(settings.text and settings.text_share))
-    data = TaskData(
-        offsets=coded.offsets,
-        items=coded.items,
-        times=coded.times,
-        is_label=is_label,
-        touched=train if touched is None else touched,
-        candidates=np.flatnonzero(has_codes).astype(np.int32),
-        text_items=text_items.astype(np.int32),
-        titles=titles,
-        descriptions=descriptions,
-        query_rows=np.array(query_rows, dtype=np.int64),
-        queries=[queries[row] or "" for row in query_rows],
-    )
-    _require_a_sample(data, settings)
-    return data
-
-
-def _require_a_sample(data: TaskData, settings: TaskSettings) -> None:
-    if len(data.text_items) or len(data.query_rows):
-        return
-    lengths = np.diff(data.offsets)
-    position = position_of(lengths)
-    asks_negative = settings.negatives > 0 and settings.negative_share > 0
-    if (lengths.max(initial=0) >= 2 and asks_negative) or (settings.sequential and data.is_label[position >= 1].any()):
-        return
-    if lengths.max(initial=0) < 2:
-        why, way = "no training user has two items with codes", "lower split.k_core or ingest more"
-    elif settings.sequential:
-        why, way = "every next item is disliked and there are no negatives", "lower tasks.negative_rating_max"
-    else:
-        why, way = "the sequential and the negative task are off", "turn one of tasks.* on"
-    text = "there is no text" if settings.text or settings.query else "the tasks with text are off"
-    raise InputError(f"no task has a sample: {why}, and {text}; {way}")
+    def positions(self) -> Ints:
+        """Return the position of each row in its user's sequence ``(n,)``."""
+        return position_of(np.diff(self.offsets))

@@ -1,66 +1,50 @@
-"""Samples as people read them: prompt, label, task, one at a time, exactly what training sees."""
+"""Write the samples of an epoch as people read them, exactly those that training sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from semconv.tasks import wordings
-from semconv.tasks.plan import EpochPlan, HistoryUnit
+from semconv.tasks.plan import EpochPlan, Question
 from semconv.tasks.rows import RowBuilder
+from semconv.tasks.wordings import HISTORY_HEADS, closing, opening
 
 _PROMPTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One prompt with its label; ``user`` is -1 for the text task."""
+    """One prompt with its label."""
 
-    task: str  # 'sequential', 'text', 'query', 'negative'
+    task: str  # name of the task
     prompt: str
     label: str
-    user: int
+    user: int  # -1 for words that belong to an item
     item: int
 
 
 def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
-    """Every sample of an epoch; prompts over the limit are left out and counted in ``builder.too_long``."""
-    for history in plan.histories:
-        yield from _history_samples(builder, history)
+    """Yield every sample of an epoch; prompts over the limit are left out and counted in ``builder.too_long``."""
+    for question in plan.histories.questions():
+        yield from _history_samples(builder, question)
     for start in range(0, len(plan.texts), _PROMPTS_AT_ONCE):
         units = list(plan.texts.select(slice(start, start + _PROMPTS_AT_ONCE)))
         prompts = [builder.text_prompt(unit) for unit in units]
-        _, lengths = builder.encoder.tokenize_flat(prompts)
+        _, lengths = builder.encoder.tokenize(prompts)
         for unit, prompt, length in zip(units, prompts, lengths, strict=True):
             if length <= builder.settings.max_prompt_tokens:
-                yield Sample(unit.task, prompt, builder.encoder.item_text(unit.item), unit.user, unit.item)
+                yield Sample(unit.task.name, prompt, builder.encoder.item_text(unit.item), unit.user, unit.item)
             else:
                 builder.too_long += 1
 
 
-def _history_samples(builder: RowBuilder, unit: HistoryUnit) -> Iterator[Sample]:
-    encoder, items = builder.encoder, builder.data.items
-    head = wordings.opening(wordings.HISTORY_HEADS[unit.head])
-    for place, sequential, negative, hated in zip(
-        unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
-    ):
-        history = items[unit.start : unit.start + place]
-        visible = len(encoder.trunk(history, unit.head))
-        asked = []
-        if sequential >= 0:
-            tail = wordings.closing(wordings.SEQUENTIAL_TAILS[sequential])
-            asked.append(
-                ("sequential", tail, [int(items[unit.start + place])], len(encoder.sequential_tails[sequential]))
-            )
-        if negative >= 0:
-            tail = wordings.closing(wordings.NEGATIVE_TAILS[negative])
-            asked.append(
-                ("negative", tail, [int(item) for item in hated if item >= 0], len(encoder.negative_tails[negative]))
-            )
-        for task, tail, answers, tail_tokens in asked:
-            if visible + tail_tokens > builder.settings.max_prompt_tokens:
-                builder.too_long += len(answers)
-                continue
-            prompt = head + encoder.history_text(history) + tail
-            for item in answers:
-                yield Sample(task, prompt, encoder.item_text(item), unit.user, item)
+def _history_samples(builder: RowBuilder, asked: Question) -> Iterator[Sample]:
+    encoder, task = builder.encoder, asked.task
+    history = builder.data.items[asked.start : asked.start + asked.position]
+    num_tokens = len(encoder.trunk(history, asked.head)) + len(encoder.tails[task.name][asked.tail])
+    if num_tokens > builder.settings.max_prompt_tokens:
+        builder.too_long += len(asked.answers)
+        return
+    prompt = opening(HISTORY_HEADS[asked.head]) + encoder.history_text(history) + closing(task.tails[asked.tail])
+    for item in asked.answers:
+        yield Sample(task.name, prompt, encoder.item_text(item), asked.user, item)

@@ -1,4 +1,4 @@
-"""Token arrays of the rows of a batch, made from an epoch's trees when the batch is due."""
+"""Make the token arrays of a batch from the trees of an epoch."""
 
 from __future__ import annotations
 
@@ -9,40 +9,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.ragged import lengths_of, offsets_of, position_of, ranges, row_of
+from semconv.ragged import Ints, lengths_of, offsets_of, position_of, ranges, row_of
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.trees import Ints, Trees
+from semconv.tasks.trees import Trees
 
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """B rows side by side, padded to S tokens; a padded token sees itself alone, so that no softmax is over nothing."""
+    """B rows side by side, padded to S tokens; a padded token sees itself, because no softmax may be empty."""
 
-    sizes: Ints  # (B,) tokens of each row
     tokens: Ints  # (B, S)
     positions: Ints  # (B, S)
     # (B, S, 4) a, b, c, d: token q of a row sees the row's tokens before a, from b to before c, and from d to q
     spans: NDArray[np.int32]
-    label_index: Ints  # (L,) token whose hidden state predicts a label token, into the flattened (B * S) tokens
-    label_tokens: Ints  # (L,) what is predicted
-    history_index: Ints  # (H,) trunk token before each code of the histories but their first items', like label_index
+    label_index: Ints  # (L,) token that predicts a label token, index into the flattened (B * S) tokens
+    label_tokens: Ints  # (L,) the label tokens
+    history_index: Ints  # (H,) like label_index, for the codes of the histories without their first items
     history_tokens: Ints  # (H,) those codes
-    sample_tasks: Ints  # (num_samples,) place in trees.TASKS, in the order of the labels
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of all rows."""
-        return len(self.sample_tasks)
+    sample_tasks: Ints  # (num_samples,) index into TASK_NAMES, in the order of the labels
 
 
 class EpochRows:
-    """The R rows of an epoch, or some of them: lengths at hand, token arrays on request.
+    """The R rows of an epoch, or some of them; lengths are known, token arrays are made on request.
 
-    An index, a slice or a list of indices gives those rows as another view of the same epoch.
+    Indexing with a number, a slice or a list returns some of the rows, as a view of the same epoch.
     """
 
     def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
-        """``items`` are those of ``TaskData``, which the trees' histories point into."""
+        """Take ``items`` from ``TaskData``: the histories of the trees are ranges of its rows."""
         self._encoder, self._items, self._trees = encoder, items, trees
         self._branch_at = offsets_of(trees.branches)  # (R + 1,)
         self._answer_at = offsets_of(trees.labels)  # (B + 1,)
@@ -65,14 +59,13 @@ class EpochRows:
         return some
 
     def padded(self, pad: int) -> PaddedRows:
-        """The token arrays of all rows, shorter ones filled with ``pad``."""
-        rows, sizes = self._rows, self.lengths
-        sheet = _Sheet(len(rows), int(sizes.max(initial=0)), pad)
+        """Return the token arrays of all rows, shorter ones filled up with ``pad``."""
+        rows = self._rows
+        sheet = _Sheet(len(rows), int(self.lengths.max(initial=0)), pad)
         history = self._put_trunks(sheet, rows)
         label_index, label_tokens, sample_tasks = self._put_branches(sheet, rows)
         shape = len(rows), sheet.longest
         return PaddedRows(
-            sizes,
             sheet.tokens.reshape(shape),
             sheet.positions.reshape(shape),
             sheet.spans.reshape(*shape, 4),
@@ -84,31 +77,31 @@ class EpochRows:
         )
 
     def _put_trunks(self, sheet: _Sheet, rows: Ints) -> Ints:
-        """Write heads and histories; returns the places of the codes of all items but the first of each."""
+        """Write heads and histories; return the indices of the codes of all items but each history's first."""
         head, trunk = self._trees.head[rows], self._trees.trunk[rows]
-        width, levels = self._encoder.steps.shape[1], self._encoder.num_levels
-        whole = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
-        body = trunk - whole
-        sheet.tokens[ranges(sheet.row_at, whole)] = self._head_tokens[ranges(self._head_at[head], whole)]
-        step = position_of(body)  # token of the history
+        width, levels = self._encoder.separated_tokens.shape[1], self._encoder.num_levels
+        opening = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
+        body = trunk - opening  # (B,) tokens of the history
+        sheet.tokens[ranges(sheet.row_at, opening)] = self._head_tokens[ranges(self._head_at[head], opening)]
+        step = position_of(body)  # index of a token in its history
         items = self._items[np.repeat(self._trees.start[rows], body) + step // width]
-        sheet.tokens[ranges(sheet.row_at + whole, body)] = self._encoder.steps[items, step % width]
+        sheet.tokens[ranges(sheet.row_at + opening, body)] = self._encoder.separated_tokens[items, step % width]
         where = ranges(sheet.row_at, trunk)
         sheet.positions[where] = position_of(trunk)
         sheet.spans[where, 3] = 0
-        others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items but the first
-        first = np.repeat(sheet.row_at + whole, others) + (position_of(others) + 1) * width
-        places: Ints = (first[:, None] + np.arange(levels)).ravel()
-        return places
+        others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items after the first
+        first = np.repeat(sheet.row_at + opening, others) + (position_of(others) + 1) * width
+        codes: Ints = (first[:, None] + np.arange(levels)).ravel()
+        return codes
 
     def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints]:
-        """Write questions and answers; returns where label tokens are predicted, those tokens, each label's task."""
+        """Write questions and answers; return ``label_index``, ``label_tokens`` and ``sample_tasks``."""
         trees, levels = self._trees, self._encoder.num_levels
         branch = ranges(self._branch_at[rows], trees.branches[rows])  # (b,)
-        row = row_of(trees.branches[rows])  # (b,) of the sheet
+        row = row_of(trees.branches[rows])  # (b,) its row in the sheet
         begin = trees.trunk[rows][row] + self._size_at[branch] - self._size_at[self._branch_at[rows]][row]
         visible, tail = trees.visible[branch], trees.tail[branch]
-        stop = begin + tail  # where the answers begin
+        stop = begin + tail  # the start of the answers
         where = ranges(sheet.row_at[row] + begin, tail)
         sheet.tokens[where] = trees.tails[ranges(trees.tail_start[branch], tail)]
         sheet.positions[where] = ranges(visible, tail)
@@ -117,19 +110,19 @@ class EpochRows:
 
         answer = ranges(self._answer_at[branch], trees.labels[branch])  # (a,)
         of = row_of(trees.labels[branch])  # (a,) its branch
-        start = stop[of] + (answer - self._answer_at[branch][of]) * levels  # in the row
-        places = (sheet.row_at[row[of]] + start)[:, None] + np.arange(levels)  # (a, N)
+        start = stop[of] + (answer - self._answer_at[branch][of]) * levels  # in its row
+        at = (sheet.row_at[row[of]] + start)[:, None] + np.arange(levels)  # (a, N)
         tokens = self._encoder.item_tokens[trees.answers[answer]]  # (a, N)
-        sheet.tokens[places] = tokens
-        sheet.positions[places] = (visible + tail)[of][:, None] + np.arange(levels)
-        sheet.spans[places] = np.stack([visible[of], begin[of], stop[of], start], axis=1)[:, None]
-        index = np.concatenate([(sheet.row_at[row] + stop - 1)[of][:, None], places], axis=1)
+        sheet.tokens[at] = tokens
+        sheet.positions[at] = (visible + tail)[of][:, None] + np.arange(levels)
+        sheet.spans[at] = np.stack([visible[of], begin[of], stop[of], start], axis=1)[:, None]
+        index = np.concatenate([(sheet.row_at[row] + stop - 1)[of][:, None], at], axis=1)
         labels = np.pad(tokens, ((0, 0), (0, 1)), constant_values=self._encoder.end)  # (a, N + 1)
         return index.ravel(), labels.ravel(), trees.task[branch][of]
 
 
 class _Sheet:
-    """Flat padded arrays that rows are written into."""
+    """The flat padded arrays that rows are written into."""
 
     def __init__(self, num_rows: int, longest: int, pad: int) -> None:
         self.longest = longest

@@ -1,117 +1,125 @@
-"""What an epoch trains on: every draw of wordings and negatives, as a pure function of (seed, epoch).
+"""Draw the samples of an epoch: positions, wordings and negatives, as a pure function of (seed, epoch).
 
-Resuming at an epoch draws exactly the same again, and exporting draws what training draws. A plan is flat arrays;
-one history or one text at a time is a view of them.
+A run that resumes at an epoch draws the same samples again, and an export draws the samples of training. A plan is flat
+arrays, which can also be read question by question and text by text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.ragged import position_of, row_of
+from semconv.ragged import Ints, position_of, row_of
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks import wordings
 from semconv.tasks.data import TaskData
-from semconv.tasks.negatives import draw_negatives
+from semconv.tasks.history_tasks import HISTORY_TASKS, HistoryTask
+from semconv.tasks.text_tasks import TEXT_TASKS, TextTask
+from semconv.tasks.wordings import HISTORY_HEADS
 
 
-@dataclass(frozen=True)
-class HistoryUnit:
-    """One shared history with the samples that ask about it."""
+class Stream(IntEnum):
+    """The independent streams of random numbers of an epoch."""
+
+    HISTORIES = 0
+    TEXT_WORDINGS = 1
+    TEXT_SHARES = 2
+    REPLAYED_USERS = 3
+    REPLAYED_TEXTS = 4
+    POSITIONS = 5
+    BATCHES = 8
+
+
+def generator(seed: int, epoch: int, stream: Stream) -> np.random.Generator:
+    """Return the random numbers of one stream of an epoch."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch * 16 + stream]))
+
+
+class Question(NamedTuple):
+    """One question about a history."""
 
     user: int
-    head: int
-    start: int  # first row of the trunk in TaskData.items
-    length: int  # items of the trunk
-    places: NDArray[np.int64]  # (P,) history length of each place, increasing
-    sequential_tails: NDArray[np.int64]  # (P,) -1: no sequential sample at this place
-    negative_tails: NDArray[np.int64]  # (P,) -1: no negative sample at this place
-    negatives: NDArray[np.int32]  # (P, k) item_index, -1 where there are fewer
+    head: int  # index into HISTORY_HEADS
+    start: int  # first row of the history in TaskData.items
+    position: int  # length of the history
+    task: HistoryTask
+    tail: int  # index into the task's tails
+    answers: list[int]  # item indices
 
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """The shared histories of an epoch, H of them with P places in all; iterating gives one unit each."""
+    """The H shared histories of an epoch, with P positions in all that T tasks ask about."""
 
-    user: NDArray[np.int64]  # (H,)
-    head: NDArray[np.int64]  # (H,)
-    start: NDArray[np.int64]  # (H,) first row of the trunk in TaskData.items
-    offsets: NDArray[np.int64]  # (H + 1,) places of each history
-    place: NDArray[np.int64]  # (P,) history length of each place
-    sequential_tail: NDArray[np.int64]  # (P,) -1: no sequential sample at this place
-    negative_tail: NDArray[np.int64]  # (P,) -1: no negative sample at this place
-    negatives: NDArray[np.int32]  # (P, k) item_index, -1 where there are fewer
+    user: Ints  # (H,)
+    head: Ints  # (H,) index into HISTORY_HEADS
+    start: Ints  # (H,) first row of the history in TaskData.items
+    offsets: Ints  # (H + 1,) positions of each history
+    position: Ints  # (P,) increasing in a history; the questions there see so many of its items
+    tails: Ints  # (P, T) index into each task's tails, -1 where the task does not ask
+    answers: tuple[NDArray[np.int32], ...]  # for each task (P, k) item_index, -1 where there are fewer
 
     def __len__(self) -> int:
         return len(self.user)
 
-    def __getitem__(self, one: int) -> HistoryUnit:
-        if not 0 <= one < len(self):
-            raise IndexError(one)
-        at = slice(int(self.offsets[one]), int(self.offsets[one + 1]))
-        return HistoryUnit(
-            int(self.user[one]),
-            int(self.head[one]),
-            int(self.start[one]),
-            int(self.place[at.stop - 1]),
-            self.place[at],
-            self.sequential_tail[at],
-            self.negative_tail[at],
-            self.negatives[at],
-        )
-
-    def __iter__(self) -> Iterator[HistoryUnit]:
-        return (self[one] for one in range(len(self)))
+    def questions(self) -> Iterator[Question]:
+        """Yield the questions, position after position."""
+        history_of = row_of(np.diff(self.offsets))  # (P,)
+        for row, history in enumerate(history_of):
+            for task, tail, answers in zip(HISTORY_TASKS, self.tails[row].tolist(), self.answers, strict=True):
+                if tail >= 0:
+                    at = (self.user[history], self.head[history], self.start[history], self.position[row])
+                    user, head, start, position = (int(number) for number in at)
+                    items = [item for item in answers[row].tolist() if item >= 0]
+                    yield Question(user, head, start, position, task, tail, items)
 
 
-@dataclass(frozen=True)
-class TextUnit:
-    """One sample of the text or the query task."""
+class TextUnit(NamedTuple):
+    """One sample of a task with text."""
 
-    task: str
+    task: TextTask
+    sample: int  # index into the task's candidates
     item: int
-    user: int  # -1 for the text task
-    row: int  # position in TaskData.query_rows, -1 for the text task
+    user: int  # -1 for words that belong to an item
     wording: int
 
 
 @dataclass(frozen=True)
 class TextPlan:
-    """The n samples of the text and the query task of an epoch; iterating gives one unit each."""
+    """The n samples of the tasks with text in an epoch; iterating gives one unit each."""
 
+    task: Ints  # (n,) index into TEXT_TASKS
+    sample: Ints  # (n,) index into the task's candidates
     item: NDArray[np.int32]  # (n,)
-    user: NDArray[np.int64]  # (n,) -1 for the text task
-    row: NDArray[np.int64]  # (n,) position in TaskData.query_rows, -1 for the text task
-    wording: NDArray[np.int64]  # (n,)
+    user: Ints  # (n,) -1 for words that belong to an item
+    wording: Ints  # (n,)
 
     def __len__(self) -> int:
         return len(self.item)
 
     def select(self, which: Any) -> TextPlan:
-        """Some of the samples, by a slice or an array of indices."""
-        return TextPlan(self.item[which], self.user[which], self.row[which], self.wording[which])
+        """Return some of the samples, by a slice or an array of indices."""
+        return TextPlan(*(column[which] for column in vars(self).values()))
 
     def __iter__(self) -> Iterator[TextUnit]:
-        columns = (self.item.tolist(), self.user.tolist(), self.row.tolist(), self.wording.tolist())
-        for item, user, row, wording in zip(*columns, strict=True):
-            yield TextUnit("text" if row < 0 else "query", item, user, row, wording)
+        for task, *numbers in zip(*(column.tolist() for column in vars(self).values()), strict=True):
+            yield TextUnit(TEXT_TASKS[task], *numbers)
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """Everything one epoch trains on, before an order is drawn."""
+    """All samples of one epoch, before an order is drawn."""
 
     histories: HistoryPlan
     texts: TextPlan
 
 
 def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
-    """Draw an epoch; with ``data.replay`` what is new of it and a share of the rest."""
+    """Draw an epoch; with ``data.replay`` its new samples and a share of the others."""
     if data.replay is not None:
         epoch += data.replay.epochs_before
     histories = _plan_histories(data, settings, epoch, history_length)
@@ -119,67 +127,62 @@ def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_lengt
 
 
 def _plan_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
-    words, shares = _generator(settings.seed, epoch, 1), _generator(settings.seed, epoch, 2)
-    num_texts, num_queries = len(data.text_items), len(data.query_rows)
-    wording = np.concatenate(
-        [
-            words.integers(len(wordings.TEXT_WORDINGS), size=num_texts),
-            words.integers(len(wordings.QUERY_WORDINGS), size=num_queries),
-        ]
-    )
-    users = np.searchsorted(data.offsets, data.query_rows, side="right") - 1
-    none = np.full(num_texts, -1, dtype=np.int64)
+    words = generator(settings.seed, epoch, Stream.TEXT_WORDINGS)
+    candidates = [data.texts[task.name] for task in TEXT_TASKS]
+    counts = np.array([len(one) for one in candidates])
+    rows = np.concatenate([one.rows for one in candidates])
+    users = np.searchsorted(data.offsets, rows, side="right") - 1
     plan = TextPlan(
-        np.concatenate([data.text_items, data.items[data.query_rows]]),
-        np.concatenate([none, users]),
-        np.concatenate([none, np.arange(num_queries)]),
-        wording,
+        row_of(counts),
+        position_of(counts),
+        np.concatenate([one.items for one in candidates]),
+        np.where(rows < 0, -1, users),
+        np.concatenate(
+            [words.integers(len(task.wordings), size=n) for task, n in zip(TEXT_TASKS, counts, strict=True)]
+        ),
     )
-    share = np.repeat([settings.text_share, settings.query_share], [num_texts, num_queries])
-    is_drawn = shares.random(len(plan)) < share
+    share = np.repeat([task.share(settings) for task in TEXT_TASKS], counts)
+    is_drawn = generator(settings.seed, epoch, Stream.TEXT_SHARES).random(len(plan)) < share
     if data.replay is not None:
-        is_drawn &= data.replay.drawn_texts(_generator(settings.seed, epoch, 4))
+        is_drawn &= data.replay.draw_texts(generator(settings.seed, epoch, Stream.REPLAYED_TEXTS))
     return plan.select(is_drawn)
 
 
 def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> HistoryPlan:
-    rng = _generator(settings.seed, epoch, 0)
-    lengths = np.diff(data.offsets)
-    num_users, num_rows = len(lengths), len(data.items)
-    heads = rng.integers(len(wordings.HISTORY_HEADS), size=num_users)
-    sequential = rng.integers(len(wordings.SEQUENTIAL_TAILS), size=num_rows)
-    negative = rng.integers(len(wordings.NEGATIVE_TAILS), size=num_rows)
-    asks_negative = rng.random(num_users) < settings.negative_share
+    rng = generator(settings.seed, epoch, Stream.HISTORIES)
+    num_users, num_rows = len(data.offsets) - 1, len(data.items)
+    user, position = data.users(), data.positions()  # (n,)
+    head = rng.integers(len(HISTORY_HEADS), size=num_users)
+    tails = np.stack([rng.integers(len(task.tails), size=num_rows) for task in HISTORY_TASKS], axis=1)  # (n, T)
+    is_asked = np.stack([task.draw_users(settings, num_users, rng) for task in HISTORY_TASKS], axis=1)  # (U, T)
     takes_late = rng.random(num_rows) < settings.late_position_share
-    negatives = draw_negatives(data, settings.negatives, rng)  # (n, k)
-    user = row_of(lengths)  # (n,)
-    sequential[~data.is_label | (not settings.sequential)] = -1
-    negative[(negatives < 0).all(axis=1) | ~asks_negative[user]] = -1
-    place = position_of(lengths)
-    is_late = place > history_length  # a history that is cut is nobody else's prefix: a window of its own
-    is_latest = place == np.minimum(lengths - 1, history_length)[user]
-    position_share = 1.0 if settings.position_share is None else settings.position_share
-    takes_place = is_latest | (_generator(settings.seed, epoch, 5).random(num_rows) < position_share)
-    asked = ((sequential >= 0) | (negative >= 0)) & (place >= 1) & np.where(is_late, takes_late, takes_place)
+    answers = [task.draw_answers(data, settings, rng) for task in HISTORY_TASKS]  # (n, k) each
+    has_answer = np.stack([(items >= 0).any(axis=1) for items in answers], axis=1)  # (n, T)
+    tails[~(has_answer & is_asked[user])] = -1
+    is_late = position > history_length  # such a history is cut at its start, so it needs a trunk of its own
+    takes_position = np.where(is_late, takes_late, _draw_positions(data, settings, epoch, history_length))
+    is_drawn = (tails >= 0).any(axis=1) & (position >= 1) & takes_position
     if data.replay is not None:
-        asked &= data.replay.drawn_rows(user, num_users, _generator(settings.seed, epoch, 3))
-    rows = np.flatnonzero(asked)  # (P,)
-    user, place, is_late = user[rows], place[rows], is_late[rows]
+        is_drawn &= data.replay.draw_rows(user, num_users, generator(settings.seed, epoch, Stream.REPLAYED_USERS))
+    rows = np.flatnonzero(is_drawn)  # (P,)
+    user, position, is_late = user[rows], np.minimum(position[rows], history_length), is_late[rows]
     is_first = np.ones(len(rows), dtype=bool)
     is_first[1:] = user[1:] != user[:-1]
     firsts = np.flatnonzero(is_first | is_late)  # (H,)
-    place = np.minimum(place, history_length)
     return HistoryPlan(
         user[firsts],
-        heads[user[firsts]],
-        (rows - place)[firsts],
+        head[user[firsts]],
+        (rows - position)[firsts],
         np.append(firsts, len(rows)),
-        place,
-        sequential[rows],
-        negative[rows],
-        negatives[rows],
+        position,
+        tails[rows],
+        tuple(items[rows] for items in answers),
     )
 
 
-def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, epoch * 16 + stream]))
+def _draw_positions(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> NDArray[np.bool_]:
+    """Draw rows ``(n,)`` for the positions where no history is cut; the latest of them is always drawn."""
+    latest = np.minimum(np.diff(data.offsets) - 1, history_length)  # (U,)
+    share = 1.0 if settings.position_share is None else settings.position_share
+    is_latest: NDArray[np.bool_] = data.positions() == latest[data.users()]
+    return is_latest | (generator(settings.seed, epoch, Stream.POSITIONS).random(len(data.items)) < share)

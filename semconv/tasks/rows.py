@@ -1,11 +1,11 @@
-"""From a plan to token rows: shared histories as trees, item and query samples packed.
+"""Turn a plan into token rows: shared histories as trees, samples with text packed several to a row.
 
 A row is a flat sequence of tokens with positions and, for each token, the spans of the row that it sees. In a history
-row the trunk (head and history) stands once; each question is a branch that sees its own prefix of the trunk and
-itself, at the positions it would have had alone; each label is a branch of its question. The loss of a row therefore
-equals the loss of its samples computed one at a time, at a fraction of the tokens.
+row the trunk (head and history) stands once. Each question is a branch that sees its own prefix of the trunk and
+itself, at the positions it would have alone. Each label is a branch of its question. So the loss of a row equals the
+loss of its samples computed one at a time, at a fraction of the tokens.
 
-An epoch is held as flat arrays, some bytes a sample; token arrays are made for the rows of a batch, when it is due.
+An epoch is held as flat arrays of a few bytes a sample. Token arrays are made batch by batch.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData
-from semconv.tasks.encoder import PromptEncoder, query_text, text_text
+from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import EpochPlan, HistoryPlan, TextPlan, TextUnit
-from semconv.tasks.trees import TASKS, TextSamples, Trees, history_trees, packed_trees
+from semconv.tasks.trees import Trees, history_trees, packed_trees
 
 PACKED_ROW_TOKENS = 256
 
 
 class RowBuilder:
-    """Builds the rows of a plan and counts what it had to leave out."""
+    """Builds the rows of a plan and counts the samples that it leaves out."""
 
     def __init__(self, encoder: PromptEncoder, data: TaskData, settings: TaskSettings) -> None:
         self.encoder = encoder
@@ -33,31 +33,28 @@ class RowBuilder:
         self.too_long = 0
 
     def history_trees(self, plan: HistoryPlan) -> Trees:
-        """One tree a shared history."""
-        trees, too_long = history_trees(self.encoder, self.data.items, plan, self.settings.max_prompt_tokens)
+        """Build one tree for each shared history."""
+        trees, too_long = history_trees(self.encoder, plan, self.settings.max_prompt_tokens)
         self.too_long += too_long
         return trees
 
     def text_trees(self, plan: TextPlan) -> Trees:
-        """Item and query samples, several to a row."""
-        tokens, lengths = self.encoder.tokenize_flat(map(self.text_prompt, plan))
+        """Pack the samples with text, several to a row."""
+        tokens, lengths = self.encoder.tokenize(map(self.text_prompt, plan))
         is_short = lengths <= self.settings.max_prompt_tokens
         self.too_long += int((~is_short).sum())
-        tasks = np.where(plan.row < 0, TASKS.index("text"), TASKS.index("query"))
-        samples = TextSamples(
-            tokens[np.repeat(is_short, lengths)], lengths[is_short], plan.item[is_short], tasks[is_short]
+        tokens = tokens[np.repeat(is_short, lengths)]
+        return packed_trees(
+            tokens, lengths[is_short], plan.select(is_short), self.encoder.num_levels, PACKED_ROW_TOKENS
         )
-        return packed_trees(samples, self.encoder.num_levels, PACKED_ROW_TOKENS)
 
     def text_prompt(self, unit: TextUnit) -> str:
-        """The prompt of an item or query sample as text."""
-        if unit.task == "query":
-            return query_text(self.data.queries[unit.row], unit.wording)
-        return text_text(self.data.titles[unit.item], self.data.descriptions[unit.item], unit.wording)
+        """Return the prompt of a sample with text."""
+        return unit.task.prompt(self.data.texts[unit.task.name].words_of(unit.sample), unit.wording)
 
 
 def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -> EpochRows:
-    """All rows of an epoch; packed samples in a drawn order, so that no two epochs pack alike.
+    """Build all rows of an epoch; samples with text are packed in a drawn order, so that no two epochs pack alike.
 
     Raises:
         InputError: there are prompts, and all of them are too long.

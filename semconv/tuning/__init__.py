@@ -1,1 +1,1 @@
-"""Prompts tune the backbone (method: Tuning)."""
+"""Tune the backbone on prompts (method: Tuning)."""

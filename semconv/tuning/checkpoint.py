@@ -1,7 +1,7 @@
-"""Everything that a killed training needs to go on as if nothing had happened, in one file.
+"""Save and load the state of a training, so that a killed one continues with the same bits.
 
-Draws of prompts, order and dropout are functions of seed, epoch and step, so weights, optimizer
-moments and a few counters are the whole state.
+The draws of prompts, order and dropout are functions of seed, epoch and step. So the state is the weights, the
+moments of the optimizer and a few counters, in one file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from semconv.artifacts import atomic_path, read_arrays
 from semconv.errors import InputError
 from semconv.tuning.model import trainable
-from semconv.tuning.processes import Processes, whole
+from semconv.tuning.processes import Processes, unsharded
 
 STATE = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -26,10 +26,10 @@ BEST = "best.safetensors"
 
 @dataclass
 class Counters:
-    """Where training is."""
+    """The progress of a training."""
 
     epoch: int = 0
-    batch: int = 0  # batches done of this epoch
+    batch: int = 0  # batches done in this epoch
     step: int = 0  # updates done
     samples: int = 0
     seconds: float = 0.0  # of training and validation, over all resumes
@@ -44,11 +44,11 @@ class Counters:
 def save_state(
     folder: Path, model: Any, optimizer: torch.optim.Optimizer, counters: Counters, processes: Processes
 ) -> None:
-    """Write the state whole or not at all, whole tensors too where processes hold shards; the first process writes."""
+    """Write the state atomically, with unsharded tensors; every process must call this, and the first one writes."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trainable(model).items():
         for kind, value in {"weight": parameter, **optimizer.state.get(parameter, {})}.items():
-            complete = whole(torch.as_tensor(value).detach())
+            complete = unsharded(torch.as_tensor(value).detach())
             if processes.is_first:
                 tensors[f"{kind}/{name}"] = complete.cpu().contiguous()
     if processes.is_first:
@@ -57,16 +57,18 @@ def save_state(
 
 
 def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, processes: Processes) -> Counters:
-    """Put weights and moments back, whatever number of processes wrote them; fresh counters when there is no state.
+    """Restore weights and moments and return the counters, which start at 0 when there is no state.
+
+    The number of processes may differ from the one that wrote the state.
 
     Raises:
         InputError: the file is damaged.
     """
     counters, tensors = _read_state(folder / STATE) if processes.is_first else (Counters(), {})
-    counters, kinds = processes.share((counters, sorted({key.split("/", 1)[0] for key in tensors})))
+    counters, kinds = processes.broadcast((counters, sorted({key.split("/", 1)[0] for key in tensors})))
     with torch.no_grad():
         for name, parameter in trainable(model).items() if kinds else ():
-            state = {kind: _spread(tensors, f"{kind}/{name}", parameter, processes) for kind in kinds}
+            state = {kind: _distribute(tensors, f"{kind}/{name}", parameter, processes) for kind in kinds}
             parameter.copy_(state.pop("weight"))
             if state:
                 optimizer.state[parameter] = state
@@ -81,24 +83,26 @@ def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
             counters = Counters(**json.loads(file.metadata()["counters"]))
         return counters, load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to train this run from its start") from error
+        raise InputError(f"{path}: damaged ({error}); remove it to train this run from the beginning") from error
 
 
-def _spread(tensors: dict[str, torch.Tensor], key: str, parameter: torch.Tensor, processes: Processes) -> torch.Tensor:
-    """A tensor of the state as this process holds its parameter; the count of updates stays on the CPU."""
+def _distribute(
+    tensors: dict[str, torch.Tensor], key: str, parameter: torch.Tensor, processes: Processes
+) -> torch.Tensor:
+    """Return a tensor of the state, sharded like its parameter; the optimizer's step count stays on the CPU."""
     if key.startswith("step/"):
-        return torch.tensor(processes.share_number(float(tensors[key]) if tensors else 0.0))
-    return processes.spread(tensors.get(key), parameter.detach())
+        return torch.tensor(processes.broadcast_number(float(tensors[key]) if tensors else 0.0))
+    return processes.distribute(tensors.get(key), parameter.detach())
 
 
 def save_best(folder: Path, model: Any) -> None:
-    """Keep the trained weights of the best validation so far."""
+    """Save the trained weights of the best validation so far."""
     with atomic_path(folder / BEST) as path:
         save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable(model).items()}, path)
 
 
 def load_best(folder: Path, model: Any) -> None:
-    """Put the best weights into the model."""
+    """Load the best weights into the model."""
     arrays = read_arrays(folder / BEST)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

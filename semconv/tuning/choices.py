@@ -1,9 +1,8 @@
-"""What a code competes with in the loss: the codes that exist after the same prefix.
+"""A loss in which a code competes with the codes that exist after the same prefix.
 
-Search only ever chooses among existing items. A loss over the whole vocabulary spends most of itself on
-learning which code sequences exist, 22 nats an item at 4 levels of 256 where the choice among 17,000 items has
-less than 10; over existing codes alone it is all about which item. Search must then score the same way
-(``recommend.scores = "trie"``).
+Search chooses among existing items only. A loss over the whole vocabulary mostly teaches which code sequences exist: it
+starts at 22 nats an item with 4 levels of 256 codes, although a choice among 17,000 items has less than 10. A loss over
+existing codes teaches that choice alone. Search must then score the same way (``recommend.scores = "trie"``).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from torch.nn.functional import cross_entropy
 
 
 class CodeChoices:
-    """The codes of the items, as sorted prefixes with their existing continuations.
+    """The existing codes as sorted prefixes with their continuations.
 
     Args:
-        level_tokens: ``(N, C)`` token id of every code.
-        codes: ``(M, N)`` of every item that has codes.
+        level_tokens: ``(N, C)`` token id of each code.
+        codes: ``(M, N)`` codes of the items that have any.
     """
 
     def __init__(self, level_tokens: NDArray[np.int64], codes: NDArray[Any]) -> None:
@@ -32,18 +31,18 @@ class CodeChoices:
         code_of[level_tokens] = np.arange(self.num_codes)
         self._code_of = torch.from_numpy(code_of)
         self._levels = []
-        prefix = np.zeros(len(codes), dtype=np.int64)  # (M,) number of each item's prefix
+        prefix = np.zeros(len(codes), dtype=np.int64)  # (M,) index of each item's prefix
         for level in range(self.num_levels):
-            children, number = np.unique(prefix * self.num_codes + codes[:, level], return_inverse=True)
+            children, index = np.unique(prefix * self.num_codes + codes[:, level], return_inverse=True)
             offsets = np.searchsorted(children, np.arange(int(prefix.max()) + 2) * self.num_codes)
             self._levels.append((torch.from_numpy(children), torch.from_numpy(offsets)))
-            prefix = number
+            prefix = index
 
     def losses(self, states: Tensor, matrix: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy ``(n, N)`` of each code of items that all exist.
+        """Return the cross entropy ``(n, N)`` of each code of n existing items.
 
         Args:
-            states: ``(n, N, D)`` hidden states that predict the N codes of n items.
+            states: ``(n, N, D)`` hidden states that predict the codes.
             matrix: ``(V, D)`` output matrix.
             labels: ``(n, N)`` code tokens.
         """
@@ -61,13 +60,11 @@ class CodeChoices:
         return torch.stack(found, dim=1)
 
     def _exists(self, prefix: Tensor, children: Tensor, offsets: Tensor) -> Tensor:
-        """``(n, C)`` True where an item continues the prefix."""
+        """Whether any item continues the prefix with each code ``(n, C)``."""
         counts = offsets[prefix + 1] - offsets[prefix]
         row = torch.repeat_interleave(torch.arange(len(prefix), device=prefix.device), counts)
-        place = torch.arange(len(row), device=prefix.device) - torch.repeat_interleave(
-            counts.cumsum(0) - counts, counts
-        )
-        child = children[offsets[prefix][row] + place]
+        first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        child = children[offsets[prefix][row] + torch.arange(len(row), device=prefix.device) - first]
         mask = torch.zeros((len(prefix), self.num_codes), dtype=torch.bool, device=prefix.device)
         mask[row, child % self.num_codes] = True
         return mask

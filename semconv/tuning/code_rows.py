@@ -1,17 +1,17 @@
-"""Rows of the code tokens made from the codebooks by a small network that is trained with the model (paper, Table 7).
+"""A small network that computes the rows of the code tokens from the codebooks (paper, Table 7).
 
 The paper maps the 32-wide code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP" and trains
-these modules and the code vectors in the fine-tuning. What it leaves open is filled as follows.
+these modules and the code vectors in the fine-tuning. It leaves the following open, decided here.
 
-- One network for all levels, hidden layers as wide as the model, normal start, no bias at the start; the last layer
-  is scaled so that the first rows have the root mean square of the input matrix.
-- The rows stay what the network makes of the code vectors to the end of tuning. They are the input rows, and with
-  tied matrices the output rows as well; an untied output matrix has rows of its own, drawn and trained as always.
-- The network is folded into plain rows before the model is saved.
+- One network serves all levels. Its hidden layers are as wide as the model, with normally distributed weights and zero
+  biases. The last layer is scaled so that the first rows have the root mean square of the input matrix.
+- The network computes the rows until tuning ends. They are the input rows, and with tied matrices the output rows as
+  well. An untied output matrix has rows of its own, drawn and trained as without the network.
+- Before the model is saved, the last rows are written into it and the network is removed.
 
-The model keeps plain matrices all the while: before a forward pass the rows are written into them, and their
-gradient is handed on to the network, which by the chain rule is training the network itself. So full tuning and
-adapters, search, checkpoints and saving need to know nothing of it.
+The model has plain matrices during tuning: before a forward pass the rows are written into them, and the gradient of
+the rows is passed to the network, which trains it by the chain rule. So full tuning, adapters, search, checkpoints and
+saving need no code for the network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME = "code_rows"
 
 
 class RowNetwork(nn.Module):
-    """Code vectors and the layers that map them: ``forward()`` gives the rows ``(N * C, width)``."""
+    """The code vectors and the layers that map them to rows ``(N * C, width)``."""
 
     def __init__(self, books: NDArray[np.float32], width: int, layers: int, seed: int) -> None:
         super().__init__()
@@ -42,33 +42,33 @@ class RowNetwork(nn.Module):
         self.linears = nn.ModuleList(_linear(*pair, generator) for pair in itertools.pairwise(sizes))
 
     def forward(self) -> Tensor:
-        """Rows of all codes, level after level."""
+        """Return the rows of all codes, level after level."""
         rows: Tensor = self.books
-        for place, linear in enumerate(self.linears):
-            rows = linear(torch.relu(rows) if place else rows)
+        for index, linear in enumerate(self.linears):
+            rows = linear(torch.relu(rows) if index else rows)
         return rows
 
     @torch.no_grad()
     def scale_to(self, size: float) -> None:
-        """Give the rows the root mean square ``size``; nothing to do while all of them are zero."""
-        now = float(self.forward().pow(2).mean().sqrt())
-        if now > 0:
-            next(self.linears[-1].parameters()).mul_(size / now)  # the weight; the bias is zero
+        """Scale the rows to the root mean square ``size``, unless all of them are zero."""
+        current = float(self.forward().pow(2).mean().sqrt())
+        if current > 0:
+            next(self.linears[-1].parameters()).mul_(size / current)  # the weight; the bias is zero
 
 
 @torch.no_grad()
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Module:
-    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws nothing of its own
+    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no weights that would be replaced
     linear.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
     linear.bias.zero_()
     return linear
 
 
 class CodeRows:
-    """The tie between a model and the network that makes its rows, from ``prepare`` until ``fold``.
+    """Connects a model to the network that computes its rows, from ``prepare`` until ``fold``.
 
     Args:
-        model: made ready by ``prepare``; the network becomes a part of it, so that its weights are trained, clipped,
+        model: the result of ``prepare``. The network becomes a part of it, so that its weights are trained, clipped,
             checkpointed and restored with the others.
         token_ids: ``(N, C)``.
         books: ``(N, C, D)``.
@@ -82,16 +82,16 @@ class CodeRows:
         self.network = RowNetwork(books, self.target.shape[1], layers, seed).to(self.target.device)
         self.network.scale_to(float(embedding.weight.detach().float().pow(2).mean().sqrt()))
         model.add_module(_NAME, self.network)
-        self._rows: Tensor | None = None  # with their graph, from a forward pass to its backward pass
+        self._rows: Tensor | None = None  # with their graph, between a forward pass and its backward pass
         self._handles = [
             embedding.register_forward_pre_hook(lambda *_: self._write()),
-            self.target.register_post_accumulate_grad_hook(self._hand_on),  # type: ignore[no-untyped-call]
+            self.target.register_post_accumulate_grad_hook(self._pass_gradient),  # type: ignore[no-untyped-call]
         ]
         with torch.no_grad():
             self._write()
 
     def fold(self) -> None:
-        """Leave the last rows in the model and take the network out of it."""
+        """Write the last rows into the model and remove the network from it."""
         with torch.no_grad():
             self._write()
         for handle in self._handles:
@@ -99,9 +99,10 @@ class CodeRows:
         delattr(self.model, _NAME)
 
     def _write(self) -> None:
-        """Bring the model's rows up to date, unless a backward pass through those that were written is still to come.
+        """Write the network's rows into the model, unless a backward pass through the rows there is still to come.
 
-        An update of the network shows nowhere: fused optimizers leave a tensor's version as it is.
+        This happens before every forward pass, because a change of the network cannot be detected: fused optimizers do
+        not raise the version of a tensor.
         """
         if self._rows is not None and torch.is_grad_enabled():
             return
@@ -111,8 +112,8 @@ class CodeRows:
             self.target[self.index] = rows.to(self.target.dtype)
         self._rows = rows if rows.requires_grad else None
 
-    def _hand_on(self, target: Tensor) -> None:
-        """The gradient of the rows is the network's to learn from, and no longer the matrix's."""
+    def _pass_gradient(self, target: Tensor) -> None:
+        """Pass the gradient of the rows to the network and clear it in the matrix."""
         if self._rows is None or target.grad is None:
             return
         rows, self._rows = self._rows, None
@@ -121,12 +122,12 @@ class CodeRows:
 
 
 def _trained_rows(embedding: Any, token_ids: NDArray[np.int64]) -> tuple[nn.Parameter, Tensor]:
-    """The parameter that holds the input rows of the code tokens, and which of its rows they are."""
+    """Return the parameter that holds the input rows of the code tokens, and their indices in it."""
     if not hasattr(embedding, "token_adapter"):
         matrix: nn.Parameter = embedding.weight
         return matrix, torch.from_numpy(token_ids.ravel()).to(matrix.device)
     adapter = embedding.token_adapter
     name = adapter.active_adapters[0]
-    place = {int(token): row for row, token in enumerate(adapter.token_indices[name])}
+    row_of = {int(token): row for row, token in enumerate(adapter.token_indices[name])}
     rows: nn.Parameter = adapter.trainable_tokens_delta[name]
-    return rows, torch.tensor([place[int(token)] for token in token_ids.ravel()], device=rows.device)
+    return rows, torch.tensor([row_of[int(token)] for token in token_ids.ravel()], device=rows.device)

@@ -1,4 +1,4 @@
-"""A backbone made ready for tuning, saved when tuned, and loaded again for search."""
+"""Prepare a backbone for tuning, save the tuned model, and load it for search."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from semconv.errors import InputError
 from semconv.settings.tuning import TuningSettings
 
 MANIFEST = "semconv.json"
-ADAPTER = "adapter_model.safetensors"  # PEFT's name of it
+ADAPTER = "adapter_model.safetensors"  # PEFT's file name
 
 
 def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
-    """A digest of which item has which codes, independent of row order."""
+    """Return a digest of the codes of each item, independent of row order."""
     order = np.argsort(item_index, kind="stable")
     content = (
         np.ascontiguousarray(item_index[order].astype("<i4")).tobytes()
@@ -36,10 +36,10 @@ def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> st
 
 
 def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings) -> Any:
-    """Choose what is trained: everything, or LoRA with the rows of the code tokens (method: Tuning).
+    """Choose the trained weights: all of them, or LoRA and the rows of the code tokens (method: Tuning).
 
-    With untied matrices the rows of both are trained; the list form of PEFT's option would leave the
-    output rows frozen without a word.
+    With untied matrices the rows of both are trained. The list form of PEFT's option would silently leave the output
+    rows frozen.
     """
     if settings.mode == "full":
         model.requires_grad_(True)
@@ -56,7 +56,7 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
             target_modules="all-linear",
             trainable_token_indices=ids if tied else {"embed_tokens": ids, "lm_head": ids},
         )
-        with torch.random.fork_rng():  # what a killed training started from must come out again
+        with torch.random.fork_rng():  # a resumed training must start from the same weights
             torch.manual_seed(settings.seed)
             model = get_peft_model(model, config)
     if settings.gradient_checkpointing:
@@ -68,10 +68,12 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
 
 
 def take_adapter(model: Any, folder: Path) -> None:
-    """Put a saved adapter, its rows of the code tokens included, into a model that ``prepare`` gave one like it.
+    """Load a saved adapter, with its rows of the code tokens, into a model that has one of the same shape.
 
+    Args:
+        model: the result of ``prepare``.
     Raises:
-        InputError: the adapter is missing or damaged, or has other weights than the model's.
+        InputError: the adapter is missing or damaged, or does not fit the model.
     """
     from peft import set_peft_model_state_dict
 
@@ -82,16 +84,16 @@ def take_adapter(model: Any, folder: Path) -> None:
         raise InputError(
             f"{path}: the adapter cannot be loaded ({str(error).strip().splitlines()[0][:200]}); tune from the backbone instead"
         ) from error
-    lacking = set(trainable(model)).intersection(found.missing_keys)
-    if lacking or found.unexpected_keys:
-        odd = sorted([*lacking, *found.unexpected_keys])[0]
+    missing = set(trainable(model)).intersection(found.missing_keys)
+    if missing or found.unexpected_keys:
+        odd = sorted([*missing, *found.unexpected_keys])[0]
         raise InputError(f"{path}: not the adapter of this backbone and these codes ({odd}); tune from the backbone")
 
 
 def add_dropout(model: Any, probability: float) -> list[Any]:
-    """Dropout on the embeddings and on both outputs of each layer while training; nothing is saved with the model.
+    """Add dropout to the embeddings and to both outputs of each layer, in training alone; return the hooks' handles.
 
-    Published decoders carry no such dropout in their layers, so hooks add it. Returns the hooks' handles.
+    Published decoders have no such dropout in their layers, so hooks add it. Nothing of it is saved with the model.
     """
     stack: Any = decoder(model)
     modules = [stack.embed_tokens]
@@ -112,13 +114,13 @@ def _dropout_hook(probability: float) -> Callable[[Any, Any, Any], Any]:
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
-    """Trained parameters by name."""
+    """Return the trained parameters by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A model ready for search, adapters merged."""
+    """A model ready for search, with its adapter merged into the weights."""
 
     model: Any
     tokenizer: Any
@@ -127,22 +129,25 @@ class TunedModel:
 
 
 def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a folder that transformers (full) or peft (lora) load by themselves, with our manifest beside.
+    """Write a folder that transformers (full) or peft (lora) can load, and the manifest of this project beside it.
 
-    ``manifest["backbone"]`` is a path relative to ``folder``, an absolute one, or a hub name.
-
-    The manifest is written last: a folder without it is not a saved model.
+    The manifest is written last: a folder without it is not a saved model. ``manifest["backbone"]`` is a path relative
+    to ``folder``, an absolute path, or a hub name.
     """
-    # PEFT would add both whole matrices to an adapter whose backbone grew, though it holds the rows that were trained.
+    # By default PEFT adds both whole matrices to an adapter of an extended backbone, besides the trained rows.
     model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
     tokenizer.save_pretrained(folder)
     write_json(folder / MANIFEST, manifest)
 
 
-def tuned_manifest(folder: Path, digest: str | None) -> dict[str, Any]:
-    """The manifest of a saved model; InputError when there is none, or it was tuned on other codes than ``digest`` says."""
+def tuned_manifest(folder: Path, codes_digest: str | None) -> dict[str, Any]:
+    """Read the manifest of a saved model, and compare its codes unless ``codes_digest`` is None.
+
+    Raises:
+        InputError: there is no saved model, or it was tuned on other codes.
+    """
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    if digest is not None and manifest["codes_digest"] != digest:
+    if codes_digest is not None and manifest["codes_digest"] != codes_digest:
         raise InputError(
             f"{folder}: this model was tuned on other codes (code set {manifest['code_set_run_id']}); tune again with `semconv finetune`"
         )
@@ -150,18 +155,19 @@ def tuned_manifest(folder: Path, digest: str | None) -> dict[str, Any]:
 
 
 def load_tuned(
-    folder: Path, digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool = False
+    folder: Path, codes_digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool
 ) -> TunedModel:
-    """Load for search; with ``digest`` given, refuse codes that the model was not tuned on.
+    """Load a tuned model for search, and refuse one that was tuned on other codes.
 
     Args:
-        dtype: number format of the weights, ``auto`` for that of the saved model.
-        trust_remote_code: run code that the backbone of an adapter brings along; the saved model has no say in it.
+        codes_digest: digest of the current codes of the items that the model was tuned on; None: not checked.
+        dtype: number format of the weights, ``auto`` for the format of the saved model.
+        trust_remote_code: run code that comes with the backbone; the saved model cannot allow it.
 
     Raises:
-        InputError: no saved model, or one tuned on other codes.
+        InputError: there is no saved model, it was tuned on other codes, or it cannot be loaded.
     """
-    manifest = tuned_manifest(folder, digest)
+    manifest = tuned_manifest(folder, codes_digest)
     if manifest["mode"] == "full":
         try:
             model, tokenizer = load_backbone(folder, trust_remote_code=trust_remote_code)

@@ -1,8 +1,8 @@
-"""A model as several processes hold it: a copy each (ddp), or a shard each (fsdp).
+"""A model that several processes hold: a copy each (ddp), or a shard each (fsdp).
 
-The loss module is what is wrapped, since a step computes hidden states and rows of the output matrix instead of
-calling the model itself. Gradients after a backward pass are means over the processes, so every process weights
-its share of a batch with their number.
+The loss module is wrapped and not the model, because a step computes hidden states and rows of the output matrix
+instead of calling the model. A backward pass gives means of gradients over the processes, so every process
+multiplies its part of a batch by the number of processes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import trainable
-from semconv.tuning.processes import Processes, whole
+from semconv.tuning.processes import Processes, unsharded
 
 
 class Replicas:
-    """What the processes of a training hold of one model.
+    """One model in all processes of a training.
 
-    ``model`` is trained. ``complete`` is the model that was given: the same one, or with shards a copy in the first
-    process's main memory, which ``gather`` brings up to date for validation and saving.
+    ``model`` is trained. ``complete`` is the given model. Without shards it is the same one; with shards it is a copy
+    in the first process's main memory, which ``gather`` updates for validation and saving.
     """
 
     def __init__(self, model: Any, choices: CodeChoices | None, settings: TuningSettings, processes: Processes) -> None:
@@ -39,7 +39,7 @@ class Replicas:
         self.complete = model
         self.is_sharded = processes.count > 1 and settings.parallel == "fsdp"
         if processes.count > 1:
-            _agree(model, processes)
+            _copy_weights(model, processes)
         self.model = copy.deepcopy(model) if self.is_sharded and processes.is_first else model
         self.loss = SummedLoss(self.model, choices, settings.history_loss or 0.0)
         self.module: nn.Module = self.loss
@@ -51,37 +51,40 @@ class Replicas:
                 self.module = DistributedDataParallel(self.loss, broadcast_buffers=False)
 
     def without_exchange(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Copies exchange gradients after the last batch of a step alone; shards after each, or they would be whole."""
+        """Return a context that skips the exchange of gradients where it can wait for the last batch of a step.
+
+        Copies can wait. Shards cannot: their gradients would stay unsharded.
+        """
         if isinstance(self.module, DistributedDataParallel) and not is_last:
             return self.module.no_sync()
         return contextlib.nullcontext()
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Bring the first process's complete model up to date; every process must ask at the same time."""
+        """Update the first process's complete model; every process must call this."""
         if not self.is_sharded:
             return
-        kept = trainable(self.complete) if self.processes.is_first else {}
+        target = trainable(self.complete) if self.processes.is_first else {}
         for name, shard in trainable(self.model).items():
-            value = whole(shard.detach())
-            if kept:
-                kept[name].copy_(value)
+            value = unsharded(shard.detach())
+            if target:
+                target[name].copy_(value)
 
-    def judged(self, judge: Callable[[Any], float]) -> float:
-        """What the first process makes of the complete model, told to all."""
+    def score(self, validate: Callable[[Any], float]) -> float:
+        """Validate the complete model in the first process, and return the score in every process."""
         self.gather()
         score = 0.0
         if self.processes.is_first:
             self.complete.eval().to(self.processes.device)
-            score = judge(self.complete)
+            score = validate(self.complete)
             if self.is_sharded:
                 self.complete.to("cpu")
-        return self.processes.share_number(score)
+        return self.processes.broadcast_number(score)
 
 
 @torch.no_grad()
-def _agree(model: Any, processes: Processes) -> None:
-    """Give every process the first one's weights."""
+def _copy_weights(model: Any, processes: Processes) -> None:
+    """Copy the first process's weights to the others."""
     for weight in model.parameters():
         value = weight.to(processes.device)
         dist.broadcast(value, src=0)
@@ -89,7 +92,7 @@ def _agree(model: Any, processes: Processes) -> None:
 
 
 def _shard(loss: SummedLoss, model: Any, is_half: bool, processes: Processes) -> None:
-    """Shard layer by layer, so that one layer's weights at a time are whole; the rest belongs to the loss module."""
+    """Shard layer by layer, so that one layer at a time is gathered; the loss module shards the other weights."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     policy = half if is_half else MixedPrecisionPolicy()

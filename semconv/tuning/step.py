@@ -1,4 +1,4 @@
-"""One update of the weights: the batches of a step, over all processes, as if they were one batch."""
+"""Update the weights once from several batches and processes, as from one batch."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from semconv.backbone.attention import attending, require_attention
 from semconv.errors import CheckFailedError, SettingsError
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
-from semconv.tasks.trees import TASKS
+from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.loss import LossCounts, SummedLoss
 from semconv.tuning.model import trainable
-from semconv.tuning.processes import Processes, whole
+from semconv.tuning.processes import Processes, unsharded
 from semconv.tuning.replicas import Replicas
 
 _BETAS = (0.9, 0.999)
-_ANOTHER_PLACE = 7_919_000_033  # apart from the step's, so that no two batches of a step share their dropout
+_BATCH_STRIDE = 7_919_000_033  # far above the number of steps, so that no two batches share their dropout
 
 
 @dataclass(frozen=True)
 class StepFigures:
-    """What an update was."""
+    """The figures of one update."""
 
     loss: float  # mean cross entropy of the label tokens
-    by_task: dict[str, float]  # the same of each task that was in the step
+    by_task: dict[str, float]  # the same for each task with samples in the step
     gradient_norm: float  # before clipping
     samples: int
     tokens: int  # padding included
 
 
 class Stepper:
-    """A model with its loss and its optimizer, in this process and the others of the training."""
+    """A model with its loss and its optimizer, in every process of the training."""
 
     def __init__(
         self,
@@ -57,57 +57,57 @@ class Stepper:
 
     @property
     def loss(self) -> SummedLoss:
-        """The loss of a batch, as this process holds the model."""
+        """The loss module of this process."""
         return self.replicas.loss
 
     def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
-        """``update`` with the rows of each batch side by side, of which every process takes its part."""
-        return self._update([self._part(rows) for rows in batches], number, rate)
+        """Update the weights once from the rows of some batches; every process takes its part of each batch.
 
-    def update(self, batches: Sequence[Batch], number: int, rate: float) -> StepFigures:
+        ``update`` describes the other arguments and the errors.
+        """
+        return self.update([self._part(rows) for rows in batches], number, rate)
+
+    def _part(self, rows: EpochRows) -> tuple[Batch, float]:
+        """Return this process's rows of a batch and their weight.
+
+        Every process must take part in every exchange: without rows of its own it takes another's with weight 0.
+        """
+        own = rows[self.processes.rank :: self.processes.count]
+        return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
+
+    def update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
         """Update the weights once.
 
         Args:
-            batches: those of this process.
+            parts: this process's part of each batch with its weight: the number of processes, or 0 to ignore it.
             number: steps done before; with the settings' seed it determines the dropout.
             rate: learning rate.
         Raises:
             CheckFailedError: the loss or the gradient is not finite; the weights are those before the step.
         """
-        return self._update([(batch, float(self.processes.count)) for batch in batches], number, rate)
-
-    def _part(self, rows: EpochRows) -> tuple[Batch, float]:
-        """This process's rows of a batch and their weight: 0 where there are none and another's stand in.
-
-        Every process must take part in every exchange.
-        """
-        own = rows[self.processes.rank :: self.processes.count]
-        return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
-
-    def _update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
         loss = self.loss
         counts = self._counts([batch for batch, weight in parts if weight])
         loss.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums = []
-        for place, (batch, weight) in enumerate(parts):
-            self._seed(number, place)
-            with self.replicas.without_exchange(place == len(parts) - 1):
+        for index, (batch, weight) in enumerate(parts):
+            self._seed(number, index)
+            with self.replicas.without_exchange(index == len(parts) - 1):
                 sums.append(self._backward(batch, weight, counts))
         label, history, tokens, samples, *tasks = self.processes.sum(torch.stack(sums).sum(dim=0)).tolist()
         of_history = loss.history_weight * history / max(1, counts.history)
         _require_finite("loss", label / counts.label + of_history, number)
         weights = trainable(loss.model).values()
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, self.settings.max_gradient_norm or math.inf)))
+        norm = float(unsharded(torch.nn.utils.clip_grad_norm_(weights, self.settings.max_gradient_norm or math.inf)))
         _require_finite("norm of the gradient", norm, number)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        means = {name: total / of for name, total, of in zip(TASKS, tasks, counts.by_task, strict=True) if of}
+        means = {name: total / of for name, total, of in zip(TASK_NAMES, tasks, counts.by_task, strict=True) if of}
         return StepFigures(label / counts.label, means, norm, int(samples), int(tokens))
 
     def _counts(self, batches: Sequence[Batch]) -> LossCounts:
-        """Tokens that the loss of the step is over, in all processes."""
+        """Count the tokens in the loss of the step, over all processes."""
         own = self.loss.counts(batches)
         if self.processes.count == 1:
             return own
@@ -115,17 +115,17 @@ class Stepper:
         label, history, *by_task = self.processes.sum(numbers).tolist()
         return LossCounts(label, history, tuple(by_task))
 
-    def _seed(self, number: int, place: int) -> None:
-        """Dropout is a function of seed, step and place in the step."""
-        place = place * self.processes.count + self.processes.rank
-        torch.manual_seed(self.settings.seed * 1_000_003 + number + place * _ANOTHER_PLACE)
+    def _seed(self, number: int, index: int) -> None:
+        """Make dropout a function of seed, step, batch and process."""
+        index = index * self.processes.count + self.processes.rank
+        torch.manual_seed(self.settings.seed * 1_000_003 + number + index * _BATCH_STRIDE)
 
     def _backward(self, batch: Batch, weight: float, counts: LossCounts) -> torch.Tensor:
-        """Add a batch's share to the gradients; its sums, tokens and samples as float64 ``(4 + len(TASKS),)``."""
+        """Add the gradients of a batch; return its sums, tokens and samples as ``(4 + len(TASK_NAMES),)``."""
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
-        with attending(self.loss.model, self.settings.attention):  # checkpointed layers are computed again backwards
+        with attending(self.loss.model, self.settings.attention):  # the backward pass recomputes checkpointed layers
             with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
                 sums = self.replicas.module(batch)
             (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
@@ -140,7 +140,7 @@ def _optimizer(model: Any, settings: TuningSettings) -> torch.optim.Optimizer:
     matrices = [weight for weight in weights if weight.ndim > 1]
     vectors = [weight for weight in weights if weight.ndim <= 1]  # norms are not decayed
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    fused = True if all(weight.device.type == "cpu" for weight in weights) else None  # one pass instead of ten
+    fused = True if all(weight.device.type == "cpu" for weight in weights) else None  # one kernel instead of ten
     return torch.optim.AdamW(groups, lr=peak_rate(settings), betas=_BETAS, fused=fused)
 
 
@@ -152,14 +152,14 @@ def _require_finite(what: str, value: float, step: int) -> None:
 
 
 def peak_rate(settings: TuningSettings) -> float:
-    """The peak learning rate; who hands settings in has resolved it for the kind of backbone."""
+    """Return the peak learning rate, which the caller has resolved for the kind of backbone."""
     if settings.learning_rate is None:
         raise SettingsError("tuning.learning_rate is not set")
     return settings.learning_rate
 
 
 def schedule(share_done: float, warmup: float) -> float:
-    """Share of the peak learning rate: a line up to 1 over ``warmup``, then half a cosine down to 0."""
+    """Return the share of the peak learning rate: it rises linearly over ``warmup``, then falls along a cosine to 0."""
     if share_done < warmup:
         return (share_done + 1e-3) / (warmup + 1e-3)
     rest = (share_done - warmup) / max(1e-9, 1.0 - warmup)

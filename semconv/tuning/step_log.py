@@ -1,4 +1,4 @@
-"""One JSON line a step in the run folder, none twice and none missing, however often a training was killed."""
+"""Log one JSON line a step in the run folder; after any number of kills no step is missing or repeated."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STEPS = "steps.jsonl"
 
 
 class StepLog:
-    """The log of a training that goes on after ``steps`` updates; without a folder nothing is written."""
+    """The log of a training that continues after ``steps`` updates; without a folder nothing is written."""
 
     def __init__(self, folder: Path | None, steps: int) -> None:
-        """Drop the lines of steps that will be done again, and what a kill left of a line."""
+        """Drop the lines of steps that will be repeated, and an incomplete last line."""
         self._stream: TextIO | None = None
         if folder is None:
             return
@@ -27,7 +27,7 @@ class StepLog:
         self._stream = self.path.open("a")
 
     def write(self, step: int, epoch: int, rate: float, figures: StepFigures, seconds: float) -> None:
-        """Add the line of an update."""
+        """Add the line of one update."""
         if self._stream is None:
             return
         line = {
@@ -45,7 +45,7 @@ class StepLog:
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Put on disk what was written: before every checkpoint, which must never know more steps than the log."""
+        """Sync the log to disk; call it before every checkpoint, which must never have more steps than the log."""
         if self._stream is None:
             return
         with machine_errors(self.path):
@@ -60,7 +60,7 @@ class StepLog:
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder, without one that a kill cut off; empty when there is no log yet."""
+    """Return the lines of a run folder without an incomplete last one; empty when there is no log yet."""
     path = folder / STEPS
     lines: list[dict[str, Any]] = []
     for text in path.read_bytes().splitlines() if path.exists() else []:

@@ -23,14 +23,14 @@ from semconv.tuning.step_log import StepLog, read_steps
 
 @dataclass(frozen=True)
 class Training:
-    """What a training is told besides its settings."""
+    """The inputs of a training besides its settings."""
 
-    rows: Callable[[int], EpochRows]  # the rows of an epoch
-    validate: Callable[[Any], float] | None  # NDCG@10 of a sampled search
-    pad: int
+    rows: Callable[[int], EpochRows]  # of an epoch
+    validate: Callable[[Any], float] | None  # NDCG@10 of a search for some users
+    pad: int  # the token that fills up short rows
     folder: Path
     progress: Progress
-    choices: CodeChoices | None = None  # what a code competes with in the loss, None for the whole vocabulary
+    choices: CodeChoices | None = None  # the codes that a code competes with; None: the whole vocabulary
     clock: Callable[[], float] = time.monotonic  # in seconds
     processor_clock: Callable[[], float] = time.process_time  # in seconds, of all threads of this process
 
@@ -38,20 +38,20 @@ class Training:
 def tune(
     model: Any, training: Training, settings: TuningSettings, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Train to the end of the budget, from wherever the run folder says it stopped.
+    """Train to the end of the budget, from the last checkpoint in the run folder if there is one.
 
-    The model ends with the weights of the best validation, or the last ones without validation; of several
-    processes it is the first one's.
+    Afterwards the model has the weights of the best validation, or the last ones without validation. With several
+    processes this holds for the first one's model.
 
     Returns:
-        figures: epochs, steps, samples, seconds and seconds of processor over all resumes, validations, best epoch,
-        and whether the same settings would give the same weights again (not with a budget in minutes). Processor
-        time is that of this process for training alone, validation apart: no other job of the machine adds to it.
+        figures: epochs, steps, samples, seconds and processor seconds over all resumes, validations, best epoch, and
+        whether the same settings give the same weights again (not with a budget in minutes). Processor seconds count
+        the training in this process without validation, so other jobs on the machine do not change them.
     Raises:
         CheckFailedError: loss or gradient are no longer finite; the last checkpoint is kept.
     """
     processes = processes or Processes()
-    with processes.noticing_loss():
+    with processes.naming_lost_process():
         loop = _Loop(model, training, settings, processes)
         with contextlib.closing(loop.log):
             while not loop.finished:
@@ -76,6 +76,8 @@ def tune(
 
 
 class _Loop:
+    """A training in progress: its state, its log and its clocks."""
+
     def __init__(self, model: Any, training: Training, settings: TuningSettings, processes: Processes) -> None:
         self.training = training
         self.settings = settings
@@ -91,39 +93,36 @@ class _Loop:
     @property
     def finished(self) -> bool:
         counters = self.counters
-        if counters.batch:  # the epoch at hand is not closed and not validated yet, even if the budget is spent
+        if counters.batch:  # the current epoch must still be validated, even if the budget is spent
             return False
-        return counters.stopped or counters.epoch >= self.settings.epochs or self._budget_spent()
-
-    def _budget_spent(self) -> bool:
-        return self._share_of_budgets() >= 1.0
+        return counters.stopped or counters.epoch >= self.settings.epochs or self._share_of_budgets() >= 1.0
 
     def _share_of_budgets(self) -> float:
-        """How much of the nearest limit in samples or minutes is spent, 0 without limits."""
+        """Return the used share of the limit in samples or minutes, whichever is nearer; 0 without limits."""
         settings, counters = self.settings, self.counters
         of_samples = counters.samples / settings.max_samples if settings.max_samples else 0.0
         of_minutes = counters.seconds / (60.0 * settings.max_minutes) if settings.max_minutes else 0.0
         return max(of_samples, of_minutes)
 
     def _now(self) -> float:
-        """The first process's clock, so that all decide alike."""
-        return self.processes.share_number(self.training.clock())
+        """Return the time of the first process, so that all processes decide alike."""
+        return self.processes.broadcast_number(self.training.clock())
 
     def _count_time(self) -> float:
-        """Add the time since the last count; returns it in seconds."""
+        """Add the time since the last count, and return it in seconds."""
         now = self._now()
         passed, self.counted_at = now - self.counted_at, now
         self.counters.seconds += passed
         return passed
 
     def _count_processor(self) -> None:
-        """Add this process's time on the processor since the last count."""
+        """Add the processor time of this process since the last count."""
         now = self.training.processor_clock()
         self.counters.processor_seconds += now - self.processor_at
         self.processor_at = now
 
     def run_epoch(self) -> None:
-        """Train what is left of the epoch, then validate."""
+        """Train the rest of the epoch, then validate."""
         counters, settings = self.counters, self.settings
         rows = self.training.rows(counters.epoch)
         batches = batch_order(rows.lengths, settings.batch_tokens, settings.seed, counters.epoch)
@@ -131,8 +130,8 @@ class _Loop:
         done = int(sum(rows.num_samples[batch].sum() for batch in batches[: counters.batch]))
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
-            self._count_time()  # so that the first step does not count the making of the rows as its own
-            while counters.batch < len(batches) and (counters.step == 0 or not self._budget_spent()):
+            self._count_time()  # so that the first step does not include the building of the rows
+            while counters.batch < len(batches) and (counters.step == 0 or self._share_of_budgets() < 1.0):
                 ahead = batches[counters.batch : counters.batch + settings.accumulate]
                 share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
                 self._step([rows[batch] for batch in ahead], share_done, bar)
@@ -144,7 +143,7 @@ class _Loop:
             write_chart(self.training.folder, read_steps(self.training.folder), counters.validations)
 
     def _save(self) -> None:
-        self.log.flush()  # first: the log may know more steps than the state, never fewer
+        self.log.flush()  # first: the log may have more steps than the state, never fewer
         self._count_time()
         self._count_processor()
         save_state(
@@ -172,8 +171,8 @@ class _Loop:
         if self.training.validate is None or ((epoch + 1) % settings.validate_every and not last):
             return
         self._count_processor()
-        score = self.stepper.replicas.judged(self.training.validate)
-        self.processor_at = self.training.processor_clock()  # a search is no training
+        score = self.stepper.replicas.score(self.training.validate)
+        self.processor_at = self.training.processor_clock()  # processor time does not include the validation
         counters.validations.append({"epoch": epoch + 1, "step": counters.step, "ndcg@10": score})
         self.training.progress.say(f"epoch {epoch + 1}: validation NDCG@10 {score:.4f}")
         if score > counters.best_score:

@@ -30,7 +30,7 @@ from semconv.backbone.text_vectors import TextVectors, embed_texts, item_text
 from semconv.errors import InputError, SettingsError
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.tuning import TuningSettings
-from semconv.tasks import wordings
+from semconv.tasks.registry import phrases
 from semconv.tuning.step import Stepper
 from tests.worlds import prompts as case
 
@@ -40,13 +40,13 @@ SMALL = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=3
 @pytest.fixture(scope="module")
 def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backbone")
-    create_backbone(folder, case.sentences(50), ["a query"], wordings.phrases(), SMALL)
+    create_backbone(folder, case.sentences(50), ["a query"], phrases(), SMALL)
     return folder
 
 
 def test_every_phrase_is_one_token_and_text_comes_back(created: Path) -> None:
     _, tokenizer = load_backbone(created)
-    for phrase in wordings.phrases():
+    for phrase in phrases():
         assert len(tokenizer(phrase)["input_ids"]) == 1
     for text in ("a red lamp", " Ünïcode, and signs: 5 < 6!", "x\n\ny"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -58,13 +58,13 @@ def test_transformers_loads_it_and_it_is_a_function_of_texts_and_seed(created: P
     model = AutoModelForCausalLM.from_pretrained(created)
     assert len(AutoTokenizer.from_pretrained(created)) == model.get_input_embeddings().weight.shape[0]
     torch.manual_seed(77)
-    figures = create_backbone(tmp_path / "again", case.sentences(50), ["a query"], wordings.phrases(), SMALL)
+    figures = create_backbone(tmp_path / "again", case.sentences(50), ["a query"], phrases(), SMALL)
     assert figures["parameters"] == model.num_parameters()
     assert figures["vocabulary"] == model.config.vocab_size
     for name in ("model.safetensors", "tokenizer.json"):
         assert (tmp_path / "again" / name).read_bytes() == (created / name).read_bytes()
     other = BackboneSettings(**{**vars(SMALL), "seed": 1})
-    create_backbone(tmp_path / "other", case.sentences(50), ["a query"], wordings.phrases(), other)
+    create_backbone(tmp_path / "other", case.sentences(50), ["a query"], phrases(), other)
     assert (tmp_path / "other" / "model.safetensors").read_bytes() != (created / "model.safetensors").read_bytes()
 
 
@@ -95,7 +95,7 @@ def test_words_that_go_together_start_together() -> None:
     "texts", [[], ["one item"], ["the same", "the same", "the same"], ["", "x"], ["red", "blue"] * 20]
 )
 def test_catalogues_with_hardly_a_word_have_a_backbone_too(tmp_path: Path, texts: list[str]) -> None:
-    create_backbone(tmp_path, texts, [], wordings.phrases(), SMALL)
+    create_backbone(tmp_path, texts, [], phrases(), SMALL)
     model, tokenizer = load_backbone(tmp_path)
     assert torch.isfinite(model.get_input_embeddings().weight).all()
     assert len(tokenizer("a lamp")["input_ids"]) > 1

@@ -1,4 +1,4 @@
-"""Which samples an epoch draws: places, wordings and negatives, as pure functions of seed and epoch."""
+"""The samples that an epoch draws: positions, wordings and negatives, as pure functions of seed and epoch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from semconv.data.splits import train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.data import TaskData
 from semconv.tasks.negatives import draw_negatives
 from semconv.tasks.plan import EpochPlan, plan_epoch
+from semconv.tasks.selection import task_data
 from tests.worlds import plain_rows
 from tests.worlds import prompts as case
+from tests.worlds.plain_rows import units_of
 
 BARE = TaskSettings(text=False, query=False, negative_share=1.0)
 
@@ -39,12 +41,12 @@ def data_of(
 
 
 def flat(plan: EpochPlan) -> list[tuple[int, int, int, int, int, int, tuple[int, ...]]]:
-    """One row a place: user, head, start, place, sequential tail, negative tail, negatives."""
+    """One row a position: user, head, start, position, sequential tail, negative tail, negatives."""
     return [
-        (unit.user, unit.head, unit.start, int(place), int(sequential), int(negative), tuple(hated.tolist()))
-        for unit in plan.histories
-        for place, sequential, negative, hated in zip(
-            unit.places, unit.sequential_tails, unit.negative_tails, unit.negatives, strict=True
+        (unit.user, unit.head, unit.start, position, sequential, negative, tuple(negatives))
+        for unit in units_of(plan.histories)
+        for position, (sequential, negative), negatives in zip(
+            unit.positions.tolist(), unit.tails.tolist(), unit.answers[1].tolist(), strict=True
         )
     ]
 
@@ -71,7 +73,7 @@ def test_draws_are_a_pure_function_of_seed_and_epoch() -> None:
     shares=st.tuples(*(st.sampled_from([0.0, 0.5, 1.0]) for _ in range(3))),
     is_low=st.integers(0, 2**20),
 )
-def test_plans_equal_those_made_one_place_at_a_time(
+def test_plans_equal_those_made_one_position_at_a_time(
     rows: list[list[int]], negatives: int, epoch: int, length: int, shares: tuple[float, ...], is_low: int
 ) -> None:
     settings = TaskSettings(
@@ -82,11 +84,11 @@ def test_plans_equal_those_made_one_place_at_a_time(
         negative_rating_max=2.0,
         query=False,
     )
-    ratings = [1.0 if is_low >> (place % 20) & 1 else 5.0 for place in range(sum(map(len, rows)))]
+    ratings = [1.0 if is_low >> (row % 20) & 1 else 5.0 for row in range(sum(map(len, rows)))]
     data = data_of(rows, settings, ratings=ratings)
     made = [
-        (user, head, start, [place[3:] for place in places])
-        for (user, head, start), places in itertools.groupby(
+        (user, head, start, [row[3:] for row in positions])
+        for (user, head, start), positions in itertools.groupby(
             flat(plan_epoch(data, settings, epoch, length)), lambda row: row[:3]
         )
     ]
@@ -97,7 +99,7 @@ def test_plans_equal_those_made_one_place_at_a_time(
         assert table[row, : len(ahead)].tolist() == ahead.tolist()
 
 
-def test_one_head_a_user_and_one_tail_a_place_and_task() -> None:
+def test_one_head_a_user_and_one_tail_for_each_position_and_task() -> None:
     rows = [[user + step for step in range(9)] for user in range(15)]
     heads, tails = defaultdict(set), set()
     for row in flat(plan_epoch(data_of(rows), replace(BARE, late_position_share=1.0), 0, 5)):
@@ -105,55 +107,56 @@ def test_one_head_a_user_and_one_tail_a_place_and_task() -> None:
         tails.add((row[4], row[5]))
     assert all(len(found) == 1 for found in heads.values())
     assert len({next(iter(found)) for found in heads.values()}) > 3
-    assert len(tails) > 20  # tails of the two tasks are drawn apart, place by place
+    assert len(tails) > 20  # the tails of the two tasks are drawn independently at each position
 
 
-def test_every_place_of_a_short_history_is_asked_once_and_late_ones_from_a_window_of_their_own() -> None:
+def test_every_position_of_a_short_history_is_asked_once_and_late_ones_from_a_trunk_of_their_own() -> None:
     settings = replace(BARE, late_position_share=1.0)
     data = data_of([list(range(9)), [5], [], [3, 4]], settings)
-    units = plan_epoch(data, settings, 0, 4).histories
-    assert [(unit.user, unit.start, unit.length, unit.places.tolist()) for unit in units] == [
-        (0, 0, 4, [1, 2, 3, 4]),
-        (0, 1, 4, [4]),
-        (0, 2, 4, [4]),
-        (0, 3, 4, [4]),
-        (0, 4, 4, [4]),
-        (3, 10, 1, [1]),
+    units = units_of(plan_epoch(data, settings, 0, 4).histories)
+    assert [(unit.user, unit.start, unit.positions.tolist()) for unit in units] == [
+        (0, 0, [1, 2, 3, 4]),
+        (0, 1, [4]),
+        (0, 2, [4]),
+        (0, 3, [4]),
+        (0, 4, [4]),
+        (3, 10, [1]),
     ]
-    asked = [(unit.user, unit.start + int(place)) for unit in units for place in unit.places]
+    asked = [(unit.user, unit.start + int(position)) for unit in units for position in unit.positions]
     assert asked == [(0, row) for row in range(1, 9)] + [(3, 11)]
 
 
 def test_late_position_share_draws_that_share_of_the_late_positions() -> None:
     settings = replace(BARE, late_position_share=0.25, negatives=0)
     data = data_of([list(range(30)) for _ in range(40)], settings)
-    late = sum(len(unit.places) == 1 for unit in plan_epoch(data, settings, 0, 10).histories)
+    late = sum(len(unit.positions) == 1 for unit in units_of(plan_epoch(data, settings, 0, 10).histories))
     assert 0.2 < late / (40 * 19) < 0.3
     assert not any(
-        len(unit.places) == 1 for unit in plan_epoch(data, replace(settings, late_position_share=0.0), 0, 10).histories
+        len(unit.positions) == 1
+        for unit in units_of(plan_epoch(data, replace(settings, late_position_share=0.0), 0, 10).histories)
     )
 
 
-def test_position_share_draws_that_share_of_the_first_positions_and_the_latest_always() -> None:
+def test_place_share_draws_that_share_of_the_first_positions_and_always_the_latest() -> None:
     settings = replace(BARE, late_position_share=0.0, negatives=0)
     data = data_of([list(range(30)) for _ in range(80)] + [[3, 4, 5]], settings)
-    units = list(plan_epoch(data, replace(settings, position_share=0.25), 0, 20).histories)
-    assert [unit.places[-1] for unit in units] == [20] * 80 + [2]
-    asked = sum(len(unit.places) - 1 for unit in units[:80])
+    units = units_of(plan_epoch(data, replace(settings, position_share=0.25), 0, 20).histories)
+    assert [unit.positions[-1] for unit in units] == [20] * 80 + [2]
+    asked = sum(len(unit.positions) - 1 for unit in units[:80])
     assert 0.2 < asked / (80 * 19) < 0.3
-    none = plan_epoch(data, replace(settings, position_share=0.0), 0, 20).histories
-    assert [unit.places.tolist() for unit in none] == [[20]] * 80 + [[2]]
+    none = units_of(plan_epoch(data, replace(settings, position_share=0.0), 0, 20).histories)
+    assert [unit.positions.tolist() for unit in none] == [[20]] * 80 + [[2]]
 
 
 def test_items_without_codes_leave_history_and_labels_but_are_no_negatives() -> None:
     data = data_of([[0, 1, 2, 3], [4, 5]], num_items=7, without=(1, 5))
     assert data.items.tolist() == [0, 2, 3, 4]
     plan = plan_epoch(data, BARE, 0, 20)
-    assert [unit.user for unit in plan.histories] == [0]
+    assert plan.histories.user.tolist() == [0]
     assert {item for row in flat(plan) for item in row[6]} <= {4, 6}
 
 
-def test_items_that_training_leaves_out_are_not_negatives_of_who_had_them() -> None:
+def test_an_item_outside_the_core_is_no_negative_of_its_users() -> None:
     whole = case.sequences([[0, 1, 2], [3, 4, 0]])
     core = case.sequences([[0, 1], [3, 0]])
     has_codes = np.ones(6, dtype=bool)
@@ -203,19 +206,19 @@ def test_a_user_who_touched_all_but_one_gets_that_one() -> None:
 def test_disliked_items_leave_the_labels_and_are_negatives_first() -> None:
     settings = replace(BARE, query=True, negatives=2, negative_rating_max=2.0)
     ratings = [5, 5, 1, 4, 2, np.nan, 3]
-    queries = [f"words {place}" for place in range(7)]
+    queries = [f"words {row}" for row in range(7)]
     data = data_of([[0, 1, 2, 3, 4, 5, 6]], settings, ratings=ratings, queries=queries)
     rows = {row[3]: row for row in flat(plan_epoch(data, settings, 0, 20))}
-    assert {place for place, row in rows.items() if row[4] >= 0} == {1, 3, 5, 6}  # 2 and 4 are disliked
+    assert {position for position, row in rows.items() if row[4] >= 0} == {1, 3, 5, 6}  # 2 and 4 are disliked
     assert rows[1][6] == (2, 4)
     assert rows[2][6] == (2, 4)
     assert rows[3][6][0] == 4
     assert rows[4][6][0] == 4
     for filled in (rows[3][6][1:], rows[4][6][1:], rows[5][6], rows[6][6]):
         assert set(filled) <= set(range(7, 30))
-    asked = {int(data.query_rows[text.row]) for text in plan_epoch(data, settings, 0, 20).texts}
+    asked = {int(data.texts["query"].rows[text.sample]) for text in plan_epoch(data, settings, 0, 20).texts}
     assert asked == {0, 1, 3, 5, 6}
-    assert plan_epoch(data, settings, 0, 20).histories[0].length == 6  # disliked items stay in the history
+    assert plan_epoch(data, settings, 0, 20).histories.position[-1] == 6  # disliked items stay in the history
 
 
 def test_disliked_items_do_not_reach_over_to_the_next_user() -> None:
@@ -237,7 +240,7 @@ def test_tasks_can_be_turned_off_one_by_one() -> None:
     }.items():
         settings = replace(BARE, **{"text": True, "query": True, off: False})
         plan = plan_epoch(data_of([[0, 1, 2]], settings, queries=queries), settings, 0, 20)
-        found = {text.task for text in plan.texts}
+        found = {text.task.name for text in plan.texts}
         found |= {"sequential" for row in flat(plan) if row[4] >= 0} | {"negative" for row in flat(plan) if row[5] >= 0}
         assert found == tasks
     alone = replace(BARE, sequential=False)
@@ -257,16 +260,16 @@ def test_negative_share_draws_whole_users() -> None:
 
 
 def test_shares_of_the_tasks_with_text_draw_another_part_each_epoch() -> None:
-    queries = [f"words {place}" for place in range(300)]
+    queries = [f"words {row}" for row in range(300)]
     settings = TaskSettings(text_share=0.5, query_share=0.2)
     data = data_of([[user, user + 1, user + 2] for user in range(100)], settings, num_items=200, queries=queries)
     everything = list(plan_epoch(data, TaskSettings(), 0, 20).texts)
-    assert [unit.task for unit in everything] == ["text"] * 200 + ["query"] * 300
+    assert [unit.task.name for unit in everything] == ["text"] * 200 + ["query"] * 300
     drawn = [list(plan_epoch(data, settings, epoch, 20).texts) for epoch in range(2)]
     assert drawn[0] == list(plan_epoch(data, settings, 0, 20).texts) != drawn[1]
     assert [unit for unit in everything if unit in drawn[0]] == drawn[0]  # the same wordings, some left out
-    assert 70 < sum(unit.task == "text" for unit in drawn[0]) < 130
-    assert 35 < sum(unit.task == "query" for unit in drawn[0]) < 85
+    assert 70 < sum(unit.task.name == "text" for unit in drawn[0]) < 130
+    assert 35 < sum(unit.task.name == "query" for unit in drawn[0]) < 85
     assert not len(plan_epoch(data, replace(settings, text_share=0.0, query_share=0.0), 0, 20).texts)
 
 
@@ -282,13 +285,14 @@ def test_a_positive_has_as_many_negatives_as_set(ratio: int) -> None:
     ("settings", "rows", "message"),
     [
         (BARE, [[1], [2], []], "no training user has two items with codes, and the tasks with text are off; lower"),
-        (replace(BARE, text=True, text_share=0.0), [[1], [2]], "two items with codes, and there is no text; lower"),
+        (replace(BARE, query=True), [[1], [2]], "two items with codes, and there is no text; lower"),
+        (replace(BARE, text=True, text_share=0.0), [[1], [2]], "and the tasks with text are off; lower"),
         (replace(BARE, sequential=False, negatives=0), [[1, 2, 3]], "sequential and the negative task are off, and"),
         (replace(BARE, sequential=False, negative_share=0.0), [[1, 2, 3]], "sequential and the negative task are off"),
         (replace(BARE, negatives=0, negative_rating_max=5.0), [[1, 2, 3]], "every next item is disliked and there are"),
     ],
 )
-def test_nothing_to_train_on_is_said(settings: TaskSettings, rows: list[list[int]], message: str) -> None:
+def test_nothing_to_train_on_is_an_error(settings: TaskSettings, rows: list[list[int]], message: str) -> None:
     with pytest.raises(InputError, match=rf"^no task has a sample: .*{message}"):
         data_of(rows, settings, ratings=[1.0] * sum(map(len, rows)))
 
@@ -308,7 +312,7 @@ def test_one_user_of_two_items_is_enough() -> None:
     assert [(row[4] >= 0, row[5], set(row[6])) for row in flat(alone)] == [(True, -1, {-1})]
 
 
-def test_histories_of_one_item_ask_about_every_place_from_windows_of_one() -> None:
+def test_histories_of_one_item_ask_about_every_position_from_trunks_of_one() -> None:
     settings = replace(BARE, late_position_share=1.0)
     rows = flat(plan_epoch(data_of([[4, 5, 6, 7]], settings), settings, 0, 1))
     assert [(row[2], row[3]) for row in rows] == [(0, 1), (1, 1), (2, 1)]
@@ -319,4 +323,4 @@ def test_items_held_out_from_training_are_drawn_as_negatives() -> None:
     train = train_part(whole, "[:-2]", 1, 5)
     data = task_data(train, np.ones(5, dtype=bool), [None] * 5, [None] * 5, BARE, train)
     drawn = [item for epoch in range(6) for row in flat(plan_epoch(data, BARE, epoch, 20)) for item in row[6]]
-    assert set(drawn) == {3, 4}  # leaving them out would tell which items are held out
+    assert set(drawn) == {3, 4}  # without them the model would learn which items are held out

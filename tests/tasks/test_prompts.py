@@ -1,4 +1,4 @@
-"""Wordings, prompts built from pieces, and rows against the text of their samples, token by token."""
+"""Wordings, prompts built from pieces, and rows compared with the text of their samples, token by token."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import torch
 from semconv.columns import code_token
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks import wordings
-from semconv.tasks.data import task_data
-from semconv.tasks.encoder import PromptEncoder, clean, query_text, text_text
+from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.export import samples
+from semconv.tasks.history_tasks import HISTORY_TASKS, NEGATIVE, SEQUENTIAL
 from semconv.tasks.padded import EpochRows, PaddedRows
 from semconv.tasks.plan import plan_epoch
+from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.rows import RowBuilder, epoch_rows
-from semconv.tasks.trees import TASKS
+from semconv.tasks.selection import task_data
+from semconv.tasks.text_tasks import QUERY, TEXT
+from semconv.tasks.wordings import HISTORY_HEADS, clean, closing, opening
 from semconv.tuning.batches import span_mask
 from tests.worlds import plain_rows
 from tests.worlds import prompts as case
@@ -35,22 +37,15 @@ def ids(encoder: PromptEncoder, text: str) -> list[int]:
     return list(encoder.tokenizer(text)["input_ids"])
 
 
-def test_every_task_has_eight_wordings_of_its_own_and_the_papers_example() -> None:
-    pools = (
-        wordings.HISTORY_HEADS,
-        wordings.SEQUENTIAL_TAILS,
-        wordings.NEGATIVE_TAILS,
-        wordings.TEXT_WORDINGS,
-        wordings.QUERY_WORDINGS,
-    )
-    for pool in pools:
+def test_every_task_has_nine_wordings_of_its_own_and_the_papers_example() -> None:
+    for pool in (HISTORY_HEADS, SEQUENTIAL.tails, NEGATIVE.tails, TEXT.wordings, QUERY.wordings):
         assert len(set(pool)) == len(pool) >= 9
-    assert ", what to recommend to the user next?" in wordings.SEQUENTIAL_TAILS
-    assert ", what will user hate next?" in wordings.NEGATIVE_TAILS
-    assert "Here is the item interaction history of the user: " in wordings.HISTORY_HEADS
-    text = text_text("LAMP", "A LIGHT", 1)
+    assert ", what to recommend to the user next?" in SEQUENTIAL.tails
+    assert ", what will user hate next?" in NEGATIVE.tails
+    assert "Here is the item interaction history of the user: " in HISTORY_HEADS
+    text = TEXT.prompt(["LAMP", "A LIGHT"], 1)
     assert "An item is called LAMP and described as A LIGHT, can you tell me which item it is?" in text
-    query = query_text("something warm", 1)
+    query = QUERY.prompt(["something warm"], 1)
     expected = "You meet a user's query: something warm. Please respond to this user by selecting an appropriate item"
     assert expected in query
 
@@ -64,41 +59,40 @@ def test_inference_uses_the_wording_that_the_paper_prints(encoder: PromptEncoder
         + " in chronological order. Can you predict the next possible item that the user may expect?\n\n### Response:"
     )
     assert encoder.inference_prompt(history).tolist() == ids(encoder, text)
-    assert encoder.query_prompt(" a lamp ").tolist() == ids(encoder, query_text("a lamp", 0))
+    assert encoder.query_prompt(" a lamp ").tolist() == ids(encoder, QUERY.prompt(["a lamp"], 0))
 
 
 def test_every_head_and_tail_equals_the_tokens_of_the_whole_text(encoder: PromptEncoder) -> None:
     for length in (1, 2, 5):
         history = np.arange(length, dtype=np.int32)
-        for place, head in enumerate(wordings.HISTORY_HEADS):
-            before = wordings.opening(head) + encoder.history_text(history)
-            for pool, tails in (
-                (wordings.SEQUENTIAL_TAILS, encoder.sequential_tails),
-                (wordings.NEGATIVE_TAILS, encoder.negative_tails),
-            ):
-                tail = place % len(pool)
-                built = np.concatenate([encoder.trunk(history, place), tails[tail]])
-                assert built.tolist() == ids(encoder, before + wordings.closing(pool[tail]))
+        for index, head in enumerate(HISTORY_HEADS):
+            before = opening(head) + encoder.history_text(history)
+            for task in HISTORY_TASKS:
+                tail = index % len(task.tails)
+                built = np.concatenate([encoder.trunk(history, index), encoder.tails[task.name][tail]])
+                assert built.tolist() == ids(encoder, before + closing(task.tails[tail]))
 
 
 def each(rows: EpochRows) -> list[PaddedRows]:
     """Every row by itself."""
-    return [rows[place].padded(0) for place in range(len(rows))]
+    return [rows[index].padded(0) for index in range(len(rows))]
 
 
 def paths(row: PaddedRows, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Prompt and label of every sample of a row, read off what the label's last token sees."""
+    """Prompt and label of every sample of a row, read from the tokens that the label's last token sees."""
     mask = span_mask(torch.from_numpy(row.spans))[0, 0].numpy()
     tokens, positions = row.tokens[0], row.positions[0]
     found = []
     for at in range(0, len(row.label_tokens), levels + 1):
-        places, label = row.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
-        seen = np.flatnonzero(mask[places[-1]])
+        index, label = row.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
+        seen = np.flatnonzero(mask[index[-1]])
         order = seen[np.argsort(positions[seen], kind="stable")]
         assert positions[order].tolist() == list(range(len(order)))
-        for earlier, token in enumerate(order):  # causal along the path: nothing else is seen anywhere on it
+        for earlier, token in enumerate(
+            order
+        ):  # causal along the path: a token sees the path before it and nothing else
             assert set(np.flatnonzero(mask[token])) == set(order[: earlier + 1])
-        assert places.tolist() == order[-levels - 1 :].tolist()
+        assert index.tolist() == order[-levels - 1 :].tolist()
         assert tokens[order[-levels:]].tolist() == label[:-1].tolist()
         found.append((tuple(tokens[order[:-levels]].tolist()), tuple(label.tolist())))
     return found
@@ -127,7 +121,7 @@ def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: i
         assert builder.too_long == 0
 
 
-def test_items_that_no_question_may_see_are_not_read() -> None:
+def test_items_that_no_question_sees_are_not_in_the_trunk() -> None:
     _, tokens, level_tokens = case.coded()
     encoder = case.encoder_of(tokens, level_tokens)
     data = case.small_data(encoder, TaskSettings(text=False, query=False))
@@ -186,19 +180,19 @@ def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: 
             assert made.label_tokens.tolist() == one.label_tokens
             assert made.history_index.tolist() == one.history_index
             assert made.history_tokens.tolist() == one.history_tokens
-            assert [TASKS[task] for task in made.sample_tasks] == one.tasks
+            assert [TASK_NAMES[task] for task in made.sample_tasks] == one.tasks
 
 
 @pytest.mark.parametrize("missing", ["text", "queries", "histories", "negatives"])
-def test_rows_come_out_of_what_is_there(encoder: PromptEncoder, missing: str) -> None:
+def test_a_missing_kind_of_data_leaves_out_its_tasks_alone(encoder: PromptEncoder, missing: str) -> None:
     rows = [[3], [7], []] if missing == "histories" else [[3, 1, 4], [7], [2, 6]]
     count = sum(map(len, rows))
-    queries = [None] * count if missing == "queries" else [f"words {place}" for place in range(count)]
+    queries = [None] * count if missing == "queries" else [f"words {row}" for row in range(count)]
     titles = [None] * 40 if missing == "text" else case.sentences(40)
     settings = TaskSettings(negative_share=0.0 if missing == "negatives" else 1.0)
     data = task_data(case.sequences(rows, queries=queries), encoder.has_codes, titles, [None] * 40, settings)
     made = epoch_rows(RowBuilder(encoder, data, settings), plan_epoch(data, settings, 0, 20), np.random.default_rng(0))
-    tasks = Counter(TASKS[task] for task in made.padded(0).sample_tasks)
+    tasks = Counter(TASK_NAMES[task] for task in made.padded(0).sample_tasks)
     expected = {"sequential": 3, "negative": 9, "text": 38, "query": count}  # items 11 and 12 have no codes
     gone = {"text": ["text"], "queries": ["query"], "histories": ["sequential", "negative"], "negatives": ["negative"]}
     assert tasks == {task: number for task, number in expected.items() if task not in gone[missing]}
@@ -212,18 +206,18 @@ def test_rows_side_by_side_are_the_rows_alone(encoder: PromptEncoder) -> None:
     block, pad = rows[members].padded(7), rows[members].padded(7).tokens.shape[1]
     labels: list[int] = []
     history: list[int] = []
-    for place, member in enumerate(members):
+    for row, member in enumerate(members):
         one = rows[member].padded(0)
-        size = int(one.sizes[0])
-        assert block.tokens[place].tolist() == [*one.tokens[0].tolist(), *[7] * (pad - size)]
-        assert block.positions[place, :size].tolist() == one.positions[0].tolist()
-        assert block.spans[place, :size].tolist() == one.spans[0].tolist()
-        assert block.spans[place, size:].tolist() == [[0, 0, 0, at] for at in range(size, pad)]
-        labels += (one.label_index + place * pad).tolist()
-        history += (one.history_index + place * pad).tolist()
+        size = int(rows.lengths[member])
+        assert block.tokens[row].tolist() == [*one.tokens[0].tolist(), *[7] * (pad - size)]
+        assert block.positions[row, :size].tolist() == one.positions[0].tolist()
+        assert block.spans[row, :size].tolist() == one.spans[0].tolist()
+        assert block.spans[row, size:].tolist() == [[0, 0, 0, at] for at in range(size, pad)]
+        labels += (one.label_index + row * pad).tolist()
+        history += (one.history_index + row * pad).tolist()
     assert block.label_index.tolist() == labels
     assert block.history_index.tolist() == history
-    assert block.num_samples == rows.num_samples[members].sum()
+    assert len(block.sample_tasks) == rows.num_samples[members].sum()
 
 
 def test_layout_of_one_trunk_two_questions_and_three_labels() -> None:
@@ -256,7 +250,7 @@ def test_words_of_users_cannot_bring_in_code_tokens_or_ends(encoder: PromptEncod
     special = {int(token) for token in encoder.item_tokens.ravel()} | set(encoder.tokenizer.all_special_ids)
     level_tokens = {encoder.tokenizer.convert_tokens_to_ids(code_token(n, c)) for n in range(3) for c in range(8)}
     begin = encoder.tokenizer("x")["input_ids"][:-1][:1]  # a BOS where there is one
-    for prompt in (query_text(text, 3), text_text(text, text, 2), text_text(None, text, 0)):
+    for prompt in (QUERY.prompt([text], 3), TEXT.prompt([text, text], 2), TEXT.prompt([None, text], 0)):
         tokens = encoder.tokenize([prompt])[0].tolist()
         inner = tokens[1:] if begin and tokens[0] == begin[0] else tokens
         assert not (special | level_tokens) & set(inner) - {encoder.tokenizer.unk_token_id}
@@ -281,9 +275,7 @@ def test_a_prompt_never_ends_with_the_end_that_a_tokenizer_adds() -> None:
     assert encoder.query_prompt("a lamp")[-1] != encoder.end
     assert [*encoder.inference_prompt(history), encoder.end] == ids(
         encoder,
-        wordings.opening(wordings.HISTORY_HEADS[0])
-        + encoder.history_text(history)
-        + wordings.closing(wordings.SEQUENTIAL_TAILS[0]),
+        opening(HISTORY_HEADS[0]) + encoder.history_text(history) + closing(SEQUENTIAL.tails[0]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is new to an earlier tuning, known by construction, and the share of the rest that an epoch draws again."""
+"""New samples, known by construction, and the share of the others that an epoch draws again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from semconv.data.store import Sequences
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.data import TaskData
 from semconv.tasks.plan import plan_epoch
-from semconv.tasks.replay import Replay, TunedOn
+from semconv.tasks.replay import TunedOn, count_new, replay_since
+from semconv.tasks.selection import task_data
 from tests.worlds import prompts as case
+from tests.worlds.plain_rows import units_of
 
 NUM_ITEMS = 30
 TASKS = TaskSettings(negatives=1, negative_share=1.0, late_position_share=1.0)
@@ -23,7 +25,7 @@ Events = list[tuple[int, int]]  # item and time of a user's interactions, in ord
 
 
 def data_of(users: list[Events], *, without: tuple[int, ...] = (), untitled: tuple[int, ...] = ()) -> TaskData:
-    """Interactions of items below 10 come with a query."""
+    """Make training data; interactions of items below 10 have a query."""
     rows = [[item for item, _ in events] for events in users]
     flat = [item for row in rows for item in row]
     made = case.sequences(rows, queries=[f"something like {item}" if item < 10 else None for item in flat])
@@ -36,22 +38,17 @@ def data_of(users: list[Events], *, without: tuple[int, ...] = (), untitled: tup
 
 
 def since(before: TaskData, now: TaskData, share: float = 0.0, epochs_before: int = 0) -> TaskData:
-    return replace(now, replay=Replay.since(TunedOn.of(before), now, share, epochs_before))
+    return replace(now, replay=replay_since(TunedOn.of(before), now, share, epochs_before))
 
 
 def asked(data: TaskData, epoch: int = 0, history_length: int = 4) -> set[tuple[str, int, int]]:
-    """Task, user and row (or item, of a text) of every sample of an epoch."""
+    """Return task, user and row (for a text: item) of every sample of an epoch."""
     plan = plan_epoch(data, TASKS, epoch, history_length)
     found = set()
-    for unit in plan.histories:
-        for place, tail, negative in zip(unit.places, unit.sequential_tails, unit.negative_tails, strict=True):
-            row = unit.start + int(place)
-            found |= {("sequential", unit.user, row)} if tail >= 0 else set()
-            found |= {("negative", unit.user, row)} if negative >= 0 else set()
+    found |= {(one.task.name, one.user, one.start + one.position) for one in plan.histories.questions()}
     for text in plan.texts:
-        found.add(
-            ("text", -1, text.item) if text.task == "text" else ("query", text.user, int(data.query_rows[text.row]))
-        )
+        row = int(data.texts[text.task.name].rows[text.sample])
+        found.add(("text", -1, text.item) if text.task.name == "text" else ("query", text.user, row))
     return found
 
 
@@ -70,15 +67,14 @@ def test_interactions_at_the_end_in_the_middle_and_of_new_users_are_new() -> Non
     data = since(data_of(OLD), data_of(now))
     expected = {(task, user, row) for task in BOTH for user, row in ((0, 2), (1, 6), (2, 8), (4, 13))}
     assert asked(data) == expected | {("query", 0, 2), ("query", 2, 8), ("query", 4, 12)}
-    assert data.replay is not None
-    assert data.replay.num_new(data) == {"places": 4, "texts": 0, "queries": 3}
+    assert count_new(data) == {"positions": 4, "texts": 0, "queries": 3}
 
 
 def test_the_same_item_again_is_told_from_the_first_by_its_time() -> None:
     now = [*OLD[:3], [(1, 6), (1, 7), (7, 8), (7, 8), (1, 9)]]  # rows 6 and 9 are new: an earlier 1, a second 7 at once
     data = since(data_of(OLD), data_of(now))
     expected = {(task, 3, 9) for task in BOTH} | {("query", 3, 6), ("query", 3, 9)}
-    assert asked(data) == expected  # row 7 was the user's first, and is none of the new ones for that
+    assert asked(data) == expected  # row 7 is not new, though the first of the user is another now
 
 
 def test_without_times_the_later_of_two_equal_interactions_is_new() -> None:
@@ -92,22 +88,15 @@ def test_items_that_had_no_codes_or_no_text_are_new() -> None:
     assert asked(data) == {*((task, 0, 1) for task in BOTH), ("text", -1, 20), ("text", -1, 25), ("text", -1, 3)}
 
 
-def test_to_a_tuning_of_which_nothing_is_known_everything_is_new() -> None:
-    now = data_of(OLD)
-    data = replace(now, replay=Replay.since(TunedOn.nothing(), now, 0.0, 0))
-    assert asked(data) == asked(now)
-
-
 def test_nothing_new_asks_about_nothing() -> None:
     data = since(data_of(OLD), data_of(OLD))
     assert asked(data) == set()
-    assert data.replay is not None
-    assert not any(data.replay.num_new(data).values())
+    assert not any(count_new(data).values())
 
 
-def test_what_was_tuned_on_survives_being_kept() -> None:
-    kept = TunedOn(**TunedOn.of(data_of(OLD)).arrays())
-    assert not Replay.since(kept, data_of(OLD), 0.0, 0).is_new_row.any()
+def test_the_record_of_a_tuning_can_be_written_and_read() -> None:
+    kept = TunedOn.from_arrays(TunedOn.of(data_of(OLD)).arrays())
+    assert not replay_since(kept, data_of(OLD), 0.0, 0).is_new_row.any()
 
 
 MANY: list[Events] = [[(user * 3 % 10 + step, step) for step in range(6)] for user in range(400)]
@@ -148,10 +137,10 @@ def test_a_share_of_one_draws_a_whole_epoch() -> None:
 def test_a_wording_does_not_depend_on_what_else_is_drawn() -> None:
     now = [*MANY[:-1], [*MANY[-1], (29, 99)]]
     data = since(data_of(MANY), data_of(now))
-    (unit,) = plan_epoch(data, TASKS, 0, 20).histories
-    whole = [one for one in plan_epoch(data_of(now), TASKS, 0, 20).histories if one.user == unit.user][-1]
-    assert (unit.head, unit.length, unit.start) == (whole.head, whole.length, whole.start)
-    assert unit.sequential_tails.tolist() == whole.sequential_tails[-1:].tolist()
+    (unit,) = units_of(plan_epoch(data, TASKS, 0, 20).histories)
+    whole = [one for one in units_of(plan_epoch(data_of(now), TASKS, 0, 20).histories) if one.user == unit.user][-1]
+    assert (unit.head, unit.positions[-1], unit.start) == (whole.head, whole.positions[-1], whole.start)
+    assert unit.tails.tolist() == whole.tails[-1:].tolist()
 
 
 _event = st.tuples(st.integers(0, 5), st.integers(0, 3))

@@ -1,4 +1,4 @@
-"""The loss over codes that exist: against brute force over the items, and as the search scores them."""
+"""The loss over existing codes, compared with brute force over the items and with the scores of the search."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from semconv.search.search import SearchSettings, beam_search
 from semconv.search.trie import CodeTrie
 from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import batch_loss
 from tests.worlds import prompts as case
-from tests.worlds.tuning import SETTINGS, Case
+from tests.worlds.tuning import SETTINGS, Case, batch_loss
 
 
 def brute_force(states: torch.Tensor, rows: torch.Tensor, codes: np.ndarray[Any, Any], item: int) -> float:
-    """Mean over the levels of -log share of an item's code among the codes that continue its prefix."""
+    """Return the mean over the levels of -log of the probability of an item's code among those that follow its prefix."""
     loss = 0.0
     for level in range(codes.shape[1]):
         same = (codes[:, :level] == codes[item, :level]).all(axis=1)
@@ -33,7 +32,7 @@ def brute_force(states: torch.Tensor, rows: torch.Tensor, codes: np.ndarray[Any,
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_the_loss_is_over_the_codes_that_continue_the_prefix(levels: int) -> None:
     rng = np.random.default_rng(levels)
-    codes = rng.integers(0, 5, (30, levels))  # with items that share all codes, and codes that nobody has
+    codes = rng.integers(0, 5, (30, levels))  # with items that share all codes, and codes that no item has
     codes[codes == 3] = 2
     tokens = 7 + rng.permutation(levels * 5).reshape(levels, 5)
     matrix, states = torch.randn(40, 6), torch.randn(30, levels, 6, requires_grad=True)
@@ -46,7 +45,7 @@ def test_the_loss_is_over_the_codes_that_continue_the_prefix(levels: int) -> Non
     assert torch.isfinite(states.grad).all()
 
 
-def test_an_item_that_is_alone_after_its_prefix_costs_nothing_more() -> None:
+def test_the_only_item_after_a_prefix_has_no_further_loss() -> None:
     codes = np.array([[0, 1], [1, 0], [1, 2]])
     tokens = np.arange(6).reshape(2, 3)
     states = torch.zeros(1, 2, 4)
@@ -59,7 +58,7 @@ def test_shared_histories_give_the_loss_of_the_labels_that_search_would_score(tm
     index, codes = case.item_codes(40, (11, 12))
     choices = CodeChoices(made.level_tokens, codes)
     rows = made.rows(0)
-    batches = (collate(rows[int(place)], 0) for place in np.flatnonzero(rows.num_samples == 1))
+    batches = (collate(rows[int(row)], 0) for row in np.flatnonzero(rows.num_samples == 1))
     batch = next(batch for batch in batches if not len(batch.history_tokens))
     _, value = batch_loss(made.model.eval(), batch, 0.0, choices)
     prompt = batch.input_ids[0, : int(batch.label_index[0]) + 1].numpy()

@@ -1,4 +1,4 @@
-"""Code tokens whose rows a network makes of the codebooks: at the start, in training, killed, and folded away."""
+"""Code tokens whose rows a network computes from the codebooks: at the start, in training, resumed, and saved."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from semconv.backbone.load import load_backbone
 from semconv.settings.tuning import TuningSettings
 from semconv.tuning.batches import collate
 from semconv.tuning.code_rows import CodeRows, RowNetwork
-from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import load_tuned, prepare, save_tuned, trainable
-from tests.worlds import prompts as prompts
-from tests.worlds.tuning import SETTINGS, Case, EndingProgress
+from tests.worlds import prompts
+from tests.worlds.tuning import SETTINGS, Case, EndingProgress, batch_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 MODES = pytest.mark.parametrize("mode", ["full", "lora"])
@@ -31,7 +30,7 @@ def made_case(folder: Path, mode: str, tied: bool, start: str = "mlp2", **settin
 
 @torch.no_grad()
 def input_rows(made: Case) -> torch.Tensor:
-    """Rows of the code tokens as the model applies them."""
+    """Return the rows of the code tokens as the model applies them."""
     made.model.eval()
     inner = made.model.get_base_model() if hasattr(made.model, "get_base_model") else made.model
     return inner.get_input_embeddings()(torch.from_numpy(made.level_tokens.ravel())).clone()
@@ -43,8 +42,8 @@ def test_the_network_is_linear_layers_with_relu_between() -> None:
     with torch.no_grad():
         network.linears[0].bias.fill_(0.1)
         rows = books.reshape(6, 4)
-        for place, linear in enumerate(network.linears):
-            rows = np.maximum(rows, 0) if place else rows
+        for index, linear in enumerate(network.linears):
+            rows = np.maximum(rows, 0) if index else rows
             rows = rows @ linear.weight.numpy().T + linear.bias.numpy()
         np.testing.assert_allclose(network().numpy(), rows, rtol=1e-5, atol=1e-6)
     assert [tuple(linear.weight.shape) for linear in network.linears] == [(6, 4), (6, 6), (6, 6)]
@@ -85,7 +84,7 @@ def test_the_gradient_is_that_of_a_model_whose_rows_are_computed(tmp_path: Path,
     assert not target.grad[made.code_rows.index].any()
     gradients = {name: weight.grad.clone() for name, weight in network.named_parameters()}
     assert all(gradient.abs().max() > 0 for gradient in gradients.values())
-    # The same by differences: along the gradient the loss rises by its squared length.
+    # Compare with differences: along the gradient the loss rises by the gradient's squared length.
     length = sum(float(gradient.pow(2).sum()) for gradient in gradients.values())
     losses = []
     for sign in (1, -1):
@@ -149,7 +148,7 @@ def test_a_saved_model_is_plain_and_gives_the_same_logits(tmp_path: Path, mode: 
         "levels": prompts.LEVELS, "codes": prompts.CODES, "codes_digest": "x", "code_set_run_id": "c",
     }  # fmt: skip
     save_tuned(model, tokenizer, tmp_path / "model", manifest)
-    loaded = load_tuned(tmp_path / "model")
+    loaded = load_tuned(tmp_path / "model", "x", trust_remote_code=False)
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-5)
 

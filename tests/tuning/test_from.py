@@ -1,4 +1,4 @@
-"""Tuning from an earlier run by its command: what is new, what is reused, what a killed one ends with."""
+"""Tuning from an earlier run by its command: new samples, reuse, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.worlds.tuning_from import GROWN, Stopping, grow, start_of, tuned_by
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a tuned model and nothing after it."""
+    """A project with a tuned model and no newer data."""
     project = case.make_coded_project(tmp_path_factory.mktemp("from") / "project")
     project.finetune()
     return project.layout.root
@@ -43,15 +43,15 @@ def test_nothing_new_leaves_the_run_as_it_is(root: Path) -> None:
     assert [run.run_id for run in Project.open(root).store.runs(stage="finetune")] == [start]
 
 
-def test_held_out_items_that_train_now_and_new_items_are_tuned_on(root: Path) -> None:
+def test_validation_items_that_moved_into_the_train_cut_and_new_items_are_tuned_on(root: Path) -> None:
     start = start_of(root)
     grow(root)
     record, said = tuned_by(root, "--from", start, "--replay", "0")
     queries = sum((len(case.histories()[user]) - 2) % 4 == 0 for user in GROWN)
-    assert f"new since {start}: 10 places, 2 texts, {queries} queries to ask about" in said
+    assert f"new since {start}: 10 positions, 2 texts, {queries} queries to ask about" in said
     figures = json.loads((root / record["artifact_path"] / "figures.json").read_text())
     assert figures["epochs_before"] == 1
-    assert 10 <= figures["samples"] <= 10 + 10 + 2 + queries  # each place with or without its negative
+    assert 10 <= figures["samples"] <= 10 + 10 + 2 + queries  # each position with or without its negative
     assert record["settings"]["from"] == {"replay": 0.0, "learning_rate": pytest.approx(5e-4)}
     assert record["settings"]["tuning"]["learning_rate"] == 1.5e-3
     assert [stage for stage in ("assign", start) if any(run.startswith(stage) for run in record["inputs"])] == [
@@ -87,7 +87,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(root: Path, tmp_path: Pat
         Project.open(root, overrides=settings, progress=Stopping("epoch 2:")).finetune(from_run="current")
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     resumed, whole = (tuned_by(folder, "--from", "current", *options)[0] for folder in (root, tmp_path / "other"))
-    assert len(Project.open(root).store.runs(stage="finetune")) == 2  # the start, and one that was taken up again
+    assert len(Project.open(root).store.runs(stage="finetune")) == 2  # the start, and one that was resumed
     ours, theirs = weights(root, resumed), weights(tmp_path / "other", whole)
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     figures = [

@@ -1,4 +1,4 @@
-"""Tuning that goes on from an adapter: the adapter itself is trained further, exactly, and stays one."""
+"""Tuning that continues from an adapter: the same adapter is trained further, exactly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Project.open(Path(sys.argv[1]), progress=Killing()).finetune(from_run="current")
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with an adapter, in which something is new since."""
+    """A project with an adapter and newer data."""
     root = case.make_coded_project(tmp_path_factory.mktemp("adapter") / "project").layout.root
     (root / "semconv.toml").write_text(LORA)
     case.finetune(root)
@@ -60,7 +60,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gone_on(tuned: Path) -> tuple[Path, dict[str, Any]]:
-    """A project in which the command went on, undisturbed, and its run."""
+    """A project in which the command continued without interruption, and its run."""
     root = shutil.copytree(tuned, tuned.parent / "gone-on")
     return root, tuned_by(root, "--from", "current")[0]
 
@@ -83,7 +83,7 @@ def same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
 
 
 def with_adapter(project: Project, folder: Path, *, is_trainable: bool) -> tuple[Any, Any, Any]:
-    """The backbone with a saved adapter as PEFT itself loads it, its tokenizer and code tokens."""
+    """Return the backbone with a saved adapter as PEFT loads it, its tokenizer and code tokens."""
     from peft import PeftModel
 
     from semconv.backbone.code_tokens import add_code_tokens
@@ -131,7 +131,7 @@ def run_figures(root: Path, run: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def test_it_says_and_records_what_it_went_on_from(gone_on: tuple[Path, dict[str, Any]]) -> None:
+def test_the_run_records_the_tuning_it_continues(gone_on: tuple[Path, dict[str, Any]]) -> None:
     root, run = gone_on
     figures = run_figures(root, run)
     assert figures["epochs_before"] == 2
@@ -145,7 +145,7 @@ def test_it_says_and_records_what_it_went_on_from(gone_on: tuple[Path, dict[str,
 
 def test_merged_and_unmerged_give_the_same_logits(gone_on: tuple[Path, dict[str, Any]]) -> None:
     root, run = gone_on
-    merged = load_tuned(model_folder(root, run))
+    merged = load_tuned(model_folder(root, run), trust_remote_code=False)
     unmerged, _, ids = with_adapter(Project.open(root), model_folder(root, run), is_trainable=False)
     assert np.array_equal(ids, merged.level_tokens)
     tokens = torch.from_numpy(np.concatenate([np.arange(10), ids.ravel()[:12]]))[None]

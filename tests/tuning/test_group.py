@@ -1,4 +1,4 @@
-"""Several processes train what one trains: real torchrun, gloo on the CPU."""
+"""Several processes train the same model as one: real torchrun, gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.worlds.tuning import Case
 from tests.worlds.tuning_group import KINDS, PLAIN, RESUMED, STOPPED, WEIGHTS, stopping
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-QUICK = ("ddp-full", "fsdp-resumed")  # what every test run does
+QUICK = ("ddp-full", "fsdp-resumed")  # part of every test run
 
 
 def trained(root: Path, *names: str) -> Path:
-    """These trainings in two processes, those to be resumed begun in one."""
+    """Run these trainings in two processes; first begin those to be resumed in one."""
     for name in set(names) & set(RESUMED):
         (root / name).mkdir()
         begun = Case(root / name, RESUMED[name][0])
@@ -62,7 +62,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def require_same(folder: Path, other: Case) -> None:
     ours, theirs = losses(folder), losses(other.folder)
     assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
-    assert ours == pytest.approx(theirs, abs=2e-4)  # rounding grows over the steps
+    assert ours == pytest.approx(theirs, abs=2e-4)  # rounding errors grow with the steps
     ours_first, theirs_first = (read_steps(path)[0] for path in (folder, other.folder))
     assert ours_first["gradient_norm"] == pytest.approx(theirs_first["gradient_norm"], rel=1e-3)
     assert ours_first["losses"] == pytest.approx(theirs_first["losses"], abs=1e-4)
@@ -74,7 +74,7 @@ def require_same_weights(folder: Path, other: Case) -> None:
     assert set(weights) == set(expected)
     for key, weight in weights.items():
         assert weight.shape == expected[key].shape
-        assert float((weight - expected[key]).abs().mean()) < 1e-4  # updates are of 1e-3 each
+        assert float((weight - expected[key]).abs().mean()) < 1e-4  # each update is about 1e-3
     assert (folder / CHART).exists()
     assert (folder / BEST).exists()
 
@@ -86,7 +86,7 @@ def test_copies_and_shards_have_the_loss_of_one_process(tmp_path: Path) -> None:
     require_same(root / "ddp-full", whole)
     require_same_weights(root / "ddp-full", whole)
     plain = alone(tmp_path / "plain")
-    require_same(root / "fsdp-resumed", plain)  # begun by one process
+    require_same(root / "fsdp-resumed", plain)  # one process began it
     require_same_weights(root / "fsdp-resumed", plain)
 
 
@@ -100,13 +100,13 @@ def test_two_processes_have_the_loss_of_one(together: Path, tmp_path: Path, name
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in RESUMED if name not in QUICK])
-def test_what_one_process_began_two_go_on_with(together: Path, tmp_path: Path, name: str) -> None:
+def test_two_processes_continue_a_training_of_one(together: Path, tmp_path: Path, name: str) -> None:
     require_same(together / name, alone(tmp_path / "alone"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(STOPPED))
-def test_what_two_processes_began_one_goes_on_with(together: Path, tmp_path: Path, name: str) -> None:
+def test_one_process_continues_a_training_of_two(together: Path, tmp_path: Path, name: str) -> None:
     plain = alone(tmp_path / "alone")
     shutil.copytree(together / name, tmp_path / name)
     half_way = len(losses(tmp_path / name))
@@ -148,14 +148,14 @@ def test_the_command_tunes_a_project_under_torchrun(project: Path, tmp_path: Pat
     options = ("--set", "tuning.dropout=0", "--batch-tokens", "256")
     other = shutil.copytree(project, tmp_path / "other")
     done = launched(*finetune(project, *options))
-    assert done.stdout.count("status") == 1  # the first process alone speaks
+    assert done.stdout.count("status") == 1  # only the first process prints
     subprocess.run([sys.executable, *finetune(other, *options)], check=True, capture_output=True)
     assert losses(run_folder(project)) == pytest.approx(losses(run_folder(other)), abs=2e-4)
-    again = launched(*finetune(project, "--parallel", "fsdp", *options))  # reused: nobody waits for ever
+    again = launched(*finetune(project, "--parallel", "fsdp", *options))  # reused: no process waits forever
     assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
     refused = launched("-m", "semconv_cli", "--project", str(project), "check", code=1)
     assert "torchrun with several processes is for `semconv finetune`" in refused.stderr
-    Project.open(project).recommend(split="test")  # the saved model is whole
+    Project.open(project).recommend(split="test")  # the saved model is complete
 
 
 @pytest.mark.slow
@@ -194,11 +194,11 @@ def test_without_torchrun_there_is_one_process() -> None:
 
     assert "WORLD_SIZE" not in os.environ
     assert (process_count(), is_follower(), connect().count) == (1, False, 1)
-    assert connect().share(replace(PLAIN)) == PLAIN
+    assert connect().broadcast(replace(PLAIN)) == PLAIN
 
 
 @pytest.mark.parametrize("start", ["mlp2", "mlp3"])
-def test_several_processes_refuse_rows_that_a_network_makes(start: Any) -> None:
+def test_several_processes_refuse_rows_that_a_network_computes(start: Any) -> None:
     nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(TuningTask))
     task = TuningTask(**{**nothing, "tuning": TuningSettings(code_start=start)})
     with pytest.raises(SettingsError, match=f"{start} trains in one process"):

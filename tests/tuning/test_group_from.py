@@ -1,4 +1,4 @@
-"""Several processes go on from an earlier tuning as one does: real torchrun, gloo on the CPU."""
+"""Several processes continue from an earlier tuning as one does: real torchrun, gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
 
 @pytest.fixture(scope="module", params=list(FILES))
 def tuned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A project with a tuning of one mode, in which something is new since, and the mode."""
+    """A project with a tuning of one mode and newer data, and the mode."""
     mode = str(request.param)
     root = case.make_coded_project(tmp_path_factory.mktemp(mode) / "project").layout.root
     settings = case.SETTINGS.replace(
@@ -40,13 +40,13 @@ def tuned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def alone(tuned: tuple[Path, str]) -> tuple[Path, dict[str, Any]]:
-    """The same project in which one process went on, and its run."""
+    """The same project in which one process continued, and its run."""
     root = shutil.copytree(tuned[0], tuned[0].parent / "alone")
     return root, went_on((sys.executable,), root)
 
 
 def went_on(python: tuple[str, ...], root: Path, *args: str) -> dict[str, Any]:
-    """The run that going on from the current one ends with, in one process."""
+    """Continue from the current run in one process, and return the new run."""
     program = [*python, *finetune(root, "--from", "current", "--json", *args)]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     run: dict[str, Any] = json.loads(done.stdout)
@@ -60,19 +60,19 @@ def test_two_processes_go_on_from_a_run_as_one_does(
     root, (other, expected) = shutil.copytree(tuned[0], tmp_path / "project"), alone
     start, options = start_of(root), ("--from", "current", "--parallel", parallel)
     done = launched(*finetune(root, "--json", *options))
-    run = json.loads(done.stdout)  # the first process alone speaks
+    run = json.loads(done.stdout)  # only the first process prints
     assert (run["inputs"][-1], expected["inputs"][-1]) == (start, start)
     folder, whole = root / run["artifact_path"], other / expected["artifact_path"]
     ours, theirs = losses(folder), losses(whole)
     assert len(ours) > 4
     assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
-    assert ours == pytest.approx(theirs, abs=2e-4)  # rounding grows over the steps
+    assert ours == pytest.approx(theirs, abs=2e-4)  # rounding errors grow with the steps
     assert [line["samples"] for line in read_steps(folder)] == [line["samples"] for line in read_steps(whole)]
     require_same_weights(folder / "model" / FILES[tuned[1]], whole / "model" / FILES[tuned[1]])
-    again = launched(*finetune(root, "--json", *options))  # nothing is new: nobody waits for ever
+    again = launched(*finetune(root, "--json", *options))  # nothing is new: no process waits forever
     assert json.loads(again.stdout)["run_id"] == run["run_id"]
     assert "nothing is new since" in again.stderr
-    Project.open(root).recommend(split="test")  # the saved model is whole
+    Project.open(root).recommend(split="test")  # the saved model is complete
 
 
 def require_same_weights(ours: Path, theirs: Path) -> None:
@@ -80,7 +80,7 @@ def require_same_weights(ours: Path, theirs: Path) -> None:
     assert found.keys() == expected.keys()
     for name, weight in found.items():
         assert weight.shape == expected[name].shape
-        assert float((weight - expected[name]).abs().mean()) < 1e-4  # updates are of 1e-3 each
+        assert float((weight - expected[name]).abs().mean()) < 1e-4  # each update is about 1e-3
 
 
 def test_two_processes_say_once_that_another_mode_is_refused(tuned: tuple[Path, str]) -> None:
@@ -88,6 +88,8 @@ def test_two_processes_say_once_that_another_mode_is_refused(tuned: tuple[Path, 
     (other,) = set(FILES) - {mode}
     refused = launched(*finetune(root, "--from", "current", "--mode", other), code=1)  # torchrun's own code
     said = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-    (line,) = [line for line in said if "another process of this training ended" not in line]  # that is the other's
+    (line,) = [
+        line for line in said if "another process of this training ended" not in line
+    ]  # the other process prints that
     assert f"was tuned with {mode}, and what goes on from it keeps that" in line
     assert len(Project.open(root).store.runs(stage="finetune")) == 1

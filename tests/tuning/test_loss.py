@@ -18,11 +18,10 @@ from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning import loss as loss_module
 from semconv.tuning.batches import batch_order, collate, span_mask
-from semconv.tuning.loss import batch_loss
 from semconv.tuning.model import prepare, trainable
 from tests.worlds import plain_rows
 from tests.worlds import prompts as case
-from tests.worlds.tuning import SETTINGS, TASKS
+from tests.worlds.tuning import SETTINGS, TASKS, batch_loss
 
 LORA = replace(SETTINGS, mode="lora")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -48,7 +47,7 @@ def rows_of(encoder: Any) -> tuple[EpochRows, list[Any]]:
 
 
 def one_at_a_time(model: Any, encoder: Any, exported: list[Any]) -> tuple[torch.Tensor, int]:
-    """Summed cross entropy of label tokens by the model's own plain forward pass, one sample after the other."""
+    """Sum the cross entropy of label tokens by the model's own forward pass, one sample at a time."""
     total, count = torch.zeros(()), 0
     for sample in exported:
         prompt = encoder.tokenizer(sample.prompt)["input_ids"]
@@ -91,7 +90,7 @@ def test_history_loss_is_that_of_the_plain_text_of_the_history() -> None:
     assert value == value_again
     losses = []
     with torch.no_grad():
-        for row in (rows[place].padded(0) for place in range(len(rows))):
+        for row in (rows[index].padded(0) for index in range(len(rows))):
             if not len(row.history_index):
                 continue
             trunk = int(row.history_index[-1]) + 2
@@ -110,7 +109,7 @@ def test_padding_changes_nothing() -> None:
     padded, _ = batch_loss(model, collate(rows, 0), 0.5)
     other_pad, _ = batch_loss(model, collate(rows, 7), 0.5)
     assert abs(float((padded - other_pad).detach())) < 1e-6
-    singles = [collate(rows[place], 0) for place in range(len(rows))]
+    singles = [collate(rows[index], 0) for index in range(len(rows))]
     alone = [(batch_loss(model, single)[1], len(single.label_tokens)) for single in singles]
     mean = sum(value * count for value, count in alone) / sum(count for _, count in alone)
     assert abs(mean - batch_loss(model, collate(rows, 0))[1]) < 1e-5

@@ -1,4 +1,4 @@
-"""A tuned model saved and loaded again: whole or as an adapter, tied or not, and codes it was not tuned on."""
+"""A tuned model saved and loaded: full or as an adapter, tied or not, and with other codes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from semconv.tuning.model import add_dropout, codes_digest, load_tuned, prepare,
 from tests.worlds import prompts as case
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+DIGEST = "the right one"
 FULL = TuningSettings(dropout=0.3)
 LORA = replace(FULL, mode="lora", lora_dropout=0.3)
 
@@ -41,13 +42,13 @@ def manifest(mode: str, backbone: str) -> dict[str, Any]:
         "trust_remote_code": False,
         "levels": case.LEVELS,
         "codes": case.CODES,
-        "codes_digest": "the right one",
+        "codes_digest": DIGEST,
         "code_set_run_id": "codebook-1",
     }
 
 
 def tuned(backbone: Path, settings: TuningSettings) -> tuple[Any, Any, torch.Tensor]:
-    """A model with something learned, its tokenizer, and its logits on a prompt with code tokens."""
+    """Return a model with changed weights, its tokenizer, and its logits on a prompt with code tokens."""
     model, tokenizer = load_backbone(backbone)
     level_tokens = add_code_tokens(model, tokenizer, case.LEVELS, case.CODES)
     model = prepare(model, level_tokens, settings)
@@ -72,8 +73,8 @@ def test_a_loaded_model_gives_the_same_logits(tmp_path: Path, kind: str, tied: b
     model, tokenizer, expected = tuned(backbone, settings)
     folder = tmp_path / "run" / "model"
     save_tuned(model, tokenizer, folder, manifest(settings.mode, "../../backbone"))
-    (tmp_path / "run").rename(tmp_path / "elsewhere")  # beside its backbone still, like a project that was moved
-    loaded = load_tuned(tmp_path / "elsewhere" / "model", "the right one")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")  # the backbone keeps its relative path, as in a moved project
+    loaded = load_tuned(tmp_path / "elsewhere" / "model", DIGEST, trust_remote_code=False)
     assert not loaded.model.training
     assert not list(trainable(loaded.model))
     torch.testing.assert_close(logits(loaded.model, loaded.tokenizer), expected, rtol=1e-4, atol=1e-5)
@@ -81,7 +82,7 @@ def test_a_loaded_model_gives_the_same_logits(tmp_path: Path, kind: str, tied: b
     assert loaded.level_tokens.tolist() == tokens
 
 
-def test_peft_and_transformers_load_the_folders_by_themselves(tmp_path: Path) -> None:
+def test_peft_and_transformers_load_the_folders(tmp_path: Path) -> None:
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM
 
@@ -96,16 +97,16 @@ def test_peft_and_transformers_load_the_folders_by_themselves(tmp_path: Path) ->
     assert max(shape[0] for shape in sizes.values()) < 100  # no matrix of all words
 
 
-def test_a_model_refuses_codes_that_it_was_not_tuned_on(tmp_path: Path) -> None:
+def test_a_model_refuses_other_codes_than_those_of_its_tuning(tmp_path: Path) -> None:
     backbone = saved_backbone(tmp_path / "backbone")
     model, tokenizer, _ = tuned(backbone, FULL)
     save_tuned(model, tokenizer, tmp_path / "model", manifest("full", str(backbone)))
     with pytest.raises(InputError, match=r"tuned on other codes .*codebook-1.*semconv finetune"):
-        load_tuned(tmp_path / "model", "another one")
-    load_tuned(tmp_path / "model")
-    (tmp_path / "model" / "semconv.json").unlink()  # a save that was killed
+        load_tuned(tmp_path / "model", "another one", trust_remote_code=False)
+    load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
+    (tmp_path / "model" / "semconv.json").unlink()  # as after a killed save
     with pytest.raises(InputError, match=r"semconv.json: missing"):
-        load_tuned(tmp_path / "model")
+        load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
 
 
 def test_an_adapter_without_its_backbone_is_named(tmp_path: Path) -> None:
@@ -114,13 +115,13 @@ def test_an_adapter_without_its_backbone_is_named(tmp_path: Path) -> None:
     save_tuned(model, tokenizer, tmp_path / "model", manifest("lora", str(backbone)))
     backbone.rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"backbone .*: no such folder"):
-        load_tuned(tmp_path / "model")
+        load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
 
 
 @pytest.mark.parametrize(
     "file", ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "damaged weights"]
 )
-def test_an_adapter_that_is_not_whole_is_named(tmp_path: Path, file: str) -> None:
+def test_an_incomplete_adapter_is_named(tmp_path: Path, file: str) -> None:
     backbone = saved_backbone(tmp_path / "backbone")
     model, tokenizer, _ = tuned(backbone, LORA)
     save_tuned(model, tokenizer, tmp_path / "model", manifest("lora", str(backbone)))
@@ -132,7 +133,7 @@ def test_an_adapter_that_is_not_whole_is_named(tmp_path: Path, file: str) -> Non
     with pytest.raises(
         InputError, match=r"model: the adapter or its tokenizer cannot be loaded .* tune again"
     ) as caught:
-        load_tuned(tmp_path / "model")
+        load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
     assert "\n" not in str(caught.value)
 
 
@@ -141,7 +142,7 @@ def test_merged_and_unmerged_adapters_give_the_same_lists(tmp_path: Path, tied: 
     backbone = saved_backbone(tmp_path / "backbone", tied=tied)
     model, tokenizer, _ = tuned(backbone, LORA)
     save_tuned(model, tokenizer, tmp_path / "model", manifest("lora", str(backbone)))
-    merged = load_tuned(tmp_path / "model")
+    merged = load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
     assert not hasattr(merged.model, "peft_config")
     index, codes = case.item_codes(60)
     trie = CodeTrie.build(codes, index)
@@ -157,10 +158,10 @@ def test_merged_and_unmerged_adapters_give_the_same_lists(tmp_path: Path, tied: 
     add_code_tokens(plain, tokenizer, case.LEVELS, case.CODES)
     plain.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     other, _ = beam_search(plain, trie, merged.level_tokens, prompts, None, search)
-    assert other.tolist() != items.tolist()  # the adapter says something
+    assert other.tolist() != items.tolist()  # the adapter changes the lists
 
 
-def test_codes_digest_knows_items_and_codes_and_not_their_order() -> None:
+def test_codes_digest_depends_on_items_and_codes_and_not_on_their_order() -> None:
     index, codes = np.array([4, 2, 9], dtype=np.int32), np.array([[1, 2], [3, 4], [5, 6]], dtype=np.uint16)
     digest = codes_digest(index, codes)
     order = [2, 0, 1]

@@ -1,4 +1,4 @@
-"""One update: batches that add up to one, layers that are computed twice, half precision, figures that are not finite."""
+"""One update: accumulated batches, checkpointed layers, half precision, and figures that are not finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from semconv.errors import CheckFailedError
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
-from semconv.tasks.trees import TASKS
+from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.checkpoint import STATE, Counters, load_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import trainable
@@ -30,7 +30,7 @@ PLAIN = replace(SETTINGS, dropout=0.0, lora_dropout=0.0)
 def updated(
     folder: Path, settings: TuningSettings, batches: list[EpochRows], *, over: str = "vocabulary", tied: bool = False
 ) -> tuple[StepFigures, dict[str, torch.Tensor]]:
-    """Figures of one update, and the clipped gradient that the optimizer took in."""
+    """Return the figures of one update and the clipped gradient of the optimizer."""
     made = Case(folder, settings, tied=tied)
     choices = CodeChoices(made.level_tokens, case.item_codes(40, (11, 12))[1]) if over == "trie" else None
     stepper = Stepper(made.model, 0, choices, settings)
@@ -56,7 +56,7 @@ def require_close(first: tuple[StepFigures, Any], second: tuple[StepFigures, Any
 def test_accumulated_batches_equal_one_batch_of_their_union(tmp_path: Path, mode: str, over: str) -> None:
     settings = replace(PLAIN, mode=mode)
     rows = Case(tmp_path, settings).rows(0)
-    assert len(rows[:2].padded(0).history_tokens)  # the second mean has other counts in each batch
+    assert len(rows[:2].padded(0).history_tokens)  # the second mean has another count in each batch
     whole = updated(tmp_path, settings, [rows], over=over, tied=mode == "full")
     parts = updated(tmp_path, settings, [rows[:2], rows[2:3], rows[3:]], over=over, tied=mode == "full")
     require_close(parts, whole)
@@ -64,7 +64,7 @@ def test_accumulated_batches_equal_one_batch_of_their_union(tmp_path: Path, mode
     assert abs(wrong[0].loss - whole[0].loss) > 1e-3
 
 
-def test_a_training_takes_so_many_batches_a_step(tmp_path: Path) -> None:
+def test_accumulate_is_the_number_of_batches_a_step(tmp_path: Path) -> None:
     logs = []
     for accumulate in (1, 3):
         folder = tmp_path / str(accumulate)
@@ -74,8 +74,8 @@ def test_a_training_takes_so_many_batches_a_step(tmp_path: Path) -> None:
         logs.append([json.loads(line) for line in (folder / STEPS).read_text().splitlines()])
     ones, threes = logs
     assert len(threes) == -(-len(ones) // 3)
-    for place, line in enumerate(threes):
-        of = ones[3 * place : 3 * place + 3]
+    for step, line in enumerate(threes):
+        of = ones[3 * step : 3 * step + 3]
         assert line["samples"] == sum(one["samples"] for one in of)
         assert line["tokens"] == sum(one["tokens"] for one in of)
     resumed = Case(tmp_path, replace(PLAIN, accumulate=3, epochs=1))
@@ -96,7 +96,7 @@ def interrupt(_: Any) -> float:
 @pytest.mark.parametrize("mode", ["full", "lora"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_checkpointed_layers_give_the_same_loss_and_gradients(tmp_path: Path, mode: str, tied: bool) -> None:
-    settings = replace(SETTINGS, mode=mode)  # with dropout: what is computed again must draw the same
+    settings = replace(SETTINGS, mode=mode)  # with dropout: recomputed layers must draw the same
     rows = Case(tmp_path, settings).rows(0)
     plain = updated(tmp_path, settings, [rows[:3], rows[3:]], tied=tied)
     require_close(
@@ -116,7 +116,7 @@ def test_checkpointing_computes_a_layer_twice(tmp_path: Path, mode: str) -> None
         calls[checkpointing] = len(counted)
         made.model.eval()
         made.score(made.model)
-        assert len(counted) == calls[checkpointing] + 1  # a search is not slowed down
+        assert len(counted) == calls[checkpointing] + 1  # a search computes each layer once
     assert calls == {False: 1, True: 2}
 
 
@@ -145,14 +145,14 @@ def test_losses_by_task_are_those_of_the_tasks_alone(tmp_path: Path) -> None:
     made = Case(tmp_path, PLAIN)
     rows = made.rows(4)  # an epoch that draws all four
     figures, _ = updated(tmp_path, PLAIN, [rows])
-    assert set(figures.by_task) == set(TASKS)
+    assert set(figures.by_task) == set(TASK_NAMES)
     tasks = rows.padded(0).sample_tasks
-    counts = {task: int((tasks == place).sum()) for place, task in enumerate(TASKS)}
+    counts = {task: int((tasks == index).sum()) for index, task in enumerate(TASK_NAMES)}
     assert sum(counts.values()) == figures.samples
     mean = sum(counts[task] * loss for task, loss in figures.by_task.items()) / figures.samples
     assert mean == pytest.approx(figures.loss, rel=1e-5)
-    for place, task in enumerate(TASKS):
-        pure = [at for at in range(len(rows)) if (rows[at].padded(0).sample_tasks == place).all()]
+    for index, task in enumerate(TASK_NAMES):
+        pure = [at for at in range(len(rows)) if (rows[at].padded(0).sample_tasks == index).all()]
         if pure:
             alone, _ = updated(tmp_path, PLAIN, [rows[pure]])
             assert set(alone.by_task) == {task}
@@ -160,7 +160,7 @@ def test_losses_by_task_are_those_of_the_tasks_alone(tmp_path: Path) -> None:
 
 
 def test_a_gradient_that_breaks_in_the_middle_keeps_the_checkpoint_before_it(tmp_path: Path) -> None:
-    made = Case(tmp_path, replace(SETTINGS, epochs=1))  # a checkpoint after every step
+    made = Case(tmp_path, replace(SETTINGS, epochs=1))  # with a checkpoint after every step
     calls: list[int] = []
 
     def breaking(gradient: torch.Tensor) -> torch.Tensor:
@@ -179,5 +179,5 @@ def test_a_gradient_that_breaks_in_the_middle_keeps_the_checkpoint_before_it(tmp
     assert all(torch.equal(weight, made.weights()[name]) for name, weight in after.weights().items())
     assert all(weight.isfinite().all() for weight in after.weights().values())
     assert (tmp_path / STATE).exists()
-    after.run()  # from there it goes on
+    after.run()  # continues from the checkpoint
     assert len((tmp_path / STEPS).read_text().splitlines()) > 3

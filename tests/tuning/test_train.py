@@ -1,4 +1,4 @@
-"""Training: budgets, early stopping, and a killed run that goes on as if nothing had happened."""
+"""Training: budgets, early stopping, and a killed run that continues with the same bits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:Futu
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    """The log without the time that each step took."""
+    """Read the log without the seconds of each step."""
     lines = [json.loads(line) for line in (folder / STEPS).read_text().splitlines()]
     assert all(line.pop("seconds") > 0 for line in lines)
     return lines
@@ -65,7 +65,9 @@ def breaking(function: Any, calls: int) -> Any:
     return wrapped
 
 
-@pytest.mark.parametrize(("mode", "seconds"), [("full", 10_000), ("lora", 0)])  # at epochs' ends, after every step
+@pytest.mark.parametrize(
+    ("mode", "seconds"), [("full", 10_000), ("lora", 0)]
+)  # checkpoints at the ends of epochs, after every step
 def test_an_interrupted_training_ends_with_the_same_bits(
     tmp_path: Path, undisturbed: dict[str, tuple[Case, dict[str, Any]]], mode: str, seconds: int
 ) -> None:
@@ -82,7 +84,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     figures = last.run()
     require_equal(last, undisturbed[mode][0])
     assert same(figures, undisturbed[mode][1])
-    again = Case(tmp_path, settings)  # a finished training is not done again
+    again = Case(tmp_path, settings)  # a finished training is not repeated
     again.rows = breaking(again.rows, 1)
     assert same(again.run(), figures)
     require_equal(again, undisturbed[mode][0])
@@ -117,7 +119,7 @@ def test_a_kill_between_the_last_sample_and_its_validation_keeps_the_validation(
     require_equal(last, whole)
 
 
-def test_a_torn_last_line_of_the_log_and_steps_to_be_repeated_are_dropped(tmp_path: Path) -> None:
+def test_a_cut_last_line_of_the_log_and_steps_to_be_repeated_are_dropped(tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=1)
     made = Case(tmp_path, settings)
     made.run()
@@ -170,7 +172,7 @@ def test_validation_every_second_epoch_and_at_the_end(tmp_path: Path) -> None:
     assert [row["epoch"] for row in figures["validations"]] == [2, 3]
 
 
-def test_training_learns_and_dropout_is_in_force(tmp_path: Path) -> None:
+def test_training_learns_and_dropout_acts(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     dropped = Case(tmp_path, replace(SETTINGS, epochs=4, patience=4))
     plain = Case(tmp_path / "plain", replace(SETTINGS, epochs=4, patience=4, dropout=0.0))
@@ -182,7 +184,7 @@ def test_training_learns_and_dropout_is_in_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
-def test_a_loss_or_a_gradient_that_is_not_finite_is_said(tmp_path: Path, broken: str) -> None:
+def test_a_loss_or_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Path, broken: str) -> None:
     made = Case(tmp_path)
     if broken == "loss":
         with torch.no_grad():
@@ -224,7 +226,7 @@ def test_rows_of_code_tokens_change_in_both_matrices_and_with_lora_no_others(
 
 
 def matrices(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input and output matrix as the model applies them."""
+    """Return the input and output matrix as the model applies them."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     with torch.no_grad():
         output = output_matrix(model).clone()
@@ -245,7 +247,7 @@ def test_the_schedule_rises_to_one_and_ends_at_zero() -> None:
 
 
 class Clock:
-    """A second a look."""
+    """A clock that moves one second at each call."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -317,4 +319,4 @@ def test_processor_time_is_that_of_training_alone(tmp_path: Path) -> None:
     assert spent["seconds"] == 3 * (2.0 + 100.0)
     assert figures["processor_seconds"] == 3 * 2.0
     again = Case(tmp_path, made.settings)
-    assert again.run()["processor_seconds"] == 3 * 2.0  # kept with the state
+    assert again.run()["processor_seconds"] == 3 * 2.0  # saved with the checkpoint

@@ -24,9 +24,10 @@ from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import train_tokenizer
 from semconv.data.store import Sequences
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks import wordings
-from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.registry import phrases
+from semconv.tasks.selection import task_data
 
 LEVELS, CODES = 3, 8
 WORDS = [
@@ -60,10 +61,10 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 def tokenizer(kind: str) -> Any:
-    """The embedded default's, or one of the ways in which Llama's tokenizers mark the start of words; those begin with a BOS."""
-    texts = [*sentences(60), *wordings.phrases()]
+    """Make the embedded default's tokenizer, or one that marks word starts as a Llama tokenizer does and adds a BOS."""
+    texts = [*sentences(60), *phrases()]
     if kind == "embedded":
-        return train_tokenizer(sentences(60), wordings.phrases(), 320)
+        return train_tokenizer(sentences(60), phrases(), 320)
     core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     if kind == "prepended":
         core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -88,7 +89,7 @@ _KINDS = {
 
 
 def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: int = 16) -> Any:
-    """One or two layers of random weights, in eval mode."""
+    """Make a model of two layers with random weights, in eval mode."""
     torch.manual_seed(3)
     config, cls = _KINDS[kind]
     heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}
@@ -107,7 +108,7 @@ def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: in
             **heads,
         )
     )
-    with torch.no_grad():  # the usual start is so small that every token looks alike
+    with torch.no_grad():  # the usual initial weights are so small that every token looks alike
         for parameter in made.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.3)
@@ -115,21 +116,21 @@ def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: in
 
 
 def coded(tokens: str = "embedded", **shape: Any) -> tuple[Any, Any, NDArray[np.int64]]:
-    """Model, tokenizer and code tokens ``(LEVELS, CODES)``."""
+    """Make a model, its tokenizer and code tokens ``(LEVELS, CODES)``."""
     made = tokenizer(tokens)
     backbone = model(len(made), **shape)
     return backbone, made, add_code_tokens(backbone, made, LEVELS, CODES)
 
 
 def item_codes(num_items: int, without: tuple[int, ...] = ()) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
-    """Distinct codes of all items but some."""
+    """Give distinct codes to all items except some."""
     index = np.array([item for item in range(num_items) if item not in without], dtype=np.int32)
     codes = np.stack([index // CODES**level % CODES for level in reversed(range(LEVELS))], axis=1)
     return index, codes.astype(np.uint16)
 
 
 def sequences(rows: list[list[int]], **columns: Any) -> Sequences:
-    """Users u0, u1, ... with these items; ``ratings`` and ``queries`` as flat lists."""
+    """Make users u0, u1, ... with these items; ``ratings`` and ``queries`` are flat lists."""
     count = sum(map(len, rows))
     return Sequences(
         [f"u{user}" for user in range(len(rows))],
@@ -142,16 +143,16 @@ def sequences(rows: list[list[int]], **columns: Any) -> Sequences:
 
 
 def small_data(encoder: PromptEncoder, settings: TaskSettings, num_items: int = 40) -> TaskData:
-    """Four users, one of them with one item and one with more items than a history shows; some queries, some text."""
+    """Make four users, one with one item and one with more items than a history shows; some queries, some text."""
     rng = np.random.default_rng(5)
     rows = [[3, 1, 4, 5, 9], [7], [2, 6], rng.permutation(num_items)[:26].tolist()]
     count = sum(map(len, rows))
-    queries = [f"{text}, please" if place % 3 == 0 else None for place, text in enumerate(sentences(count, 2))]
+    queries = [f"{text}, please" if row % 3 == 0 else None for row, text in enumerate(sentences(count, 2))]
     titles = [text if item % 4 else None for item, text in enumerate(sentences(num_items, 3))]
     descriptions = [text if item % 3 else "" for item, text in enumerate(sentences(num_items, 4))]
     return task_data(sequences(rows, queries=queries), encoder.has_codes, titles, descriptions, settings)
 
 
 def encoder_of(tokens: Any, level_tokens: NDArray[np.int64], num_items: int = 40) -> PromptEncoder:
-    """Items 11 and 12 have no codes."""
+    """Make an encoder of items, of which 11 and 12 have no codes."""
     return PromptEncoder(tokens, level_tokens, *item_codes(num_items, (11, 12)), num_items)

@@ -1,7 +1,7 @@
-"""A small training of which every part is real: rows of four users, a tiny decoder, a validation that is its loss.
+"""A small training with real parts: rows of four users, a tiny decoder, and a validation by its loss.
 
-Run as a program it trains in a folder and can be killed: ``python -m tests.worlds.tuning FOLDER STEP`` kills itself the
-hard way after so many steps, 0 for never.
+As a program it trains in a folder and kills itself: ``python -m tests.worlds.tuning FOLDER STEP MODE`` sends itself
+SIGKILL after so many steps, 0 for never.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from semconv.progress import Silent
@@ -21,10 +22,10 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
-from semconv.tuning.batches import collate
+from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.code_rows import LAYERS, CodeRows
-from semconv.tuning.loss import batch_loss
+from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
 from tests.worlds import prompts as case
@@ -43,7 +44,7 @@ SETTINGS = TuningSettings(
 
 
 class Remarks(Silent):
-    """Keeps what is said to the user."""
+    """Keeps the progress lines."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -52,12 +53,19 @@ class Remarks(Silent):
         self.said.append(message)
 
 
+def batch_loss(
+    model: Any, batch: Batch, history_weight: float = 0.0, choices: CodeChoices | None = None
+) -> tuple[torch.Tensor, float]:
+    """Return the loss of one batch alone, and the mean cross entropy over its label tokens."""
+    summed = SummedLoss(model, choices, history_weight)
+    sums, counts = summed(batch), summed.counts([batch])
+    return summed.weighted(sums, counts), float(sums.label.detach() / counts.label)
+
+
 class Case:
-    """One training, from the start or from what lies in its folder."""
+    """One training, from the start or from the checkpoint in its folder."""
 
     def __init__(self, folder: Path, settings: TuningSettings = SETTINGS, *, tied: bool = False) -> None:
-        import numpy as np
-
         self.folder, self.settings = folder, settings
         model, self.tokenizer, self.level_tokens = case.coded(tied=tied)
         self.encoder = case.encoder_of(self.tokenizer, self.level_tokens)
@@ -94,7 +102,7 @@ def kill() -> None:
 
 
 class EndingProgress(Silent):
-    """Ends the training at a step, as nothing else can be interrupted in the middle of an epoch."""
+    """Ends the training at a step: its progress bar is called in the middle of an epoch."""
 
     def __init__(self, step: int, end: Callable[[], None] = kill) -> None:
         self.left, self.end = step, end

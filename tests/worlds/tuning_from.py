@@ -1,4 +1,4 @@
-"""What comes to the small shop after its first tuning, and the command that goes on from that."""
+"""New data of the small shop after its first tuning, and the command that tunes on it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
-GROWN = [f"u{user:03d}" for user in range(10)]  # users who come back once
+GROWN = [f"u{user:03d}" for user in range(10)]  # users who return once
 
 
 def tuned_by(root: Path, *args: str) -> tuple[dict[str, Any], str]:
-    """The run that `semconv finetune` ends with, and what it said."""
+    """Return the run that `semconv finetune` prints, and its stderr."""
     result = case.finetune(root, "--json", *args)
     return json.loads(result.stdout), result.stderr
 
 
 def start_of(root: Path) -> str:
-    """The current tuning."""
+    """Return the id of the current tuning."""
     return Project.open(root).workspace.need("finetune").run_id
 
 
 def grow(root: Path) -> None:
-    """Each of ``GROWN`` has one interaction more, so that the validation item of before trains; two items are new."""
+    """Add an interaction for each of ``GROWN``, so that its validation item moves into the train cut, and two items."""
     project = Project.open(root)
     more = [case.item(case.NUM_ITEMS + number) for number in range(2)]
     project.ingest_items([case.write_lines(root / "more.jsonl", more)], {})
@@ -34,7 +34,7 @@ def grow(root: Path) -> None:
 
 
 class Stopping(case.Remarks):
-    """Interrupts the command when a line begins so."""
+    """Interrupts the command at a progress line with this beginning."""
 
     def __init__(self, line: str) -> None:
         super().__init__()

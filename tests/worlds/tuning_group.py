@@ -1,6 +1,7 @@
-"""Trainings in several processes: run by torchrun as ``python -m tests.worlds.tuning_group FOLDER NAME...``, one after the other.
+"""Trainings in several processes: torchrun runs ``python -m tests.worlds.tuning_group FOLDER NAME...``.
 
-Each leaves its final weights and step log in a folder of its own; those that end with an error, the error of each process.
+They run one after the other. Each writes its final weights and step log into a folder of its own, or with an error the
+error of each process.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def train(case: Case, processes: Processes, rows: Any = None) -> None:
 
 
 def case_of(folder: Path, settings: TuningSettings, tied: bool, processes: Processes) -> Case:
-    """The first process's weights are those that count."""
+    """Make a case whose other processes start with wrong weights: the first one's must replace them."""
     folder.mkdir(exist_ok=True)
     made = Case(folder, settings, tied=tied)
     if not processes.is_first:
@@ -97,7 +98,7 @@ def main(root: Path, names: list[str]) -> None:
         else:
             settings, tied = {**KINDS, **RESUMED}[name]
             train(case_of(root / name, settings, tied, processes), processes)
-    processes.leave()
+    processes.disconnect()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.embed.rows import catalog_texts
 from semconv.stages.stage_settings import BACKBONE_MANIFEST
-from semconv.tasks import wordings
+from semconv.tasks.registry import phrases
 
 
 def backbone_run(workspace: Workspace) -> Outcome:
@@ -39,7 +39,7 @@ def create_backbone_run(workspace: Workspace) -> Outcome:
 
         texts = [text for text in catalog_texts(catalog) if text]
         queries = _training_queries(workspace)
-        figures = create_backbone(folder / "model", texts, queries, wordings.phrases(), workspace.settings.backbone)
+        figures = create_backbone(folder / "model", texts, queries, phrases(), workspace.settings.backbone)
         write_json(folder / BACKBONE_MANIFEST, {"path": "model", "is_relative": True, **figures})
         return {}
 

@@ -69,8 +69,8 @@ class Leader:
 
     def _tell(self, task: TuningTask | None) -> None:
         self._others_wait = False
-        with self.processes.noticing_loss():
-            self.processes.share(task)
+        with self.processes.naming_lost_process():
+            self.processes.broadcast(task)
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def leading() -> Iterator[Leader]:
     leader = Leader(connect())
     yield leader
     leader.dismiss()
-    leader.processes.leave()
+    leader.processes.disconnect()
 
 
 def follow() -> None:
@@ -93,18 +93,18 @@ def follow() -> None:
     from semconv.tuning.processes import connect
 
     processes = connect()
-    with processes.noticing_loss():
-        task: TuningTask | None = processes.share(None)
+    with processes.naming_lost_process():
+        task: TuningTask | None = processes.broadcast(None)
     try:
         if task is not None:
             _train(task, processes)
     except CheckFailedError:  # all processes meet it; the first one reports it, then torchrun ends this one
         with contextlib.suppress(RuntimeError):
-            processes.share(None)
+            processes.broadcast(None)
         raise SystemExit(1) from None
     except SemconvError as error:
         raise type(error)(f"process {processes.rank} of {processes.count}: {error}") from error
-    processes.leave()
+    processes.disconnect()
 
 
 def _train(task: TuningTask, processes: Processes) -> None:

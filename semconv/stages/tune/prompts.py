@@ -19,11 +19,12 @@ from semconv.stages.stage_settings import resolved_tasks
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.start import since_start
 from semconv.stages.tune.tuned import tuned_folder
-from semconv.tasks.data import TaskData, task_data
+from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.rows import RowBuilder, epoch_rows
+from semconv.tasks.selection import task_data, tasks_without_samples
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,9 @@ def prompt_source(
         tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
     settings = replace(workspace.settings, tasks=tasks)
     data = training_data(workspace, codes, inputs.start)
-    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, len(data.titles))
-    if tasks.query and tasks.query_share and not len(data.query_rows):
-        workspace.progress.say("the query task has no samples: no training interaction has a query")
-    if tasks.text and tasks.text_share and not len(data.text_items):
-        workspace.progress.say("the text task has no samples: no item with codes has a title or a description")
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, data.num_items)
+    for line in tasks_without_samples(data, tasks):
+        workspace.progress.say(line)
     return PromptSource(encoder, data, settings, workspace.progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import shutil
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ def _check_context(model: Any, source: PromptSource) -> None:
     """Refuse a history length whose prompts are longer than the backbone's context."""
     encoder, length = source.encoder, source.settings.split.history_length
     tokens_per_item = encoder.num_levels + len(encoder.separator)
-    tail = max(len(tokens) for tokens in (*encoder.sequential_tails, *encoder.negative_tails))
+    tail = max(len(tokens) for tokens in itertools.chain(*encoder.tails.values()))
     needed = max(map(len, encoder.heads)) + length * tokens_per_item + tail + encoder.num_levels
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and needed > context:

@@ -17,7 +17,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.tune.figures import epochs_trained
 from semconv.tasks.data import TaskData
-from semconv.tasks.replay import Replay, TunedOn
+from semconv.tasks.replay import TunedOn, count_new, replay_since
 
 TUNED_ON = "tuned_on.safetensors"
 _ADAPTER_SHAPE = ("lora_rank", "lora_alpha")  # the size of its matrices, and the factor of their product
@@ -53,15 +53,15 @@ def record_samples(folder: Path, data: TaskData) -> None:
 
 def since_start(workspace: Workspace, start: RunRecord, data: TaskData) -> TaskData:
     """``data`` with a mark on everything that ``start`` was not tuned on."""
-    before = TunedOn(**read_arrays(workspace.intact(start, TUNED_ON)))
+    before = TunedOn.from_arrays(read_arrays(workspace.intact(start, TUNED_ON)))
     share = workspace.settings.tuning.replay
-    return dataclasses.replace(data, replay=Replay.since(before, data, share, epochs_trained(workspace, start)))
+    return dataclasses.replace(data, replay=replay_since(before, data, share, epochs_trained(workspace, start)))
 
 
 def has_work(workspace: Workspace, start: RunRecord, data: TaskData) -> bool:
     """Say what is new since ``start``, and whether there is anything to tune on."""
     assert data.replay is not None
-    say, new, share = workspace.progress.say, data.replay.num_new(data), data.replay.share
+    say, new, share = workspace.progress.say, count_new(data), data.replay.share
     if share < 1 and not any(new.values()):
         say(
             f"nothing is new since {start.run_id} was tuned: it stays current (tuning.replay = 1 tunes on all of it again)"

@@ -1,0 +1,77 @@
+"""Choose the interactions, items and texts that prompts can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.store import Sequences
+from semconv.errors import InputError
+from semconv.settings.tasks import TaskSettings
+from semconv.tasks.data import Candidates, TaskData
+from semconv.tasks.history_tasks import HISTORY_TASKS
+from semconv.tasks.text_tasks import TEXT_TASKS, TextSource
+
+
+def task_data(
+    train: Sequences,
+    has_codes: NDArray[np.bool_],
+    titles: Sequence[str | None],
+    descriptions: Sequence[str | None],
+    settings: TaskSettings,
+    touched: Sequences | None = None,
+) -> TaskData:
+    """Keep the interactions of items that have codes, and choose the candidates of each task with text.
+
+    Args:
+        train: the training part (``semconv.data.splits.train_part``), with queries.
+        has_codes: ``(I,)``.
+        touched: the training sequences with the items outside the core; a user's negatives exclude all of them. None:
+            ``train``.
+    Raises:
+        InputError: no task can ever have a sample; the message gives the reasons.
+    """
+    coded = train.select_rows(has_codes[train.items])
+    low = settings.negative_rating_max
+    is_label = np.ones(len(coded.items), dtype=bool) if low is None else ~(coded.ratings <= low)
+    source = TextSource(coded, is_label, has_codes, titles, descriptions)
+    data = TaskData(
+        offsets=coded.offsets,
+        items=coded.items,
+        times=coded.times,
+        is_label=is_label,
+        touched=train if touched is None else touched,
+        coded_items=np.flatnonzero(has_codes).astype(np.int32),
+        num_items=len(has_codes),
+        texts={
+            task.name: task.candidates(source) if task.share(settings) else Candidates.none() for task in TEXT_TASKS
+        },
+    )
+    _require_a_sample(data, settings)
+    return data
+
+
+def tasks_without_samples(data: TaskData, settings: TaskSettings) -> list[str]:
+    """Return a line for each task with text that is on and has no sample."""
+    return [
+        f"the {task.name} task has no samples: {task.without_samples}"
+        for task in TEXT_TASKS
+        if task.share(settings) and not len(data.texts[task.name])
+    ]
+
+
+def _require_a_sample(data: TaskData, settings: TaskSettings) -> None:
+    if any(len(candidates) for candidates in data.texts.values()):
+        return
+    if any(task.can_ask(data, settings) for task in HISTORY_TASKS):
+        return
+    if np.diff(data.offsets).max(initial=0) < 2:
+        why, advice = "no training user has two items with codes", "lower split.k_core or ingest more"
+    elif settings.sequential:
+        why, advice = "every next item is disliked and there are no negatives", "lower tasks.negative_rating_max"
+    else:
+        why, advice = "the sequential and the negative task are off", "turn one of tasks.* on"
+    text = "there is no text" if any(task.share(settings) for task in TEXT_TASKS) else "the tasks with text are off"
+    raise InputError(f"no task has a sample: {why}, and {text}; {advice}")
