@@ -44,7 +44,7 @@ def command_contexts() -> Iterator[click.Context]:
 def command_page() -> str:
     """Return ``docs/cli.md``: the exit codes and the help of every command."""
     exit_codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
-    parts = [_INTRODUCTION.format(exit_codes=exit_codes)]
+    parts = [_INTRODUCTION.replace("{exit_codes}", exit_codes)]
     for context in command_contexts():
         depth = "#" * min(3, context.command_path.count(" ") + 2)
         parts.append(f"{depth} {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n")

@@ -125,9 +125,7 @@ class Stepper:
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
-        with using_attention(
-            self.loss.model, self.settings.attention
-        ):  # the backward pass recomputes checkpointed layers
+        with using_attention(self.loss.model, self.settings.attention):  # the backward pass recomputes layers
             with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
                 sums = self.replicas.module(batch)
             (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]

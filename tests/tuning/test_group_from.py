@@ -88,8 +88,7 @@ def test_two_processes_say_once_that_another_mode_is_refused(tuned: tuple[Path, 
     (other,) = set(FILES) - {mode}
     refused = launched(*finetune(root, "--from", "current", "--mode", other), code=1)  # torchrun's own code
     said = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-    (line,) = [
-        line for line in said if "another process of this training ended" not in line
-    ]  # the other process prints that
-    assert f"was tuned with {mode}, and what goes on from it keeps that" in line
+    # The other process prints that the first one ended.
+    (line,) = [line for line in said if "another process of this training ended" not in line]
+    assert f"was tuned with {mode}, and a tuning that starts from it must keep that" in line
     assert len(Project.open(root).store.runs(stage="finetune")) == 1
