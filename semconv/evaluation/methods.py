@@ -33,7 +33,7 @@ class ScoreRanking:
 
 @dataclass(frozen=True)
 class Method:
-    """One method: the name of its rows, and what makes its lists.
+    """One method: the name of its rows, and the source of its lists.
 
     A method has an SQL file or a source of behaviour vectors. A method with neither takes its lists from the
     evaluated recommend run.

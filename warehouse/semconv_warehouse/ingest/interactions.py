@@ -148,7 +148,7 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
 def _order(
     fixed: OrderBy | None, sources: Sequence[Source], columns: Sequence[Mapping[str, str]], *, order_by_file: bool
 ) -> OrderBy:
-    """Return what orders the sequences: the choice of the first ingest, else a column of the first file."""
+    """Return the order of the sequences: the choice of the first ingest, else a column of the first file."""
     if order_by_file and fixed not in (None, "file"):
         raise InputError(
             f"{sources[0].file}: {fixed} orders the sequences of this project since its first ingest; leave out --order file"

@@ -81,7 +81,7 @@ class Source:
             return bool(self.rows.select(_json_value(column).is_not_null().any()).collect().item())
 
     def raw_columns(self, found: Mapping[str, str]) -> tuple[pl.LazyFrame, dict[str, fields.RawColumn]]:
-        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and what these columns are.
+        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and a description of each of these.
 
         Args:
             found: known column NAME -> the file's column; its values are in the column ``raw_NAME``.
