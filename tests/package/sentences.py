@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from semconv.settings.tree import iter_options
-from semconv_cli.main import cli
+from semconv_cli.reference import command_contexts
 from tests.worlds.places import ROOT
 
 _SHORTEST = 4  # words; less is a heading or a label
@@ -52,19 +52,14 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def help_texts() -> Iterator[tuple[str, str]]:
     """Sentences of the help of every command, option and setting."""
-    yield from _command_help(cli, "semconv")
+    for context in command_contexts():
+        name = context.command_path
+        yield from _sentences(name, context.command.help or "")
+        for parameter in context.command.params:
+            if isinstance(parameter, click.Option):
+                yield from _sentences(f"{name} {parameter.opts[-1]}", parameter.help or "")
     for section, option, _ in iter_options():
         yield from _sentences(f"{section}.{option.name}", option.metadata["doc"])
-
-
-def _command_help(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
-    yield from _sentences(name, command.help or "")
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            yield from _sentences(f"{name} {parameter.opts[-1]}", parameter.help or "")
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            yield from _command_help(child, f"{name} {child.name}")
 
 
 def messages() -> Iterator[tuple[str, str]]:
