@@ -20,6 +20,7 @@ from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.clock import clock_at
 from tests.worlds.published import (
     NUM_USERS,
     SERVE,
@@ -183,9 +184,12 @@ def test_other_figures_make_a_new_generation(published: Project) -> None:
 def test_times_increase_by_whole_seconds_even_when_the_clock_is_set_back(project: Project) -> None:
     layout, store = project
     add_recommend_run(store, "recommend-2", lists(1))
-    first = publish(layout, store, "recommend-1", clock=lambda: NOON + timedelta(milliseconds=700))
-    second = publish(layout, store, "recommend-2", clock=lambda: NOON - timedelta(days=1))
-    third = rollback(layout, store, clock=lambda: NOON)
+    with clock_at(NOON + timedelta(milliseconds=700)):
+        first = publish(layout, store, "recommend-1")
+    with clock_at(NOON - timedelta(days=1)):
+        second = publish(layout, store, "recommend-2")
+    with clock_at(NOON):
+        third = rollback(layout, store)
     assert [entry.published_at for entry in (first, second, third)] == [
         NOON,
         NOON + timedelta(seconds=1),
