@@ -24,8 +24,10 @@ from tests.worlds.clock import clock_at
 from tests.worlds.published import (
     NUM_USERS,
     SERVE,
+    Project,
     add_recommend_run,
     add_run,
+    copy_project,
     item,
     item_codes,
     item_vectors,
@@ -36,7 +38,6 @@ from tests.worlds.published import (
     user_vectors,
 )
 
-Project = tuple[ProjectLayout, DuckDBStore]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -47,25 +48,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("published") / "project"
-    shutil.copytree(template, root)
-    publish(ProjectLayout(root), DuckDBStore(ProjectLayout(root)), "recommend-1")
-    return root
+    layout, store = copy_project(template, tmp_path_factory.mktemp("published") / "project")
+    publish(layout, store, "recommend-1")
+    return layout.root
 
 
 @pytest.fixture
 def published(published_template: Path, tmp_path: Path) -> Project:
     """Generation 1 of recommend-1 is served."""
-    shutil.copytree(published_template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    return layout, DuckDBStore(layout)
+    return copy_project(published_template, tmp_path / "project")
 
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    shutil.copytree(template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    return layout, DuckDBStore(layout)
+    return copy_project(template, tmp_path / "project")
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
