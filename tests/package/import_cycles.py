@@ -40,7 +40,8 @@ def main(packages: list[str]) -> int:
     graph = import_graph(*(packages or PACKAGES))
     found = cycles(graph)
     for group in found:
-        print("import cycle: " + " -> ".join(nx.find_cycle(graph.subgraph(group))[0][:1] + tuple(group)))  # noqa: T201
+        cycle = [module for module, _ in nx.find_cycle(graph.subgraph(group), group[0])]
+        print("import cycle: " + " -> ".join([*cycle, cycle[0]]))  # noqa: T201
     if not found:
         print(f"{len(graph)} modules on {levels(graph)} levels of imports, no cycle")  # noqa: T201
     return 1 if found else 0
