@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semconv.stages.lists.parts import read_parts
+from semconv.stages.lists.parts import part_paths, read_parts
 from semconv_cli.main import cli
 from semconv_cli.output import _csv
 from semconv_warehouse.project import Project
@@ -126,9 +126,9 @@ def test_lists_made_elsewhere_are_loaded_and_published_as_they_are(project: Proj
     run(copy, "publish")
     assert listed(copy) == {user: items[:3] for user, items in before.items()}
     known = KnownIds(*project.store.known_ids())
-    loaded = load_lists([tmp_path / "part.parquet"], known, tmp_path / "run", part_rows=7)
-    assert len(loaded.files) > 20
-    rows = [row for file in loaded.files for row in pq.read_table(file).to_pylist()]
+    load_lists([tmp_path / "part.parquet"], known, tmp_path / "run", part_rows=7)
+    assert len(part_paths(tmp_path / "run")) > 20
+    rows = read_parts(tmp_path / "run").to_pylist()
     assert [(row["user_id"], row["rank"], row["item_id"]) for row in rows] == sorted(
         ((row["user_id"], row["rank"], row["item_id"]) for row in served.to_pylist()),
         key=lambda row: (row[0].encode(), row[1]),

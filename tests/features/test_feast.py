@@ -22,45 +22,17 @@ from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 from tests.worlds.published import (
-    SERVE,
+    Project,
     add_recommend_run,
-    add_run,
-    item_codes,
-    item_vectors,
-    lists,
+    copy_project,
     make_project,
     user,
-    user_vectors,
 )
-
-Project = tuple[ProjectLayout, DuckDBStore]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """recommend-1 is published; recommend-2 has no list for u3, other codes and no vector for i7."""
-    layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
-    repository.create_feature_repo(layout)
-    add_run(
-        store,
-        "embed-2",
-        "embed_behavior",
-        tables={"item_embedding": item_vectors("embed-2", range(7)), "user_embedding": user_vectors("embed-2")},
-    )
-    add_run(
-        store, "codebook-2", "codebook", inputs=["embed-2"], tables={"item_code": item_codes("codebook-2", range(7))}
-    )
-    add_recommend_run(store, "recommend-2", {name: items for name, items in lists(1).items() if name != user(3)})
-    add_run(store, "recommend-2", "recommend", inputs=["codebook-2", "embed-2"], settings=SERVE)
-    publish(layout, store, "recommend-1")
-    return layout.root
 
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    shutil.copytree(template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    return layout, DuckDBStore(layout)
+    return copy_project(template, tmp_path / "project")
 
 
 def exported(layout: ProjectLayout, view: str, publication: int) -> list[tuple[Any, ...]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,24 +13,19 @@ import pytest
 
 from benchmarks.serving.online_stores import ONLINE_STORES, use_online_store
 from semconv.errors import InputError
-from semconv_warehouse.features import online, repository
+from semconv_warehouse.features import online
 from semconv_warehouse.features.export import export_features, feature_file
 from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.publish.publishing import publish, rollback
-from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import (
     SERVE,
+    Project,
     add_recommend_run,
-    add_run,
-    item_codes,
-    item_vectors,
+    copy_project,
     lists,
-    make_project,
     user,
 )
-
-Project = tuple[ProjectLayout, DuckDBStore]
 
 # A materialize that is killed after it has filled the online store and before it has written the marker.
 _KILLED = """
@@ -48,21 +41,6 @@ online.materialize(layout, DuckDBStore(layout))
 """
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """recommend-1 is published; recommend-2 has no list for u3, other codes and no vector for i7."""
-    layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
-    repository.create_feature_repo(layout)
-    add_run(store, "embed-2", "embed_behavior", tables={"item_embedding": item_vectors("embed-2", range(7))})
-    add_run(
-        store, "codebook-2", "codebook", inputs=["embed-2"], tables={"item_code": item_codes("codebook-2", range(7))}
-    )
-    add_recommend_run(store, "recommend-2", {name: items for name, items in lists(1).items() if name != user(3)})
-    add_run(store, "recommend-2", "recommend", inputs=["codebook-2", "embed-2"], settings=SERVE)
-    publish(layout, store, "recommend-1")
-    return layout.root
-
-
 @pytest.fixture(
     scope="module",
     params=[pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.services]) for name in ONLINE_STORES],
@@ -76,14 +54,11 @@ def online_store(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def project(template: Path, online_store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     """A project with its own Feast project name, as projects on a shared server need."""
-    layout = ProjectLayout(tmp_path / "project")
-    shutil.copytree(template, layout.root)
-    layout.serving.unlink()
-    os.link(layout.generation_file(1), layout.serving)
+    layout, store = copy_project(template, tmp_path / "project")
     yaml = layout.feature_repo / "feature_store.yaml"
     use_online_store(yaml, online_store)
     yaml.write_text(yaml.read_text().replace("project: semconv", f"project: p{abs(hash(request.node.name))}"))
-    return layout, DuckDBStore(layout)
+    return layout, store
 
 
 def top_k(layout: ProjectLayout, user_id: str) -> dict[str, Any]:

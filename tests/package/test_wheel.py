@@ -78,7 +78,8 @@ def test_wheel_has_three_top_level_names_and_every_file(built: Path) -> None:
     info = f"semconv-{semconv.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == NAMES | {info}
     assert f"{info}/licenses/LICENSE" in names
-    assert set(checked_in("semconv")) <= set(names)
+    packages = {Path(*Path(name).parts[1:]).as_posix() for name in checked_in("cli", "warehouse")}
+    assert {*checked_in("semconv"), *packages} <= set(names)
     assert {f"semconv_warehouse/{name}" for name in checked_in("sql", "feature_repo")} <= set(names)
     for package in NAMES:
         assert f"{package}/py.typed" in names

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError
-from semconv_warehouse.publish.external_lists import KnownIds, LoadedLists, load_lists
+from semconv.stages.lists.parts import part_paths
+from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.serving.query import query
 from tests.worlds.published import (
@@ -29,12 +30,13 @@ from tests.worlds.published import (
 KNOWN = KnownIds([item(k) for k in range(NUM_ITEMS)], [user(u) for u in range(NUM_USERS)])
 
 
-def load(folder: Path, *tables: pa.Table, part_rows: int = 1000) -> LoadedLists:
+def load(folder: Path, *tables: pa.Table, part_rows: int = 1000) -> list[Path]:
     files = []
     for number, table in enumerate(tables):
         files.append(folder / f"given-{number}.parquet")
         pq.write_table(table, files[-1])
-    return load_lists(files, KNOWN, folder / "run", part_rows=part_rows)
+    load_lists(files, KNOWN, folder / "run", part_rows=part_rows)
+    return part_paths(folder / "run")
 
 
 def part(names: list[str] | None = None) -> pa.Table:
@@ -57,11 +59,10 @@ def test_parts_are_written_in_order_of_user_and_rank(
     )
     if is_shuffled:
         first = first.take(pa.array([5, 0, 3, 1, 4, 2]))
-    loaded = load(tmp_path, first, second, part_rows=part_rows)
-    assert (loaded.num_rows, loaded.num_users) == (12, 4)
-    assert [path.name for path in loaded.files] == [f"part-{number:05d}.parquet" for number in range(num_files)]
-    assert sorted((tmp_path / "run").iterdir()) == list(loaded.files)
-    written = [pq.read_table(path) for path in loaded.files]
+    parts = load(tmp_path, first, second, part_rows=part_rows)
+    assert [path.name for path in parts] == [f"part-{number:05d}.parquet" for number in range(num_files)]
+    assert sorted((tmp_path / "run").iterdir()) == parts
+    written = [pq.read_table(path) for path in parts]
     assert pa.concat_tables(written).to_pylist() == part().to_pylist()
     users = [user for table in written for user in set(table["user_id"].to_pylist())]
     assert len(users) == len(set(users))  # all rows of a user are in one file
@@ -78,7 +79,7 @@ def test_loaded_lists_can_be_published(tmp_path: Path) -> None:
 
 def test_optional_columns_are_filled(tmp_path: Path) -> None:
     short = part(["u0"]).select(["user_id", "rank", "item_id", "score"])
-    (path, other) = load(tmp_path, short, part(["u1"]), part_rows=3).files
+    (path, other) = load(tmp_path, short, part(["u1"]), part_rows=3)
     assert set(map(str, pq.read_table(path).column("sources").to_pylist())) == {"['external']"}
     assert pq.read_table(path).column("reason_item_id").null_count == 3
     assert pq.read_table(other).column("sources").to_pylist() == [["model"]] * 3
@@ -99,7 +100,7 @@ def test_similar_types_are_accepted(tmp_path: Path, kind: pa.DataType, rank: pa.
             "score": table["score"].cast(score),
         }
     )
-    (path,) = load(tmp_path, cast).files
+    (path,) = load(tmp_path, cast)
     written = pq.read_table(path)
     assert written.column("item_id").to_pylist() == table.column("item_id").to_pylist()
     assert written.schema.field("rank").type == pa.int32()

@@ -20,11 +20,14 @@ from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.clock import clock_at
 from tests.worlds.published import (
     NUM_USERS,
     SERVE,
+    Project,
     add_recommend_run,
     add_run,
+    copy_project,
     item,
     item_codes,
     item_vectors,
@@ -35,7 +38,6 @@ from tests.worlds.published import (
     user_vectors,
 )
 
-Project = tuple[ProjectLayout, DuckDBStore]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -46,25 +48,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("published") / "project"
-    shutil.copytree(template, root)
-    publish(ProjectLayout(root), DuckDBStore(ProjectLayout(root)), "recommend-1")
-    return root
+    layout, store = copy_project(template, tmp_path_factory.mktemp("published") / "project")
+    publish(layout, store, "recommend-1")
+    return layout.root
 
 
 @pytest.fixture
 def published(published_template: Path, tmp_path: Path) -> Project:
     """Generation 1 of recommend-1 is served."""
-    shutil.copytree(published_template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    return layout, DuckDBStore(layout)
+    return copy_project(published_template, tmp_path / "project")
 
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    shutil.copytree(template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    return layout, DuckDBStore(layout)
+    return copy_project(template, tmp_path / "project")
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -183,9 +180,12 @@ def test_other_figures_make_a_new_generation(published: Project) -> None:
 def test_times_increase_by_whole_seconds_even_when_the_clock_is_set_back(project: Project) -> None:
     layout, store = project
     add_recommend_run(store, "recommend-2", lists(1))
-    first = publish(layout, store, "recommend-1", clock=lambda: NOON + timedelta(milliseconds=700))
-    second = publish(layout, store, "recommend-2", clock=lambda: NOON - timedelta(days=1))
-    third = rollback(layout, store, clock=lambda: NOON)
+    with clock_at(NOON + timedelta(milliseconds=700)):
+        first = publish(layout, store, "recommend-1")
+    with clock_at(NOON - timedelta(days=1)):
+        second = publish(layout, store, "recommend-2")
+    with clock_at(NOON):
+        third = rollback(layout, store)
     assert [entry.published_at for entry in (first, second, third)] == [
         NOON,
         NOON + timedelta(seconds=1),

@@ -21,9 +21,7 @@ from semconv_warehouse.publish.publishing import publish, reconcile, rollback
 from semconv_warehouse.serving.query import query
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
-from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
-
-Project = tuple[ProjectLayout, DuckDBStore]
+from tests.worlds.published import SERVE, Project, add_recommend_run, copy_project, lists, make_project
 
 # Kills itself at the first call of one function, so that no handler and no clean-up runs.
 _KILLED = """
@@ -61,11 +59,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
     """Generation 1 with the lists of recommend-1 is served; recommend-2 is not published."""
-    layout = ProjectLayout(tmp_path / "project")
-    shutil.copytree(template, layout.root)
-    layout.serving.unlink()
-    os.link(layout.generation_file(1), layout.serving)
-    return layout, DuckDBStore(layout)
+    return copy_project(template, tmp_path / "project")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.upkeep import disk
 from semconv_warehouse.upkeep.maintenance import publication_age
 from tests.worlds import published as case
+from tests.worlds.clock import clock_at
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,7 +38,8 @@ def nightly(layout: ProjectLayout, store: DuckDBStore, count: int, start: int = 
     for night in range(start, start + count):
         if night > 1:
             case.add_recommend_run(store, f"recommend-{night}", case.lists(), settings={**case.SERVE, "night": night})
-        publish(layout, store, f"recommend-{night}", clock=lambda night=night: START + timedelta(days=night))  # type: ignore[misc]
+        with clock_at(START + timedelta(days=night)):
+            publish(layout, store, f"recommend-{night}")
         export_features(layout, store)
 
 
@@ -48,6 +50,11 @@ def project(tmp_path: Path) -> Project:
     repository.create_feature_repo(layout)
     nightly(layout, store, 4)
     return Project.open(layout.root)
+
+
+def rolled_back(project: Project, day: int) -> Publication:
+    with clock_at(START + timedelta(days=day)):
+        return rollback(project.layout, project.store)
 
 
 def exported(project: Project) -> dict[str, list[int]]:
@@ -115,7 +122,7 @@ def test_a_dry_run_says_what_the_prune_then_does(project: Project) -> None:
 def test_parts_of_earlier_lists_go_and_their_generations_can_be_served_again(project: Project) -> None:
     assert sorted(project.prune(4, False)["runs"]) == ["recommend-1", "recommend-2", "recommend-3"]
     assert sorted(row["generation"] for row in project.generations() if row["bytes"]) == [1, 2, 3, 4]
-    put = rollback(project.layout, project.store, clock=lambda: START + timedelta(days=9))
+    put = rolled_back(project, day=9)
     assert put.generation == 3
     assert all(result.passed for result in project.check())
     # What is served and what is newest keep theirs.
@@ -147,7 +154,7 @@ def test_a_prune_knows_the_names_of_all_training_states() -> None:
 
 
 def test_the_parts_of_what_is_served_stay(project: Project) -> None:
-    rollback(project.layout, project.store, clock=lambda: START + timedelta(days=9))
+    rolled_back(project, day=9)
     assert sorted(project.prune(4, False)["runs"]) == ["recommend-1", "recommend-2"]
 
 
@@ -159,8 +166,8 @@ def test_pruned_features_are_not_exported_again_and_new_ones_are(project: Projec
 
 
 def test_what_was_put_in_place_again_keeps_its_publication(project: Project) -> None:
-    rollback(project.layout, project.store, clock=lambda: START + timedelta(days=9))
-    rollback(project.layout, project.store, clock=lambda: START + timedelta(days=10))  # generation 2, as publication 6
+    rolled_back(project, day=9)
+    rolled_back(project, day=10)  # generation 2, as publication 6
     export_features(project.layout, project.store)
     assert project.prune(1, False)["generations"] == [3, 1]
     assert exported(project)["user_top_k"] == [4, 5, 6]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import migrate
 
+Project = tuple[ProjectLayout, DuckDBStore]
 NUM_ITEMS, NUM_USERS, LIST_LENGTH = 10, 4, 3
 SERVE = {"recommend": {"seen": "masked"}, "split": "serve", "where": ""}
 
@@ -35,7 +38,7 @@ def user(number: int) -> str:
     return f"u{number}"
 
 
-def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
+def make_project(root: Path) -> Project:
     """Make a warehouse whose last runs are the recommend run ``recommend-1`` and the evaluate run ``evaluate-1``."""
     layout = ProjectLayout(root)
     layout.data.mkdir(parents=True)
@@ -72,6 +75,15 @@ def make_project(root: Path) -> tuple[ProjectLayout, DuckDBStore]:
     add_recommend_run(store, "recommend-1", lists())
     add_run(store, "evaluate-1", "evaluate", inputs=["finetune-1"], tables={"metric": metrics("evaluate-1", 0.25)})
     return layout, store
+
+
+def copy_project(root: Path, to: Path) -> Project:
+    """Copy a project; its ``serving.duckdb`` is a hard link in the copy too."""
+    layout = ProjectLayout(Path(shutil.copytree(root, to)))
+    if layout.serving.exists():
+        layout.serving.unlink()
+        os.link(layout.generation_file(1), layout.serving)
+    return layout, DuckDBStore(layout)
 
 
 def lists(shift: int = 0) -> dict[str, list[str]]:

@@ -34,12 +34,8 @@ class Definitions:
 
     def names(self) -> dict[str, list[str]]:
         """Return the names of the objects by kind."""
-        kinds = {
-            "entities": self.entities,
-            "feature_views": self.feature_views,
-            "feature_services": self.feature_services,
-        }
-        return {kind: sorted(thing.name for thing in things) for kind, things in kinds.items()}
+        kinds = ("entities", "feature_views", "feature_services")
+        return {kind: sorted(thing.name for thing in getattr(self, kind)) for kind in kinds}
 
     def stale(self, store: FeatureStore) -> list[Any]:
         """Return the registered objects that no file defines any more."""

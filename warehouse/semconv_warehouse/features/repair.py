@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,18 +72,12 @@ def _is_complete_sqlite(path: Path) -> bool:
 
 
 def _passes_quick_check(path: Path) -> bool:
-    with contextlib.suppress(sqlite3.DatabaseError), _read_only(path) as connection:
+    with (
+        contextlib.suppress(sqlite3.DatabaseError),
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection,
+    ):
         return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
     return False
-
-
-@contextlib.contextmanager
-def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def _is_parquet(path: Path) -> bool:

@@ -27,15 +27,6 @@ _EXAMPLES = 3
 _REQUIRED = [column.name for column in LIST_COLUMNS if column.is_required]
 
 
-@dataclass(frozen=True)
-class LoadedLists:
-    """The result of loading lists."""
-
-    num_rows: int
-    num_users: int
-    files: tuple[Path, ...]  # the parts that were written, in order of user and rank
-
-
 def _is_string(kind: pa.DataType) -> bool:
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
@@ -108,7 +99,7 @@ def load_lists(
     *,
     memory_mb: int = DEFAULT_MEMORY_MB,
     part_rows: int = PART_ROWS,
-) -> LoadedLists:
+) -> None:
     """Validate files of lists and write them into a run folder as ``part-00000.parquet`` and so on, in order of user and rank.
 
     Args:
@@ -129,11 +120,10 @@ def load_lists(
         for name, ids in (("known_item", known.items), ("known_user", known.users)):
             connection.register(name, pa.table({"id": ids}, schema=pa.schema([("id", pa.string())])))
         _read(connection, files, held)
-        found = connection.execute("SELECT count(*), count(DISTINCT user_id) FROM list_row").fetchone() or (0, 0)
-        if found[0] == 0:
+        if not connection.execute("FROM list_row LIMIT 1").fetchall():
             raise InputError(f"{', '.join(map(str, files))}: no rows; give files with the lists of at least one user")
         _require_rules(connection, files)
-        return LoadedLists(found[0], found[1], _write(connection, folder, part_rows))
+        _write(connection, folder, part_rows)
 
 
 @contextlib.contextmanager
@@ -191,7 +181,7 @@ def _require_rules(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         raise InputError(f"the lists break rules, nothing was loaded: {' | '.join(broken)}")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> tuple[Path, ...]:
+def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> None:
     for left in folder.glob("part-*.parquet"):
         left.unlink()
     # The table is in order. Each part begins with the first row of a user, so that all rows of a user are in one part.
@@ -202,17 +192,13 @@ def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) 
         ).fetchall()
     ]
     columns = ", ".join(f"{column.name}::{column.sql_type} AS {column.name}" for column in LIST_COLUMNS)
-    written = []
     for number, (first, end) in enumerate(zip(firsts, [*firsts[1:], None], strict=True)):
         rows = connection.sql(
             f"SELECT {columns} FROM list_row WHERE user_id >= $first AND ($end IS NULL OR user_id < $end)",  # noqa: S608
             params={"first": first, "end": end},
         )
-        path = folder / f"part-{number:05d}.parquet"
-        with atomic_path(path) as temporary:
+        with atomic_path(folder / f"part-{number:05d}.parquet") as temporary:
             rows.write_parquet(str(temporary), compression="zstd")
-        written.append(path)
-    return tuple(written)
 
 
 def _checked_columns(file: Path) -> list[str]:

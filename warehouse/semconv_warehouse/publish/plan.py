@@ -1,6 +1,6 @@
 """The plan of a generation: the recommend run, all runs below it, and the evaluations of its model.
 
-The plan reads the run table only, and no file of a run.
+The plan is made from tables of the warehouse alone; no file of a run is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GenerationPlan:
 
     @property
     def run_ids(self) -> dict[str, Any]:
-        """The value of the column ``generation.run_ids``."""
+        """Return the value of the column ``generation.run_ids``."""
         return {
             "recommend": self.recommend.run_id,
             "codes": list(self.code_runs),
@@ -111,7 +111,7 @@ def _require_publishable(run: RunRecord) -> None:
 
 
 def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage: Sequence[str]) -> str | None:
-    """The behaviour vectors that the lists read; without any, those under the codes."""
+    """Return the run of the behaviour vectors that the lists were made with, or else of those under the codes."""
     for run_ids in (recommend.inputs, lineage):
         found = [run_id for run_id in run_ids if known[run_id].stage == EMBED_BEHAVIOR]
         if found:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from semconv.clock import utc_now
 from semconv_warehouse.publish.generation_files import generation_path, read_info
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 
-Clock = Callable[[], datetime]
 # Feast's online stores compare whole seconds, so two publications are at least one second apart.
 _TICK = timedelta(seconds=1)
 
@@ -44,9 +43,9 @@ class Record:
         """Return the latest generation made of the inputs with this fingerprint."""
         return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
 
-    def next_time(self, clock: Clock) -> datetime:
+    def next_time(self) -> datetime:
         """Return the current time in whole seconds, but later than the last publication if the clock was set back."""
-        now = clock().astimezone(UTC).replace(microsecond=0)
+        now = utc_now().replace(microsecond=0)
         return now if self.last is None else max(now, self.last.published_at + _TICK)
 
 

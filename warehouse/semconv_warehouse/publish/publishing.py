@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from semconv.artifacts import is_locked
-from semconv.clock import utc_now
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.publish.build import Build, build_generation
 from semconv_warehouse.publish.generation_files import (
@@ -30,7 +29,7 @@ from semconv_warehouse.publish.generation_files import (
     temporary_path,
 )
 from semconv_warehouse.publish.plan import plan_generation
-from semconv_warehouse.publish.publications import Clock, Publication, Record, read_record, write_publication
+from semconv_warehouse.publish.publications import Publication, Record, read_record, write_publication
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -46,7 +45,6 @@ def publish(
     *,
     evaluate_run_ids: Sequence[str] = (),
     memory_mb: int = DEFAULT_MEMORY_MB,
-    clock: Clock = utc_now,
 ) -> Publication:
     """Make a generation of a recommend run and the runs under it, check it, and serve it.
 
@@ -64,13 +62,13 @@ def publish(
     """
     plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
     with generations_lock(layout, store.wait):
-        record, _ = _reconcile(layout, store, clock)
+        record, _ = _reconcile(layout, store)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
         if same and is_undamaged(layout.serving if same == served else layout.generation_file(same)):
             if last is not None and same == served:
                 return Publication(last.publication, last.generation, last.published_at, is_new=False)
-            return _serve(layout, store, same, record.next_time(clock))
-        generation, published_at = max(record.generations, default=0) + 1, record.next_time(clock)
+            return _serve(layout, store, same, record.next_time())
+        generation, published_at = max(record.generations, default=0) + 1, record.next_time()
         served_file = generation_path(layout, served) if served else None
         target = layout.generation_file(generation)
         with temporary_path(target) as temporary:
@@ -84,14 +82,14 @@ def publish(
         return publication
 
 
-def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication:
+def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
     """Serve the generation before the served one again, as a new publication; no file is edited.
 
     Raises:
         InputError: nothing is served, no earlier generation is left, or its file is damaged.
     """
     with generations_lock(layout, store.wait):
-        record, _ = _reconcile(layout, store, clock)
+        record, _ = _reconcile(layout, store)
         served = served_generation(layout)
         if served is None:
             raise InputError("nothing is published yet; `semconv publish` makes the first generation")
@@ -99,10 +97,10 @@ def rollback(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_no
         if earlier is None:
             raise InputError(f"no generation before {served} is left to roll back to; `semconv generations` lists them")
         require_undamaged(layout.generation_file(earlier))
-        return _serve(layout, store, earlier, record.next_time(clock))
+        return _serve(layout, store, earlier, record.next_time())
 
 
-def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_now) -> Publication | None:
+def reconcile(layout: ProjectLayout, store: DuckDBStore) -> Publication | None:
     """Write the missing record of a publish that was killed after its commit point.
 
     Only reads if the record is right. If another process is publishing, that process writes its own record.
@@ -124,7 +122,7 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore, *, clock: Clock = utc_n
             stack.enter_context(generations_lock(layout, 0.0))
         except LockedError:
             return None
-        return _reconcile(layout, store, clock)[1]
+        return _reconcile(layout, store)[1]
 
 
 def _serve(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
@@ -138,7 +136,7 @@ def _serve(layout: ProjectLayout, store: DuckDBStore, generation: int, published
         raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
 
 
-def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> tuple[Record, Publication | None]:
+def _reconcile(layout: ProjectLayout, store: DuckDBStore) -> tuple[Record, Publication | None]:
     """Remove leftovers of a killed publish, restore a lost ``serving.duckdb`` and write a missing record.
 
     The caller holds the lock.
@@ -155,7 +153,7 @@ def _reconcile(layout: ProjectLayout, store: DuckDBStore, clock: Clock) -> tuple
         return record, None
     first_published = read_info(generation_path(layout, served)).published_at.replace(tzinfo=UTC)
     is_first = last is None or first_published > last.published_at
-    late = write_publication(layout, store, served, first_published if is_first else record.next_time(clock))
+    late = write_publication(layout, store, served, first_published if is_first else record.next_time())
     return read_record(store), late
 
 
