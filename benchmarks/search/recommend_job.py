@@ -138,7 +138,7 @@ def compute_all(folder: Path, users: int) -> Measured:
 def write_previous_lists(folder: Path, users: int) -> None:
     """Write drawn lists and user states of a previous run. One user in a hundred will have another state later."""
     job, rng = make_job(folder, users, f"before-{users}"), np.random.default_rng(3)
-    states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64)).states
+    states = user_states(job.users, job.histories, job.tuned.codes.codes.astype(np.int64)).states
     states[::100] ^= np.uint64(1)
     States(job.users, states).write(job.folder)
     for shard, chosen in enumerate(job.shards):
@@ -153,7 +153,7 @@ def carry_most(folder: Path, users: int) -> Measured:
     """Find the users whose state changed, compute their lists, and write all parts."""
     job, before = make_job(folder, users, f"carried-{users}"), peak_memory_bytes()
     clock = [time.perf_counter()]
-    states = user_states(job.users, job.histories, job.codes.codes.astype(np.int64))
+    states = user_states(job.users, job.histories, job.tuned.codes.codes.astype(np.int64))
     clock.append(time.perf_counter())
     listable = Listable(job.item_ids, job.user_ids, job.item_ids, job.histories, is_masked=True)
     shard_users = job.settings.recommend.shard_users

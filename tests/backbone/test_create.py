@@ -1,4 +1,4 @@
-"""The embedded default, code tokens, text vectors, and which backbones are refused."""
+"""The embedded default, code tokens, text vectors, and refused backbones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_phrase_is_one_token_and_text_comes_back(created: Path) -> None:
+def test_every_phrase_is_one_token_and_texts_survive_decoding(created: Path) -> None:
     _, tokenizer = load_backbone(created)
     for phrase in phrases():
         assert len(tokenizer(phrase)["input_ids"]) == 1
@@ -54,7 +54,7 @@ def test_every_phrase_is_one_token_and_text_comes_back(created: Path) -> None:
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
 
 
-def test_transformers_loads_it_and_it_is_a_function_of_texts_and_seed(created: Path, tmp_path: Path) -> None:
+def test_transformers_loads_it_and_texts_and_seed_determine_it(created: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(created)
     assert len(AutoTokenizer.from_pretrained(created)) == model.get_input_embeddings().weight.shape[0]
     torch.manual_seed(77)
@@ -68,14 +68,14 @@ def test_transformers_loads_it_and_it_is_a_function_of_texts_and_seed(created: P
     assert (tmp_path / "other" / "model.safetensors").read_bytes() != (created / "model.safetensors").read_bytes()
 
 
-def test_words_that_go_together_start_together() -> None:
+def test_words_of_the_same_items_start_with_similar_rows() -> None:
     groups = [
         ["oboe", "flute", "horn", "viola"],
         ["pasta", "olive", "basil", "flour"],
         ["tent", "stove", "boots", "rope"],
     ]
     rng = np.random.default_rng(0)
-    texts = [" " + " ".join(rng.permutation(groups[place % 3])[:3]) for place in range(120)]
+    texts = [" " + " ".join(rng.permutation(groups[n % 3])[:3]) for n in range(120)]
     tokenizer = train_tokenizer(texts, [], 320)
     rows = ppmi_rows(tokenizer(texts)["input_ids"], len(tokenizer), 16, 0)
     words = {word: tokenizer(f" {word}")["input_ids"] for group in groups for word in group}
@@ -94,7 +94,7 @@ def test_words_that_go_together_start_together() -> None:
 @pytest.mark.parametrize(
     "texts", [[], ["one item"], ["the same", "the same", "the same"], ["", "x"], ["red", "blue"] * 20]
 )
-def test_catalogues_with_hardly_a_word_have_a_backbone_too(tmp_path: Path, texts: list[str]) -> None:
+def test_catalogues_with_hardly_any_text_have_a_backbone_too(tmp_path: Path, texts: list[str]) -> None:
     create_backbone(tmp_path, texts, [], phrases(), SMALL)
     model, tokenizer = load_backbone(tmp_path)
     assert torch.isfinite(model.get_input_embeddings().weight).all()
@@ -143,7 +143,7 @@ def test_code_tokens_are_added_once_and_kept_whole(tmp_path: Path, tokens: str, 
         level_tokens(tokenizer, 4, 8)
 
 
-def test_new_rows_hang_on_no_generator_even_where_the_tokenizer_was_ahead() -> None:
+def test_new_rows_depend_on_no_global_generator_even_if_the_model_lacked_rows() -> None:
     rows = []
     for noise in (1, 2):
         tokenizer = case.tokenizer("embedded")
@@ -163,7 +163,7 @@ def test_rows_of_a_padded_vocabulary_are_used() -> None:
     assert ids.max() < model.get_input_embeddings().weight.shape[0]
 
 
-def test_codes_that_lie_together_start_together() -> None:
+def test_similar_codes_start_with_similar_rows() -> None:
     model, _, ids = case.coded(width=32)
     books = np.random.default_rng(0).standard_normal((3, 8, 6)).astype(np.float32)
     start_from_books(model, ids, books, seed=0)
@@ -251,7 +251,7 @@ def windowed(folder: Path) -> None:
         (lambda folder: folder.rename(folder.parent / "away"), "no such folder"),
     ],
 )
-def test_a_backbone_that_cannot_serve_is_refused_in_one_line(
+def test_an_unsupported_backbone_is_refused_in_one_line(
     created: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = tmp_path / "model"
@@ -274,7 +274,7 @@ def test_a_backbone_that_cannot_serve_is_refused_in_one_line(
         ("made/config.json", "this is a file; name its folder"),
     ],
 )
-def test_a_place_without_a_model_is_told_apart(
+def test_the_error_says_why_a_name_has_no_model(
     created: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     (tmp_path / "made").symlink_to(created)
@@ -284,7 +284,7 @@ def test_a_place_without_a_model_is_told_apart(
     assert str(caught.value).startswith(f"backbone {name}: ")
 
 
-def test_an_attention_that_reads_masks_as_numbers_is_found_out(created: Path) -> None:
+def test_an_attention_that_reads_masks_as_numbers_is_refused(created: Path) -> None:
     for kind in ("llama", "qwen3"):
         model = case.model(100, kind=kind)
         check_branches(model, kind)
@@ -297,7 +297,7 @@ def test_an_attention_that_reads_masks_as_numbers_is_found_out(created: Path) ->
 def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # without a compiler: the plain form of FlexAttention, which a CPU has forwards alone
+    # the plain form of FlexAttention needs no compiler; on a CPU it has only a forward pass
     monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     for kind in ("llama", "qwen3"):
         model = case.model(100, kind=kind).eval()

@@ -1,4 +1,4 @@
-"""The table of methods: whose users it is of, and its rows."""
+"""The benchmarks of quality: the users they compare, their rows, and cold items."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def run_of(**ranks: list[int]) -> EvaluatedRun:
     return EvaluatedRun("shop", "test", {name: np.array(values, dtype=np.int64) for name, values in ranks.items()})
 
 
-def test_rows_set_the_model_beside_every_peer() -> None:
+def test_rows_compare_the_model_with_every_peer() -> None:
     rows = rows_of([run_of(model=[1, 0, 5, 20], transition=[1, 1, 0, 0], sasrec=[0, 0, 0, 1])])
     beside = {(row.metric, row.peer_name): row for row in rows if row.unit != "lead"}
     assert beside["hr@1", "sasrec"].ours == 0.25
@@ -32,7 +32,7 @@ def test_rows_set_the_model_beside_every_peer() -> None:
     assert leads["sasrec less transition"].ours == -0.25
 
 
-def test_several_runs_are_means_with_their_spread() -> None:
+def test_several_runs_give_means_and_deviations() -> None:
     runs = [run_of(model=[1, 0], transition=[0, 0]), run_of(model=[1, 1], transition=[0, 0])]
     row = next(row for row in rows_of(runs) if row.metric == "hr@1")
     assert row.ours == 0.75
@@ -79,7 +79,7 @@ def test_rows_and_table_show_segments_with_their_intervals() -> None:
     assert office.rows_of([segment])[0].interval == (0.0, 1.0)
 
 
-def test_full_without_a_project_says_what_to_give(monkeypatch, capsys) -> None:
+def test_the_size_full_without_a_project_is_refused(monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["quality", "--size", "full"])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -87,7 +87,7 @@ def test_full_without_a_project_says_what_to_give(monkeypatch, capsys) -> None:
     assert "--project" in capsys.readouterr().err
 
 
-def test_rows_of_earlier_benchmarks_have_no_interval(tmp_path: Path) -> None:
+def test_rows_without_an_interval_keep_null(tmp_path: Path) -> None:
     from benchmarks.rows import Comparison, finish
 
     finish([Comparison("b", "", []).row("c", "m", "u", ours=1.0)], tmp_path / "rows.json")

@@ -1,4 +1,4 @@
-"""BM25 against a hand-computed example, masks, the cut of users, and that questions asked together are the command's answers."""
+"""The benchmark of queries: BM25 by hand, masks, the division of users, and the same answers as the command's."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.worlds.projects import make_coded_project
 
 
 def reviews(texts: list[str], items: list[int], titles: list[str]) -> Reviews:
-    """One review a user."""
+    """Make one review for each user."""
     table = pa.table({"item_id": [f"i{n}" for n in range(len(titles))], "title": titles})
     user = np.arange(len(texts))
     return Reviews(table, [f"u{n}" for n in user], user, np.zeros_like(user), np.array(items, dtype=np.int32), texts)
@@ -32,19 +32,19 @@ def test_bm25_is_the_formula() -> None:
         0.0,
     ]
     assert index.scores("RED chair, green?") == pytest.approx(expected)
-    assert index.scores("red red")[0] == pytest.approx(2 * expected[0])  # a repeated word counts as often
+    assert index.scores("red red")[0] == pytest.approx(2 * expected[0])  # a repeated word counts twice
     assert index.scores("nothing known").tolist() == [0, 0, 0]
     assert words("Applebee's 20% off") == ["applebees", "20", "off"]
 
 
-def test_peers_rank_what_is_allowed_and_break_ties_by_popularity() -> None:
+def test_peers_rank_allowed_items_and_break_ties_by_popularity() -> None:
     allowed = np.array([True, True, False, True])
     lists = peer_lists(["a vase"], ["vase", "lamp", "vase", "vase"], np.array([1, 9, 99, 5]), allowed)
     assert lists["BM25 over titles"][0].tolist() == [3, 0, 1]
     assert lists["popularity"][0].tolist() == [1, 3, 0]
 
 
-def test_masks_take_names_in_any_number_and_leave_the_rest() -> None:
+def test_masks_remove_names_in_singular_and_plural_and_keep_the_rest() -> None:
     found = reviews(
         ["I love Applebee's card", "Gift cards!", "Olive oil"], [0, 0, 1], ["Applebees Gift Card", "Olive Garden"]
     )
@@ -59,7 +59,7 @@ def test_masks_take_names_in_any_number_and_leave_the_rest() -> None:
     ]
 
 
-def test_users_are_disjoint_and_the_cut_is_fixed() -> None:
+def test_parts_have_disjoint_users_and_the_seed_fixes_them() -> None:
     some = reviews(["x"] * 200, [0] * 200, ["t"])
     some = Reviews(some.items, some.user_ids[:50], some.user % 50, some.position, some.item, some.text)
     parts = UserParts.draw(some, seed=3)
@@ -71,14 +71,14 @@ def test_users_are_disjoint_and_the_cut_is_fixed() -> None:
 
 
 def test_intervals_are_those_of_users_not_of_reviews() -> None:
-    """A hundred equal reviews of each of two users know no more than two."""
+    """A hundred equal reviews of each of two users are as uncertain as two reviews."""
     values, user = np.repeat([0.0, 1.0], 100), np.repeat([0, 1], 100)
     assert interval(values, user, seed=0) == (0.0, 1.0)
     low, high = interval(values, np.arange(200), seed=0)
     assert 0.4 < low < 0.5 < high < 0.6
 
 
-def test_questions_asked_together_are_answered_as_the_command_answers(tmp_path: Path) -> None:
+def test_many_queries_together_get_the_answers_of_the_command(tmp_path: Path) -> None:
     project = make_coded_project(tmp_path / "shop")
     project.finetune()
     catalog = project.store.catalog()

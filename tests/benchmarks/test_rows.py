@@ -1,4 +1,4 @@
-"""Rows of benchmarks: ratios, figures with nothing beside them, and whose peak memory it is."""
+"""Rows of benchmarks: ratios, figures without a peer, both clocks, and peak memory of one process."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.codes.codebook_ablation import cases, markdown, rows_of
 from benchmarks.rows import Comparison, finish
-from benchmarks.timing import in_own_process, peak_memory_bytes, timed
+from benchmarks.timing import Seconds, in_own_process, peak_memory_bytes, timed
 from semconv.settings.codebook import CodebookSettings
 
 
@@ -25,8 +25,19 @@ def test_ratio_is_better_above_one_and_absent_without_a_peer(tmp_path: Path, cap
     assert [(row["peer"], row["peer_name"]) for row in written] == [(6.0, "peer"), (6.0, "peer"), (None, "")]
 
 
-def test_peak_memory_is_the_processes_own() -> None:
-    """A process started by a large one does not count what that one held."""
+def test_rates_and_seconds_have_a_row_for_each_clock() -> None:
+    ours, peer = Seconds(wall=2.0, processor=1.0), Seconds(wall=4.0, processor=4.0)
+    beside = Comparison("b", "peer", [])
+    seconds, rates = beside.seconds("c", "search", ours, peer), beside.rates("c", "search", "users/s", 8, ours, peer)
+    assert [(row.metric, row.ours, row.peer, row.ratio) for row in seconds + rates] == [
+        ("search", 2.0, 4.0, 2.0), ("search, of the processor", 1.0, 4.0, 4.0),
+        ("search", 4.0, 2.0, 2.0), ("search, of the processor", 8.0, 2.0, 4.0),
+    ]  # fmt: skip
+    assert [row.peer for row in Comparison("b", "", []).rates("c", "search", "users/s", 8, ours)] == [None, None]
+
+
+def test_peak_memory_is_that_of_the_process_alone() -> None:
+    """The peak of a new process does not include the memory of its large parent."""
     held = np.ones(200 << 17)  # 200 MiB
     assert peak_memory_bytes() > held.nbytes
     assert in_own_process(peak_memory_bytes) < held.nbytes
@@ -37,7 +48,7 @@ def test_timed_gives_the_last_result() -> None:
     assert timed(lambda: next(results))[1] == 2
 
 
-def test_ablation_changes_one_choice_a_case_and_shows_every_figure() -> None:
+def test_each_case_of_the_ablation_changes_one_choice_and_shows_every_figure() -> None:
     default = CodebookSettings()
     changed = cases(500)
     assert changed["default (lambda 0.1)"] == default

@@ -1,4 +1,4 @@
-"""SASRec, the peer: its loss and ranks against plain ones, a pattern it must learn, and resuming."""
+"""SASRec: its loss and ranks equal plain ones, it learns a certain pattern, and it resumes exactly."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def sequences(rows: list[list[int]]) -> Sequences:
 
 
 def ring(num_users: int = 120, num_items: int = 30) -> PeerData:
-    """Everybody goes round the ring of items one by one, from a start of their own: the next item is certain."""
+    """Make users that walk round a ring of items, each from another start, so that the next item is certain."""
     rng = np.random.default_rng(0)
     rows = [((rng.integers(num_items) + np.arange(rng.integers(5, 12))) % num_items).tolist() for _ in range(num_users)]
     whole = sequences(rows)
@@ -44,19 +44,19 @@ def test_full_softmax_is_cross_entropy_with_its_gradient() -> None:
     torch.testing.assert_close(torch.autograd.grad(3 * ours, weights), torch.autograd.grad(3 * plain, weights))
 
 
-def test_sampled_loss_is_that_of_the_target_and_the_drawn_items_without_the_target() -> None:
+def test_sampled_loss_compares_the_target_with_the_drawn_items_except_itself() -> None:
     model = Sasrec(10, SMALL).eval()
     inputs, targets = torch.tensor([[-1, 3, 4]]), torch.tensor([[3, 4, 5]])
     found = loss_of(model, inputs, targets, torch.tensor([4, 7, 7]))
     scores = model(inputs)[0] @ model.items.weight.T  # (L, I)
-    expected = [  # after 3 comes 4, which is among the drawn; after 4 comes 5
+    expected = [  # 4 follows 3 and is among the drawn items; 5 follows 4
         functional.cross_entropy(scores[1, [4, 7, 7]], torch.tensor(0)),
         functional.cross_entropy(scores[2, [5, 4, 7, 7]], torch.tensor(0)),
     ]
     torch.testing.assert_close(found, torch.stack(expected).mean())
 
 
-def test_windows_ask_for_every_item_but_the_first_once() -> None:
+def test_every_item_except_the_first_is_the_target_of_one_position() -> None:
     found = windows(sequences([list(range(8)), [9], [5, 6]]), length=3)
     assert found.tolist() == [[4, 5, 6, 7], [1, 2, 3, 4], [-1, -1, 0, 1], [-1, -1, 5, 6]]
     with pytest.raises(InputError, match="two items"):
@@ -94,7 +94,7 @@ def test_a_certain_pattern_is_learnt_and_a_killed_training_ends_with_the_same_we
     settings = SasrecSettings(**{**vars(SMALL), "sampled_epochs": 4, "negatives": 8})
     whole = SasrecTraining(data, settings, tmp_path / "whole")
     whole.run(epochs=12, patience=12)
-    for epochs in (3, 7, 12):  # each time a new process would: from the folder alone
+    for epochs in (3, 7, 12):  # each training starts from the folder alone, as a new process would
         cut = SasrecTraining(data, settings, tmp_path / "cut")
         cut.run(epochs=epochs, patience=12)
     for name, weight in whole.model.state_dict().items():

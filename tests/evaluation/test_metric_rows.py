@@ -1,3 +1,5 @@
+"""Rows of the table ``metric``: figures by hand, segments, intervals and paired comparisons."""
+
 from __future__ import annotations
 
 from math import log2
@@ -82,7 +84,7 @@ def test_each_division_splits_the_users():
         assert (sum(mask.astype(int) for name, mask in masks.items() if name.startswith(division)) == 1).all()
 
 
-def test_equally_popular_targets_are_one_band():
+def test_equally_popular_targets_are_one_segment():
     assert [name for name, _ in segments(users_of([3] * 4, [7] * 4))] == [
         "all", "history 1-4", "target popularity 7+", "warm target",
     ]  # fmt: skip
@@ -97,7 +99,7 @@ def test_users_without_a_figure_are_left_out_of_its_mean():
     assert not {"diversity", "coverage"} & {row["name"] for row in rows}
 
 
-def test_what_is_one_methods_own_stands_in_its_protocol():
+def test_the_protocol_has_the_details_of_the_method():
     own = PROTOCOL.with_details({"parameters": {"decay": 1.0}})
     assert {str(row["protocol"]["parameters"]) for row in rows_of([1, 0], users_of([3, 3]), own)} == {"{'decay': 1.0}"}
     assert "parameters" not in PROTOCOL.details
@@ -119,7 +121,7 @@ def test_serve_lists_and_unequal_users_are_refused():
     assert rows_of([], users_of(np.zeros(0, np.int64))) == []
 
 
-def test_a_difference_carried_by_the_same_users_is_seen_although_intervals_overlap():
+def test_a_paired_difference_is_significant_although_the_intervals_overlap():
     rng = np.random.default_rng(0)
     theirs = np.where(rng.random(4000) < 0.3, rng.integers(1, 11, 4000), 0)
     ours = np.where((theirs == 0) & (rng.random(4000) < 0.01), 3, theirs)

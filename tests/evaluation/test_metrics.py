@@ -1,3 +1,5 @@
+"""Metrics against hand-made fractions, and bootstrap intervals against plain resampling."""
+
 from __future__ import annotations
 
 from math import log2
@@ -26,7 +28,7 @@ def test_ranks_count_from_one_and_zero_is_a_miss():
     assert target_ranks(items, targets).tolist() == [3, 1, 0, 0]
 
 
-def test_an_empty_place_is_no_hit_for_a_user_without_target():
+def test_an_empty_rank_is_no_hit_for_a_user_without_target():
     assert target_ranks(np.array([[-1]], dtype=np.int32), np.array([-1], dtype=np.int32)).tolist() == [0]
 
 
@@ -76,16 +78,15 @@ def test_reciprocal_rank_is_one_over_the_rank_inside_k():
 
 
 def test_novelty_is_the_mean_surprise_of_a_list_in_bits():
-    information = self_information(np.array([8, 4, 4, 0]))  # an untouched item counts as touched once of 16
+    information = self_information(np.array([8, 4, 4, 0]))  # an item without interactions counts as having one of 16
     np.testing.assert_allclose(information, [1, 2, 2, 4])
     got = novelty(np.array([[0, 1, 3], [0, 0, -1], [-1, -1, -1]], np.int32), information)
     np.testing.assert_allclose(got, [(1 + 2 + 4) / 3, 1, np.nan])
 
 
 def test_diversity_counts_levels_after_the_common_prefix():
-    codes = np.array(
-        [[1, 1, 1], [1, 1, 2], [1, 3, 1], [2, 1, 1]], np.uint16
-    )  # the same later code below another prefix is another
+    # The same later code below different prefixes does not count as shared.
+    codes = np.array([[1, 1, 1], [1, 1, 2], [1, 3, 1], [2, 1, 1]], np.uint16)
     prefixes = prefix_ids(np.array([0, 1, 2, 4], np.int32), codes, 5)  # item 3 has no codes
     lists = np.array([[0, 1, -1], [0, 2, 3], [2, 4, -1], [0, 1, 2], [3, -1, -1], [0, 0, -1]], np.int32)
     np.testing.assert_allclose(diversity(lists, prefixes), [1 / 3, 2 / 3, 1, (1 / 3 + 2 / 3 + 2 / 3) / 3, np.nan, 0])
@@ -102,7 +103,7 @@ def test_diversity_equals_comparing_every_pair():
 
     for items, got in zip(lists, diversity(lists, prefix_ids(np.arange(30, dtype=np.int32), codes, 30)), strict=True):
         listed = items[items >= 0].tolist()
-        pairs = [distance(a, b) for place, a in enumerate(listed) for b in listed[place + 1 :]]
+        pairs = [distance(a, b) for n, a in enumerate(listed) for b in listed[n + 1 :]]
         assert got == pytest.approx(np.mean(pairs))
 
 
@@ -112,7 +113,7 @@ def test_coverage_is_of_the_items_that_may_be_listed():
     assert np.isnan(coverage(lists, np.zeros(5, bool)))
 
 
-def test_an_interval_over_values_that_are_all_different_is_that_of_drawing_users():
+def test_the_interval_of_many_different_values_is_that_of_resampling_users():
     values = np.random.default_rng(0).gamma(2.0, 3.0, 3000)
     settings = {"samples": 2000, "confidence": 0.95, "seed": 1}
     low, high = bootstrap_interval(values, **settings)

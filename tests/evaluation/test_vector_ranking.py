@@ -1,4 +1,4 @@
-"""Ranking by behaviour vectors against a sort of all scores."""
+"""Ranking by behaviour vectors equals sorting all scores."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_equals_sorting_everything(is_coarse: bool, chunk_cells: int, monkeypatc
         assert mine.tolist() == expected + [-1] * (25 - len(expected))
 
 
-def test_seen_items_stay_when_kept_and_nothing_allowed_gives_empty_lists() -> None:
+def test_seen_items_stay_if_kept_and_no_allowed_items_give_empty_lists() -> None:
     vectors = case()
     users = vectors.user_index[:2]
     everything = np.ones(40, dtype=bool)

@@ -1,4 +1,4 @@
-"""Odd and broken vectors, each with what comes of it: codes of everyone's own, or an error that says where."""
+"""Odd and broken vectors: every item still gets its own codes, or an error names the first bad row."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ METHODS = pytest.mark.parametrize("method", ["residual", "rqvae"])
 
 
 def fit(points: np.ndarray, text: np.ndarray | None = None, method: str = "residual") -> CodeSet:
-    """A code set of vectors as they are; without text unless some is given."""
+    """Fit a code set of these vectors, without text unless it is given."""
     rows = np.arange(len(points), dtype=np.int32)
     nobody = np.zeros(0, np.int32), np.zeros((0, points.shape[1]), np.float32)
     mean = np.zeros(points.shape[1], np.float32)
@@ -33,7 +33,7 @@ def points_of(rows: int, seed: int = 0) -> np.ndarray:
 
 
 def check(code_set: CodeSet, items: int) -> None:
-    """Everyone has codes of their own, and every figure is a number."""
+    """Check that all items have different codes, and that every figure is a number."""
     assert len(np.unique(code_set.codes, axis=0)) == items
     assert np.isfinite(code_set.books).all()
     assert code_set.figures["items"] == items
@@ -45,7 +45,7 @@ def check(code_set: CodeSet, items: int) -> None:
 def test_one_item_has_codes(method: str) -> None:
     code_set = fit(points_of(1), method=method)
     check(code_set, 1)
-    assert code_set.is_used.sum() == 3  # one code a level
+    assert code_set.is_used.sum() == 3  # one code in each level
     assert code_set.figures["moved_items"] == 0
     if method == "residual":
         assert code_set.figures["reconstruction_error"] == pytest.approx(0, abs=1e-12)
@@ -59,7 +59,7 @@ def test_fewer_items_than_codes(method: str) -> None:
 
 
 @METHODS
-def test_the_same_vector_for_everyone(method: str) -> None:
+def test_the_same_vector_for_all_items(method: str) -> None:
     code_set = fit(np.tile(points_of(1), (30, 1)), method=method)
     check(code_set, 30)
     assert code_set.figures["collision_share_before"] == 1
@@ -83,12 +83,12 @@ def test_copies_get_codes_next_to_each_other() -> None:
     check(code_set, 40)
     assert code_set.figures["collision_share_before"] == 1
     assert code_set.figures["moved_items"] == 20
-    np.testing.assert_array_equal(code_set.codes[:20, :2], code_set.codes[20:, :2])  # the last code tells them apart
+    np.testing.assert_array_equal(code_set.codes[:20, :2], code_set.codes[20:, :2])  # only the last code differs
 
 
 @METHODS
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_are_refused(method: str, value: float) -> None:
+def test_nan_and_infinity_are_refused(method: str, value: float) -> None:
     points = points_of(30)
     points[11, 2] = value
     with pytest.raises(InputError, match="1 of 30 behaviour vectors have NaN or infinite values"):
@@ -99,7 +99,7 @@ def test_numbers_that_are_none_are_refused(method: str, value: float) -> None:
         fit(points_of(30), text, method)
 
 
-def test_constant_text_says_nothing_and_turns_alignment_off() -> None:
+def test_constant_text_predicts_nothing_and_turns_alignment_off() -> None:
     code_set = fit(points_of(40), np.ones((40, 5), np.float32))
     check(code_set, 40)
     assert not code_set.figures["alignment"]["is_on"]

@@ -17,7 +17,7 @@ ITEMS, NEW = 400, 60
 
 
 class Case:
-    """A catalogue in which text decides behaviour up to noise; the last items have no interactions."""
+    """A catalogue in which text determines behaviour up to noise; the last items have no interactions."""
 
     def __init__(self, noise: float = 0.1, is_text_noise: bool = False) -> None:
         rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ class Case:
             self.text = rng.standard_normal((ITEMS + NEW, 30)).astype(np.float32)
         behavior = factors + noise * rng.standard_normal(factors.shape)
         self.true_vectors = behavior
-        # Catalogue indices are not rows: the first is 10, and every second index is nobody's.
+        # item_index differs from the row: the first is 10, and every second number is unused.
         self.index = (10 + 2 * np.arange(ITEMS + NEW)).astype(np.int32)
         self.vectors: BehaviorVectors = normalize(
             self.index[:ITEMS], behavior[:ITEMS], np.zeros(0), np.zeros((0, 6)), "learned"
@@ -40,7 +40,7 @@ class Case:
         return fit_code_set(self.vectors, self.index[texts], self.text[texts], self.popularity, settings)
 
 
-def test_every_item_has_codes_of_its_own_and_figures_say_so() -> None:
+def test_all_items_have_different_codes_and_figures_agree() -> None:
     case = Case()
     code_set = case.fit()
     assert len(np.unique(code_set.codes, axis=0)) == ITEMS
@@ -76,7 +76,7 @@ def test_text_map_beats_the_most_frequent_code_on_items_it_did_not_see() -> None
     assert figures["first_code_agreement"] > 2 * figures["most_frequent_code"]
 
 
-def test_text_that_says_nothing_turns_alignment_off() -> None:
+def test_text_that_predicts_nothing_turns_alignment_off() -> None:
     case = Case(is_text_noise=True)
     code_set = case.fit()
     assert not code_set.figures["alignment"]["is_on"]
@@ -99,7 +99,7 @@ def test_items_without_text_are_coded_too() -> None:
     assert code_set.figures["text_map"]["items"] == ITEMS - 100
 
 
-def test_new_items_land_near_their_kind_and_apart_from_all() -> None:
+def test_new_items_get_vectors_near_the_truth_and_codes_of_no_other_item() -> None:
     case = Case()
     code_set = case.fit()
     before = code_set.codes.copy()
@@ -112,7 +112,7 @@ def test_new_items_land_near_their_kind_and_apart_from_all() -> None:
         assert code_set.is_used[n][assigned.codes[~assigned.is_reassigned, n]].all()
 
 
-def test_a_second_round_keeps_apart_from_the_first() -> None:
+def test_a_second_assign_run_repeats_no_codes_of_the_first() -> None:
     case = Case()
     code_set = case.fit()
     first = assign_new_items(code_set, case.index[ITEMS:], case.text[ITEMS:], SETTINGS)
@@ -169,7 +169,9 @@ def test_shrinkage_draws_rare_items_to_their_text_and_leaves_popular_ones() -> N
     vectors, rows = np.eye(3, dtype=np.float32), np.array([0, 1])
     predicted = -np.ones((2, 3), dtype=np.float32)
     mixed = shrink_to_text(vectors, np.array([10, 1_000_000, 0]), rows, predicted, 10.0)
-    np.testing.assert_allclose(mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6)  # text counts as much: the middle
+    np.testing.assert_allclose(
+        mixed[0], 0.5 * np.array([1, 0, 0]) - 0.5, atol=1e-6
+    )  # text counts as much as the 10 interactions
     np.testing.assert_allclose(mixed[1], [0, 1, 0], atol=1e-4)
     np.testing.assert_array_equal(mixed[2], [0, 0, 1])  # no text
     assert shrink_to_text(vectors, np.ones(3, int), rows, predicted, 0.0) is vectors
@@ -185,11 +187,11 @@ def test_given_vectors_are_never_shrunk_to_text() -> None:
     assert kept.books.tobytes() == plain.books.tobytes() != case.fit(settings).books.tobytes()
 
 
-def test_agreement_with_behaviour_alone_is_lower_where_text_shrank_the_vectors() -> None:
+def test_agreement_with_behaviour_alone_is_lower_if_vectors_were_shrunk_to_text() -> None:
     plain = Case().fit(replace(SETTINGS, shrinkage=0.0)).figures["text_map"]
     assert plain["first_code_agreement_behavior_alone"] == plain["first_code_agreement"]
     assert plain["most_frequent_code_behavior_alone"] == plain["most_frequent_code"]
     mixed = Case().fit(replace(SETTINGS, shrinkage=1000.0)).figures["text_map"]
-    assert mixed["first_code_agreement"] > 0.9  # the learned vector is the prediction, nearly
+    assert mixed["first_code_agreement"] > 0.9  # the learned vector is almost the prediction
     assert mixed["first_code_agreement_behavior_alone"] < mixed["first_code_agreement"]
     assert 0 < mixed["largest_share"] < 1

@@ -1,4 +1,4 @@
-"""Codebooks: the promises about both steps, lambda = 0, and awkward data."""
+"""Codebooks: properties of both k-means steps, the case lambda = 0, and difficult data."""
 
 from dataclasses import replace
 from itertools import pairwise, product
@@ -30,7 +30,7 @@ def texts(vectors: np.ndarray, seed: int = 1) -> np.ndarray:
 
 
 def plain_residual_kmeans(vectors: np.ndarray, settings: CodebookSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's algorithm as the textbook has it, row by row; only the drawn start is shared."""
+    """Run Lloyd's algorithm as in a textbook, row by row; only the start is drawn by the tested code."""
     rng = np.random.default_rng(settings.seed)
     residual, books, codes = vectors.astype(np.float64), [], []
     for _ in range(settings.levels):
@@ -38,7 +38,7 @@ def plain_residual_kmeans(vectors: np.ndarray, settings: CodebookSettings) -> tu
         for _ in range(settings.iterations):
             code = np.array([np.argmin([((row - centre) ** 2).sum() for centre in book]) for row in residual])
             for c in range(settings.codes):
-                assert (code == c).any()  # the data is chosen so that no code runs empty
+                assert (code == c).any()  # the data is chosen so that no code loses all its rows
                 book[c] = residual[code == c].mean(axis=0)
         code = np.array([np.argmin([((row - centre) ** 2).sum() for centre in book]) for row in residual])
         residual = residual - book[code]
@@ -107,7 +107,7 @@ def test_assigning_with_both_always_descends(distance: str, alignment_distance: 
 
 @pytest.mark.parametrize(("distance", "alignment_distance"), DISTANCES)
 def test_objective_is_the_sum_over_the_rows(distance: str, alignment_distance: str) -> None:
-    """The sums over codes against the definition, row by row."""
+    """The objective from sums over codes equals its definition, row by row."""
     vectors, target = blobs(60), texts(blobs(60))
     settings = replace(SMALL, alignment=0.3, distance=distance, alignment_distance=alignment_distance)
     level = Level(vectors, target, None, settings)
@@ -191,7 +191,7 @@ def test_encoding_the_fitted_vectors_gives_their_codes(distance: str, residual: 
     codes = encode(vectors, fitted.books, fitted.is_used, settings)
     np.testing.assert_array_equal(codes, fitted.codes)
     one_by_one = np.concatenate([encode(row[None], fitted.books, fitted.is_used, settings) for row in vectors])
-    assert (one_by_one == codes).all(axis=1).mean() > 0.99  # a tie in the last bit may fall the other way
+    assert (one_by_one == codes).all(axis=1).mean() > 0.99  # near ties may differ in the last bit
 
 
 def test_cosine_residuals_still_shrink() -> None:
@@ -217,8 +217,8 @@ def test_every_number_of_levels(levels: int) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
-def test_one_level_with_a_code_for_every_item_is_the_items_themselves(weight: float) -> None:
-    """The paper's row C = 1; text moves the centroids, and an item may then lie nearer to another's."""
+def test_one_level_with_a_code_for_every_item_reproduces_the_items(weight: float) -> None:
+    """The paper's row C = 1. With text, centroids move, and an item may be nearer to the centroid of another item."""
     vectors = blobs(40)
     fitted = fit_codebooks(vectors, texts(vectors), replace(SMALL, levels=1, codes=50, alignment=weight))
     if weight == 0:
@@ -229,7 +229,7 @@ def test_one_level_with_a_code_for_every_item_is_the_items_themselves(weight: fl
     assert len(np.unique(own.codes)) == 40
 
 
-def test_copies_have_codes_of_their_own_after_resolution_also_with_one_level() -> None:
+def test_copies_have_different_codes_after_resolution_also_with_one_level() -> None:
     vectors = np.repeat(blobs(10), 3, axis=0)
     settings = replace(SMALL, levels=1, codes=30)
     fitted = fit_codebooks(vectors, None, settings)
@@ -245,7 +245,7 @@ def test_fewer_items_than_codes_have_a_code_each() -> None:
     assert fitted.is_used[0].sum() == 5
     assert not fitted.books[~fitted.is_used].any()
     assert fitted.errors[0] < 1e-10
-    # A new vector never falls on a code that no item has, although its zero row may be the nearest.
+    # A new vector never gets an unused code, although the zero row of that code may be the nearest.
     new = encode(np.zeros((1, 6), dtype=np.float32), fitted.books, fitted.is_used, SMALL)
     assert all(fitted.is_used[n, code] for n, code in enumerate(new[0]))
 
@@ -307,7 +307,7 @@ def test_sums_by_code() -> None:
 
 
 def test_start_is_distinct_rows_also_from_a_sample() -> None:
-    points = np.repeat(blobs(6), 7_000, axis=0)  # more rows than the start looks at
+    points = np.repeat(blobs(6), 7_000, axis=0)  # more rows than the start draws from
     rows = start_rows(points, 10, np.random.default_rng(0))
     assert len(rows) == len(np.unique(points[rows], axis=0)) == 6
 

@@ -1,4 +1,4 @@
-"""Collision rules, as properties over small code spaces that are easy to fill up."""
+"""Properties of the collision rules, on code spaces that are small enough to fill up."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ RULES = CodebookSettings(levels=3, codes=3, alignment=0.0)
 
 
 def case(seed: int, rows: int, levels: int = 3, codes: int = 3):
-    """Random books, and codes drawn so that they collide."""
+    """Draw books, and codes that collide."""
     rng = np.random.default_rng(seed)
     books = rng.standard_normal((levels, codes, 4)).astype(np.float32)
     drawn = rng.integers(codes, size=(rows, levels)).astype(np.uint16)
@@ -64,7 +64,7 @@ def test_published_codes_stay_and_are_never_given_again(seed: int, old: int, new
     result = resolve_collisions(vectors[old:], codes[old:], popularity[old:], books, RULES, taken)
     np.testing.assert_array_equal(taken, before)
     assert len(np.unique(np.concatenate([taken, result.codes]), axis=0)) == old + new
-    for row in range(new):  # who meets nobody stays where it is
+    for row in range(new):  # a row that shares codes with no other row keeps them
         if (
             not (taken == codes[old + row]).all(axis=1).any()
             and (codes[old:] == codes[old + row]).all(axis=1).sum() == 1
@@ -73,7 +73,7 @@ def test_published_codes_stay_and_are_never_given_again(seed: int, old: int, new
 
 
 def one_level_apart() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two levels on a line: first codes at 0 and 100, last codes at 0, 1 and 5."""
+    """Return two levels on a line: first codes at 0, 100 and 300, last codes at 0, 1 and 5."""
     books = np.zeros((2, 3, 1), dtype=np.float32)
     books[0, :, 0] = [0, 100, 300]
     books[1, :, 0] = [0, 1, 5]
@@ -113,8 +113,8 @@ def test_colliding_share() -> None:
 
 
 @pytest.mark.parametrize("num_codes", [2, 3, 6])
-def test_figures_of_a_prefix_are_those_of_a_set_of_so_many_levels(num_codes: int) -> None:
-    """Also where a free code for everyone is known without looking, the figures are what moving them would give."""
+def test_figures_of_n_levels_are_those_of_a_code_set_of_n_levels(num_codes: int) -> None:
+    """The figures equal those of really moving the items, also where they are computed without moving any."""
     rng = np.random.default_rng(4)
     vectors = rng.standard_normal((40, 5)).astype(np.float32)
     rules = CodebookSettings(levels=4, codes=num_codes, alignment=0)

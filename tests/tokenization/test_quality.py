@@ -1,4 +1,4 @@
-"""Figures of codes: overlap by hand, planted likeness against shuffled codes, the tree, variance within groups."""
+"""Figures of codes: overlap by hand, planted similarity and shuffled codes, the tree, variance within groups."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from semconv.tokenization import quality
 
 
 def planted(rows: int = 300, seed: int = 0) -> tuple[np.ndarray, list[str]]:
-    """Codes whose first two say which of twelve words a title has, beside words of its own."""
+    """Draw codes and titles. The first two codes determine one of twelve words; the other word is unique."""
     rng = np.random.default_rng(seed)
     group = rng.integers(12, size=rows)
     codes = np.stack([group // 4, group % 4, rng.integers(50, size=rows)], axis=1).astype(np.uint16)
@@ -17,7 +17,9 @@ def planted(rows: int = 300, seed: int = 0) -> tuple[np.ndarray, list[str]]:
 def test_overlap_is_the_share_of_common_words() -> None:
     features = quality.Features.of_titles(["Red Lamp, red!", "a red CHAIR", None, "stool"])
     assert features.overlap(np.array([[0, 1]])) == pytest.approx(1 / 3)
-    assert features.overlap(np.array([[0, 1], [0, 3], [1, 2]])) == pytest.approx(1 / 6)  # no title: no pair
+    assert features.overlap(np.array([[0, 1], [0, 3], [1, 2]])) == pytest.approx(
+        1 / 6
+    )  # a pair with an item without title does not count
     assert features.overlap(np.array([[2, 0]])) is None
 
 
@@ -26,7 +28,7 @@ def test_pairs_share_their_prefix_and_are_two_items() -> None:
     pairs = quality.pairs_within(codes[:, :2], np.random.default_rng(0))
     assert (codes[pairs[:, 0], :2] == codes[pairs[:, 1], :2]).all()
     assert (pairs[:, 0] != pairs[:, 1]).all()
-    assert len(np.unique(pairs[:, 1])) == 300  # every item is somebody's partner
+    assert len(np.unique(pairs[:, 1])) == 300  # every item is drawn as the second of a pair
     alone = quality.pairs_within(np.arange(9, dtype=np.uint16)[:, None], np.random.default_rng(0))
     assert alone.shape == (0, 2)
 

@@ -1,4 +1,4 @@
-"""The encoder-decoder variant: its loss by hand, what it learns, files, new items, what it refuses."""
+"""The method rqvae: its loss by hand, learning, files, new items, and refused settings."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_loss_is_the_sum_of_its_terms_and_gradients_go_where_they_should() -> No
     out = model.decoder(torch.from_numpy(decode(codes, books))).detach().numpy()
     expected += ((out - rows.numpy()) ** 2).sum(axis=1).mean()
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
-    # Straight through: without commitment the encoder learns from the decoder alone, and the books from the residuals alone.
+    # Straight through: without commitment only the decoder moves the encoder, and only the residuals move the books.
     reconstruction = model.loss(rows, None, has_text, (0.0, 0.0))
     to_encoder, to_books = torch.autograd.grad(reconstruction, [model.encoder[0].weight, model.books])
     assert to_encoder.abs().sum() > 0
@@ -51,7 +51,7 @@ def test_loss_is_the_sum_of_its_terms_and_gradients_go_where_they_should() -> No
     np.testing.assert_allclose(to_books[0].numpy(), expected_pull, atol=1e-5)
 
 
-def test_learns_to_reconstruct_and_says_how_well() -> None:
+def test_learns_to_reconstruct_and_reports_its_errors() -> None:
     vectors = blobs(300)
     autoencoder, fitted = fit_rqvae(vectors, None, None, SETTINGS, TRAINING)
     assert fitted.objectives[0][-1] < fitted.objectives[0][0]
@@ -74,7 +74,7 @@ def test_seed_decides_and_alignment_counts() -> None:
     assert first.tobytes() != pulled.tobytes()
 
 
-def test_a_code_set_of_it_is_kept_and_codes_new_items(tmp_path: Path) -> None:
+def test_a_code_set_is_saved_and_codes_new_items(tmp_path: Path) -> None:
     case = Case()
     settings = replace(SETTINGS, codes=16, alignment=0.1, shrinkage=0.0)
     code_set = fit_code_set(case.vectors, case.index, case.text, case.popularity, settings, TRAINING)
@@ -97,7 +97,7 @@ def test_a_code_set_of_it_is_kept_and_codes_new_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes", [{"residual": "absolute"}, {"distance": "cosine"}, {"alignment_distance": "cosine"}]
 )
-def test_refuses_what_it_does_not_know(changes: dict[str, str]) -> None:
+def test_refuses_unsupported_settings(changes: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="rqvae supports only"):
         fit_rqvae(blobs(20), None, None, replace(SETTINGS, **changes), TRAINING)
 

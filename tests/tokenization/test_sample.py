@@ -1,4 +1,4 @@
-"""Books that are fitted on a sample: what comes from the sample, and what from all items."""
+"""Books fitted on a sample: books and objectives come from the sample, codes and errors from all items."""
 
 from dataclasses import replace
 from itertools import product
@@ -29,7 +29,7 @@ def test_a_sample_is_fixed_by_the_seed_and_ascending() -> None:
 
 
 @pytest.mark.parametrize(("distance", "residual"), list(product(("l2", "cosine"), ("signed", "absolute"))))
-def test_books_are_those_of_the_sample_and_everyone_has_the_nearest_codes(distance: str, residual: str) -> None:
+def test_books_are_those_of_the_sample_and_all_items_have_the_nearest_codes(distance: str, residual: str) -> None:
     vectors = blobs(500)
     settings = replace(SAMPLED, distance=distance, residual=residual, alignment=0.2)
     target, has_text = texts(vectors), np.arange(500) % 4 > 0
@@ -52,7 +52,7 @@ def test_errors_are_over_all_items() -> None:
 
 
 @pytest.mark.parametrize(("distance", "alignment_distance"), DISTANCES)
-def test_assigning_with_both_looks_at_everyones_text_on_the_scale_of_the_sample(
+def test_assigning_with_both_uses_the_text_of_all_items_on_the_scale_of_the_sample(
     distance: str, alignment_distance: str
 ) -> None:
     vectors = blobs(500)
@@ -82,10 +82,13 @@ def test_no_more_items_than_the_sample_changes_nothing(assign_with: str) -> None
 def test_a_sample_without_an_item_for_every_code_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"codebook\.sample = 7 .* codebook\.codes = 8; raise it, or set 0"):
         fit_codebooks(blobs(20), None, replace(SMALL, sample=7))
-    assert fit_codebooks(blobs(7), None, replace(SMALL, sample=7)).codes.shape == (7, 3)  # all there is: no sample
+    assert fit_codebooks(blobs(7), None, replace(SMALL, sample=7)).codes.shape == (
+        7,
+        3,
+    )  # there are no more items than the sample: all are used
 
 
-def test_code_set_of_a_sample_codes_everyone_apart() -> None:
+def test_a_code_set_of_a_sample_gives_all_items_different_codes() -> None:
     case = Case()
     code_set = case.fit(CodebookSettings(levels=3, codes=16, sample=100))
     assert len(np.unique(code_set.codes, axis=0)) == ITEMS
@@ -112,7 +115,7 @@ def test_encoder_and_decoder_learn_from_the_sample() -> None:
 
 
 def test_greedy_start_leaves_outliers_alone() -> None:
-    """Ten dense groups and as many lone far points: a code for a group is worth more than one for a point."""
+    """With ten dense groups and ten outliers, a code for a group is worth more than one for an outlier."""
     rng = np.random.default_rng(0)
     groups = np.repeat(10 * np.eye(10, 12), 100, axis=0) + 0.5 * rng.standard_normal((1000, 12))
     lone = 18 * rng.standard_normal((10, 12)) / np.sqrt(12)
@@ -146,7 +149,7 @@ def test_nearest_in_a_given_buffer() -> None:
 def test_keys_are_in_the_order_of_the_rows_and_equal_where_they_are(levels: int, codes: int) -> None:
     rng = np.random.default_rng(levels)
     few = rng.integers(codes, size=(40, levels))
-    few[0] = codes - 1  # the largest number that there can be
+    few[0] = codes - 1  # the largest possible number
     rows = few[rng.integers(40, size=200)].astype(np.uint16)
     rows[:100, -1] = rng.integers(codes, size=100)
     _, expected = np.unique(rows, axis=0, return_inverse=True)

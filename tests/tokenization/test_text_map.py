@@ -1,4 +1,4 @@
-"""The ridge map from text to behaviour: planted maps are found, noise is called noise, nothing interpolates."""
+"""The ridge map from text to behaviour: it finds planted maps, reports noise as noise, and never interpolates."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from semconv.tokenization.text_map import TextMap, fit_text_map
 
 
 def planted(rows: int, text_width: int, noise: float, seed: int = 0, rank: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Text with ``rank`` strong directions that decide the vectors, and weak noise around them."""
+    """Draw text with ``rank`` strong directions that determine the vectors, and weak noise."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((rows, rank))
     text = factors @ rng.standard_normal((rank, text_width)) + 0.05 * rng.standard_normal((rows, text_width)) + 3
@@ -27,7 +27,7 @@ def test_recovers_a_planted_map(rows: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("rows", "width"), [(400, 30), (150, 600)])
-def test_noise_is_called_noise(rows: int, width: int) -> None:
+def test_noise_is_reported_as_noise(rows: int, width: int) -> None:
     rng = np.random.default_rng(0)
     text, vectors = rng.standard_normal((rows, width)), rng.standard_normal((rows, 4))
     text_map, _ = fit_text_map(text, vectors)
@@ -36,8 +36,8 @@ def test_noise_is_called_noise(rows: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("rows", "width"), [(400, 30), (150, 600)])
-def test_targets_never_saw_their_own_item(rows: int, width: int) -> None:
-    """An item's cross-fitted target does not move when its own vector does; with more columns than items an in-sample fit would follow it."""
+def test_targets_do_not_depend_on_their_own_item(rows: int, width: int) -> None:
+    """Changing an item's vector hardly moves its own target. A fit without folds would follow it."""
     text, vectors = planted(rows, width, noise=1.0)
     changed = vectors.copy()
     changed[7] += 50
@@ -55,7 +55,7 @@ def test_no_interpolation_of_noise_with_more_columns_than_items() -> None:
 
 @pytest.mark.parametrize(("rows", "width"), [(120, 40), (50, 60)])
 def test_folds_are_fits_without_the_fold(rows: int, width: int) -> None:
-    """The shortcut through products of all rows against a ridge regression written out on each fold."""
+    """The shortcut through products of all rows equals a plain ridge regression on each fold."""
     text, vectors = planted(rows, width, noise=0.3, seed=3)
     text_map, held_out = fit_text_map(text, vectors, seed=5)
     fold = np.random.default_rng(5).permutation(rows) % 5
