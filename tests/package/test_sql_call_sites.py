@@ -44,7 +44,6 @@ KNOWN: dict[str, set[str]] = {
         "values", "columns", "' OR '.join((f'{name} IS NULL' for name in _REQUIRED))", "examples", "_EXAMPLES",
     },
     "publish/ordered_lists.py": {"name", "select"},  # a quoted name; a query of the caller
-    "semconv_cli/reference.py": {"exit_codes"},  # a page of documentation
     "serving/query.py": {"kind", "name"},  # kind: in an error message
     "serving/show.py": {"SIMILAR_ITEMS"},
     "store/database.py": {"name"},  # arrow_rows_1 and so on
