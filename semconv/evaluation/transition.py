@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,16 +54,17 @@ class Case:
     popularity: NDArray[np.int64]
 
 
-def counter_ranks(case: Case, parameters: Parameters) -> NDArray[np.int64]:
-    """Rank from 1 of every target among all items that may be listed, ``(U,)``; 0 for one that may not."""
-    return _ranks(_counted(case, parameters), case, parameters["history_decay"])
-
-
-def _counted(case: Case, parameters: Parameters) -> sp.csr_array:
+def counted(case: Case, parameters: Parameters) -> sp.csr_array:
+    """Count the transitions of a case, ``(I, I)``."""
     return count_transitions(case.train, len(case.allowed), CounterWeights(**parameters), 0)
 
 
-def _ranks(table: sp.csr_array, case: Case, history_decay: float) -> NDArray[np.int64]:
+def counter_ranks(case: Case, table: sp.csr_array, history_decay: float) -> NDArray[np.int64]:
+    """Rank every held-out item by the transition counter, ``(U,)`` from 1; 0 for an item that may not be listed.
+
+    Args:
+        table: the counts of the case.
+    """
     num_items = len(case.allowed)
     ties = popularity_order(case.popularity)
     ranks = np.zeros(len(case.targets), dtype=np.int64)
@@ -82,25 +83,20 @@ def _ranks(table: sp.csr_array, case: Case, history_decay: float) -> NDArray[np.
     return ranks
 
 
-def search_parameters(
-    case: Case, start: Parameters, advance: Callable[[int], None] = lambda _: None
-) -> tuple[dict[str, float], list[dict[str, float]]]:
+def search_parameters(case: Case, start: Parameters) -> tuple[dict[str, float], list[dict[str, float]]]:
     """The parameters with the best NDCG@10, changed one at a time from ``start`` over the grid, twice around.
-
-    Args:
-        advance: told after each trial how many are done.
 
     Returns:
         the best, and a row a trial: the parameters and ``ndcg@10``.
     """
-    counted: dict[tuple[float, ...], sp.csr_array] = {}  # the last one: what a history weighs is no part of it
+    tables: dict[tuple[float, ...], sp.csr_array] = {}  # only the last one; history_decay does not change the counts
 
     def trial_of(tried: Parameters) -> dict[str, float]:
         key = tuple(tried[name] for name in ("decay", "symmetry", "alpha"))
-        if key not in counted:
-            counted.clear()
-            counted[key] = _counted(case, tried)
-        ranks = _ranks(counted[key], case, tried["history_decay"])
+        if key not in tables:
+            tables.clear()
+            tables[key] = counted(case, tried)
+        ranks = counter_ranks(case, tables[key], tried["history_decay"])
         return {**tried, "ndcg@10": float(ndcg(ranks, 10).mean())}
 
     best, trials = dict(start), [trial_of(start)]
@@ -111,7 +107,6 @@ def search_parameters(
                 tried = {**best, name: value}
                 if not any(all(trial[key] == tried[key] for key in tried) for trial in trials):
                     trials.append(trial_of(tried))
-                    advance(len(trials))
             top = max(trials, key=lambda trial: trial["ndcg@10"])  # the earliest of equals
             best = {key: top[key] for key in best}
         if best == before:

@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 from semconv.artifacts import machine_errors
 from semconv.errors import MachineError
 from semconv.progress import Task
-from semconv.stages.lists.parts import read_parts
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 SERVED = "SELECT user_id, rank, item_id, score FROM recommendation ORDER BY user_id, rank"
 SMALL = [

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semconv.stages.lists.parts import part_paths, read_parts
+from semconv.stages.lists.parts import part_paths
 from semconv_cli.main import cli
 from semconv_cli.output import _csv
 from semconv_warehouse.project import Project
@@ -26,6 +26,7 @@ from semconv_warehouse.store.user_files import read_user_ids
 from tests.faults.test_bad_input import bounded
 from tests.worlds import bad_inputs as bad
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 SCRIPT = "<script>alert(1)</script>"
 # As an ingest stores them: without blanks at the ends.

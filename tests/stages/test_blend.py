@@ -27,7 +27,6 @@ from semconv.stages.blend.run import blend_report
 from semconv.stages.evaluate.run import evaluate_run
 from semconv.stages.lists import run as recommend
 from semconv.stages.lists.job import ListJob, ListWorker
-from semconv.stages.lists.parts import read_parts
 from semconv.stages.lists.run import ListInputs, job_blend
 from semconv.stages.night import _Night, fit_all
 from semconv_cli.main import cli
@@ -35,6 +34,7 @@ from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
 from tests.worlds.listed import COLD, HAS_ALL, NUM_USERS, SETTINGS, UNKNOWN, lists, parts
+from tests.worlds.parts import read_parts
 
 ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')
 

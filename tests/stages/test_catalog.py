@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from semconv.errors import InputError, SettingsError
-from semconv.stages.lists.parts import read_parts
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 SERVED = "SELECT item_id, semantic_id FROM current_item_code ORDER BY item_id"
 

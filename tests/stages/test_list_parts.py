@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.data.list_rows import LIST_SCHEMA
-from semconv.stages.lists.parts import holds_part, part_name, read_part, read_parts, write_part
+from semconv.stages.lists.parts import holds_part, part_name, read_part, write_part
+from tests.worlds.parts import read_parts
 
 
 def rows(users: list[str], items: list[str], source: str) -> pa.Table:

@@ -13,11 +13,11 @@ import pytest
 
 from semconv.errors import InputError, SettingsError
 from semconv.stages.evaluate.run import evaluate_run
-from semconv.stages.lists.parts import read_parts
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publications import Publication
 from semconv_warehouse.publish.publishing import publish
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pytest
 
 from semconv.errors import MachineError
-from semconv.stages.lists.parts import read_parts
 from semconv.stages.lists.ray_engine import counted
 from tests.worlds import listed, projects
+from tests.worlds.parts import read_parts
 
 pytestmark = [
     pytest.mark.slow,

@@ -21,7 +21,7 @@ from semconv.data import splits
 from semconv.data.store import BaselineRequest, Sequences, TimeCuts, TopK
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import METHODS, sql_method
-from semconv.evaluation.transition import Case, counter_ranks
+from semconv.evaluation.transition import Case, counted, counter_ranks
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore, baselines
@@ -225,7 +225,9 @@ def test_arrays_and_sql_of_the_transition_counter_rank_alike(store: DuckDBStore)
             "transition", "valid", "[:-2]", "masked" if is_masked else "kept", NUM_ITEMS, 4, parameters, users, allowed
         )
         wanted = metrics.target_ranks(store.baseline_top_k(request).items, held_out[users])
-        np.testing.assert_array_equal(counter_ranks(case, parameters), wanted)
+        np.testing.assert_array_equal(
+            counter_ranks(case, counted(case, parameters), parameters["history_decay"]), wanted
+        )
 
 
 def test_parameters_and_history_length_have_effect(store: DuckDBStore) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from semconv.data.store import RunRecord
-from semconv.stages.lists.parts import read_parts
 from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 SETTINGS = case.SETTINGS.replace("shard_users = 30", "shard_users = 4")
 NUM_USERS = case.NUM_USERS + 2

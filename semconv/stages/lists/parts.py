@@ -110,16 +110,6 @@ def read_part(path: Path, names: Sequence[str] | None = None, method: str | None
     return rows.filter(is_asked).select(names)
 
 
-def read_parts(folder: Path, method: str | None = None) -> pa.Table:
-    """All rows of a recommend run; InputError when there are none, or a part cannot be read.
-
-    Args:
-        method: 'model' or 'blend' (``columns``), no row where the run has no lists of it; None for the lists that
-            the run serves.
-    """
-    return pa.concat_tables([read_part(path, method=method) for path in part_paths(folder)])
-
-
 def part_paths(folder: Path) -> list[Path]:
     """The parts of a recommend run in their order; InputError when there are none."""
     paths = sorted(folder.glob("part-*.parquet"))
