@@ -28,6 +28,8 @@ from safetensors.numpy import load_file, save
 
 from semconv.errors import InputError, LockedError, MachineError
 
+UNFINISHED = ".*.tmp*"  # names of files that a process is writing, or was when it was killed
+LOCK = "lock"  # the file in a folder that a process holds locked while it works there
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
@@ -78,7 +80,7 @@ def remove_unfinished(folder: Path) -> None:
     only for who holds the folder's lock.
     """
     with machine_errors(folder):
-        for path in sorted(folder.rglob(".*.tmp*")):
+        for path in sorted(folder.rglob(UNFINISHED)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -192,7 +194,7 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
 def _locked(folder: Path) -> int | None:
     """Descriptor of the lock file of a folder with the lock on it, None where another process has it."""
-    path, descriptor = folder / "lock", None
+    path, descriptor = folder / LOCK, None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -207,7 +209,7 @@ def _locked(folder: Path) -> int | None:
 def is_locked(folder: Path) -> bool:
     """Whether a living process computes this run."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDWR)
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
@@ -222,6 +224,6 @@ def is_locked(folder: Path) -> bool:
 def lock_holder(folder: Path) -> int | None:
     """PID written in the lock file, None when there is none."""
     try:
-        return int((folder / "lock").read_text())
+        return int((folder / LOCK).read_text())
     except (FileNotFoundError, ValueError):
         return None

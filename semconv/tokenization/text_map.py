@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
 
-FILE_NAME = "text_map.safetensors"
 USEFUL_R2 = 0.02
 MIN_ITEMS = 10  # fewer items with both vectors say nothing about new ones
 _FOLDS = 5

@@ -12,9 +12,8 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from semconv.runs.digests import digests_of
 from semconv_cli.main import cli
-from semconv_warehouse.erase.files import parquet_without
+from semconv_warehouse.erase.files import erase_from_parquet
 from semconv_warehouse.features import features
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -61,9 +60,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert semconv(layout.root, "publish").exit_code == 0
     assert semconv(layout.root, "features", "materialize").exit_code == 0
     add_recommend_run(store, "recommend-2", lists(1))
-    folder = layout.runs / "recommend-2"
-    parts = f'{{"tables": [], "content": {{}}, "parts": {str(digests_of(folder, "part-*.parquet")).replace(chr(39), chr(34))}}}'
-    (folder / "complete.json").write_text(parts)
     return layout.root
 
 
@@ -147,7 +143,7 @@ def test_a_damaged_earlier_generation_is_no_way_back(layout: ProjectLayout, dama
 def test_a_doctor_tells_what_is_gone_from_what_was_never_published(layout: ProjectLayout) -> None:
     layout.serving.unlink()
     layout.generation_file(1).unlink()
-    assert "what was published is gone" in semconv(layout.root, "doctor").stdout
+    assert "the published file is missing" in semconv(layout.root, "doctor").stdout
     assert "needs care: serving" in refused(layout.root, "doctor", code=1)
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"
@@ -177,7 +173,7 @@ def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage
 
 def test_a_part_that_somebody_was_taken_out_of_is_whole(layout: ProjectLayout) -> None:
     (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
-    assert parquet_without(part, ["u1"], dry_run=False) == 3
+    assert erase_from_parquet(part, ["u1"], dry_run=False) == 3
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "9,2"
 

@@ -43,7 +43,7 @@ WRITING_PARTS, MERGING = (
 )
 PRUNING, FORGETTING = (
     "semconv_warehouse.upkeep.pruning:_remove",
-    "semconv_warehouse.erase.forgetting:generation_without",
+    "semconv_warehouse.erase.forgetting:erase_from_generation",
 )
 # The first command, where it stands still, and the second: those that get in each other's way.
 IN_THE_WAY = [

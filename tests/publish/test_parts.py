@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError
+from semconv.runs.digests import write_complete
 from semconv_warehouse.publish.parts import KnownIds, LoadedParts, load_parts
 from semconv_warehouse.publish.publish import publish
 from semconv_warehouse.serving import serving
@@ -71,6 +72,7 @@ def test_loaded_parts_can_be_published(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
     pq.write_table(part(), tmp_path / "given.parquet")
     load_parts([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
+    write_complete(layout.runs / "loaded")
     add_run(store, "loaded", "recommend", inputs=["codebook-1"], settings=SERVE)
     publish(layout, store, "loaded")
     assert serving.query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()

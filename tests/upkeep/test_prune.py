@@ -12,10 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.artifacts import run_lock
-from semconv.behavior import dccf_training
 from semconv.errors import LockedError
-from semconv.runs.digests import TRAINING_STATES, say_complete
-from semconv.tuning import checkpoint
+from semconv.runs.digests import write_complete
 from semconv_cli.main import cli
 from semconv_cli.options import Duration
 from semconv_warehouse.features import features
@@ -25,7 +23,7 @@ from semconv_warehouse.publish.publish import Publication, publications, publish
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.upkeep import disk
-from semconv_warehouse.upkeep.maintenance import publication_age
+from semconv_warehouse.upkeep.checking import check_age
 from tests.worlds import published as case
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,17 +130,13 @@ def test_the_state_of_a_finished_training_goes_and_that_of_a_killed_one_stays(pr
     for path in states.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 100)
-    say_complete(states["finetune-1"].parent)
+    write_complete(states["finetune-1"].parent)
     done = project.prune(4, False)
     assert [row["name"] for row in done["sizes"] if row["kind"] == "training state"] == [
         "finetune-1/checkpoint.safetensors"
     ]
     assert {run_id: path.exists() for run_id, path in states.items()} == {"finetune-1": False, "finetune-2": True}
     assert book.is_done(runs["finetune-1"])
-
-
-def test_a_prune_knows_the_names_of_all_training_states() -> None:
-    assert {checkpoint.STATE, checkpoint.BEST, dccf_training.STATE} == set(TRAINING_STATES)
 
 
 def test_the_parts_of_what_is_served_stay(project: Project) -> None:
@@ -220,7 +214,7 @@ def test_vectors_of_runs_that_are_gone_go_with_them(project: Project) -> None:
 @pytest.mark.parametrize(("age", "passed"), [(timedelta(hours=36), True), (timedelta(hours=36, seconds=1), False)])
 def test_age_of_the_last_publication(age: timedelta, passed: bool) -> None:
     known = [Publication(1, 7, START), Publication(2, 6, START + timedelta(hours=1))]
-    result = publication_age(known, timedelta(hours=36), START + timedelta(hours=1) + age)
+    result = check_age(known, timedelta(hours=36), START + timedelta(hours=1) + age)
     assert result.passed is passed
     assert [example["generation"] for example in result.examples] == ([] if passed else [6])
 

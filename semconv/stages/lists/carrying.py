@@ -22,9 +22,9 @@ from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.ragged import find, offsets_of
 from semconv.runs.digests import require_file
-from semconv.stages.lists.parts import part_name, read_part
+from semconv.runs.files import LIST_STATES, part_file
+from semconv.stages.lists.parts import read_part
 
-STATES = "states.safetensors"
 _USERS_AT_ONCE = 65_536
 
 
@@ -43,13 +43,13 @@ class States:
     @classmethod
     def read(cls, folder: Path) -> States:
         """Those of a run's folder; InputError when they are missing or damaged."""
-        require_file(folder / STATES)
-        arrays = read_arrays(folder / STATES)
+        require_file(folder / LIST_STATES)
+        arrays = read_arrays(folder / LIST_STATES)
         return cls(arrays["users"], arrays["states"])
 
     def write(self, folder: Path) -> None:
         """Put them into a run's folder."""
-        write_arrays(folder / STATES, {"users": self.users, "states": self.states})
+        write_arrays(folder / LIST_STATES, {"users": self.users, "states": self.states})
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Carried:
         tables = []
         for place in np.unique(places[places >= 0]).tolist():
             names = user_ids.filter(pa.array(places == place))
-            part = read_part(self.folder / part_name(place))
+            part = read_part(self.folder / part_file(place))
             tables.append(part.filter(pc.is_in(part.column(columns.USER_ID), value_set=names)))
         return tables
 
@@ -143,8 +143,8 @@ def carry_over(
     for place in np.unique(places[keeps]).tolist():
         rows = np.flatnonzero(places == place)
         try:
-            require_file(before / part_name(place))
-            part = read_part(before / part_name(place), [columns.USER_ID, columns.ITEM_ID])
+            require_file(before / part_file(place))
+            part = read_part(before / part_file(place), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
             say(f"{error}; its {len(rows)} users are computed anew")
             places[rows] = -1

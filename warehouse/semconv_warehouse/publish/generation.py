@@ -20,6 +20,7 @@ import duckdb
 from semconv.artifacts import machine_errors
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
+from semconv.runs.files import part_files
 from semconv_warehouse.publish.checks import CheckResult, require, run_checks, sql_files
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
@@ -199,7 +200,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
     """Whether the lists are known to be in order, ranks from 1; False where that is still to be seen."""
     run = build.plan.recommend
     folder = layout.root / run.artifact_path
-    parts = sorted(str(path) for path in folder.glob("part-*.parquet"))
+    parts = [str(path) for path in part_files(folder)]
     if not parts:
         raise InputError(f"{folder}: no part of run {run.run_id} is left; run `semconv recommend` again")
     require_parts(folder)

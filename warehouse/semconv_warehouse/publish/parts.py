@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from semconv.artifacts import atomic_path
 from semconv.columns import ITEM_ID, RANK, REASON_ITEM_ID, SCORE, SOURCES, USER_ID
 from semconv.errors import InputError
+from semconv.runs.files import part_file, part_files
 from semconv_warehouse.publish.generation_files import temporary_path
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk
@@ -180,7 +181,7 @@ def _require_rules(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> tuple[Path, ...]:
-    for left in folder.glob("part-*.parquet"):
+    for left in part_files(folder):
         left.unlink()
     # The table is in order, so the user of every so manieth row begins a file, with all of that user's rows.
     firsts = [
@@ -196,7 +197,7 @@ def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) 
             " WHERE user_id >= $first AND ($end IS NULL OR user_id < $end)",
             params={"first": first, "end": end},
         )
-        path = folder / f"part-{number:05d}.parquet"
+        path = folder / part_file(number)
         with atomic_path(path) as temporary:
             rows.write_parquet(str(temporary), compression="zstd")
         written.append(path)
