@@ -108,9 +108,13 @@ def test_a_file_that_nobody_named_gets_a_checksum_and_is_searched_for_users() ->
         (Slices("offsets", ("values",)), 2, {"offsets": [0, 1, 1, 1], "values": [1]}),
     ],
 )
-def test_users_two_and_five_are_taken_out_of_arrays(user_data: UserArrays, count: int, left: dict[str, list[int]]) -> None:
+def test_users_two_and_five_are_taken_out_of_arrays(
+    user_data: UserArrays, count: int, left: dict[str, list[int]]
+) -> None:
     arrays = {"index": np.array([4, 2, 0]), "values": np.array([1, 2, 3]), "offsets": np.array([0, 1, 1, 3])}
     changed, number = user_data.without(arrays, np.array([2, 5]))
     assert number == count
     assert {name: changed[name].tolist() for name in left} == left
-    assert {name: array.dtype for name, array in changed.items()} == {name: array.dtype for name, array in arrays.items()}
+    assert {name: array.dtype for name, array in changed.items()} == {
+        name: array.dtype for name, array in arrays.items()
+    }
