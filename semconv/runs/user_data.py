@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.ragged import offsets_of
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -61,7 +63,7 @@ class Slices(UserArrays):
         is_erased = np.isin(np.arange(len(lengths)), users)
         keep = ~np.repeat(is_erased, lengths)
         kept = {name: arrays[name][keep] for name in self.arrays}
-        shorter = np.concatenate([[0], np.cumsum(np.where(is_erased, 0, lengths))]).astype(offsets.dtype)
+        shorter = offsets_of(np.where(is_erased, 0, lengths)).astype(offsets.dtype)
         return {**arrays, **kept, self.offsets: shorter}, int((~keep).sum())
 
 

@@ -13,8 +13,8 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.columns import LEARNED
 from semconv.errors import InputError, SettingsError
+from semconv.runs.files import AUTOENCODER, BOOKS, CODES, FIGURES, TEXT_MAP
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
-from semconv.tokenization import autoencoder as autoencoders
 from semconv.tokenization import text_map as text_maps
 from semconv.tokenization.assign import AssignedCodes, assign_codes, vectors_from_text
 from semconv.tokenization.autoencoder import Autoencoder
@@ -22,10 +22,6 @@ from semconv.tokenization.codebook import BLOCK_ROWS, decode, fit_codebooks
 from semconv.tokenization.collisions import collision_figures, settle_collisions
 from semconv.tokenization.figures import cold_figures, fit_figures
 from semconv.tokenization.text_map import TextMap, fit_text_map
-
-CODES_FILE = "codes.safetensors"
-BOOKS_FILE = "books.safetensors"
-FIGURES_FILE = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -58,19 +54,19 @@ class CodeSet:
 
     def save(self, folder: Path) -> None:
         """Write the files of a codebook run."""
-        save_codes(folder / CODES_FILE, self.item_index, self.codes, self.is_reassigned, self.popularity)
-        write_arrays(folder / BOOKS_FILE, {"books": self.books, "is_used": self.is_used})
+        save_codes(folder / CODES, self.item_index, self.codes, self.is_reassigned, self.popularity)
+        write_arrays(folder / BOOKS, {"books": self.books, "is_used": self.is_used})
         if self.text_map is not None:
-            self.text_map.save(folder / text_maps.FILE_NAME)
+            self.text_map.save(folder / TEXT_MAP)
         if self.autoencoder is not None:
-            self.autoencoder.save(folder / autoencoders.FILE_NAME)
-        write_json(folder / FIGURES_FILE, self.figures)
+            self.autoencoder.save(folder / AUTOENCODER)
+        write_json(folder / FIGURES, self.figures)
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
         """Read what ``save`` wrote; InputError when a file is missing or damaged."""
-        codes, books = read_arrays(folder / CODES_FILE), read_arrays(folder / BOOKS_FILE)
-        map_file, autoencoder_file = folder / text_maps.FILE_NAME, folder / autoencoders.FILE_NAME
+        codes, books = read_arrays(folder / CODES), read_arrays(folder / BOOKS)
+        map_file, autoencoder_file = folder / TEXT_MAP, folder / AUTOENCODER
         try:
             return cls(
                 item_index=codes["item_index"],
@@ -80,7 +76,7 @@ class CodeSet:
                 books=books["books"],
                 is_used=books["is_used"].astype(bool),
                 text_map=TextMap.load(map_file) if map_file.exists() else None,
-                figures=read_json(folder / FIGURES_FILE),
+                figures=read_json(folder / FIGURES),
                 autoencoder=Autoencoder.load(autoencoder_file) if autoencoder_file.exists() else None,
             )
         except KeyError as error:

@@ -338,15 +338,15 @@ class Project(OpenedProject):
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, newest first, with the bytes of their folders and the generations made from them."""
-        return records.runs(self.context, self.store)
+        return records.runs(self.workspace, self.store)
 
     def generations(self) -> list[dict[str, Any]]:
         """Return the generations, newest first, with their publications and sizes."""
-        return records.generations(self.context, self.store)
+        return records.generations(self.workspace, self.store)
 
     def check(self, max_age: timedelta | None = None) -> list[CheckResult]:
         """Check the warehouse, the served generation and the run files; with ``max_age`` the age of the publication too."""
-        return checking.check(self.context, self.store, max_age)
+        return checking.check(self.workspace, self.store, max_age)
 
     def disk_usage(self) -> dict[str, int]:
         """Return the bytes of ``data/`` by part, ``total`` last."""
@@ -354,7 +354,7 @@ class Project(OpenedProject):
 
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
         """Remove generation files, run folders and feature files that nothing kept needs."""
-        return pruning.prune(self.context, self.store, keep, dry_run)
+        return pruning.prune(self.workspace, self.store, keep, dry_run)
 
     def forget(
         self, user_ids: Sequence[str], *, users_file: Path | None = None, dry_run: bool = False
@@ -364,11 +364,11 @@ class Project(OpenedProject):
         from semconv_warehouse.store.user_files import read_user_ids
 
         named = [] if users_file is None else read_user_ids(users_file)
-        return forget(self.context, self.store, [*user_ids, *named], dry_run=dry_run)
+        return forget(self.workspace, self.store, [*user_ids, *named], dry_run=dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
         """Examine installation, disk, permissions, warehouse, runs, serving and lineage."""
-        return doctor(self.context, self.store)
+        return doctor(self.workspace, self.store)
 
     def publications(self) -> list[Publication]:
         """Every publication, oldest first."""

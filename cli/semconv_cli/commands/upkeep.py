@@ -53,7 +53,7 @@ def _failure(result: CheckResult) -> str:
     """Return the name of a failed check, with what is wrong where one line can tell it."""
     found = result.examples[0]
     if result.name == "run_files":
-        return f"run_files ({found['file']}: damaged or gone; put a copy back, or compute it again with {found['way_out']})"
+        return f"run_files ({found['file']}: damaged or missing; restore it from a copy, or make it again with {found['way_out']})"
     if result.name != "publication_age":
         return result.name
     age = found["age"] if found["generation"] is None else f"generation {found['generation']} is {found['age']} old"

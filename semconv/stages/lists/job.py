@@ -23,9 +23,10 @@ from semconv.blend.jobs import Recommender, ShardUsers, recommend_methods, shard
 from semconv.blend.tables import BlendUsers
 from semconv.columns import Split
 from semconv.data.histories import Histories
+from semconv.runs.files import part_file, part_files
 from semconv.settings.tree import Settings
 from semconv.stages.lists.carrying import Carried
-from semconv.stages.lists.parts import holds_part, part_name, part_table, write_part
+from semconv.stages.lists.parts import holds_part, part_table, write_part
 from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
 
 
@@ -92,7 +93,7 @@ class ListJob:
 
     def path(self, place: int) -> Path:
         """The part of a shard."""
-        return self.folder / part_name(place)
+        return self.folder / part_file(place)
 
     def label(self, place: int) -> str:
         """What the part of a shard says of itself."""
@@ -101,7 +102,7 @@ class ListJob:
     def missing(self, say: Callable[[str], None]) -> list[int]:
         """Shards without a whole part of this run; files in their way are removed."""
         wanted = {self.path(place) for place in range(len(self.shards))}
-        for path in sorted(self.folder.glob("part-*.parquet")):
+        for path in part_files(self.folder):
             place = int(path.stem.removeprefix("part-")) if path in wanted else -1
             if place >= 0 and holds_part(path, self.label(place)):
                 wanted.discard(path)

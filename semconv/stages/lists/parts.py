@@ -19,6 +19,7 @@ from semconv.artifacts import atomic_path
 from semconv.blend.jobs import ShardResult
 from semconv.errors import InputError
 from semconv.ragged import offsets_of
+from semconv.runs.files import part_files
 
 PART_SCHEMA = pa.schema(
     [
@@ -34,11 +35,6 @@ _LABEL = b"semconv.part"
 _SERVED = b"semconv.served"  # the method whose lists the run serves
 _METHOD = pa.field(columns.METHOD, pa.string())
 _SORTED = [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
-
-
-def part_name(place: int) -> str:
-    """File name of the part of a run's shard."""
-    return f"part-{place:05d}.parquet"
 
 
 def part_table(result: ShardResult, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
@@ -131,7 +127,7 @@ def read_parts(folder: Path, method: str | None = None) -> pa.Table:
 
 def part_paths(folder: Path) -> list[Path]:
     """The parts of a recommend run in their order; InputError when there are none."""
-    paths = sorted(folder.glob("part-*.parquet"))
+    paths = part_files(folder)
     if not paths:
         raise InputError(f"{folder}: holds no parts; run `semconv recommend` again")
     return paths

@@ -31,7 +31,7 @@ from semconv.errors import InputError
 from semconv.runs.digests import update_digest
 from semconv.runs.files import run_files, user_data_of
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv_warehouse.erase.databases import compact, erase_from_generation
 from semconv_warehouse.erase.files import erase_from_file
 from semconv_warehouse.publish.generation_files import (
@@ -68,7 +68,7 @@ class _Erasure:
         self.rows[where] = self.rows.get(where, 0) + number
 
 
-def forget(workspace: Context, store: DuckDBStore, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
+def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
     """Erase users from everything under ``data/``; trained models stay as they are and are named in a remark.
 
     A kill leaves no file half written, and the same command finishes. A reader that has a published file open sees the
@@ -254,7 +254,7 @@ def _compact_warehouses(store: DuckDBStore) -> None:
         sync_folder(path.parent)
 
 
-def _remaining_traces(workspace: Context) -> Iterator[str]:
+def _remaining_traces(workspace: Workspace) -> Iterator[str]:
     """Yield a sentence for each thing that still holds something of the erased users."""
     finished = workspace.store.runs(stage=columns.FINETUNE, status="finished")
     models = [run.run_id for run in finished if workspace.book.folder(run).is_dir()]

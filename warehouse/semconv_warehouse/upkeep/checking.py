@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from semconv.clock import utc_now
 from semconv.runs.digests import damaged_files
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv_warehouse.publish.checks import EXAMPLES, CheckResult, run_checks
 from semconv_warehouse.publish.generation_files import served_generation
 from semconv_warehouse.publish.publish import Publication, publications
@@ -17,7 +17,7 @@ from semconv_warehouse.store.layout import package_folder
 from semconv_warehouse.upkeep.pruning import needed_runs, runs_by_generation
 
 
-def check(workspace: Context, store: DuckDBStore, max_age: timedelta | None = None) -> list[CheckResult]:
+def check(workspace: Workspace, store: DuckDBStore, max_age: timedelta | None = None) -> list[CheckResult]:
     """Check the warehouse, the served generation and the files of the runs that both need.
 
     Args:
@@ -33,12 +33,12 @@ def check(workspace: Context, store: DuckDBStore, max_age: timedelta | None = No
     return results if max_age is None else [*results, check_age(publications(store), max_age, utc_now())]
 
 
-def _check_run_files(workspace: Context, store: DuckDBStore) -> CheckResult:
+def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
     """Verify the checksums of all files of the served generation's runs and of those that a next command would read."""
     served = runs_by_generation(store).get(served_generation(store.layout) or 0, frozenset())
     needed = needed_runs(workspace.book, list(served))
     damaged = [
-        {"file": str(workspace.book.folder(run) / name), "way_out": workspace.way_out(run)}
+        {"file": str(workspace.book.folder(run) / name), "way_out": workspace.repair(run)}
         for run in store.runs(status="finished")
         if run.run_id in needed
         for name in damaged_files(workspace.book.folder(run))

@@ -15,7 +15,7 @@ from semconv import columns
 from semconv.artifacts import is_locked, lock_holder
 from semconv.errors import SemconvError
 from semconv.runs.book import RunBook
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv_warehouse.erase.forgetting import is_unfinished
 from semconv_warehouse.publish.generation_files import generation_path, is_whole, served_generation
 from semconv_warehouse.publish.plan import plan_generation
@@ -32,7 +32,7 @@ SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM user_account), (SELECT
 Finding = dict[str, Any]  # check, ok, detail
 
 
-def doctor(workspace: Context, store: DuckDBStore) -> list[Finding]:
+def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
     """Return one row for each finding: ``check``, ``ok``, ``detail``. A warehouse that cannot be read is the last one."""
     findings = [*_machine(store.layout), _permissions(store.layout)]
     try:

@@ -18,7 +18,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import LockedError
 from semconv.runs.book import RunBook
 from semconv.runs.files import training_states
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.generation_files import generation_files, served_generation
 from semconv_warehouse.publish.publish import Publication, publications
@@ -48,7 +48,7 @@ class _Plan:
         return [{"kind": kind, "name": name, "bytes": disk.size(paths)} for kind, name, paths in things]
 
 
-def prune(workspace: Context, store: DuckDBStore, keep: int, dry_run: bool) -> dict[str, Any]:
+def prune(workspace: Workspace, store: DuckDBStore, keep: int, dry_run: bool) -> dict[str, Any]:
     """Remove what neither the served generation nor the ``keep`` newest ones nor the current model needs.
 
     Runs of lists stay only for the served and the newest generation, since an earlier generation file holds all of

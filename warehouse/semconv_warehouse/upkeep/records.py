@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from semconv.runs.workspace import Context
+from semconv.runs.workspace import Workspace
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.generation_files import served_generation
 from semconv_warehouse.publish.publish import publications
@@ -16,7 +16,7 @@ from semconv_warehouse.upkeep import disk
 from semconv_warehouse.upkeep.pruning import runs_by_generation
 
 
-def runs(workspace: Context, store: DuckDBStore) -> list[dict[str, Any]]:
+def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
     """Return the runs, newest first, with the bytes of their folders and the generations that were made from them.
 
     A generation counts as long as its file is there.
@@ -34,7 +34,7 @@ def runs(workspace: Context, store: DuckDBStore) -> list[dict[str, Any]]:
     ]
 
 
-def generations(workspace: Context, store: DuckDBStore) -> list[dict[str, Any]]:
+def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
     """Return the generations, newest first, with their publications and sizes.
 
     ``bytes`` is the size of the file, ``run_bytes`` that of the folders of runs from which no other generation was
