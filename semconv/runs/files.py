@@ -1,7 +1,8 @@
-"""Every file of a run folder, named once: who writes it, what its checksum is, and whether it holds users.
+"""Every file that a run folder can hold, named once.
 
-Stages take file names from here. Checksums, ``check``, ``prune`` and ``forget`` read :data:`ARTIFACTS`, so a new
-file needs one entry here and no other change.
+Stages take the file names from here. :data:`ARTIFACTS` tells for each file which stages write it, whether it has a
+checksum, whether ``prune`` deletes it, and how ``forget`` takes a user out of it. A new file needs one entry here and
+no other change.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ BLEND_TABLES: Final = "blend.safetensors"
 LIST_STATES: Final = "states.safetensors"
 TRANSITION: Final = "transition.json"
 USER_FIGURES: Final = "users.parquet"
-FIGURES: Final = "figures.json"  # of several stages, each with figures of its own
+FIGURES: Final = "figures.json"  # three stages write figures of their own under this name
 _PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
 
 

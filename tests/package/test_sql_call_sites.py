@@ -22,11 +22,11 @@ _SQL = re.compile(
 KNOWN: dict[str, set[str]] = {
     "checks.py": {"file.statement", "EXAMPLES"},  # a file of the package
     "database.py": {"name"},  # arrow_rows_1 and on
+    "databases.py": {"name", "kept"},  # quoted; a condition of ours
     "demo.py": {"user_id"},  # printed
     "experiment.py": {"table"},
     "feature_export.py": {"rows", "view.key", "nothing", "view.rows"},
     "feature_forget.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names
-    "forget_files.py": {"name", "kept"},  # quoted; a condition of ours
     "forgetting.py": {"table", "where"},
     "generation.py": {"table", "rows.format(width=width)"},
     "merge.py": {

@@ -165,8 +165,9 @@ def _execute(connection: sa.Connection, statement: str, removed: Sequence[object
 
 
 def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
-    """The runs given, the current one of every stage, and those that a command can go on with, with
-    their inputs; then what was assigned to their code sets.
+    """Return the ids of the ``pending`` runs, of every stage's current runs and of killed runs that can be resumed.
+
+    All their inputs are among them, and the assign runs of their code sets.
     """
     runs = book.store.runs()
     by_id = {run.run_id: run for run in runs}
