@@ -28,6 +28,8 @@ from safetensors.numpy import load_file, save
 
 from semconv.errors import InputError, LockedError, MachineError
 
+UNFINISHED = ".*.tmp*"  # names of files that a process is writing, or was when it was killed
+LOCK = "lock"  # the file in a folder that a process holds locked while it works there
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
@@ -79,7 +81,7 @@ def remove_unfinished(folder: Path) -> None:
     Only the holder of the folder's lock may call this.
     """
     with machine_errors(folder):
-        for path in sorted(folder.rglob(".*.tmp*")):
+        for path in sorted(folder.rglob(UNFINISHED)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -193,7 +195,7 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
 def _locked(folder: Path) -> int | None:
     """Lock a folder, and return the descriptor of its lock file; None if another process holds the lock."""
-    path, descriptor = folder / "lock", None
+    path, descriptor = folder / LOCK, None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -210,7 +212,7 @@ def _locked(folder: Path) -> int | None:
 def is_locked(folder: Path) -> bool:
     """Return whether a living process holds the lock of a run folder."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDWR)
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
@@ -225,6 +227,6 @@ def is_locked(folder: Path) -> bool:
 def lock_holder(folder: Path) -> int | None:
     """Return the PID in the lock file, None if there is none."""
     try:
-        return int((folder / "lock").read_text())
+        return int((folder / LOCK).read_text())
     except (FileNotFoundError, ValueError):
         return None

@@ -23,9 +23,9 @@ from benchmarks.rows import Comparison, Interval, Row, add_json_option, finish, 
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
+from semconv.runs.files import USER_FIGURES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.stages.evaluate.user_file import USERS
 from semconv_warehouse.project import Project
 
 ALONE = Comparison("office", "", ["torch", "transformers"])
@@ -52,7 +52,7 @@ def segments(workspace: Workspace, runs: Sequence[RunRecord]) -> Iterator[Segmen
     for run in runs:
         own = settings[run.run_id]
         differs = ", ".join(f"{name} {own[name]}" for name in own if own[name] != first.get(name))
-        for method, segment, ranks in divided(pl.read_parquet(workspace.intact(run, USERS))):
+        for method, segment, ranks in divided(pl.read_parquet(workspace.intact(run, USER_FIGURES))):
             yield Segment(run.run_id, differs, method, segment, len(ranks), _figures(ranks))
 
 

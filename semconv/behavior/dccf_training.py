@@ -28,9 +28,9 @@ from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Progress, Task
 from semconv.ragged import find, ranges, row_of
+from semconv.runs.files import DCCF_STATE
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
-STATE = "dccf.safetensors"
 _CUTOFF = 20
 _CHUNK_CELLS = 1 << 22  # scores of a validation that are held at once
 
@@ -264,7 +264,7 @@ class _TrainingLoop:
                 tensors[f"{moment}/{name}"] = torch.as_tensor(value)
         if self.best is not None:
             tensors |= {"best/users": self.best.users, "best/items": self.best.items}
-        with atomic_path(self.training.folder / STATE) as path:
+        with atomic_path(self.training.folder / DCCF_STATE) as path:
             save_file(
                 {name: value.contiguous().cpu() for name, value in tensors.items()},
                 path,
@@ -273,7 +273,7 @@ class _TrainingLoop:
         self.saved_at = time.monotonic()
 
     def _load(self) -> None:
-        path = self.training.folder / STATE
+        path = self.training.folder / DCCF_STATE
         if not path.exists():
             return
         try:

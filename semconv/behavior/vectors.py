@@ -15,7 +15,6 @@ from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.ragged import find, row_of
 
-FILE_NAME = "vectors.safetensors"
 _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "scale", "is_given")
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from semconv.artifacts import write_bytes
 from semconv.reports.page import render
 
-CHART = "training.svg"
 _WIDTH, _LEFT, _RIGHT = 760, 64, 736
 _PANEL, _GAP, _TOP, _AXIS = 190, 52, 48, 34  # heights in pixels
 _MOST_POINTS = 300  # of the loss curve; more steps are drawn as means with the range around them
@@ -52,10 +51,10 @@ class _Panel:
         return " ".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in pairs)
 
 
-def write_chart(folder: Path, lines: Lines, validations: Sequence[Mapping[str, float]]) -> None:
-    """Draw the lines of a step log into the run folder. Without lines, write nothing."""
+def write_chart(path: Path, lines: Lines, validations: Sequence[Mapping[str, float]]) -> None:
+    """Draw the lines of a step log into a file. Without lines, write nothing."""
     if lines:
-        write_bytes(folder / CHART, training_chart(lines, validations).encode())
+        write_bytes(path, training_chart(lines, validations).encode())
 
 
 def training_chart(lines: Lines, validations: Sequence[Mapping[str, float]]) -> str:

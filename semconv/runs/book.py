@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import atomic_path, machine_errors, read_json, remove_unfinished, run_lock
+from semconv.artifacts import atomic_path, machine_errors, remove_unfinished, run_lock
 from semconv.clock import utc_now
 from semconv.columns import EVALUATE
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.progress import Progress
-from semconv.runs.digests import COMPLETE, damaged_files, discard_damaged, is_complete, said, say_complete
+from semconv.runs.digests import damaged_files, discard_damaged, is_complete, read_complete, write_complete
+from semconv.runs.files import table_file
 from semconv.runs.lineage import newest_first
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class RunBook:
         """Whether the stage would give another result now: its settings differ from ``settings``, or its tables changed."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
-        content = said(self.folder(record)).get("content", {})
+        content = read_complete(self.folder(record)).get("content", {})
         return any(self.store.content_hash(table) != digest for table, digest in content.items())
 
     def _new_record(self, request: StageRequest, fingerprint: str) -> RunRecord:
@@ -220,12 +221,12 @@ def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> Non
     import pyarrow.parquet as pq
 
     for name, rows in tables.items():
-        with atomic_path(folder / f"table-{name}.parquet") as path:
+        with atomic_path(folder / table_file(name)) as path:
             pq.write_table(rows, path)
-    say_complete(folder, tables=sorted(tables), content=dict(hashes))
+    write_complete(folder, tables=sorted(tables), content=dict(hashes))
 
 
 def _kept_tables(folder: Path) -> dict[str, pa.Table]:
     import pyarrow.parquet as pq
 
-    return {name: pq.read_table(folder / f"table-{name}.parquet") for name in read_json(folder / COMPLETE)["tables"]}
+    return {name: pq.read_table(folder / table_file(name)) for name in read_complete(folder)["tables"]}

@@ -1,6 +1,7 @@
-"""What a finished run says of its files: ``complete.json`` with the SHA-256 of each, by which a flipped bit is found.
+"""Checksums of the files of finished runs, by which damage is found: even a single flipped bit changes them.
 
-Whoever changes a file of a finished run and means it says so, with :func:`changing`.
+``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. A command that changes
+such a file on purpose does so inside :func:`updating_digest`.
 """
 
 from __future__ import annotations
@@ -12,121 +13,119 @@ from typing import Any
 
 from semconv.artifacts import file_digest, machine_errors, read_json, write_json
 from semconv.errors import InputError
+from semconv.runs.files import COMPLETE, Kind, is_part, kind_of, part_files, run_files
 
-COMPLETE = "complete.json"
-# What a killed training goes on from, or one whose model was damaged; a prune takes it away once the run is finished.
-TRAINING_STATES = ("checkpoint.safetensors", "best.safetensors", "dccf.safetensors")
-# A trie has a checksum of its own and is built again.
-_NOT_OF_THE_RUN = ("lock", COMPLETE, "trie.safetensors")
-_TO_LOOK_AT = (".svg", ".jsonl")  # nothing is computed from them
-_PARTS = "part-*.parquet"
-_FILES, _OLD_FILES = "files", "parts"  # runs of before said the digests of their parts alone
+_FILES = "files"  # key of the checksums in complete.json
+_SHOWN = 3  # names of damaged files in a message
 
 
-def say_complete(folder: Path, **facts: Any) -> None:
-    """Say that a run is complete, with the digests of the files that it left."""
-    write_json(folder / COMPLETE, {**facts, _FILES: digests_of(folder)})
+def write_complete(folder: Path, **facts: Any) -> None:
+    """Mark a run as complete: write ``complete.json`` with some facts and the checksums of the files in the folder."""
+    digests = {name: file_digest(path) for name, path in run_files(folder).items() if _has_checksum(name)}
+    write_json(folder / COMPLETE, {**facts, _FILES: digests})
 
 
-def said(folder: Path) -> dict[str, Any]:
-    """What a finished run says of its folder; nothing where that is gone or damaged, and the run counts as unfinished."""
+def read_complete(folder: Path) -> dict[str, Any]:
+    """Return the content of ``complete.json``; empty when it is missing or damaged, so that the run is incomplete."""
     path = folder / COMPLETE
     try:
-        return dict(read_json(path)) if path.exists() else {}
-    except (InputError, ValueError, TypeError):
+        content = read_json(path) if path.exists() else {}
+    except InputError:
         return {}
+    return content if isinstance(content, dict) and isinstance(content.get(_FILES), dict) else {}
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a run was finished and all of its files are there, whatever is in them."""
-    return bool(said(folder)) and all((folder / name).exists() for name in _wanted(folder))
-
-
-def digests_of(folder: Path, pattern: str = "*") -> dict[str, str]:
-    """Path within a run's folder -> SHA-256, of the files that count; what is being written and logs do not."""
-    paths = [path for path in sorted(folder.rglob(pattern)) if path.is_file() and not path.name.startswith(".")]
-    counting = [path for path in paths if path.name not in _NOT_OF_THE_RUN and path.suffix not in _TO_LOOK_AT]
-    return {path.relative_to(folder).as_posix(): file_digest(path) for path in counting}
+    """Tell whether a run is marked as complete and none of its files is missing; their content is not read."""
+    return bool(read_complete(folder)) and all((folder / name).exists() for name in _expected(folder))
 
 
 def damaged_files(folder: Path, name: str = "") -> list[str]:
-    """Files of a finished run that are gone or not what it left.
+    """Return the files of a complete run that are missing or whose content is not what the run wrote.
 
     Args:
-        name: look at this file, or at the files of this folder in it, alone.
+        name: verify only this file, or only the files inside this subfolder.
     """
     inside = f"{name}/" if name else ""
-    wanted = {file: digest for file, digest in _wanted(folder).items() if file == name or file.startswith(inside)}
-    return sorted(file for file, digest in wanted.items() if not _has_digest(folder / file, digest))
+    expected = {file: digest for file, digest in _expected(folder).items() if file == name or file.startswith(inside)}
+    return sorted(file for file, digest in expected.items() if not _has_digest(folder / file, digest))
 
 
 def discard_damaged(folder: Path) -> list[str]:
-    """Take what is damaged out of a finished run, which is unfinished then and goes on from what is left of it.
+    """Delete damaged files and mark the run as incomplete, so that it is computed again from the intact files.
 
-    Only for who holds the folder's lock. Returns the files that it removed.
+    The caller holds the folder's lock. Returns the names of the damaged files.
     """
-    wrong = damaged_files(folder)
+    damaged = damaged_files(folder)
     with machine_errors(folder):
-        for name in wrong:
+        for name in damaged:
             (folder / name).unlink(missing_ok=True)
-        if wrong:  # last: after a kill the run still knows which files to look at
+        if damaged:  # last, so that after a kill the checksums still tell which files are damaged
             (folder / COMPLETE).unlink()
-    return wrong
+    return damaged
 
 
 @contextlib.contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """Around a change of a run's file that is meant: its digest follows, unless the file was damaged before."""
-    was_whole = _has_digest(path, _wanted(path.parent).get(path.name, ""))
+def updating_digest(path: Path) -> Iterator[None]:
+    """Change a file of a complete run on purpose: its checksum is updated, unless the file was damaged before."""
+    was_intact = _has_digest(path, _expected(path.parent).get(path.name, ""))
     yield
-    if was_whole:
-        renew_digest(path)
+    if was_intact:
+        update_digest(path)
 
 
-def renew_digest(path: Path) -> None:
-    """Take a file of a finished run as it is now for the one that the run left."""
-    facts = said(path.parent)
-    kind = _FILES if _FILES in facts else _OLD_FILES
-    if path.name in facts.get(kind, {}):
-        write_json(path.parent / COMPLETE, {**facts, kind: {**facts[kind], path.name: file_digest(path)}})
+def update_digest(path: Path) -> None:
+    """Record the present content of a file as what its run wrote, if the run has a checksum of it."""
+    content = read_complete(path.parent)
+    digests = content.get(_FILES, {})
+    if path.name in digests:
+        write_json(path.parent / COMPLETE, {**content, _FILES: {**digests, path.name: file_digest(path)}})
 
 
 def require_parts(folder: Path) -> None:
-    """Refuse parts that are not those which the run left; a damaged one is removed, so that the run makes it again.
+    """Verify the files of top-k lists in a run folder; a damaged one is deleted, so that the run computes it again.
 
     Raises:
-        InputError: a part is missing, one too many, or of another content than when the run was complete.
+        InputError: the run is not marked as complete; a file is missing, damaged, or not one that the run wrote.
     """
-    if not {_FILES, _OLD_FILES} & set(said(folder)):  # nothing says what they should be
-        return
-    wanted = {name: digest for name, digest in _wanted(folder).items() if Path(name).match(_PARTS)}
-    found = digests_of(folder, _PARTS)
-    wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-    for name in wrong:
+    way_out = "nothing was published; run `semconv run`, or the command that made these lists, again"
+    if not read_complete(folder):
+        raise InputError(f"{folder / COMPLETE}: missing or damaged, so the lists cannot be verified; {way_out}")
+    expected = {name: digest for name, digest in _expected(folder).items() if is_part(name)}
+    found = {path.name: file_digest(path) for path in part_files(folder)}
+    damaged = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    for name in damaged:
         with machine_errors(folder / name):
             (folder / name).unlink(missing_ok=True)
-    if wrong:
+    if damaged:
+        shown = ", ".join(damaged[:_SHOWN])
         raise InputError(
-            f"{folder}: {len(wrong)} of {len(wanted)} parts are damaged or missing ({', '.join(wrong[:3])}); nothing was "
-            "published; `semconv run`, or the command that made them, makes them again"
+            f"{folder}: {len(damaged)} of {len(expected)} parts are damaged or missing ({shown}); {way_out}"
         )
 
 
 def require_file(path: Path) -> None:
-    """Refuse a file that is not what its run left, whose content may be wrong without a word; InputError names it."""
+    """Verify the checksum of one file of a run; InputError names a missing or damaged one."""
     if damaged_files(path.parent, path.name):
-        raise InputError(f"{path}: not as its run left it")
+        raise InputError(f"{path}: missing, or its content is not what the run wrote")
 
 
-def _wanted(folder: Path) -> dict[str, str]:
-    """Digests that a finished run says, of what may not be gone; none where it says nothing of its files."""
-    facts = said(folder)
-    found: dict[str, str] = facts.get(_FILES, facts.get(_OLD_FILES, {}))
-    return {name: digest for name, digest in found.items() if name not in TRAINING_STATES or (folder / name).exists()}
+def _has_checksum(name: str) -> bool:
+    return kind_of(name) in (Kind.RESULT, Kind.TRAINING_STATE)
+
+
+def _expected(folder: Path) -> dict[str, str]:
+    """Return the checksums of a complete run's files, without training states that were deleted since."""
+    digests: dict[str, str] = read_complete(folder).get(_FILES, {})
+    return {
+        name: digest
+        for name, digest in digests.items()
+        if kind_of(name) is not Kind.TRAINING_STATE or (folder / name).exists()
+    }
 
 
 def _has_digest(path: Path, digest: str) -> bool:
     try:
         return file_digest(path) == digest
-    except InputError:  # gone, or the disk does not give it
+    except InputError:  # missing or unreadable
         return False

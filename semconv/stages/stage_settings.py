@@ -9,11 +9,11 @@ from typing import Any, Literal
 from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
+from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.workspace import Workspace, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 
-BACKBONE_MANIFEST = "backbone.json"
 # Settings of tuning that change its cost and not its result.
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 _FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that goes on from an earlier one

@@ -12,7 +12,6 @@ from semconv.errors import InputError
 from semconv.tokenization.codebook import BLOCK_ROWS
 from semconv.tokenization.kmeans import Floats
 
-FILE_NAME = "autoencoder.safetensors"
 LAYERS = 3
 
 

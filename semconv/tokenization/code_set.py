@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.errors import InputError
-from semconv.tokenization import autoencoder as autoencoders
-from semconv.tokenization import text_map as text_maps
+from semconv.runs.files import AUTOENCODER, BOOKS, CODES, FIGURES, TEXT_MAP
 from semconv.tokenization.autoencoder import Autoencoder
 from semconv.tokenization.codebook import decode
 from semconv.tokenization.kmeans import Codes, Floats
 from semconv.tokenization.text_map import TextMap
-
-CODES_FILE = "codes.safetensors"
-BOOKS_FILE = "books.safetensors"
-FIGURES_FILE = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,19 @@ class CodeSet:
 
     def save(self, folder: Path) -> None:
         """Write the files of a codebook run."""
-        save_codes(folder / CODES_FILE, self.item_index, self.codes, self.is_reassigned, self.popularity)
-        write_arrays(folder / BOOKS_FILE, {"books": self.books, "is_used": self.is_used})
+        save_codes(folder / CODES, self.item_index, self.codes, self.is_reassigned, self.popularity)
+        write_arrays(folder / BOOKS, {"books": self.books, "is_used": self.is_used})
         if self.text_map is not None:
-            self.text_map.save(folder / text_maps.FILE_NAME)
+            self.text_map.save(folder / TEXT_MAP)
         if self.autoencoder is not None:
-            self.autoencoder.save(folder / autoencoders.FILE_NAME)
-        write_json(folder / FIGURES_FILE, self.figures)
+            self.autoencoder.save(folder / AUTOENCODER)
+        write_json(folder / FIGURES, self.figures)
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
         """Read the files of ``save``; InputError if one is missing or damaged."""
-        codes, books = read_arrays(folder / CODES_FILE), read_arrays(folder / BOOKS_FILE)
-        map_file, autoencoder_file = folder / text_maps.FILE_NAME, folder / autoencoders.FILE_NAME
+        codes, books = read_arrays(folder / CODES), read_arrays(folder / BOOKS)
+        map_file, autoencoder_file = folder / TEXT_MAP, folder / AUTOENCODER
         try:
             return cls(
                 item_index=codes["item_index"],
@@ -75,7 +70,7 @@ class CodeSet:
                 books=books["books"],
                 is_used=books["is_used"].astype(bool),
                 text_map=TextMap.load(map_file) if map_file.exists() else None,
-                figures=read_json(folder / FIGURES_FILE),
+                figures=read_json(folder / FIGURES),
                 autoencoder=Autoencoder.load(autoencoder_file) if autoencoder_file.exists() else None,
             )
         except KeyError as error:

@@ -18,7 +18,6 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
 from semconv.tokenization.kmeans import Floats
 
-FILE_NAME = "text_map.safetensors"
 USEFUL_R2 = 0.02
 MIN_ITEMS = 10  # too few items with both vectors tell nothing about new items
 _FOLDS = 5

@@ -17,11 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from semconv.artifacts import atomic_path, read_arrays
 from semconv.errors import InputError
+from semconv.runs.files import BEST_WEIGHTS, TUNING_STATE
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
-
-STATE = "checkpoint.safetensors"
-BEST = "best.safetensors"
 
 
 @dataclass
@@ -52,7 +50,7 @@ def save_state(
             if processes.is_first:
                 tensors[f"{kind}/{name}"] = complete.cpu().contiguous()
     if processes.is_first:
-        with atomic_path(folder / STATE) as path:
+        with atomic_path(folder / TUNING_STATE) as path:
             save_file(tensors, path, metadata={"counters": json.dumps(asdict(counters))})
 
 
@@ -64,7 +62,7 @@ def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, proce
     Raises:
         InputError: the file is damaged.
     """
-    counters, tensors = _read_state(folder / STATE) if processes.is_first else (Counters(), {})
+    counters, tensors = _read_state(folder / TUNING_STATE) if processes.is_first else (Counters(), {})
     counters, kinds = processes.broadcast((counters, sorted({key.split("/", 1)[0] for key in tensors})))
     with torch.no_grad():
         for name, parameter in trainable(model).items() if kinds else ():
@@ -97,13 +95,13 @@ def _distribute(
 
 def save_best(folder: Path, model: Any) -> None:
     """Save the trained weights of the best validation so far."""
-    with atomic_path(folder / BEST) as path:
+    with atomic_path(folder / BEST_WEIGHTS) as path:
         save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable(model).items()}, path)
 
 
 def load_best(folder: Path, model: Any) -> None:
     """Load the best weights into the model."""
-    arrays = read_arrays(folder / BEST)
+    arrays = read_arrays(folder / BEST_WEIGHTS)
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(torch.from_numpy(arrays[name]))

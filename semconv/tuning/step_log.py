@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from semconv.artifacts import machine_errors, write_bytes
+from semconv.runs.files import STEPS
 from semconv.tuning.step import StepFigures
-
-STEPS = "steps.jsonl"
 
 
 class StepLog:

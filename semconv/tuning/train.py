@@ -11,10 +11,11 @@ from typing import Any
 
 from semconv.progress import Progress, Task
 from semconv.reports.training_chart import write_chart
+from semconv.runs.files import BEST_WEIGHTS, TRAINING_CHART
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tuning.batches import batch_order
-from semconv.tuning.checkpoint import BEST, load_best, load_state, save_best, save_state
+from semconv.tuning.checkpoint import load_best, load_state, save_best, save_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
@@ -59,8 +60,8 @@ def tune(
         loop.stepper.replicas.gather()
     counters = loop.counters
     if processes.is_first:
-        write_chart(training.folder, read_steps(training.folder), counters.validations)
-        if (training.folder / BEST).exists():
+        write_chart(training.folder / TRAINING_CHART, read_steps(training.folder), counters.validations)
+        if (training.folder / BEST_WEIGHTS).exists():
             load_best(training.folder, model)
     return {
         "epochs": counters.epoch,
@@ -140,7 +141,7 @@ class _Loop:
         self._close_epoch()
         self._save()
         if self.processes.is_first:
-            write_chart(self.training.folder, read_steps(self.training.folder), counters.validations)
+            write_chart(self.training.folder / TRAINING_CHART, read_steps(self.training.folder), counters.validations)
 
     def _save(self) -> None:
         self.log.flush()  # first: the log may have more steps than the state, never fewer

@@ -9,13 +9,14 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from semconv.behavior.dccf import Dccf, InfoNCE, Triples
-from semconv.behavior.dccf_training import STATE, DccfTraining, TripleSampler, Validation, fit_dccf
+from semconv.behavior.dccf_training import DccfTraining, TripleSampler, Validation, fit_dccf
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import targets, train_part
 from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Silent
+from semconv.runs.files import DCCF_STATE
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
 from tests.worlds.sequences import sequences_of
 
@@ -289,6 +290,6 @@ def test_refuses_nothing_to_train_on_and_a_damaged_state(tmp_path: Path) -> None
         fit(tmp_path, sequences_of([[], []]))
     with pytest.raises(InputError, match="item_index 40 lies outside the 36 items"):
         fit(tmp_path, sequences_of([[40]]))
-    (tmp_path / STATE).write_bytes(b"no tensors")
+    (tmp_path / DCCF_STATE).write_bytes(b"no tensors")
     with pytest.raises(InputError, match="damaged"):
         fit(tmp_path, communities())

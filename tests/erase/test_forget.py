@@ -1,4 +1,4 @@
-"""Forgetting people: no trace under data/, everybody else as before, and a kill anywhere is only a delay."""
+"""Forgetting users: no trace under data/ is left, other users keep everything, and a kill anywhere can be resumed."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from semconv.artifacts import read_arrays, read_json, run_lock, write_arrays, write_json
+from semconv.artifacts import read_arrays, run_lock
 from semconv.errors import InputError, LockedError
-from semconv.runs.digests import damaged_files, say_complete
+from semconv.runs.digests import damaged_files
+from semconv.runs.files import BEHAVIOR_VECTORS, LIST_STATES, TUNED_ON
 from semconv_cli.main import cli
-from semconv_warehouse.features import online, repository
+from semconv_warehouse.features import online
 from semconv_warehouse.project import Project
-from semconv_warehouse.publish.publishing import publish, rollback
+from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
+from tests.worlds.erasing import (
+    ERASED,
+    content,
+    copied,
+    make_template,
+    person,
+    run_folders,
+    traces,
+    values,
+    without,
+)
 from tests.worlds.places import WORLDS
 
-# Dies the hard way when the named step of a forget is reached.
+# Kills its own process when the named step of a forget begins.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -40,97 +49,23 @@ Project.open(Path(sys.argv[1])).forget([sys.argv[3]])
 """
 
 
-def person(number: int) -> str:
-    return f"person-{number}@example.org"
-
-
-GONE = person(3)
-RUNS = ("embed-1", "finetune-1", "recommend-1")  # with files that hold people
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two generations of four people, the first of them served again, materialized; arrays by user_index as runs leave them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(case, "user", person)
-        layout, store = case.make_project(tmp_path_factory.mktemp("template") / "project")
-        repository.create_feature_repo(layout)
-        publish(layout, store, "recommend-1")
-        online.materialize(layout, store)
-        case.add_recommend_run(store, "recommend-2", case.lists(1))
-        publish(layout, store, "recommend-2")
-        rollback(layout, store)
-        online.materialize(layout, store)
-        folder = layout.runs / "embed-1"
-        pq.write_table(case.user_vectors("embed-1"), folder / "table-user_embedding.parquet")
-    vectors = {"user_index": np.arange(4, dtype=np.int32), "user_vectors": np.ones((4, 2), np.float32)}
-    write_arrays(folder / "vectors.safetensors", {**vectors, "item_index": np.arange(8, dtype=np.int32)})
-    tuned = {
-        "offsets": np.array([0, 1, 3, 6, 10]),
-        "items": np.arange(10, dtype=np.int32),
-        "times": np.arange(10),
-        "has_query": np.zeros(10, bool),
-        "text_items": np.arange(3, dtype=np.int32),
-    }
-    write_arrays(layout.runs / "finetune-1" / "tuned_on.safetensors", tuned)
-    states = {"users": np.arange(4, dtype=np.int32), "states": np.arange(5, 9).astype(np.uint64)}
-    write_arrays(layout.runs / "recommend-1" / "states.safetensors", states)
-    for run in RUNS:
-        say_complete(layout.runs / run, tables=[], content={})
-    return layout.root
+    return make_template(tmp_path_factory.mktemp("template") / "project")
 
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Project:
-    shutil.copytree(template, tmp_path / "project")
-    layout = ProjectLayout(tmp_path / "project")
-    layout.serving.unlink()  # a copy has lost the hard link
-    layout.serving.hardlink_to(layout.generation_file(1))
-    mark_materialized(layout)
-    return Project.open(layout.root)
+    return copied(template, tmp_path / "project")
 
 
-def mark_materialized(layout: ProjectLayout) -> None:
-    """A copy of an online store is another store to the marker of what it holds."""
-    path = layout.features / "materialized.json"
-    write_json(path, {**read_json(path), "online_store": online._online_store(layout)})
-
-
-def traces(project: Project, text: str = GONE) -> set[str]:
-    """Files under data/ that hold a text: in their bytes, or as a value where values may be compressed."""
-    root = project.layout.data
-    files = [path for path in root.rglob("*") if path.is_file()]
-    found = {path for path in files if text.encode() in path.read_bytes()}
-    found |= {path for path in files if path.suffix == ".parquet" and text in str(pq.read_table(path).to_pylist())}
-    found |= {path for path in files if path.suffix == ".duckdb" and text in str(values(path))}
-    return {str(path.relative_to(root)) for path in found}
-
-
-def values(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table of a DuckDB file."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        tables = [
-            name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
-        ]
-        return {table: connection.execute(f'FROM "{table}"').fetchall() for table in tables}
-
-
-def without(rows: dict[str, list[tuple[Any, ...]]], text: str = GONE) -> dict[str, list[tuple[Any, ...]]]:
-    return {table: [row for row in found if text not in row] for table, found in rows.items()}
-
-
-def content(project: Project) -> dict[str, bytes]:
-    files = [path for path in project.layout.data.rglob("*") if path.is_file() and path.name != "lock"]
-    return {str(path.relative_to(project.layout.data)): path.read_bytes() for path in files}
-
-
-def test_no_trace_is_left_and_everybody_else_is_as_before(project: Project) -> None:
+def test_no_trace_is_left_and_other_users_keep_everything(project: Project) -> None:
     layout = project.layout
     assert {"warehouse.duckdb", "serving.duckdb", "generations/000002.duckdb", "online_store.db"} <= traces(project)
     assert {"runs/recommend-1/part-00000.parquet", "features/user_top_k/000003.parquet"} <= traces(project)
     served, kept = values(layout.serving), values(layout.generation_file(2))
     others = online.get_features(layout, user=person(1))
-    result = project.forget([GONE])
+    result = project.forget([ERASED])
     assert traces(project) == set()
     assert (values(layout.serving), values(layout.generation_file(2))) == (without(served), without(kept))
     assert online.get_features(layout, user=person(1)) == others
@@ -139,18 +74,18 @@ def test_no_trace_is_left_and_everybody_else_is_as_before(project: Project) -> N
         "user_embedding": 1,
         "user_account": 1,
         "features": 6,  # two views of three publications
-        "runs": 7,  # three rows of two runs' lists, one of a run's table
+        "runs": 7,  # three rows in the lists of each of two runs, one in a table of a run
         "arrays": 6,  # one vector, four samples, one state
-        "generations": 16,  # three of a list, four of a history, one vector, twice
+        "generations": 16,  # in each of two files: three of a list, four of a history, one vector
         "online store": 1,
     }
     assert all(check.passed for check in project.check())
-    assert [damaged_files(layout.runs / run) for run in RUNS] == [[], [], []]  # the runs take them for their own
+    assert [damaged_files(folder) for folder in run_folders(project)] == [[], [], []]
 
 
-def test_published_files_stay_what_they_were(project: Project) -> None:
+def test_published_files_keep_their_link_their_mode_and_their_views(project: Project) -> None:
     layout = project.layout
-    project.forget([GONE])
+    project.forget([ERASED])
     assert layout.serving.samefile(layout.generation_file(1))
     assert {path.stat().st_mode & 0o777 for path in layout.generations.glob("*.duckdb")} == {0o444}
     with duckdb.connect(str(layout.serving), read_only=True) as connection:
@@ -160,8 +95,8 @@ def test_published_files_stay_what_they_were(project: Project) -> None:
     assert [row["generation"] for row in project.generations() if row["is_served"]] == [1]
 
 
-def test_the_place_stays_and_says_nothing(project: Project) -> None:
-    project.forget([GONE, person(1)])
+def test_an_erased_user_keeps_the_index_under_a_name_that_tells_nothing(project: Project) -> None:
+    project.forget([ERASED, person(1)])
     with project.store.read() as connection:
         accounts = connection.exec_driver_sql("SELECT user_index, user_id FROM user_account ORDER BY 1").all()
         constraints = connection.exec_driver_sql(
@@ -173,29 +108,46 @@ def test_the_place_stays_and_says_nothing(project: Project) -> None:
     assert sequences.lengths.tolist() == [1, 0, 3, 0]
 
 
-def test_arrays_by_index_lose_the_user_and_nobody_else_moves(project: Project) -> None:
+def test_arrays_lose_the_user_and_keep_the_index_of_everybody_else(project: Project) -> None:
     project.forget([person(1)])
-    vectors = read_arrays(project.layout.runs / "embed-1" / "vectors.safetensors")
+    vectors = read_arrays(project.layout.runs / "embed-1" / BEHAVIOR_VECTORS)
     assert vectors["user_index"].tolist() == [0, 2, 3]
     assert (vectors["user_vectors"].shape, vectors["item_index"].shape) == ((3, 2), (8,))
-    tuned = read_arrays(project.layout.runs / "finetune-1" / "tuned_on.safetensors")
+    tuned = read_arrays(project.layout.runs / "finetune-1" / TUNED_ON)
     assert tuned["offsets"].tolist() == [0, 1, 1, 4, 8]
     assert tuned["items"].tolist() == [0, 3, 4, 5, 6, 7, 8, 9]
     assert tuned["text_items"].tolist() == [0, 1, 2]
-    states = read_arrays(project.layout.runs / "recommend-1" / "states.safetensors")
+    states = read_arrays(project.layout.runs / "recommend-1" / LIST_STATES)
     assert (states["users"].tolist(), states["states"].tolist()) == ([0, 1, 2, 3], [5, 0, 7, 8])
 
 
-def test_online_the_user_is_unknown_and_stays_so(project: Project) -> None:
+def test_a_training_state_with_a_row_for_each_user_is_deleted(project: Project) -> None:
+    state = project.layout.runs / "embed-1" / "dccf.safetensors"
+    state.write_bytes(b"rows of users")
+    assert project.forget([ERASED], dry_run=True)["rows"]["training states"] == 1
+    assert state.exists()
+    assert project.forget([ERASED])["rows"]["training states"] == 1
+    assert not state.exists()
+
+
+def test_files_that_killed_jobs_left_are_deleted(project: Project) -> None:
+    for folder in ("runs/recommend-2", "features/user_top_k", "generations"):
+        (project.layout.data / folder / ".x.duckdb.4711.tmp").write_text(ERASED)
+    (project.layout.data / ".warehouse.duckdb.4711.tmp").write_text(ERASED)
+    project.forget([ERASED])
+    assert traces(project) == set()
+
+
+def test_the_online_store_no_longer_knows_the_user(project: Project) -> None:
     layout, store = project.layout, project.store
-    project.forget([GONE])
+    project.forget([ERASED])
     with pytest.raises(InputError, match="has no features online"):
-        online.get_features(layout, user=GONE)
+        online.get_features(layout, user=ERASED)
     assert online.status(layout, store)["is_current"]
     with sqlite3.connect(layout.data / "online_store.db") as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         keys = {bytes(key) for table in tables for (key,) in connection.execute(f'SELECT entity_key FROM "{table}"')}
-    assert len(keys) == 9 + 3  # items with a code, and the other people
+    assert len(keys) == 9 + 3  # items with codes, and the other users
     case.add_recommend_run(store, "recommend-3", {person(0): ["i5"]})
     publish(layout, store, "recommend-3")
     online.materialize(layout, store)
@@ -205,51 +157,51 @@ def test_online_the_user_is_unknown_and_stays_so(project: Project) -> None:
 
 def test_a_dry_run_counts_the_same_and_changes_nothing(project: Project) -> None:
     before = content(project)
-    planned = project.forget([GONE], dry_run=True)
+    planned = project.forget([ERASED], dry_run=True)
     assert content(project) == before
-    assert project.forget([GONE]) == {**planned, "dry_run": False}
+    assert project.forget([ERASED]) == {**planned, "dry_run": False}
 
 
 @pytest.mark.parametrize(
-    "step", ["_forget_files", "generation_without", "replace_serving", "_forget_features", "compact"]
+    "step", ["_erase_from_files", "erase_from_generation", "replace_serving", "_erase_from_online_store", "compact"]
 )
 def test_a_kill_anywhere_is_finished_by_the_same_command(project: Project, step: str) -> None:
-    arguments = [sys.executable, "-c", _KILLED, str(project.layout.root), step, GONE]
+    arguments = [sys.executable, "-c", _KILLED, str(project.layout.root), step, ERASED]
     killed = subprocess.run(arguments, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert traces(project)
     project = Project.open(project.layout.root)
     assert [row["ok"] for row in project.doctor() if row["check"] == "forget"] == [False]
     result = CliRunner().invoke(
-        cli, ["--project", str(project.layout.root), "forget", "--user", GONE, "--yes", "--json"]
+        cli, ["--project", str(project.layout.root), "forget", "--user", ERASED, "--yes", "--json"]
     )
     assert result.exit_code == 0, result.stderr
     assert traces(project) == set()
     assert project.layout.serving.samefile(project.layout.generation_file(1))
-    assert [damaged_files(project.layout.runs / run) for run in RUNS] == [[], [], []]
+    assert [damaged_files(folder) for folder in run_folders(project)] == [[], [], []]
     assert not [row for row in project.doctor() if row["check"] == "forget"]
     assert all(check.passed for check in project.check())
     with pytest.raises(InputError, match="nobody to forget"):
-        project.forget([GONE])
+        project.forget([ERASED])
 
 
 @pytest.mark.parametrize("folder", ["runs/recommend-2", "generations", "features"])
-def test_who_may_hold_the_user_in_memory_is_waited_for(project: Project, folder: str) -> None:
+def test_a_job_that_may_have_read_the_user_stops_the_command(project: Project, folder: str) -> None:
     before = content(project)
     with run_lock(project.layout.data / folder), pytest.raises(LockedError):
-        project.forget([GONE])
+        project.forget([ERASED])
     assert content(project) == before
 
 
-def test_somebody_who_is_ingested_again_is_forgotten_again(project: Project, tmp_path: Path) -> None:
+def test_an_erased_user_who_is_ingested_again_can_be_erased_again(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "again.jsonl"
-    file.write_text(json.dumps({"user_id": GONE, "item_id": "i1"}) + "\n")
-    with project.store.write() as connection:  # somebody is called as the forgotten are
+    file.write_text(json.dumps({"user_id": ERASED, "item_id": "i1"}) + "\n")
+    with project.store.write() as connection:  # a user whose own id looks like that of an erased one
         connection.exec_driver_sql("INSERT INTO user_account VALUES ('forgotten-5', 4, NULL)")
         connection.exec_driver_sql("INSERT INTO project_setting VALUES ('order_by', 'file')")
-    project.forget([GONE])
+    project.forget([ERASED])
     project.ingest_interactions([file], {}, order_by_file=True)
-    project.forget([GONE])
+    project.forget([ERASED])
     assert traces(project) == set()
     with project.store.read() as connection:
         names = connection.exec_driver_sql("SELECT user_id FROM user_account ORDER BY user_index").scalars().all()
@@ -257,14 +209,15 @@ def test_somebody_who_is_ingested_again_is_forgotten_again(project: Project, tmp
     assert names[5].startswith("forgotten-5-")
 
 
-def test_experiments_forget_too(project: Project) -> None:
+def test_experiments_lose_the_user_too(project: Project) -> None:
     inner = ProjectLayout(project.layout.data / "experiments")
     shutil.copytree(project.layout.root, inner.root, ignore=shutil.ignore_patterns("experiments", "*.db"))
-    project.forget([GONE])
+    project.forget([ERASED])
     assert not {name for name in traces(project) if name.endswith("warehouse.duckdb") or name.endswith(".parquet")}
+    assert read_arrays(inner.runs / "embed-1" / BEHAVIOR_VECTORS)["user_index"].tolist() == [0, 1, 2]
 
 
-def test_another_online_store_is_emptied_and_that_is_said(
+def test_features_in_another_online_store_are_emptied_and_a_remark_names_the_store(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(WORLDS))
@@ -273,11 +226,11 @@ def test_another_online_store_is_emptied_and_that_is_said(
     yaml = project.layout.feature_repo / "feature_store.yaml"
     yaml.write_text(yaml.read_text().replace("type: sqlite", "type: renamed_store.RenamedSqliteOnlineStore"))
     online.materialize(project.layout, project.store)
-    assert online.get_features(project.layout, user=GONE)["user_top_k"]["item_ids"] is not None
-    remarks = project.forget([GONE])["remarks"]
+    assert online.get_features(project.layout, user=ERASED)["user_top_k"]["item_ids"] is not None
+    remarks = project.forget([ERASED])["remarks"]
     assert any("RenamedSqliteOnlineStore" in remark and "keys stay" in remark for remark in remarks)
     with pytest.raises(InputError, match="has no features online"):
-        online.get_features(project.layout, user=GONE)
+        online.get_features(project.layout, user=ERASED)
     assert online.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None
 
 
@@ -287,10 +240,9 @@ def invoke(project: Project, *args: str, code: int = 0) -> Result:
     return result
 
 
-def test_the_command_says_what_a_model_keeps(project: Project, tmp_path: Path) -> None:
-    (project.layout.runs / "finetune-1").mkdir(exist_ok=True)
-    file = tmp_path / "whom.txt"
-    file.write_text(f"{GONE}\nnobody\n")
+def test_the_command_prints_counts_unknown_ids_and_traces_that_stay(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "users.txt"
+    file.write_text(f"{ERASED}\nnobody\n")
     result = invoke(project, "--users", str(file), "--user", person(0), "--yes")
     assert "interaction" in result.stdout
     assert "1 ids are unknown: nobody" in result.stderr
@@ -305,7 +257,7 @@ def test_the_command_says_what_a_model_keeps(project: Project, tmp_path: Path) -
     [
         (("--user", "nobody", "--yes"), 4, "nobody to forget"),
         ((), 2, "--user or --users"),
-        (("--user", GONE), 2, "--yes"),
+        (("--user", ERASED), 2, "--yes"),
         (("--users", "no-such-file", "--yes"), 4, "no-such-file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files that nobody would write: ingest stores or counts every row, says what it refuses, and changes no id."""
+"""Input files with absurd content: ingest stores or rejects every row, counts both, and changes no id."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import bad_inputs as bad
 
 KINDS = st.sampled_from(["jsonl", "csv", "parquet"])
-_places = itertools.count()
+_numbers = itertools.count()
 
 
 def bounded(number: int) -> Any:
-    """So many examples, without a deadline: the machine may be busy."""
+    """Draw a number of examples, the same in every run, without a deadline: the machine may be busy."""
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     return settings(max_examples=number, deadline=None, suppress_health_check=checks, derandomize=True)
 
@@ -42,13 +42,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def fresh(empty: Path) -> ProjectLayout:
-    root = empty.with_name(f"p{next(_places)}")
+    root = empty.with_name(f"p{next(_numbers)}")
     shutil.copytree(empty, root)
     return ProjectLayout(root)
 
 
 def ingest(layout: ProjectLayout, kind: str, file: Path, *options: str) -> dict[str, Any] | None:
-    """The report of an ingest that went well, None of one that refused the file in one line."""
+    """Return the report of an ingest, None when it refused the file in one line."""
     result = run(layout, "ingest", kind, str(file), "--json", *options)
     if result.exit_code:
         assert result.exit_code == 4, (result.output, result.exception)
@@ -71,7 +71,7 @@ def stored(layout: ProjectLayout, columns: str, table: str = "interaction") -> l
 
 
 def check_ingest(empty: Path, kind: str, file: Path) -> None:
-    """Counts add up, the warehouse keeps its rules, and the same file again changes nothing."""
+    """Ingest a file twice: counts add up, the checks pass, and the second time changes nothing."""
     layout = fresh(empty)
     file = file.rename(layout.root / file.name)
     report = ingest(layout, kind, file, "--rejected", str(layout.root / "rejected.jsonl"))
@@ -153,8 +153,8 @@ def test_files_that_are_not_what_their_name_says(empty: Path, tmp_path: Path, co
 def test_nasty_ids_are_stored_as_they_are(empty: Path, suffix: str) -> None:
     layout = fresh(empty)
     rows = [
-        {"user_id": user, "item_id": item, "event_time": str(place)}
-        for place, (user, item) in enumerate(zip(bad.NASTY, reversed(bad.NASTY), strict=True))
+        {"user_id": user, "item_id": item, "event_time": str(number)}
+        for number, (user, item) in enumerate(zip(bad.NASTY, reversed(bad.NASTY), strict=True))
     ]
     report = ingest(layout, "interactions", bad.write(layout.root / f"x.{suffix}", rows))
     assert report is not None
@@ -178,20 +178,20 @@ TIMES = {
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_times_are_read_or_counted(empty: Path, suffix: str) -> None:
+def test_times_are_read_or_rejected(empty: Path, suffix: str) -> None:
     layout = fresh(empty)
     rows = [
-        {"user_id": f"u{place}-{number}", "item_id": "i", "event_time": value}
-        for place, values in enumerate(TIMES.values())
+        {"user_id": f"u{row}-{number}", "item_id": "i", "event_time": value}
+        for row, values in enumerate(TIMES.values())
         for number, value in enumerate(values)
     ]
     report = ingest(layout, "interactions", bad.write(layout.root / f"x.{suffix}", rows))
     assert report is not None
     assert report["rejected"] == {"unreadable event_time": len(TIMES[None])}
     found = dict(stored(layout, "user_id, event_time"))
-    for place, (moment, values) in enumerate(TIMES.items()):
+    for row, (moment, values) in enumerate(TIMES.items()):
         for number, value in enumerate(values):
-            assert found.get(f"u{place}-{number}") == moment, (value, suffix)
+            assert found.get(f"u{row}-{number}") == moment, (value, suffix)
 
 
 LARGEST = 2**63 - 1
@@ -206,11 +206,11 @@ TICKS = {
 
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
 @pytest.mark.parametrize("unit", TICKS)
-def test_moments_at_the_ends_of_what_a_column_holds(empty: Path, unit: str, zone: str | None) -> None:
+def test_the_earliest_and_latest_times_of_each_column_type(empty: Path, unit: str, zone: str | None) -> None:
     layout, ticks = fresh(empty), TICKS[unit]
     kind = pa.date32() if unit == "day" else pa.timestamp(unit, zone)
     values = pa.array(list(ticks), pa.int32() if unit == "day" else pa.int64()).cast(kind)
-    names = [f"u{place}" for place in range(len(ticks))]
+    names = [f"u{number}" for number in range(len(ticks))]
     pq.write_table(
         pa.table({"user_id": names, "item_id": names, "event_time": values}), layout.root / "x.parquet", version="2.6"
     )

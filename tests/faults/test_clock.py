@@ -1,4 +1,4 @@
-"""A clock that is set back: what comes later is still later, in publications, in Feast and among the runs."""
+"""A clock that is set back does not change the order of publications, of features in Feast or of runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda days: monkeypatch.setattr(clock, "seconds_since_1970", lambda: now + days * DAY)
 
 
-def test_publications_and_what_feast_serves_go_forward(tmp_path: Path, set_clock: Callable[[float], None]) -> None:
+def test_publications_and_features_get_later_times_although_the_clock_goes_back(
+    tmp_path: Path, set_clock: Callable[[float], None]
+) -> None:
     layout, store = make_project(tmp_path / "project")
     repository.create_feature_repo(layout)
     publish(layout, store, "recommend-1")
@@ -48,7 +50,9 @@ def test_publications_and_what_feast_serves_go_forward(tmp_path: Path, set_clock
     assert found["user_top_k"] == {"item_ids": ["i2", "i3", "i4"], "scores": [-1.0, -2.0, -3.0], "generation": 1}
 
 
-def test_the_run_that_finished_last_is_the_current_one(tmp_path: Path, set_clock: Callable[[float], None]) -> None:
+def test_the_run_that_finished_last_is_current_although_the_clock_goes_back(
+    tmp_path: Path, set_clock: Callable[[float], None]
+) -> None:
     layout, store = make_project(tmp_path / "project")
     book = RunBook(store, layout.root, layout.runs, Silent())
     nothing: Callable[[Path], dict[str, pa.Table]] = lambda folder: {}  # noqa: E731
@@ -63,11 +67,11 @@ def test_the_run_that_finished_last_is_the_current_one(tmp_path: Path, set_clock
     set_clock(-10)
     again = book.execute(StageRequest("backbone", {"number": 0}), nothing)
     assert again.is_reused
-    assert book.finished("backbone")[0].run_id == made[0].run_id  # taken up again, so it is the current one
+    assert book.finished("backbone")[0].run_id == made[0].run_id  # reused, so it is the current one again
 
 
 @pytest.mark.parametrize(("days", "due"), [(0, False), (6.9, False), (7.1, True), (-1, False), (-8, True)])
-def test_a_full_pass_that_lies_ahead_is_not_waited_for(days: float, due: bool) -> None:
+def test_a_full_pass_dated_far_in_the_future_counts_as_due(days: float, due: bool) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
     assert is_pass_due(now - timedelta(days=days), now, 7) == due
     assert is_pass_due((now - timedelta(days=days)).replace(tzinfo=None), now, 7) == due

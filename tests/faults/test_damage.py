@@ -1,4 +1,4 @@
-"""Files that are cut short, overwritten, gone or have bits flipped: one clear line, what is served stays, and the next run mends it."""
+"""Damaged files (cut short, overwritten, missing, bits flipped) cause one clear line; the served lists stay; the next run repairs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from semconv.runs.digests import digests_of
 from semconv_cli.main import cli
-from semconv_warehouse.erase.files import parquet_without
+from semconv_warehouse.erase.files import erase_from_parquet
 from semconv_warehouse.features import repository
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -40,7 +39,7 @@ def flip_bits(path: Path) -> None:
 
 
 def flip_a_bit(path: Path) -> None:
-    """In the last byte, of an array or a weight: the file is readable, and nothing but its digest tells."""
+    """Flip a bit of the last byte, inside an array or a weight: the file stays readable and only its checksum tells."""
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -55,15 +54,12 @@ DAMAGES = pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, em
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Generation 1 is served and materialized; the lists of generation 2 are there."""
+    """A project that serves and has materialized generation 1; the lists of generation 2 are computed, not published."""
     layout, store = make_project(tmp_path_factory.mktemp("template") / "project")
     repository.create_feature_repo(layout)
     assert semconv(layout.root, "publish").exit_code == 0
     assert semconv(layout.root, "features", "materialize").exit_code == 0
     add_recommend_run(store, "recommend-2", lists(1))
-    folder = layout.runs / "recommend-2"
-    parts = f'{{"tables": [], "content": {{}}, "parts": {str(digests_of(folder, "part-*.parquet")).replace(chr(39), chr(34))}}}'
-    (folder / "complete.json").write_text(parts)
     return layout.root
 
 
@@ -79,7 +75,7 @@ def layout(template: Path, tmp_path: Path) -> ProjectLayout:
 
 @pytest.fixture
 def materialized(layout: ProjectLayout) -> ProjectLayout:
-    assert semconv(layout.root, "features", "materialize").exit_code == 0  # its online store is another file now
+    assert semconv(layout.root, "features", "materialize").exit_code == 0  # since the copied online store is a new file
     return layout
 
 
@@ -102,7 +98,9 @@ def served(root: Path) -> str:
 
 
 @DAMAGES
-def test_a_damaged_warehouse_is_named_and_what_is_published_is_served_on(layout: ProjectLayout, damage: Damage) -> None:
+def test_a_damaged_warehouse_is_named_and_the_published_lists_stay_readable(
+    layout: ProjectLayout, damage: Damage
+) -> None:
     damage(layout.warehouse)
     for words in (("publish",), ("run",), ("generations",), ("check",)):
         assert "warehouse.duckdb: not a DuckDB database, or damaged" in refused(layout.root, *words)
@@ -119,9 +117,9 @@ def test_a_damaged_warehouse_is_named_and_what_is_published_is_served_on(layout:
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_bits])
-def test_a_damaged_generation_is_made_anew_by_the_next_publish(layout: ProjectLayout, damage: Damage) -> None:
+def test_the_next_publish_replaces_a_damaged_generation(layout: ProjectLayout, damage: Damage) -> None:
     os.utime(layout.runs / "recommend-1")
-    with duckdb.connect(str(layout.warehouse)) as connection:  # recommend-1 is the newest again
+    with duckdb.connect(str(layout.warehouse)) as connection:  # makes recommend-1 the newest run again
         connection.execute("UPDATE run SET finished_at = now()::TIMESTAMP WHERE run_id = 'recommend-1'")
     damage(layout.serving)
     assert "run `semconv publish` to write it again" in refused(layout.root, "check")
@@ -135,7 +133,7 @@ def test_a_damaged_generation_is_made_anew_by_the_next_publish(layout: ProjectLa
 
 
 @pytest.mark.parametrize("damage", [overwrite, flip_bits])
-def test_a_damaged_earlier_generation_is_no_way_back(layout: ProjectLayout, damage: Damage) -> None:
+def test_a_rollback_to_a_damaged_generation_is_refused(layout: ProjectLayout, damage: Damage) -> None:
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"
     damage(layout.generation_file(1))
@@ -144,19 +142,21 @@ def test_a_damaged_earlier_generation_is_no_way_back(layout: ProjectLayout, dama
     assert semconv(layout.root, "check").exit_code == 0
 
 
-def test_a_doctor_tells_what_is_gone_from_what_was_never_published(layout: ProjectLayout) -> None:
+def test_doctor_tells_a_missing_published_file_from_a_project_that_never_published(layout: ProjectLayout) -> None:
     layout.serving.unlink()
     layout.generation_file(1).unlink()
-    assert "what was published is gone" in semconv(layout.root, "doctor").stdout
+    assert "the published file is missing" in semconv(layout.root, "doctor").stdout
     assert "needs care: serving" in refused(layout.root, "doctor", code=1)
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"
 
 
 @pytest.mark.parametrize("damage", [flip_bits, empty])
-def test_a_copied_link_that_is_damaged_is_brought_back(layout: ProjectLayout, damage: Damage) -> None:
+def test_a_damaged_serving_file_is_replaced_by_its_generation_file(layout: ProjectLayout, damage: Damage) -> None:
     layout.serving.unlink()
-    shutil.copy(layout.generation_file(1), layout.serving)  # as after a copy of the project: two files
+    shutil.copy(
+        layout.generation_file(1), layout.serving
+    )  # as in a copied project, where the link became a second file
     damage(layout.serving)
     assert served(layout.root) == "12,1"
     assert layout.serving.samefile(layout.generation_file(1))
@@ -168,16 +168,16 @@ def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage
     damage(part)
     line = refused(layout.root, "publish")
     assert "1 of 1 parts are damaged or missing" in line or (damage is Path.unlink and "no parts of run" in line)
-    assert not part.exists()  # so that the run counts as unfinished and makes it again
+    assert not part.exists()  # so that the run is incomplete and writes it again
     assert served(layout.root) == "12,1"
     add_recommend_run(DuckDBStore(layout), "recommend-2", lists(1), settings=SERVE)
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "12,2"
 
 
-def test_a_part_that_somebody_was_taken_out_of_is_whole(layout: ProjectLayout) -> None:
+def test_a_part_from_which_a_user_was_erased_can_be_published(layout: ProjectLayout) -> None:
     (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
-    assert parquet_without(part, ["u1"], dry_run=False) == 3
+    assert erase_from_parquet(part, ["u1"], dry_run=False) == 3
     assert semconv(layout.root, "publish").exit_code == 0
     assert served(layout.root) == "9,2"
 
@@ -197,11 +197,11 @@ def test_a_part_that_somebody_was_taken_out_of_is_whole(layout: ProjectLayout) -
         ("features/user_top_k/000001.parquet", empty),
     ],
 )
-def test_what_feast_reads_is_made_anew(materialized: ProjectLayout, name: str, damage: Damage) -> None:
+def test_damaged_files_of_feast_are_written_again(materialized: ProjectLayout, name: str, damage: Damage) -> None:
     before = semconv(materialized.root, "features", "get", "--user", "u1", "--json")
     assert before.exit_code == 0
     damage(materialized.data / name)
-    if name == "features/user_top_k/000001.parquet":  # read when the online store has to be filled again
+    if name == "features/user_top_k/000001.parquet":  # is read only when the online store is filled again
         (materialized.features / "materialized.json").unlink()
     done = semconv(materialized.root, "features", "materialize")
     assert done.exit_code == 0, done.stderr
@@ -209,10 +209,10 @@ def test_what_feast_reads_is_made_anew(materialized: ProjectLayout, name: str, d
     assert after.stdout == before.stdout
 
 
-def test_an_export_whose_pages_are_damaged_is_written_again(materialized: ProjectLayout) -> None:
+def test_a_feature_file_with_a_damaged_page_is_written_again(materialized: ProjectLayout) -> None:
     path = materialized.features / "user_embedding" / "000001.parquet"
     content = bytearray(path.read_bytes())
-    content[4:60] = bytes(56)  # in front of the footer, which stays whole
+    content[4:60] = bytes(56)  # before the footer, which stays intact
     path.write_bytes(content)
     (materialized.features / "materialized.json").unlink()
     done = semconv(materialized.root, "features", "materialize")

@@ -1,4 +1,4 @@
-"""A full disk: one clear line, exit code 5, and the same command goes on once there is room."""
+"""A full disk causes one clear line and exit code 5; once there is room, the same command finishes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,14 @@ def run(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def write_files(folder: Path) -> None:
     draw = random.Random(0)
     items = [f"i{item},thing number {item}" for item in range(40)]
-    rows = [f"u{user},i{item},{place}" for user in range(80) for place, item in enumerate(draw.sample(range(40), 6))]
+    rows = [
+        f"u{user},i{item},{position}" for user in range(80) for position, item in enumerate(draw.sample(range(40), 6))
+    ]
     (folder / "items.csv").write_text("item_id,title\n" + "\n".join(items))
     (folder / "rows.csv").write_text("user_id,item_id,source_position\n" + "\n".join(rows))
 
 
-def test_full_disk_ends_with_5_and_the_same_command_goes_on(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_stage_with_5_and_the_same_command_then_succeeds(small_disk: Path, tmp_path: Path) -> None:
     project = small_disk / "p"
     write_files(tmp_path)
     subprocess.run([sys.executable, "-m", "semconv_cli", "init", str(project)], check=True, capture_output=True)
@@ -79,13 +81,13 @@ def test_full_disk_ends_with_5_and_the_same_command_goes_on(small_disk: Path, tm
 
 
 @pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
-def test_a_disk_that_fills_up_while_parts_are_written_costs_no_finished_part(small_disk: Path, tmp_path: Path) -> None:
+def test_parts_written_before_the_disk_was_full_are_kept(small_disk: Path, tmp_path: Path) -> None:
     tuned = listed.make_tuned(tmp_path / "tuned")
     undisturbed = listed.copied(tuned, tmp_path / "undisturbed")
     rows = listed.lists(undisturbed, undisturbed.recommend())
 
     class Filling(case.Remarks):
-        """Leaves no room once some parts are there."""
+        """Fills the disk once five parts are written."""
 
         def advance(self, amount: float, note: str = "") -> None:
             if len(list(small_disk.glob("p/data/runs/recommend-*/part-*"))) == 5:
@@ -113,14 +115,14 @@ def test_a_disk_that_fills_up_while_parts_are_written_costs_no_finished_part(sma
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tuned shop after two nights that were published, with rows of a third to come."""
+    """A tuned shop with two published nights and new interactions for a third one."""
     folder = tmp_path_factory.mktemp("nights")
     project = listed.copied(listed.make_tuned(folder / "tuned"), folder / "nights")
-    for place in (0, 1, 2):
-        late = case.write_lines(folder / "late.jsonl", case.events({case.user_id(4): [7 + place]}, start=50 + place))
-        if place:
+    for night in (0, 1, 2):
+        late = case.write_lines(folder / "late.jsonl", case.events({case.user_id(4): [7 + night]}, start=50 + night))
+        if night:
             project.ingest_interactions([late], {})
-        if place < 2:
+        if night < 2:
             project.publish_due(refit=False)
     assert len(project.generations()) == 2
     return project.layout.root
@@ -139,11 +141,11 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("forget", "--user", "u002", "--yes"), 400_000),
     ],
 )
-def test_a_full_disk_leaves_what_is_served_and_the_same_command_goes_on(
+def test_a_full_disk_leaves_the_served_lists_and_the_same_command_then_finishes(
     nights: Path, small_disk: Path, words: tuple[str, ...], free: int
 ) -> None:
     project = listed.copied(nights, small_disk / "p")
-    project.layout.serving.unlink()  # a copy has lost the hard link
+    project.layout.serving.unlink()  # in a copy it is a second file, in a project a hard link
     os.link(project.layout.generation_file(2), project.layout.serving)
     served = project.sql(SERVED).to_pylist()
     filler, disk = small_disk / "filler", os.statvfs(small_disk)

@@ -1,4 +1,4 @@
-"""Ids that nobody would choose, from the ingest to everything that shows, lists, serves or forgets them: each comes out as it went in."""
+"""Strange ids from ingest to lists, SQL, features, pages and forget: every command gives them back unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.worlds import projects as case
 from tests.worlds.parts import read_parts
 
 SCRIPT = "<script>alert(1)</script>"
-# As an ingest stores them: without blanks at the ends.
+# As ingest stores them: without blanks at both ends.
 STRANGE = tuple(
     dict.fromkeys(
         name
@@ -37,7 +37,7 @@ STRANGE = tuple(
         if (name := text.strip(bad.BLANKS))
     )
 )
-# One of each kind, for what takes its time.
+# One of each kind, for slow tests.
 FEW = (
     SCRIPT, "'; DROP TABLE item; --", "x" * 10_000, "\U0001f469\u200d\U0001f467", "a\r\nb", "%s", "$1", "../../etc/passwd", "--help", "a\x00b",
     "in\u2028side",
@@ -50,7 +50,7 @@ def strange(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The small shop with such ids for its users and items, and titles of their kind, published and materialized."""
+    """The small shop with strange ids and titles, published and materialized."""
     assert set(FEW) <= set(STRANGE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "item_id", strange)
@@ -90,7 +90,7 @@ def test_every_user_has_a_list_and_the_checks_pass(project: Project) -> None:
 
 
 @pytest.mark.parametrize("user", FEW)
-def test_shown_and_asked_for_as_a_parameter(project: Project, user: str) -> None:
+def test_show_and_ready_queries_find_them(project: Project, user: str) -> None:
     items = listed(project)[user]
     shown = json.loads(run(project, "show", "user", "--json", "--", user).stdout)
     assert shown["user_id"] == user
@@ -106,7 +106,7 @@ def test_shown_and_asked_for_as_a_parameter(project: Project, user: str) -> None
         assert all(line.isprintable() for line in text.split("\n"))
 
 
-def test_every_form_of_sql_gives_them_back(project: Project) -> None:
+def test_every_output_format_of_sql_keeps_them(project: Project) -> None:
     statement, names = "SELECT DISTINCT user_id FROM recommendation", set(listed(project))
     assert {row["user_id"] for row in json.loads(run(project, "sql", statement, "--json").stdout)} == names
     lines = run(project, "sql", statement, "--ndjson").stdout.rstrip("\n").split("\n")
@@ -118,7 +118,7 @@ def test_every_form_of_sql_gives_them_back(project: Project) -> None:
     assert all(line.isprintable() for line in table.split("\n"))
 
 
-def test_lists_made_elsewhere_are_loaded_and_published_as_they_are(project: Project, tmp_path: Path) -> None:
+def test_external_lists_are_loaded_and_published_unchanged(project: Project, tmp_path: Path) -> None:
     shutil.copytree(project.layout.root, tmp_path / "shop")
     copy, before = Project.open(tmp_path / "shop"), listed(project)
     served = copy.sql("SELECT user_id, rank, item_id, -rank::DOUBLE AS score FROM recommendation WHERE rank <= 3")
@@ -137,7 +137,7 @@ def test_lists_made_elsewhere_are_loaded_and_published_as_they_are(project: Proj
 
 
 @pytest.mark.parametrize("user", FEW[:6])
-def test_features_are_looked_up(project: Project, user: str) -> None:
+def test_features_are_found(project: Project, user: str) -> None:
     found = asked(project, "features", "get", f"--user={user}")
     assert found["user_top_k"]["item_ids"] == listed(project)[user]
     codes = project.sql("SELECT item_id, semantic_id FROM item_code").to_pylist()
@@ -146,7 +146,7 @@ def test_features_are_looked_up(project: Project, user: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-def test_prompts_name_them(project: Project, tmp_path: Path, suffix: str) -> None:
+def test_exported_prompts_hold_them(project: Project, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"prompts.{suffix}"
     run(project, "prompts", "export", "--output", str(path))
     if suffix == "parquet":
@@ -162,7 +162,7 @@ def test_prompts_name_them(project: Project, tmp_path: Path, suffix: str) -> Non
 
 
 @pytest.mark.parametrize("suffix", ["txt", "csv", "parquet"])
-def test_lists_of_the_users_of_a_file(project: Project, tmp_path: Path, suffix: str) -> None:
+def test_lists_are_made_for_the_users_of_a_file(project: Project, tmp_path: Path, suffix: str) -> None:
     users = [user for user in STRANGE if suffix != "txt" or not set(user) & set("\r\n")]
     path = bad.write_ids(tmp_path / f"users.{suffix}", users)
     record = asked(
@@ -178,27 +178,27 @@ def test_lists_of_the_users_of_a_file(project: Project, tmp_path: Path, suffix: 
 
 
 @pytest.mark.parametrize("user", FEW[:3])
-def test_a_question_of_one_of_them_is_answered(project: Project, user: str) -> None:
+def test_a_query_in_words_is_answered_for_one_of_them(project: Project, user: str) -> None:
     answers = asked(project, "recommend", "--query", "a red chair", f"--user={user}")
     had = {row["item_id"] for row in project.show_user(user)["history"]}
     assert answers
     assert not had & {row["item_id"] for row in answers}
 
 
-def test_figures_of_each_user_name_them(project: Project) -> None:
+def test_figures_of_each_user_hold_them(project: Project) -> None:
     (run_id,) = {row["run_id"] for row in project.evaluate()}
     rows = pq.read_table(project.layout.runs / run_id / "users.parquet").to_pylist()
     assert {row["user_id"] for row in rows} >= set(FEW)
     assert {row["target_item_id"] for row in rows} <= {strange(number) for number in range(case.NUM_ITEMS)}
 
 
-def test_pages_hold_no_markup_of_data(project: Project, tmp_path: Path) -> None:
+def test_pages_escape_them(project: Project, tmp_path: Path) -> None:
     for words in (("evaluate",), ("codebook", "report")):
         path = tmp_path / f"{words[0]}.html"
         run(project, *words, "--html", str(path))
         page = path.read_text("utf-8")
         assert "<script" not in page
-        if words == ("evaluate",):  # some of its users; titles lose what looks like HTML in an ingest
+        if words == ("evaluate",):  # ids stay as they are; ingest strips markup from titles
             assert any(f"<b>{escape(strange(number))}</b>" in page for number in range(case.NUM_USERS))
 
 
@@ -212,33 +212,31 @@ def test_pages_hold_no_markup_of_data(project: Project, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("unknown", ["no\x1b[31m such\nperson", "y" * 10_000])
-def test_an_unknown_one_is_named_in_one_line_that_moves_no_cursor(
-    project: Project, words: tuple[str, ...], unknown: str
-) -> None:
+def test_an_unknown_id_is_named_in_one_printable_line(project: Project, words: tuple[str, ...], unknown: str) -> None:
     result = run(project, *words, unknown, code=4)
     assert result.stderr.count("\n") == 1
     assert result.stderr.rstrip("\n").isprintable()
     assert len(result.stderr) < 2_500
 
 
-def test_people_of_such_names_are_forgotten(project: Project, tmp_path: Path) -> None:
+def test_users_with_strange_ids_are_erased(project: Project, tmp_path: Path) -> None:
     shutil.copytree(project.layout.root, tmp_path / "shop")
     copy, before = Project.open(tmp_path / "shop"), listed(project)
     counted = asked(copy, "forget", "--yes", "--dry-run", *(f"--user={user}" for user in STRANGE))
     assert counted["users"] == len(STRANGE)
-    gone = FEW[1:]
-    asked(copy, "forget", "--yes", *(f"--user={user}" for user in gone))
-    assert listed(copy) == {user: items for user, items in before.items() if user not in gone}
+    erased = FEW[1:]
+    asked(copy, "forget", "--yes", *(f"--user={user}" for user in erased))
+    assert listed(copy) == {user: items for user, items in before.items() if user not in erased}
     with copy.store.read() as connection:
         left = set(connection.exec_driver_sql("SELECT user_id FROM user_account").scalars())
-    assert left >= set(STRANGE) - set(gone)
-    assert not left & set(gone)
+    assert left >= set(STRANGE) - set(erased)
+    assert not left & set(erased)
     assert all(check.passed for check in copy.check())
-    again = run(copy, "forget", "--yes", f"--user={gone[0]}", code=4)
+    again = run(copy, "forget", "--yes", f"--user={erased[0]}", code=4)
     assert "nobody to forget" in again.stderr
 
 
-def test_no_path_of_an_id_is_made(project: Project) -> None:
+def test_no_file_is_named_after_an_id(project: Project) -> None:
     names = {path.name for path in project.layout.root.parent.rglob("*")}
     assert "passwd" not in names
     assert not any("DROP TABLE" in name or "script" in name for name in names)
@@ -246,7 +244,7 @@ def test_no_path_of_an_id_is_made(project: Project) -> None:
 
 @bounded(60)
 @given(users=st.lists(bad.ids, min_size=1, max_size=6), suffix=st.sampled_from(["txt", "csv", "parquet"]))
-def test_a_file_of_users_names_them_as_an_ingest_would(tmp_path: Path, users: list[str], suffix: str) -> None:
+def test_ids_in_a_file_of_users_are_read_as_ingest_reads_them(tmp_path: Path, users: list[str], suffix: str) -> None:
     users = [user for user in users if suffix != "txt" or not set(user) & set("\r\n")]
     stored = list(dict.fromkeys(user.strip(bad.BLANKS) for user in users))
     if stored:
@@ -255,7 +253,7 @@ def test_a_file_of_users_names_them_as_an_ingest_would(tmp_path: Path, users: li
 
 @bounded(100)
 @given(cells=st.lists(st.tuples(bad.texts, bad.texts), min_size=1, max_size=4))
-def test_csv_gives_texts_back(cells: list[tuple[str, str]]) -> None:
+def test_csv_output_keeps_texts(cells: list[tuple[str, str]]) -> None:
     written = _csv(["a", "b"], [{"a": a, "b": b} for a, b in cells])
     with io.StringIO(written, newline="") as stream:
         assert [tuple(row) for row in csv.reader(stream)][1:] == cells

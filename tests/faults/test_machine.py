@@ -1,4 +1,4 @@
-"""A full disk and a read-only folder: exit code 5 in one line, the old state served on, and the same command again ends as undisturbed."""
+"""A full disk or a read-only folder ends a command with 5 in one line; the old lists stay; the same command then succeeds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 
 def fill(folder: Path, free: int) -> Path:
-    """Leave so many bytes."""
+    """Fill the disk except for some bytes."""
     disk = os.statvfs(folder)
     filler = folder / "filler"
     filler.write_bytes(bytes(max(disk.f_bavail * disk.f_frsize - free, 0)))
@@ -69,7 +69,7 @@ def test_a_full_disk(commands: Commands, cases: dict[str, Case], tmp_path: Path,
         root = copied(case.root, disk / "project")
         filler = fill(disk, free)
         done = commands.run(root, *case.words)
-        if done.status == 0 and free:  # it fits
+        if done.status == 0 and free:  # the command needed less
             assert state(root) == case.after
             return
         require_one_line(done)
@@ -100,7 +100,7 @@ def test_a_read_only_folder(commands: Commands, cases: dict[str, Case], tmp_path
     assert state(root) == case.after
 
 
-def test_a_folder_of_somebody_else(commands: Commands, cases: dict[str, Case], tmp_path: Path) -> None:
+def test_a_folder_of_another_user_of_the_machine(commands: Commands, cases: dict[str, Case], tmp_path: Path) -> None:
     if os.getuid():
         pytest.skip("this needs the right to become another user")
     case = cases["publish"]

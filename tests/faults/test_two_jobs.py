@@ -1,6 +1,7 @@
-"""Two commands at once on one project, as processes: one goes on, the other names it and ends with 3, and nothing is lost.
+"""Two commands at once on one project: the first goes on, the second names its process and ends with 3, nothing is lost.
 
-The first command stands still at a moment of its work, the second runs from beginning to end, then the first goes on.
+Both are real processes. The first one is stopped at a moment of its work, the second one runs from beginning to end,
+then the first one continues.
 """
 
 from __future__ import annotations
@@ -31,30 +32,31 @@ WORDS = {
     "forget": ("forget", "--user", "u1", "--yes"),
     "materialize": ("features", "materialize"),
 }
+# Moments at which the first command is stopped, each before a call of a function.
 BUILT, COPYING = "semconv_warehouse.publish.publishing:seal", "semconv_warehouse.publish.build:raw"
-IN_PLACE, PLANNING = (
+RENAMED, PLANNING = (
     "semconv_warehouse.publish.publishing:write_publication",
     "semconv_warehouse.publish.publishing:plan_generation",
 )
-BEGINNING = "semconv.runs.book:utc_now"  # there is no run yet, and one is about to be recorded
+BEGINNING = "semconv.runs.book:utc_now"  # of a run: it is about to be recorded
 WRITING_PARTS, MERGING = (
     "semconv_warehouse.publish.external_lists:_write",
     "semconv_warehouse.ingest.interactions:odd_interactions",
 )
 PRUNING, FORGETTING = (
     "semconv_warehouse.upkeep.pruning:_remove",
-    "semconv_warehouse.erase.forgetting:generation_without",
+    "semconv_warehouse.erase.forgetting:erase_from_generation",
 )
-# The first command, where it stands still, and the second: those that get in each other's way.
-IN_THE_WAY = [
+# The first command, where it is stopped, and the second one, which needs the same lock.
+EXCLUSIVE = [
     ("publish", BUILT, "publish"),
     ("publish", BUILT, "forget"),
     ("load", WRITING_PARTS, "load"),
     ("interactions", MERGING, "publish"),
     ("prune", PRUNING, "materialize"),
 ]
-IN_THE_WAY_TOO = [  # the same locks in other pairs
-    ("publish", IN_PLACE, "publish"),
+MORE_EXCLUSIVE = [  # the same locks in other pairs
+    ("publish", RENAMED, "publish"),
     ("publish", BUILT, "rollback"),
     ("publish", BUILT, "prune"),
     ("publish", COPYING, "load"),
@@ -66,6 +68,7 @@ IN_THE_WAY_TOO = [  # the same locks in other pairs
     ("forget", FORGETTING, "publish"),
     ("forget", FORGETTING, "prune"),
 ]
+# Pairs without a common lock.
 SIDE_BY_SIDE = [
     ("publish", PLANNING, "publish"),
     ("publish", BUILT, "load"),
@@ -97,7 +100,7 @@ def commands() -> Iterator[Commands]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Generation 2 is served, generation 1 may go, the lists of generation 3 are there; files to ingest lie beside it."""
+    """A project that serves generation 2 and has lists for generation 3; beside it lie files to ingest."""
     folder = tmp_path_factory.mktemp("two")
     layout, store = make_project(folder / "project")
     publish(layout, store, "recommend-1")
@@ -119,7 +122,7 @@ def words(template: Path, name: str) -> tuple[str, ...]:
 
 
 def content(root: Path) -> dict[str, Any]:
-    """What is served and what the warehouse holds, without the numbers and moments of publications."""
+    """Return hashes of the served lists and of the warehouse, without numbers and times of publications."""
     layout = ProjectLayout(root)
     with duckdb.connect(str(layout.warehouse), read_only=True) as connection:
         runs = connection.execute("SELECT stage, fingerprint, status FROM run ORDER BY ALL").fetchall()
@@ -128,11 +131,11 @@ def content(root: Path) -> dict[str, Any]:
         found = connection.execute(
             "SELECT DISTINCT generation FROM (SELECT generation FROM recommendation UNION ALL SELECT generation FROM item)"
         ).fetchall()
-    assert found == record[:1]  # one whole generation, the one that the record names
+    assert found == record[:1]  # one generation only, the one that the warehouse records
     return {**digest(layout.serving, _SERVED), "inputs": digest(layout.warehouse, _WAREHOUSE), "runs": runs}
 
 
-def require_healed(root: Path) -> None:
+def require_clean(root: Path) -> None:
     assert leftovers(root) == []
     result = CliRunner().invoke(cli, ["--project", str(root), "check"])
     assert result.exit_code == 0, result.stderr
@@ -140,9 +143,9 @@ def require_healed(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "moment", "second"),
-    [*IN_THE_WAY, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in IN_THE_WAY_TOO)],
+    [*EXCLUSIVE, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in MORE_EXCLUSIVE)],
 )
-def test_who_comes_second_names_who_is_at_work(
+def test_the_second_command_names_the_process_of_the_first(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:
     working = commands.start(root, *words(template, first), stop_in=moment)
@@ -154,7 +157,7 @@ def test_who_comes_second_names_who_is_at_work(
     assert "--wait SECONDS" in refused.error
     assert "Traceback" not in refused.stderr
     assert done.status == 0, done.stderr
-    if second == "materialize":  # which would ask Feast
+    if second == "materialize":  # running it again would call Feast
         return
     again = commands.run(root, *words(template, second))
     assert again.status == 0, again.stderr
@@ -162,14 +165,14 @@ def test_who_comes_second_names_who_is_at_work(
     for name in (first, second):
         assert commands.run(one_by_one, *words(template, name)).status == 0
     assert content(root) == content(one_by_one)
-    require_healed(root)
+    require_clean(root)
 
 
 @pytest.mark.parametrize(
     ("first", "moment", "second"),
     [*SIDE_BY_SIDE[:3], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SIDE_BY_SIDE[3:])],
 )
-def test_two_that_do_not_meet_both_end_well(
+def test_commands_without_a_common_lock_both_succeed(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:
     working = commands.start(root, *words(template, first), stop_in=moment)
@@ -181,10 +184,10 @@ def test_two_that_do_not_meet_both_end_well(
     for name in (first, second):
         assert commands.run(one_by_one, *words(template, name)).status == 0
     assert content(root) == content(one_by_one)
-    require_healed(root)
+    require_clean(root)
 
 
-def test_the_same_lists_are_published_once(commands: Commands, template: Path, root: Path) -> None:
+def test_two_publishes_of_the_same_lists_make_one_generation(commands: Commands, template: Path, root: Path) -> None:
     working = commands.start(root, "publish", "--json", stop_in=PLANNING)
     beside = commands.run(root, "publish", "--json")
     done = commands.wait(working)
@@ -202,7 +205,7 @@ def test_the_same_lists_are_published_once(commands: Commands, template: Path, r
         ("prune", PRUNING, "forget"),
     ],
 )
-def test_wait_lets_the_second_go_on_after_the_first(
+def test_with_wait_the_second_command_runs_after_the_first(
     commands: Commands, template: Path, root: Path, first: str, moment: str, second: str
 ) -> None:
     working = commands.start(root, *words(template, first), stop_in=moment)
@@ -212,12 +215,12 @@ def test_wait_lets_the_second_go_on_after_the_first(
     assert impatient.status == 3
     assert "tried for 0.4 s" in impatient.error
     assert (done.status, waited.status) == (0, 0), done.stderr + waited.stderr
-    require_healed(root)
+    require_clean(root)
 
 
-def test_readers_are_in_nobodys_way(commands: Commands, root: Path) -> None:
+def test_reading_commands_run_beside_a_publish(commands: Commands, root: Path) -> None:
     working = commands.start(root, "publish", stop_in=COPYING)
-    for looking in (
+    for reading in (
         ("show", "user", "u1"),
         ("sql", "FROM current_recommendation"),
         ("runs",),
@@ -225,5 +228,5 @@ def test_readers_are_in_nobodys_way(commands: Commands, root: Path) -> None:
         ("check",),
         ("doctor",),
     ):
-        assert commands.run(root, *looking).status == 0, looking
+        assert commands.run(root, *reading).status == 0, reading
     assert commands.wait(working).status == 0

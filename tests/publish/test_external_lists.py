@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.errors import InputError
+from semconv.runs.digests import write_complete
 from semconv.stages.lists.parts import part_paths
 from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 from semconv_warehouse.publish.publishing import publish
@@ -72,6 +73,7 @@ def test_loaded_lists_can_be_published(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
     pq.write_table(part(), tmp_path / "given.parquet")
     load_lists([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
+    write_complete(layout.runs / "loaded")
     add_run(store, "loaded", "recommend", inputs=["codebook-1"], settings=SERVE)
     publish(layout, store, "loaded")
     assert query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()

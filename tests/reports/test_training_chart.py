@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from semconv.reports.training_chart import CHART, training_chart
+from semconv.reports.training_chart import training_chart
+from semconv.runs.files import TRAINING_CHART
 from tests.worlds.tuning import SETTINGS, Case
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -69,13 +70,15 @@ def test_the_picture_is_drawn_at_the_end_of_each_epoch(tmp_path: Path) -> None:
     made = Case(tmp_path, replace(SETTINGS, epochs=3))
     seen: list[str] = []
     build = made.rows
-    made.rows = lambda epoch: seen.append((tmp_path / CHART).read_text() if epoch and epoch < 9 else "") or build(epoch)
+    made.rows = lambda epoch: (
+        seen.append((tmp_path / TRAINING_CHART).read_text() if epoch and epoch < 9 else "") or build(epoch)
+    )
     figures = made.run()
     drawn = [text for text in seen if text]
     counts = [len(list(ElementTree.fromstring(text).iter(f"{SVG}circle"))) for text in drawn]
     assert counts == [1, 2]
-    last = (tmp_path / CHART).read_text()
+    last = (tmp_path / TRAINING_CHART).read_text()
     assert f"{figures['steps']:,} steps" in last
-    (tmp_path / CHART).unlink()  # as if killed between saving the last state and drawing
+    (tmp_path / TRAINING_CHART).unlink()  # as if killed between saving the last state and drawing
     Case(tmp_path, replace(SETTINGS, epochs=3)).run()
-    assert (tmp_path / CHART).read_text() == last
+    assert (tmp_path / TRAINING_CHART).read_text() == last

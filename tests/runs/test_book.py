@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from semconv.artifacts import write_bytes, write_json
+from semconv.artifacts import write_bytes
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, LockedError, MachineError
 from semconv.runs.book import RunBook, StageRequest
-from semconv.runs.digests import COMPLETE, changing, damaged_files, say_complete
+from semconv.runs.digests import damaged_files, updating_digest, write_complete
+from semconv.runs.files import COMPLETE
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.database import insert_arrow
 from tests.faults.test_damage import flip_a_bit
@@ -296,19 +297,16 @@ def test_a_run_whose_folder_was_pruned_is_made_again_under_its_own_name(project:
     assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
 
 
-@pytest.mark.parametrize("is_old", [False, True])
-def test_a_run_with_a_flipped_bit_is_made_again_from_what_is_whole(project: Project, is_old: bool) -> None:
+def test_a_run_with_a_flipped_bit_is_made_again_from_what_is_whole(project: Project) -> None:
     compute = Compute()
     made = project.book.execute(request(), compute).record
     folder = project.book.folder(made)
-    if is_old:  # of before there were digests of all files
-        write_json(folder / COMPLETE, {"tables": ["item_embedding"], "content": {}, "parts": {}})
     (folder / "shard-0").write_bytes(b"flipped")
     again = project.book.execute(request(), compute)
-    assert again.is_reused == is_old
+    assert not again.is_reused
     assert again.record.run_id == made.run_id
-    assert compute.found == [[]] + [[]] * (not is_old)
-    assert (folder / "shard-0").read_bytes() == (b"flipped" if is_old else b"")
+    assert compute.found == [[], []]
+    assert (folder / "shard-0").read_bytes() == b""
     assert project.book.execute(request(), compute).is_reused
     assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
 
@@ -336,7 +334,7 @@ def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Pro
     (folder / "shard-0").unlink()
     assert damaged_files(folder) == ["shard-0"]
     (folder / "checkpoint.safetensors").write_bytes(b"state")
-    say_complete(folder)
+    write_complete(folder)
     flip_a_bit(folder / "checkpoint.safetensors")  # from which a damaged model would be tuned again
     assert damaged_files(folder) == ["checkpoint.safetensors"]
     (folder / "checkpoint.safetensors").unlink()  # by a prune
@@ -347,11 +345,11 @@ def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Pro
 def test_a_file_that_was_damaged_before_a_change_that_is_meant_stays_damaged(project: Project) -> None:
     folder = project.book.folder(project.book.execute(request(), Compute()).record)
     path = folder / "shard-0"
-    with changing(path):
+    with updating_digest(path):
         path.write_bytes(b"without somebody")
     assert damaged_files(folder) == []
     path.write_bytes(b"flipped")
-    with changing(path):
+    with updating_digest(path):
         path.write_bytes(b"flipped, without somebody")
     assert damaged_files(folder) == ["shard-0"]
 

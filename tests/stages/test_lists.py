@@ -59,7 +59,7 @@ def unfinished(project: Project) -> RunRecord:
 
 
 def remarks(project: Project) -> list[str]:
-    assert isinstance(project.progress, case.Remarks)
+    assert isinstance(project.progress, case.Remarks)  # narrows the type for the next line; no check of the product
     return project.progress.said
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from semconv.artifacts import read_arrays, write_arrays
-from semconv.runs.digests import changing
+from semconv.runs.digests import updating_digest
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.faults.test_damage import flip_a_bit
@@ -142,7 +142,7 @@ def change_codes(root: Path, *, drop: bool) -> None:
         }
     else:
         arrays["codes"] = arrays["codes"][::-1].copy()
-    with changing(file):
+    with updating_digest(file):
         write_arrays(file, arrays)
 
 

@@ -15,13 +15,13 @@ import torch
 
 from semconv.artifacts import read_arrays
 from semconv.progress import Silent
+from semconv.runs.files import MODEL_FOLDER
 from semconv.runs.lineage import Lineage
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.prompts import prompt_source
-from semconv.stages.tune.tuned import MODEL_FOLDER
 from semconv.stages.tune.validation import search_validation
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import load_tuned

@@ -17,10 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from semconv.errors import SettingsError
-from semconv.reports.training_chart import CHART
+from semconv.runs.files import BEST_WEIGHTS, TRAINING_CHART, TUNING_STATE
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.tune.group import Leader, TuningTask
-from semconv.tuning.checkpoint import BEST, STATE
 from semconv.tuning.processes import Processes
 from semconv.tuning.step_log import read_steps
 from semconv_warehouse.project import Project
@@ -41,7 +40,7 @@ def trained(root: Path, *names: str) -> Path:
         begun.rows = stopping(begun)
         with pytest.raises(KeyboardInterrupt):
             begun.run()
-        assert (root / name / STATE).exists()
+        assert (root / name / TUNING_STATE).exists()
     launched("--module", "tests.worlds.tuning_group", str(root), *names)
     return root
 
@@ -75,8 +74,8 @@ def require_same_weights(folder: Path, other: Case) -> None:
     for key, weight in weights.items():
         assert weight.shape == expected[key].shape
         assert float((weight - expected[key]).abs().mean()) < 1e-4  # each update is about 1e-3
-    assert (folder / CHART).exists()
-    assert (folder / BEST).exists()
+    assert (folder / TRAINING_CHART).exists()
+    assert (folder / BEST_WEIGHTS).exists()
 
 
 def test_copies_and_shards_have_the_loss_of_one_process(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from semconv.errors import CheckFailedError
+from semconv.runs.files import STEPS, TUNING_STATE
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.registry import TASK_NAMES
-from semconv.tuning.checkpoint import STATE, Counters, load_state
+from semconv.tuning.checkpoint import Counters, load_state
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import StepFigures, Stepper
-from semconv.tuning.step_log import STEPS
 from tests.worlds import prompts as case
 from tests.worlds.tuning import SETTINGS, Case
 
@@ -178,6 +178,6 @@ def test_a_gradient_that_breaks_in_the_middle_keeps_the_checkpoint_before_it(tmp
     assert counters.step == 3
     assert all(torch.equal(weight, made.weights()[name]) for name, weight in after.weights().items())
     assert all(weight.isfinite().all() for weight in after.weights().values())
-    assert (tmp_path / STATE).exists()
+    assert (tmp_path / TUNING_STATE).exists()
     after.run()  # continues from the checkpoint
     assert len((tmp_path / STEPS).read_text().splitlines()) > 3

@@ -15,9 +15,9 @@ import torch
 
 from semconv.backbone.forward import output_matrix
 from semconv.errors import CheckFailedError, InputError
-from semconv.tuning.checkpoint import BEST, STATE
+from semconv.runs.files import BEST_WEIGHTS, STEPS, TUNING_STATE
 from semconv.tuning.step import schedule
-from semconv.tuning.step_log import STEPS, read_steps
+from semconv.tuning.step_log import read_steps
 from tests.worlds.places import ROOT
 from tests.worlds.tuning import SETTINGS, Case
 
@@ -164,7 +164,7 @@ def test_without_validation_the_last_weights_stay(tmp_path: Path) -> None:
     assert figures["validations"] == []
     assert figures["best_epoch"] == -1
     assert figures["best_ndcg"] is None
-    assert not (tmp_path / BEST).exists()
+    assert not (tmp_path / BEST_WEIGHTS).exists()
 
 
 def test_validation_every_second_epoch_and_at_the_end(tmp_path: Path) -> None:
@@ -193,12 +193,12 @@ def test_a_loss_or_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Pat
         made.model.get_input_embeddings().weight.register_hook(lambda grad: grad * float("inf"))
     with pytest.raises(CheckFailedError, match=r"(loss|gradient) is (nan|inf) at step 0; lower tuning.learning_rate"):
         made.run()
-    assert not (tmp_path / STATE).exists()
+    assert not (tmp_path / TUNING_STATE).exists()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     Case(tmp_path, replace(SETTINGS, epochs=1)).run()
-    (tmp_path / STATE).write_bytes(b"\x00" * 40)
+    (tmp_path / TUNING_STATE).write_bytes(b"\x00" * 40)
     with pytest.raises(InputError, match=r"checkpoint.safetensors: damaged .* remove it"):
         Case(tmp_path, SETTINGS).run()
 

@@ -1,4 +1,4 @@
-"""What a prune takes and leaves, what things weigh, and how old a publication may be."""
+"""What prune removes and keeps, the sizes of runs and generations, and the check of a publication's age."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.artifacts import run_lock
-from semconv.behavior import dccf_training
 from semconv.errors import LockedError
-from semconv.runs.digests import TRAINING_STATES, say_complete
-from semconv.tuning import checkpoint
+from semconv.runs.digests import write_complete
 from semconv_cli.main import cli
 from semconv_cli.options import Duration
 from semconv_warehouse.features import online, repository
@@ -26,7 +24,7 @@ from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.upkeep import disk
-from semconv_warehouse.upkeep.maintenance import publication_age
+from semconv_warehouse.upkeep.checking import check_age
 from tests.worlds import published as case
 from tests.worlds.clock import clock_at
 
@@ -34,7 +32,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def nightly(layout: ProjectLayout, store: DuckDBStore, count: int, start: int = 1) -> None:
-    """Publications a day apart, each of a recommend run of its own, exported for Feast."""
+    """Publish on some days in a row, each time lists of a new recommend run, and export features."""
     for night in range(start, start + count):
         if night > 1:
             case.add_recommend_run(store, f"recommend-{night}", case.lists(), settings={**case.SERVE, "night": night})
@@ -45,7 +43,7 @@ def nightly(layout: ProjectLayout, store: DuckDBStore, count: int, start: int = 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Four nights; u0's list changes in none of them."""
+    """A project with four publications of the same lists."""
     layout, store = case.make_project(tmp_path / "project")
     repository.create_feature_repo(layout)
     nightly(layout, store, 4)
@@ -82,7 +80,7 @@ def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
     assert [disk.in_words(number) for number in (0, 999, 1234, 56_789_000)] == ["0 B", "999 B", "1.2 kB", "56.8 MB"]
 
 
-def test_sizes_of_runs_generations_and_the_whole(project: Project) -> None:
+def test_sizes_of_runs_generations_and_the_project(project: Project) -> None:
     layout = project.layout
     usage = project.disk_usage()
     lock = (layout.generations / "lock").stat().st_size
@@ -102,7 +100,7 @@ def test_sizes_of_runs_generations_and_the_whole(project: Project) -> None:
     assert runs["recommend-2"]["bytes"] == rows[2]["run_bytes"]
 
 
-def test_a_dry_run_says_what_the_prune_then_does(project: Project) -> None:
+def test_a_dry_run_lists_what_the_prune_then_removes(project: Project) -> None:
     before = files(project)
     planned = json.loads(invoke(project, "prune", "--keep", "2", "--dry-run", "--json").stdout)
     assert files(project) == before
@@ -111,26 +109,26 @@ def test_a_dry_run_says_what_the_prune_then_does(project: Project) -> None:
     done = json.loads(invoke(project, "prune", "--keep", "2", "--json").stdout)
     assert done == {**planned, "dry_run": False}
     after = files(project)
-    gone = {name: size for name, size in before.items() if name not in after}
-    assert sum(gone.values()) == done["bytes"] == sum(row["bytes"] for row in done["sizes"])
+    removed = {name: size for name, size in before.items() if name not in after}
+    assert sum(removed.values()) == done["bytes"] == sum(row["bytes"] for row in done["sizes"])
     assert exported(project) == {view: [3, 4] for view in VIEWS}
     again = project.prune(2, False)
     assert (again["generations"], again["runs"], again["publications"], again["bytes"]) == ([], [], [], 0)
     assert all(result.passed for result in project.check())
 
 
-def test_parts_of_earlier_lists_go_and_their_generations_can_be_served_again(project: Project) -> None:
+def test_runs_of_earlier_lists_are_removed_and_their_generations_can_be_served_again(project: Project) -> None:
     assert sorted(project.prune(4, False)["runs"]) == ["recommend-1", "recommend-2", "recommend-3"]
     assert sorted(row["generation"] for row in project.generations() if row["bytes"]) == [1, 2, 3, 4]
-    put = rolled_back(project, day=9)
-    assert put.generation == 3
+    publication = rolled_back(project, day=9)
+    assert publication.generation == 3
     assert all(result.passed for result in project.check())
-    # What is served and what is newest keep theirs.
+    # The served and the newest generation keep theirs.
     assert project.prune(4, False)["runs"] == []
     assert (project.layout.runs / "recommend-4").is_dir()
 
 
-def test_the_state_of_a_finished_training_goes_and_that_of_a_killed_one_stays(project: Project) -> None:
+def test_the_state_of_a_finished_training_is_removed_and_that_of_a_killed_one_stays(project: Project) -> None:
     book = project.book
     case.add_run(project.store, "finetune-2", "finetune")
     with project.store.write() as connection:
@@ -140,7 +138,7 @@ def test_the_state_of_a_finished_training_goes_and_that_of_a_killed_one_stays(pr
     for path in states.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 100)
-    say_complete(states["finetune-1"].parent)
+    write_complete(states["finetune-1"].parent)
     done = project.prune(4, False)
     assert [row["name"] for row in done["sizes"] if row["kind"] == "training state"] == [
         "finetune-1/checkpoint.safetensors"
@@ -149,23 +147,19 @@ def test_the_state_of_a_finished_training_goes_and_that_of_a_killed_one_stays(pr
     assert book.is_done(runs["finetune-1"])
 
 
-def test_a_prune_knows_the_names_of_all_training_states() -> None:
-    assert {checkpoint.STATE, checkpoint.BEST, dccf_training.STATE} == set(TRAINING_STATES)
-
-
-def test_the_parts_of_what_is_served_stay(project: Project) -> None:
+def test_the_run_of_the_served_lists_stays(project: Project) -> None:
     rolled_back(project, day=9)
     assert sorted(project.prune(4, False)["runs"]) == ["recommend-1", "recommend-2"]
 
 
-def test_pruned_features_are_not_exported_again_and_new_ones_are(project: Project) -> None:
+def test_removed_features_are_not_exported_again_and_new_ones_are(project: Project) -> None:
     project.prune(2, False)
     assert export_features(project.layout, project.store) == []
     nightly(project.layout, project.store, 1, start=5)
     assert exported(project) == {view: [3, 4, 5] for view in VIEWS}
 
 
-def test_what_was_put_in_place_again_keeps_its_publication(project: Project) -> None:
+def test_a_generation_that_was_published_twice_keeps_its_last_publication(project: Project) -> None:
     rolled_back(project, day=9)
     rolled_back(project, day=10)  # generation 2, as publication 6
     export_features(project.layout, project.store)
@@ -174,7 +168,7 @@ def test_what_was_put_in_place_again_keeps_its_publication(project: Project) -> 
     assert export_features(project.layout, project.store) == []
 
 
-def test_tombstones_that_the_online_store_has_not_seen_stay(project: Project) -> None:
+def test_feature_files_stay_until_the_online_store_has_read_them(project: Project) -> None:
     online.materialize(project.layout, project.store)
     case.add_recommend_run(project.store, "recommend-5", {case.user(0): ["i5"]})  # u1 to u3 lose their lists
     publish(project.layout, project.store, "recommend-5")
@@ -190,7 +184,7 @@ def test_tombstones_that_the_online_store_has_not_seen_stay(project: Project) ->
 
 
 @pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-def test_point_in_time_joins_over_kept_generations_still_answer(project: Project) -> None:
+def test_point_in_time_joins_still_find_kept_generations(project: Project) -> None:
     import pandas as pd
     from feast import FeatureStore
 
@@ -210,15 +204,15 @@ def test_point_in_time_joins_over_kept_generations_still_answer(project: Project
 
 
 @pytest.mark.parametrize("busy", ["generations", "features"])
-def test_a_prune_waits_for_nobody_who_works_on_the_same_files(project: Project, busy: str) -> None:
+def test_a_prune_beside_a_job_on_the_same_files_is_refused(project: Project, busy: str) -> None:
     with run_lock(getattr(project.layout, busy)), pytest.raises(LockedError):
         project.prune(1, False)
     assert project.layout.generation_file(1).exists()
 
 
-def test_vectors_of_runs_that_are_gone_go_with_them(project: Project) -> None:
+def test_vectors_of_removed_runs_are_deleted_from_the_warehouse(project: Project) -> None:
     case.add_run(project.store, "embed-0", "embed_behavior", tables={"user_embedding": case.user_vectors("embed-0")})
-    case.add_run(project.store, "embed-2", "embed_behavior")  # the newest, which a command would go on with
+    case.add_run(project.store, "embed-2", "embed_behavior")  # the newest one, which the next command would read
     assert "embed-0" in project.prune(4, False)["runs"]
     with project.store.read() as connection:
         left = set(connection.exec_driver_sql("SELECT DISTINCT run_id FROM user_embedding").scalars())
@@ -228,7 +222,7 @@ def test_vectors_of_runs_that_are_gone_go_with_them(project: Project) -> None:
 @pytest.mark.parametrize(("age", "passed"), [(timedelta(hours=36), True), (timedelta(hours=36, seconds=1), False)])
 def test_age_of_the_last_publication(age: timedelta, passed: bool) -> None:
     known = [Publication(1, 7, START), Publication(2, 6, START + timedelta(hours=1))]
-    result = publication_age(known, timedelta(hours=36), START + timedelta(hours=1) + age)
+    result = check_age(known, timedelta(hours=36), START + timedelta(hours=1) + age)
     assert result.passed is passed
     assert [example["generation"] for example in result.examples] == ([] if passed else [6])
 
@@ -246,12 +240,12 @@ def test_check_fails_on_a_stale_publication_and_names_its_age(project: Project) 
     assert "publication_age" in invoke(project, "check", "--max-age", "2d").stdout
     result = invoke(project, "check", "--max-age", "36h", code=1)
     assert "publication_age (generation 4 is 1 day, 16:0" in result.stderr
-    invoke(project, "check")  # without the option age is no matter
+    invoke(project, "check")  # without the option the age does not matter
     rows: list[dict[str, Any]] = json.loads(invoke(project, "check", "--max-age", "30m", "--json", code=1).stdout)
     assert [row["check"] for row in rows if not row["passed"]] == ["publication_age"]
 
 
-def test_nothing_published_is_stale(tmp_path: Path) -> None:
+def test_the_age_check_fails_when_nothing_is_published(tmp_path: Path) -> None:
     layout, _ = case.make_project(tmp_path / "project")
     result = invoke(Project.open(layout.root), "check", "--max-age", "36h", code=1)
     assert "nothing published yet" in result.stderr

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 from semconv.data.list_rows import LIST_SCHEMA
 from semconv.data.store import RunRecord
+from semconv.runs.digests import write_complete
+from semconv.runs.files import part_file
 from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -131,7 +133,8 @@ def add_recommend_run(
         rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, rows.schema.field(name).type))
     folder = store.layout.runs / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, folder / "part-00000.parquet")
+    pq.write_table(rows, folder / part_file(0))
+    write_complete(folder)
     return add_run(
         store, run_id, "recommend", inputs=["finetune-1", "codebook-1", "assign-1", "embed-1"], settings=settings
     )

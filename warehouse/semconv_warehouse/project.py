@@ -19,7 +19,8 @@ from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.publish.publishing import publish, rollback
-from semconv_warehouse.upkeep import disk, maintenance, pruning
+from semconv_warehouse.upkeep import checking, disk, pruning, records
+from semconv_warehouse.upkeep.doctor import doctor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -337,38 +338,38 @@ class Project(OpenedProject):
         return self.sql(cookbook_query(name, parameters).statement, limit=limit, parameters=parameters)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Runs, newest first, with the bytes of their folders and the generations that stand on them."""
-        return maintenance.runs(self)
+        """Return the runs, newest first, with the bytes of their folders and the generations made from them."""
+        return records.runs(self.workspace, self.store)
 
     def generations(self) -> list[dict[str, Any]]:
-        """Generations with their publications, newest first."""
-        return maintenance.generations(self)
+        """Return the generations, newest first, with their publications and sizes."""
+        return records.generations(self.workspace, self.store)
 
     def check(self, max_age: timedelta | None = None) -> list[CheckResult]:
-        """Run the integrity checks on the warehouse and on what is served, and with ``max_age`` look at its age."""
-        return maintenance.check(self, max_age)
+        """Check the warehouse, the served generation and the run files; with ``max_age`` the age of the publication too."""
+        return checking.check(self.workspace, self.store, max_age)
 
     def disk_usage(self) -> dict[str, int]:
-        """Bytes of ``data/`` by part, ``total`` last."""
+        """Return the bytes of ``data/`` by part, ``total`` last."""
         return disk.usage(self.layout)
 
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
         """Remove generation files, run folders and feature files that nothing kept needs."""
-        return pruning.prune(self, keep, dry_run)
+        return pruning.prune(self.workspace, self.store, keep, dry_run)
 
     def forget(
         self, user_ids: Sequence[str], *, users_file: Path | None = None, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Take people out of everything that the project keeps, and say what knows something of them still."""
+        """Erase users from everything that the project keeps, and name what still holds something of them."""
         from semconv_warehouse.erase.forgetting import forget
         from semconv_warehouse.store.user_files import read_user_ids
 
         named = [] if users_file is None else read_user_ids(users_file)
-        return forget(self, [*user_ids, *named], dry_run=dry_run)
+        return forget(self.workspace, self.store, [*user_ids, *named], dry_run=dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
-        """Look at installation, disk, warehouse and lineage."""
-        return maintenance.doctor(self)
+        """Examine installation, disk, permissions, warehouse, runs, serving and lineage."""
+        return doctor(self.workspace, self.store)
 
     def publications(self) -> list[Publication]:
         """Every publication, oldest first."""

@@ -1,4 +1,4 @@
-"""``semconv forget``: people out of everything that the project keeps."""
+"""``semconv forget``: erase users from everything that the project keeps."""
 
 from __future__ import annotations
 
@@ -11,30 +11,37 @@ from semconv_cli import output
 from semconv_cli.options import Job, json_option
 from semconv_cli.state import State
 
+_SHOWN = 3  # unknown ids in a remark
 
-@click.command("forget", cls=Job, short_help="Take people out of tables, generations and Feast.")
-@click.option("--user", "user_ids", multiple=True, metavar="USER", help="Whom to forget; repeatable.")
+
+@click.command("forget", cls=Job, short_help="Erase users from tables, files, generations and Feast.")
+@click.option("--user", "user_ids", multiple=True, metavar="USER", help="user_id of a user to erase; repeatable.")
 @click.option(
-    "--users", "users_file", type=click.Path(path_type=Path), metavar="FILE", help="Whom to forget, one user_id a line."
+    "--users",
+    "users_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of users to erase: one user_id a line, or a csv or Parquet file with a column user_id.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would go, change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Count what would be erased and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @click.pass_context
 def forget_command(
     ctx: click.Context, user_ids: tuple[str, ...], users_file: Path | None, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Take people out of tables, run folders, kept generations, feature files and the online store.
+    """Erase users from the warehouse, run folders, generations, feature files and the online store.
 
-    Says what a trained model keeps. A killed command goes on where it stopped. It cannot be taken back.
+    The command names what still holds something of them, such as trained models. It cannot be undone. After a kill,
+    run it again with the same users and it finishes.
     """
     if not user_ids and users_file is None:
         raise click.UsageError("give --user or --users", ctx)
     if not (yes or dry_run):
         if not sys.stdin.isatty():
-            raise click.UsageError("forgetting cannot be taken back: give --yes where nobody can be asked", ctx)
-        whom = ", ".join(user_ids) + (f" and those in {users_file}" if users_file else "")
-        click.confirm(f"forget {whom.removeprefix(' and ')}?", abort=True, err=True)
+            raise click.UsageError("forget cannot be undone; without a terminal to ask on, confirm with --yes", ctx)
+        named = ", ".join(user_ids) + (f" and those in {users_file}" if users_file else "")
+        click.confirm(f"erase {named.removeprefix(' and ')}?", abort=True, err=True)
     state = ctx.ensure_object(State)
     with state.open() as project:
         result = project.forget(user_ids, users_file=users_file, dry_run=dry_run)
@@ -42,8 +49,8 @@ def forget_command(
     if as_json:
         output.write_json(result)
         return
-    output.write_rows([{"place": place, "rows": number} for place, number in result["rows"].items()])
+    output.write_rows([{"where": where, "rows": number} for where, number in result["rows"].items()])
     if result["unknown"]:
-        state.remark(f"{len(result['unknown'])} ids are unknown: {', '.join(result['unknown'][:3])}")
+        state.remark(f"{len(result['unknown'])} ids are unknown: {', '.join(result['unknown'][:_SHOWN])}")
     for remark in result["remarks"]:
         state.remark(remark)

@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.backbone.text_vectors import TextVectors
-from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
 from semconv.blend.tables import BlendTables, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.runs.files import BEHAVIOR_VECTORS, BLEND_MANIFEST, BLEND_TABLES, TEXT_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 
-TABLES, MANIFEST = "blend.safetensors", "blend.json"
 BEHAVIOR, TEXT = "behavior", "text"
 
 
@@ -33,14 +32,14 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
         arrays |= {f"counter_{name}": getattr(tables.counter, name) for name in ("data", "indices", "indptr")}
     if tables.events is not None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
-    write_arrays(folder / TABLES, arrays)
+    write_arrays(folder / BLEND_TABLES, arrays)
     weights = {"first": blend.shortlist_weights, "weights": blend.weights}
-    write_json(folder / MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
+    write_json(folder / BLEND_MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
 
 
 def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     """Read weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
-    manifest: dict[str, Any] = read_json(workspace.intact(record, MANIFEST))
+    manifest: dict[str, Any] = read_json(workspace.intact(record, BLEND_MANIFEST))
     return manifest
 
 
@@ -50,7 +49,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
     Args:
         lineage: of the blend run, or of the model that it belongs to.
     """
-    manifest, path = read_manifest(workspace, record), workspace.intact(record, TABLES)
+    manifest, path = read_manifest(workspace, record), workspace.intact(record, BLEND_TABLES)
     arrays = read_arrays(path)
     settings = record.settings["blend"]
     try:
@@ -83,10 +82,10 @@ def blend_vectors(
     """Unit vectors ``(I, D)`` of the parts that are on."""
     tables: dict[str, NDArray[np.float32]] = {}
     if settings["neighbor"]:
-        vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
+        vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
         tables[BEHAVIOR] = unit_vectors(vectors.item_index, vectors.item_vectors, num_items)
     if settings["text"] and lineage.text is not None:
-        texts = TextVectors.load(workspace.intact(lineage.text, "text.safetensors"))
+        texts = TextVectors.load(workspace.intact(lineage.text, TEXT_VECTORS))
         known = texts.item_index < num_items
         if known.any():
             centred = texts.vectors - texts.vectors.mean(axis=0)

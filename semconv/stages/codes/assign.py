@@ -13,6 +13,7 @@ from semconv import columns
 from semconv.data.store import Catalog
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.digests import damaged_files
+from semconv.runs.files import CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_loaded
 from semconv.settings.codebook import CodebookSettings
@@ -65,7 +66,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
             f"{len(index)} items coded from their text, on {spread['first_codes_in_use']} first codes"
         )
         no_interactions = np.zeros(len(index), np.int64)
-        save_codes(folder / "codes.safetensors", index, assigned.codes, assigned.is_reassigned, no_interactions)
+        save_codes(folder / CODES, index, assigned.codes, assigned.is_reassigned, no_interactions)
         source = columns.MAPPED_FROM_TEXT
         return {
             "item_code": code_rows(

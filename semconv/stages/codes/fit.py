@@ -16,6 +16,7 @@ from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import Catalog, RunRecord
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import BEHAVIOR_VECTORS, TEXT_VECTORS
 from semconv.runs.workspace import Workspace
 from semconv.settings.codebook import CodebookSettings
 from semconv.stages import stage_settings
@@ -31,8 +32,8 @@ def fit_codebook_run(workspace: Workspace, behavior: RunRecord, text: RunRecord)
     def compute(folder: Path) -> dict[str, pa.Table]:
         settings = workspace.settings
         catalog = workspace.store.catalog()
-        vectors = BehaviorVectors.load(workspace.intact(behavior, "vectors.safetensors"))
-        texts = TextVectors.load(workspace.intact(text, "text.safetensors"))
+        vectors = BehaviorVectors.load(workspace.intact(behavior, BEHAVIOR_VECTORS))
+        texts = TextVectors.load(workspace.intact(text, TEXT_VECTORS))
         popularity = training_counts(workspace, behavior, len(catalog))
         code_set = fit_code_set(vectors, texts.item_index, texts.vectors, popularity, settings.codebook, settings.rqvae)
         code_set.save(folder)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from semconv.artifacts import read_arrays
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.runs.files import CODES
 from semconv.runs.workspace import Workspace
 
 
@@ -24,7 +25,7 @@ class ItemCodes:
     @classmethod
     def read(cls, workspace: Workspace, runs: tuple[RunRecord, ...]) -> ItemCodes:
         """Join the ``codes.safetensors`` of a codebook run and its assign runs."""
-        parts = [read_arrays(workspace.intact(run, "codes.safetensors")) for run in runs]
+        parts = [read_arrays(workspace.intact(run, CODES)) for run in runs]
         return cls(*(np.concatenate([part[name] for part in parts]) for name in ("item_index", "codes", "popularity")))
 
     def of(self, item_index: NDArray[np.int32]) -> NDArray[np.uint16]:

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import read_json
 from semconv.backbone.text_vectors import TextVectors
-from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import cut_in_time, train_lengths
 from semconv.data.store import RunRecord
+from semconv.runs.files import BEHAVIOR_VECTORS, FIGURES, TEXT_VECTORS, table_file
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.codebook import CodebookSettings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.rows import training_counts
-from semconv.stages.tune.figures import FIGURES_FILE, TRAIN_INTERACTIONS
+from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.figures import nearest_code_error
 
@@ -53,8 +53,8 @@ class Coded:
             lineage,
             CodeSet.load(folder(lineage.codebook)),
             ItemCodes.read(workspace, lineage.code_runs),
-            BehaviorVectors.load(folder(lineage.behavior) / VECTORS),
-            np.zeros(0, np.int32) if text is None else TextVectors.load(folder(text) / "text.safetensors").item_index,
+            BehaviorVectors.load(folder(lineage.behavior) / BEHAVIOR_VECTORS),
+            np.zeros(0, np.int32) if text is None else TextVectors.load(folder(text) / TEXT_VECTORS).item_index,
         )
 
     @property
@@ -140,7 +140,7 @@ def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, floa
 
 def _assigned_vectors(workspace: Workspace, assign: RunRecord) -> Floats:
     """Vectors ``(n, D)`` predicted from text, in the order of the run's codes."""
-    path = workspace.intact(assign, "table-item_embedding.parquet")
+    path = workspace.intact(assign, table_file("item_embedding"))
     column = pq.read_table(path, columns=[columns.VECTOR]).column(columns.VECTOR).combine_chunks()
     flat: Floats = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return flat.reshape(len(column), -1)
@@ -151,6 +151,6 @@ def _interactions(workspace: Workspace, coded: Coded, counts: NDArray[np.int64])
     finetune = coded.lineage.find(columns.FINETUNE)
     if finetune is None:
         return int(coded.code_set.popularity.sum()), int(counts[coded.code_set.item_index].sum())
-    figures, split = read_json(workspace.intact(finetune, FIGURES_FILE)), finetune.settings["split"]
+    figures, split = read_json(workspace.intact(finetune, FIGURES)), finetune.settings["split"]
     now = train_lengths(cut_in_time(workspace.store.sequences(), split), split["train_cut"]).sum()
     return int(figures[TRAIN_INTERACTIONS]), int(now)

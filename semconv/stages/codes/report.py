@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import ItemFacets
+from semconv.runs.files import BEHAVIOR_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.codes.code_file import read_codes
@@ -79,7 +79,7 @@ def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
     }
     behavior = workspace.latest(columns.EMBED_BEHAVIOR)
     if behavior is not None:
-        report |= _variance(workspace, index, codes, BehaviorVectors.load(workspace.intact(behavior, VECTORS)))
+        report |= _variance(workspace, index, codes, BehaviorVectors.load(workspace.intact(behavior, BEHAVIOR_VECTORS)))
     return report
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from semconv.errors import InputError
+from semconv.runs.files import TRIE
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import codes_source, open_trie, save_trie
 from semconv.stages.codes.item_codes import ItemCodes
-
-TRIE = "trie.safetensors"
 
 
 def trie_file(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> Path:

@@ -15,10 +15,10 @@ from semconv.data.splits import cut_in_time, train_part
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import BACKBONE_MANIFEST, MODEL_FOLDER
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.embed.rows import catalog_texts
-from semconv.stages.stage_settings import BACKBONE_MANIFEST
 from semconv.tasks.registry import phrases
 
 
@@ -39,8 +39,8 @@ def create_backbone_run(workspace: Workspace) -> Outcome:
 
         texts = [text for text in catalog_texts(catalog) if text]
         queries = _training_queries(workspace)
-        figures = create_backbone(folder / "model", texts, queries, phrases(), workspace.settings.backbone)
-        write_json(folder / BACKBONE_MANIFEST, {"path": "model", "is_relative": True, **figures})
+        figures = create_backbone(folder / MODEL_FOLDER, texts, queries, phrases(), workspace.settings.backbone)
+        write_json(folder / BACKBONE_MANIFEST, {"path": MODEL_FOLDER, "is_relative": True, **figures})
         return {}
 
     read = stage_settings.created_backbone(workspace)

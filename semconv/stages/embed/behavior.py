@@ -14,6 +14,7 @@ from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.ragged import row_of
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import BEHAVIOR_VECTORS, FIGURES
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.embed.given_file import read_given
@@ -33,7 +34,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = _vectors(workspace, train, sequences, folder)
-        vectors.save(folder / "vectors.safetensors")
+        vectors.save(folder / BEHAVIOR_VECTORS)
         rows = row_of(sequences.lengths)
         users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
         workspace.store.mark_core(items, users)
@@ -68,7 +69,7 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
         held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
         training = DccfTraining(folder, workspace.progress, held_out)
         vectors, figures = fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)
-        write_json(folder / "figures.json", figures)
+        write_json(folder / FIGURES, figures)
         return vectors
     from semconv.behavior.given import check_given
 

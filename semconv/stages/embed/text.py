@@ -12,6 +12,7 @@ from semconv import columns
 from semconv.backbone.text_vectors import TextVectors
 from semconv.data.store import Catalog, RunRecord
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.workspace import Workspace
 from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.embed.rows import catalog_texts
@@ -23,7 +24,7 @@ def embed_text_run(workspace: Workspace, backbone: RunRecord) -> Outcome:
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         wanted = np.arange(len(catalog), dtype=np.int32)
-        text_vectors(workspace, backbone, catalog, wanted).save(folder / "text.safetensors")
+        text_vectors(workspace, backbone, catalog, wanted).save(folder / TEXT_VECTORS)
         return {}
 
     return workspace.book.execute(StageRequest(columns.EMBED_TEXT, {}, (backbone,), ("item",)), compute)

@@ -17,10 +17,10 @@ from semconv.data.store import RunRecord, Sequences
 from semconv.evaluation.segments import draw_users
 from semconv.evaluation.transition import Case, search_parameters
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import TRANSITION
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
-FIGURES_FILE = "transition.json"
 _MOST_INTERACTIONS = 2_000_000  # counts of a sample of users with this number determine the parameters well enough
 
 
@@ -50,7 +50,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
             np.bincount(train.items, minlength=num_items).astype(np.int64),
         )
         best, trials = search_parameters(searched, dataclasses.asdict(workspace.settings.counter))
-        write_json(folder / FIGURES_FILE, {"parameters": best, "trials": trials, "num_users": len(users)})
+        write_json(folder / TRANSITION, {"parameters": best, "trials": trials, "num_users": len(users)})
         return {}
 
     settings = {
@@ -68,7 +68,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
 
 def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
     """``parameters``, ``trials`` and ``num_users`` of a finished search."""
-    found: dict[str, Any] = read_json(workspace.intact(tuning, FIGURES_FILE))
+    found: dict[str, Any] = read_json(workspace.intact(tuning, TRANSITION))
     return found
 
 

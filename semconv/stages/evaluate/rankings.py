@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.store import BaselineRequest, RunRecord, TopK
 from semconv.evaluation.methods import Method, baselines, report_order
 from semconv.evaluation.vector_ranking import rank_by_vectors
+from semconv.runs.files import BEHAVIOR_VECTORS
 from semconv.runs.workspace import Workspace
 from semconv.stages.blend.files import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
@@ -163,7 +163,7 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
 
 def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
     """Rank by behaviour vectors alone, over the model's candidates and under its mask."""
-    vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, VECTORS))
+    vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, BEHAVIOR_VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)

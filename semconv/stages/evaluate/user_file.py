@@ -19,10 +19,10 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.rows import ListFigures
 from semconv.evaluation.segments import EvaluatedUsers
+from semconv.runs.files import USER_FIGURES
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
-USERS = "users.parquet"
 TARGET = "target_item_id"
 SCHEMA = pa.schema(
     [
@@ -81,7 +81,7 @@ class UserFile:
 @contextmanager
 def user_file(folder: Path, case: EvaluationCase, users: EvaluatedUsers) -> Iterator[UserFile]:
     """Open the file of an evaluation; it appears under its name only when it is complete."""
-    with atomic_path(folder / USERS) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+    with atomic_path(folder / USER_FIGURES) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
         yield UserFile(writer, case, users)
 
 
@@ -95,7 +95,7 @@ def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
         raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
     folder = workspace.intact(run)
     try:
-        table = pq.read_table(folder / USERS, columns=[columns.USER_ID, columns.METHOD, columns.RANK, TARGET])
+        table = pq.read_table(folder / USER_FIGURES, columns=[columns.USER_ID, columns.METHOD, columns.RANK, TARGET])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]})") from error
     result = {}

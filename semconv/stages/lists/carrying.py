@@ -21,9 +21,9 @@ from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.ragged import find, offsets_of
 from semconv.runs.digests import require_file
-from semconv.stages.lists.parts import part_name, read_part
+from semconv.runs.files import LIST_STATES, part_file
+from semconv.stages.lists.parts import read_part
 
-STATES = "states.safetensors"
 _USERS_AT_ONCE = 65_536
 
 
@@ -42,13 +42,13 @@ class States:
     @classmethod
     def read(cls, folder: Path) -> States:
         """Read them from a run's folder; InputError when they are missing or damaged."""
-        require_file(folder / STATES)
-        arrays = read_arrays(folder / STATES)
+        require_file(folder / LIST_STATES)
+        arrays = read_arrays(folder / LIST_STATES)
         return cls(arrays["users"], arrays["states"])
 
     def write(self, folder: Path) -> None:
         """Write them into a run's folder."""
-        write_arrays(folder / STATES, {"users": self.users, "states": self.states})
+        write_arrays(folder / LIST_STATES, {"users": self.users, "states": self.states})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Carried:
         tables = []
         for shard in np.unique(shards[shards >= 0]).tolist():
             names = user_ids.filter(pa.array(shards == shard))
-            part = read_part(self.folder / part_name(shard))
+            part = read_part(self.folder / part_file(shard))
             tables.append(part.filter(pc.is_in(part.column(columns.USER_ID), value_set=names)))
         return tables
 
@@ -147,8 +147,8 @@ def carry_over(
     for shard in np.unique(shards[keeps]).tolist():
         rows = np.flatnonzero(shards == shard)
         try:
-            require_file(before / part_name(shard))
-            part = read_part(before / part_name(shard), [columns.USER_ID, columns.ITEM_ID])
+            require_file(before / part_file(shard))
+            part = read_part(before / part_file(shard), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
             say(f"{error}; recomputing its {len(rows)} users")
             shards[rows] = -1

@@ -13,11 +13,11 @@ from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.runs.book import Outcome
+from semconv.runs.files import LIST_STATES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import chosen_blend, say_without_blend
-from semconv.stages.lists.carrying import STATES
 from semconv.stages.lists.run import Request, recommend_run
 
 _FOR_ALL = {"split": "serve", "users": "all", "where": ""}
@@ -77,7 +77,7 @@ def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
     }
     for run in workspace.book.finished(columns.RECOMMEND):
         is_same = _has_settings(run, wanted) and blends & set(run.inputs) == blend
-        if is_same and lineage.finetune.run_id in run.inputs and (workspace.book.folder(run) / STATES).exists():
+        if is_same and lineage.finetune.run_id in run.inputs and (workspace.book.folder(run) / LIST_STATES).exists():
             return run
     return None
 

@@ -22,9 +22,10 @@ from semconv.blend.tables import BlendUsers
 from semconv.columns import Split
 from semconv.data.histories import Histories
 from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
+from semconv.runs.files import part_file, part_files
 from semconv.settings.tree import Settings
 from semconv.stages.lists.carrying import Carried
-from semconv.stages.lists.parts import holds_part, part_name, part_table, write_part
+from semconv.stages.lists.parts import holds_part, part_table, write_part
 from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
 
 
@@ -91,7 +92,7 @@ class ListJob:
 
     def path(self, shard: int) -> Path:
         """The file of a shard's part."""
-        return self.folder / part_name(shard)
+        return self.folder / part_file(shard)
 
     def label(self, shard: int) -> str:
         """The label in the metadata of a shard's part: the run, and which shard of how many."""
@@ -100,7 +101,7 @@ class ListJob:
     def missing(self, say: Callable[[str], None]) -> list[int]:
         """The shards without a complete part of this run; incomplete parts and parts of other runs are deleted."""
         wanted = {self.path(shard) for shard in range(len(self.shards))}
-        for path in sorted(self.folder.glob("part-*.parquet")):
+        for path in part_files(self.folder):
             shard = int(path.stem.removeprefix("part-")) if path in wanted else -1
             if shard >= 0 and holds_part(path, self.label(shard)):
                 wanted.discard(path)

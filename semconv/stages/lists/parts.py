@@ -20,16 +20,12 @@ from semconv.data.list_rows import LIST_SCHEMA
 from semconv.errors import InputError
 from semconv.lists.recommender import ShardLists
 from semconv.ragged import offsets_of
+from semconv.runs.files import part_files
 
 _LABEL = b"semconv.part"
 _SERVED = b"semconv.served"  # the method whose lists the run serves
 _METHOD = pa.field(columns.METHOD, pa.string())
 _SORTED = [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
-
-
-def part_name(place: int) -> str:
-    """File name of the part of a run's shard."""
-    return f"part-{place:05d}.parquet"
 
 
 def part_table(result: ShardLists, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
@@ -112,7 +108,7 @@ def read_part(path: Path, names: Sequence[str] | None = None, method: str | None
 
 def part_paths(folder: Path) -> list[Path]:
     """The parts of a recommend run in their order; InputError when there are none."""
-    paths = sorted(folder.glob("part-*.parquet"))
+    paths = part_files(folder)
     if not paths:
         raise InputError(f"{folder}: holds no parts; run `semconv recommend` again")
     return paths

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.behavior.vectors import FILE_NAME as VECTORS
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.tables import days_of, unit_vectors
 from semconv.columns import Split, TrainCut
@@ -20,6 +19,7 @@ from semconv.data.splits import history_lengths
 from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
 from semconv.evaluation.methods import RECENT_POPULARITY
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import BEHAVIOR_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
@@ -125,7 +125,7 @@ def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path,
     """Everything that the shards share, but the blend and the lists that are carried over."""
     sequences, num_items = read.sequences, len(read.catalog)
     tuned = TunedFiles.read(workspace, lineage, num_items)
-    vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, VECTORS))
+    vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)  # an erased user has none
     return ListJob(

@@ -6,16 +6,16 @@ from typing import Any
 
 from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
+from semconv.runs.files import FIGURES
 from semconv.runs.workspace import Workspace
 
-FIGURES_FILE = "figures.json"
 EPOCHS_BEFORE = "epochs_before"  # epochs of the earlier tunings that the weights come from
 TRAIN_INTERACTIONS = "train_interactions"  # interactions of the train cut, inside the core or not
 
 
 def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
     """Read the figures of a tuning."""
-    figures: dict[str, Any] = read_json(workspace.intact(finetune, FIGURES_FILE))
+    figures: dict[str, Any] = read_json(workspace.intact(finetune, FIGURES))
     return figures
 
 

@@ -19,6 +19,7 @@ from semconv import columns
 from semconv.artifacts import write_arrays, write_json
 from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import FIGURES, MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
@@ -27,12 +28,12 @@ from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import backbone_path
 from semconv.stages.stage_settings import resolved_tuning
-from semconv.stages.tune.figures import EPOCHS_BEFORE, FIGURES_FILE, TRAIN_INTERACTIONS, epochs_trained
+from semconv.stages.tune.figures import EPOCHS_BEFORE, TRAIN_INTERACTIONS, epochs_trained
 from semconv.stages.tune.group import Leader, TuningTask
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.prompts import PromptSource, prepared_backbone, prompt_source, training_data
 from semconv.stages.tune.start import check_start, has_work, record_samples
-from semconv.stages.tune.tuned import MODEL_FOLDER, TUNED_CODES, tuned_digest, tuned_folder
+from semconv.stages.tune.tuned import tuned_digest, tuned_folder
 from semconv.stages.tune.validation import search_validation
 from semconv.tokenization.code_set import CodeSet
 
@@ -172,7 +173,7 @@ class _Tuning:
         figures = {**figures, "prompts_too_long": dict(self.source.too_long), TRAIN_INTERACTIONS: touched}
         if self.inputs.start is not None:
             figures[EPOCHS_BEFORE] = epochs_trained(self.workspace, self.inputs.start.run)
-        write_json(folder / FIGURES_FILE, figures)
+        write_json(folder / FIGURES, figures)
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
         from semconv.tuning.model import codes_digest

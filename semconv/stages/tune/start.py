@@ -13,13 +13,13 @@ from semconv import columns
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, SettingsError
+from semconv.runs.files import TUNED_ON
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.tune.figures import epochs_trained
 from semconv.tasks.data import TaskData
 from semconv.tasks.replay import TunedOn, count_new, replay_since
 
-TUNED_ON = "tuned_on.safetensors"
 _ADAPTER_SHAPE = ("lora_rank", "lora_alpha")  # the size of its matrices, and the factor of their product
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays
 from semconv.data.histories import prompt_items
+from semconv.runs.files import MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchSettings
@@ -22,9 +23,6 @@ from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.trie_store import trie_file
 from semconv.stages.embed.backbone import intact_backbone
 from semconv.tasks.encoder import PromptEncoder
-
-MODEL_FOLDER = "model"
-TUNED_CODES = "tuned_codes.safetensors"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Removing users from everything that a project keeps."""
+"""Erasing users from everything that a project keeps."""

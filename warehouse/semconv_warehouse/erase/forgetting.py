@@ -1,8 +1,8 @@
-"""Forgetting people: their rows go from the warehouse, run folders, kept generations, feature files and the online store.
+"""Erasing users from everything under ``data/``: warehouse, run folders, generations, feature files, online store.
 
-Their place in ``user_account`` stays under a name that says nothing, because other tables and artifacts count users
-by ``user_index``. The ids lie in ``data/forgetting.json`` until everything is done, so that the same command goes on
-after a kill, when the warehouse does not know them any more.
+An erased user keeps the ``user_index`` under a new ``user_id`` that tells nothing, because tables and files count
+users by index. The ids to erase are in ``data/forgetting.json`` until all is done. So the same command finishes after
+a kill, although the warehouse no longer knows the ids then.
 """
 
 from __future__ import annotations
@@ -11,100 +11,123 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import is_locked, machine_errors, read_json, run_lock, write_json
+from semconv.artifacts import (
+    LOCK,
+    UNFINISHED,
+    is_locked,
+    machine_errors,
+    read_json,
+    remove_unfinished,
+    run_lock,
+    write_json,
+)
 from semconv.errors import InputError
-from semconv.runs.digests import renew_digest
-from semconv_warehouse.erase.files import ARRAY_FILES, arrays_without, compact, generation_without, parquet_without
-from semconv_warehouse.publish.generation_files import generation_files, replace_serving, served_generation, sync_folder
+from semconv.runs.digests import update_digest
+from semconv.runs.files import run_files, user_data_of
+from semconv.runs.user_data import ParquetRows, UserArrays, UserData
+from semconv.runs.workspace import Workspace
+from semconv_warehouse.erase.databases import compact, erase_from_generation
+from semconv_warehouse.erase.files import erase_from_file
+from semconv_warehouse.publish.generation_files import (
+    generation_files,
+    remove_leftovers,
+    replace_serving,
+    served_generation,
+    sync_folder,
+)
 from semconv_warehouse.store.database import open_database, raw
+from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import features_lock, generations_lock
 
-if TYPE_CHECKING:
-    from semconv_warehouse.project import Project
-
 _TABLES = ("interaction", "user_embedding")
-_SHOWN = 3
+_SHOWN = 3  # unknown ids in a message
 
 
 @dataclass
-class _Forgetting:
-    """Who is to be forgotten, by both of their names, and what has been found so far."""
+class _Erasure:
+    """The users to erase, and what was found of them so far."""
 
-    indices: dict[str, list[int]]  # user_id -> user_index; two where a forgotten one was ingested again
+    indices: dict[str, list[int]]  # user_id -> user_index; two where an erased user was ingested again
     dry_run: bool
-    goes_on: bool  # after a forget that was killed
-    rows: dict[str, int] = field(default_factory=dict)  # place -> rows, arrays' values or keys
+    is_resumed: bool  # after a kill
+    rows: dict[str, int] = field(default_factory=dict)  # where -> rows, values of arrays, files or keys
     remarks: list[str] = field(default_factory=list)
 
     @property
     def users(self) -> list[str]:
         return sorted(self.indices)
 
-    def count(self, place: str, number: int) -> None:
-        self.rows[place] = self.rows.get(place, 0) + number
+    def count(self, where: str, number: int) -> None:
+        self.rows[where] = self.rows.get(where, 0) + number
 
 
-def forget(project: Project, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
-    """Take people out of everything under ``data/``; what a trained model keeps is said, not changed.
+def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
+    """Erase users from everything under ``data/``; trained models stay as they are and are named in a remark.
 
-    A kill leaves no file half written, and the same command finishes. Readers that have a published file open keep what
-    they see until they close it.
+    A kill leaves no file half written, and the same command finishes. A reader that has a published file open sees the
+    old rows until it closes the file.
+
+    Args:
+        users: values of ``user_id``; unknown ones are reported.
+        dry_run: only count what would be erased.
 
     Returns:
-        ``dry_run``, ``users`` (their number), ``unknown`` (ids), ``rows`` (place -> number), ``remarks`` (what is kept
-        where, one sentence each).
+        ``dry_run``, ``users`` (number of erased users), ``unknown`` (ids), ``rows`` (where -> number), ``remarks`` (a
+        sentence for each trace that stays).
 
     Raises:
         InputError: none of the ids is known.
-        LockedError: a job is computing, publishing or materializing; nothing was changed, or the same command goes on.
+        LockedError: a job is computing, publishing or materializing. Either nothing was changed, or the same command
+            finishes.
     """
-    layout = project.layout
+    layout = store.layout
     with ExitStack() as locks:
-        locks.enter_context(generations_lock(layout, project.store.wait))
-        locks.enter_context(features_lock(layout, project.store.wait))
+        locks.enter_context(generations_lock(layout, store.wait))
+        locks.enter_context(features_lock(layout, store.wait))
         pending = _read_pending(layout)
-        work = _Forgetting(_known(project, {*users, *pending}, pending), dry_run, bool(pending))
+        work = _Erasure(_known_indices(store, {*users, *pending}, pending), dry_run, bool(pending))
         unknown = sorted(set(users) - set(work.indices))
         if not set(users) & set(work.indices):
             shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-            raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); ids are those of user_account")
-        _require_idle(project)
+            raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); give ids of table user_account")
+        _require_idle(store)
         if not dry_run:
             write_json(_pending_file(layout), work.indices)
-        _forget_rows(project, work)
-        _require_idle(project)  # a job that began meanwhile may have read them before
-        _forget_files(layout, work)
-        _forget_generations(layout, work)
-        _forget_features(project, work)
+        _erase_from_warehouses(store, work)
+        _require_idle(store)  # a job that began meanwhile may have read the rows before they were deleted
         if not dry_run:
-            _compact(project)
+            _delete_unfinished(store)
+        _erase_from_files(layout, work)
+        _erase_from_generations(layout, work)
+        _erase_from_online_store(layout, work)
+        if not dry_run:
+            _compact_warehouses(store)
             _pending_file(layout).unlink()
-    work.remarks += list(_kept(project))
     return {
         "dry_run": dry_run,
         "users": len(work.users),
         "unknown": unknown,
         "rows": work.rows,
-        "remarks": work.remarks,
+        "remarks": [*work.remarks, *_remaining_traces(workspace)],
     }
 
 
-def was_cut_off(layout: ProjectLayout) -> bool:
-    """Whether a forget was killed before its end."""
+def is_unfinished(layout: ProjectLayout) -> bool:
+    """Tell whether a forget was killed before its end."""
     return _pending_file(layout).exists()
 
 
-def _known(project: Project, users: set[str], pending: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Index of those that the warehouse knows, or knew when a forget that was killed began."""
+def _known_indices(store: DuckDBStore, users: set[str], pending: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Return the ``user_index`` of users in the warehouse, and of those that a killed forget had found in it."""
     statement = sa.text("SELECT user_id, user_index FROM user_account WHERE user_id IN :users")
-    with project.store.read() as connection:
+    with store.read() as connection:
         found = connection.execute(statement.bindparams(sa.bindparam("users", sorted(users), expanding=True))).all()
     indices = {user: list(numbers) for user, numbers in pending.items()}
     for user, index in found:
@@ -112,23 +135,23 @@ def _known(project: Project, users: set[str], pending: dict[str, list[int]]) -> 
     return indices
 
 
-def _require_idle(project: Project) -> None:
-    """No run may be at work: it may hold in memory, and write later, what is being forgotten."""
-    layout = project.layout
-    for lock in layout.data.rglob("lock"):
+def _require_idle(store: DuckDBStore) -> None:
+    """Wait until no run is being computed: it may have read the users' rows, and write them later."""
+    layout = store.layout
+    for lock in layout.data.rglob(LOCK):
         if lock.parent not in (layout.generations, layout.features) and is_locked(lock.parent):
-            with run_lock(lock.parent, wait=project.store.wait):
+            with run_lock(lock.parent, wait=store.wait):
                 pass
 
 
 def _warehouses(layout: ProjectLayout) -> list[Path]:
-    """The project's own, and that of its experiments, which has a copy of the inputs."""
-    return sorted(layout.data.rglob("warehouse.duckdb"))
+    """Return the project's own warehouse and those of its experiments, which hold copies of the inputs."""
+    return sorted(layout.data.rglob(layout.warehouse.name))
 
 
-def _forget_rows(project: Project, work: _Forgetting) -> None:
-    for path in _warehouses(project.layout):
-        with open_database(path, read_only=work.dry_run, wait=project.store.wait) as connection, connection.begin():
+def _erase_from_warehouses(store: DuckDBStore, work: _Erasure) -> None:
+    for path in _warehouses(store.layout):
+        with open_database(path, read_only=work.dry_run, wait=store.wait) as connection, connection.begin():
             for table in _TABLES:
                 where = f"FROM {table} WHERE user_id IN :users"
                 work.count(table, _execute(connection, f"SELECT count(*) {where}", work))
@@ -140,7 +163,7 @@ def _forget_rows(project: Project, work: _Forgetting) -> None:
 
 
 _ACCOUNTS = "SELECT count(*) FROM user_account WHERE user_id IN :users"
-# The number makes the name one of its own; the suffix keeps it apart from a user who is called like that.
+# The index makes the new id unique. The suffix keeps it apart from a user who really has this id.
 _RENAME = """
 UPDATE user_account SET in_core = false, user_id = 'forgotten-' || user_index || CASE
     WHEN EXISTS (SELECT 1 FROM user_account AS other WHERE other.user_id = 'forgotten-' || user_account.user_index) THEN '-' || uuid()
@@ -149,76 +172,100 @@ WHERE user_id IN :users
 """
 
 
-def _execute(connection: sa.Connection, statement: str, work: _Forgetting) -> int:
+def _execute(connection: sa.Connection, statement: str, work: _Erasure) -> int:
     bound = sa.text(statement).bindparams(sa.bindparam("users", work.users, expanding=True))
     return int(connection.execute(bound).scalar_one())
 
 
-def _forget_files(layout: ProjectLayout, work: _Forgetting) -> None:
-    """Parquet and arrays of runs, finished or not; feature files, tombstones too."""
-    numbers = np.array(sorted({number for numbers in work.indices.values() for number in numbers}), dtype=np.int64)
+def _delete_unfinished(store: DuckDBStore) -> None:
+    """Delete files that killed jobs left under temporary names: the users may be in them."""
+    layout = store.layout
+    remove_leftovers(layout, set(generation_files(layout)))
+    remove_unfinished(layout.features)
+    for folder in _run_folders(layout):
+        if any(folder.rglob(UNFINISHED)):
+            with run_lock(folder, wait=store.wait):
+                remove_unfinished(folder)
+
+
+def _erase_from_files(layout: ProjectLayout, work: _Erasure) -> None:
+    """Erase users from feature files, and from files of runs, finished or not."""
+    indices = np.array(sorted({index for numbers in work.indices.values() for index in numbers}), dtype=np.int64)
+    for path, user_data in _files_with_users(layout):
+        count = erase_from_file(path, user_data, work.users, indices, dry_run=work.dry_run)
+        work.count(_label(layout, path, user_data), count)
+        if work.is_resumed and not work.dry_run and path.exists():
+            update_digest(path)  # the kill may have come between writing the file and recording its checksum
+
+
+def _files_with_users(layout: ProjectLayout) -> Iterator[tuple[Path, UserData]]:
+    """Yield every file that may hold users, except databases, with how a user is taken out of it."""
+    runs = _run_folders(layout)
     for path in sorted(layout.data.rglob("*.parquet")):
-        number = parquet_without(path, work.users, dry_run=work.dry_run)
-        work.count("features" if path.is_relative_to(layout.features) else "runs", number)
-        _renew(path, work)
-    for path in sorted(layout.data.rglob("*.safetensors")):
-        if path.name in ARRAY_FILES:
-            work.count("arrays", arrays_without(path, numbers, dry_run=work.dry_run))
-            _renew(path, work)
+        if not runs.intersection(path.parents):
+            yield path, ParquetRows()
+    for folder in sorted(runs):
+        for name, path in run_files(folder).items():
+            user_data = user_data_of(name)
+            if user_data is not None:
+                yield path, user_data
 
 
-def _renew(path: Path, work: _Forgetting) -> None:
-    """A kill may have come between a file and what says that it is whole."""
-    if work.goes_on and not work.dry_run:
-        renew_digest(path)
+def _run_folders(layout: ProjectLayout) -> set[Path]:
+    """Return the folders of the project's runs and of its experiments' runs."""
+    folders = (folder for path in _warehouses(layout) for folder in (path.parent / layout.runs.name).glob("*"))
+    return {folder for folder in folders if folder.is_dir()}
 
 
-def _forget_generations(layout: ProjectLayout, work: _Forgetting) -> None:
+def _label(layout: ProjectLayout, path: Path, user_data: UserData) -> str:
+    if isinstance(user_data, ParquetRows):
+        return "features" if path.is_relative_to(layout.features) else "runs"
+    return "arrays" if isinstance(user_data, UserArrays) else "training states"
+
+
+def _erase_from_generations(layout: ProjectLayout, work: _Erasure) -> None:
     served = served_generation(layout)
     for path in generation_files(layout).values():
-        work.count("generations", generation_without(path, work.users, dry_run=work.dry_run))
+        work.count("generations", erase_from_generation(path, work.users, dry_run=work.dry_run))
     if work.dry_run or served is None:
         return
     sync_folder(layout.generations)
     own = layout.generation_file(served)
-    if not own.exists():  # only the name that readers open is left
-        generation_without(layout.serving, work.users, dry_run=False)
+    if not own.exists():  # of the served generation only serving.duckdb is left
+        erase_from_generation(layout.serving, work.users, dry_run=False)
     elif not own.samefile(layout.serving):
         replace_serving(layout, served)
 
 
-def _forget_features(project: Project, work: _Forgetting) -> None:
+def _erase_from_online_store(layout: ProjectLayout, work: _Erasure) -> None:
     from semconv_warehouse.features.erase import erase_online
 
-    number, remark = erase_online(project.layout, work.users, dry_run=work.dry_run)
+    number, remark = erase_online(layout, work.users, dry_run=work.dry_run)
     work.count("online store", number)
     if remark is not None:
         work.remarks.append(remark)
 
 
-def _compact(project: Project) -> None:
-    """Deleted rows stay in a DuckDB file until their blocks are written over, so the file is written anew."""
-    for path in _warehouses(project.layout):
-        with open_database(path, read_only=False, wait=project.store.wait) as connection:
+def _compact_warehouses(store: DuckDBStore) -> None:
+    """Write each warehouse anew: a DuckDB file keeps deleted rows until their blocks are used again."""
+    for path in _warehouses(store.layout):
+        with open_database(path, read_only=False, wait=store.wait) as connection:
             compact(path, raw(connection))
         sync_folder(path.parent)
 
 
-def _kept(project: Project) -> Iterator[str]:
-    """What still knows something of them, in plain words."""
-    models = [
-        run.run_id
-        for run in project.store.runs(status="finished")
-        if run.stage == columns.FINETUNE and project.book.folder(run).is_dir()
-    ]
+def _remaining_traces(workspace: Workspace) -> Iterator[str]:
+    """Yield a sentence for each thing that still holds something of the erased users."""
+    finished = workspace.store.runs(stage=columns.FINETUNE, status="finished")
+    models = [run.run_id for run in finished if workspace.book.folder(run).is_dir()]
     if models:
         yield (
-            f"trained models keep what they learned from these people's sequences ({', '.join(models)}), and so do item"
-            " vectors and codes; no id is in them, `semconv run --refit` and then `semconv prune --keep 1` replace them"
+            f"trained models keep what they learned from these users' sequences ({', '.join(models)}), and so do item"
+            " vectors and codes; they hold no user ids; `semconv run --refit` and then `semconv prune --keep 1` replace them"
         )
     yield (
-        "outside data/ nothing was touched: input files, files of rejected rows, exported prompts, logs and backups;"
-        " an ingest of a file that still has these people brings them back"
+        "files outside data/ were not changed: input files, files of rejected rows, exported prompts, logs and backups;"
+        " ingesting a file that still holds these users brings them back"
     )
 
 

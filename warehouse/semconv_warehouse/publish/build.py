@@ -18,6 +18,7 @@ import duckdb
 from semconv.data.list_rows import LIST_COLUMNS
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
+from semconv.runs.files import part_files
 from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
 from semconv_warehouse.publish.generation_files import spill_folder
 from semconv_warehouse.publish.ordered_lists import create_in_order
@@ -143,7 +144,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
     """Write the new lists; return whether a scan has proved their order and that their ranks run from 1."""
     run = build.plan.recommend
     folder = layout.root / run.artifact_path
-    parts = sorted(str(path) for path in folder.glob("part-*.parquet"))
+    parts = [str(path) for path in part_files(folder)]
     if not parts:
         raise InputError(f"{folder}: no parts of run {run.run_id} are left; run `semconv recommend` again")
     require_parts(folder)

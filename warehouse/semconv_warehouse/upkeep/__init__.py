@@ -1,1 +1,1 @@
-"""Checks, disk usage, pruning."""
+"""Keeping a project in order: records of runs and generations, checks, disk usage, pruning."""

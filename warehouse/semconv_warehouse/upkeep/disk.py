@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # every command imports this module; the layout would load DuckDB with it
     from semconv_warehouse.store.layout import ProjectLayout
 
 
-def size(places: Iterable[Path]) -> int:
-    """Bytes of files and of everything in folders; what vanishes meanwhile counts nothing."""
+def size(paths: Iterable[Path]) -> int:
+    """Return the bytes of files and of everything in folders; a file that vanishes meanwhile counts 0."""
     sizes: dict[tuple[int, int], int] = {}
-    for path in _files(places):
+    for path in _files(paths):
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -24,20 +24,20 @@ def size(places: Iterable[Path]) -> int:
 
 
 def usage(layout: ProjectLayout) -> dict[str, int]:
-    """Bytes of ``data/`` by part, ``total`` last; ``serving.duckdb`` counts with the generation whose name it shares."""
+    """Return the bytes of ``data/`` by part, ``total`` last; ``serving.duckdb`` is the same file as its generation."""
     parts = {
         "generations": [layout.generations, layout.serving],
         "runs": [layout.runs],
         "features": [layout.features],
         "warehouse": [layout.warehouse],
     }
-    sizes = {name: size(places) for name, places in parts.items()}
+    sizes = {name: size(paths) for name, paths in parts.items()}
     total = size([layout.data])
     return {**sizes, "other": total - sum(sizes.values()), "total": total}
 
 
 def in_words(num_bytes: int) -> str:
-    """Bytes as people read them: ``12.3 MB``."""
+    """Write bytes for people: ``12.3 MB``."""
     value, unit = float(num_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
@@ -46,10 +46,10 @@ def in_words(num_bytes: int) -> str:
     return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _files(places: Iterable[Path]) -> Iterator[Path]:
-    for place in places:
-        if place.is_file():
-            yield place
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_file():
+            yield path
         else:
-            for folder, _, names in os.walk(place):
+            for folder, _, names in os.walk(path):
                 yield from (Path(folder) / name for name in names)

@@ -1,0 +1,162 @@
+"""Every file that a run folder can hold, named once.
+
+Stages take the file names from here. :data:`ARTIFACTS` tells for each file which stages write it, whether it has a
+checksum, whether ``prune`` deletes it, and how ``forget`` takes a user out of it. A new file needs one entry here and
+no other change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from semconv import columns
+from semconv.artifacts import LOCK
+from semconv.runs.user_data import BlankedRows, IndexedRows, ParquetRows, Slices, UserData, WholeFile
+
+COMPLETE: Final = "complete.json"
+BACKBONE_MANIFEST: Final = "backbone.json"
+MODEL_FOLDER: Final = "model"
+BEHAVIOR_VECTORS: Final = "vectors.safetensors"
+DCCF_STATE: Final = "dccf.safetensors"
+TEXT_VECTORS: Final = "text.safetensors"
+CODES: Final = "codes.safetensors"
+BOOKS: Final = "books.safetensors"
+TEXT_MAP: Final = "text_map.safetensors"
+AUTOENCODER: Final = "autoencoder.safetensors"
+TRIE: Final = "trie.safetensors"
+TUNED_CODES: Final = "tuned_codes.safetensors"
+TUNED_ON: Final = "tuned_on.safetensors"
+TUNING_STATE: Final = "checkpoint.safetensors"
+BEST_WEIGHTS: Final = "best.safetensors"
+STEPS: Final = "steps.jsonl"
+TRAINING_CHART: Final = "training.svg"
+BLEND_MANIFEST: Final = "blend.json"
+BLEND_TABLES: Final = "blend.safetensors"
+LIST_STATES: Final = "states.safetensors"
+TRANSITION: Final = "transition.json"
+USER_FIGURES: Final = "users.parquet"
+FIGURES: Final = "figures.json"  # three stages write figures of their own under this name
+_PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
+
+
+class Kind(Enum):
+    """How a file of a finished run is treated."""
+
+    RESULT = "has a checksum in complete.json; without the file the run is incomplete"
+    TRAINING_STATE = "has a checksum in complete.json as long as it is there; `prune` deletes it from finished runs"
+    REBUILT = "holds a checksum of its own; a damaged or missing one is built again when it is opened"
+    VIEWED = "is for people to look at; nothing is computed from it"
+    BOOKKEEPING = "is the run's lock or its list of checksums"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file, or several of one pattern.
+
+    Attributes:
+        pattern: path inside the run folder; ``*`` stands for any characters, slashes too.
+        stages: the stages that write it.
+        kind: how it is treated once the run is finished.
+        user_data: how a user is taken out of it; None for a file that holds no users.
+    """
+
+    pattern: str
+    stages: tuple[str, ...]
+    kind: Kind = Kind.RESULT
+    user_data: UserData | None = None
+
+
+ARTIFACTS: tuple[Artifact, ...] = (
+    Artifact(LOCK, columns.STAGES, Kind.BOOKKEEPING),
+    Artifact(COMPLETE, columns.STAGES, Kind.BOOKKEEPING),
+    Artifact(
+        _TABLES,
+        (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.ASSIGN, columns.EVALUATE),
+        user_data=ParquetRows(),
+    ),
+    Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE)),
+    Artifact(BACKBONE_MANIFEST, (columns.BACKBONE,)),
+    Artifact(f"{MODEL_FOLDER}/*", (columns.BACKBONE, columns.FINETUNE)),
+    Artifact(
+        BEHAVIOR_VECTORS, (columns.EMBED_BEHAVIOR,), user_data=IndexedRows(index="user_index", arrays=("user_vectors",))
+    ),
+    # Several tensors have a row for each user, and a resumed training needs all of them. Without the file it starts again.
+    Artifact(DCCF_STATE, (columns.EMBED_BEHAVIOR,), Kind.TRAINING_STATE, WholeFile()),
+    Artifact(TEXT_VECTORS, (columns.EMBED_TEXT,)),
+    Artifact(CODES, (columns.CODEBOOK, columns.ASSIGN)),
+    Artifact(BOOKS, (columns.CODEBOOK,)),
+    Artifact(TEXT_MAP, (columns.CODEBOOK,)),
+    Artifact(AUTOENCODER, (columns.CODEBOOK,)),
+    Artifact(TRIE, (columns.CODEBOOK, columns.ASSIGN), Kind.REBUILT),
+    Artifact(TUNED_CODES, (columns.FINETUNE,)),
+    Artifact(
+        TUNED_ON,
+        (columns.FINETUNE,),
+        user_data=Slices(offsets="offsets", arrays=("items", "times", "has_query")),
+    ),
+    Artifact(TUNING_STATE, (columns.FINETUNE,), Kind.TRAINING_STATE),
+    Artifact(BEST_WEIGHTS, (columns.FINETUNE,), Kind.TRAINING_STATE),
+    Artifact(STEPS, (columns.FINETUNE,), Kind.VIEWED),
+    Artifact(TRAINING_CHART, (columns.FINETUNE,), Kind.VIEWED),
+    Artifact(BLEND_MANIFEST, (columns.BLEND,)),
+    Artifact(BLEND_TABLES, (columns.BLEND,)),
+    Artifact(_PARTS, (columns.RECOMMEND,), user_data=ParquetRows()),
+    # A user's row tells the shard, and so the part, that holds the user's list.
+    Artifact(LIST_STATES, (columns.RECOMMEND,), user_data=BlankedRows(index="users", array="states")),
+    Artifact(TRANSITION, (columns.TUNE_BASELINE,)),
+    Artifact(USER_FIGURES, (columns.EVALUATE,), user_data=ParquetRows()),
+)
+
+
+def find_artifact(name: str) -> Artifact | None:
+    """Return the entry of a path inside a run folder, such as ``model/config.json``; None when there is none."""
+    return next((entry for entry in ARTIFACTS if fnmatchcase(name, entry.pattern)), None)
+
+
+def kind_of(name: str) -> Kind:
+    """Return how a file is treated. A file without an entry is a result, so that it gets a checksum."""
+    found = find_artifact(name)
+    return Kind.RESULT if found is None else found.kind
+
+
+def user_data_of(name: str) -> UserData | None:
+    """Return how a user is taken out of a file. A Parquet file without an entry may hold users, so it is searched."""
+    found = find_artifact(name)
+    if found is not None:
+        return found.user_data
+    return ParquetRows() if name.endswith(".parquet") else None
+
+
+def run_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a run folder by their path inside it, without hidden ones, which are unfinished."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def training_states(folder: Path) -> list[Path]:
+    """Return the files of a run folder from which a killed training would go on."""
+    return [path for name, path in run_files(folder).items() if kind_of(name) is Kind.TRAINING_STATE]
+
+
+def table_file(table: str) -> str:
+    """Name the file that keeps a run's rows of a warehouse table until the warehouse has them."""
+    return _TABLES.replace("*", table)
+
+
+def part_file(number: int) -> str:
+    """Name a file of top-k lists, ``part-00000.parquet`` and on: one for each shard of users."""
+    return _PARTS.replace("*", f"{number:05d}")
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Return the files of top-k lists in a run folder, in order of their numbers."""
+    return sorted(folder.glob(_PARTS))
+
+
+def is_part(name: str) -> bool:
+    """Tell whether a path inside a run folder is a file of top-k lists."""
+    return fnmatchcase(name, _PARTS)

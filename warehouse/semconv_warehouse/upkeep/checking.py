@@ -1,0 +1,66 @@
+"""Integrity checks of a project: SQL on the warehouse and on the served file, checksums of run files, age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from semconv.clock import utc_now
+from semconv.runs.digests import damaged_files
+from semconv.runs.workspace import Workspace
+from semconv_warehouse.publish.checks import EXAMPLES, CheckResult, run_checks
+from semconv_warehouse.publish.generation_files import served_generation
+from semconv_warehouse.publish.publications import Publication, publications
+from semconv_warehouse.store.database import open_database
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.upkeep.pruning import needed_runs, runs_by_generation
+
+
+def check(workspace: Workspace, store: DuckDBStore, max_age: timedelta | None = None) -> list[CheckResult]:
+    """Check the warehouse, the served generation and the files of the runs that both need.
+
+    Args:
+        max_age: check also that the last publication is not older.
+    """
+    with store.read() as connection:
+        results = run_checks(connection, "warehouse")
+    if store.layout.serving.exists():
+        with open_database(store.layout.serving, read_only=True) as connection:
+            results += run_checks(connection, "generation")
+    results.append(_check_run_files(workspace, store))
+    return results if max_age is None else [*results, check_age(publications(store), max_age, utc_now())]
+
+
+def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
+    """Verify the checksums of all files of the served generation's runs and of those that a next command would read."""
+    served = runs_by_generation(store).get(served_generation(store.layout) or 0, frozenset())
+    needed = needed_runs(workspace.book, list(served))
+    damaged = [
+        {"file": str(workspace.book.folder(run) / name), "way_out": workspace.repair(run)}
+        for run in store.runs(status="finished")
+        if run.run_id in needed
+        for name in damaged_files(workspace.book.folder(run))
+    ]
+    rule = "The files of all needed runs have the content that the runs wrote."
+    return CheckResult("run_files", "runs", rule, len(damaged), damaged[:EXAMPLES])
+
+
+def check_age(known: Sequence[Publication], max_age: timedelta, now: datetime) -> CheckResult:
+    """Check that the last publication is at most ``max_age`` old; without a publication the check fails.
+
+    Args:
+        known: all publications, the last one last.
+    """
+    rule = f"The served lists were published in the last {max_age}."
+    if not known:
+        return CheckResult(
+            "publication_age", "serving", rule, 1, [{"generation": None, "age": "nothing published yet"}]
+        )
+    last = known[-1]
+    age = now - last.published_at
+    example = {
+        "generation": last.generation,
+        "published_at": last.published_at.isoformat(),
+        "age": str(age).partition(".")[0],
+    }
+    return CheckResult("publication_age", "serving", rule, int(age > max_age), [example] if age > max_age else [])

@@ -1,0 +1,70 @@
+"""Lists of a project's runs and generations, with the disk space that each takes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from semconv.runs.workspace import Workspace
+from semconv_warehouse.features.export import feature_files
+from semconv_warehouse.publish.generation_files import served_generation
+from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.upkeep import disk
+from semconv_warehouse.upkeep.pruning import runs_by_generation
+
+
+def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
+    """Return the runs, newest first, with the bytes of their folders and the generations that were made from them.
+
+    A generation counts as long as its file is there.
+    """
+    made_from = runs_by_generation(store)
+    return [
+        {
+            **asdict(run),
+            "settings": dict(run.settings),
+            "inputs": list(run.inputs),
+            "bytes": disk.size([workspace.book.folder(run)]),
+            "generations": sorted(number for number, run_ids in made_from.items() if run.run_id in run_ids),
+        }
+        for run in store.runs()
+    ]
+
+
+def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
+    """Return the generations, newest first, with their publications and sizes.
+
+    ``bytes`` is the size of the file, ``run_bytes`` that of the folders of runs from which no other generation was
+    made, ``feature_bytes`` that of the Parquet files of its publications. A generation without a file counts no runs.
+    """
+    layout = store.layout
+    with store.read() as connection:
+        rows = (
+            connection.execute(
+                sa.text("SELECT generation, status, created_at FROM generation ORDER BY generation DESC")
+            )
+            .mappings()
+            .all()
+        )
+    served, known, made_from = served_generation(layout), publications(store), runs_by_generation(store)
+    folders = {run.run_id: workspace.book.folder(run) for run in store.runs()}
+    result = []
+    for row in rows:
+        number = row["generation"]
+        own = [entry for entry in known if entry.generation == number]
+        others = frozenset[str]().union(*(run_ids for other, run_ids in made_from.items() if other != number))
+        result.append(
+            {
+                **row,
+                "published_at": max((entry.published_at for entry in own), default=None),
+                "publications": len(own),
+                "is_served": number == served,
+                "bytes": disk.size([layout.generation_file(number)]),
+                "run_bytes": disk.size(folders[run_id] for run_id in made_from.get(number, frozenset()) - others),
+                "feature_bytes": disk.size(path for entry in own for path in feature_files(layout, entry.publication)),
+            }
+        )
+    return result
