@@ -1,5 +1,5 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $half_life_days, $users (user_index of the users to rank for), $k.
--- Lists the items with most training interactions, each weighted by 2^-(age / half life). Age is the time before the
+-- Lists the items with the most training interactions. Each interaction has the weight 2^-(age / half life). Age is the time before the
 -- newest training interaction. An interaction without a time is as old as the oldest; if none has a time, all weigh 1.
 CREATE OR REPLACE TEMP TABLE recent_item AS
 WITH bounds AS (SELECT min(event_time) AS oldest, max(event_time) AS newest FROM train_row),

@@ -3,7 +3,7 @@
 -- distance^-decay to T[a, b] and symmetry times as much to T[b, a]. The score of item j is the sum over the items h of the
 -- history of (recency + 1)^-history_decay * T[h, j] / (row sum of h + 1)^alpha; the latest item has recency 0. If fewer
 -- than k items have a score, popular items with score 0 fill the list.
-CREATE OR REPLACE TEMP TABLE transition AS -- one row an item, its successors as two lists
+CREATE OR REPLACE TEMP TABLE transition AS -- one row per item, with its successors and their weights as two lists
 WITH pair AS (
     SELECT earlier.item_index AS first_item, later.item_index AS second_item, sum((later.position - earlier.position) ** -$decay) AS weight
     FROM train_row AS earlier JOIN train_row AS later

@@ -1,5 +1,5 @@
 -- database: generation
--- No list holds an item twice.
+-- No list contains an item twice.
 -- Sorting the hashes of (user, item) pairs takes a fraction of the memory that the pairs would take. Then only the pairs
 -- whose hash occurs twice are compared.
 WITH suspect AS (

@@ -1,6 +1,6 @@
 -- database: generation
--- Rows are in order of user and rank, and the ranks of every list run from 1 without gaps or duplicates.
--- One scan: OVER () is the order of the table.
+-- Rows are sorted by user and rank, and the ranks of every list run from 1 without gaps or duplicates.
+-- OVER () keeps the order of the table, so one scan is enough.
 SELECT user_id, rank, user_before, rank_before
 FROM (
     SELECT user_id, rank, lag(user_id) OVER () AS user_before, lag(rank) OVER () AS rank_before FROM recommendation

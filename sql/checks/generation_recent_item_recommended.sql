@@ -1,5 +1,5 @@
 -- database: generation
--- If seen items are masked, no list holds an item of the user's stored history.
+-- If seen items are masked, no list contains an item of the user's stored history.
 SELECT recommendation.user_id, recommendation.rank, recommendation.item_id
 FROM recommendation
 SEMI JOIN user_history

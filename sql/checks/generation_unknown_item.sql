@@ -1,6 +1,6 @@
 -- database: generation
 -- Every recommended item and every reason item is in the table item.
--- There are few distinct ids, so they are looked up first; the rows are then searched for the unknown ones alone.
+-- There are few distinct ids, so they are looked up first. Then only the unknown ids are searched for in the rows.
 WITH named AS (
     SELECT item_id FROM recommendation GROUP BY item_id
     UNION

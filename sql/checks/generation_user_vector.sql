@@ -1,5 +1,5 @@
 -- database: generation
--- Every user has at most one vector, and all its numbers are finite.
+-- Every user has at most one vector, and all numbers of the vector are finite.
 SELECT user_id, count(*) AS num_rows
 FROM user_embedding
 GROUP BY user_id

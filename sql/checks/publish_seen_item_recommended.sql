@@ -1,5 +1,5 @@
 -- database: publish
--- If seen items are masked, no list holds an item that the user has interacted with.
+-- If seen items are masked, no list contains an item that the user has interacted with.
 -- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that the pairs would take.
 WITH suspect AS (
     SELECT * FROM recommendation

@@ -1,5 +1,5 @@
 -- database: warehouse
--- The item vectors of a run have the same width, and all their numbers are finite.
+-- The item vectors of a run have the same length, and all their numbers are finite.
 SELECT run_id, min(len(vector)) AS narrowest, max(len(vector)) AS widest, count(*) AS num_vectors
 FROM item_embedding
 GROUP BY run_id

@@ -1,5 +1,5 @@
 -- database: warehouse
--- Every publication is later than the one before it and is of a recorded generation.
+-- Every publication is later than the publication before it, and its generation is in the table generation.
 SELECT publication.publication, publication.generation, publication.published_at
 FROM publication
 LEFT JOIN generation ON generation.generation = publication.generation

@@ -1,5 +1,5 @@
 -- database: warehouse
--- The user vectors of a run have the same width, and all their numbers are finite.
+-- The user vectors of a run have the same length, and all their numbers are finite.
 SELECT run_id, min(len(vector)) AS narrowest, max(len(vector)) AS widest, count(*) AS num_vectors
 FROM user_embedding
 GROUP BY run_id

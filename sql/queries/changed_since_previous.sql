@@ -1,6 +1,6 @@
 -- database: serving
--- For each user whose list changed since the previous generation, the items that were added and dropped.
--- A new user has a NULL in `dropped`, and a user without a list now has a NULL in `added`.
+-- For each user whose list changed since the previous generation, the items added to the list and dropped from it.
+-- If the user had no list before, `dropped` is NULL. If the user has no list now, `added` is NULL.
 WITH was AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM previous.recommendation GROUP BY user_id),
 now_is AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM recommendation GROUP BY user_id)
 SELECT

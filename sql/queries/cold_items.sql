@@ -1,6 +1,6 @@
 -- database: serving
--- Available items with too few interactions to learn from, and the number of users that they are recommended to.
--- Their codes come from their text. An item without a `semantic_id` has no codes and cannot be recommended: it has no
+-- Available items with too few interactions to learn from, and the number of users who have each of them on their list.
+-- The codes of these items come from their text. An item without a `semantic_id` has no codes and cannot be recommended: it has no
 -- text, or it was ingested after the last `semconv run`.
 -- parameter k: number of rows; default: 100
 SELECT

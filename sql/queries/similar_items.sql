@@ -1,7 +1,7 @@
 -- database: serving
--- Items that the same people choose: those with the nearest behaviour vectors to one item, with their codes.
--- Distances are cosine distances, 0 for the same direction. An item without a behaviour vector has no rows here; use
--- `code_neighbors` for it.
+-- The items whose behaviour vectors are nearest to that of one given item, with their codes.
+-- The same users tend to choose such items. Distances are cosine distances, 0 for the same direction. For an item
+-- without a behaviour vector there are no rows; use `code_neighbors` for it.
 -- parameter item: id of the item; default: the first item that has a vector
 -- parameter k: number of rows; default: 10
 SELECT near.item_id, near.title, near.distance, current_item_code.semantic_id

@@ -1,5 +1,5 @@
 -- database: serving
--- The top-K list of one user with titles, and for each item the title of its reason item, from the user's history.
+-- The top-K list of one user, with the title of each item and of the history item that best explains it.
 -- parameter user: id of the user; default: the first id that has a list
 -- parameter k: number of rows; default: 10
 SELECT rank, item_id, title, score, sources, reason_title

@@ -1,5 +1,5 @@
 -- database: generation
--- The k available items whose behaviour vectors are nearest to the given item's by cosine distance, nearest first.
+-- The k available items whose behaviour vectors have the smallest cosine distance to that of one item, nearest first.
 CREATE MACRO similar_item(item, k) AS TABLE
 SELECT other.item_id, known.title, array_cosine_distance(other.vector, own.vector) AS distance, other.generation
 FROM item_embedding AS own
