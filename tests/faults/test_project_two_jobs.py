@@ -107,7 +107,7 @@ def test_a_night_asks_again_for_those_whose_rows_came_in_while_it_computed(tuned
     progress = Ingesting(lambda: beside.ingest_interactions([file], {}))
     night = Project.open(root, progress=progress).publish_due(refit=False)
     assert progress.times == 1
-    assert any("rows came in while the lists were made" in line for line in progress.said)
+    assert any("rows were ingested while the lists were made" in line for line in progress.said)
     assert [stage["stage"] for stage in night.stages].count("recommend") == 2
     assert night.publication.generation == 1
     project = Project.open(root)

@@ -130,7 +130,7 @@ def test_values_of_drivers_become_types_of_files() -> None:
         ("sqlite:///{database}", "DELETE FROM event", 2, "readonly"),
         ("sqlite:///{database}", "PRAGMA query_only = OFF", 2, "give a SELECT"),
         ("sqlite:///{database}", "SELECT who, who FROM event", 4, "two columns are called who"),
-        ("sqlite:///{database}", "SELECT * FROM event WHERE 1 = 0", 4, "gave no rows"),
+        ("sqlite:///{database}", "SELECT * FROM event WHERE 1 = 0", 4, "returned no rows"),
         ("sqlite:///{database}", "SELECT who FROM event", 4, "no column user_id"),
         ("sqlite:///{database}.not", "SELECT 1", 4, "no such file"),
         ("no url with hush-hush in it", "SELECT 1", 2, "not a database URL"),
