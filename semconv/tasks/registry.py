@@ -13,7 +13,7 @@ TASK_NAMES: Final = tuple(task.name for task in TASKS)  # samples are counted in
 
 
 def phrases() -> list[str]:
-    """Return every fixed piece of a prompt, for a tokenizer that holds each of them as one token."""
+    """Return every fixed piece of the prompts; the built-in backbone's tokenizer makes one token of each."""
     pieces = [opening(head) for head in HISTORY_HEADS]
     for task in TASKS:
         pieces += task.phrases()
