@@ -16,8 +16,8 @@ from semconv.errors import InputError
 def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
     """Add the missing code tokens to the tokenizer, and their rows to the input and output embedding matrices.
 
-    New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows. (The paper
-    starts with random rows too; in its Table 7 a start from the codebooks is worse.)
+    New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows. The paper
+    starts with random rows too. In its Table 7 rows that start from the codebooks are worse.
 
     Returns:
         token ids ``(levels, codes)``.
@@ -51,7 +51,7 @@ def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
 
 @torch.no_grad()
 def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np.float32], seed: int) -> None:
-    """Initialise the embedding rows of the code tokens with the code vectors, rotated at random to the model's width.
+    """Initialise the embedding rows of the code tokens with code vectors, rotated at random to the model's width.
 
     Codes with similar centroids then start with similar rows. For a pretrained model random rows are better (paper,
     Table 7). An untrained model has no embedding space yet that the code vectors could disturb.

@@ -1,6 +1,6 @@
 """The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
 
-The pass calls the model's own decoder and reimplements no layer. It does not support sliding windows, ALiBi or
+The pass calls the model's own decoder and reimplements no layer. The pass does not support sliding windows, ALiBi or
 state-space caches, so ``load_backbone`` refuses models that use them.
 """
 
@@ -25,7 +25,7 @@ def decoder(model: Any) -> nn.Module:
 class _LastMlp(nn.Module):
     """The last layer's MLP in a compiled decoder, which can compute one position of each sequence only.
 
-    A hook cannot do this, because compiled code ignores hooks that are added later.
+    A forward hook cannot choose the position here, because compiled code ignores hooks that are added later.
     """
 
     def __init__(self, mlp: nn.Module) -> None:
@@ -42,7 +42,7 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, for any number of prompts of any length. The first forward passes trigger it.
+    """Compile the decoder in place, for any number of prompts of any length. The first forward passes compile it.
 
     Compiled code adds numbers in another order, so hidden states differ by rounding errors. Compile a model for search
     only: do not save or train it afterwards.
@@ -85,7 +85,7 @@ def decode_last(
 ) -> Tensor:
     """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
-    At other positions nobody needs the output of the last layer, so its MLP computes the chosen positions only.
+    The output of the last layer is not needed at other positions, so its MLP computes the chosen positions only.
 
     Args:
         ends: ``(B,)`` the position, within ``input_ids``.

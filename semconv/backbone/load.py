@@ -74,9 +74,9 @@ def model_from_config(config: Any) -> Any:
 
 
 def _check_folder(name: str) -> None:
-    """Raise InputError if ``name`` is a path but not of a folder.
+    """Raise InputError if ``name`` looks like a local path and there is no such folder.
 
-    A hub name has at most one slash and does not begin with a dot.
+    A name on the hub has at most one slash and does not begin with a dot.
     """
     path = Path(name)
     if path.is_dir():

@@ -44,5 +44,5 @@ def compiler_errors() -> Iterator[None]:
 
 
 def lists_device() -> str:
-    """Return the device that computes recommendation lists on this machine: ``cuda`` or ``cpu``."""
+    """Return the device that computes recommendation lists on this machine, either ``cuda`` or ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"

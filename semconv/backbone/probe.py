@@ -1,4 +1,4 @@
-"""Test that prompts with a shared beginning get the same hidden states together as alone.
+"""Test that prompts with a shared beginning get the same hidden states in one forward pass as one by one.
 
 Training and search compute such prompts in one pass, with a 4D mask and explicit positions. A model that adds a boolean
 mask as numbers, or that ignores given positions, would give wrong results without an error.
@@ -23,7 +23,7 @@ _TOLERANCE = {
 
 @torch.no_grad()
 def check_branches(model: Any, name: str) -> None:
-    """Compare one pass over two prompts with a shared beginning with a separate pass for each prompt.
+    """Compare the hidden states of two prompts with a shared beginning in one pass with those of separate passes.
 
     Raises:
         InputError: the hidden states differ.
@@ -46,5 +46,5 @@ def check_branches(model: Any, name: str) -> None:
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(
                 f"backbone {name}: prompts with a shared beginning get other hidden states together than alone, because"
-                " its attention ignores 4D masks or given positions; use another backbone"
+                " the model's attention ignores 4D masks or given positions; use another backbone"
             )

@@ -1,7 +1,7 @@
-"""Text vectors: the mean input embedding of the tokens of an item's text (docs/method.md: Text vectors).
+"""Text vectors: the mean input embedding of the tokens of an item's text (docs/method.md, Text vectors).
 
-There is no forward pass. The codebooks are pulled towards the space of the backbone's input embeddings, not of its
-hidden states.
+Text vectors need no forward pass. The codebooks are pulled towards the space of the backbone's input embeddings, not of
+its hidden states.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class ScoreRanking:
 class Method:
     """One method: its name in tables and reports, and the source of its lists.
 
-    The lists come from an SQL file or from behaviour vectors. A method with neither has its lists in the evaluated
-    recommend run.
+    Lists come from an SQL file or from behaviour vectors. The lists of a method with neither (such as the model) are in
+    the evaluated recommend run.
 
     Attributes:
         name: value of the column ``method``.
@@ -57,7 +57,7 @@ class Method:
     behavior_source: str = ""
 
     def parameters(self, counter: CounterSettings) -> dict[str, float]:
-        """Return the parameters of the SQL file that the settings determine."""
+        """Return the parameters of the SQL file whose values come from the settings."""
         return {name: getattr(counter, name) for name in self.settings}
 
     def defaults(self) -> dict[str, float]:

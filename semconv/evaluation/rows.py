@@ -1,4 +1,4 @@
-"""Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md: Evaluation).
+"""Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md, Evaluation).
 
 Ranks count from 1; rank 0 means that the held-out item is not in the list. Metrics depend on the protocol as much as on
 the model. So every row states the split, the train cut and whether seen items were masked. The column ``protocol`` adds
@@ -68,7 +68,7 @@ class ListFigures:
     coverage: float
 
     def of_lists(self, inside: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
-        """Yield each list-wide figure (novelty, diversity, fallback share) and its values for the users ``inside``."""
+        """Yield novelty, diversity and fallback share with their values for the users in the mask ``inside``."""
         for name in ("novelty", "diversity", "fallback_share"):
             values: Floats = getattr(self, name)[inside]
             yield name, values[~np.isnan(values)]

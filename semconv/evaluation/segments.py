@@ -1,4 +1,4 @@
-"""Segments of the evaluated users: by history length, and by the popularity and coldness of the held-out item."""
+"""Segments of the evaluated users: by history length, by popularity of the held-out item, by cold or warm item."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EvaluatedUsers:
 
 
 def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.int32]:
-    """Draw ``count`` users at random, kept in order. Return all users if ``count`` is 0 or not below their number."""
+    """Draw ``count`` users at random, kept in order; return all users if ``count`` is 0 or there are not more."""
     if not 0 < count < len(users):
         return users
     chosen = np.random.default_rng(seed).choice(len(users), count, replace=False)

@@ -1,4 +1,4 @@
-"""Search for the best parameters of the transition counter on some users (docs/method.md: Evaluation).
+"""Search for the best parameters of the transition counter on some users (docs/method.md, Evaluation).
 
 Items are ranked as in ``sql/baselines/transition.sql``, but the counts are arrays from ``semconv.counter.counts``. Of
 items with equal scores, the more popular item ranks higher.

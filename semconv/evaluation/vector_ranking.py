@@ -47,13 +47,13 @@ def rank_by_vectors(
 
 
 def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the rows of ascending ``index`` that contain one of the ``items``."""
+    """Return the rows of the ascending item indices ``index`` that contain one of ``items``."""
     rows, is_known = find(index, items)
     return rows[is_known]
 
 
 def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
-    """Return the ``index`` of the k largest scores of each row ``(n, L)``; scores of minus infinity are left out."""
+    """Return the item indices of the k largest scores in each row ``(n, L)``, without scores of minus infinity."""
     count = min(k, scores.shape[1])
     # Find the k-th score first, so that item_index also decides ties at the end of the list.
     border = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]

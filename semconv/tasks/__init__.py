@@ -1,1 +1,1 @@
-"""Training samples for tuning: prompts and labels, made from codes and text (docs/method.md: Stage two)."""
+"""Training samples for tuning: prompts and labels, made from codes and text (docs/method.md, stage two)."""

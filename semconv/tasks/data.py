@@ -1,4 +1,4 @@
-"""The data from which prompts are made: training sequences of items that have codes, item texts and queries."""
+"""The data from which prompts are made: training sequences of items with codes, texts of items, and queries."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Replay:
-    """The samples that an earlier tuning did not have, and the share of its samples that an epoch draws again.
+    """The samples that are new since an earlier tuning, and the share of the old samples that an epoch draws again.
 
-    Epoch numbers continue those of the earlier tuning, so that tunings that follow each other draw different samples.
+    Epoch numbers continue those of the earlier tuning, so that two tunings in a row draw different samples.
     """
 
     is_new_row: Bools  # (n,) of TaskData.items

@@ -1,8 +1,8 @@
 """Build prompts from pieces that are tokenized once. The token ids equal those of tokenizing the whole prompt.
 
-Code tokens are added tokens. A tokenizer splits a text at them, and tokenizes the words between two of them without
-looking at the rest. So each fixed piece (the head before a history, the separator between items, the tail after the
-history) is tokenized once, next to a code token. A prompt is a concatenation of such pieces.
+Code tokens are added tokens of the tokenizer. A tokenizer splits a text at such tokens, and tokenizes the words between
+two of them without looking at the rest. So each fixed piece (the head before a history, the separator between items,
+the tail after the history) is tokenized once, next to a code token. A prompt is a concatenation of such pieces.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PromptEncoder:
 
     @property
     def has_codes(self) -> NDArray[np.bool_]:
-        """A mask ``(I,)`` of the items that have codes, so that prompts can contain them."""
+        """A mask ``(I,)`` of the items that have codes. Only these items can be in a prompt."""
         return self.item_tokens[:, 0] >= 0
 
     def trunk(self, items: NDArray[np.int32], head: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The tasks whose prompts contain a history: predict the next item, or an item that the user will reject.
 
-Each task is one object with its wordings and its random draws. ``HISTORY_TASKS`` lists these objects.
+Each task is one object with its wordings and its random draws. ``HISTORY_TASKS`` lists the objects of all such tasks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HistoryTask(ABC):
 
     @abstractmethod
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Draw the labels of each row of ``data.items``: ``(n, k)`` item_index, -1 where there are fewer than k."""
+        """Draw the labels of each row of ``data.items`` as item indices ``(n, k)``, -1 where a row has fewer than k."""
 
 
 class SequentialTask(HistoryTask):

@@ -12,7 +12,7 @@ _MAX_REDRAWS = 8
 
 
 def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Draw k negative items for each row of ``data.items``: ``(n, k)``, -1 where no item is left.
+    """Draw k negative items ``(n, k)`` for each row of ``data.items``, -1 where no item is left.
 
     For ``k = 0`` the result is ``(n, 1)`` with -1. First come the user's disliked items at this position or later. The
     remaining items are drawn uniformly from all items that have codes and are not in the user's training sequence.

@@ -30,13 +30,13 @@ class PaddedRows:
 
 
 class EpochRows:
-    """The R token rows of an epoch, or some of them. Their lengths are known; ``padded`` makes the token arrays.
+    """The R token rows of an epoch, or some of them. Row lengths are known at once; ``padded`` makes token arrays.
 
     Indexing with a number, a slice or a list returns some of the rows, as a view of the same epoch.
     """
 
     def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
-        """Prepare the rows of ``trees``. Their histories are ranges of ``items``, which are those of ``TaskData``."""
+        """Prepare the rows of ``trees``. The histories of the trees are ranges of ``items`` from ``TaskData``."""
         self._encoder, self._items, self._trees = encoder, items, trees
         self._branch_at = offsets_of(trees.branches)  # (R + 1,)
         self._answer_at = offsets_of(trees.labels)  # (B + 1,)

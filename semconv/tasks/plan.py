@@ -1,7 +1,7 @@
 """Draw the samples of an epoch: positions, wordings and negatives, as a pure function of (seed, epoch).
 
 A run that resumes at an epoch draws the same samples again, and an export draws the samples of training. A plan holds
-flat arrays. It can also be read prompt by prompt.
+flat arrays, and can also be read prompt by prompt.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
 
 
 def _draw_positions(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> NDArray[np.bool_]:
-    """Draw a mask ``(n,)`` of the positions with an unshortened history; each user's latest one is always drawn."""
+    """Draw a mask ``(n,)`` of positions whose history is not cut; a user's latest such position is always drawn."""
     latest = np.minimum(np.diff(data.offsets) - 1, history_length)  # (U,)
     share = 1.0 if settings.position_share is None else settings.position_share
     is_latest: NDArray[np.bool_] = data.positions() == latest[data.users()]

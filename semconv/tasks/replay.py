@@ -1,4 +1,4 @@
-"""Incremental tuning: record the samples of a tuning, and find the samples that are new to a later one.
+"""Incremental tuning: record the samples of a tuning, and find the samples that are new in a later tuning.
 
 An interaction is identified by user, item and time. Several interactions can be equal in all three, for example where
 no times are known. If the record has n equal interactions, the first n in the later sequence count as known.
@@ -55,7 +55,7 @@ def replay_since(before: TunedOn, data: TaskData, share: float, epochs_before: i
 
 
 def count_new(data: TaskData) -> dict[str, int]:
-    """Count the new samples by kind: positions of histories, and the samples of each task with text.
+    """Count the new samples: positions that give samples of history tasks, and the samples of each task with text.
 
     A user's first item has no history before it, so no task has a sample there and the item is not counted.
     """

@@ -1,10 +1,10 @@
-"""Turn the plan of an epoch into token rows: one row for prompts with the same history, one for several text samples.
+"""Turn the plan of an epoch into token rows. Prompts with the same history share a row, and so do prompts with text.
 
 A row is a flat sequence of tokens. Each token has a position and the spans of the row to which it attends. In a row of
 prompts with the same history, the trunk (head and history) is written once. The tail of each prompt is a branch: it
-attends to its own prefix of the trunk and to itself, and has the positions that it would have alone. Each label is a
-branch of its prompt. So the loss of a row equals the loss of its samples computed one at a time, at a fraction of the
-tokens.
+attends to its own prefix of the trunk and to itself, and has the positions that it would have alone. Each label attends
+to its own prompt and to itself. So the loss of a row equals the loss of its samples computed one at a time, at a
+fraction of the tokens.
 
 The samples of an epoch are held as flat arrays with a few bytes for each sample. Token arrays are made batch by batch.
 """
@@ -25,7 +25,7 @@ PACKED_ROW_TOKENS = 256
 
 
 class RowBuilder:
-    """A builder of the token rows of a plan. It counts the samples whose prompts are too long."""
+    """A builder of the token rows of a plan. ``too_long`` counts the samples whose prompts are too long."""
 
     def __init__(self, encoder: PromptEncoder, data: TaskData, settings: TaskSettings) -> None:
         self.encoder = encoder
@@ -55,7 +55,7 @@ class RowBuilder:
 
 
 def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -> EpochRows:
-    """Build all rows of an epoch. Samples with text are shuffled first, so that each epoch packs others together.
+    """Build all rows of an epoch. Samples with text are shuffled, so that in each epoch other samples share a row.
 
     Raises:
         InputError: there are prompts, and all of them are too long.

@@ -1,6 +1,6 @@
 """The tasks whose prompts contain text: find the item with a title and description, or the item for a user's query.
 
-Each task is one object with its wordings and the choice of its samples. ``TEXT_TASKS`` lists these objects.
+Each task is one object with its wordings and the choice of its samples. ``TEXT_TASKS`` lists all of them.
 """
 
 from __future__ import annotations

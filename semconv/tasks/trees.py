@@ -1,8 +1,8 @@
 """The token rows of an epoch, described as trees in flat arrays.
 
-A tree is a trunk (head and history) with branches. A branch is the tail of a prompt: ``tail`` tokens that attend to the
-first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the whole prompt. Samples
-with text have no trunk. Several of them stand in one row and do not attend to each other.
+A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. It has ``tail`` tokens, which
+attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the whole
+prompt. Samples with text have no trunk: several of them stand in one row and do not attend to each other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Trees:
 
 
 def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: int) -> tuple[Trees, int]:
-    """Build one tree for each history with a short enough prompt, and count the samples whose prompts are too long.
+    """Build one tree for each history that has a short enough prompt, and count the samples with too long prompts.
 
     Items that no prompt contains are not part of the trunk.
     """

@@ -1,6 +1,6 @@
-"""The words that all prompts share, and the heads that open a history.
+"""The words that all prompts share, and the heads (the words before a history).
 
-A prompt with a history is head + history + tail (docs/method.md: Stage two). Each task has its own tails. All tasks
+A prompt with a history is head + history + tail (docs/method.md, stage two). Each task has its own tails. All tasks
 share the heads, so every head must read well with every tail. The first head and the first tail of the sequential task
 are the wording that the paper prints under "Inference"; search uses this wording. The second head, and the second
 wording of each task, are the paper's examples.

@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set that RQ-VAE fitted. They run in numpy, so using them needs no torch."""
+"""The frozen encoder and decoder of a code set that RQ-VAE fitted. Both run in numpy, without torch."""
 
 from __future__ import annotations
 

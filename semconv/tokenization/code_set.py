@@ -25,7 +25,7 @@ FIGURES_FILE = "figures.json"
 
 @dataclass(frozen=True)
 class CodeSet:
-    """The codes of all items with behaviour vectors, the codebooks, and the text map that gives new items codes."""
+    """The codes of all items with behaviour vectors, the codebooks, and the text map for items without such vectors."""
 
     item_index: NDArray[np.int32]  # (M,)
     codes: Codes  # (M, N)
@@ -47,7 +47,7 @@ class CodeSet:
         return vectors if self.autoencoder is None else self.autoencoder.latents(vectors)
 
     def reconstruct(self, codes: Codes) -> Floats:
-        """Decode codes ``(n, N)`` into the vectors ``(n, D)`` that they approximate."""
+        """Decode codes ``(n, N)`` into vectors ``(n, D)`` that approximate the coded vectors."""
         total = decode(codes, self.books)
         return total if self.autoencoder is None else self.autoencoder.reconstruct(total)
 
@@ -89,7 +89,7 @@ def save_codes(
     is_reassigned: NDArray[np.bool_],
     popularity: NDArray[np.int64],
 ) -> None:
-    """Write the ``codes.safetensors`` of a codebook run or an assign run."""
+    """Write the file ``codes.safetensors`` of a codebook run or of an assign run."""
     write_arrays(
         path, {"item_index": item_index, "codes": codes, "is_reassigned": is_reassigned, "popularity": popularity}
     )

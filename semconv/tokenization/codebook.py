@@ -72,8 +72,8 @@ def fit_codebooks(
 ) -> Codebooks:
     """Fit N codebooks of C codes each.
 
-    With fewer different vectors than codes, some codes have no items. Such codes have zero vectors, and no item ever
-    gets them, not even a new one. With more items than ``settings.sample``, the codebooks, ``is_used`` and the
+    With fewer different vectors than codes, some codes have no items. Such codes have zero vectors and are never given
+    to an item, not even to a new one. With more items than ``settings.sample``, the codebooks, ``is_used`` and the
     objectives come from the sample; codes and errors cover all items.
 
     Args:
@@ -153,7 +153,7 @@ def checked_vectors(vectors: Floats, aligned: Floats | None, has_text: NDArray[n
 
 
 def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None = None) -> None:
-    """Raise InputError if a row has NaN or infinite values. Only rows in the mask ``counts`` are checked; None: all."""
+    """Raise InputError if a row has NaN or infinite values; the mask ``counts`` chooses the rows to check."""
     is_bad = np.empty(len(rows), dtype=bool)
     for start in range(0, len(rows), BLOCK_ROWS):
         is_bad[start : start + BLOCK_ROWS] = ~np.isfinite(rows[start : start + BLOCK_ROWS]).all(axis=1)
@@ -166,7 +166,7 @@ def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None
 def _fit_level(
     level: Level, settings: CodebookSettings, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.int64], list[float]]:
-    """Return a level's codebook ``(C, D)``, nearest codes ``(M,)``, and the summed objective of every iteration."""
+    """Fit one level; return its codebook ``(C, D)``, the nearest codes ``(M,)`` and the objective of each iteration."""
     seeds = start_rows(level.unit, settings.codes, rng, settings.start_candidates)
     book = np.zeros((settings.codes, level.residual.shape[1]), dtype=np.float32)
     book[: len(seeds)] = level.residual[seeds]
@@ -207,7 +207,7 @@ def _reseed(
 
 
 def next_residual(residual: Floats, chosen: Floats, settings: CodebookSettings) -> Floats:
-    """Subtract the chosen code vectors; for ``codebook.residual = absolute`` return absolute values (paper, eq. 1)."""
+    """Return the residual minus the chosen code vectors; ``residual = absolute`` makes it positive (paper, eq. 1)."""
     rest = residual - chosen
     return np.abs(rest) if settings.residual == "absolute" else rest
 
@@ -239,7 +239,7 @@ def _quantize(
     geometries: tuple[Geometry, ...],
     squared_residuals: NDArray[np.float64] | None = None,
 ) -> Codes:
-    """Return the codes ``(n, N)`` of the rows, block by block: a block stays in the CPU cache for all levels.
+    """Return the codes ``(n, N)`` of the rows. All levels of a block are computed while it is in the CPU cache.
 
     Args:
         squared_residuals: ``(N,)``; the sum of the squared residuals after each level is added to it in place.
@@ -262,7 +262,7 @@ def _quantize(
 
 
 def decode(codes: Codes, books: Floats) -> Floats:
-    """Return the sum of each row's code vectors, ``(n, D)``. With signed residuals it approximates the coded vector."""
+    """Return the sum of each row's code vectors, ``(n, D)``. With signed residuals the sum approximates the vector."""
     total = np.zeros((len(codes), books.shape[2]), dtype=np.float32)
     for n, book in enumerate(books):
         total += book[codes[:, n]]

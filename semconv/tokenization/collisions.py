@@ -87,7 +87,7 @@ def collision_figures(
     books: Floats,
     settings: CodebookSettings,
 ) -> list[dict[str, float]]:
-    """Return the collision rates of the codes cut to 1, 2, ... N levels (paper, Table 5: CR is ``share_before``).
+    """Return the collision rates of the first n levels, for each n from 1 to N (``share_before`` is CR in Table 5).
 
     Levels are fitted one after the other, so the first n levels are the same as in a fit with n levels.
 
@@ -224,7 +224,7 @@ def _nearest_free(
 
 
 class _FreeCodes:
-    """The code sequences that are still free. A prefix is full if no free sequence begins with it.
+    """The code sequences that no item has yet. A prefix of codes is full if no free sequence begins with it.
 
     Only prefixes that were looked up are kept in memory. The first look-up of a prefix searches sorted tables of full
     prefixes.

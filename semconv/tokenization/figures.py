@@ -60,7 +60,7 @@ def text_map_figures(
 
     Each item gets a first code as a new item would, from a prediction that was fitted without the item. This code is
     compared with the item's learned first code. Learned codes come from vectors into which ``shrink_to_text`` has mixed
-    the same predictions. So a second comparison uses the first code of the item's raw behaviour vector.
+    the same predictions from text. So a second comparison uses the first code of the item's raw behaviour vector.
 
     Args:
         predicted: ``(m, D)`` cross-fitted predictions, for the items that have both text and behaviour.
@@ -95,7 +95,7 @@ def text_map_figures(
 
 
 def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSettings) -> float | None:
-    """Return the squared distance of vectors ``(n, D)`` from their nearest codes, divided by their squared length.
+    """Return the squared error of coding vectors ``(n, D)`` by their nearest codes, as a share of their squared length.
 
     Returns:
         None if there are no vectors, or all are zero.

@@ -31,7 +31,7 @@ def fit_code_set(
     """Fit a code set over all items with behaviour vectors.
 
     The codebooks are fitted on at most ``settings.sample`` items. Text map, shrinkage, codes, collisions and figures
-    cover all items; only the objective of each iteration is that of the sample.
+    cover all items. Only the objectives of the k-means iterations are those of the sample.
 
     Args:
         text_item_index: ``(T,)`` items that have text; T may be 0.
@@ -79,10 +79,13 @@ def fit_code_set(
 def shrink_to_text(
     vectors: Floats, counts: NDArray[np.int64], rows: NDArray[np.int64], predicted: Floats, shrinkage: float
 ) -> Floats:
-    """Mix the vector x of an item with n interactions with its prediction t from text: (n x + k t) / (n + k).
+    """Mix vectors of items with predictions from their text.
 
-    A vector learned from few interactions mostly encodes the users of these interactions. Codes from such a vector
-    give away the training labels of these users and do not help to find held-out items. The text counts as much as k
+    The vector x of an item with n interactions and its prediction t become (n x + k t) / (n + k), where k is
+    ``codebook.shrinkage``.
+
+    A vector learned from few interactions mostly encodes the users of these interactions. Codes from such a vector give
+    away the training labels of these users and do not help to find held-out items. The text counts as much as k
     interactions (``codebook.shrinkage``), so that new items (n = 0) and popular items get vectors on the same scale.
 
     Args:
@@ -125,7 +128,7 @@ def _fit_books(
     settings: CodebookSettings,
     rqvae_settings: RqvaeSettings,
 ) -> tuple[Autoencoder | None, Codebooks]:
-    """Fit the codebooks by ``settings.method``; the method rqvae also fits an autoencoder."""
+    """Fit the codebooks with the method ``settings.method``; the method rqvae also fits an autoencoder."""
     if settings.method != "rqvae":
         return None, fit_codebooks(vectors, aligned, settings, has_text)
     from semconv.tokenization.rqvae import fit_rqvae  # imports torch, which nothing else here needs
@@ -134,7 +137,7 @@ def _fit_books(
 
 
 def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None:
-    """Return why alignment is off, None if it is on."""
+    """Return the reason why alignment with text is off, None if it is on."""
     if settings.alignment == 0:
         return "codebook.alignment is 0"
     if text_map is None:

@@ -79,10 +79,9 @@ def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
     """Choose the rows that k-means starts from, by k-means++ (Arthur and Vassilvitskii 2007).
 
-    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With
-    several ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the row that
-    leaves the lowest sum of squared distances is chosen. This avoids outliers, which are often drawn and rarely
-    good centroids.
+    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With several
+    ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the row that leaves the
+    lowest sum of squared distances is chosen. This avoids outliers, which are often drawn and rarely good centroids.
 
     Returns:
         up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there is a code

@@ -3,10 +3,10 @@
 Squared L2 and cosine distances are both computed from sums over the rows of each code. An iteration then needs one
 matrix product for the assignment and one pass over the rows for the sums; centroids and objective follow from the sums.
 
-With ``distance = cosine`` a code is a direction. The length of its vector is the mean projection of its residuals, so
-that subtracting the vector shortens the residuals. An L2 alignment distance is then measured between unit vectors,
-where it is twice the cosine distance. With ``distance = l2`` and a cosine alignment, lambda (the alignment weight) is
-multiplied by the level's mean squared residual, so that it has the same effect at every level.
+With ``distance = cosine`` a code is a direction. The length of a code vector is the mean projection of its residuals,
+so that subtracting the vector shortens the residuals. An L2 alignment distance is then measured between unit vectors,
+where squared L2 is twice the cosine distance. With ``distance = l2`` and a cosine alignment, lambda (the alignment
+weight) is multiplied by the level's mean squared residual, so that it has the same effect at every level.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The distance measure of one level. Its scales come from the rows of the fit and apply to all other rows."""
+    """The distance measure of one level. The rows of the fit determine its scales for all other rows."""
 
     settings: CodebookSettings
     weight: float = 0.0  # of the alignment term; the behaviour term weighs 1
@@ -44,12 +44,12 @@ class Geometry:
 
     @property
     def is_sphere(self) -> bool:
-        """Whether only the direction of the residuals counts."""
+        """Whether only the direction of the residuals counts, not their length."""
         return self.settings.distance == "cosine"
 
     @property
     def is_cosine_text(self) -> bool:
-        """Whether only the direction of the text targets counts."""
+        """Whether only the direction of the text targets counts, not their length."""
         return self.is_sphere or self.settings.alignment_distance == "cosine"
 
     def target(self, text: Floats, has_text: NDArray[np.bool_]) -> Floats:
@@ -133,7 +133,7 @@ class Level:
         return self.geometry.nearest(self._points, book, is_active)
 
     def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
-        """Return the sums over the rows of each code."""
+        """Return the sums over the rows of each code, for the rows' ``codes`` ``(M,)``."""
         residual = sums_by_code(self.residual, codes, num_codes)
         counts = np.bincount(codes, minlength=num_codes).astype(np.float64)
         if self.weight > 0:
@@ -166,7 +166,7 @@ class Level:
         return centroids
 
     def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
-        """Improve direction and length of the centroids in turn, for L2 to the residuals and cosine to the texts."""
+        """Fit direction and length of the centroids in turn, with L2 distance to residuals and cosine to text."""
         counts = np.maximum(sums.counts, 1)
         length = np.linalg.norm(book, axis=1).astype(np.float64)  # (C,)
         for _ in range(_LENGTH_ROUNDS):

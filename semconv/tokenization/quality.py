@@ -1,8 +1,8 @@
 """Figures of any codes, fitted or external: use of the codes, collisions, and whether items that share codes are alike.
 
-Similarity is measured on three samples of item pairs: pairs that share their first codes, pairs that share their first
-codes after the codes were shuffled over the items, and random pairs. The shuffled pairs show how similar items are in
-random groups of the same sizes.
+Similarity is measured on three samples of item pairs. Pairs of the first sample share their first codes. Pairs of the
+second sample share their first codes after a shuffle of all codes over the items. The third sample has random pairs.
+The second sample shows how similar items are in random groups of the same sizes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Features:
-    """A set of words for every item, such as its title, brand or categories."""
+    """A set of words for every item, such as the words of its title, its brand or its categories."""
 
     matrix: sp.csr_array  # (M, W) 1 where item i has word w
 
     @classmethod
     def of_sets(cls, sets: Iterable[Iterable[str]]) -> Features:
-        """Build features from one set of strings for each item. An empty set means that the item is unknown."""
+        """Build features from one set of strings for each item. An empty set means that the words are unknown."""
         known: dict[str, int] = {}
         columns, starts = [], [0]
         for words in sets:
@@ -75,7 +75,7 @@ def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, floa
 
 
 def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``: first any row, then another row of its group."""
+    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``, first any row and then another with its prefix."""
     _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")
@@ -126,12 +126,12 @@ def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
 
 
 def prefix_collisions(codes: Codes) -> list[dict[str, float]]:
-    """Return the share of items that share their first 1 to N codes with another item."""
+    """Return the share of items that share their first n codes with another item, for each n from 1 to N."""
     return [{"levels": n, "share_after": float(colliding(codes[:, :n]).mean())} for n in range(1, codes.shape[1] + 1)]
 
 
 def variance_within(codes: Codes, vectors: Floats) -> list[float]:
-    """Return, for the first 1 to N codes, the share of the vectors' variance within groups of items with equal codes.
+    """Return the share of the vectors' variance within groups with equal first n codes, for each n from 1 to N.
 
     Args:
         codes: ``(M, N)``.
@@ -155,7 +155,7 @@ def shuffled_codes(codes: Codes, seed: int = 0) -> Codes:
 def code_tree(
     codes: Codes, titles: Sequence[str | None], popularity: NDArray[np.int64], branches: int = 24, leaves: int = 6
 ) -> list[dict[str, Any]]:
-    """Return a tree of the first codes with most items and, below each, its second codes with most items.
+    """Return a tree of the most frequent first codes and, below each of them, its most frequent second codes.
 
     Returns:
         a dictionary for each first code: ``code``, ``items``, ``titles`` (of the most popular items), ``children`` (the

@@ -1,6 +1,6 @@
 """Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map them. With
+Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to get there. With
 thousands of text dimensions a regression predicts its own items perfectly, and alignment to such predictions would do
 nothing. So the predictions are cross-fitted: items are split into folds, and each item is predicted by a regression on
 the other folds.
@@ -89,8 +89,8 @@ class TextMap:
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
     """Fit the map on all items, and predict the same items by cross-fitting.
 
-    The ridge penalty is chosen from a grid by the lowest generalised cross-validation (GCV) score over all items. The
-    regression without one fold uses a penalty in proportion to its number of items.
+    The ridge penalty is chosen from a grid by the lowest generalised cross-validation (GCV) score over all items. A
+    regression on four of the five folds uses the penalty in proportion to its number of items.
 
     Args:
         text: ``(M, D_llm)``, M at least ``MIN_ITEMS``.
@@ -179,7 +179,7 @@ class _GramRidge:
             self._cross += cross
 
     def _products(self, rows: NDArray[np.int64], vectors: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """Return X^T X, X^T Y and the sums of X (text) and Y (behaviour) over some rows, after subtracting means."""
+        """Return X^T X, X^T Y and the sums of X (text) and Y (behaviour) over some rows, minus the overall means."""
         width = self._text.shape[1]
         gram, cross = np.zeros((width, width)), np.zeros((width, vectors.shape[1]))
         text_sum, target_sum = np.zeros(width), np.zeros(vectors.shape[1])

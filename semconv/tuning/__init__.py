@@ -1,1 +1,1 @@
-"""Tune the backbone on prompts and labels (docs/method.md: Stage two)."""
+"""Tune the backbone on prompts and labels (docs/method.md, stage two)."""

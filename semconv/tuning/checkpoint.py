@@ -83,7 +83,7 @@ def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
             counters = Counters(**json.loads(file.metadata()["counters"]))
         return counters, load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to train this run from the beginning") from error
+        raise InputError(f"{path}: damaged ({error}); remove this file to train this run from the beginning") from error
 
 
 def _distribute(
@@ -102,7 +102,7 @@ def save_best(folder: Path, model: Any) -> None:
 
 
 def load_best(folder: Path, model: Any) -> None:
-    """Load the weights that ``save_best`` saved into the model."""
+    """Put the weights that ``save_best`` wrote into the model."""
     arrays = read_arrays(folder / BEST)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

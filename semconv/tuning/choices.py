@@ -61,7 +61,7 @@ class CodeChoices:
         return torch.stack(found, dim=1)
 
     def _exists(self, prefix: Tensor, children: Tensor, offsets: Tensor) -> Tensor:
-        """Return a mask ``(n, C)`` of the codes that follow each of n prefixes in any item."""
+        """Return a mask ``(n, C)`` of the codes that follow each of n prefixes in the codes of any item."""
         counts = offsets[prefix + 1] - offsets[prefix]
         row = torch.repeat_interleave(torch.arange(len(prefix), device=prefix.device), counts)
         first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)

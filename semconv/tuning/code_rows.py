@@ -1,18 +1,19 @@
 """A small network that computes the embedding rows of the code tokens from the codebooks (paper, Table 7).
 
-The paper maps the 32-dimensional code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP". It
-trains these networks and the code vectors together with the model. The paper says no more about them. Here:
+The paper maps the 32-dimensional code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP". The
+paper trains these networks and the code vectors together with the model, and says no more about them.
 
-- One network serves all levels. Its hidden layers are as wide as the model. Initial weights are normally distributed
-  and initial biases are zero. The last layer is scaled so that the initial rows have the root mean square of the input
-  matrix.
-- The network computes the rows until tuning ends. They are rows of the input matrix, and with tied matrices of the
-  output matrix as well. An untied output matrix has its own rows, which are drawn and trained as without the network.
-- Before the model is saved, the final rows are written into it and the network is removed.
+Here one network serves all levels. Its hidden layers are as wide as the model. Initial weights are normally distributed
+and initial biases are zero. The last layer is scaled so that the initial rows have the root mean square of the input
+matrix.
 
-The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into them.
-After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters, search,
-checkpoints and saving need no special code for the network.
+The network computes the rows until tuning ends. The rows are those of the input matrix, and with tied matrices those of
+the output matrix as well. An untied output matrix has its own rows, which are drawn and trained as without the network.
+Before the model is saved, the final rows are written into it and the network is removed.
+
+The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into these
+matrices. After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters,
+search, checkpoints and saving need no special code for the network.
 """
 
 from __future__ import annotations

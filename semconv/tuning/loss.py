@@ -28,7 +28,7 @@ class LossSums(NamedTuple):
 
 
 class LossCounts(NamedTuple):
-    """The number of tokens in each sum of ``LossSums``."""
+    """The numbers of tokens over which the sums of ``LossSums`` run."""
 
     label: int
     history: int
@@ -67,7 +67,7 @@ class SummedLoss(nn.Module):
         return LossSums(labels.sum(), history, by_task)
 
     def counts(self, batches: Iterable[Batch]) -> LossCounts:
-        """Count the tokens whose cross entropies the losses of some batches sum up."""
+        """Count the tokens in the summed losses of some batches."""
         samples, history, a_sample = np.zeros(len(TASK_NAMES), dtype=np.int64), 0, 0
         for batch in batches:
             samples += np.bincount(np.asarray(batch.sample_tasks), minlength=len(TASK_NAMES))

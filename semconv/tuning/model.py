@@ -95,7 +95,7 @@ def take_adapter(model: Any, folder: Path) -> None:
 def add_dropout(model: Any, probability: float) -> list[Any]:
     """Add dropout to the embeddings and to the attention and MLP outputs of each layer; return the hooks' handles.
 
-    Published decoders have no such dropout, so hooks add it. It is active in training only and is not saved.
+    Published decoders have no such dropout, so hooks add it. The dropout acts in training only and is not saved.
     """
     stack: Any = decoder(model)
     modules = [stack.embed_tokens]
@@ -122,7 +122,7 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A tuned model ready for search. An adapter is merged into its weights."""
+    """A tuned model ready for search. If it was tuned with an adapter, the adapter is merged into its weights."""
 
     model: Any
     tokenizer: Any
@@ -159,7 +159,7 @@ def tuned_manifest(folder: Path, codes_digest: str | None) -> dict[str, Any]:
 def load_tuned(
     folder: Path, codes_digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool
 ) -> TunedModel:
-    """Load a tuned model for search, and refuse one that was tuned on other codes.
+    """Load a tuned model for search, and refuse a model that was tuned on other codes.
 
     Args:
         codes_digest: digest of the current codes of the items that the model was tuned on; None: not checked.
@@ -175,7 +175,7 @@ def load_tuned(
             model, tokenizer = load_backbone(folder, trust_remote_code=trust_remote_code)
         except InputError as error:
             raise InputError(
-                f"{error}; remove the folder of its run, {folder.parent}, and tune again with `semconv finetune`"
+                f"{error}; remove the folder of the model's run, {folder.parent}, and tune again with `semconv finetune`"
             ) from error
     else:
         model, tokenizer = _load_adapter(folder, manifest, trust_remote_code)

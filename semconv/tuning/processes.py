@@ -1,7 +1,7 @@
 """The processes that train one model together, started by torchrun, or one process alone.
 
-The first process alone reads the warehouse, locks and writes the run folder, validates and prints progress. It sends
-the other processes everything they need. The other processes write nothing.
+The first process alone reads the warehouse, locks and writes the run folder, validates and prints progress. The first
+process sends the other processes everything they need. The other processes write nothing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Processes:
 
 
 def unsharded(tensor: Tensor) -> Tensor:
-    """Return the complete tensor of one that may be sharded; every process must call this."""
+    """Return the complete tensor if ``tensor`` is sharded, else ``tensor``; every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

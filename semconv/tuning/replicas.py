@@ -54,7 +54,7 @@ class Replicas:
     def without_exchange(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Return a context that delays the exchange of gradients to the last batch of a step, where this is possible.
 
-        It is possible for copies (ddp). It is not for shards (fsdp), because their gradients would stay unsharded.
+        Copies (ddp) can delay the exchange. Shards (fsdp) cannot, because their gradients would stay unsharded.
         """
         if isinstance(self.module, DistributedDataParallel) and not is_last:
             return self.module.no_sync()

@@ -28,7 +28,7 @@ _BATCH_STRIDE = 7_919_000_033  # far above the number of steps, so that no two b
 
 @dataclass(frozen=True)
 class StepFigures:
-    """The figures of one update."""
+    """The figures of one update of the weights."""
 
     loss: float  # mean cross entropy of the label tokens
     by_task: dict[str, float]  # the same for each task with samples in the step
@@ -57,20 +57,20 @@ class Stepper:
 
     @property
     def loss(self) -> SummedLoss:
-        """The loss module of this process."""
+        """The loss module that this process trains."""
         return self.replicas.loss
 
     def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
         """Update the weights once from the rows of some batches; every process computes its part of each batch.
 
-        ``update`` describes the other arguments and the errors.
+        The docstring of ``update`` describes the other arguments and the errors.
         """
         return self.update([self._part(rows) for rows in batches], number, rate)
 
     def _part(self, rows: EpochRows) -> tuple[Batch, float]:
         """Return this process's rows of a batch and their weight.
 
-        Every process must take part in every exchange. A process without rows computes the first row with weight 0.
+        Every process must take part in every exchange. A process without own rows computes the first one with weight 0.
         """
         own = rows[self.processes.rank :: self.processes.count]
         return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)

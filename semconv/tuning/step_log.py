@@ -14,10 +14,10 @@ STEPS = "steps.jsonl"
 
 
 class StepLog:
-    """The log of a training that continues after ``steps`` updates; without a folder nothing is written."""
+    """The log of a training that continues after ``steps`` steps; without a folder nothing is written."""
 
     def __init__(self, folder: Path | None, steps: int) -> None:
-        """Drop the lines of steps that will be repeated, and an incomplete last line."""
+        """Open the log, and drop the lines of steps that will be repeated and an incomplete last line."""
         self._stream: TextIO | None = None
         if folder is None:
             return

@@ -23,7 +23,7 @@ from semconv.tuning.step_log import StepLog, read_steps
 
 @dataclass(frozen=True)
 class Training:
-    """The inputs of a training besides its settings."""
+    """The inputs of a training, without its settings."""
 
     rows: Callable[[int], EpochRows]  # of an epoch
     validate: Callable[[Any], float] | None  # NDCG@10 of a search for some users
