@@ -1,4 +1,4 @@
-"""The two attention kernels of training, fused attention of PyTorch with a dense mask and FlexAttention with blocks.
+"""The attention kernels of training, which are PyTorch's fused attention (dense mask) and FlexAttention (block mask).
 
 A training row holds one history and the ends of many prompts that share it, so most of its attention mask is empty.
 FlexAttention skips empty blocks of the mask. FlexAttention has no backward pass on a CPU.

@@ -207,7 +207,7 @@ def _reseed(
 
 
 def next_residual(residual: Floats, chosen: Floats, settings: CodebookSettings) -> Floats:
-    """Return the residual minus the chosen code vectors; ``residual = absolute`` makes it positive (paper, eq. 1)."""
+    """Return the residual minus the chosen code vectors, absolute if ``codebook.residual`` says so (paper, eq. 1)."""
     rest = residual - chosen
     return np.abs(rest) if settings.residual == "absolute" else rest
 

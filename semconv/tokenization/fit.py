@@ -86,7 +86,7 @@ def shrink_to_text(
 
     A vector learned from few interactions mostly encodes the users of these interactions. Codes from such a vector give
     away the training labels of these users and do not help to find held-out items. The text counts as much as k
-    interactions (``codebook.shrinkage``), so that new items (n = 0) and popular items get vectors on the same scale.
+    interactions, so that new items (n = 0) and popular items get vectors on the same scale.
 
     Args:
         vectors: ``(M, D)``.

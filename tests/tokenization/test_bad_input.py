@@ -108,7 +108,9 @@ def test_constant_text_predicts_nothing_and_turns_alignment_off() -> None:
 
 @METHODS
 def test_no_items_are_refused(method: str) -> None:
-    with pytest.raises(InputError, match=r"a codebook fit needs behaviour vectors \(items, width\), got an array of shape \(0, 4\)"):
+    with pytest.raises(
+        InputError, match=r"a codebook fit needs behaviour vectors \(items, width\), got an array of shape \(0, 4\)"
+    ):
         fit(np.zeros((0, 4)), method=method)
 
 
