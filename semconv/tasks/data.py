@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 class Candidates:
     """All n samples of one task whose prompts contain text; an epoch draws some of them."""
 
-    items: NDArray[np.int32]  # (n,) item_index of the answer
+    items: NDArray[np.int32]  # (n,) item_index of the label
     rows: Ints  # (n,) row of ``TaskData.items`` that the words belong to, -1 where they belong to the item
     words: tuple[Sequence[str | None], ...]  # columns of n texts each
 

@@ -1,4 +1,4 @@
-"""Turn the plan of an epoch into token rows. Prompts with the same history share a row, and so do prompts with text.
+"""Turn the plan of an epoch into token rows. Prompts with the same history share a row; several prompts with text do too.
 
 A row is a flat sequence of tokens. Each token has a position and the spans of the row to which it attends. In a row of
 prompts with the same history, the trunk (head and history) is written once. The tail of each prompt is a branch: it

@@ -21,7 +21,7 @@ from semconv.errors import MachineError
 from semconv.tuning.launch import process_count
 
 Value = TypeVar("Value")
-_TIMEOUT = timedelta(days=2)  # the others wait while the first validates; torchrun itself notices a dead process
+_TIMEOUT = timedelta(days=2)  # other processes wait while the first validates; torchrun notices dead ones
 _LOST_PROCESS_WORDS = ("gloo", "NCCL", "Connection", "ProcessGroup")  # in errors of an exchange
 
 
