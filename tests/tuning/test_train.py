@@ -263,7 +263,9 @@ def test_a_budget_of_minutes_counts_over_resumes_and_ends_at_the_lowest_rate(tmp
     whole.folder.mkdir()
     figures = whole.run(clock=Clock())
     assert not figures["is_reproducible"]
-    assert whole.remarks.said[0] == "tuning.max_minutes ends this run by the clock: it is not reproducible"
+    assert (
+        whole.remarks.said[0] == "tuning.max_minutes limits this run by the clock, so its weights are not reproducible"
+    )
     assert 60 <= figures["seconds"] < 70
     assert 1 < figures["epochs"] < 50
     rates = [line["learning_rate"] for line in steps(whole.folder)]
