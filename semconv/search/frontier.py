@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semconv.search.levels import LevelScorer
-from semconv.search.tree import Tree
+from semconv.search.beam_tree import BeamTree
+from semconv.search.code_scores import CodeScorer
 from semconv.search.trie_tensors import Children, TrieTensors
 
 
@@ -33,9 +33,9 @@ class ChildScorer:
     """Scores the children of a frontier."""
 
     trie: TrieTensors
-    levels: LevelScorer
+    code_scorer: CodeScorer
 
-    def log_probs(self, tree: Tree, frontier: Frontier, children: Children, level: int) -> Tensor:
+    def log_probs(self, tree: BeamTree, frontier: Frontier, children: Children, level: int) -> Tensor:
         """Return ``(B, W, F)`` log probabilities of the frontier's children.
 
         The model first reads the frontier's codes, and the frontier's ancestors gain the slots of these codes. Where
@@ -43,11 +43,11 @@ class ChildScorer:
         has probability 1, and so has every node below it.
         """
         if level == 0:
-            return self.levels.log_probs(tree.last_hidden[:, None, :], 0, children)
-        tokens = self.levels.tokens[level - 1][frontier.codes]
-        if not self.levels.among_siblings:
+            return self.code_scorer.log_probs(tree.last_hidden[:, None, :], 0, children)
+        tokens = self.code_scorer.tokens[level - 1][frontier.codes]
+        if not self.code_scorer.among_siblings:
             hidden, frontier.ancestors = tree.read_nodes(tokens, frontier.ancestors)
-            return self.levels.log_probs(hidden, level, children)
+            return self.code_scorer.log_probs(hidden, level, children)
         undecided = self.trie.has_branches(frontier.nodes, level) & frontier.is_alive
         count = int(undecided.sum(dim=1).max())
         pick = undecided.byte().argsort(dim=1, descending=True, stable=True)[:, :count]  # (B, W')
@@ -56,7 +56,7 @@ class ChildScorer:
         if count:
             hidden, picked_paths = tree.read_nodes(tokens.gather(1, pick), _rows(frontier.ancestors, pick))
             picked = Children(*(_rows(part, pick) for part in (children.nodes, children.codes, children.exists)))
-            _put_rows(result, pick, self.levels.log_probs(hidden, level, picked))
+            _put_rows(result, pick, self.code_scorer.log_probs(hidden, level, picked))
             _put_rows(paths, pick, picked_paths)
         frontier.ancestors = paths
         return result

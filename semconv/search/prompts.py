@@ -16,8 +16,8 @@ from transformers import Cache
 
 from semconv.backbone.forward import decode_last, decoder, model_device
 from semconv.ragged import lengths_of, padded
+from semconv.search.beam_tree import BeamTree
 from semconv.search.slots import Slots
-from semconv.search.tree import Tree
 
 # A shorter common beginning costs more, in an explicit mask, than it saves.
 _WORTHWHILE_HEAD = 8
@@ -58,7 +58,7 @@ class PromptReader:
             )
             self._slots = list(cache.layers)
 
-    def read(self, prompts: Sequence[NDArray[Any]], room: int) -> Tree:
+    def read(self, prompts: Sequence[NDArray[Any]], room: int) -> BeamTree:
         """Read a batch of prompts.
 
         Args:
@@ -79,7 +79,7 @@ class PromptReader:
         last = decode_last(
             self._model, ids, ends - 1 - head, attention_mask=mask, position_ids=positions, cache=cache
         )  # (B, D)
-        return Tree(self._model, cache, ends, width, last)
+        return BeamTree(self._model, cache, ends, width, last)
 
     def _new_cache(self, size: int) -> Any:
         count = len(decoder(self._model).layers)  # type: ignore[arg-type]

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.ragged import find, position_among_equal
+from semconv.search.beam_tree import BeamTree
 from semconv.search.frontier import ChildScorer, Frontier
-from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 
 
 def score_others(
     scorer: ChildScorer,
-    tree: Tree,
+    tree: BeamTree,
     trie: CodeTrie,
     others: NDArray[np.int64],
     known: tuple[NDArray[Any], NDArray[np.float32]],
@@ -49,7 +49,7 @@ def score_others(
     return result
 
 
-def _score(scorer: ChildScorer, tree: Tree, trie: CodeTrie, items: NDArray[np.int64]) -> NDArray[np.float32]:
+def _score(scorer: ChildScorer, tree: BeamTree, trie: CodeTrie, items: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the scores ``(B, n)`` of items ``(B, n)``; the model reads a prefix that several items share once."""
     rows = trie.row_of(items)
     paths = trie.paths(trie.leaf_of(np.maximum(rows, 0)))  # N x (B, n); an item without codes takes the path of row 0

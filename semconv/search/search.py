@@ -20,13 +20,13 @@ from torch import Tensor
 from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import lengths_of
+from semconv.search.beam_tree import BeamTree
+from semconv.search.code_scores import CodeScorer, Normalization
 from semconv.search.frontier import ChildScorer, Frontier
-from semconv.search.levels import LevelScorer, Normalization
 from semconv.search.memory import Batches, tokens_that_fit
 from semconv.search.prompts import PromptReader
 from semconv.search.score import score_others
 from semconv.search.seen import SeenItems
-from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import Children, TrieTensors
 from semconv.settings.recommend import beam_width
@@ -107,8 +107,8 @@ class Searcher:
         self._batches = Batches(tokens_that_fit(model, level_tokens.shape[1], settings.batch_tokens), say)
         self._reader = PromptReader(model)
         with torch.inference_mode():
-            levels = LevelScorer(model, level_tokens, settings.scores)
-        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), levels)
+            code_scorer = CodeScorer(model, level_tokens, settings.scores)
+        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), code_scorer)
 
     def search(
         self,
@@ -167,7 +167,7 @@ class Searcher:
             tree.rewind()
         return SearchResult(items, scores, score_others(self._scorer, tree, self._trie, others, (items, scores)))
 
-    def _best_leaves(self, tree: Tree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _best_leaves(self, tree: BeamTree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the leaves ``(B, W')`` of the best beams and their scores, best first."""
         frontier = Frontier.root(len(tree.lengths), self._device)
         scores = torch.zeros(frontier.nodes.shape, device=self._device)  # (B, W)

@@ -16,7 +16,7 @@ from semconv.backbone.forward import decode_hidden
 
 
 @dataclass
-class Tree:
+class BeamTree:
     """A batch of B prompts in the model's cache, and the nodes that were read after them."""
 
     model: Any

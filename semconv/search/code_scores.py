@@ -23,7 +23,7 @@ _CPU_BLOCK_ELEMENTS = 1 << 20
 _GPU_BLOCK_ELEMENTS = 1 << 24
 
 
-class LevelScorer:
+class CodeScorer:
     """Scores codes level by level with one model.
 
     Args:
