@@ -29,7 +29,7 @@ from benchmarks.search.case import (
     random_codes,
 )
 from benchmarks.timing import timed_in_turn
-from semconv.search.levels import Normalization
+from semconv.search.code_scores import Normalization
 from semconv.search.trie import CodeTrie
 
 PACKAGES = ["torch", "transformers"]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from semconv.search.levels import Normalization
+from semconv.search.code_scores import Normalization
 from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 

@@ -35,7 +35,7 @@ from benchmarks.search.case import (
     random_codes,
 )
 from benchmarks.timing import in_own_process, peak_memory_bytes, timed, timed_in_turn
-from semconv.search.levels import Normalization
+from semconv.search.code_scores import Normalization
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
 from semconv.search.trie_tensors import Children, TrieTensors

@@ -1,1 +1,1 @@
-"""Behaviour vectors: interactions of the train cut become item and user vectors."""
+"""Behaviour vectors: vectors of items and users, computed from the interactions of the train cut."""

@@ -1,12 +1,14 @@
-"""The model and loss of DCCF, the graph recommender of the paper's behaviour vectors.
+"""The model and loss of DCCF, the graph recommender from which the paper takes its behaviour vectors.
 
-A layer takes the embeddings E of users and items, and returns the sum of five terms (method, section 1):
+A layer takes the embeddings E of users and items, and returns the sum of five terms (docs/method.md, stage one). Here
+A is the matrix of interactions, and D the diagonal matrix of degrees.
 
 - the graph view g = D^-1/2 A D^-1/2 E;
-- the intent view n = softmax(E C) C^T, with intents C for users and others for items;
-- A times E, where each edge of A weighs (cos + 1) / 2 of its ends in g, and the weights of a row sum to 1;
-- the same with weights from n;
-- E.
+- the intent view n = softmax(E C) C^T, with one matrix of intents C for users and one for items;
+- A times E, where each edge of A has the weight (c + 1) / 2 with c the cosine of its user and item in g; the weights of
+  a row are scaled to the sum 1;
+- the same with cosines in n;
+- E itself.
 
 The final vectors are the sum of E and the results of all layers.
 """
@@ -24,12 +26,12 @@ from semconv.behavior.graph import EdgeDots, EdgeSums, InteractionGraph
 from semconv.settings.behavior import DccfSettings
 
 _TINY = 1e-12
-_ROWS = 512  # rows of scores of the contrastive loss at once; so many stay in the cache
+_ROWS = 512  # rows of scores that the contrastive loss computes at once; so many fit into the CPU cache
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Vectors of all users and of all items."""
+    """The vectors of all users and of all items."""
 
     users: Tensor  # (V, D)
     items: Tensor  # (M, D)
@@ -40,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Triples:
-    """A batch of users, each with an item of the user and an item that the user does not have."""
+    """A training batch: users, for each an item with an interaction (positive) and an item without (negative)."""
 
     users: Tensor  # (B,)
     positives: Tensor  # (B,)
@@ -69,7 +71,7 @@ class Dccf(nn.Module):
         self.item_intents = start(dimensions, settings.intents)
 
     def forward(self) -> tuple[Pair, list[tuple[Pair, list[Pair]]]]:
-        """Return the final vectors, and for each layer the graph view and the three views that are compared with it."""
+        """Return the final vectors, and for each layer the graph view and the three views compared with it."""
         ego = Pair(self.users, self.items)
         total, views = ego, []
         for _ in range(self.settings.layers):
@@ -106,7 +108,7 @@ class Dccf(nn.Module):
         )
 
     def _masked_view(self, view: Pair, ego: Pair) -> Pair:
-        """Return the weighted mean of E over the neighbours, weighted by how similar the ends are in ``view``."""
+        """Return the mean of E over the neighbours, weighted by the cosine of user and item in ``view``."""
         cosines = _apply(EdgeDots, normalize(view.users), normalize(view.items), self.graph)
         weights = ((cosines + 1) / 2).clamp_min(0)  # (E,)
         return Pair(
@@ -115,7 +117,10 @@ class Dccf(nn.Module):
         )
 
     def _contrast(self, views: list[tuple[Pair, list[Pair]]], batch: Triples) -> Tensor:
-        """Return the InfoNCE of each other view against the graph view, over the batch's distinct users and items."""
+        """Return the sum of the InfoNCE losses of the other views against the graph view.
+
+        Each loss is over the distinct users or the distinct items of the batch.
+        """
         users, items = torch.unique(batch.users), torch.unique(batch.positives)
         terms = []
         for by_graph, others in views:
@@ -127,14 +132,14 @@ class Dccf(nn.Module):
 
 
 class InfoNCE(torch.autograd.Function):
-    """The mean over rows of -log softmax of the matching row's score among all rows.
+    """The InfoNCE loss: the mean of -log softmax of the score of each anchor with its own row among all rows.
 
-    One pass over chunks computes the scores and their derivatives, so no matrix of all scores is held.
+    Scores and derivatives are computed together in chunks of rows, so memory never holds the whole matrix of scores.
     """
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
-        """``(n, D), (n, D) ->`` a scalar; rows of length 1."""
+        """Return the loss, a scalar, of anchors ``(n, D)`` and other rows ``(n, D)``; all rows have length 1."""
         count = len(anchors)
         scale = 1.0 / (temperature * count)
         to_anchors, to_others = -others * scale, -anchors * scale
@@ -154,7 +159,7 @@ class InfoNCE(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Return the gradients of both sides."""
+        """Return the gradients with respect to the anchors and to the other rows."""
         to_anchors, to_others = ctx.saved_tensors
         return gradients[0] * to_anchors, gradients[0] * to_others, None
 
@@ -168,7 +173,7 @@ def _intent_view(rows: Tensor, intents: Tensor) -> Tensor:
 
 
 def _with_ones(rows: Tensor) -> Tensor:
-    """Add a last column of ones; its weighted sum is the sum of the weights."""
+    """Append a column of ones, whose weighted sum is the sum of the weights."""
     return torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
 
 

@@ -1,7 +1,7 @@
-"""Training of DCCF: triples from the train cut, recall@20 of the validation items, exact resume.
+"""Training of DCCF on random triples of the train cut, with recall@20 on validation users and exact resume.
 
-Every draw is a function of the seed and the step. So the weights, Adam's moments and a few counters are the whole state
-of a training, and a killed training resumes exactly (bit for bit on a CPU).
+Every random draw depends on the seed and the step alone. So the weights, Adam's moments and a few counters are the
+whole state of a training. A training that was killed resumes exactly (bit for bit on a CPU).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from semconv.runs.files import DCCF_STATE
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
 
 _CUTOFF = 20
-_CHUNK_CELLS = 1 << 22  # scores of a validation that are held at once
+_CHUNK_CELLS = 1 << 22  # number of validation scores in memory at once
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,21 @@ class Counters:
 def fit_dccf(
     sequences: Sequences, num_items: int, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
 ) -> tuple[BehaviorVectors, dict[str, Any]]:
-    """Train item and user vectors of all items and users of ``sequences``, or resume from the state in the folder.
+    """Train vectors of all items and users of ``sequences``, or resume from the state in the folder.
 
-    The vectors are those with the best validation recall, or the last ones without validation.
+    The result is the vectors with the best validation recall, or the last ones if there is no validation.
 
     Args:
         sequences: the train part alone (``semconv.data.splits.train_part``).
         num_items: size of the catalogue.
 
     Returns:
-        the vectors, and figures: epochs with loss and recall@20, the best epoch, seconds of this process.
+        the vectors, and figures: loss and recall@20 of each epoch, the best epoch, and the seconds that this process
+        took.
 
     Raises:
         InputError: there is no interaction, every user has every item, or the saved state is damaged.
-        CheckFailedError: the loss is no longer finite.
+        CheckFailedError: the loss is NaN or infinite.
     """
     started = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -101,7 +102,7 @@ def fit_dccf(
 
 
 class TripleSampler:
-    """Draws triples uniformly: a user, an item of the user, and an item that the user does not have."""
+    """Draws random triples: a user, an item of the user, and an item that the user has no interaction with."""
 
     def __init__(self, graph: InteractionGraph, seed: int) -> None:
         """Raise InputError when every user has every item, because then there is no negative item."""
@@ -113,10 +114,10 @@ class TripleSampler:
         self._keys = row_of(degrees) * self._num_items + self._items  # (E,) ascending
         self._users = np.flatnonzero(degrees < self._num_items)
         if len(self._users) == 0:
-            raise InputError("every user has every item, so dccf has nothing to learn; use behavior.source = svd")
+            raise InputError("every user has every item, so dccf has no negative items; use behavior.source = svd")
 
     def draw(self, step: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Draw users, positives and negatives ``(count,)`` for a step."""
+        """Draw ``count`` users, positive items and negative items for a training step."""
         rng = np.random.default_rng([self._seed, step])
         users = self._users[rng.integers(len(self._users), size=count)]
         low, high = self._starts[users], self._starts[users + 1]
@@ -131,14 +132,14 @@ class TripleSampler:
 
 
 class Validation:
-    """Measures recall@20 of held-out items among all items of the graph that the user does not have."""
+    """Measures recall@20 of held-out items, ranked among all items of the graph without the user's own."""
 
     def __init__(self, graph: InteractionGraph, targets: NDArray[np.int32], limit: int, seed: int) -> None:
-        """Choose the users.
+        """Choose the validation users.
 
         Args:
             targets: ``(U,)`` held-out item_index of each user, -1 for none; an item outside the graph is a miss.
-            limit: number of users, at most.
+            limit: largest number of validation users.
         """
         held_out = targets[graph.user_index]
         rows = np.flatnonzero(held_out >= 0)
@@ -154,7 +155,7 @@ class Validation:
         return self._num_users
 
     def recall(self, final: Pair) -> float:
-        """Return the share of users whose held-out item is among their first 20."""
+        """Return the share of validation users whose held-out item is among their first 20 items."""
         hits, step = 0, max(1, _CHUNK_CELLS // len(final.items))
         device = final.items.device
         for start in range(0, len(self._rows), step):
@@ -198,7 +199,7 @@ class _TrainingLoop:
 
     @property
     def final(self) -> Pair:
-        """The vectors with the best validation recall so far, or the present ones without validation."""
+        """The vectors with the best validation recall so far, or the current ones if there is no validation."""
         if self.best is not None:
             return self.best
         with torch.no_grad():
@@ -225,7 +226,7 @@ class _TrainingLoop:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CheckFailedError(
-                f"the loss of dccf is {value} at step {step}; lower dccf.learning_rate and run the same command again"
+                f"the loss of dccf is {value} at step {step}; lower dccf.learning_rate, then run the same command again"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -287,6 +288,6 @@ class _TrainingLoop:
                     # The optimizer keeps its step count on the CPU.
                     self.optimizer.state[weight] = {k: v if k == "step" else v.to(weight) for k, v in moments.items()}
         except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove the file to train this run from its start") from error
+            raise InputError(f"{path}: damaged ({error}); delete the file to restart this training") from error
         if "best/users" in tensors:
             self.best = Pair(tensors["best/users"].to(self.device), tensors["best/items"].to(self.device))

@@ -1,4 +1,4 @@
-"""Checks of behaviour vectors that the user already has, for example from another recommender."""
+"""Checks of given behaviour vectors: vectors that come from outside semconv, for example from another recommender."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semconv.columns import GIVEN
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 
-_NAMED = 3  # items that a message names
+_NAMED = 3  # number of items that a message names
 
 
 def check_given(
@@ -26,19 +26,19 @@ def check_given(
     A user's vector is the mean of the vectors of the user's items.
 
     Args:
-        item_index: ``(M,)``.
-        vectors: ``(M, D)``, or M rows of one width.
-        sequences: the train part; users without an item that has a vector get none.
+        item_index: ``(M,)`` the item of each vector.
+        vectors: ``(M, D)``, or M rows of the same length.
+        sequences: the train part; a user gets no vector if none of the user's items has one.
         item_ids: ids of all items of the catalogue, for messages.
 
     Raises:
-        InputError: there are no rows, the widths differ, a value is NaN or infinite, or an item comes twice. The
-            message names the first such items.
+        InputError: there are no vectors, their lengths differ, a value is NaN or infinite, or an item has two vectors.
+            The message names the first such items.
     """
     index = np.asarray(item_index)
     if len(index) == 0:
         raise InputError(
-            "the given behaviour vectors hold no item of the catalogue; check that item_id matches the ingested items"
+            "no given behaviour vector belongs to an item of the catalogue; check that item_id fits the ingested items"
         )
     if len(index) != len(vectors):
         raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")
@@ -47,7 +47,7 @@ def check_given(
     _, first = np.unique(index, return_index=True)
     is_repeated = np.ones(len(index), dtype=bool)
     is_repeated[first] = False
-    _refuse(index, is_repeated, "come more than once", item_ids)
+    _refuse(index, is_repeated, "belong to an item that has several", item_ids)
     order = np.argsort(index, kind="stable")
     index, matrix = index[order].astype(np.int32), matrix[order]
     users, user_vectors = history_means(index, matrix, sequences)
@@ -61,11 +61,11 @@ def _matrix(
         rows = [np.asarray(row, dtype=np.float64).ravel() for row in vectors]
         widths = np.array([len(row) for row in rows])
         common = int(np.bincount(widths).argmax())
-        _refuse(index, np.not_equal(widths, common), f"have another width than the {common} of most", item_ids)
+        _refuse(index, np.not_equal(widths, common), f"do not have {common} numbers like most", item_ids)
         vectors = np.stack(rows)
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise InputError(
-            f"given behaviour vectors must be rows of numbers of one width, got an array of shape {vectors.shape}"
+            f"given behaviour vectors must be rows of numbers of the same length, got an array of shape {vectors.shape}"
         )
     return np.asarray(vectors, dtype=np.float64)
 

@@ -1,8 +1,9 @@
 """The interaction graph of the train cut as sparse matrices, and two products over its edges.
 
-The edges are stored twice, ordered by user and ordered by item. One product is the dot product of the two ends of every
-edge. The other is the sum over neighbours, each weighted by a value of the edge. Each is the derivative of the other.
-No array of size edges x width is held.
+An edge is a pair of a user and an item with an interaction. The edges are stored twice, ordered by user and ordered by
+item. ``dots`` computes the dot product of the user's and the item's vector for every edge. ``sums`` adds up the
+vectors of all neighbours, weighted by a value for each edge. The derivative of each product is computed with the other.
+Memory never holds a vector for every edge.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class InteractionGraph:
     user_index: NDArray[np.int32]  # (V,) users with an edge, ascending
     item_index: NDArray[np.int32]  # (M,) items with an edge, ascending
     user_starts: Tensor  # (V + 1,) first edge of each user
-    item_of_edge: Tensor  # (E,) item of each edge, as a row of item_index
+    item_of_edge: Tensor  # (E,) item of each edge, as an index into item_index
     item_starts: Tensor  # (M + 1,) first edge of each item, in the order of items
-    user_of_edge: Tensor  # (E,) user of each edge, in the order of items, as a row of user_index
+    user_of_edge: Tensor  # (E,) user of each edge, in the order of items, as an index into user_index
     by_item: Tensor  # (E,) the edges in the order of items
 
     @classmethod
     def build(cls, sequences: Sequences, num_items: int) -> InteractionGraph:
-        """Build the graph of ``sequences``, the train part alone; repeated interactions are one edge.
+        """Build the graph of ``sequences``, the train part alone; repeated interactions give one edge.
 
         Raises:
             InputError: there is no interaction, or an item_index lies outside the catalogue.
@@ -74,26 +75,26 @@ class InteractionGraph:
         return len(self.item_of_edge)
 
     def to(self, device: torch.device) -> InteractionGraph:
-        """Return the graph on a device."""
+        """Return the graph with its tensors on ``device``."""
         names = ("user_starts", "item_of_edge", "item_starts", "user_of_edge", "by_item")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def degree_values(self) -> Tensor:
-        """Return ``(E,)`` 1 / sqrt(degree of the user x degree of the item)."""
+        """Return for each edge ``(E,)``: 1 / sqrt(degree of the user x degree of the item)."""
         users, items = torch.diff(self.user_starts).float(), torch.diff(self.item_starts).float()
         user_rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), users.long())
         return (users[user_rows] * items[self.item_of_edge.long()]).rsqrt()
 
     def sums(self, values: Tensor, rows: Tensor, *, of_items: bool) -> Tensor:
-        """Sum value x row over the edges of each user or of each item.
+        """Return the sum of the neighbours' rows, weighted by edge values, for each user or for each item.
 
         Args:
             values: ``(E,)`` a value for each edge.
-            rows: ``(M, D)`` of the items, or ``(V, D)`` of the users.
-            of_items: whether ``rows`` belong to items, which are summed for each user; else the other way round.
+            rows: ``(M, D)`` rows of the items, or ``(V, D)`` rows of the users.
+            of_items: True: ``rows`` belong to items, and the sums to users; False: the other way round.
 
         Returns:
-            ``(V, D)`` or ``(M, D)``.
+            ``(V, D)`` for users, or ``(M, D)`` for items.
         """
         if of_items:
             starts, ends, shape = self.user_starts, self.item_of_edge, self.shape
@@ -103,7 +104,7 @@ class InteractionGraph:
         return torch.sparse_csr_tensor(starts, ends, values, shape, check_invariants=False) @ rows
 
     def dots(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return ``(E,)`` the dot product of the two ends of every edge."""
+        """Return for each edge ``(E,)`` the dot product of its user's and its item's vector."""
         pattern = torch.sparse_csr_tensor(
             self.user_starts,
             self.item_of_edge,
@@ -120,14 +121,14 @@ class EdgeDots(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, users: Tensor, items: Tensor, graph: InteractionGraph) -> Tensor:
-        """``(V, D), (M, D) -> (E,)``."""
+        """Return the dot products ``(E,)`` from user vectors ``(V, D)`` and item vectors ``(M, D)``."""
         ctx.save_for_backward(users, items)
         ctx.graph = graph
         return graph.dots(users, items)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Return the gradients of both ends."""
+        """Return the gradients with respect to the user vectors and the item vectors."""
         users, items = ctx.saved_tensors
         values = gradients[0]
         return ctx.graph.sums(values, items, of_items=True), ctx.graph.sums(values, users, of_items=False), None
@@ -138,14 +139,14 @@ class EdgeSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor, graph: InteractionGraph, of_items: bool) -> Tensor:
-        """``(E,), (M, D) -> (V, D)`` for rows of items, ``(E,), (V, D) -> (M, D)`` for rows of users."""
+        """Return the sums ``(V, D)`` over rows of items ``(M, D)``, or ``(M, D)`` over rows of users ``(V, D)``."""
         ctx.save_for_backward(values, rows)
         ctx.graph, ctx.of_items = graph, of_items
         return graph.sums(values, rows, of_items=of_items)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Return the gradients of the values, where wanted, and of the rows."""
+        """Return the gradients with respect to the edge values, if needed, and to the rows."""
         values, rows = ctx.saved_tensors
         of_sums = gradients[0].contiguous()
         of_values = None
@@ -160,7 +161,7 @@ def _starts(rows: NDArray[np.int64], count: int) -> Tensor:
 
 
 def _silence_beta_warning() -> None:
-    """Trigger, unseen, the warning that torch gives once a process: sparse rows are in beta."""
+    """Use up torch's warning that sparse CSR tensors are in beta: torch gives it once, and here it is ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))

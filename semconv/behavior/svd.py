@@ -1,15 +1,17 @@
-"""Behaviour vectors from a truncated SVD, in seconds on a CPU.
+"""Behaviour vectors from a truncated SVD or from eigenvectors, in seconds on a CPU.
 
-``behavior.graph = "interactions"`` takes the matrix ``D_u^-1/2 A D_i^-1/2`` with A the 0/1 interactions of the train
-cut (the graph view of the paper's recommender). Let ``U S V^T`` be its first D components. An item starts as its row of
-``V S^1/2``, whose length grows with the item's popularity. The length is then replaced by its square root. At full
-length, the few popular items take most of the codes and rare items share theirs; at length 1, popularity is lost. On
-the Games data, the square root beats both in collisions (0.6 % of items at four levels of 256, against 1.5 and 4.0),
-and it beats full length in NDCG@10 of the bare dot product (0.037 against 0.033, validation, seen items masked).
+``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the 0/1 matrix of interactions of the
+train cut, and D_u and D_i hold the numbers of interactions of users and items. Let ``U S V^T`` be the first D
+components of its SVD. The vector of an item is its row of ``V S^1/2``, with the length replaced by its square root. The
+full length grows with popularity: then a few popular items take most of the codes, and rare items share the rest. With
+length 1, popularity is lost. On the Games data the square root gives the fewest collisions: 0.6 % of the items with
+four levels of 256 codes, against 1.5 % and 4.0 %. Its NDCG@10 by dot product is also higher than that of the full
+length: 0.037 against 0.033, on validation items with seen items masked.
 
-``behavior.graph = "transitions"`` takes a matrix of items by items (``counter.counts.count_neighbors``), normalised by
-both row sums. It says which items follow each other closely. Its leading eigenvectors, scaled to length 1, give codes
-from which a decoder learns the next item better than from the interaction matrix.
+``behavior.graph = "transitions"`` uses a matrix of items by items (``counter.counts.count_neighbors``), divided by the
+square roots of both items' row sums. It tells which items are close to each other in sequences. The vectors are its
+leading eigenvectors, each item's scaled to length 1. Codes from them predict the next item better than codes from the
+interactions.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ from semconv.ragged import row_of
 from semconv.settings.behavior import BehaviorSettings
 
 _PAIR_DECAY = 0.6  # a pair at distance d counts d^-0.6
-_DENSE_SIDE = 256  # up to this side a dense SVD is faster than the iterative one, and finds all components
+_DENSE_SIDE = 256  # up to this size a dense SVD is faster than an iterative one, and finds all components
 
 
 def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) -> BehaviorVectors:
-    """Fit item and user vectors of all items and users of ``sequences``; a user is the mean of the user's items.
+    """Fit vectors of all items and users of ``sequences``; a user's vector is the mean of the user's item vectors.
 
-    The result is a function of the data and of ``settings.seed``. Where the data has fewer components than
+    The same data and ``settings.seed`` give the same result. If the data has fewer components than
     ``settings.dimensions``, the missing columns are zero.
 
     Args:
@@ -67,7 +69,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
-    """Return ``(M, M)`` counts of neighbours, normalised by both row sums; a row without counts stays zero."""
+    """Return counts of neighbours ``(M, M)``, divided by the square roots of both row sums; empty rows stay zero."""
     pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
@@ -112,7 +114,7 @@ def _normalized(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tupl
 
 
 def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the singular values ``(D,)``, descending, and the vectors of items ``(M, D)``, padded with zeros."""
+    """Return the largest singular values ``(D,)``, descending, and item components ``(M, D)``, padded with zeros."""
     side = min(matrix.shape)
     if side <= max(_DENSE_SIDE, dimensions + 1):
         _, values, right_t = np.linalg.svd(matrix.toarray(), full_matrices=False)
@@ -120,14 +122,14 @@ def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[ND
         start = np.random.default_rng(seed).standard_normal(side)
         _, values, right_t = svds(matrix, k=dimensions, v0=start, solver="arpack", return_singular_vectors="vh")
     order = np.argsort(-values, kind="stable")[:dimensions]
-    order = order[values[order] > 1e-10]  # noise of a rank-deficient matrix is no component
+    order = order[values[order] > 1e-10]  # smaller values are rounding noise
     return _signed_and_padded(values[order], right_t[order].T, dimensions)
 
 
 def _signed_and_padded(
     values: NDArray[np.float64], right: NDArray[np.float64], dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Choose the sign of each component, so that its largest entry is positive, and add missing components as zeros."""
+    """Flip each component whose entry of largest size is negative, and add missing components as zeros."""
     if len(values):
         right = right * np.where(right[np.abs(right).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)
     missing = dimensions - len(values)

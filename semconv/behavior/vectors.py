@@ -1,4 +1,4 @@
-"""Behaviour vectors of any source: how they are centred, scaled and saved."""
+"""Centring, scaling and saving of behaviour vectors, learned or given."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "s
 
 @dataclass(frozen=True)
 class BehaviorVectors:
-    """Item and user vectors in one space of width D; items and users without a vector have no row."""
+    """Item and user vectors of the same D dimensions; items and users without a vector have no row."""
 
     item_index: NDArray[np.int32]  # (M,)
     item_vectors: NDArray[np.float32]  # (M, D) centred, mean norm 1
     user_index: NDArray[np.int32]  # (V,)
     user_vectors: NDArray[np.float32]  # (V, D) scaled like the items, not centred
-    mean: NDArray[np.float32]  # (D,) was subtracted from the items
-    scale: float  # items and users were then multiplied by it
+    mean: NDArray[np.float32]  # (D,) mean that was subtracted from the items
+    scale: float  # factor that items and users were then multiplied by
     source: str  # 'learned' or 'given'
 
     def save(self, path: Path) -> None:
@@ -47,11 +47,11 @@ class BehaviorVectors:
 
     @classmethod
     def load(cls, path: Path) -> BehaviorVectors:
-        """Read saved vectors; raise InputError when the file is missing, damaged or of another kind."""
+        """Read saved vectors; raise InputError if the file is missing, damaged or holds something else."""
         arrays = read_arrays(path)
         missing = [name for name in _NAMES if name not in arrays]
         if missing:
-            raise InputError(f"{path}: holds no {', '.join(missing)}; run `semconv embed behavior` again")
+            raise InputError(f"{path}: {', '.join(missing)} missing; run `semconv embed behavior` again")
         return cls(
             item_index=arrays["item_index"],
             item_vectors=arrays["item_vectors"],
@@ -70,14 +70,13 @@ def normalize(
     user_vectors: NDArray[np.floating],
     source: str,
 ) -> BehaviorVectors:
-    """Centre the items, and scale items and users so that the mean norm of the items is 1 (method, section 1).
+    """Centre the items, and scale items and users so that the mean norm of the items is 1 (docs/method.md, stage one).
 
-    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product does not
-    change for any user.
+    Users are not centred. ``s u . s (v - m) = s^2 (u . v - u . m)``, so each user's order of items by dot product stays.
 
     Args:
-        item_vectors: ``(M, D)`` finite.
-        user_vectors: ``(V, D)`` finite.
+        item_vectors: ``(M, D)``, without NaN and infinite values.
+        user_vectors: ``(V, D)``, without NaN and infinite values.
         source: ``learned`` or ``given``.
     """
     mean = item_vectors.mean(axis=0, dtype=np.float64)  # (D,)
@@ -98,7 +97,7 @@ def normalize(
 def history_means(
     item_index: NDArray[np.int32], item_vectors: NDArray[np.floating], sequences: Sequences
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the users with an item that has a vector, and the mean vector of each user's interactions.
+    """Return the mean item vector of each user's interactions, for users with at least one item that has a vector.
 
     Args:
         item_index: ``(M,)`` ascending.

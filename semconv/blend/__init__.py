@@ -1,1 +1,1 @@
-"""The blend: the model's scores combined with the transition counter, vectors and popularity."""
+"""The blend: one ranking from the model's scores, the transition counter, behaviour vectors and popularity."""

@@ -1,8 +1,11 @@
-"""The blend: several parts propose items, the model scores the best of them, and one weighted sum ranks all.
+"""The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-The transition counter and the behaviour vectors propose items. A first weighted sum, without the model, shortens the
-proposals to a shortlist. The model reads a user's prompt once, for its own search and for the scores of the shortlist.
-A second weighted sum, with the model's log probabilities, ranks beams and shortlist together. ``fit`` fits the weights.
+1. The transition counter and the behaviour vectors propose items to each user.
+2. A first weighted sum of features, without the model's, picks the shortlist from the proposed items.
+3. The model reads a user's prompt once. It finds items by beam search, and it scores the shortlist.
+4. A second weighted sum, with the model's log probabilities, ranks the found items and the shortlist together.
+
+``fit`` fits the weights of both sums.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from semconv.blend.weights import LogitWeights
 from semconv.ragged import position_among_equal
 
 MODEL_FEATURES = ("model", "has no code")
-# Elements of one block of users by items.
+# Elements of the table (users, items) of one block of users.
 _BLOCK_ELEMENTS = 1 << 23
 _BLOCK_USERS = 512
 
@@ -30,11 +33,11 @@ class Blend:
     """A fitted blend.
 
     Attributes:
-        tables: the arrays that features are computed from.
-        shortlist_weights: weights of the features without those of the model; they choose the shortlist.
-        weights: weights of the features of the model and of all others; they give the scores.
-        num_proposals: items that the counter, and each table of vectors, propose a user.
-        shortlist_length: candidates of a user, at most, that the model scores.
+        tables: the arrays from which features are computed.
+        shortlist_weights: weights of the first sum, over all features but the model's; it chooses the shortlist.
+        weights: weights of the second sum, over all features; it gives the scores of the list.
+        num_proposals: number of items that the counter and each table of vectors propose to a user.
+        shortlist_length: largest number of candidates of a user that the model scores.
     """
 
     tables: BlendTables
@@ -49,17 +52,17 @@ class Blend:
         return (*MODEL_FEATURES, *feature_names(self.tables))
 
     def blocks(self, users: BlendUsers) -> Iterator[tuple[int, int, BlockScores]]:
-        """Yield users block by block: the index of the first user, the index after the last, and the block."""
+        """Yield blocks of users: the index of the first user, the index after the last, and the block's scores."""
         size = int(np.clip(_BLOCK_ELEMENTS // max(self.tables.num_items, 1), 1, _BLOCK_USERS))
         for start in range(0, len(users), size):
             stop = min(start + size, len(users))
             yield start, stop, BlockScores(self.tables, users.part(start, stop))
 
     def propose(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, NDArray[np.float32]]:
-        """Return the items that the parts propose, and their features ``(n, F)`` without those of the model.
+        """Return the items that the counter and the vectors propose, and their features ``(n, F)`` without the model's.
 
         Args:
-            allowed: ``(I,)`` items that may be listed.
+            allowed: ``(I,)`` whether each item may be listed.
         """
         found: list[Candidates] = []
         features = [np.zeros((0, len(feature_names(self.tables))), dtype=np.float32)]
@@ -71,7 +74,7 @@ class Blend:
         return Candidates.merged(found), np.concatenate(features)
 
     def shortlist(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, Candidates]:
-        """Return the items that the parts propose, and the shortlist of them that the model is to score."""
+        """Return all proposed items, and the shortlist of them that the model scores."""
         proposed, features = self.propose(users, allowed)
         scores = self.shortlist_weights.scores(features)
         return proposed, proposed.select(proposed.best(scores, self.ties(proposed), self.shortlist_length))
@@ -79,10 +82,11 @@ class Blend:
     def features(
         self, users: BlendUsers, candidates: Candidates, log_probs: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the features ``(n, F)`` of candidates, NaN where unknown.
+        """Return all features ``(n, F)`` of candidates, NaN where unknown.
 
         Args:
-            log_probs: ``(n,)`` of the model; -inf, for an item without codes or a user without a prompt, is unknown.
+            log_probs: ``(n,)`` log probabilities by the model; -inf for an item without codes or a user without a
+                prompt, which makes the feature unknown.
         """
         result = np.empty((len(candidates.users), len(self.feature_names)), dtype=np.float32)
         has_no_code = np.isneginf(log_probs)
@@ -101,7 +105,7 @@ class Blend:
         """Return the best K candidates of each user.
 
         Returns:
-            items ``(B, K)``, scores and bits of sources; shorter lists are padded with -1, -inf and 0.
+            items, scores and bits of sources, each ``(B, K)``; shorter lists are padded with -1, -inf and 0.
         """
         rows = candidates.best(scores, self.ties(candidates), k)
         best = candidates.select(rows)
@@ -114,9 +118,9 @@ class Blend:
         return items, values, sources
 
     def ties(self, candidates: Candidates) -> NDArray[np.int64]:
-        """Return each candidate's position in the order of popularity, which decides between equal scores.
+        """Return each candidate's position by popularity, which decides between equal scores.
 
-        Items that the tables do not know come last.
+        Items that were added after the tables were computed come last.
         """
         order = np.append(self.tables.popularity_order, self.tables.num_items)
         return order[np.minimum(candidates.items, self.tables.num_items)]

@@ -1,4 +1,4 @@
-"""Candidates of users' lists, and who proposed them."""
+"""Candidates for the lists of users, and the sources that proposed each candidate."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from semconv.search.search import SearchResult
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items that may come into users' lists, one row for each user and item.
+    """Items that may enter the lists of users, one row for each user and item.
 
     Attributes:
         users: ``(n,)`` index of each user among the B users, ascending.
         items: ``(n,)`` item_index; distinct for each user.
-        sources: ``(n,)`` bits that say who proposed each candidate (``source_bit``).
+        sources: ``(n,)`` one bit for each source that proposed the candidate (``source_bit``).
     """
 
     users: NDArray[np.int64]
@@ -28,9 +28,9 @@ class Candidates:
 
     @classmethod
     def merged(cls, parts: list[Candidates]) -> Candidates:
-        """Merge the candidates of several proposers, which may propose the same item to a user.
+        """Merge the candidates of several sources, which may propose the same item to a user.
 
-        The items of a user ascend. A candidate of several proposers has the bits of all.
+        The items of a user ascend by item_index. A candidate that several sources proposed has the bits of all of them.
         """
         columns = zip(_NOTHING, *((part.users, part.items, part.sources) for part in parts), strict=True)
         users, items, bits = (np.concatenate(column) for column in columns)
@@ -44,25 +44,25 @@ class Candidates:
 
     @classmethod
     def by(cls, source: str, users: NDArray[np.int64], items: NDArray[np.int64]) -> Candidates:
-        """Return the candidates of one proposer."""
+        """Return the candidates that one source proposed."""
         return cls(users, items, np.full(len(items), source_bit(source), dtype=np.uint8))
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Candidates:
-        """Return some candidates, by a mask or by their rows."""
+        """Return some of the candidates, chosen by a mask or by row indices."""
         return Candidates(self.users[chosen], self.items[chosen], self.sources[chosen])
 
     def best(self, scores: NDArray[np.floating], ties: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Return the rows of the ``count`` best candidates of each user, user by user and best first.
+        """Return the row indices of the ``count`` best candidates of each user, user by user and best first.
 
         Args:
-            scores: ``(n,)``.
-            ties: ``(n,)`` decides between equal scores, the lowest number first.
+            scores: ``(n,)`` scores of the candidates.
+            ties: ``(n,)`` order of candidates with equal scores, the lowest number first.
         """
         order = np.lexsort((ties, -scores, self.users))
         return order[position_among_equal(self.users[order]) < count]
 
     def table(self, num_users: int) -> NDArray[np.int64]:
-        """Return ``(B, n')`` the items of each user, padded with -1."""
+        """Return the items of each user as rows of a table ``(B, n')``, padded with -1."""
         return padded(self.items, np.bincount(self.users, minlength=num_users), -1)
 
 
@@ -70,25 +70,25 @@ _NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0
 
 
 def source_bit(source: str) -> int:
-    """Return the bit of a value of the column ``sources``."""
+    """Return the bit that stands for a source, one of the values of the column ``sources``."""
     return 1 << SOURCES_ORDER.index(source)
 
 
 def with_beams(
     proposed: Candidates, shortlist: Candidates, others: NDArray[np.int64], found: SearchResult
 ) -> tuple[Candidates, NDArray[np.float32]]:
-    """Merge the shortlist with the beams of a search.
+    """Merge the shortlist with the items that the model's search found.
 
     Args:
-        proposed: all proposed candidates. A beam's item that was proposed and is not on the shortlist keeps the bits of
-            those who proposed it.
+        proposed: all proposed candidates. If the search found one that is not on the shortlist, the merged candidate
+            also has the bits of the sources that proposed it.
         shortlist: the candidates that the model scored.
-        others: ``(B, n')`` their items (``Candidates.table``).
+        others: ``(B, n')`` items of the shortlist (``Candidates.table``).
         found: the result of the search for all users, with the scores of ``others``.
 
     Returns:
-        candidates, and the model's log probabilities ``(n,)``, -inf for an item without codes or a user without a
-        prompt.
+        the merged candidates, and the model's log probabilities ``(n,)``, -inf for an item without codes or a user
+        without a prompt.
     """
     users, beams = np.nonzero(found.items >= 0)
     by_model = Candidates.by(SOURCE_MODEL, users, found.items[users, beams].astype(np.int64))

@@ -1,4 +1,4 @@
-"""The items that the parts of a blend propose, and the features of any candidate, for one block of users."""
+"""Proposed items and features of candidates, for one block of users: all of the blend that needs no model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from semconv.columns import SOURCE_NEIGHBOR, SOURCE_TRANSITION
 from semconv.counter.scores import DECIMALS, entries
 from semconv.ragged import lengths_of, row_of
 
-# Added to the counter's score under the logarithm; about the score of one distant pair of a long history.
+# Added to the counter's score before the logarithm; about as much as one distant pair of a long history scores.
 COUNTER_FLOOR = 0.01
-FLAT_DECAY = 0.3  # decay of the second sum over a history, in which early items count almost like late ones
-WINDOWS = (7, 30, 90, 365)  # days, which end with the day of a user's latest interaction
-# Elements of the vectors that are gathered at once.
+FLAT_DECAY = 0.3  # decay of the sum over the whole history, in which early items count almost as much as late ones
+WINDOWS = (7, 30, 90, 365)  # lengths in days of windows that end on the day of a user's latest interaction
+# Elements of the item vectors that are gathered at once.
 _GATHERED = 1 << 22
 
 
 def feature_names(tables: BlendTables) -> tuple[str, ...]:
-    """Return the names of the columns of ``BlockScores.features``; a part that is off has none."""
+    """Return the names of the columns of ``BlockScores.features``; a part that is switched off has no columns."""
     names = ["transition", "transition of the latest item"] if tables.counter is not None else []
     for name in tables.vectors:
         names += [f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item"]
@@ -37,8 +37,8 @@ class BlockScores:
     """Computes proposals and features for a block of B users.
 
     Args:
-        tables: the arrays of the blend.
-        users: few enough for an array ``(B, I)``.
+        tables: the arrays that all users share.
+        users: the users of the block, few enough for an array ``(B, I)``.
     """
 
     def __init__(self, tables: BlendTables, users: BlendUsers) -> None:
@@ -49,7 +49,7 @@ class BlockScores:
 
     @cached_property
     def counter(self) -> sp.csr_array:
-        """``(B, I)`` the counter's scores of all items, seen items included."""
+        """The counter's scores ``(B, I)`` of all items, seen items included."""
         return _sorted(self._history @ self._tables.counter)
 
     @cached_property
@@ -58,9 +58,9 @@ class BlockScores:
 
     @cached_property
     def _sums(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
-        """Name of the vectors -> three sums ``(B, D)``, in the order of the features.
+        """For each table of vectors three vectors ``(B, D)`` of each user, in the order of the features.
 
-        They are the sum over the history weighted by recency, the sum with almost equal weights, and the latest item.
+        They are the sum over the history weighted by recency, the sum with almost equal weights, and the latest item's.
         """
         return {
             name: tuple(
@@ -72,12 +72,13 @@ class BlockScores:
     def proposals(
         self, count: int, allowed: NDArray[np.bool_]
     ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Return source -> users and items ``(n,)`` of its proposals, at most ``count`` for each user and table.
+        """Return for each source the users and items ``(n,)`` of its proposals, at most ``count`` for a user and table.
 
-        Seen items, items that the counter never saw follow, and items with a sum of cosines of 0 or less are left out.
+        Only items with a score above 0 are proposed: the counter's score, or the weighted sum of cosines to the
+        history. Seen items are left out.
 
         Args:
-            allowed: ``(I,)`` items that may be listed.
+            allowed: ``(I,)`` whether each item may be listed.
         """
         allowed = allowed[: self._tables.num_items]
         found: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
@@ -90,15 +91,15 @@ class BlockScores:
         return found
 
     def counter_scores(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return ``(n,)`` the counter's rounded scores of pairs of a user of the block and an item."""
+        """Return the counter's rounded scores ``(n,)`` of pairs of a user of the block and an item."""
         return entries(self.counter, users, items).round(DECIMALS)
 
     def features(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features ``(n, F)`` of pairs of a user and an item, NaN where unknown.
 
         Args:
-            users: ``(n,)`` rows of the block.
-            items: ``(n,)`` item_index; all features of an item that the tables do not know are unknown.
+            users: ``(n,)`` index of the user in the block.
+            items: ``(n,)`` item_index; for items that were added after the tables were computed, all are NaN.
         """
         is_known = items < self._tables.num_items
         columns = self._columns(users[is_known], items[is_known])
@@ -128,7 +129,7 @@ class BlockScores:
         days = self._users.days[users]
         near = [np.log1p(events.count(items, days, width)) for width in WINDOWS]
         age = days - events.first[items]
-        age[age < 0] = np.nan  # on that day nobody had taken the item yet
+        age[age < 0] = np.nan  # before the item's first interaction its age is unknown
         return [*near, np.log1p(age)]
 
     def _best_counted(self, count: int, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -165,7 +166,7 @@ def _dots(
     users: NDArray[np.int64],
     items: NDArray[np.int64],
 ) -> list[NDArray[np.floating]]:
-    """Return the dot products ``(n,)`` of each of the sums ``(B, D)`` with the items' vectors."""
+    """Return for each array of ``sums`` ``(B, D)`` the dot products ``(n,)`` of its users' rows with item vectors."""
     result = np.empty((len(sums), len(items)), dtype=np.float32)
     step = max(1, _GATHERED // table.shape[1])
     for start in range(0, len(items), step):
@@ -179,7 +180,7 @@ def _dots(
 def _top(
     items: NDArray[np.int64], values: NDArray[np.floating], count: int, ties: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return the ``count`` items with the largest values above 0; of equal items the most popular comes first."""
+    """Return the ``count`` items with the largest values above 0; of equal values the more popular item comes first."""
     if len(values) > count:
         border = np.partition(values, len(values) - count)[len(values) - count]
         inside = np.flatnonzero((values >= border) & (values > 0))
@@ -190,7 +191,7 @@ def _top(
 
 
 def _pairs(kept: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return users and items ``(n,)`` of the items that are kept of each user."""
+    """Return the users and items ``(n,)`` of all pairs, from one array of items for each user."""
     return row_of(lengths_of(kept)), np.concatenate([np.zeros(0, dtype=np.int64), *kept])
 
 

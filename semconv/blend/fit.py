@@ -1,7 +1,8 @@
 """Fitting a blend on validation users, and measuring it on users that it was not fitted on.
 
-Users are split into two folds. The weights that are fitted on one fold rank the candidates of the other fold, for both
-weighted sums, so no weight ranks a user that it was fitted on. The blend that is kept is fitted on all users.
+Users are split into two folds. For the measurement, weights that were fitted on one fold rank the candidates of the
+other fold, in both weighted sums. So no user is ranked by weights that were fitted on this user. The blend that is
+kept is fitted on all users.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_TRANSITION
 from semconv.metrics import target_ranks
 from semconv.search.search import SearchResult
 
-# Other items (B, n) -> the beams of the B users, and the scores of the other items.
+# A search for all B users. Its argument are the items (B, n) that the model scores besides the items that it finds.
 Search = Callable[[NDArray[np.int64]], SearchResult]
 
 
@@ -30,10 +31,10 @@ class FitSettings:
     """Settings of the fit of a blend.
 
     Attributes:
-        num_proposals, shortlist_length: of the ``Blend``.
-        l2: weight of the squared length of the standardised weights.
-        list_length: K of the lists in which the held-out items are ranked.
-        seed: seed of the folds.
+        num_proposals, shortlist_length: as in ``Blend``.
+        l2: strength of the L2 penalty on the weights of the standardised features.
+        list_length: length K of the lists in which held-out items are ranked.
+        seed: seed of the split into folds.
     """
 
     num_proposals: int
@@ -48,11 +49,11 @@ class FittedBlend:
     """A blend, and the ranks of the users' held-out items.
 
     Attributes:
-        blend: fitted on all users.
-        ranks: method -> ``(B,)`` rank of each held-out item from 1, 0 for a miss. 'blend' ranks by the weights of the
-            other fold, 'transition' ranks the proposals of the counter alone.
-        num_fitted: users whose held-out item was a candidate.
-        num_candidates: candidates of all users.
+        blend: the blend, fitted on all users.
+        ranks: for each method ``(B,)`` rank of each held-out item from 1, 0 for a miss. 'model' ranks by the model
+            alone, 'blend' by the weights of the other fold, 'transition' by the transition counter alone.
+        num_fitted: number of users whose held-out item was a candidate; the others do not count in the fit.
+        num_candidates: number of candidates of all users together.
     """
 
     blend: Blend
@@ -69,13 +70,13 @@ def fit_blend(
     search: Search,
     settings: FitSettings,
 ) -> FittedBlend:
-    """Fit the weights of the shortlist, search, and fit the weights of the scores.
+    """Fit the weights of the shortlist, search with the model, and fit the weights of the final scores.
 
     Args:
-        users: B validation users, whose held-out items are not part of their histories.
-        targets: ``(B,)`` held-out items.
-        allowed: ``(I,)`` items that may be listed.
-        search: the search of all users.
+        users: B validation users; their histories do not contain their held-out items.
+        targets: ``(B,)`` item_index of the held-out items.
+        allowed: ``(I,)`` whether each item may be listed.
+        search: runs the model's search for all users.
     """
     folds = np.random.default_rng(settings.seed).permutation(len(users)) % 2
     unfitted = LogitWeights((), *(np.zeros(0) for _ in range(3)))
@@ -101,7 +102,7 @@ def fit_blend(
 
 
 class _WeightedSum:
-    """The weights of one sum, fitted on all users, and scores by the weights of the other fold."""
+    """One weighted sum: weights fitted on all users, and scores of each fold by weights fitted on the other."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class _WeightedSum:
 def _counter_ranks(
     blend: Blend, users: BlendUsers, proposed: Candidates, targets: NDArray[np.int32], list_length: int
 ) -> NDArray[np.int64]:
-    """Return the rank of each held-out item among the proposals of the counter."""
+    """Return the rank of each held-out item among the items that the transition counter proposes, 0 for a miss."""
     counted = proposed.select((proposed.sources & source_bit(SOURCE_TRANSITION)) > 0)
     scores = np.zeros(len(counted.users))
     for start, stop, block in blend.blocks(users):

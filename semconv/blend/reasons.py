@@ -1,6 +1,6 @@
-"""The history item that contributes most to the score of an item of a blended list.
+"""The reason for an item of a blended list: the history item that contributes most to the item's score.
 
-Only the terms of the counter and of the vectors can be split into contributions of history items.
+Only the features of the counter and of the vectors are sums over history items, so only they count here.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from semconv.blend.tables import BlendUsers
 from semconv.counter.scores import entries, history_weights
 from semconv.ragged import offsets_of, ranges, row_of
 
-# Pairs of a listed item and a history item in one block.
+# Number of pairs of a listed item and a history item in one block.
 _BLOCK_PAIRS = 1 << 19
 
 
 def blend_reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the history item with the largest contribution to each listed item's score.
 
-    A sum of vectors splits into its items. The counter's feature is the logarithm of a sum; the part of it above its
-    floor is split in proportion to the terms of the sum. An item is no reason for itself.
+    A feature of the vectors is a sum with one term for each history item. The counter's feature is the logarithm of
+    such a sum plus a constant; its excess over an empty sum is divided in proportion to the terms. An item is never the
+    reason for itself.
 
     Args:
         items: ``(B, K)`` item_index, -1 where a list is shorter.
 
     Returns:
-        ``(B, K)`` item_index, -1 where no history item contributes anything.
+        ``(B, K)`` item_index, -1 where no history item raises the score.
     """
     result = np.full(items.shape, -1, dtype=np.int32)
     longest = int(users.lengths.max(initial=0))
@@ -50,8 +51,8 @@ class _Pairs:
         listed: ``(m,)`` item_index of the listed item.
         history: ``(m,)`` item_index of the history item.
         history_index: ``(m,)`` index of the history item in ``BlendUsers.items``.
-        list_entry: ``(m,)`` number of the entry of a list that the pair belongs to.
-        num_entries: entries of all lists.
+        list_entry: ``(m,)`` number of the listed item among the listed items of all users, from 0.
+        num_entries: number of listed items of all users.
     """
 
     listed: NDArray[np.int64]
@@ -78,7 +79,7 @@ def _reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArr
 
 
 def _contributions(blend: Blend, users: BlendUsers, pairs: _Pairs) -> NDArray[np.float64]:
-    """Return ``(m,)`` how much each pair's history item adds to the score of the listed item."""
+    """Return ``(m,)``: how much the history item of each pair adds to the score of the listed item."""
     tables, history, listed = blend.tables, pairs.history, pairs.listed
     slopes = dict(zip(blend.weights.names, blend.weights.slopes.tolist(), strict=True))
     recent = history_weights(users.lengths, tables.history_decay)[pairs.history_index]
@@ -91,7 +92,7 @@ def _contributions(blend: Blend, users: BlendUsers, pairs: _Pairs) -> NDArray[np
         counted = entries(tables.counter, history, listed)
         for name, weights in (("transition", recent), ("transition of the latest item", latest)):
             terms = weights * counted
-            # An empty array of pairs would give integers.
+            # Without any pair, bincount returns integers.
             sums = np.bincount(pairs.list_entry, terms, pairs.num_entries).astype(np.float64)
             above = np.log1p(sums / COUNTER_FLOOR)
             share = np.divide(above, sums, out=np.zeros_like(sums), where=sums > 0)

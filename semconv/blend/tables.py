@@ -1,4 +1,4 @@
-"""The arrays from which a blend computes the features of candidates: of all items, and of some users."""
+"""The arrays from which a blend computes the features of candidates: one set for all items, one for some users."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EventDays:
     """The days of each item's interactions in the train cut.
 
     Attributes:
-        starts: ``(I + 1,)`` where the days of each item begin.
+        starts: ``(I + 1,)`` index in ``days`` of the first day of each item.
         days: ``(n,)`` days since 1970, ascending for each item; interactions without a time are left out.
     """
 
@@ -32,7 +32,7 @@ class EventDays:
 
     @classmethod
     def of(cls, items: NDArray[np.int32], times: NDArray[np.int64], num_items: int) -> EventDays:
-        """Make the days from interactions ``(n,)`` and their times in microseconds since 1970."""
+        """Return the days of interactions, from their items ``(n,)`` and times ``(n,)`` in microseconds since 1970."""
         known = times != UNKNOWN_TIME
         days = days_of(times[known]).astype(np.int32)
         order = np.lexsort((days, items[known]))
@@ -40,7 +40,7 @@ class EventDays:
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
-        """``(I,)`` first day of each item, NaN for an item without a day."""
+        """First day ``(I,)`` on which each item has an interaction, NaN for an item without a known day."""
         result = np.full(len(self.starts) - 1, np.nan)
         has = self.starts[1:] > self.starts[:-1]
         result[has] = self.days[self.starts[:-1][has]]
@@ -48,16 +48,17 @@ class EventDays:
 
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
-        """Item and day as one number, ascending."""
+        """Pairs of item and day, each as one number, ascending."""
         return row_of(np.diff(self.starts)) * _KEY + self.days
 
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """Return how many interactions each item had in the ``width`` days that end with a day, NaN for an unknown day.
+        """Return how many interactions an item had in a window of ``width`` days, NaN for an unknown day.
 
-        Later interactions do not count, so an evaluation knows no more than serving did on that day.
+        The window ends on the given day. Later interactions do not count, so the feature has the same value as if it
+        had been computed on that day.
 
         Args:
-            items, days: ``(n,)``.
+            items, days: ``(n,)`` pairs of an item_index and the last day of the window.
         """
         at = np.where(np.isnan(days), 0, days).astype(np.int64)
         keys = items * _KEY + at
@@ -65,20 +66,20 @@ class EventDays:
         return np.where(np.isnan(days), np.nan, found)
 
 
-_KEY = 1 << 24  # more days than any time has, so that the windows of two items never overlap
+_KEY = 1 << 24  # larger than any day, so that the numbers of two items never overlap
 
 
 def days_of(times: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the days since 1970 of times in microseconds, NaN where unknown."""
+    """Return times in microseconds since 1970 as days since 1970, NaN where unknown."""
     return np.where(times == UNKNOWN_TIME, np.nan, np.floor(times / _DAY))
 
 
 def unit_vectors(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int) -> NDArray[np.float32]:
-    """Return ``(I, D)`` vectors of length 1 by item_index; an item without a vector has a row of zeros.
+    """Return vectors of length 1 ``(I, D)``, one row for each item_index; an item without a vector has zeros.
 
     Args:
-        item_index: ``(M,)``.
-        vectors: ``(M, D)``.
+        item_index: ``(M,)`` the items that have a vector.
+        vectors: ``(M, D)`` their vectors, of any length.
         num_items: I.
     """
     table = np.zeros((num_items, vectors.shape[1]), dtype=np.float32)
@@ -89,16 +90,16 @@ def unit_vectors(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int
 
 @dataclass(frozen=True)
 class BlendTables:
-    """The arrays that all users share.
+    """The arrays of a blend that all users share.
 
     Attributes:
-        counter: ``(I, I)`` of ``counter.counts.count_transitions``, None where the part is off.
-        history_decay: weighs the items of a history by recency, for the counter and for the sums of vectors.
-        vectors: name -> ``(I, D)`` of ``unit_vectors``.
-        popularity: ``(I,)`` interactions of the train cut.
-        events: the days of interactions, None where the part is off.
-        with_popularity: whether popularity is a feature; it breaks ties in any case.
-        proposing: the names of the ``vectors`` whose nearest items are candidates.
+        counter: ``(I, I)`` table of ``counter.counts.count_transitions``; None if the counter is switched off.
+        history_decay: decay of the weight of history items by recency, for the counter and for the sums of vectors.
+        vectors: tables ``(I, D)`` of ``unit_vectors``, by name.
+        popularity: ``(I,)`` number of interactions of each item in the train cut.
+        events: the days of interactions; None if features of recent popularity are switched off.
+        with_popularity: whether popularity is a feature; it decides between equal scores in any case.
+        proposing: names of the ``vectors`` that propose the items nearest to a history.
     """
 
     counter: sp.csr_array | None
@@ -111,24 +112,24 @@ class BlendTables:
 
     @property
     def num_items(self) -> int:
-        """Number I of items that the tables know; later items have the features of the model alone."""
+        """Number I of items when the tables were computed; items added later have only the features of the model."""
         return len(self.popularity)
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:
-        """``(I,)`` position in the order of popularity, 0 for the most popular item; ties by item_index."""
+        """Position ``(I,)`` of each item by popularity, 0 for the most popular; equal ones by item_index."""
         return popularity_order(self.popularity)
 
 
 @dataclass(frozen=True)
 class BlendUsers:
-    """B users as a blend reads them.
+    """The histories of B users, as a blend needs them.
 
     Attributes:
-        items: ``(m,)`` the latest items of their histories, one user after the other, the oldest item of each first.
+        items: ``(m,)`` the latest items of each history, one user after the other, the oldest item of each user first.
         lengths: ``(B,)`` number of items of each user.
-        days: ``(B,)`` day of each user's latest interaction, NaN where unknown.
-        seen: B arrays of item_index to leave out, or None to keep all.
+        days: ``(B,)`` day of each user's latest interaction, in days since 1970, NaN where unknown.
+        seen: B arrays of item_index to leave out of lists, or None to leave out nothing.
     """
 
     items: NDArray[np.int32]
@@ -150,7 +151,7 @@ class BlendUsers:
         return BlendUsers(items, self.lengths[start:stop], self.days[start:stop], seen)
 
     def known(self, num_items: int) -> BlendUsers:
-        """Return the same users, of whose histories the first ``num_items`` items of the catalogue are kept."""
+        """Return the same users, with only those history items whose item_index is below ``num_items``."""
         is_known = self.items < num_items
         if is_known.all():
             return self
@@ -158,11 +159,11 @@ class BlendUsers:
         return BlendUsers(self.items[is_known], lengths, self.days, self.seen)
 
     def matrix(self, num_items: int, decay: float) -> sp.csr_array:
-        """Return ``(B, I)`` the histories, weighted by recency."""
+        """Return the histories, weighted by recency, as a matrix ``(B, I)``."""
         return history_matrix(self.items, self.lengths, num_items, decay)
 
     def latest_matrix(self, num_items: int) -> sp.csr_array:
-        """Return ``(B, I)`` with 1 at each user's latest item."""
+        """Return a matrix ``(B, I)`` with a 1 at the latest item of each user."""
         has = self.lengths > 0
         last = self.items[self._starts[1:][has] - 1]
         return history_matrix(last, has.astype(np.int64), num_items, 0.0)

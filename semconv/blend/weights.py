@@ -1,8 +1,8 @@
 """Weights of a blend: a conditional logit of the held-out item among a user's candidates (McFadden 1974).
 
-The probability of a candidate is the softmax of its weighted features over the user's candidates. The loss is the mean
-negative log likelihood of the held-out items plus L2 on the standardised weights. It is convex, and L-BFGS finds its
-minimum in float64.
+The weighted features of a candidate are summed up to a score. A softmax over the scores of a user's candidates gives
+their probabilities. The loss is the mean negative log likelihood of the held-out items plus an L2 penalty on the
+weights. It is convex, and L-BFGS finds its minimum in float64.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class LogitWeights:
     weights: NDArray[np.float64]
 
     def standardize(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return ``(n, F)`` features with mean 0 and variance 1 over the fitted candidates, 0 where unknown (NaN)."""
+        """Return features ``(n, F)`` minus ``mean``, divided by ``scale``, with 0 where unknown (NaN)."""
         scaled = (features - self.mean) * np.divide(
             1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0
         )
         return np.nan_to_num(scaled, nan=0.0, copy=False)
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return ``(n,)`` the weighted sums of features ``(n, F)``."""
+        """Return the scores ``(n,)`` of candidates with features ``(n, F)``: their weighted sums."""
         return np.asarray(self.standardize(features) @ self.weights)
 
     @property
     def slopes(self) -> NDArray[np.float64]:
-        """``(F,)`` how much one unit of each unstandardised feature adds to a score."""
+        """How much one unit of each feature, before standardising, adds to a score ``(F,)``."""
         return np.divide(self.weights, self.scale, out=np.zeros_like(self.weights), where=self.scale > 0)
 
 
@@ -54,16 +54,17 @@ def fit_weights(
     is_target: NDArray[np.bool_],
     l2: float,
 ) -> LogitWeights:
-    """Fit the weights under which the held-out items are most likely among their users' candidates.
+    """Fit the weights that give the held-out items the highest probability among the candidates of their users.
 
     Args:
-        features: ``(n, F)`` of candidates, NaN where unknown.
+        names: names of the F features.
+        features: ``(n, F)`` features of the candidates, NaN where unknown.
         users: ``(n,)`` the user of each candidate, ascending.
-        is_target: ``(n,)`` the held-out items; users whose held-out item is no candidate are left out.
-        l2: weight of the squared length of the weights.
+        is_target: ``(n,)`` whether a candidate is the user's held-out item; users without such a candidate do not count.
+        l2: strength of the L2 penalty.
 
     Returns:
-        weights of zero when no user is left.
+        the weights; all are 0 if no user is left.
     """
     kept = np.isin(users, users[is_target])
     rows, targets = features[kept].astype(np.float64), is_target[kept]
@@ -76,7 +77,7 @@ def fit_weights(
     mean = np.where(unknown, 0.0, rows).sum(axis=0) / count
     centred = np.where(unknown, 0.0, rows - mean)
     scale = np.sqrt((centred**2).sum(axis=0) / count)
-    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # the rounding of a constant feature is no variance
+    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # such a feature varies only by rounding
     start = LogitWeights(tuple(names), mean, scale, np.zeros(num_features))
     found = scipy.optimize.minimize(
         _Likelihood(start.standardize(rows), users[kept], targets, l2),
@@ -89,7 +90,7 @@ def fit_weights(
 
 
 class _Likelihood:
-    """The loss and its gradient at some weights."""
+    """Computes the loss and its gradient for given weights."""
 
     def __init__(
         self, rows: NDArray[np.float64], users: NDArray[np.int64], is_target: NDArray[np.bool_], l2: float

@@ -1,9 +1,10 @@
 """Counts of transitions: which items follow each other in the sequences of users.
 
-Every two items of a sequence, at most 20 apart, are a pair; a pair at distance d counts d^-decay. Two tables are made
-of the pairs. ``count_transitions`` is the table of ``sql/baselines/transition.sql``, for the blend and for the search
-of the counter's parameters: the reverse pair counts ``symmetry`` times as much, and a row is divided by (its sum +
-1)^alpha. ``count_neighbors`` is the symmetric table from which ``behavior.graph = transitions`` makes vectors.
+Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay. Two
+functions make a table of the pairs. ``count_transitions`` makes the table of ``sql/baselines/transition.sql``, the
+transition counter: the reverse pair counts ``symmetry`` times as much, and each row is divided by (its sum + 1)^alpha.
+The blend and the search of the counter's parameters use it. ``count_neighbors`` makes a symmetric table, from which
+``behavior.graph = transitions`` computes behaviour vectors.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from semconv.data.store import Sequences
 from semconv.ragged import offsets_of, position_of
 
 FARTHEST = 20  # items of a sequence that are farther apart say little about each other
-# Pairs of one block of rows, some 40 bytes each.
+# Pairs of one block of rows; a pair takes about 40 bytes.
 _BLOCK_PAIRS = 20_000_000
 
 
 @dataclass(frozen=True)
 class CounterWeights:
-    """The exponents of the counter; the settings of the section ``[counter]`` say what each does."""
+    """The parameters of the transition counter; the settings of section ``[counter]`` explain each."""
 
     decay: float
     symmetry: float
@@ -35,16 +36,16 @@ class CounterWeights:
 
 
 def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeights, neighbors: int) -> sp.csr_array:
-    """Count pairs, and divide each row by (its sum + 1)^alpha.
+    """Return the table of the transition counter: how often one item follows another, with divided rows.
 
-    Rows are made block by block, so that memory is bounded by the pairs of a block and by the entries that are kept.
+    Rows are computed block by block. So memory holds only the pairs of one block and the entries that are kept.
 
     Args:
         sequences: the train cut.
         num_items: I.
-        weights: exponents.
-        neighbors: entries to keep of a row, those with the largest values; 0 keeps all. A row is divided by the sum of
-            all its entries.
+        weights: the parameters of the counter.
+        neighbors: number of entries to keep of each row, those with the largest values; 0 keeps all. The division uses
+            the sum of all entries of the row, before any is dropped.
 
     Returns:
         ``(I, I)``, float64, the columns of a row ascending.
@@ -55,21 +56,21 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
     ]
     result = sp.csr_array(sp.vstack(rows, format="csr")) if rows else sp.csr_array((num_items, num_items))
     result.sort_indices()
-    if max(result.nnz, num_items) <= np.iinfo(np.int32).max:  # half the memory, and faster to walk
+    if max(result.nnz, num_items) <= np.iinfo(np.int32).max:  # half the memory, and faster products
         starts = result.indptr.astype(np.int32)
         result = sp.csr_array((result.data, result.indices.astype(np.int32), starts), shape=result.shape)
     return result
 
 
 def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_items: int, decay: float) -> sp.csr_array:
-    """Count pairs in both directions, without an item's pairs with itself.
+    """Return how often two items are near each other, in either order; pairs of an item with itself are left out.
 
-    The counts of each distance are summed first and then added up. ``count_transitions`` sums in another order, and a
-    last bit may differ.
+    The counts are summed for each distance, and then over the distances. ``count_transitions`` sums in another order,
+    so the two may differ in the last bit.
 
     Args:
         items: ``(n,)`` items of all sequences, one sequence after the other.
-        lengths: ``(U,)`` items of each sequence.
+        lengths: ``(U,)`` number of items of each sequence.
 
     Returns:
         ``(I, I)``, float64, symmetric.
@@ -79,7 +80,7 @@ def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_it
         values = np.full(len(first), distance**-decay)
         counts = counts + sp.csr_array((values, (first, second)), shape=counts.shape)
     counts = sp.csr_array(counts + counts.T)
-    counts.setdiag(0.0)  # a user who takes an item twice says nothing about other items
+    counts.setdiag(0.0)  # an item's pairs with itself say nothing about other items
     return counts
 
 
@@ -93,12 +94,12 @@ def _pairs(
 
 
 def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ``(n,)`` how many items of its sequence follow each item."""
+    """Return ``(n,)``: how many items follow each item in its sequence."""
     return np.repeat(lengths, lengths) - position_of(lengths) - 1
 
 
 def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float) -> Iterator[sp.csr_array]:
-    """Yield the undivided rows of the table in order, as many at once as fit into a block."""
+    """Yield the rows of the table in order, before the division; each block has about ``_BLOCK_PAIRS`` pairs."""
     lengths = sequences.lengths
     left = _items_left(lengths)
     pairs = np.minimum(left, FARTHEST) + np.minimum(position_of(lengths), FARTHEST)
@@ -135,7 +136,7 @@ def _divided(rows: sp.csr_array, alpha: float) -> sp.csr_array:
 
 
 def _largest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
-    """Keep the ``neighbors`` largest entries of each row; of equal entries those of the lower item_index."""
+    """Return only the ``neighbors`` largest entries of each row; of equal entries the lower item_index is kept."""
     counts = np.diff(rows.indptr)
     if neighbors == 0 or counts.max(initial=0) <= neighbors:
         return rows

@@ -1,4 +1,4 @@
-"""Filling up lists from one ranking: of users without a history, and of users with fewer than K items."""
+"""Filling up lists from one ranking, for users without a history and for lists with fewer than K items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from semconv.ragged import find, lengths_of, row_of
 
-# Candidates of one block of users.
+# Elements of the table (users, candidates) of one block of users.
 _BLOCK_ELEMENTS = 1 << 22
 
 
@@ -22,17 +22,17 @@ def fill_from_ranking(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
     """Fill the empty ends of lists from one ranking, without items that a user has seen or that are listed already.
 
-    Each filled item scores 1 less than the item before it, and the first item of an empty list scores -1. So scores
-    fall along a list and are finite. They order the list and are no log probabilities.
+    Each item from the ranking gets the score of the item before it minus 1; the first item of an empty list gets -1. So
+    scores are finite and fall along a list. The scores of items from the ranking are no log probabilities.
 
     Args:
-        items: ``(B, K)`` item_index, -1 at the empty end.
-        scores: ``(B, K)``.
+        items: ``(B, K)`` item_index, best first, with -1 at the empty end of a list.
+        scores: ``(B, K)`` scores of ``items``.
         ranking: ``(R,)`` distinct item_index of items that may be listed, best first.
         seen: B arrays of item_index to leave out, or None.
 
     Returns:
-        items and scores ``(B, K)`` as new arrays, and ``(B, K)`` True for the filled items.
+        new arrays of items and scores ``(B, K)``, and ``(B, K)`` True for the items that come from the ranking.
     """
     items, scores = items.copy(), scores.copy()
     filled = np.zeros(items.shape, dtype=bool)
@@ -52,14 +52,14 @@ def fill_from_ranking(
         filled[rows] = empty & (chosen >= 0)
         items[rows] = chosen
     steps = np.cumsum(filled, axis=1)  # (B, K)
-    last = np.where(items >= 0, ~filled, False).sum(axis=1) - 1  # (B,) last item that was there before
+    last = np.where(items >= 0, ~filled, False).sum(axis=1) - 1  # (B,) column of each list's last item before filling
     floor = np.where(last >= 0, scores[np.arange(len(items)), last], 0.0)
     scores[filled] = (floor[:, None] - steps)[filled]
     return items, scores, filled
 
 
 def _first_new(ranking: NDArray[Any], excluded: Sequence[NDArray[Any]], count: int) -> NDArray[np.int32]:
-    """Return ``(b, count)`` the first items of the ranking that each row does not exclude, padded with -1."""
+    """Return ``(b, count)``: for each user the first items of the ranking that are not excluded, padded with -1."""
     size = int(max(ranking.max(initial=-1), max((row.max(initial=-1) for row in excluded), default=-1))) + 1
     users, items = row_of(lengths_of(excluded)), np.concatenate(excluded).astype(np.int64)
     keys = np.unique(users[items >= 0] * size + items[items >= 0])

@@ -1,4 +1,4 @@
-"""The history item that is nearest to a recommended item, as the reason for the recommendation."""
+"""The reason for a recommended item: the item of the user's history whose behaviour vector is nearest to it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _BLOCK_ELEMENTS = 1 << 24
 def nearest_in_history(
     histories: Sequence[NDArray[Any]], items: NDArray[Any], vectors: NDArray[np.float32]
 ) -> NDArray[np.int32]:
-    """Return the history item with the largest cosine to each listed item.
+    """Return for each listed item the history item with the largest cosine to it.
 
-    Of equally near items the latest is taken. An item is no reason for itself.
+    Of equally near history items the latest one counts. An item is never the reason for itself.
 
     Args:
-        histories: B arrays of item_index in order.
+        histories: B arrays of item_index, the oldest item first.
         items: ``(B, K)`` item_index, -1 where a list is shorter.
-        vectors: ``(I, D)`` of ``blend.tables.unit_vectors``.
+        vectors: ``(I, D)`` behaviour vectors of length 1 (``blend.tables.unit_vectors``).
 
     Returns:
-        ``(B, K)`` item_index, -1 where the listed item or the whole history has no vector.
+        ``(B, K)`` item_index, -1 if the listed item has no vector or no other item of the history has one.
     """
     lengths = lengths_of(histories)
     result = np.full(items.shape, -1, dtype=np.int32)
@@ -43,7 +43,7 @@ def nearest_in_history(
 
 
 def _nearest(history: NDArray[np.int64], items: NDArray[Any], vectors: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return ``(b, K)`` the nearest of the history items ``(b, H)``, -1 for none; ``history`` is padded with -1."""
+    """Return for each of ``items`` ``(b, K)`` the nearest of ``history`` ``(b, H)``, -1 for none or as padding."""
     has_vector: NDArray[np.bool_] = np.any(vectors, axis=1)  # (I,)
     cosine = np.einsum("bkd,bhd->bkh", vectors[items], vectors[history], optimize=True)  # (b, K, H)
     usable = ((history >= 0) & has_vector[history])[:, None, :] & ((items >= 0) & has_vector[items])[:, :, None]

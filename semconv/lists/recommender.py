@@ -1,4 +1,4 @@
-"""Top-K lists of one shard of users, by the model alone and, where there is one, by the blend."""
+"""Top-K lists of one shard of users: by the model alone and, if there is a blend, by the blend too."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ShardUsers:
     Attributes:
         users: ``(R,)`` user_index.
         prompts: R arrays of token ids. An empty prompt means that the history has no item with codes.
-        histories: R arrays of item_index in order, from which reasons are taken.
-        seen: R arrays of item_index to leave out, or None to keep all.
-        for_blend: the same users as a blend reads them.
+        histories: R arrays of item_index, the oldest item first; reasons are chosen from them.
+        seen: R arrays of item_index to leave out, or None to leave out nothing.
+        for_blend: the histories of the same users as the blend needs them; None without a blend.
     """
 
     users: NDArray[np.int32]
@@ -57,9 +57,10 @@ class Recommender:
         searcher: the search with the tuned model.
         fallback_ranking: ``(F,)`` item_index of items that may be listed, best first, for users without a history and
             for lists with fewer than K items.
-        vectors: ``(I, D)`` unit behaviour vectors (``blend.tables.unit_vectors``), None for no reasons by nearness.
-        blend: ranks beams and other candidates together, None for the lists of the model alone.
-        allowed: ``(I,)`` items that may be listed, with codes or without; a blend needs them.
+        vectors: ``(I, D)`` behaviour vectors of length 1 (``blend.tables.unit_vectors``), from which reasons are
+            computed; None for no such reasons.
+        blend: ranks the model's items and other candidates together; None for lists by the model alone.
+        allowed: ``(I,)`` whether each item may be listed, with codes or without; required with a blend.
     """
 
     searcher: Searcher
@@ -69,10 +70,10 @@ class Recommender:
     allowed: NDArray[np.bool_] | None = None
 
     def lists(self, shard: ShardUsers) -> dict[str, ShardLists]:
-        """Compute the lists of the model and, with a blend, those of the blend; the model reads each prompt once.
+        """Compute the lists by the model and, with a blend, by the blend; the model reads each prompt once.
 
         Returns:
-            method -> lists.
+            the lists by method.
 
         Raises:
             InputError: the fields of the shard differ in length, or the search fails.
@@ -81,7 +82,7 @@ class Recommender:
         if not len(shard.prompts) == len(shard.histories) == count or (
             shard.seen is not None and len(shard.seen) != count
         ):
-            raise InputError(f"a shard of {count} users needs as many prompts, histories and seen lists")
+            raise InputError(f"a shard of {count} users needs {count} prompts, histories and lists of seen items each")
         if self.blend is None:
             found = self.searcher.search(shard.prompts, shard.seen)
             return {METHOD_MODEL: self._by_model(shard, found.items[:, :top_k], found.scores[:, :top_k])}
@@ -112,7 +113,7 @@ class Recommender:
         sources: NDArray[np.uint8],
         reasons: NDArray[np.int32],
     ) -> ShardLists:
-        """Fill the ends of lists, and give items without a reason the nearest item of the history."""
+        """Fill up short lists, and set the missing reasons to the nearest item of the user's history."""
         items, scores, is_fallback = fill_from_ranking(items, scores, self.fallback_ranking, shard.seen)
         sources = np.where(is_fallback, source_bit(SOURCE_FALLBACK), sources).astype(np.uint8)
         if self.vectors is not None:
@@ -121,9 +122,9 @@ class Recommender:
 
 
 def cut_into_shards(num_users: int, shard_users: int) -> list[slice]:
-    """Return the rows of each shard, at most ``shard_users`` users each.
+    """Return the row indices of each shard; a shard has at most ``shard_users`` users.
 
-    The cut depends on the two numbers alone, so a killed job finds its finished shards again.
+    The shards depend on the two numbers alone. So a resumed job finds the shards that it had finished.
     """
     starts = range(0, num_users, shard_users)
     return [slice(start, min(start + shard_users, num_users)) for start in starts]

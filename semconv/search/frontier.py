@@ -1,4 +1,4 @@
-"""The nodes that a batch has reached at one depth, and the log probabilities of their children."""
+"""The trie nodes that the beams of a batch of users have reached, and the log probabilities of their children."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semconv.search.levels import LevelScorer
-from semconv.search.tree import Tree
+from semconv.search.beam_tree import BeamTree
+from semconv.search.code_scores import CodeScorer
 from semconv.search.trie_tensors import Children, TrieTensors
 
 
 @dataclass
 class Frontier:
-    """W nodes of each of B users at one depth."""
+    """W trie nodes of the same depth for each of B users: one for each beam."""
 
     nodes: Tensor  # (B, W)
     codes: Tensor  # (B, W) the code that leads to each node
-    ancestors: Tensor  # (B, W, depth - 1) cache slots, counted after the prompt, of the earlier codes
-    is_alive: Tensor  # (B, W) False in the padding
+    ancestors: Tensor  # (B, W, depth - 1) cache slots of the earlier codes; slot 0 follows the prompt
+    is_alive: Tensor  # (B, W) False for padding
 
     @classmethod
     def root(cls, batch: int, device: torch.device) -> Frontier:
-        """Put every user at the root."""
+        """Return the start of a search: one beam for each user, at the root of the trie."""
         nodes = torch.zeros((batch, 1), dtype=torch.long, device=device)
         return cls(nodes, nodes, nodes.new_zeros((batch, 1, 0)), torch.ones_like(nodes, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
 class ChildScorer:
-    """Scores the children of a frontier."""
+    """Computes the log probabilities of the children of a frontier's nodes."""
 
     trie: TrieTensors
-    levels: LevelScorer
+    code_scorer: CodeScorer
 
-    def log_probs(self, tree: Tree, frontier: Frontier, children: Children, level: int) -> Tensor:
-        """Return ``(B, W, F)`` log probabilities of the frontier's children.
+    def log_probs(self, tree: BeamTree, frontier: Frontier, children: Children, level: int) -> Tensor:
+        """Return the log probabilities ``(B, W, F)`` of the children of the frontier's nodes.
 
-        The model first reads the frontier's codes, and the frontier's ancestors gain the slots of these codes. Where
-        codes compete with their siblings alone, the model skips nodes with a single leaf below them: their only child
-        has probability 1, and so has every node below it.
+        The model first reads the code that led to each node. The cache slots of these codes are added to
+        ``frontier.ancestors``. With ``recommend.scores = trie`` the model skips nodes with a single leaf below them:
+        their only child has probability 1, and so has every node below it.
         """
         if level == 0:
-            return self.levels.log_probs(tree.last_hidden[:, None, :], 0, children)
-        tokens = self.levels.tokens[level - 1][frontier.codes]
-        if not self.levels.among_siblings:
+            return self.code_scorer.log_probs(tree.last_hidden[:, None, :], 0, children)
+        tokens = self.code_scorer.tokens[level - 1][frontier.codes]
+        if not self.code_scorer.among_siblings:
             hidden, frontier.ancestors = tree.read_nodes(tokens, frontier.ancestors)
-            return self.levels.log_probs(hidden, level, children)
+            return self.code_scorer.log_probs(hidden, level, children)
         undecided = self.trie.has_branches(frontier.nodes, level) & frontier.is_alive
         count = int(undecided.sum(dim=1).max())
         pick = undecided.byte().argsort(dim=1, descending=True, stable=True)[:, :count]  # (B, W')
@@ -56,7 +56,7 @@ class ChildScorer:
         if count:
             hidden, picked_paths = tree.read_nodes(tokens.gather(1, pick), _rows(frontier.ancestors, pick))
             picked = Children(*(_rows(part, pick) for part in (children.nodes, children.codes, children.exists)))
-            _put_rows(result, pick, self.levels.log_probs(hidden, level, picked))
+            _put_rows(result, pick, self.code_scorer.log_probs(hidden, level, picked))
             _put_rows(paths, pick, picked_paths)
         frontier.ancestors = paths
         return result

@@ -1,4 +1,4 @@
-"""How many prompts the model reads at once: as many as free memory holds, and fewer after memory ran out."""
+"""The batch size of a search: as many prompts as fit into free memory, and fewer after memory has run out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from semconv.backbone.forward import decoder, model_device
 from semconv.errors import MachineError
 
-# Share of the memory that is free when the search starts, which a batch may take.
+# A batch may take this share of the memory that is free when the search starts.
 _SHARE = 0.5
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
@@ -22,11 +22,12 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 class Batches:
     """Cuts prompts into batches of similar length.
 
-    The longest prompts come first, so there is little padding, and memory that is too small shows at once.
+    The longest prompts come first. So a batch has little padding, and a lack of memory shows in the first batch.
 
     Args:
-        tokens: largest ``batch x width``; a single prompt may be longer. It is lowered for good when memory runs out.
-        say: told when a batch is too large for the memory.
+        tokens: largest number of prompts times padded length of a batch; a single prompt may be longer. When memory
+            runs out, it is lowered for all later batches.
+        say: prints a line when a batch is too large for the memory.
     """
 
     def __init__(self, tokens: int, say: Callable[[str], None]) -> None:
@@ -41,7 +42,8 @@ class Batches:
 
         Args:
             lengths: tokens of each prompt, at least one.
-            step_tokens: tokens that are read later after each prompt, side by side; they count like prompt tokens.
+            step_tokens: tokens that the model reads after each prompt in one step of the search, one for each beam. A
+                batch is sized by the larger of this number and the prompt's length.
 
         Raises:
             MachineError: memory does not hold a single prompt.
@@ -64,11 +66,11 @@ class Batches:
                     " free some, or set fewer recommend.beams or a shorter split.history_length"
                 )
             self.tokens = width * (len(rows) // 2)
-            self._say(f"out of memory with {len(rows)} prompts at once; going on with {len(rows) // 2}")
+            self._say(f"out of memory with {len(rows)} prompts in a batch; continuing with {len(rows) // 2}")
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Catch the error of a batch that memory does not hold; every other error passes."""
+        """Catch the error of a batch that is too large for the memory, and let every other error through."""
         try:
             yield
         except (MemoryError, RuntimeError) as error:
@@ -78,10 +80,10 @@ class Batches:
 
 
 def tokens_that_fit(model: Any, codes: int, most: int) -> int:
-    """Return how many prompt tokens of a batch half of the free memory holds, at most ``most``.
+    """Return how many prompt tokens of a batch fit into half of the free memory, at most ``most``.
 
     Args:
-        codes: C, codes of a level; the scores of one beam for all of them count like a prompt token.
+        codes: C, number of codes of a level; the memory of a token includes the scores of that many codes.
     """
     free = free_bytes(model_device(model))
     if free is None:
@@ -98,7 +100,7 @@ def tokens_that_fit(model: Any, codes: int, most: int) -> int:
 def free_bytes(device: torch.device) -> int | None:
     """Return how many bytes a process can still get on a device, None if that is unknown.
 
-    For a CPU, the control group of the process may leave less than the machine has.
+    For a CPU, the limit of the process's control group counts too.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])

@@ -1,7 +1,7 @@
 """Reading a batch of prompts of different lengths in one pass of the model.
 
-Prompts are padded at their ends. A plain causal mask is then right for every real token, and only later steps have to
-mask the padding. Most prompts of a job begin with the same tokens; the model reads these once for the job.
+Prompts are padded at their ends. So a plain causal mask is right for every real token, and only later steps of the
+search must mask the padding. Most prompts of a job begin with the same tokens, the head. The model reads the head once.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from transformers import Cache
 
 from semconv.backbone.forward import decode_last, decoder, model_device
 from semconv.ragged import lengths_of, padded
+from semconv.search.beam_tree import BeamTree
 from semconv.search.slots import Slots
-from semconv.search.tree import Tree
 
-# A shorter common beginning costs more, in an explicit mask, than it saves.
+# A shorter head does not pay, because prompts that continue a head need an explicit mask.
 _WORTHWHILE_HEAD = 8
 _WORTHWHILE_SHARE = 1 / 8
 
@@ -37,7 +37,7 @@ class PromptReader:
         self._slots: list[Slots] = []
 
     def read_head(self, prompts: Sequence[NDArray[Any]]) -> None:
-        """Read the beginning that all prompts share, unless it is in memory already.
+        """Read the head of the prompts, unless its keys and values are in memory already.
 
         Call this before ``read`` for any batch of these prompts.
         """
@@ -58,12 +58,12 @@ class PromptReader:
             )
             self._slots = list(cache.layers)
 
-    def read(self, prompts: Sequence[NDArray[Any]], room: int) -> Tree:
+    def read(self, prompts: Sequence[NDArray[Any]], room: int) -> BeamTree:
         """Read a batch of prompts.
 
         Args:
             prompts: B arrays of token ids that start with the head.
-            room: number of tokens that are read later after each prompt; the cache has slots for them.
+            room: number of cache slots to reserve after each prompt, for the tokens of its beams.
         """
         device, head, lengths = model_device(self._model), len(self._head), lengths_of(prompts)
         tokens = padded(np.concatenate(prompts).astype(np.int64, copy=False), lengths, 0)  # (B, P)
@@ -79,7 +79,7 @@ class PromptReader:
         last = decode_last(
             self._model, ids, ends - 1 - head, attention_mask=mask, position_ids=positions, cache=cache
         )  # (B, D)
-        return Tree(self._model, cache, ends, width, last)
+        return BeamTree(self._model, cache, ends, width, last)
 
     def _new_cache(self, size: int) -> Any:
         count = len(decoder(self._model).layers)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ class PromptReader:
 
 
 def _common_head(prompts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the beginning that all prompts share, empty where it is too short; each prompt has a token after it."""
+    """Return the tokens with which all prompts begin, without any prompt's last token; empty if too few to pay off."""
     shortest, longest = min(map(len, prompts)), max(map(len, prompts))
     begins = np.stack([prompt[: shortest - 1] for prompt in prompts])  # (R, shortest - 1)
     same = np.all(begins == begins[0], axis=0)

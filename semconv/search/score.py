@@ -1,6 +1,7 @@
-"""Log probabilities of given items after prompts that the model has read already.
+"""Scores of given items, such as candidates of the blend, after prompts that the model has read already.
 
-They equal the scores that the search gives the same items.
+A score is the sum of the log probabilities of an item's codes (``code_scores``). The search gives the same items the
+same scores.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.ragged import find, position_among_equal
+from semconv.search.beam_tree import BeamTree
 from semconv.search.frontier import ChildScorer, Frontier
-from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 
 
 def score_others(
     scorer: ChildScorer,
-    tree: Tree,
+    tree: BeamTree,
     trie: CodeTrie,
     others: NDArray[np.int64],
     known: tuple[NDArray[Any], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Return the log probabilities ``(B, n)`` of items, -inf for an item without codes.
+    """Return the scores ``(B, n)`` of the given items, -inf for an item without codes.
 
     Args:
-        others: ``(B, n)`` item_index, -1 for none.
-        known: items ``(B, W)``, -1 for none, and their scores. The model does not score these items again.
+        others: ``(B, n)`` item_index of the given items, -1 for none.
+        known: item_index ``(B, W)``, -1 for none, and scores of items that the search has found. The model does not
+            score these items again.
     """
     items, scores = known
     result = np.full(others.shape, -np.inf, dtype=np.float32)
@@ -49,13 +51,13 @@ def score_others(
     return result
 
 
-def _score(scorer: ChildScorer, tree: Tree, trie: CodeTrie, items: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the scores ``(B, n)`` of items ``(B, n)``; the model reads a prefix that several items share once."""
+def _score(scorer: ChildScorer, tree: BeamTree, trie: CodeTrie, items: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the scores ``(B, n)`` of items ``(B, n)``; the model reads each code prefix of a user's items once."""
     rows = trie.row_of(items)
     paths = trie.paths(trie.leaf_of(np.maximum(rows, 0)))  # N x (B, n); an item without codes takes the path of row 0
     batch, device = len(items), tree.lengths.device
     frontier = Frontier.root(batch, device)
-    column = np.zeros(items.shape, dtype=np.int64)  # (B, n) column of the frontier that holds each item's prefix
+    column = np.zeros(items.shape, dtype=np.int64)  # (B, n) column of the frontier with each item's first codes
     total = torch.zeros(items.shape, device=device)
     users = torch.arange(batch, device=device)[:, None]
     for level, nodes in enumerate(paths):
@@ -65,7 +67,7 @@ def _score(scorer: ChildScorer, tree: Tree, trie: CodeTrie, items: NDArray[np.in
         node = torch.from_numpy(nodes.astype(np.int64)).to(device)
         total += log_probs[users, parent, node - children.nodes[users, parent, 0]]
         column, first = _distinct(nodes)
-        chosen = torch.from_numpy(first).to(device)  # (B, W') an item of each new node
+        chosen = torch.from_numpy(first).to(device)  # (B, W') one item below each new node
         next_nodes = node.gather(1, chosen)
         codes = scorer.trie.child_codes[level][next_nodes].long()
         frontier = Frontier(
@@ -84,8 +86,8 @@ def _distinct(keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         keys: ``(B, n)``, not negative.
 
     Returns:
-        ``(B, n)`` the number of each key within its row, and ``(B, W)`` a column of ``keys`` where each number occurs.
-        Rows with fewer than W distinct keys are padded with column 0.
+        numbers ``(B, n)``: equal keys of a row have equal numbers, from 0; and columns ``(B, W)``: for each number of a
+        row, a column of ``keys`` with that key. Rows with fewer than W distinct keys are padded with column 0.
     """
     batch, count = keys.shape
     row_keys = keys + np.arange(batch)[:, None] * (int(keys.max(initial=0)) + 1)

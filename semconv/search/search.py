@@ -1,9 +1,9 @@
-"""Beam search over the code trie (method: Inference).
+"""Beam search over the code trie (docs/method.md).
 
-The model reads each prompt once; the last hidden state scores the first codes. Each further step reads the last codes
-of all beams side by side, and keeps the best of their children in the trie. Seen items are left out inside the search:
-a beam never enters a node whose items the user has all seen. Where codes compete with their siblings alone, the model
-does not read a beam that has a single leaf below it.
+A beam is the first codes of some item: a node of the trie, with a score. The model reads each prompt once, and the last
+hidden state scores the first codes. In each further step the model reads the last codes of all beams in one pass, and
+the search keeps the children with the best scores. A beam never enters a node if the user has seen all items below it.
+``code_scores`` computes the log probabilities, and ``score`` the scores of given items.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import lengths_of
+from semconv.search.beam_tree import BeamTree
+from semconv.search.code_scores import CodeScorer, Normalization
 from semconv.search.frontier import ChildScorer, Frontier
-from semconv.search.levels import LevelScorer, Normalization
 from semconv.search.memory import Batches, tokens_that_fit
 from semconv.search.prompts import PromptReader
 from semconv.search.score import score_others
 from semconv.search.seen import SeenItems
-from semconv.search.tree import Tree
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import Children, TrieTensors
 from semconv.settings.recommend import beam_width
@@ -39,9 +39,9 @@ class SearchSettings:
     Attributes:
         top_k: length K of a list.
         beams: beam width, 0 means max(20, K).
-        scores: ``full`` sums log probabilities over the full vocabulary, comparable with ``generate``; ``trie`` sums
-            log probabilities over the codes that exist after the same prefix.
-        batch_tokens: prompt tokens of a forward pass, at most; fewer where memory is short.
+        scores: ``full`` normalises the log probability of a code over the full vocabulary, as ``generate`` of
+            transformers does; ``trie`` over the codes that items have after the same first codes.
+        batch_tokens: largest number of prompt tokens of a forward pass; fewer if memory is short.
     """
 
     top_k: int = 20
@@ -59,9 +59,10 @@ class SearchResult(NamedTuple):
     """The result of a search for B prompts. A score is the sum of the log probabilities of an item's codes.
 
     Attributes:
-        items: ``(B, W)`` item_index of the beams, best first, -1 where fewer items are left.
-        scores: ``(B, W)`` their scores, -inf where there is no item.
-        other_scores: ``(B, n)`` scores of the other items, -inf for no item and for an item without codes.
+        items: ``(B, W)`` item_index of the found items, best first; -1 fills up rows with fewer than W items.
+        scores: ``(B, W)`` scores of ``items``, -inf where there is no item.
+        other_scores: ``(B, n)`` scores of the items in the argument ``others``, -inf for no item and for items without
+            codes.
     """
 
     items: NDArray[np.int32]
@@ -70,17 +71,17 @@ class SearchResult(NamedTuple):
 
 
 class Searcher:
-    """Searches with one model over one trie. A job makes it once, for all its users.
+    """Searches with one model over one trie. A job creates one searcher for all its users.
 
     Args:
         model: causal language model in eval mode.
         trie: codes of the items, restricted to the items that may be listed.
-        level_tokens: ``(N, C)`` token id of every code.
-        settings: width, kind of scores, batch size.
-        say: told when a batch is too large for the memory.
+        level_tokens: ``(N, C)`` token id of every code, levels by codes.
+        settings: beam width, kind of scores, batch size.
+        say: prints a line when a batch is too large for the memory.
 
     Raises:
-        SettingsError: there are fewer beams than K.
+        SettingsError: the beam width is below K.
         InputError: a code has no token.
     """
 
@@ -107,8 +108,8 @@ class Searcher:
         self._batches = Batches(tokens_that_fit(model, level_tokens.shape[1], settings.batch_tokens), say)
         self._reader = PromptReader(model)
         with torch.inference_mode():
-            levels = LevelScorer(model, level_tokens, settings.scores)
-        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), levels)
+            code_scorer = CodeScorer(model, level_tokens, settings.scores)
+        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), code_scorer)
 
     def search(
         self,
@@ -116,21 +117,21 @@ class Searcher:
         seen: Sequence[NDArray[Any]] | None,
         others: NDArray[Any] | None = None,
     ) -> SearchResult:
-        """Find the best items after each prompt, and score other items in the same pass.
+        """Find the best items after each prompt, and also score given items.
 
         Args:
-            prompts: B arrays of token ids. A user with an empty prompt has no beams and no scores.
-            seen: B arrays of item_index to leave out of the beams, or None to keep all.
-            others: ``(B, n)`` item_index, -1 for none; items that may not be listed have scores too.
+            prompts: B arrays of token ids. For an empty prompt no items are found and none are scored.
+            seen: B arrays of item_index to leave out of the found items, or None to leave out nothing.
+            others: ``(B, n)`` item_index of items to score, -1 for none; they need not be items that may be listed.
 
         Raises:
             InputError: the arguments differ in length, or the model yields NaN.
-            MachineError: memory does not hold a single prompt.
+            MachineError: the search for a single prompt does not fit into memory.
         """
         count, width = len(prompts), self.settings.width
         others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
         if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
-            raise InputError(f"other items {others.shape} or the seen items do not fit {count} prompts")
+            raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
         result = SearchResult(
             np.full((count, width), -1, dtype=np.int32),
             np.full((count, width), -np.inf, dtype=np.float32),
@@ -167,7 +168,7 @@ class Searcher:
             tree.rewind()
         return SearchResult(items, scores, score_others(self._scorer, tree, self._trie, others, (items, scores)))
 
-    def _best_leaves(self, tree: Tree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _best_leaves(self, tree: BeamTree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the leaves ``(B, W')`` of the best beams and their scores, best first."""
         frontier = Frontier.root(len(tree.lengths), self._device)
         scores = torch.zeros(frontier.nodes.shape, device=self._device)  # (B, W)
@@ -179,12 +180,15 @@ class Searcher:
             seen.close(grown, frontier.nodes, level)
             scores, frontier = _best_children(grown, frontier, children, self.settings.width)
         if bool(scores.isnan().any()):
-            raise InputError("the model yields NaN; its weights are damaged or its training diverged")
+            raise InputError(
+                "the model yields NaN: its weights are damaged or its training diverged;"
+                " `semconv run --refit` tunes a new model"
+            )
         return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
 
 
 def _best_children(scores: Tensor, frontier: Frontier, children: Children, width: int) -> tuple[Tensor, Frontier]:
-    """Return the scores ``(B, W')`` of the best ``width`` children of all beams, and these children as a frontier."""
+    """Return the ``width`` best children over all beams of each user: scores ``(B, W')``, and the new frontier."""
     flat = scores.flatten(1)  # (B, W * F)
     best, index = flat.topk(min(width, flat.shape[1]), dim=1)
     parent = index // scores.shape[2]

@@ -1,6 +1,7 @@
-"""The items that each user of a batch has seen, and the nodes of the trie that are therefore closed to the user.
+"""The items that each user of a batch has seen, and the nodes of the trie that are closed to the user for that reason.
 
-A node is closed to a user when no item below it is left for the user. Nothing here loops over users.
+A node is closed to a user if the user has seen all items below it that may be listed. A search does not enter closed
+nodes. The code works on arrays of all users of a batch, without a loop over users.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from torch import Tensor
 from semconv.ragged import find, lengths_of, position_among_equal, ranges, row_of
 from semconv.search.trie import CodeTrie
 
-# Elements of one table of closed nodes by beams.
+# Elements of the table (closed nodes, beams) that is compared in one step.
 _BLOCK_ELEMENTS = 1 << 22
 
 
 @dataclass(frozen=True)
 class ClosedNodes:
-    """Nodes of one depth, each closed to one user; the same node may be open to other users."""
+    """Pairs of a user and a node of one depth that is closed to this user."""
 
-    users: Tensor  # (c,) row of the batch
+    users: Tensor  # (c,) row of the user in the batch
     parents: Tensor  # (c,) the node's parent, one depth above
     children: Tensor  # (c,) which child of the parent the node is, from 0
 
 
 @dataclass(frozen=True)
 class SeenItems:
-    """The seen items of B users, as sorted keys ``user * M + row``, and the nodes that they close."""
+    """The seen items of B users, as sorted keys ``user * M + row of the trie``, and the nodes that they close."""
 
     trie: CodeTrie
     keys: NDArray[np.int64]  # (s,) ascending
-    closed: list[ClosedNodes | None]  # for each depth d < N the closed nodes of depth d + 1
+    closed: list[ClosedNodes | None]  # entry d < N: the closed nodes of depth d + 1
 
     @classmethod
     def of(cls, trie: CodeTrie, seen: Sequence[NDArray[Any]] | None, device: torch.device) -> SeenItems:
-        """Look seen items up in the trie; items without codes and items that nobody may be shown are ignored."""
+        """Look up seen items in the trie; items without codes and items that may not be listed are ignored."""
         nothing = cls(trie, np.zeros(0, dtype=np.int64), [None] * trie.levels)
         if seen is None or not any(len(items) for items in seen):
             return nothing
@@ -55,8 +56,8 @@ class SeenItems:
         """Set the scores of closed nodes to -inf.
 
         Args:
-            scores: ``(B, W, F)`` of the children of ``nodes``, changed in place.
-            nodes: ``(B, W)`` of ``depth``.
+            scores: ``(B, W, F)`` scores of the children of ``nodes``, changed in place.
+            nodes: ``(B, W)`` nodes of ``depth``.
         """
         closed = self.closed[depth]
         if closed is None:
@@ -70,7 +71,7 @@ class SeenItems:
     def expand(
         self, leaves: NDArray[np.int64], scores: NDArray[np.float32], count: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Turn leaves ``(B, W)``, best first, into the first ``count`` items of each user and their scores.
+        """Return the first ``count`` items of each user and their scores, from leaves ``(B, W)``, best first.
 
         Items that share all codes share a leaf and its score; the most popular comes first. Seen items are left out.
         """
@@ -93,10 +94,10 @@ class SeenItems:
 
 
 def _closed_nodes(trie: CodeTrie, keys: NDArray[np.int64], device: torch.device) -> list[ClosedNodes | None]:
-    """Find closed nodes from the leaves up.
+    """Return the closed nodes of each depth, computed from the leaves up.
 
-    A leaf is closed when the user has seen all its items that may be listed. A node is closed when as many leaves below
-    it are closed as hold an item that may be listed.
+    A leaf is closed if the user has seen all its items that may be listed. A node is closed if all leaves below it that
+    hold an item which may be listed are closed.
     """
     users, rows = keys // len(trie), (keys % len(trie)).astype(np.int32)
     leaves = trie.leaf_of(rows)
@@ -104,7 +105,7 @@ def _closed_nodes(trie: CodeTrie, keys: NDArray[np.int64], device: torch.device)
     users, leaves = pairs // trie.num_leaves, (pairs % trie.num_leaves).astype(np.int32)
     is_closed = seen_rows == _open_rows(trie, leaves)
     users, nodes = users[is_closed], leaves[is_closed]
-    closed_leaves = np.ones(len(users), dtype=np.int64)  # below each of the nodes
+    closed_leaves = np.ones(len(users), dtype=np.int64)  # number of closed leaves below each node
     result: list[ClosedNodes | None] = []
     for depth in range(trie.levels - 1, -1, -1):
         size = len(trie.child_codes[depth])
@@ -121,7 +122,7 @@ def _closed_nodes(trie: CodeTrie, keys: NDArray[np.int64], device: torch.device)
 
 
 def _open_rows(trie: CodeTrie, leaves: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Count the items of each leaf that may be listed."""
+    """Return how many items of each leaf may be listed."""
     first, end = trie.first_row(leaves), trie.first_row(leaves + 1)
     if trie.openness is None:
         return (end - first).astype(np.int64)
@@ -130,7 +131,7 @@ def _open_rows(trie: CodeTrie, leaves: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _open_leaves(trie: CodeTrie, nodes: NDArray[np.int32], depth: int) -> NDArray[np.int64]:
-    """Count the leaves below each node of one depth that hold an item which may be listed."""
+    """Return how many leaves below each node of one depth hold an item that may be listed."""
     if trie.openness is not None:
         return trie.openness.leaves_below[depth][nodes].astype(np.int64)
     low, high = nodes, nodes + 1

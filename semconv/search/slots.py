@@ -1,4 +1,4 @@
-"""A cache of keys and values in memory that is allocated once. A step never copies the earlier keys and values."""
+"""A key-value cache whose memory is allocated once, so that no step copies the earlier keys and values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from transformers.cache_utils import DynamicLayer
 
 
 class Slots(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer, with a slot for each token.
+    """Keys and values of one layer of the model, with a slot for each token.
 
     Args:
         size: number of slots.
-        head: a full layer of one sequence with which all sequences of this layer begin, or None.
+        head: the same layer's cache of the tokens with which all sequences begin (batch size 1), or None.
     """
 
     def __init__(self, size: int, head: Slots | None = None) -> None:
@@ -22,7 +22,7 @@ class Slots(DynamicLayer):  # type: ignore[misc]
         self._size, self._head, self._filled = size, head, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write ``(B, H, T, D)`` into the next slots, and return all filled slots."""
+        """Write keys and values ``(B, H, T, D)`` into the next T slots, and return those of all filled slots."""
         if not self.is_initialized:
             self._allocate(key_states, value_states)
         start, end = self._filled, self._filled + key_states.shape[2]

@@ -1,7 +1,7 @@
 """The code trie: the codes of all items in flat arrays. Every path from the root ends at an item.
 
-The nodes of one depth are numbered in the sorted order of their codes. So the children of a node are a range of nodes,
-and so are the leaves below it; no node needs a table of its own. ``trie_file`` saves the arrays to a file.
+The nodes of one depth are numbered in the sorted order of their codes. So the children of a node have consecutive
+numbers, and so have the leaves below it. ``trie_file`` saves the arrays to a file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from semconv.ragged import offsets_of
 
 @dataclass(frozen=True, eq=False)
 class Openness:
-    """Which items may be listed, for all users alike.
+    """The items that may be listed, the same for all users.
 
     Attributes:
         rows: ``(M,)`` whether the item of each row may be listed.
-        leaves_below: for each depth d <= N ``(nodes_d,)``: the leaves below each node that hold an item which may be
-            listed.
+        leaves_below: for each depth d <= N an array ``(nodes_d,)``: how many leaves below each node hold an item that
+            may be listed.
     """
 
     rows: NDArray[np.bool_]
@@ -33,21 +33,21 @@ class Openness:
 
 @dataclass(frozen=True, eq=False)
 class CodeTrie:
-    """A trie over code sequences of length N. Depth 0 is the root, depth N are the leaves.
+    """A trie over code sequences of length N. The root has depth 0, the leaves have depth N.
 
-    Each item is one row; rows are sorted by their codes. A leaf is one code sequence, and holds one row or, where
-    several items share all codes, several adjacent rows.
+    Each item is one row; rows are sorted by their codes. A leaf is one code sequence. It holds one row, or several
+    adjacent rows if several items share all codes.
 
     Attributes:
         row_items: ``(M,)`` item_index of each row; within a leaf the most popular item comes first.
-        child_offsets: for each depth d < N ``(nodes_d + 1,)``: the children of node j are the nodes
+        child_offsets: for each depth d < N an array ``(nodes_d + 1,)``: the children of node j are the nodes
             ``child_offsets[d][j] .. child_offsets[d][j + 1] - 1`` of depth d + 1.
-        child_codes: for each depth d < N ``(nodes_{d+1},)``: the code that leads into each node of depth d + 1.
+        child_codes: for each depth d < N an array ``(nodes_{d+1},)``: the last code of each node of depth d + 1.
         shared_leaves: ``(s,)`` the leaves that hold several rows, ascending.
         shared_extra: ``(s + 1,)`` for each shared leaf, the sum of (rows - 1) over all earlier shared leaves; the last
             entry is the sum over all shared leaves.
-        openness: which items may be listed, None for all. Items that may not be listed are still part of the trie: with
-            ``recommend.scores = trie`` their codes compete, so scores do not depend on filters.
+        openness: the items that may be listed, None for all. The other items stay in the trie, and their codes count
+            in the normalisation of ``recommend.scores = trie``. So scores do not depend on filters.
     """
 
     row_items: NDArray[np.int32]
@@ -65,16 +65,16 @@ class CodeTrie:
             codes: ``(M, N)`` integer codes, N at least 1.
             item_index: ``(M,)`` distinct.
             popularity: ``(M,)`` orders items that share all codes, the most popular first. Equally popular items are
-                ordered by item_index, and so are all items with None.
+                ordered by item_index. With None, all items are ordered by item_index.
 
         Raises:
-            InputError: the shapes disagree, an item comes twice, or a code is negative.
+            InputError: the shapes disagree, an item has two rows, or a code is negative.
         """
         codes, items = np.asarray(codes), np.asarray(item_index).astype(np.int32)
         if codes.ndim != 2 or codes.shape[1] < 1 or items.shape != codes.shape[:1]:
             raise InputError(f"codes {codes.shape} and item_index {items.shape} do not fit: expected (M, N) and (M,)")
         if len(np.unique(items)) != len(items):
-            raise InputError("an item has two rows of codes; each item_index may come once")
+            raise InputError("an item has two rows of codes; each item_index may occur only once")
         if codes.size and codes.min() < 0:
             raise InputError("a code is negative; codes count from 0")
         codes = codes.astype(_smallest_type(int(codes.max(initial=0))), copy=False)
@@ -102,7 +102,7 @@ class CodeTrie:
 
     @property
     def levels(self) -> int:
-        """Number N of codes of an item."""
+        """Number N of levels, which is the number of codes of an item."""
         return len(self.child_codes)
 
     @property
@@ -124,12 +124,12 @@ class CodeTrie:
         return len(self.row_items)
 
     def restrict(self, allowed: NDArray[np.bool_]) -> CodeTrie:
-        """Return the same trie, of which only the allowed items may be listed.
+        """Return the same trie with fewer items that may be listed: only the allowed ones.
 
         A search never enters a subtree without an allowed item.
 
         Args:
-            allowed: ``(I,)`` by item_index; items past its end are not allowed.
+            allowed: ``(I,)`` whether each item is allowed; items with a larger item_index are not allowed.
         """
         rows = np.zeros(len(self), dtype=bool)
         known = self.row_items < len(allowed)
@@ -161,7 +161,7 @@ class CodeTrie:
         return self.shared_leaves + self.shared_extra[:-1]
 
     def first_row(self, leaves: NDArray[Any]) -> NDArray[np.int32]:
-        """Return the first row of each leaf; for the number of leaves, the number of rows."""
+        """Return the first row of each leaf. For ``num_leaves``, one past the last leaf, return the number of rows."""
         leaves = leaves.astype(np.int32, copy=False)
         result: NDArray[np.int32] = leaves + self.shared_extra[np.searchsorted(self.shared_leaves, leaves)]
         return result
@@ -184,12 +184,12 @@ class CodeTrie:
         return nodes[::-1]
 
     def parents(self, nodes: NDArray[np.int32], depth: int) -> NDArray[np.int32]:
-        """Return the parents, nodes of ``depth``, of nodes of depth + 1."""
+        """Return the parents of ``nodes``; the parents have depth ``depth``, the nodes depth + 1."""
         return (np.searchsorted(self.child_offsets[depth], nodes, side="right") - 1).astype(np.int32)
 
 
 def _smallest_type(largest: int) -> type[np.integer[Any]]:
-    """Return the smallest integer type for codes that torch indexes with, too."""
+    """Return the smallest integer type for codes up to ``largest``, of those that torch can use as an index."""
     return np.uint8 if largest < 1 << 8 else np.int16 if largest < 1 << 15 else np.int32
 
 
@@ -200,7 +200,7 @@ def _popularity_order(items: NDArray[np.int32], popularity: NDArray[Any] | None)
 
 
 def _code_order(codes: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sort rows by their codes; rows with equal codes keep the given order."""
+    """Return the rows sorted by their codes; rows with equal codes keep the order that ``order`` gives."""
     bits = int(codes.max(initial=0)).bit_length()
     levels = codes.shape[1]
     if bits * levels > 64:

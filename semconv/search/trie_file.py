@@ -1,6 +1,6 @@
-"""The code trie as a file that processes map into memory.
+"""Saving a code trie to a file, and mapping the file into memory.
 
-Processes share the pages of the file, and the system reads a page when a process first touches it.
+All processes that map the file share its memory. The operating system reads a part of it when it is first used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHECKSUM, _SOURCE = "checksum", "source"
 
 
 def codes_source(codes: NDArray[Any], item_index: NDArray[Any], popularity: NDArray[Any]) -> bytes:
-    """Return a digest of the arrays that a trie is built from."""
+    """Return a digest of the arrays from which a trie is built."""
     digest = hashlib.sha256()
     for array in (codes, item_index, popularity):
         digest.update(str((array.dtype, array.shape)).encode())
@@ -31,13 +31,13 @@ def codes_source(codes: NDArray[Any], item_index: NDArray[Any], popularity: NDAr
 
 
 def save_trie(path: Path, trie: CodeTrie, source: bytes = b"") -> None:
-    """Write a trie as safetensors. The file appears under its name when it is complete; ``openness`` is not saved.
+    """Write a trie as safetensors, without ``openness``. The file appears under its name when it is complete.
 
-    With four levels of 256 codes an item takes 4 bytes for itself, 1 byte for its last code, at most 5 bytes for the
-    node above it, and 8 more bytes where a leaf holds several items.
+    With four levels of 256 codes an item takes 4 bytes for its index, 1 byte for its last code and at most 5 bytes for
+    the node above it. A leaf with several items takes 8 more bytes.
 
     Args:
-        source: digest of ``codes_source``, by which ``open_trie`` tells a trie of other codes.
+        source: digest of ``codes_source``. ``open_trie`` compares it, to detect a trie that was built from other codes.
     """
     arrays: dict[str, NDArray[Any]] = {
         "row_items": trie.row_items,
@@ -55,8 +55,7 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
     """Map a saved trie into memory.
 
     Raises:
-        InputError: the file is missing, is no trie, has changed since it was written, or was built from another
-            ``source``.
+        InputError: the file is missing, is no trie, has changed since it was written, or has another ``source``.
     """
     arrays = map_arrays(path)
     try:
@@ -72,12 +71,14 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
         )
     except (KeyError, IndexError) as error:
         raise InputError(
-            f"{path}: not a code trie ({error} is missing); remove the file, the next run builds it again"
+            f"{path}: not a code trie ({error} is missing); delete the file, and the next run builds it again"
         ) from error
     if levels < 1 or _checksum(arrays) != expected:
-        raise InputError(f"{path}: the checksum does not match; remove the file, the next run builds it again")
+        raise InputError(f"{path}: the checksum does not match; delete the file, and the next run builds it again")
     if source is not None and saved_source != source:
-        raise InputError(f"{path}: the trie belongs to other codes; remove the file, the next run builds it again")
+        raise InputError(
+            f"{path}: the trie was built from other codes; delete the file, and the next run builds it again"
+        )
     return trie
 
 

@@ -1,4 +1,4 @@
-"""The code trie on the model's device, where many nodes are looked up at once. On a CPU the arrays are not copied."""
+"""The code trie as tensors on the model's device. On a CPU the tensors share the memory of the arrays."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from semconv.search.trie import CodeTrie
 
 @dataclass(frozen=True)
 class Children:
-    """The children of nodes ``(B, W)``, padded to F children a node."""
+    """The children of nodes ``(B, W)``, padded to F children for each node."""
 
-    nodes: Tensor  # (B, W, F) nodes one depth below, 0 in the padding
+    nodes: Tensor  # (B, W, F) the children, as nodes of the next depth; 0 for padding
     codes: Tensor  # (B, W, F) the code that leads to each child
-    exists: Tensor  # (B, W, F) bool, False in the padding
+    exists: Tensor  # (B, W, F) bool, False for padding
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class TrieTensors:
 
     child_offsets: list[Tensor]
     child_codes: list[Tensor]
-    is_open: list[Tensor] | None  # for each depth (nodes_d,) whether an item below may be listed, None for all
+    is_open: list[Tensor] | None  # for each depth (nodes_d,): may an item below be listed; None: all may
 
     @classmethod
     def of(cls, trie: CodeTrie, device: torch.device) -> TrieTensors:
-        """Put a trie on a device."""
+        """Move the arrays of a trie to a device."""
 
         def move(arrays: Sequence[NDArray[Any]]) -> list[Tensor]:
             return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
@@ -43,7 +43,7 @@ class TrieTensors:
         return cls(move(trie.child_offsets), move(trie.child_codes), is_open)
 
     def children(self, nodes: Tensor, depth: int) -> Children:
-        """Return the children of nodes ``(B, W)`` of one depth; F is the largest number of children."""
+        """Return the children of nodes ``(B, W)`` of one depth; F is the largest number of children of a node."""
         begin = self.child_offsets[depth][nodes].long()
         count = self.child_offsets[depth][nodes + 1] - begin
         step = torch.arange(int(count.max()), device=nodes.device)  # (F,)
@@ -52,11 +52,11 @@ class TrieTensors:
         return Children(below, self.child_codes[depth][below].long(), exists)
 
     def may_enter(self, children: Children, depth: int) -> Tensor:
-        """Mark ``(B, W, F)`` the children of nodes of ``depth`` below which an item may be listed."""
+        """Return ``(B, W, F)``: whether an item at or below each child may be listed; the parents have ``depth``."""
         return children.exists if self.is_open is None else children.exists & self.is_open[depth + 1][children.nodes]
 
     def has_branches(self, nodes: Tensor, depth: int) -> Tensor:
-        """Mark the nodes of one depth that have more than one leaf below them."""
+        """Return whether each node of one depth has more than one leaf below it."""
         low, high = nodes, nodes + 1
         for offsets in self.child_offsets[depth:]:
             low, high = offsets[low].long(), offsets[high].long()

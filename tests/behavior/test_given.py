@@ -47,7 +47,7 @@ def test_lists_are_as_good_as_an_array() -> None:
         ([1, 2, 3], [[1, 2], [1, 2, 3], [1, 2]], "1 of 3 .* width than the 2 of most: item-2"),
         ([4, 4, 5], [[1, 2], [1, 2], [1, 2]], "1 of 3 .* more than once: item-4;"),
         ([4, 4, 4], [[1, 2], [1, 2], [1, 2]], "2 of 3 .* more than once: item-4;"),
-        ([0, 1], [[], []], "of one width"),
+        ([0, 1], [[], []], "of the same length"),
         ([0, 1], [[1.0, 2.0]], "2 items but 1"),
     ],
 )

@@ -58,8 +58,8 @@ def test_batches_that_memory_does_not_hold_are_halved_for_good(error):
         np.testing.assert_allclose(found.scores, plain.scores, atol=1e-4)
         np.testing.assert_allclose(found.other_scores, plain.other_scores, atol=1e-4)
     assert said == [
-        "out of memory with 13 prompts at once; going on with 6",
-        "out of memory with 6 prompts at once; going on with 3",
+        "out of memory with 13 prompts in a batch; continuing with 6",
+        "out of memory with 6 prompts in a batch; continuing with 3",
     ]
 
 

@@ -1,7 +1,8 @@
-"""Log probabilities of codes from hidden states.
+"""Scores of codes: the model's log probability of each next code, from the hidden state of the token before it.
 
-Only the output rows of one level's codes are multiplied. Where a score is a log probability over the full vocabulary,
-one log-sum-exp is subtracted, so the sums of scores equal those of plain generation.
+The logits of a level need only the rows of the output matrix that belong to the codes of that level. With
+``recommend.scores = full`` the log-sum-exp over the full vocabulary is subtracted. The sum over an item's codes is then
+the log probability that plain generation gives to its code tokens.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _CPU_BLOCK_ELEMENTS = 1 << 20
 _GPU_BLOCK_ELEMENTS = 1 << 24
 
 
-class LevelScorer:
-    """Scores codes level by level with one model.
+class CodeScorer:
+    """Turns hidden states of one model into log probabilities of codes, level by level.
 
     Args:
         model: causal language model without output bias.
-        level_tokens: ``(N, C)`` token id of every code.
-        normalization: ``full`` gives log probabilities over the whole vocabulary, ``trie`` over the codes that exist
-            after the same prefix.
+        level_tokens: ``(N, C)`` token id of every code, levels by codes.
+        normalization: ``full`` normalises over the whole vocabulary, ``trie`` over the codes that items have after the
+            same first codes.
 
     Raises:
         InputError: a token id has no row in the output matrix.
@@ -48,8 +49,14 @@ class LevelScorer:
         self.among_siblings = normalization == "trie"
 
     def log_probs(self, hidden: Tensor, level: int, children: Children) -> Tensor:
-        """Return ``(B, W, F)`` float32 log probabilities of the children of nodes with hidden states ``(B, W, D)``."""
-        logits = hidden.float() @ self._rows[level].T  # (B, W, C), in full precision: scores of bfloat16 tie
+        """Return float32 log probabilities ``(B, W, F)`` of the next codes of each beam.
+
+        Args:
+            hidden: ``(B, W, D)`` hidden state of the last token of each beam.
+            level: level of the next codes, from 0.
+            children: the next codes that exist in the trie, F at most for each beam.
+        """
+        logits = hidden.float() @ self._rows[level].T  # (B, W, C), in float32: in bfloat16 many scores would be equal
         steps = logits.gather(2, children.codes)
         if self.among_siblings:
             return steps - steps.masked_fill(~children.exists, -torch.inf).logsumexp(dim=2, keepdim=True)
@@ -63,6 +70,6 @@ class LevelScorer:
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """Return ``(n,)`` the log-sum-exp of each row ``(n, V)``, and overwrite the logits to save memory."""
+    """Return the log-sum-exp ``(n,)`` of each row of ``logits`` ``(n, V)``, and overwrite ``logits`` to save memory."""
     largest = logits.amax(dim=-1, keepdim=True)
     return logits.sub_(largest).exp_().sum(dim=-1).log_() + largest[:, 0]

@@ -1,7 +1,8 @@
-"""Prompts that the model has read, and after each prompt nodes of the code trie, many side by side.
+"""The beams of a search as trees in the model's key-value cache: the prompt is the root, each code token is a node.
 
-All nodes of one step have the same position in the sequence. A node attends to its prompt and to its own ancestors.
-Nodes without descendants stay in the cache, where later nodes do not attend to them.
+One pass of the model reads the newest token of every beam of a prompt. All these tokens have the same position in the
+sequence. A token attends to its prompt and to the earlier tokens of its own beam, its ancestors. Tokens of dropped
+beams stay in the cache, but later tokens do not attend to them.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from semconv.backbone.forward import decode_hidden
 
 
 @dataclass
-class Tree:
-    """A batch of B prompts in the model's cache, and the nodes that were read after them."""
+class BeamTree:
+    """A batch of B prompts in the model's cache, and the code tokens (nodes) that the model read after them."""
 
     model: Any
     cache: Any
     lengths: Tensor  # (B,) tokens of each prompt
-    width: int  # P, cache slots that the padded prompts fill
+    width: int  # P, number of cache slots that each padded prompt fills
     last_hidden: Tensor  # (B, D) hidden state of each prompt's last token
-    num_read: int = 0  # cache slots that nodes fill
+    num_read: int = 0  # number of cache slots that the nodes of a prompt fill
 
     def read_nodes(self, token_ids: Tensor, ancestors: Tensor) -> tuple[Tensor, Tensor]:
-        """Read one more node for each path.
+        """Read one more code token for each of W beams of each prompt.
 
         Args:
-            token_ids: ``(B, W)`` tokens of the new nodes.
-            ancestors: ``(B, W, depth - 1)`` cache slots, counted after the prompt, of each node's ancestors.
+            token_ids: ``(B, W)`` the new tokens.
+            ancestors: ``(B, W, depth - 1)`` cache slots of the earlier tokens of each beam; slot 0 follows the prompt.
 
         Returns:
-            hidden states ``(B, W, D)`` of the new nodes, and ``(B, W, depth)`` their ancestors and own slots.
+            hidden states ``(B, W, D)`` of the new tokens, and ``(B, W, depth)`` the slots of all tokens of each beam.
         """
         batch, width = token_ids.shape
         device, stop = token_ids.device, self.num_read + width
@@ -51,7 +52,7 @@ class Tree:
         return hidden, path
 
     def rewind(self) -> None:
-        """Remove all nodes, so that others can be read after the same prompts."""
+        """Remove all nodes, so that the model can read new ones after the same prompts."""
         for layer in self.cache.layers:
             layer.rewind(self.width)
         self.num_read = 0
