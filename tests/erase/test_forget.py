@@ -189,7 +189,7 @@ def test_arrays_by_index_lose_the_user_and_nobody_else_moves(project: Project) -
 def test_online_the_user_is_unknown_and_stays_so(project: Project) -> None:
     layout, store = project.layout, project.store
     project.forget([GONE])
-    with pytest.raises(InputError, match="has no features online"):
+    with pytest.raises(InputError, match="has no features in the online store"):
         online.get_features(layout, user=GONE)
     assert online.status(layout, store)["is_current"]
     with sqlite3.connect(layout.data / "online_store.db") as connection:
@@ -276,7 +276,7 @@ def test_another_online_store_is_emptied_and_that_is_said(
     assert online.get_features(project.layout, user=GONE)["user_top_k"]["item_ids"] is not None
     remarks = project.forget([GONE])["remarks"]
     assert any("RenamedSqliteOnlineStore" in remark and "keys stay" in remark for remark in remarks)
-    with pytest.raises(InputError, match="has no features online"):
+    with pytest.raises(InputError, match="has no features in the online store"):
         online.get_features(project.layout, user=GONE)
     assert online.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None
 

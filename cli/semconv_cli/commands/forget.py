@@ -1,4 +1,4 @@
-"""``semconv forget``: people out of everything that the project keeps."""
+"""``semconv forget``: erase users from all data of the project."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from semconv_cli.options import Job, json_option
 from semconv_cli.state import State
 
 
-@click.command("forget", cls=Job, short_help="Take people out of tables, generations and Feast.")
-@click.option("--user", "user_ids", multiple=True, metavar="USER", help="Whom to forget; repeatable.")
+@click.command("forget", cls=Job, short_help="Erase users from tables, files, generations and Feast.")
+@click.option("--user", "user_ids", multiple=True, metavar="USER", help="user_id of a user to erase. Repeatable.")
 @click.option(
-    "--users", "users_file", type=click.Path(path_type=Path), metavar="FILE", help="Whom to forget, one user_id a line."
+    "--users",
+    "users_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of users to erase: one user_id per line, or a CSV or Parquet file with a column user_id.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would go, change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Count the rows that would be erased, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @click.pass_context
 def forget_command(
     ctx: click.Context, user_ids: tuple[str, ...], users_file: Path | None, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Take people out of tables, run folders, kept generations, feature files and the online store.
+    """Erase users from the warehouse, run folders, generations, feature files and the online store.
 
-    Says what a trained model keeps. A killed command goes on where it stopped. It cannot be taken back.
+    This cannot be undone. The command names the models and files that still contain data of the erased users. After a
+    kill, run the same command again: it finishes the erasing.
     """
     if not user_ids and users_file is None:
         raise click.UsageError("give --user or --users", ctx)

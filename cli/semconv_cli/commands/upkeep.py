@@ -1,4 +1,4 @@
-"""``semconv check``, ``semconv prune`` and ``semconv doctor``: keeping a project sound."""
+"""``semconv check``, ``semconv prune`` and ``semconv doctor``: find problems of a project and free disk space."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from semconv_warehouse.publish.checks import CheckResult
 
 
-@click.command("check", cls=Job, short_help="Run every integrity check.")
+@click.command("check", cls=Job, short_help="Run all integrity checks.")
 @click.option(
     "--max-age",
     type=Duration(),
     metavar="SPAN",
-    help="Fail too when the last publication is older, or nothing is published: 30m, 36h, 7d.",
+    help="Also fail if the last publication is older than this age (such as 30m, 36h or 7d), or if there is none.",
 )
 @json_option
 @pass_state
 def check_command(state: State, max_age: timedelta | None, as_json: bool) -> None:
-    """Run every integrity check on the warehouse, on what is published and on the runs' files; exit code 1 when one fails."""
+    """Run all integrity checks on the warehouse, the served generation and the files of runs.
+
+    The exit code is 1 if a check fails.
+    """
     with state.open() as project:
         results = project.check(max_age)
     rows = [
@@ -47,7 +50,7 @@ def check_command(state: State, max_age: timedelta | None, as_json: bool) -> Non
 
 
 def _failure(result: CheckResult) -> str:
-    """The name of a failed check; what makes it fail, where that is one thing."""
+    """Return the name of a failed check, and the reason if it fits in one line."""
     found = result.examples[0]
     if result.name == "run_files":
         return (
@@ -59,15 +62,18 @@ def _failure(result: CheckResult) -> str:
     return f"{result.name} ({age})"
 
 
-@click.command("prune", cls=Job, short_help="Remove what nothing published needs.")
-@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Newest generations to keep.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, change nothing.")
+@click.command("prune", cls=Job, short_help="Remove old generations and runs to free disk space.")
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Number of newest generations to keep."
+)
+@click.option("--dry-run", is_flag=True, help="List the files that would be removed, and change nothing.")
 @json_option
 @pass_state
 def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None:
-    """Remove generation files, run folders and feature files that nothing published needs.
+    """Remove generation files, run folders and feature files that are no longer needed.
 
-    Prints each with its size.
+    The served generation, the newest generations (--keep) and the current model stay, with all files that they need.
+    The command prints the name and the size of everything that it removes.
     """
     with state.open() as project:
         result = project.prune(keep, dry_run)
@@ -81,11 +87,14 @@ def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None
     state.remark(f"{in_words(result['bytes'])} {'would be' if dry_run else 'are'} freed")
 
 
-@click.command("doctor", cls=Command, short_help="Look at machine, installation and project.")
+@click.command("doctor", cls=Command, short_help="Find problems of machine, installation and project.")
 @json_option
 @pass_state
 def doctor_command(state: State, as_json: bool) -> None:
-    """Look at the machine, the installation and the project; exit code 1 when something needs care."""
+    """Find problems of the machine, the installation and the project.
+
+    The exit code is 1 if there is a problem.
+    """
     with state.open() as project:
         rows = project.doctor()
     output.write_rows(rows, form="json" if as_json else "table", is_cut=False)
