@@ -1,7 +1,7 @@
-"""The features that Feast serves: item vectors and codes, user vectors and top-K lists, each row with its generation.
+"""The features that Feast serves: item vectors and codes, user vectors and top-K lists, each with its generation.
 
-`semconv features materialize` exports the Parquet files that are the sources: one per view and publication, with the
-time of the publication as event_timestamp. A row of nulls marks an id that was dropped.
+The sources are Parquet files that `semconv features materialize` exports: one per feature view and publication, with
+the time of the publication as event_timestamp. A row of nulls marks an id that the publication no longer has.
 """
 
 from datetime import timedelta
@@ -10,7 +10,7 @@ from pathlib import Path
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import Array, Float32, Float64, Int64, PrimitiveFeastType, String
 
-# Absolute, because Feast resolves relative paths of sources against two different folders.
+# An absolute path, because Feast resolves the relative paths of sources against two different folders.
 FEATURES = Path(__file__).resolve().parents[1] / "data" / "features"
 
 
@@ -30,7 +30,7 @@ def _view(name: str, entity: Entity, features: dict[str, Array | PrimitiveFeastT
 item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
 user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
 
-# The vector has a view of its own, because a second array in a view breaks Feast's vector stores.
+# The vector has a feature view of its own, because a second array in a view breaks Feast's vector stores.
 item_embedding = _view("item_embedding", item, {"vector": Array(Float32)})
 item_code = _view("item_code", item, {"codes": Array(Int64), "semantic_id": String})
 user_embedding = _view("user_embedding", user, {"vector": Array(Float32)})

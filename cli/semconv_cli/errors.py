@@ -20,11 +20,11 @@ INTERRUPTED = 130
 OUTPUT_CLOSED = 141  # the code of a program that SIGPIPE ended, as a shell reports it
 EXIT_CODES = {
     0: "success",
-    CheckFailedError.exit_code: "the command ran, but a check failed; or an internal error",
+    CheckFailedError.exit_code: "the command ran, but a check failed; or semconv has a defect (internal error)",
     SettingsError.exit_code: "wrong usage or settings",
-    LockedError.exit_code: "another process holds the warehouse or a run",
-    InputError.exit_code: "an input or an artifact is missing or invalid",
-    MachineError.exit_code: "the machine refused: disk space, permissions or memory",
+    LockedError.exit_code: "another process is using the warehouse or the same run",
+    InputError.exit_code: "an input file, or a file of an earlier run, is missing or invalid",
+    MachineError.exit_code: "disk space, memory or permissions were not sufficient",
     INTERRUPTED: "interrupted; run the same command again to continue",
     OUTPUT_CLOSED: "the program that reads stdout has ended",
 }
@@ -36,7 +36,7 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and Du
 
 @contextlib.contextmanager
 def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Write any error of the block as one line to the log, and raise click's Exit with the exit code."""
+    """Log any error that the block raises in one line, and raise click's Exit with the exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
@@ -54,7 +54,7 @@ def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> tuple[str, int]:
-    """Return the line to print for an error, which may be empty, and its exit code."""
+    """Return the line that reports an error, and the exit code. The line is empty if there is nothing to report."""
     if isinstance(error, BrokenPipeError):
         return "", OUTPUT_CLOSED
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -72,7 +72,7 @@ def describe_error(error: BaseException) -> tuple[str, int]:
 
 
 def close_stderr() -> None:
-    """Discard later output on stderr: at exit, DuckDB's binding prints some hundred objects that are still alive."""
+    """Discard all later output on stderr, because DuckDB's Python binding prints internal objects at exit."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     _redirect_to_null(sys.stderr)
@@ -86,7 +86,9 @@ def _machine_message(error: BaseException) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
         path = f"{error.filename}: " if error.filename else ""
-        return f"{path}{error.strerror}; free space or check owner and mode, then run the same command again"
+        return (
+            f"{path}{error.strerror}; free disk space or check owner and permissions, then run the same command again"
+        )
     return None
 
 

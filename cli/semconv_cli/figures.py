@@ -1,4 +1,4 @@
-"""Print rows of the table ``metric``: one line for each method, one column for each figure, and the protocol."""
+"""Print rows of the table ``metric``: a line per method, a column per metric, and how they were measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Row = Mapping[str, Any]
 _SHOWN = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
 _INTERVAL_OF = "ndcg@10"
 _ALL = "all"
-# Entries of the protocol that differ between methods, or that do not help a reader of the table.
+# Entries of the protocol that differ between methods, or that a reader of the table does not need.
 _NOT_SHOWN = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
 
 
 def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
-    """Print one line for each method with the interval of NDCG@10, the segments if asked for, and the protocol."""
+    """Print the metrics of each method, on request those of each user segment too, and the evaluation protocol."""
     rows = sorted(rows, key=lambda row: report_order(row["method"]))
     everybody = [row for row in rows if row["segment"] == _ALL]
     output.write_rows(_lines(everybody, ("method",)))
@@ -31,7 +31,7 @@ def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
 
 
 def write_differences(rows: Sequence[Row]) -> None:
-    """Print the paired differences of two runs, and their protocol."""
+    """Print the paired differences between two evaluate runs, and the evaluation protocol."""
     shown = [row for row in rows if f"{row['name']}@{row['k']}" in _SHOWN]
     lines = [
         {
@@ -50,7 +50,7 @@ def write_differences(rows: Sequence[Row]) -> None:
 
 
 def protocol_line(rows: Sequence[Row]) -> str:
-    """Return the number of users and the protocol that all rows share, in one line."""
+    """Return one line with the number of users and the entries of the evaluation protocol that all rows share."""
     first = rows[0]
     shared = {
         name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN and value not in ("", None)
@@ -74,7 +74,7 @@ def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return one line for each segment and method, in the order of reports."""
+    """Return a table line for each user segment and method, in the order of reports."""
     users = {row["segment"]: row["num_users"] for row in rows if row["name"] == "hit_ratio"}
     inner = [row for row in rows if row["segment"] != _ALL]
     lines = _lines(sorted(inner, key=lambda row: segment_order(row["segment"])), ("segment", "method"))

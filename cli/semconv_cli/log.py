@@ -1,4 +1,4 @@
-"""Write to stderr: lines of text for people or JSON objects for programs, and a summary at the end of a job."""
+"""Write to stderr: text for people or JSON objects for programs, with a summary at the end of a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG_FORMAT_OPTION, LOG_FORMAT_VARIABLE = "--log-format", "SEMCONV_LOG_FORMAT"
 
 @dataclass
 class Log:
-    """Lines on stderr.
+    """The log of a command, which goes to stderr.
 
     Attributes:
         form: text, or one JSON object per line.
@@ -39,14 +39,14 @@ class Log:
     _stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Write one line. A job goes on when nobody reads stderr any more."""
+        """Write one line to stderr. If no program reads stderr any more, the line is dropped and the job continues."""
         with contextlib.suppress(BrokenPipeError):
             line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
             click.echo(line, file=self._stream)
 
     @contextlib.contextmanager
     def capture_output(self, *, with_warnings: bool) -> Iterator[None]:
-        """Send everything that libraries print in the block to stderr in the log's form, so that stdout has data only."""
+        """Write everything that libraries print in the block to this log, so that stdout carries only data."""
         with contextlib.ExitStack() as stack:
             target: TextIO | _LogStream = sys.stderr
             if self.form == "json":
@@ -83,16 +83,16 @@ class _LogStream(io.TextIOBase):
         super().close()
 
 
-_IDENTIFIERS = ("publication",)  # counts that name one thing instead of counting things
+_IDENTIFIERS = ("publication",)  # numbers among the counts that are identifiers
 
 
 @dataclass
 class JobSummary:
-    """Facts about one job, for the last line of its log.
+    """The counts and results of one job, for the last line of its log.
 
     Attributes:
-        runs: ids of the runs that it made, resumed or published.
-        generation: the generation that it published, or that was already published.
+        runs: ids of the runs that the job created, resumed or published.
+        generation: the generation that the job published or found published.
         counts: numbers of rows, users, files or bytes by name.
         tasks: one row per long computation: task, unit, done, total.
     """
@@ -105,7 +105,7 @@ class JobSummary:
     tasks: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, counts: Mapping[str, Any], runs: Sequence[str], generation: int | None) -> None:
-        """Add counts and runs, and set the generation unless it is None."""
+        """Add counts and run ids to the summary, and set the generation unless it is None."""
         self.counts.update(counts)
         self.runs += runs
         self.generation = self.generation if generation is None else generation
@@ -139,13 +139,13 @@ class JobSummary:
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
+    """Return the peak resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kB
 
 
 def requested_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """Return the log format that a command line asks for, before it is parsed: errors of parsing are logged too."""
+    """Return the log format that a command line asks for, before it is parsed, because parsing errors are logged too."""
     form = environment.get(LOG_FORMAT_VARIABLE, "")
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""Start the command line: global options, and all commands in the order in which data flows.
+"""The entry point of the command line: global options, and all commands in the order of the data flow.
 
 A command's module is imported when the command runs or the help lists all commands. To start fast, no module imports
 torch, transformers, peft, feast, polars, duckdb or sqlalchemy at its top.
@@ -48,14 +48,14 @@ COMMANDS = {
 
 
 class Root(Group):
-    """The top command. It imports a command when it is named, and reports every error in one line."""
+    """The command `semconv`. It imports a subcommand only when it runs, and reports every error in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all commands in the order in which data flows."""
+        """Return the names of all commands, in the order of the data flow."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command and return the command."""
+        """Import the module that defines a command, and return the command."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"semconv_cli.commands.{COMMANDS[cmd_name]}")
@@ -65,13 +65,13 @@ class Root(Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the global options and report wrong ones."""
+        """Parse the global options, and report wrong ones as errors."""
         state = extra.setdefault("obj", State(log=Log(requested_form(args, os.environ))))
         with report_errors(state.log, lambda: False):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the named command, report errors and write the summary of a job."""
+        """Run the named command, report its errors, and write the summary if it was a job."""
         state = ctx.ensure_object(State)
         try:
             with report_errors(state.log, lambda: state.verbose):
@@ -96,8 +96,8 @@ class Root(Group):
 def cli(ctx: click.Context) -> None:
     """Recommend items to every user of a shop.
 
-    Interactions and item texts go in. Lists of the best K items for every user come out, as SQL tables and as Feast
-    features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
+    semconv reads interactions and item texts. It writes a list of the best K items for every user, as SQL tables and as
+    Feast features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
     """
 
 

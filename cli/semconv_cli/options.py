@@ -41,7 +41,7 @@ class Job(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the command's options and start the job. A call for help starts none; wrong options start one that fails."""
+        """Parse the command's options and start the job. Wrong options start a job that fails; --help starts none."""
         above = parent if parent is not None else click.Context(self)
         state, path = above.ensure_object(State), f"{above.command_path} {info_name}"
         try:
@@ -54,7 +54,7 @@ class Job(Command):
 
 
 class Group(click.Group):
-    """A group of commands. Its help lists them in the order of their definition."""
+    """A group of commands. Its help lists the commands in the order in which the code defines them."""
 
     command_class = Command
 
@@ -64,11 +64,11 @@ class Group(click.Group):
 
 
 class DefaultGroup(_TakesGlobalOptions, Group):
-    """A group that is a command itself when no subcommand is named."""
+    """A group that runs a command of its own if no subcommand is given."""
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """Return the global options. Hidden ones follow a command's name and read no environment variable."""
+    """Return the global options. Hidden ones are those after a command's name; they read no environment variable."""
 
     def option(*names: str, help: str, variable: str = "", **attributes: Any) -> click.Option:  # noqa: A002
         return click.Option(
@@ -87,7 +87,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=FILE,
             metavar="DIR",
             variable="SEMCONV_PROJECT",
-            help="Project folder. Default: the current folder or the nearest one above it that is a project.",
+            help="Project folder. Default: the current folder, or the nearest folder above it that is a project.",
         ),
         option(
             "--wait",
@@ -95,29 +95,29 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=click.FloatRange(min=0),
             metavar="SECONDS",
             variable="SEMCONV_WAIT",
-            help="Seconds to wait when another process holds the warehouse or runs the same job.",
+            help="Seconds to wait for another process that is using the warehouse or running the same job.",
         ),
         option(
             "--set",
             "settings",
             multiple=True,
             metavar="SECTION.KEY=VALUE",
-            help="Override a setting for this command. Repeatable.",
+            help="Override one setting for this command. Repeatable.",
         ),
         option(
             LOG_FORMAT_OPTION,
             type=click.Choice(FORMS),
             metavar="FORM",
             variable=LOG_FORMAT_VARIABLE,
-            help="Format of stderr: text, or json with one object per line and a summary at the end of a job.",
+            help="Format of stderr: text, or json with one object per line. A job ends with a summary.",
         ),
         option(
             "-q",
             "--quiet",
             is_flag=True,
-            help="Write only errors to stderr. With --log-format json, summaries of jobs too.",
+            help="Write only errors to stderr (and, with --log-format json, the summary of a job).",
         ),
-        option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors and warnings of libraries."),
+        option("-v", "--verbose", is_flag=True, help="Show the traceback of an error, and the warnings of libraries."),
     ]
 
 
@@ -143,7 +143,7 @@ def _setting_pair(text: str) -> tuple[str, str]:
 def setting(
     option: str, name: str, *, convert: Callable[[Any], Any] | None = None, metavar: str | None = None
 ) -> Callable[[F], F]:
-    """Return a decorator for an option that overrides the setting ``section.key``, with the setting's help, type and range."""
+    """Return a decorator that adds an option for the setting ``section.key``, with its help, type and range."""
     field, hint = _settings()[name]
     if get_origin(hint) in (Union, types.UnionType):  # an option cannot unset a setting
         hint = next(part for part in get_args(hint) if part is not type(None))
@@ -180,12 +180,12 @@ def _click_type(hint: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def absolute(path: str) -> str:
-    """Resolve a path from the command line against the current folder. In semconv.toml, paths start at the project folder."""
+    """Return an absolute path for one that is relative to the current folder, as paths on the command line are."""
     return str(Path(path).expanduser().resolve())
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time span such as ``90s``, ``30m``, ``36h`` or ``7d``."""
+    """The type of options that take a time span such as ``90s``, ``30m``, ``36h`` or ``7d``."""
 
     name = "duration"
 
@@ -197,17 +197,17 @@ class Duration(click.ParamType[timedelta]):
         return timedelta(**{_UNITS[match.group(2)]: float(match.group(1))})
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 html_option = click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also write a report as an HTML page to this file.",
+    help="Also write the report to this file, as an HTML page.",
 )
 held_out_option = click.option(
     "--split",
     type=click.Choice(["test", "valid"]),
     default="test",
     show_default=True,
-    help="Which held-out item of each user is predicted. Choose settings on valid, report results on test.",
+    help="Held-out item of each user that is predicted. Compare settings on valid; report final results on test.",
 )

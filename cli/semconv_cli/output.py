@@ -1,4 +1,4 @@
-"""Print to stdout: tables for people; JSON, JSON lines and CSV for programs."""
+"""Print results to stdout: tables for people; JSON, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_CELL = 60
 
 
 def write(text: str) -> None:
-    """Print a text and a line break."""
+    """Print a text, then a line break."""
     click.echo(text)
 
 
@@ -37,7 +37,7 @@ def write_rows(
     null: str = "-",
     is_cut: bool = True,
 ) -> None:
-    """Print rows in a format.
+    """Print rows as a table, JSON, JSON lines or CSV.
 
     Args:
         columns: columns of a table or of CSV; JSON always has all of them.
@@ -59,14 +59,14 @@ def write_rows(
 
 
 def write_fields(fields: Mapping[str, Any]) -> None:
-    """Print one record, one field per line."""
+    """Print a record with one field per line."""
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
         write(f"{name:<{width}}  {_cell(value, '-')}")
 
 
 def write_result(result: Any, as_json: bool) -> None:
-    """Print a result as JSON, or as fields, or a list of records as a table."""
+    """Print a result: as JSON, or else a list of records as a table and one record as fields."""
     value = plain(result)
     if as_json:
         write_json(value)
@@ -77,7 +77,7 @@ def write_result(result: Any, as_json: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Convert a value to JSON's types: a dataclass to an object, a time to ISO 8601, NaN and infinity to null."""
+    """Convert a value to types that JSON has: dataclasses to objects, times to ISO 8601, NaN and infinity to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value))
     if isinstance(value, Mapping):
@@ -126,7 +126,7 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, m
 
 
 def _cell(value: Any, null: str) -> str:
-    """Return one line of text for a value, without control characters."""
+    """Return the text of a table cell: one line without control characters."""
     value = str(value) if isinstance(value, Decimal) else plain(value)
     if value is None:
         return null
@@ -142,7 +142,7 @@ def _cell(value: Any, null: str) -> str:
 
 
 def printable(text: str, also: str = "") -> str:
-    """Replace control characters of a text by spaces, except those in ``also``: they could move the terminal's cursor."""
+    """Replace control characters except those in ``also`` by spaces, because they could move the terminal's cursor."""
     return "".join(character if character.isprintable() or character in also else " " for character in text)
 
 

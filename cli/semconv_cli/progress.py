@@ -1,4 +1,4 @@
-"""Show the progress of long computations on stderr: bars on a terminal, a line every half minute elsewhere."""
+"""Show the progress of long computations on stderr: bars on a terminal, else a line every half minute."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def stderr_progress(log: Log) -> Progress:
-    """Return bars if stderr is a terminal and the log is text, else lines."""
+    """Return progress bars if stderr is a terminal and the log is text, else progress lines."""
     console = Console(stderr=True)
     has_bars = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
     return BarProgress(console) if has_bars else LineProgress(log.say)
 
 
 class RecordedProgress:
-    """Progress that is shown by another object and recorded for the summary of a job."""
+    """A progress display that also records its tasks for the summary of a job."""
 
     def __init__(self, inner: Progress, tasks: list[dict[str, Any]]) -> None:
-        """Add a row with task, unit, done and total to ``tasks`` for each task."""
+        """Show progress with ``inner``, and append a row with task, unit, done and total to ``tasks`` for each task."""
         self._inner, self._tasks = inner, tasks
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Show and record a task."""
+        """Show a task and record it."""
         row = {"task": label, "unit": unit, "done": done, "total": total}
         self._tasks.append(row)
         with self._inner.task(label, total, unit, done) as shown:
             yield _RecordedTask(shown, row)
 
     def say(self, message: str) -> None:
-        """Show one line."""
+        """Show one line of text."""
         self._inner.say(message)
 
 
@@ -57,7 +57,7 @@ class _RecordedTask:
 
 
 class BarProgress:
-    """Bars for all open tasks. Lines are printed above them."""
+    """A progress display with a bar for every running task. Lines of text are printed above the bars."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,7 +66,7 @@ class BarProgress:
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Show a bar over ``total`` units."""
+        """Show a progress bar for a task of ``total`` units."""
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
@@ -89,14 +89,14 @@ class BarProgress:
 
 @dataclass
 class LineProgress:
-    """Lines for log files: at most one every half minute during a task, and one at its end."""
+    """A progress display for log files: at most one line every half minute during a task, and one line at its end."""
 
     say: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Print lines about a task of ``total`` units."""
+        """Print progress lines for a task of ``total`` units."""
         line = _Line(self, label, total, unit, done)
         yield line
         line.close()
@@ -139,10 +139,10 @@ class _Line:
 
 
 class _RateColumn(ProgressColumn):
-    """Units per second."""
+    """The column of a progress bar that shows the units per second."""
 
     def render(self, task: BarTask) -> Text:
-        """Return the rate, empty while it is unknown."""
+        """Return the rate as text, or an empty text while it is unknown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else _rate(speed, task.fields["unit"]), style="progress.data.speed")
 

@@ -1,6 +1,6 @@
-"""Generate pages of the documentation: the command reference, the settings, and SQL.
+"""Generate three pages of the documentation: commands, settings and SQL.
 
-``python -m semconv_cli.reference docs`` writes them. With ``--check`` it changes nothing and exits with 1 if a page is
+``python -m semconv_cli.reference docs`` writes the pages. With ``--check`` it changes nothing, and fails if a page is
 out of date.
 """
 
@@ -24,7 +24,7 @@ _WIDTH = 100
 _INTRODUCTION = """\
 # Command reference
 
-`semconv COMMAND` and `python -m semconv_cli COMMAND` are the same. A command works on the project in the current folder
+`semconv COMMAND` and `python -m semconv_cli COMMAND` do the same. A command works on the project in the current folder
 or in the nearest folder above it. Data goes to stdout, everything else to stderr. Progress bars are shown on a terminal
 only.
 
@@ -37,7 +37,7 @@ An error is one line on stderr. `-v` shows the traceback too.
 
 
 def command_contexts() -> Iterator[click.Context]:
-    """Yield a context for every command in the order of the help, groups before their commands."""
+    """Yield a click context for every command, in the order of the help. A group comes before its commands."""
     yield from _walk(click.Context(cli, info_name="semconv", terminal_width=_WIDTH, max_content_width=_WIDTH))
 
 
@@ -52,7 +52,7 @@ def command_page() -> str:
 
 
 def pages() -> dict[str, str]:
-    """Return the content of every generated page by file name."""
+    """Return the text of every generated page by its file name."""
     return {"cli.md": command_page(), "settings.md": settings_page(), "sql.md": sql_page()}
 
 
@@ -69,7 +69,7 @@ def _walk(context: click.Context) -> Iterator[click.Context]:
 
 @click.command("reference")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--check", is_flag=True, help="Change nothing; fail if a page is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing, and fail if a page is out of date.")
 def reference_command(directory: Path, check: bool) -> None:
     """Write the generated pages of the documentation into DIRECTORY."""
     with report_errors(Log(), lambda: False):

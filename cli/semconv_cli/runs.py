@@ -1,4 +1,4 @@
-"""Print one run."""
+"""Print the run that a command computed or reused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
-    """Print the run of a stage's command: as JSON, or as id, status, folder and the fields of ``more``."""
+    """Print a run: as JSON, or as its id, status and folder with the further fields ``more``."""
     state.note(runs=[record.run_id])
     fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path, **(more or {})}
     output.write_result(record if as_json else fields, as_json)

@@ -1,4 +1,4 @@
-"""Write ``docs/sql.md``: how to read a publication, and the views, queries and checks of ``sql/``."""
+"""Generate ``docs/sql.md``: how to read published data, and the views, queries and checks of ``sql/``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from semconv_warehouse.store.layout import package_folder
 _INTRODUCTION = """\
 # SQL
 
-This page is written from the files of `sql/` by `make docs`.
+`make docs` generates this page from the files of `sql/`.
 
-## Opening what is published
+## Opening the published data
 
-Readers open `data/serving.duckdb`. The file holds one generation, and each of its tables has the column `generation`.
-A publish replaces the file with one rename. So a reader never waits and never sees half a publication. An open
-connection keeps its generation; a new connection sees the new one. Open the file read-only. Any other open asks for a
-write lock, and the file's mode does not allow that.
+Readers open `data/serving.duckdb`. The file holds one published generation: lists, codes, vectors and metrics that
+belong together. Each of its tables has the column `generation`. A publish replaces the file with one rename. So a
+reader never waits and never sees half a publication. An open connection keeps its generation; a new connection sees
+the new one. Open the file read-only, because its permissions do not allow writing.
 
 ```bash
 semconv sql "SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = 'user-0007' ORDER BY rank"
@@ -26,11 +26,11 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the previous generation as `previous`. It runs statements that read. Its connection is read-only,
-reaches only these two files, and has locked settings. So DuckDB refuses `COPY ... TO`, `ATTACH`, `INSTALL` and
-`read_csv('/etc/passwd')`, however the statement is written.
+`semconv sql` attaches the previous generation as `previous`. It runs only statements that read. Its connection is
+read-only, reaches only these two files, and has locked settings. So DuckDB refuses `COPY ... TO`, `ATTACH`, `INSTALL`
+and `read_csv('/etc/passwd')`.
 
-From Python, and from any tool that speaks DuckDB:
+You can also read the file from Python, or from any other tool that opens DuckDB files:
 
 ```python
 import duckdb
@@ -52,7 +52,7 @@ with engine.connect() as connection:
     ).all()
 ```
 
-`NullPool` closes the file with the connection. As long as a process has any connection to the old file open, its new
+`NullPool` closes the file with the connection. As long as a process holds a connection to the old file, its new
 connections see the old generation too. Other processes see the new one.
 
 To compare two generations in your own client, attach the earlier file (`semconv generations` lists the files):
@@ -60,8 +60,8 @@ To compare two generations in your own client, attach the earlier file (`semconv
 
 ## Reading many rows
 
-For a mailing, a search index or a cache, read the rows in bulk. Feast is made for looking up one or a few keys. For a
-thousand keys it takes several times as long as a SQL query.
+For a mailing, a search index or a cache, read the rows in bulk with SQL. Feast is made for looking up one or a few
+keys. For a thousand keys it takes several times as long as a SQL query.
 
 ```python
 connection.execute("COPY (SELECT * FROM current_recommendation) TO 'top_k.parquet' (FORMAT parquet)")
@@ -76,28 +76,29 @@ whose lists are null marks a user who no longer has a list.
 
 ## Tables
 
-| table | one row is |
+| table | each row is |
 |---|---|
-| `recommendation` | one item of one user's list: {list_columns}; ordered by user and rank |
+| `recommendation` | one item of one user's list: {list_columns}; sorted by user and rank |
 | `item`, `item_code`, `item_embedding` | one item: text, codes, behaviour vector |
-| `user_embedding`, `user_history` | one user's vector; one of the user's last 20 items |
-| `metric`, `run` | one figure with its interval and protocol; one run that the lists come from |
-| `generation_info` | the file: its generation, its runs, and when it was first published |
+| `user_embedding`, `user_history` | one user's behaviour vector; one of the user's last 20 items |
+| `metric`, `run` | one metric with its confidence interval and protocol; one run that the lists depend on |
+| `generation_info` | the whole file (one row): its generation, its runs, and the time of its first publication |
 """
 
 _QUERIES = """\
 ## Cookbook
 
 Each query is a file of [`sql/queries`](../sql/queries), and you can run it unchanged. It reads its parameters with
-`getvariable`. `semconv sql --query NAME --param item=...` sets them; in another client, use `SET VARIABLE item = '...'`.
+`getvariable`. To set them, use `semconv sql --query NAME --param item=...`, or in another client
+`SET VARIABLE item = '...'`.
 """
 
 _CHECKS = """\
 ## Checks
 
-Each file of [`sql/checks`](../sql/checks) selects the rows that break a rule, so an empty result is good. Every publish
-runs the checks before readers see the new generation. `semconv check` runs the checks of the warehouse and of the
-served generation.
+Each file of [`sql/checks`](../sql/checks) selects the rows that break a rule. An empty result means that the check
+passes. Every publish runs the checks before readers see the new generation. `semconv check` runs the checks of the
+warehouse and of the served generation.
 
 | file | rule | database |
 |---|---|---|
@@ -105,7 +106,7 @@ served generation.
 
 
 def sql_page() -> str:
-    """Return the whole page."""
+    """Return the text of the page ``docs/sql.md``."""
     sql = package_folder("sql")
     list_columns = ", ".join(f"{c.name} ({c.meaning})" if c.meaning else c.name for c in LIST_COLUMNS)
     views = [_view(file) for file in sql_files(sql / "views", "generation")]
@@ -122,7 +123,7 @@ def sql_page() -> str:
             _QUERIES,
             *(_query(query) for query in cookbook()),
             _CHECKS + "".join(checks),
-            "[`sql/baselines`](../sql/baselines) holds the baselines that the model is compared with, one statement each.\n"
+            "[`sql/baselines`](../sql/baselines) has the baselines of the evaluation, each as one SQL statement.\n"
             "[`sql/migrations`](../sql/migrations) creates the tables of the warehouse.\n",
         )
     )

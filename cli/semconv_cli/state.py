@@ -1,4 +1,4 @@
-"""Hold the global options of a command line, and open the project with them."""
+"""The global options of a command line, and opening the project with them."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class State:
     job: JobSummary | None = None
 
     def start_job(self, command: str) -> None:
-        """Start a job, which ends with a summary on stderr."""
+        """Start a job. At its end, a summary is written to stderr."""
         self.log.command = command
         self.job = JobSummary(command)
 
     def note(
         self, counts: Mapping[str, Any] | None = None, *, runs: Sequence[str] = (), generation: int | None = None
     ) -> None:
-        """Add counts by name, run ids and the published generation to the summary of the job."""
+        """Add counts (by name), run ids and the published generation to the summary of the job."""
         if self.job is not None:
             self.job.add(counts or {}, runs, generation)
 
     def end_job(self, exit_code: int) -> None:
-        """Write the summary of the job. As text, a failed job has only its error line."""
+        """Write the summary of the job. In a text log, a failed job has no summary, only its error line."""
         if self.job is None:
             return
         if self.log.form == "json":
@@ -62,7 +62,7 @@ class State:
             self.remark(self.job.text(exit_code))
 
     def progress(self) -> Progress:
-        """Return where stages report their progress: bars, lines, or nothing with ``--quiet``."""
+        """Return the object to which stages report progress. It shows bars or lines, or nothing with ``--quiet``."""
         from semconv_cli.progress import RecordedProgress, stderr_progress
 
         progress = Silent() if self.quiet else stderr_progress(self.log)
@@ -74,12 +74,12 @@ class State:
             self.log.say(message)
 
     def capture_output(self) -> AbstractContextManager[None]:
-        """Send output of libraries to stderr. Their warnings are shown only with ``--verbose``."""
+        """Return a block that sends the output of libraries to stderr, and their warnings only with ``--verbose``."""
         return self.log.capture_output(with_warnings=self.verbose)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Project]:
-        """Open the project.
+        """Open the project with the global options.
 
         Raises:
             SettingsError: this process was started by torchrun but is not its first one.
@@ -95,7 +95,7 @@ class State:
             yield Project.open(self.project, overrides=overrides, wait=self.wait_seconds, progress=self.progress())
 
     def follow(self) -> None:
-        """Train together with the first process of torchrun. Only that one opens the project and reports the job."""
+        """Train as a further process of torchrun. Only the first process opens the project and reports the job."""
         self.job = None
         with self.capture_output():
             from semconv.stages.tune.group import follow

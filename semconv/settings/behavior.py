@@ -14,44 +14,44 @@ class BehaviorSettings:
 
     source: Literal["svd", "dccf", "given"] = option(
         "svd",
-        "Where the vectors come from: svd decomposes a matrix of interactions, dccf trains the paper's graph"
-        " recommender, given reads a Parquet file.",
+        "Where the vectors come from. svd decomposes a matrix of interactions. dccf trains the graph recommender of"
+        " the paper. given reads the vectors from a Parquet file.",
     )
     graph: Literal["transitions", "interactions"] = option(
         "transitions",
-        "Matrix that svd decomposes: transitions is items by items, where pairs close together in a sequence weigh"
-        " more; interactions is users by items.",
+        "Matrix that svd decomposes. transitions is items by items: two items weigh more the closer they are in a"
+        " sequence. interactions is users by items.",
     )
     dimensions: int = option(32, "Number of dimensions D of a behaviour vector.", low=2)
     vectors: str = option(
         "",
-        "Parquet file with the columns item_id and vector, for source = given. In semconv.toml, a relative path starts at"
-        " the project folder.",
+        "Parquet file with the columns item_id and vector, for source = given. In semconv.toml, a relative path is"
+        " relative to the project folder.",
     )
     seed: int = option(0, "Random seed of the SVD, or of the initial weights and the samples of DCCF.", low=0)
 
 
 @dataclass(frozen=True)
 class DccfSettings:
-    """The graph recommender DCCF, for behavior.source = dccf."""
+    """The graph recommender DCCF, which computes the behaviour vectors if behavior.source = dccf."""
 
     epochs: int = option(100, "Maximum number of epochs.", low=1)
     batches_per_epoch: int = option(40, "Number of batches in an epoch.", low=1)
     batch_size: int = option(
         2048,
-        "Triples (user, positive item, negative item) in a batch. The time for the contrastive loss grows with the square"
-        " of this number.",
+        "Number of triples (user, positive item, negative item) in a batch. The time for the contrastive loss grows"
+        " with the square of this number.",
         low=1,
     )
-    learning_rate: float = option(1e-3, "Learning rate of Adam.", low=0)
+    learning_rate: float = option(1e-3, "Learning rate of the Adam optimizer for DCCF.", low=0)
     layers: int = option(2, "Number of graph propagation layers.", low=1)
-    intents: int = option(128, "Number of user intents, and also of item intents.", low=1)
-    ego_weight: float = option(2.5e-5, "Weight of the L2 penalty on the embeddings of a batch.", low=0)
-    intent_weight: float = option(5e-3, "Weight of the L2 penalty on the intents.", low=0)
+    intents: int = option(128, "Number of intent vectors for users. Items have as many.", low=1)
+    ego_weight: float = option(2.5e-5, "Weight of the L2 penalty on the user and item embeddings of a batch.", low=0)
+    intent_weight: float = option(5e-3, "Weight of the L2 penalty on the intent vectors.", low=0)
     contrast_weight: float = option(0.1, "Weight of the contrastive loss between the views of the graph.", low=0)
     temperature: float = option(1.0, "Temperature of the contrastive loss.", low=0.01)
     validation_users: int = option(
-        5000, "Number of users for validation after each epoch. 0 turns validation off.", low=0
+        5000, "Number of users on whom DCCF is validated after each epoch. 0 turns validation off.", low=0
     )
-    patience: int = option(10, "Validations without a better recall@20 before training stops.", low=1)
-    checkpoint_seconds: int = option(60, "Seconds between two checkpoints within an epoch.", low=1)
+    patience: int = option(10, "Training stops after this many validations in a row without a better recall@20.", low=1)
+    checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the training within an epoch.", low=1)

@@ -11,10 +11,13 @@ from semconv.settings.option import option
 class CounterSettings:
     """The transition counter, which counts how often an item follows another one, for the blend and the baselines."""
 
-    decay: float = option(0.6, "A pair of items that are d positions apart in a sequence counts d^-decay.")
-    symmetry: float = option(0.7, "Weight of a pair in reverse order, relative to the order in the sequence.")
+    decay: float = option(0.6, "Two items that are d positions apart in a sequence count d^-decay.")
+    symmetry: float = option(
+        0.7, "Weight of counting a pair of items in reverse order. The order in the sequence has weight 1."
+    )
     history_decay: float = option(
         0.75,
-        "The n-th latest item of a history weighs n^-history_decay, here and in the baseline item-cosine.",
+        "The n-th latest item of a user's history weighs n^-history_decay, in the counter's scores and in the baseline"
+        " item-cosine.",
     )
     alpha: float = option(0.5, "The counts of an item's successors are divided by (their sum + 1)^alpha.")

@@ -11,13 +11,15 @@ from semconv.settings.option import option
 class EvaluateSettings:
     """Metrics and their confidence intervals."""
 
-    bootstrap_samples: int = option(1000, "Number of bootstrap samples of the users for an interval.", low=10)
-    confidence: float = option(0.95, "Confidence level of the intervals.", low=0.5, high=0.999)
-    max_users: int = option(0, "Evaluate a fixed random sample of this many users. 0 evaluates all.", low=0)
+    bootstrap_samples: int = option(1000, "Number of bootstrap samples of the users for a confidence interval.", low=10)
+    confidence: float = option(0.95, "Confidence level of the intervals, as a share.", low=0.5, high=0.999)
+    max_users: int = option(
+        0, "Evaluate only a random sample of this many users, always the same. 0 evaluates all users.", low=0
+    )
     counter_search_users: int = option(
         5000,
-        "Number of validation users for the search for better parameters of the transition counter. The report shows the"
-        " result as transition-tuned. 0 leaves it out.",
+        "Number of validation users on whom parameters for the transition counter are searched. The report shows the"
+        " counter with the best parameters as transition-tuned. 0 turns the search off.",
         low=0,
     )
-    seed: int = option(0, "Random seed of the bootstrap and of the sample of users.", low=0)
+    seed: int = option(0, "Random seed for the bootstrap and for the sample of users.", low=0)

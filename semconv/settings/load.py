@@ -40,7 +40,7 @@ def load_settings(
 
 
 class _GivenValues:
-    """Values that differ from the defaults, each with its source for error messages."""
+    """The values that the user set, each with its source for error messages."""
 
     def __init__(self) -> None:
         self._sections = sections()
@@ -56,7 +56,9 @@ class _GivenValues:
     def add_file(self, file: Path) -> None:
         for section, values in _read_toml(file).items():
             if not isinstance(values, Mapping):
-                raise SettingsError(f"{file}: {section} is outside of a section; put it below a line such as [tuning]")
+                raise SettingsError(
+                    f"{file}: {section} does not belong to a section; put it below a line such as [tuning]"
+                )
             self.add(section, values, str(file))
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
@@ -83,7 +85,7 @@ class _GivenValues:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most similar, and all known names, for an error message."""
+    """Return the end of an error message: the most similar known name and all known names."""
     known = list(known)
     similar = difflib.get_close_matches(name, known, n=1)
     start = f"; did you mean {similar[0]}? Known are" if similar else "; known are"

@@ -18,19 +18,21 @@ def beam_width(beams: int, top_k: int) -> int:
 class RecommendSettings:
     """Lists of the best K items for every user."""
 
-    top_k: int = option(20, "Length K of a list.", low=1)
-    beams: int = option(0, "Number of beams of the search. 0 means max(20, K).", low=0)
+    top_k: int = option(20, "Number K of items in a user's list.", low=1)
+    beams: int = option(0, "Number of beams of the beam search. 0 means max(20, K).", low=0)
     seen: Seen = option(
-        "masked", "masked excludes items that are in the user's history during the search. kept allows them."
+        "masked", "Items that are in the user's history: masked excludes them from the list, kept allows them."
     )
     where: str = option("", "SQL condition on the table item. Only items that meet it are listed. Empty: all items.")
     scores: Literal["full", "trie"] = option(
         "trie",
-        "Tokens over which the probability of a code is normalised: the full vocabulary (comparable with generate), or"
-        " the codes that exist after the same prefix (trie).",
+        "Tokens over which the probability of a code is normalised. full is the whole vocabulary, as in generate of"
+        " transformers. trie is the codes that exist after the same prefix.",
     )
     shard_users: int = option(
-        4096, "Number of users in a shard. A job that is killed recomputes at most one shard.", low=1
+        4096,
+        "Number of users whose lists are stored together. A job that was killed recomputes at most one such shard.",
+        low=1,
     )
     batch_tokens: int = option(
         16384, "Maximum number of prompt tokens in a forward pass. The search uses fewer when memory is short.", low=64
@@ -43,8 +45,8 @@ class RecommendSettings:
     )
     engine: Literal["local", "ray"] = option(
         "local",
-        "Where lists are computed: in this process, or by workers of Ray Data on this machine or on the cluster that"
-        " RAY_ADDRESS names. The lists are the same.",
+        "Where lists are computed. local is this process. ray is workers of Ray Data, on this machine or on the"
+        " cluster that RAY_ADDRESS names. Both give the same lists.",
     )
     ray_actors: int = option(
         0,
@@ -53,16 +55,16 @@ class RecommendSettings:
     )
     compile: bool = option(
         False,
-        "Compile the model before the search. This takes a minute or two, less the next time, and makes a job about a"
-        " sixth shorter. It pays off for more than about 50,000 users. It needs a C++ compiler and, on a GPU, triton.",
+        "Compile the model before the search. This takes a minute or two, less the next time, and shortens the job by"
+        " about a sixth. It pays off for more than about 50,000 users. It needs a C++ compiler and, on a GPU, triton.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
-        "Number format of the search. auto is the format of the tuned model. bfloat16 takes half the memory and changes"
-        " a few list entries. A CPU without bfloat16 instructions is several times slower with it.",
+        "Number format of the search. auto is the format of the tuned model. bfloat16 takes half the memory and"
+        " changes a few list entries. A CPU without bfloat16 instructions is several times slower with it.",
     )
 
     @property
     def beam_width(self) -> int:
-        """Number of beams of the search."""
+        """Number of beams of the beam search."""
         return beam_width(self.beams, self.top_k)

@@ -39,8 +39,8 @@ def settings_page() -> str:
         "3. the file `semconv.toml` in the project folder",
         "4. the default in the tables below.",
         "",
-        "An unknown section or key is an error. Every run records the settings that it used. Some numbers have no default,",
-        'shown as `""`. Their description says what happens if they are not set.',
+        "An unknown section or key is an error. Every run records its settings. Some numbers have no default.",
+        'The table shows `""` for them, and their description says what is used instead.',
     ]
     for section, doc, options in _documented_sections():
         lines += ["", f"## [{section}]", "", doc, "", "| key | default | description |", "|---|---|---|"]
@@ -50,19 +50,19 @@ def settings_page() -> str:
 
 
 def _documented_sections() -> Iterator[tuple[str, str, list[tuple[dataclasses.Field[Any], str]]]]:
-    """Yield name and description of every section, and its fields with their descriptions."""
+    """Yield the name and the description of every section, and its fields with their descriptions."""
     for section, options in itertools.groupby(iter_options(), key=lambda option: option[0]):
         described = [(field, f"{field.metadata['doc']} {_allowed(field, hint)}".strip()) for _, field, hint in options]
         yield section, sections()[section].__doc__ or "", described
 
 
 def _toml(value: Any) -> str:
-    """Return a default as TOML. The empty string stands for a setting without a value."""
+    """Return a default value as TOML. A setting without a default becomes the empty string."""
     return json.dumps("" if value is None else value)
 
 
 def _allowed(field: dataclasses.Field[Any], hint: Any) -> str:
-    """Return a sentence about the allowed values; empty if the type allows all of its values."""
+    """Return a sentence that names the allowed values, or an empty text if every value of the type is allowed."""
     if get_origin(hint) is Literal:
         return f"One of {', '.join(json.dumps(value) for value in get_args(hint))}."
     low, high = field.metadata["low"], field.metadata["high"]

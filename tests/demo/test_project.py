@@ -97,6 +97,6 @@ def test_it_leaves_other_folders_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not empty"):
         run_demo(tmp_path, Silent(), SHAPE)
     (tmp_path / "semconv.toml").write_text(DEMO_SETTINGS + "# mine\n")
-    with pytest.raises(InputError, match="a project of its own"):
+    with pytest.raises(InputError, match="already a project"):
         run_demo(tmp_path, Silent(), SHAPE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letter.txt", "semconv.toml"]

@@ -141,7 +141,7 @@ def test_files_that_killed_jobs_left_are_deleted(project: Project) -> None:
 def test_the_online_store_no_longer_knows_the_user(project: Project) -> None:
     layout, store = project.layout, project.store
     project.forget([ERASED])
-    with pytest.raises(InputError, match="has no features online"):
+    with pytest.raises(InputError, match="has no features in the online store"):
         online.get_features(layout, user=ERASED)
     assert online.status(layout, store)["is_current"]
     with sqlite3.connect(layout.data / "online_store.db") as connection:
@@ -229,7 +229,7 @@ def test_features_in_another_online_store_are_emptied_and_a_remark_names_the_sto
     assert online.get_features(project.layout, user=ERASED)["user_top_k"]["item_ids"] is not None
     remarks = project.forget([ERASED])["remarks"]
     assert any("RenamedSqliteOnlineStore" in remark and "keys stay" in remark for remark in remarks)
-    with pytest.raises(InputError, match="has no features online"):
+    with pytest.raises(InputError, match="has no features in the online store"):
         online.get_features(project.layout, user=ERASED)
     assert online.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None
 

@@ -115,11 +115,11 @@ def test_new_data_is_seen(tmp_path: Path) -> None:
         ('[[row]]\nlabel = "a"\nsettings = { "tuning.epoch" = 1 }\n', SettingsError, "tuning.epoch"),
         ('[[row]]\nlabel = "a"\nset = 1\n', SettingsError, "unknown key set"),
         ('[[row]]\nlabel = "a"\npaper = { "mrr" = 1.0 }\n', SettingsError, "unknown key mrr"),
-        ('[[row]]\nlabel = "a"\npaper = { "hr@5" = "high" }\n', InputError, "is no number"),
+        ('[[row]]\nlabel = "a"\npaper = { "hr@5" = "high" }\n', InputError, "is not a number"),
         ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a table"),
-        ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "no such file of codes"),
-        ("row = 3\n", InputError, "must be a list"),
-        ("row = [3]\n", InputError, "row 1: must be a table"),
+        ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "does not exist"),
+        ("row = 3\n", InputError, "not a list of tables"),
+        ("row = [3]\n", InputError, "row 1: not a table"),
     ],
 )
 def test_bad_plans_are_named(tmp_path: Path, text: str, error: type[SemconvError], says: str) -> None:
@@ -155,9 +155,12 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     [
         (
             'method = "sasrec"',
-            "row x: no method sasrec; its evaluation has model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
+            "row x: no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
         ),
-        ('settings = { "recommend.top_k" = 5 }', "row x: figures at 10 need recommend.top_k"),
+        (
+            'settings = { "recommend.top_k" = 5 }',
+            "row x: metrics at 10 need longer lists; set recommend.top_k to at least 10",
+        ),
         ('settings = { "codebook.levels" = 9 }', "codebook.levels = 9"),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_damaged_warehouse_is_named_and_the_published_lists_stay_readable(
     layout.warehouse.rename(layout.warehouse.with_suffix(".away"))
     fresh = semconv(layout.root, "runs")
     assert fresh.exit_code == 0
-    assert "missing, made anew and empty; ingest everything again" in fresh.stderr
+    assert "missing, so an empty warehouse was created; ingest all data again" in fresh.stderr
     assert served(layout.root) == "12,1"
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage
     (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
     damage(part)
     line = refused(layout.root, "publish")
-    assert "1 of 1 parts are damaged or missing" in line or (damage is Path.unlink and "no parts of run" in line)
+    assert "1 of 1 parts are damaged or missing" in line or (damage is Path.unlink and "no part files of run" in line)
     assert not part.exists()  # so that the run is incomplete and writes it again
     assert served(layout.root) == "12,1"
     add_recommend_run(DuckDBStore(layout), "recommend-2", lists(1), settings=SERVE)

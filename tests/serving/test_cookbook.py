@@ -197,9 +197,9 @@ def test_the_command_lists_the_cookbook() -> None:
     ("arguments", "message"),
     [
         (["--query", "top_k_of_usr"], "did you mean top_k_of_user?"),
-        (["--query", "zzz"], "`semconv sql --list` lists them"),
-        (["--query", "top_k_of_user", "--param", "usr=1"], "it takes user, k"),
-        (["--query", "coverage", "--param", "k=1"], "it takes none"),
+        (["--query", "zzz"], "`semconv sql --list` lists all queries"),
+        (["--query", "top_k_of_user", "--param", "usr=1"], "its parameters are user, k"),
+        (["--query", "coverage", "--param", "k=1"], "it has none"),
         (["--query", "top_k_of_user", "--param", "k=ten"], "Could not convert"),
         (["--query", "top_k_of_user", "--param", "k"], "is not NAME=VALUE"),
         (["SELECT 1", "--query", "coverage"], "give one of"),
@@ -215,7 +215,7 @@ def test_wrong_arguments_of_the_command_are_refused(project: Project, arguments:
 def test_a_comparison_without_a_previous_generation_says_so(demo: Demo) -> None:
     done = CliRunner().invoke(cli, ["--project", str(demo.folder), "sql", "--query", "changed_since_previous"])
     assert done.exit_code == 2
-    assert "no `previous` yet" in done.stderr
+    assert "there is no `previous`" in done.stderr
 
 
 def test_every_file_documents_its_parameters() -> None:

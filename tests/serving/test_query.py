@@ -73,7 +73,7 @@ def test_the_previous_generation_is_attached(layout: ProjectLayout, first_layout
         "SELECT (SELECT any_value(generation) FROM recommendation) AS now, (SELECT any_value(generation) FROM previous.current_recommendation) AS before",
     )
     assert both.to_pylist() == [{"now": 2, "before": 1}]
-    with pytest.raises(SettingsError, match="there is no `previous` yet"):
+    with pytest.raises(SettingsError, match="there is no `previous`; try again"):
         query(first_layout, "SELECT * FROM previous.item")
 
 
@@ -142,8 +142,8 @@ def test_every_statement_that_reads_is_accepted(layout: ProjectLayout, statement
         ("SELEC 1", 'syntax error at or near "SELEC"'),
         ("SELECT * FROM nothing", "nothing does not exist!; `semconv sql .SHOW TABLES.`"),
         ("SELECT 1 / 'a'", "Could not convert"),
-        ("SELECT * FROM previous.similar_item('i0', 1)", "served generation alone"),
-        ('SELECT * FROM "previous" . main . similar_item(\'i0\', 1)', "served generation alone"),
+        ("SELECT * FROM previous.similar_item('i0', 1)", "only the served generation"),
+        ('SELECT * FROM "previous" . main . similar_item(\'i0\', 1)', "only the served generation"),
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_in_one_line(

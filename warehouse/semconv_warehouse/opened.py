@@ -1,4 +1,4 @@
-"""A project folder: made, found and opened, with its settings, storage and runs."""
+"""Create, find and open a project folder, with its settings, storage and runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may re
 
 
 class OpenedProject:
-    """A project folder, opened. Nothing holds the warehouse between calls."""
+    """An open project folder. No connection to the warehouse stays open between calls."""
 
     def __init__(self, layout: ProjectLayout, settings: Settings, store: DuckDBStore, progress: Progress) -> None:
         self.layout = layout
         self.settings = settings
         self.store = store
         self.progress = progress
-        self.overrides: Mapping[str, Any] = {}  # what was said beside the settings file
+        self.overrides: Mapping[str, Any] = {}  # settings of the command line, by "section.key"
 
     @classmethod
     def open(
@@ -41,24 +41,31 @@ class OpenedProject:
         wait: float = 0.0,
         progress: Progress | None = None,
     ) -> Self:
-        """Open the project at ``path``, or the nearest one above the current folder.
+        """Open the project at ``path``, or the one in the current folder or the nearest folder above it.
 
-        Brings the schema up to date and reconciles the record with what is served, unless another process holds the
-        warehouse, or it is damaged: what is served can be read all the same, and whatever needs the warehouse says why not.
+        Migrates the warehouse to the current schema, and completes the record of publications. If the warehouse is
+        damaged or in use by another process, the project is opened without this. The served generation can then still be
+        read, and everything that needs the warehouse raises the error.
+
+        Raises:
+            InputError: the folder is not a project.
+            SettingsError: a setting is wrong.
         """
         layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
         if not layout.settings_file.is_file():
-            raise InputError(f"{layout.root}: no semconv.toml here; `semconv init` makes a project")
+            raise InputError(f"{layout.root}: no semconv.toml in this folder; `semconv init` creates a project")
         settings = load_settings(layout.settings_file, overrides=overrides)
         store = DuckDBStore(layout, wait)
         progress = progress or Silent()
         if not layout.warehouse.exists():
-            progress.say(f"{layout.warehouse}: missing, made anew and empty; ingest everything again")
+            progress.say(f"{layout.warehouse}: missing, so an empty warehouse was created; ingest all data again")
         try:
             migrate(layout.warehouse, wait)
             reconcile(layout, store)
         except LockedError as error:
-            if not layout.warehouse.exists():  # it is being made; opening it for writing would make a second one
+            if (
+                not layout.warehouse.exists()
+            ):  # another process is creating it; opening it for writing would create a second one
                 store.refusal = error
         except SemconvError as error:
             store.refusal = error
@@ -68,13 +75,15 @@ class OpenedProject:
 
     @staticmethod
     def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
-        """Make a project folder: settings, an empty warehouse, the Feast definitions."""
+        """Create a project folder with a settings file, an empty warehouse and the Feast definitions."""
         from semconv.settings.text import settings_template
         from semconv_warehouse.features.repository import create_feature_repo
 
         layout = ProjectLayout(directory.resolve())
         if layout.settings_file.exists():
-            raise SettingsError(f"{layout.settings_file} exists; this folder is a project already")
+            raise SettingsError(
+                f"{layout.settings_file} exists, so this folder is a project already; choose another folder"
+            )
         with machine_errors(directory):
             layout.root.mkdir(parents=True, exist_ok=True)
             layout.data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
@@ -87,10 +96,10 @@ class OpenedProject:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """Storage, runs, settings and progress, as the stages get them."""
+        """The workspace that stages work with: storage, runs, settings and progress."""
         return Workspace(self.store, self.book, self.settings, self.progress)
 
     @cached_property
     def book(self) -> RunBook:
-        """The project's runs."""
+        """The record of the project's runs."""
         return RunBook(self.store, self.layout.root, self.layout.runs, self.progress, self.store.wait)

@@ -1,4 +1,4 @@
-"""The one object that a command talks to: a project folder with its settings, storage and stages."""
+"""The class ``Project``, with one method for each command."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 
 
 class Project(OpenedProject):
-    """A project folder, opened.
+    """An open project folder, with one method for each command.
 
-    Every method raises a SemconvError of its own kind; nothing holds the warehouse between calls.
+    Methods report every error as a SemconvError. No connection to the warehouse stays open between calls.
     """
 
     # Ingest
 
     @contextmanager
     def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
-        """What an ingest reads: files, or the rows of one query (URL, statement), which lie in ``data/`` for the block."""
+        """Give the inputs of an ingest: the files, or the rows of the query ``from_sql`` (URL, statement).
+
+        The rows of a query are stored in ``data/`` during the block.
+        """
         if from_sql is None:
             yield files
             return
@@ -57,7 +60,7 @@ class Project(OpenedProject):
         order_by_file: bool = False,
         rejected: Path | None = None,
     ) -> IngestReport:
-        """Interactions from Parquet, CSV or JSON lines."""
+        """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
         from semconv_warehouse import ingest
 
         return ingest.ingest_interactions(self.store, files, mapping, order_by_file=order_by_file, rejected=rejected)
@@ -70,19 +73,19 @@ class Project(OpenedProject):
         snapshot: bool = False,
         rejected: Path | None = None,
     ) -> IngestReport:
-        """Item text; with ``snapshot`` items that are absent are marked removed."""
+        """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
         from semconv_warehouse import ingest
 
         return ingest.ingest_items(self.store, files, mapping, snapshot=snapshot, rejected=rejected)
 
     def ingest_amazon(self, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
-        """Amazon 2018 reviews and metadata."""
+        """Add the reviews and the metadata of one category of the Amazon reviews of 2018."""
         from semconv_warehouse import ingest
 
         return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected)
 
     def ingest_movielens(self, directory: Path, *, rejected: Path | None = None) -> IngestReport:
-        """A MovieLens folder with ratings.csv and movies.csv."""
+        """Add a MovieLens folder with ratings.csv and movies.csv."""
         from semconv_warehouse import ingest
 
         return ingest.ingest_movielens(self.store, directory, rejected=rejected)
@@ -90,51 +93,51 @@ class Project(OpenedProject):
     # Stages
 
     def backbone_create(self) -> RunRecord:
-        """Make the embedded default backbone."""
+        """Create the built-in backbone."""
         from semconv.stages.embed.backbone import create_backbone_run
 
         return self._record(create_backbone_run(self.workspace))
 
     def backbone_use(self, path: str) -> RunRecord:
-        """Use a pretrained model from a folder or the hub."""
+        """Use a pretrained model from a folder or from the Hugging Face Hub as the backbone."""
         from semconv.stages.embed.backbone import use_backbone_run
 
         return self._record(use_backbone_run(self.workspace, path))
 
     def embed_behavior(self) -> RunRecord:
-        """Make behaviour vectors of items and users."""
+        """Compute the behaviour vectors of items and users."""
         from semconv.stages.embed.behavior import embed_behavior_run
 
         return self._record(embed_behavior_run(self.workspace))
 
     def embed_text(self) -> RunRecord:
-        """Make text vectors of items."""
+        """Compute the text vectors of items."""
         from semconv.stages.embed.text import embed_text_run
 
         return self._record(embed_text_run(self.workspace, self.workspace.need(columns.BACKBONE)))
 
     def codebook_fit(self) -> RunRecord:
-        """Fit a new code set; earlier ones stay."""
+        """Fit a new code set. Earlier code sets stay."""
         from semconv.stages.codes.fit import fit_codebook_run
 
         behavior, text = self.workspace.need(columns.EMBED_BEHAVIOR), self.workspace.need(columns.EMBED_TEXT)
         return self._record(fit_codebook_run(self.workspace, behavior, text))
 
     def codebook_load(self, file: Path) -> RunRecord:
-        """Make a new code set of external codes; earlier ones stay."""
+        """Load external codes from a Parquet file as a new code set. Earlier code sets stay."""
         from semconv.stages.codes.fit import load_codes_run
 
         return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
 
     def codebook_assign(self) -> RunRecord | None:
-        """Give codes to new items, in the code set of the current model; None when there are none."""
+        """Assign codes to new items, in the code set of the current model; None if there are no new items with text."""
         from semconv.stages.codes.assign import assign_run
 
         outcome = assign_run(self.workspace, self.workspace.code_lineage())
         return None if outcome is None else self._record(outcome)
 
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
-        """Figures of the current code set, or of external codes in a Parquet file; ``html`` writes them as a page."""
+        """Measure the current code set, or external codes in a Parquet file; ``html`` is a file for the report."""
         from semconv.reports.code_page import report_page
         from semconv.stages.codes.report import codebook_report, external_report
 
@@ -148,15 +151,15 @@ class Project(OpenedProject):
         return report
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
-        """Write the samples of an epoch; returns counts by task."""
+        """Write the training samples of an epoch to a file, and return their number by task."""
         from semconv.stages.tune.export import export_prompts
 
         return export_prompts(self.workspace, output, epoch)
 
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
-        """Tune the backbone on the newest code set, or go on from an earlier run (``current``: the newest).
+        """Tune the backbone on the newest code set, or continue an earlier run (``current``: the newest).
 
-        Under torchrun this is the first process; the others call ``semconv.stages.tune.group.follow``.
+        Under torchrun, only the first process calls this. The others call ``semconv.stages.tune.group.follow``.
         """
         from semconv.stages.tune.group import leading
         from semconv.stages.tune.inputs import tuning_inputs
@@ -166,7 +169,11 @@ class Project(OpenedProject):
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
     def blend(self) -> dict[str, Any]:
-        """Fit the blend of the current model on validation users; returns weights, figures and the verdict."""
+        """Fit the blend of the current model on validation users.
+
+        Returns:
+            its weights, its metrics, and whether it is better than the model.
+        """
         from semconv.stages.blend.run import blend_report, blend_run
 
         record = self._record(blend_run(self.workspace, self.workspace.lineage()))
@@ -180,7 +187,7 @@ class Project(OpenedProject):
         only_changed: bool = False,
         where: str | None = None,
     ) -> RunRecord:
-        """Make top-K lists; for serving, users outside ``users_file`` keep the lists of the run before."""
+        """Compute top-K lists. For serving, users who are not in ``users_file`` keep their lists of the run before."""
         from semconv.stages.lists.current import requested
         from semconv.stages.lists.run import recommend_run
 
@@ -190,14 +197,14 @@ class Project(OpenedProject):
         return self._record(recommend_run(self.workspace, lineage, request))
 
     def recommend_query(self, text: str, user_id: str | None = None, where: str | None = None) -> list[dict[str, Any]]:
-        """Best items for a question in words; ``where`` filters them."""
+        """Return the best items for a search query; ``where`` is an SQL condition on them."""
         from semconv.stages.lists.question import answer_question
 
         user = None
         if user_id is not None:
             names = list(self.store.sequences().user_ids)
             if user_id not in names:
-                raise InputError(f"unknown user {user_id}; without a user the words alone count")
+                raise InputError(f"unknown user {user_id}; leave out --user to rank items by the query alone")
             user = names.index(user_id)
         catalog = self.store.catalog()
         answers = answer_question(self.workspace, self.workspace.lineage(), text, user, where)
@@ -207,7 +214,7 @@ class Project(OpenedProject):
         ]
 
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
-        """Take external lists in Parquet files as the lists for serving."""
+        """Load external lists from Parquet files as the lists for serving."""
         from semconv.stages.lists.load import load_lists_run
         from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 
@@ -220,11 +227,11 @@ class Project(OpenedProject):
     def evaluate(
         self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
     ) -> list[dict[str, Any]]:
-        """Figures of the current model on a split beside the baselines; makes the lists where they are missing.
+        """Return the metrics of the current model and of the baselines on a split. Missing lists are computed first.
 
         Args:
-            against: an evaluate run; the rows are then paired differences from it.
-            html: write everything as a page.
+            against: id of an evaluate run; the rows are then paired differences from that run.
+            html: file for the report as an HTML page.
         """
         from semconv.stages.evaluate.comparison import compare_runs
         from semconv.stages.evaluate.run import evaluate_current
@@ -243,7 +250,7 @@ class Project(OpenedProject):
     def experiment(
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
     ) -> Iterator[dict[str, Any]]:
-        """Rows of a table of the paper, or of a TOML file, each as soon as it is finished."""
+        """Run an experiment (a table of the paper or a TOML file), and yield the results of each row."""
         from semconv_warehouse.experiments.experiment import run_experiment
         from semconv_warehouse.experiments.plan import read_experiment
 
@@ -252,7 +259,7 @@ class Project(OpenedProject):
     # Publishing
 
     def publish(self) -> Publication:
-        """Publish the newest lists as a generation."""
+        """Publish the newest lists as a generation, which readers then see."""
         from semconv.stages.evaluate.run import evaluations_of
         from semconv.stages.lists.current import newest_lists
 
@@ -266,42 +273,42 @@ class Project(OpenedProject):
         )
 
     def rollback(self) -> Publication:
-        """Put the generation before the served one in place again."""
+        """Serve the generation before the served one again."""
         return rollback(self.layout, self.store)
 
     def features_apply(self) -> dict[str, Any]:
-        """Register the Feast definitions."""
+        """Export missing feature files, and register the Feast definitions of the project."""
         from semconv_warehouse.features import export, repository
 
         export.export_features(self.layout, self.store)
         return dict(repository.apply(self.layout, self.store.wait))
 
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
-        """Bring the online store up to the last publication; ``again`` fills one anew that lost its data."""
+        """Load the last publication into the online store; ``again`` loads all rows, for a store without data."""
         from semconv_warehouse.features import online
 
         return online.materialize(self.layout, self.store, again=again)
 
     def features_status(self) -> dict[str, Any]:
-        """How far the online store is behind."""
+        """Return how many publications Feast's online store is behind."""
         from semconv_warehouse.features import online
 
         return online.status(self.layout, self.store)
 
     def features_get(self, *, user: str | None = None, item: str | None = None) -> dict[str, Any]:
-        """Online features of one user or one item."""
+        """Return the online features of one user or one item."""
         from semconv_warehouse.features import online
 
         return online.get_features(self.layout, user=user, item=item)
 
     def publish_due(self, *, refit: bool = False) -> Night:
-        """Run every stage that is due and publish the lists; the features are left out."""
+        """Run every stage that is due and publish the lists, without updating Feast."""
         from semconv.stages.night import run_night
 
         return run_night(self.workspace, self.publish, refit=refit)
 
     def run(self, *, refit: bool = False) -> dict[str, Any]:
-        """Run every stage that is due, publish the lists, and give the features to Feast.
+        """Run every stage that is due, publish the lists, and load the features into Feast.
 
         Returns:
             ``stages`` (stage, run_id, state, seconds), ``refit`` (is_due, reasons, is_done), ``publication`` and
@@ -314,25 +321,25 @@ class Project(OpenedProject):
     # Reading
 
     def show_user(self, user_id: str) -> dict[str, Any]:
-        """History and top-K of a user with titles."""
+        """Return the history and the top-K list of a user, with titles."""
         from semconv_warehouse.serving import show
 
         return show.show_user(self.layout, user_id)
 
     def show_item(self, item_id: str) -> dict[str, Any]:
-        """An item, its codes and similar items."""
+        """Return the text, the codes and the similar items of an item."""
         from semconv_warehouse.serving import show
 
         return show.show_item(self.layout, item_id)
 
     def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
-        """Run a reading statement on what is published; it reads a parameter with ``getvariable('name')``."""
+        """Run a statement that reads the served generation; it gets a parameter with ``getvariable('name')``."""
         from semconv_warehouse.serving import query
 
         return query.query(self.layout, statement, limit, parameters)
 
     def sql_query(self, name: str, *, limit: int | None = None, parameters: Mapping[str, str]) -> pa.Table:
-        """Run a ready question of the cookbook on what is published."""
+        """Run a query of the cookbook on the served generation."""
         from semconv_warehouse.serving.cookbook import cookbook_query
 
         return self.sql(cookbook_query(name, parameters).statement, limit=limit, parameters=parameters)
@@ -360,7 +367,7 @@ class Project(OpenedProject):
     def forget(
         self, user_ids: Sequence[str], *, users_file: Path | None = None, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Erase users from everything that the project keeps, and name what still holds something of them."""
+        """Erase users from all data of the project, and name the models and files that still contain data of them."""
         from semconv_warehouse.erase.forgetting import forget
         from semconv_warehouse.store.user_files import read_user_ids
 
@@ -368,11 +375,11 @@ class Project(OpenedProject):
         return forget(self.workspace, self.store, [*user_ids, *named], dry_run=dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
-        """Examine installation, disk, permissions, warehouse, runs, serving and lineage."""
+        """Find problems of the installation, the disk, the warehouse and the runs."""
         return doctor(self.workspace, self.store)
 
     def publications(self) -> list[Publication]:
-        """Every publication, oldest first."""
+        """Return every publication, oldest first."""
         return publications(self.store)
 
     def _record(self, outcome: Outcome) -> RunRecord:

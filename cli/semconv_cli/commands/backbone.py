@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("backbone", cls=Group)
 def backbone_command() -> None:
-    """Choose the language model that is tuned."""
+    """Choose the language model that `semconv finetune` trains."""
 
 
 @backbone_command.command("create", cls=Job)
@@ -23,7 +23,7 @@ def backbone_command() -> None:
 @json_option
 @pass_state
 def backbone_create(state: State, as_json: bool) -> None:
-    """Create a small decoder, the embedded default. It has random weights and a tokenizer trained on the item texts."""
+    """Create the built-in backbone: a small decoder with random weights and a tokenizer trained on the item texts."""
     with state.open() as project:
         record = project.backbone_create()
     runs.write_run(state, record, as_json)
@@ -35,7 +35,7 @@ def backbone_create(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def backbone_use(state: State, path: str, as_json: bool) -> None:
-    """Use a pretrained model. PATH is a local folder or a Hugging Face Hub name of a causal language model."""
+    """Use a pretrained causal language model. PATH is a local folder or a name on the Hugging Face Hub."""
     with state.open() as project:
         record = project.backbone_use(path)
     runs.write_run(state, record, as_json)

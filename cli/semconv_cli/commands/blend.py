@@ -1,4 +1,4 @@
-"""``semconv blend``: combine the model's scores with simpler ones."""
+"""``semconv blend``: combine the model's scores with simpler scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semconv_cli.options import Command, json_option, setting
 from semconv_cli.state import State, pass_state
 
 
-@click.command("blend", cls=Command, short_help="Combine the model's scores with simpler ones.")
+@click.command("blend", cls=Command, short_help="Combine the model's scores with simpler scores.")
 @setting("--use", "blend.use")
 @setting("--candidates", "blend.candidates")
 @setting("--shortlist", "blend.shortlist")
@@ -19,8 +19,9 @@ from semconv_cli.state import State, pass_state
 def blend_command(state: State, as_json: bool) -> None:
     """Fit the weights of the blend for the current model on validation users. Test items are never used.
 
-    Prints the weights, the metrics of each method on validation users (cross-fitted: no user is measured with weights
-    that were fitted on this user), and whether `semconv recommend` uses the blend (setting blend.use).
+    The command prints the weights, the metrics of each method on validation users, and whether `semconv recommend` uses
+    the blend (setting blend.use). The metrics are cross-fitted: no user is measured with weights that were fitted on
+    this user.
     """
     with state.open() as project:
         report = project.blend()

@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Turn item vectors into short code sequences."""
+    """Turn item vectors into codes, a short sequence of numbers for each item."""
 
 
 @codebook_command.command("fit", cls=Job)
@@ -25,7 +25,7 @@ def codebook_command() -> None:
 @json_option
 @pass_state
 def codebook_fit(state: State, as_json: bool) -> None:
-    """Fit the codebooks. Every item with a behaviour vector gets codes."""
+    """Fit the codebooks. Every item that has a behaviour vector gets codes."""
     with state.open() as project:
         record = project.codebook_fit()
     runs.write_run(state, record, as_json)
@@ -38,10 +38,10 @@ def codebook_fit(state: State, as_json: bool) -> None:
 def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
-    The file determines the number of levels and codes. External codes have no codebooks. So items with identical codes
-    move to the lowest free code of the last level (setting codebook.collisions), new items get no codes from their
-    text, and tuning cannot start from codebook vectors. `semconv run` keeps external codes until the next
-    `semconv codebook fit` or `semconv codebook load`.
+    The file determines the number of levels and codes. External codes have no codebooks, which has three effects.
+    Items with identical codes move to the lowest free code of the last level (setting codebook.collisions). New items
+    get no codes from their text. Tuning cannot start from codebook vectors. `semconv run` keeps external codes until
+    the next `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -68,13 +68,13 @@ def codebook_assign(state: State, as_json: bool) -> None:
     "--codes",
     type=FILE,
     metavar="FILE",
-    help="Report on external codes in a Parquet file of item_id and codes instead.",
+    help="Report on external codes in this Parquet file of item_id and codes, instead of the current codes.",
 )
 @html_option
 @json_option
 @pass_state
 def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
-    """Report the quality of the codes. Shows use of codes, collisions, errors, and whether a refit is due."""
+    """Report the quality of the codes: how evenly they are used, collisions, errors, and whether a refit is due."""
     with state.open() as project:
         report = project.codebook_report(codes=codes, html=html)
     if as_json:

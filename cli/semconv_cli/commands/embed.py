@@ -11,7 +11,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("embed", cls=Group)
 def embed_command() -> None:
-    """Compute item vectors from behaviour and from text."""
+    """Compute behaviour vectors and text vectors of items."""
 
 
 @embed_command.command("behavior", cls=Job)
@@ -22,7 +22,10 @@ def embed_command() -> None:
 @json_option
 @pass_state
 def embed_behavior(state: State, as_json: bool) -> None:
-    """Compute item and user vectors from interactions. With --source given, read the item vectors from a file."""
+    """Compute behaviour vectors of items and users from interactions.
+
+    With --source given, the item vectors are read from the file --vectors.
+    """
     with state.open() as project:
         if "behavior.vectors" in state.options and project.settings.behavior.source != "given":
             raise click.UsageError("--vectors needs --source given", click.get_current_context())
@@ -34,7 +37,7 @@ def embed_behavior(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
-    """Compute item vectors from titles and descriptions. Uses the input embeddings of the backbone."""
+    """Compute text vectors of items from titles and descriptions, with the input embeddings of the backbone."""
     with state.open() as project:
         record = project.embed_text()
     runs.write_run(state, record, as_json)

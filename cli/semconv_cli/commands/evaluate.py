@@ -15,7 +15,9 @@ from semconv_cli.state import State, pass_state
 @click.command("evaluate", cls=Job, short_help="Measure the model and the baselines.")
 @held_out_option
 @click.option(
-    "--against", metavar="RUN", help="Compare with another evaluate run by a paired bootstrap over the same users."
+    "--against",
+    metavar="RUN",
+    help="Compare with this earlier evaluate run, by a paired bootstrap over the same users.",
 )
 @click.option(
     "--segments",
@@ -33,8 +35,8 @@ def evaluate_command(
 ) -> None:
     """Measure hit ratio and NDCG of the model and the baselines on held-out items.
 
-    --json prints more: MRR, coverage, novelty, diversity, the share of fallback items, all segments, and how each
-    method was run. The file users.parquet in the run's folder has a row per user and method. docs/evaluation.md
+    --json prints more: MRR, coverage, novelty, diversity, the share of fallback items, all segments, and the settings
+    of each method. The file users.parquet in the run's folder has a row per user and method. docs/evaluation.md
     defines all metrics.
     """
     with state.open() as project:

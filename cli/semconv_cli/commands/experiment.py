@@ -1,4 +1,4 @@
-"""``semconv experiment``: tune and evaluate several settings on a project's data."""
+"""``semconv experiment``: tune and evaluate several combinations of settings on the data of a project."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from semconv_cli.options import Job, held_out_option, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("experiment", cls=Job, short_help="Compare settings in a table of the paper or of your own.")
+@click.command("experiment", cls=Job, short_help="Compare settings: a table of the paper, or your own.")
 @click.argument("table")
 @held_out_option
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Runs per row.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of runs per row, each with another random seed.",
+)
 @json_option
 @pass_state
 def experiment_command(state: State, table: str, split: Literal["test", "valid"], seeds: int, as_json: bool) -> None:
-    """Tune and evaluate every row of TABLE: table1, table3 to table8, or a TOML file of rows.
+    """Tune and evaluate a model for every row of TABLE: table1, table3 to table8, or a TOML file of rows.
 
-    Results are stored in data/experiments and are never published. Run a killed experiment again to continue it.
-    --set changes a setting of all rows: use --set tuning.epochs=1 for a quick look.
+    Results are stored in data/experiments and are never published. To continue a killed experiment, run the same
+    command again. --set changes a setting of all rows, such as --set tuning.epochs=1 for quick, rough results.
     """
     rows: list[dict[str, Any]] = []
     with state.open() as project:

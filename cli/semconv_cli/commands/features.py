@@ -1,4 +1,4 @@
-"""``semconv features``: register, fill and read the online features in Feast."""
+"""``semconv features``: define the features in Feast, fill its online store, and look features up."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from semconv_cli.state import State, pass_state
 
 @click.group("features", cls=Group)
 def features_command() -> None:
-    """Load vectors, codes and top-K into Feast, and look them up."""
+    """Load vectors, codes and top-K lists into Feast, and look them up."""
 
 
 @features_command.command("apply", cls=Job)
 @json_option
 @pass_state
 def features_apply(state: State, as_json: bool) -> None:
-    """Register the definitions of feature_repo with Feast."""
+    """Register the feature definitions of the project's folder feature_repo with Feast."""
     with state.open() as project:
         result = project.features_apply()
     _write(result, as_json)
 
 
 @features_command.command("materialize", cls=Job)
-@click.option("--again", is_flag=True, help="Fill the online store from nothing, for a server that lost its data.")
+@click.option("--again", is_flag=True, help="Load all rows again, if the server of the online store has lost its data.")
 @json_option
 @pass_state
 def features_materialize(state: State, again: bool, as_json: bool) -> None:
-    """Load the published generation into the online store."""
+    """Load the published generation into Feast's online store."""
     with state.open() as project:
         result = project.features_materialize(again=again)
     state.note({"publications_behind": result["publications_behind"]}, generation=result["published"]["generation"])
@@ -40,19 +40,19 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
 @json_option
 @pass_state
 def features_status(state: State, as_json: bool) -> None:
-    """Show which generation is published, exported and online."""
+    """Show which publication is served to SQL users, and which one is loaded into Feast's online store."""
     with state.open() as project:
         result = project.features_status()
     _write(result, as_json)
 
 
 @features_command.command("get")
-@click.option("--user", "user_id", metavar="USER", help="The features of this user.")
-@click.option("--item", "item_id", metavar="ITEM", help="The features of this item.")
+@click.option("--user", "user_id", metavar="USER", help="Look up this user.")
+@click.option("--item", "item_id", metavar="ITEM", help="Look up this item.")
 @json_option
 @click.pass_context
 def features_get(ctx: click.Context, user_id: str | None, item_id: str | None, as_json: bool) -> None:
-    """Look up the online features of one user or one item."""
+    """Look up one user or one item in Feast's online store."""
     if (user_id is None) == (item_id is None):
         raise click.UsageError("give one of --user and --item", ctx)
     with ctx.ensure_object(State).open() as project:

@@ -18,7 +18,7 @@ _NEED_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_
     "--from",
     "from_run",
     metavar="RUN",
-    help="Continue a finished finetune run, or `current` for the newest one, on new data and a share of the old.",
+    help="Continue this finished finetune run (`current`: the newest one) on all new and some of the old samples.",
 )
 @setting("--replay", "tuning.replay")
 @setting("--from-learning-rate", "tuning.from_learning_rate")
@@ -38,11 +38,12 @@ _NEED_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_
 @json_option
 @pass_state
 def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
-    """Train the backbone to predict the codes of items. Run a killed training again to continue it.
+    """Train the backbone to predict the codes of items. To continue a killed training, run the same command again.
 
-    With --from, new items get codes first. If there is no new data, the earlier run stays the current one.
+    With --from, new items get codes first. If there are no new data, nothing is trained and the earlier run stays the
+    current model.
 
-    To train in several processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
+    This command line trains in two processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
     """
     if is_follower():
         state.follow()

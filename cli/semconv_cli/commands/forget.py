@@ -1,4 +1,4 @@
-"""``semconv forget``: erase users from everything that the project keeps."""
+"""``semconv forget``: erase users from all data of the project."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SHOWN = 3  # unknown ids in a remark
 
 
 @click.command("forget", cls=Job, short_help="Erase users from tables, files, generations and Feast.")
-@click.option("--user", "user_ids", multiple=True, metavar="USER", help="user_id of a user to erase; repeatable.")
+@click.option("--user", "user_ids", multiple=True, metavar="USER", help="user_id of a user to erase. Repeatable.")
 @click.option(
     "--users",
     "users_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="File of users to erase: one user_id a line, or a csv or Parquet file with a column user_id.",
+    help="File of users to erase: one user_id per line, or a CSV or Parquet file with a column user_id.",
 )
-@click.option("--dry-run", is_flag=True, help="Count what would be erased and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Count the rows that would be erased, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @click.pass_context
@@ -32,8 +32,8 @@ def forget_command(
 ) -> None:
     """Erase users from the warehouse, run folders, generations, feature files and the online store.
 
-    The command names what still holds something of them, such as trained models. It cannot be undone. After a kill,
-    run it again with the same users and it finishes.
+    This cannot be undone. The command names the models and files that still contain data of the erased users. After a
+    kill, run the same command again: it finishes the erasing.
     """
     if not user_ids and users_file is None:
         raise click.UsageError("give --user or --users", ctx)

@@ -1,4 +1,4 @@
-"""``semconv ingest``: read files into the warehouse and report what became of each row."""
+"""``semconv ingest``: read interactions and items, and report how many rows were added or rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group("ingest", cls=Group, short_help="Read interactions and items from files.")
 def ingest_command() -> None:
-    """Read interactions and items: Parquet, CSV or JSON lines, also .gz."""
+    """Read interactions and items into the warehouse from Parquet, CSV or JSON lines, also compressed as .gz."""
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _row_options(command: F) -> F:
     for option in (
         json_option,
         click.option(
-            "--rejected", type=_FILE, metavar="FILE", help="Write the rejected rows and their reasons to this file."
+            "--rejected", type=_FILE, metavar="FILE", help="Write each rejected row, with the reason, to this file."
         ),
     ):
         command = option(command)
@@ -54,7 +54,8 @@ def _input_options(command: F) -> F:
             nargs=2,
             metavar="URL QUERY",
             callback=_one_kind,
-            help="Read the rows of a SELECT through SQLAlchemy instead of files. See the documentation for passwords.",
+            help="Read the rows of a SELECT statement from a database instead of files. URL is an SQLAlchemy URL."
+            " docs/data.md says how to keep passwords out of it.",
         ),
         click.argument("files", nargs=-1, type=_FILE, is_eager=True),
     ):
@@ -75,7 +76,7 @@ def _map_option(command: F) -> F:
         multiple=True,
         callback=_mapping,
         metavar="OURS=THEIRS",
-        help="Read our column OURS from the file's column THEIRS, as in event_time=timestamp; repeatable.",
+        help="Read semconv's column OURS from the input's column THEIRS, such as event_time=timestamp. Repeatable.",
     )(command)
 
 
@@ -96,7 +97,8 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
 @click.option(
     "--order",
     type=click.Choice(["file"]),
-    help="Order each user's interactions as in the file, if it has neither event_time nor source_position.",
+    help="Keep the order of the rows in the file as the order of each user's interactions. Only for input that has"
+    " neither event_time nor source_position.",
 )
 @_row_options
 @pass_state
@@ -109,9 +111,10 @@ def ingest_interactions(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add interactions, one a row. Required columns: user_id, item_id, and event_time or source_position. Optional: rating, query.
+    """Add interactions. Each row is one interaction.
 
-    A row that was ingested before changes nothing. New rows of a known user extend the user's sequence.
+    Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query. A row that
+    was ingested before changes nothing. New rows of a known user extend the user's sequence.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_interactions(inputs, mapping, order_by_file=order == "file", rejected=rejected)
@@ -121,7 +124,11 @@ def ingest_interactions(
 @ingest_command.command("items", cls=Job)
 @_input_options
 @_map_option
-@click.option("--snapshot", is_flag=True, help="The files are the whole catalogue: mark all other items as removed.")
+@click.option(
+    "--snapshot",
+    is_flag=True,
+    help="Mark all items that are not in the files as removed. The files are the whole catalogue.",
+)
 @_row_options
 @pass_state
 def ingest_items(
@@ -133,9 +140,10 @@ def ingest_items(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add or update items, one a row. Required column: item_id. Optional: title, description, brand, categories.
+    """Add or update items. Each row is one item.
 
-    Other columns are kept as attributes, except those of bytes.
+    Required column: item_id. Optional columns: title, description, brand, categories. All other columns except binary
+    ones are kept as attributes of the item.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)
@@ -143,12 +151,15 @@ def ingest_items(
 
 
 @ingest_command.command("amazon", cls=Job)
-@click.option("--reviews", required=True, type=_FILE, metavar="FILE", help="Reviews of one category, 2018 edition.")
-@click.option("--meta", required=True, type=_FILE, metavar="FILE", help="Product metadata of the same category.")
+@click.option("--reviews", required=True, type=_FILE, metavar="FILE", help="Review file of one category, 2018 edition.")
+@click.option("--meta", required=True, type=_FILE, metavar="FILE", help="Product metadata file of the same category.")
 @_row_options
 @pass_state
 def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read one category of the Amazon reviews of 2018. Reviews become interactions with queries, metadata becomes items."""
+    """Read one category of the Amazon reviews of 2018.
+
+    Each review becomes an interaction, with the review text as its query. Each product becomes an item.
+    """
     with state.open() as project:
         report = project.ingest_amazon(reviews, meta, rejected=rejected)
     _print(state, report, as_json, rejected)
@@ -159,7 +170,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @_row_options
 @pass_state
 def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a MovieLens folder. Ratings become interactions, movies become items."""
+    """Read a MovieLens folder. Each rating becomes an interaction, and each movie becomes an item."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
     _print(state, report, as_json, rejected)

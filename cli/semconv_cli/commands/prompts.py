@@ -13,11 +13,17 @@ from semconv_cli.state import State, pass_state
 
 @click.group("prompts", cls=Group)
 def prompts_command() -> None:
-    """Look at the prompts that the backbone is trained on."""
+    """Export the prompts that the backbone is trained on."""
 
 
 @prompts_command.command("export", cls=Job)
-@click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Epoch to export, from 0.")
+@click.option(
+    "--epoch",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Epoch whose samples are exported. The first is 0.",
+)
 @click.option(
     "--output",
     "path",
@@ -30,7 +36,7 @@ def prompts_command() -> None:
 @json_option
 @pass_state
 def prompts_export(state: State, epoch: int, path: Path, as_json: bool) -> None:
-    """Write the training samples of one epoch. A row has task, prompt, label, user_id and item_id."""
+    """Write the training samples of one epoch to a file. Each row has task, prompt, label, user_id and item_id."""
     with state.open() as project:
         counts = project.export_prompts(path, epoch=epoch)
     state.note(counts)

@@ -1,4 +1,4 @@
-"""``semconv publish``: serve the newest lists, or roll back."""
+"""``semconv publish``: serve the newest lists, or go back to the generation before."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("publish", cls=Job, short_help="Serve the newest lists to SQL users, or roll back.")
-@click.option("--rollback", is_flag=True, help="Serve the generation before the served one again.")
+@click.command("publish", cls=Job, short_help="Serve the newest lists to SQL readers, or roll back.")
+@click.option("--rollback", is_flag=True, help="Serve the previous generation again instead.")
 @json_option
 @pass_state
 def publish_command(state: State, rollback: bool, as_json: bool) -> None:
-    """Check the newest lists and serve them to SQL users, all at once."""
+    """Check the newest lists and publish them as a generation. SQL readers see all of it or nothing of it."""
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
     state.note({"publication": publication.publication}, generation=publication.generation)

@@ -16,7 +16,7 @@ from semconv_cli.state import State, pass_state
     "recommend",
     cls=DefaultGroup,
     invoke_without_command=True,
-    short_help="Compute the best K items for users, or for a query.",
+    short_help="Compute the best K items for users or for a query.",
 )
 @setting("--top-k", "recommend.top_k")
 @setting("--beams", "recommend.beams")
@@ -28,23 +28,23 @@ from semconv_cli.state import State, pass_state
     "users_file",
     type=FILE,
     metavar="FILE",
-    help="Compute only the users in this file, one user_id per line.",
+    help="Compute the lists of only the users in this file, one user_id per line.",
 )
-@click.option("--only-changed", is_flag=True, help="Compute only users whose list may differ from the published one.")
+@click.option("--only-changed", is_flag=True, help="Compute only lists that may differ from the published ones.")
 @click.option(
     "--split",
     type=click.Choice(["serve", "valid", "test"]),
     default="serve",
     show_default=True,
-    help="serve uses whole histories; only such lists can be published. valid and test hold items out for evaluation.",
+    help="serve uses whole histories, and its lists can be published. valid and test hold items out for evaluation.",
 )
 @click.option(
     "--where",
     metavar="SQL",
-    help="List only items that meet this SQL condition on the table item. Such lists cannot be published.",
+    help="Recommend only items that meet this SQL condition on the table item. Such lists cannot be published.",
 )
-@click.option("--query", metavar="TEXT", help="Print the best items for a search query instead.")
-@click.option("--user", "user_id", metavar="USER", help="With --query: use the history of this user too.")
+@click.option("--query", metavar="TEXT", help="Print the best items for this search query instead of computing lists.")
+@click.option("--user", "user_id", metavar="USER", help="With --query, also use the history of this user.")
 @json_option
 @click.pass_context
 def recommend_command(
@@ -57,7 +57,7 @@ def recommend_command(
     user_id: str | None,
     as_json: bool,
 ) -> None:
-    """Compute the best K items for every user. Run a killed job again to continue it."""
+    """Compute the best K items for every user. To continue a killed job, run the same command again."""
     selects = users_file is not None or only_changed or split != "serve"
     if ctx.invoked_subcommand is not None:
         if selects or where is not None or query is not None or user_id is not None:
@@ -84,7 +84,7 @@ def recommend_command(
 @json_option
 @pass_state
 def recommend_load(state: State, files: tuple[Path, ...], as_json: bool) -> None:
-    """Load external lists. FILES are Parquet files of user_id, rank, item_id and score."""
+    """Load lists that another program computed. FILES are Parquet files of user_id, rank, item_id and score."""
     with state.open() as project:
         record = project.recommend_load(files)
     runs.write_run(state, record, as_json)

@@ -1,4 +1,4 @@
-"""``semconv runs`` and ``semconv generations``: list what was computed and published."""
+"""``semconv runs`` and ``semconv generations``: list the runs of stages and the published generations."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from semconv_cli.state import State, pass_state
 from semconv_warehouse.upkeep.disk import in_words
 
 
-@click.command("runs", cls=Command, short_help="List runs of stages, newest first.")
+@click.command("runs", cls=Command, short_help="List the runs of stages, newest first.")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of runs to list; 0 lists all."
 )
 @json_option
 @pass_state
 def runs_command(state: State, limit: int, as_json: bool) -> None:
-    """List runs of stages, newest first, each with the size of its folder and the generations that need it."""
+    """List the runs of stages, newest first. Each has the size of its folder and the generations that need it."""
     with state.open() as project:
         rows = project.runs()[: limit or None]
     if as_json:
@@ -29,11 +29,11 @@ def runs_command(state: State, limit: int, as_json: bool) -> None:
     )
 
 
-@click.command("generations", cls=Command, short_help="List generations and their sizes, newest first.")
+@click.command("generations", cls=Command, short_help="List published generations, newest first.")
 @json_option
 @pass_state
 def generations_command(state: State, as_json: bool) -> None:
-    """List generations, newest first, with the times of their publication and their sizes.
+    """List the published generations, newest first, with the times of publication and the sizes.
 
     bytes is the size of the generation's file. run_bytes is the size of the run folders that only this generation
     needs. feature_bytes is the size of its Parquet files for Feast.

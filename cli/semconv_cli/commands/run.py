@@ -1,4 +1,4 @@
-"""``semconv run``: the nightly job."""
+"""``semconv run``: the nightly job, from new interactions to published lists."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from semconv_cli.options import Job, json_option
 from semconv_cli.state import State, pass_state
 
 
-@click.command("run", cls=Job, short_help="Compute what is due, publish it and update Feast.")
-@click.option("--refit", is_flag=True, help="Compute vectors, codes and the model again too.")
+@click.command("run", cls=Job, short_help="Run the stages that are due, publish, update Feast.")
+@click.option("--refit", is_flag=True, help="Also recompute vectors, codes and the model.")
 @json_option
 @pass_state
 def run_command(state: State, refit: bool, as_json: bool) -> None:
-    """Run all stages that are due, publish the lists and update Feast. The command for every night.
+    """Run all stages that are due, publish the lists and update Feast. Run this command every night.
 
-    Vectors, codes and the model are kept until --refit. If they are outdated, the command reports this.
+    Vectors, codes and the model stay the same without --refit. The command reports when a refit is due.
     """
     with state.open() as project:
         result = project.run(refit=refit)

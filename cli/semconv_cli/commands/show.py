@@ -1,4 +1,4 @@
-"""``semconv show``: one user or one item of the served generation, with titles."""
+"""``semconv show``: print one user or one item of the served generation, with titles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def show_command() -> None:
 @json_option
 @pass_state
 def show_user(state: State, user_id: str, as_json: bool) -> None:
-    """Show the history and the top-K of USER_ID."""
+    """Show the history and the top-K list of the user USER_ID."""
     with state.open() as project:
         user = project.show_user(user_id)
     _write(user, as_json)
@@ -33,14 +33,14 @@ def show_user(state: State, user_id: str, as_json: bool) -> None:
 @json_option
 @pass_state
 def show_item(state: State, item_id: str, as_json: bool) -> None:
-    """Show the text, the codes and the similar items of ITEM_ID."""
+    """Show the text, the codes and the most similar items of the item ITEM_ID."""
     with state.open() as project:
         item = project.show_item(item_id)
     _write(item, as_json)
 
 
 def _write(record: Mapping[str, Any], as_json: bool) -> None:
-    """Write single values first, then each list of records as a table."""
+    """Print single values first, then each list of records as a table."""
     if as_json:
         output.write_json(record)
         return

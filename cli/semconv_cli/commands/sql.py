@@ -1,4 +1,4 @@
-"""``semconv sql``: one SQL statement on the served generation, read-only."""
+"""``semconv sql``: run one SQL statement on the served generation, read-only."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _TABLE_ROWS = 100
 
 @click.command("sql", cls=Command, short_help="Run one SQL statement on the served generation.")
 @click.argument("statement", required=False)
-@click.option("--query", "name", metavar="NAME", help="Run this query of the cookbook instead of a STATEMENT.")
+@click.option(
+    "--query", "name", metavar="NAME", help="Run this query of the cookbook (docs/sql.md) instead of a STATEMENT."
+)
 @click.option(
     "--param",
     "parameters",
     metavar="NAME=VALUE",
     multiple=True,
     callback=lambda ctx, param, values: _parameters(values),
-    help="A value that the SQL reads with getvariable('NAME'). Repeatable.",
+    help="Set a value that the SQL reads with getvariable('NAME'). Repeatable.",
 )
-@click.option(
-    "--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters, and run none."
-)
+@click.option("--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters.")
 @click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
 @click.option("--json", "forms", multiple=True, flag_value="json", help="Print one JSON array.")
 @click.option("--ndjson", "forms", multiple=True, flag_value="ndjson", help="Print one JSON object per line.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
-    help=f"Print at most this many rows, 0 for all.  [default: {_TABLE_ROWS} for a table, else all]",
+    help=f"Print at most this many rows. 0 prints all rows.  [default: {_TABLE_ROWS} for a table, else all]",
 )
 @pass_state
 def sql_command(
@@ -46,9 +46,10 @@ def sql_command(
     forms: tuple[output.Format, ...],
     limit: int | None,
 ) -> None:
-    """Run one SQL statement on the served generation; the generation before it is attached as `previous`.
+    """Run one SQL statement on the served generation. The previous generation is attached as `previous`.
 
-    With - as the STATEMENT, the statement is read from stdin. The statement cannot write, and it can read no other file.
+    If STATEMENT is -, the command reads the statement from stdin. A statement cannot write, and it cannot read other
+    files.
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")

@@ -18,7 +18,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.argument("directory", type=_DIRECTORY, default=".")
 @pass_state
 def init_command(state: State, directory: Path) -> None:
-    """Create a project: semconv.toml with a description of every setting, and a copy of the Feast definitions."""
+    """Create a project in DIRECTORY: semconv.toml, which describes every setting, and the Feast definitions."""
     from semconv_warehouse.project import Project
 
     layout = Project.init(directory)
@@ -33,7 +33,7 @@ def init_command(state: State, directory: Path) -> None:
 @json_option
 @pass_state
 def demo_command(state: State, directory: Path, as_json: bool) -> None:
-    """Create a project with a small generated catalogue, run every stage on it, and print the results."""
+    """Create a project with generated items and users, run every stage on it, and print the results."""
     with state.capture_output():
         from semconv_warehouse.demo.demo import run_demo
 

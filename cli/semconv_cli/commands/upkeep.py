@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     "--max-age",
     type=Duration(),
     metavar="SPAN",
-    help="Also fail when the last publication is older than this (30m, 36h, 7d) or nothing is published.",
+    help="Also fail if the last publication is older than this age (such as 30m, 36h or 7d), or if there is none.",
 )
 @json_option
 @pass_state
 def check_command(state: State, max_age: timedelta | None, as_json: bool) -> None:
-    """Run all integrity checks on the warehouse, the published generation and the files of runs.
+    """Run all integrity checks on the warehouse, the served generation and the files of runs.
 
-    The exit code is 1 when a check fails.
+    The exit code is 1 if a check fails.
     """
     with state.open() as project:
         results = project.check(max_age)
@@ -50,7 +50,7 @@ def check_command(state: State, max_age: timedelta | None, as_json: bool) -> Non
 
 
 def _failure(result: CheckResult) -> str:
-    """Return the name of a failed check, with what is wrong where one line can tell it."""
+    """Return the name of a failed check, and the reason if it fits in one line."""
     found = result.examples[0]
     if result.name == "run_files":
         return f"run_files ({found['file']}: damaged or missing; restore it from a copy, or make it again with {found['way_out']})"
@@ -60,16 +60,18 @@ def _failure(result: CheckResult) -> str:
     return f"{result.name} ({age})"
 
 
-@click.command("prune", cls=Job, short_help="Remove what is no longer needed.")
-@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Newest generations to keep.")
-@click.option("--dry-run", is_flag=True, help="List what would be removed and change nothing.")
+@click.command("prune", cls=Job, short_help="Remove old generations and runs to free disk space.")
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Number of newest generations to keep."
+)
+@click.option("--dry-run", is_flag=True, help="List the files that would be removed, and change nothing.")
 @json_option
 @pass_state
 def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None:
     """Remove generation files, run folders and feature files that are no longer needed.
 
-    The served generation, the newest ones (--keep) and the current model stay, with all that they need. Prints each
-    thing that is removed with its size.
+    The served generation, the newest generations (--keep) and the current model stay, with all files that they need.
+    The command prints the name and the size of everything that it removes.
     """
     with state.open() as project:
         result = project.prune(keep, dry_run)
@@ -85,13 +87,13 @@ def prune_command(state: State, keep: int, dry_run: bool, as_json: bool) -> None
     state.remark(f"{in_words(result['bytes'])} {'would be' if dry_run else 'are'} freed")
 
 
-@click.command("doctor", cls=Command, short_help="Find problems of machine and project.")
+@click.command("doctor", cls=Command, short_help="Find problems of machine, installation and project.")
 @json_option
 @pass_state
 def doctor_command(state: State, as_json: bool) -> None:
     """Find problems of the machine, the installation and the project.
 
-    The exit code is 1 when a finding is not ok.
+    The exit code is 1 if there is a problem.
     """
     with state.open() as project:
         rows = project.doctor()

@@ -1,4 +1,4 @@
-"""The demo: a project from nothing on generated data, with everything run and one user shown."""
+"""Run the demo: create a project with generated data, run every stage, and show one user's list."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from semconv_warehouse.store.layout import SETTINGS_FILE
 
 ITEM_FILE = "items.jsonl"
 INTERACTION_FILE = "interactions.parquet"
-# The files call two columns by names of their own, as users' files do.
+# Two columns of the files have other names than in the warehouse, as in files of users.
 INTERACTION_COLUMNS = {columns.EVENT_TIME: "timestamp", columns.QUERY: "review"}
 SHOWN_USER = 7
 SHOWN_METHODS = ("model", "blend", "transition", "popularity")
 
 DEMO_SETTINGS = """\
-# Settings of the demo: a small shop, so small codebooks and a small model.
-# `semconv init` writes a file that lists every setting with its meaning.
+# Settings of the demo. Its shop is small, so codebooks and model are small too.
+# `semconv init` writes a file that describes every setting.
 [split]
 k_core = 2
 
@@ -61,7 +61,7 @@ validate_every = 6
 
 @dataclass(frozen=True)
 class DemoFigure:
-    """One method's figures at ten on the test split."""
+    """NDCG@10, its confidence interval and the hit ratio at 10 of one method, on the test split."""
 
     method: str
     ndcg: float
@@ -72,7 +72,7 @@ class DemoFigure:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo has to show."""
+    """The results of the demo: one user's history and list, the metrics, and commands to try next."""
 
     directory: Path
     user_id: str
@@ -86,42 +86,42 @@ class DemoResult:
     next_commands: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the result as plain values for JSON."""
         return asdict(self) | {"directory": str(self.directory)}
 
     def text(self) -> str:
-        """The result as text for a terminal."""
+        """Return the result as text for a terminal."""
         history = [f"  {entry['title'] or entry['item_id']}" for entry in self.history]
         top_k = [f"  {entry['rank']:>2}  {entry['title'] or entry['item_id']}" for entry in self.top_k]
         best = f"  {'best possible':<14} {self.best_possible_ndcg:>8.4f} {'':>18} {self.best_possible_hit_ratio:>8.4f}"
         lines = [
-            f"{self.user_id} had, oldest first:",
+            f"History of {self.user_id}, oldest first:",
             *history,
             "",
-            "and is recommended:",
+            "Recommended items:",
             *top_k,
             "",
-            "Test split, seen items masked:",
+            "Metrics on the test split, seen items excluded:",
             f"  {'method':<14} {'NDCG@10':>8} {'interval':>18} {'HR@10':>8}",
             *[_figure_line(figure) for figure in self.figures],
             best,
             "",
-            f"Generation {self.generation} is published in {self.directory} ({self.seconds:.0f} s). Next:",
+            f"Generation {self.generation} is published in {self.directory} ({self.seconds:.0f} s). Try next:",
             *[f"  {command}" for command in self.next_commands],
         ]
         return "\n".join(lines)
 
 
 def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None) -> DemoResult:
-    """Make a project in ``directory``, fill it with generated data, run everything and collect what to show.
+    """Create a project in ``directory``, ingest generated data, run every stage, and return the results.
 
-    A second run in the same folder finds its data ingested and its runs finished, and shows them again.
+    A second call for the same folder finds the data ingested and the runs finished, and returns the same results.
 
     Args:
-        shape: size of the shop and how its customers choose; the default is the demo's.
+        shape: size of the shop, and how its customers choose items; by default that of the demo.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder is not empty and not a demo project.
     """
     started = time.monotonic()
     directory = directory.resolve()
@@ -144,7 +144,7 @@ def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None
 
 
 def write_items(data: DemoData, path: Path) -> None:
-    """The item file, JSON lines; what the warehouse has no column for becomes an attribute."""
+    """Write the items as JSON lines. Fields without a column in the warehouse become attributes."""
     rows = [
         {
             columns.ITEM_ID: item.item_id,
@@ -161,7 +161,7 @@ def write_items(data: DemoData, path: Path) -> None:
 
 
 def write_interactions(data: DemoData, path: Path) -> None:
-    """The interaction file, Parquet, in no order; times are UTC without a zone."""
+    """Write the interactions as Parquet, with rows in random order and times in UTC without a time zone."""
     users = [
         user_id
         for user_id, count in zip(data.user_ids, data.offsets[1:] - data.offsets[:-1], strict=True)
@@ -184,7 +184,7 @@ def _prepare(directory: Path) -> None:
     settings = directory / SETTINGS_FILE
     if settings.is_file():
         if settings.read_text() != DEMO_SETTINGS:
-            raise InputError(f"{directory} is a project of its own; give `semconv demo` a new folder")
+            raise InputError(f"{directory} is already a project, and not a demo; give `semconv demo` a new folder")
         return
     if directory.exists() and any(directory.iterdir()):
         raise InputError(f"{directory} is not empty; give `semconv demo` a new folder")
@@ -209,7 +209,7 @@ def _collect(project: Project, data: DemoData, outcome: dict[str, Any], seconds:
 
 
 def _figures(rows: list[dict[str, Any]]) -> list[DemoFigure]:
-    """The two figures at ten of the methods that the demo shows, the best first."""
+    """Return NDCG@10 and the hit ratio at 10 of the methods that the demo shows, the best method first."""
     at_ten = {(row["method"], row["name"]): row for row in rows if _is_shown(row)}
     figures = [
         DemoFigure(
@@ -237,7 +237,7 @@ def _figure_line(figure: DemoFigure) -> str:
 
 
 def next_commands(directory: Path, user_id: str) -> list[str]:
-    """Three command lines to try on the demo project, one for each way to use it."""
+    """Return three command lines to try on the demo project: SQL, a search query, and Feast."""
     project = f"--project {shlex.quote(_shortest(directory))}"
     query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"  # noqa: S608 - printed, not run
     return [

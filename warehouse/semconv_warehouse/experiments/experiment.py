@@ -1,8 +1,8 @@
-"""Running an experiment: every row is a chain of runs in a project of its own inside ``data/experiments``.
+"""Run an experiment: tune and evaluate a model for each row, in a separate project in ``data/experiments``.
 
-That project has a copy of the inputs and nothing of what is published, so that no experiment ever becomes
-the current model. Rows share what they have in common through the runs' fingerprints, and for the same reason a
-killed experiment goes on where it stopped: what is finished is reused.
+That project has a copy of the items and interactions. Nothing of it is published, so no experiment becomes the current
+model. A finished run with the same settings and inputs is reused. So rows share runs, and a killed experiment continues
+where it stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
-_CUTOFF = 10  # the largest of FIGURES
+_CUTOFF = 10  # the largest cutoff of FIGURES
 _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
 _LESS_FIRST = "ndcg@10_less_first"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
@@ -39,19 +39,26 @@ SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tunin
 def run_experiment(
     project: OpenedProject, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of figures as they are finished, the rows of a label side by side.
+    """Run every row of an experiment with every seed, and yield the results of each as soon as they are complete.
 
     Yields:
-        ``label``, ``seed``, ``method``, ``split``, ``num_users``, the figures (``hr@1`` ... ``ndcg@10``),
-        ``ndcg@10_low`` and ``_high``, ``ndcg@10_less_first`` with ``_low`` and ``_high`` (the difference from the first row
-        of the same seed, paired over the users; None in that row), ``paper`` (the published row), ``collision_rate`` before resolution and
-        ``new_tokens`` of the code set, ``tuning_samples`` and ``tuning_processor_seconds`` of the tuning alone,
-        ``ndcg@10_per_minute`` of these (None where the row's method is not tuned, or the run kept no such time),
-        ``seconds`` of this process, and the run ids of tuning and evaluation.
+        A dictionary with
+
+        - ``label``, ``seed``, ``method``, ``split``, ``num_users``
+        - the metrics ``hr@1`` ... ``ndcg@10``, and the confidence interval ``ndcg@10_low``, ``ndcg@10_high``
+        - ``ndcg@10_less_first`` with ``_low`` and ``_high``: the difference from the first row with the same seed, paired
+          over users; None in the first row
+        - ``paper``: the published metrics
+        - ``collision_rate`` before collisions are resolved, and ``new_tokens``, the number of code tokens
+        - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of tuning; None if the row's method
+          is not tuned, or if the run did not record its time
+        - ``seconds`` that the row took in this process
+        - ``finetune_run_id`` and ``evaluate_run_id``
+
     Raises:
-        InputError: nothing to train on.
-        SettingsError: a setting that is out of range, or a method that a row's evaluation will not have; all rows are
-            looked at before the first is run.
+        InputError: there is nothing to train on.
+        SettingsError: a setting is out of range, or a row asks for a method that its evaluation will not have. All rows
+            are checked before the first one runs.
     """
     planned = [(row, seed, _settings(project, experiment, row, seed)) for row in experiment.rows for seed in seeds]
     for row, _, settings in planned:
@@ -66,7 +73,8 @@ def run_experiment(
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a label: the mean over seeds of each figure, and the standard deviation of NDCG@10 where there are several;
+    """Return one row per label: each metric as its mean over seeds, and with several seeds the deviation of NDCG@10.
+
     ``ndcg@10_less_first`` is the mean of the differences from the first row.
     """
     labels = dict.fromkeys(row["label"] for row in rows)
@@ -87,13 +95,13 @@ def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where a value is missing: seeds are not compared with parts of them."""
+    """Return the mean, or None if a value is missing, because a mean over some of the seeds would mislead."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[str, float | None]:
-    """How far a row lies above the first one, over the users that both ranked."""
+    """Return the difference of a row's NDCG@10 from the first row, over the users that both have, with its interval."""
     from semconv.stages.evaluate.comparison import compare_methods
 
     found = {} if scored == first else compare_methods(project.workspace, scored, first).get("ndcg@10", {})
@@ -104,7 +112,7 @@ def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[s
 def _run_row(
     project: OpenedProject, row: ExperimentRow, split: Literal["test", "valid"], seed: int
 ) -> tuple[dict[str, Any], Scored]:
-    """A row's figures, and what they are of."""
+    """Compute one row; return its results, and the evaluate run and the method that they come from."""
     from semconv.stages.blend.run import blend_run
     from semconv.stages.evaluate.comparison import Scored
     from semconv.stages.evaluate.run import evaluate_current
@@ -134,13 +142,15 @@ def _run_row(
 
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:
-    """Whether the evaluation of a row will have the figures that it shows."""
+    """Raise SettingsError if the evaluation of a row will not have the metrics that the row shows."""
     listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
     known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if row.method not in known:
-        raise SettingsError(f"row {row.label}: no method {row.method}; its evaluation has {', '.join(known)}")
+        raise SettingsError(f"row {row.label}: no method {row.method}; give one of {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:
-        raise SettingsError(f"row {row.label}: figures at {_CUTOFF} need recommend.top_k of at least {_CUTOFF}")
+        raise SettingsError(
+            f"row {row.label}: metrics at {_CUTOFF} need longer lists; set recommend.top_k to at least {_CUTOFF}"
+        )
 
 
 def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
@@ -156,7 +166,7 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
 
 
 def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
-    """The columns CR and T of the paper's Table 5."""
+    """Return the columns CR and T of the paper's Table 5: collision rate and number of new tokens."""
     from semconv.tokenization.code_set import CodeSet
 
     code_set = CodeSet.load(project.workspace.intact(codebook))
@@ -166,7 +176,7 @@ def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]
 
 
 def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
-    """What a tuning cost, however long ago it ran and whatever else the machine did, and what a minute of it bought."""
+    """Return what the tuning cost: samples, processor seconds (unaffected by other load), and NDCG@10 per minute."""
     from semconv.stages.tune.figures import tuning_figures
 
     figures = tuning_figures(project.workspace, finetune)
@@ -177,7 +187,10 @@ def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg
 
 
 def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
-    """default < semconv.toml < environment < the table's settings < flags < seed < the row's settings."""
+    """Return the settings of a row with a seed.
+
+    Later ones win: defaults, semconv.toml, environment, settings of the table, options, seed, settings of the row.
+    """
     overrides = {
         "backbone.path": _chosen_backbone(project),
         **experiment.settings,
@@ -193,7 +206,7 @@ def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow
 
 
 def _chosen_backbone(project: OpenedProject) -> str:
-    """The path that the settings or `semconv backbone use` name; empty for the embedded default."""
+    """Return the backbone that the settings or `semconv backbone use` name; empty for the built-in backbone."""
     kept = project.workspace.latest(columns.BACKBONE)
     if project.settings.backbone.path or kept is None:
         return project.settings.backbone.path
@@ -204,12 +217,18 @@ def _chosen_backbone(project: OpenedProject) -> str:
 
 
 def _copy_inputs(project: OpenedProject) -> ProjectLayout:
-    """The folder of experiments with today's inputs, what earlier experiments found still in it."""
+    """Copy the current items and interactions into the project of experiments, and return its folder.
+
+    Runs of earlier experiments stay there.
+    """
     layout = ProjectLayout(project.layout.data / "experiments")
     if not layout.warehouse.exists():
-        OpenedProject.init(layout.root, f"# Experiments of {project.layout.root.name} read its own {SETTINGS_FILE}.\n")
+        OpenedProject.init(
+            layout.root,
+            f"# Experiments of {project.layout.root.name} use the {SETTINGS_FILE} of that project, not this file.\n",
+        )
     migrate(layout.warehouse)
-    with project.store.read():  # says who holds the warehouse, if somebody does
+    with project.store.read():  # raises LockedError if another process holds the warehouse
         pass
     with DuckDBStore(layout).write() as connection:
         cursor = raw(connection)

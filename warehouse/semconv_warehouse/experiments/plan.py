@@ -1,16 +1,16 @@
-"""What an experiment is: rows of settings, each tuned and evaluated alike, some beside a published row.
+"""Read an experiment: a table of rows, each with settings for which a model is tuned and evaluated.
 
-The paper's tables come with the package, one TOML file each; a user's own file has the same form:
+The package has a TOML file for each table of the paper. A user's own file has the same form:
 
-    title = "What it asks"
-    [settings]                  # of every row; --set on the command line is stronger
+    title = "What each part adds"
+    [settings]                  # settings of all rows; --set on the command line overrides them
     "tuning.epochs" = 4
     [[row]]
     label = "w/o LA"
-    settings = { "codebook.alignment" = 0.0 }    # stronger than --set: they are what the row is
-    method = "model"            # whose figures the row shows
-    codes = "codes.parquet"     # codes made elsewhere instead of a fit, beside the file
-    paper = { "hr@5" = 0.0836 } # a published row
+    settings = { "codebook.alignment" = 0.0 }    # settings of this row; --set does not override them
+    method = "model"            # method whose metrics the row shows
+    codes = "codes.parquet"     # external codes instead of fitted ones, relative to the folder of this file
+    paper = { "hr@5" = 0.0836 } # metrics that the paper published for this row
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from semconv.errors import InputError, SettingsError
 from semconv.settings.tree import iter_options
 
 FIGURES = ("hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10")
-ALL_ITEMS = "items"  # as codebook.codes: one code an item, the paper's row C = 1
-_FOLDER = Path(__file__).parent / "experiments"
+ALL_ITEMS = "items"  # value of codebook.codes: every item has its own code (row C = 1 of the paper's Table 5)
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One row of a table."""
+    """One row of an experiment: settings, the method whose metrics it shows, and published metrics."""
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # 'section.key' -> value
-    method: str = "model"  # of the metric rows: 'model', 'popularity', 'transition', 'behavior-dccf', ...
+    method: str = "model"  # 'model', 'popularity', 'transition', 'behavior-dccf', ...
     codes: Path | None = None
     paper: Mapping[str, float] = field(default_factory=dict)  # figure -> published value
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A table."""
+    """An experiment: a table of rows, and the settings that its rows share."""
 
     name: str
     title: str
@@ -51,50 +51,52 @@ class Experiment:
 
 
 def shipped() -> list[str]:
-    """Names of the experiments that come with the package."""
+    """Return the names of the experiments in the package."""
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
 def read_experiment(name: str) -> Experiment:
-    """A shipped experiment by name, or one from a TOML file.
+    """Read an experiment of the package by its name, or a user's experiment from a TOML file.
 
     Raises:
-        InputError: neither is there, or the file is no TOML or has no row.
-        SettingsError: an unknown key or setting in it.
+        InputError: there is no such experiment or file, or the file is not TOML or has no row.
+        SettingsError: the file has an unknown key or setting.
     """
     file = _FOLDER / f"{name}.toml" if name in shipped() else Path(name)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if name.endswith(".toml"):
-            raise InputError(f"{name}: no such file") from error
-        raise InputError(f"no experiment {name}: give one of {', '.join(shipped())}, or a TOML file") from error
+            raise InputError(f"{name}: no such file; give the path of a TOML file") from error
+        raise InputError(
+            f"no experiment {name}: give one of {', '.join(shipped())}, or the path of a TOML file"
+        ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: cannot be read as TOML ({error})") from error
     _check_keys(content, ("title", "settings", "row"), str(file))
     listed = content.get("row", [])
     if not isinstance(listed, list):
-        raise InputError(f"{file}: row must be a list of tables, written [[row]]")
-    rows = tuple(_row(row, place, file) for place, row in enumerate(listed, start=1))
+        raise InputError(f"{file}: row is not a list of tables; begin each row with a line [[row]]")
+    rows = tuple(_row(row, number, file) for number, row in enumerate(listed, start=1))
     if not rows:
-        raise InputError(f"{file}: an experiment needs at least one [[row]] with a label")
+        raise InputError(f"{file}: no rows; add at least one [[row]] with a label")
     labels = [row.label for row in rows]
     if len(set(labels)) < len(labels):
-        raise InputError(f"{file}: two rows have the same label")
+        raise InputError(f"{file}: two rows have the same label; give each row its own")
     settings = _settings(content, str(file))
     return Experiment(file.stem, str(content.get("title", file.stem)), settings, rows)
 
 
-def _row(content: Any, place: int, file: Path) -> ExperimentRow:
-    where = f"{file}, row {place}"
+def _row(content: Any, number: int, file: Path) -> ExperimentRow:
+    where = f"{file}, row {number}"
     if not isinstance(content, dict):
-        raise InputError(f"{where}: must be a table, written [[row]]")
+        raise InputError(f"{where}: not a table; begin each row with a line [[row]]")
     _check_keys(content, ("label", "settings", "method", "codes", "paper"), where)
     if not content.get("label"):
-        raise InputError(f"{where}: has no label")
+        raise InputError(f'{where}: no label; add a line label = "..."')
     codes = None if content.get("codes") is None else file.parent / str(content["codes"])
     if codes is not None and not codes.is_file():
-        raise InputError(f"{where}: {codes}: no such file of codes")
+        raise InputError(f"{where}: the file of codes {codes} does not exist")
     return ExperimentRow(
         label=str(content["label"]),
         settings=_settings(content, where),
@@ -109,12 +111,12 @@ def _published(content: Mapping[str, Any], where: str) -> dict[str, float]:
     _check_keys(paper, FIGURES, where)
     for name, value in paper.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"{where}: paper {name} = {value!r} is no number")
+            raise InputError(f"{where}: paper {name} = {value!r} is not a number")
     return {name: float(value) for name, value in paper.items()}
 
 
 def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Settings by ``section.key``, whether written so in quotes or as tables like in ``semconv.toml``."""
+    """Return settings by ``section.key``. A file may write them so, in quotes, or as tables like ``semconv.toml``."""
     known = {f"{section}.{option.name}" for section, option, _ in iter_options()}
     settings: dict[str, Any] = {}
     for name, value in _table(content, "settings", where).items():

@@ -1,1 +1,1 @@
-"""Feast: Parquet exports, registered definitions, and the online store."""
+"""Serve features with Feast: Parquet exports, registered definitions, and the online store."""

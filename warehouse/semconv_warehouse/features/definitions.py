@@ -1,7 +1,7 @@
-"""The definitions in the files of a Feast repository, loaded without changing the working directory.
+"""Load the definitions of a Feast repository without changing the working directory.
 
-Feast's own loader changes to the repository and keeps the imported modules under their bare names. A second project in
-the same process would then get the definitions of the first.
+Feast's own loader changes the working directory, and keeps the imported modules under their bare names. A second
+project in the same process would then get the definitions of the first project.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Definitions:
-    """The Feast objects of a repository."""
+    """The Feast objects that the files of a repository define."""
 
     entities: list[Any]
     feature_views: list[Any]
@@ -29,7 +29,7 @@ class Definitions:
 
     @property
     def all(self) -> list[Any]:
-        """All objects, in an order in which Feast can register them."""
+        """All objects, in the order in which Feast must register them."""
         return [*self.others, *self.entities, *self.feature_views, *self.feature_services]
 
     def names(self) -> dict[str, list[str]]:
@@ -38,7 +38,7 @@ class Definitions:
         return {kind: sorted(thing.name for thing in getattr(self, kind)) for kind in kinds}
 
     def stale(self, store: FeatureStore) -> list[Any]:
-        """Return the registered objects that no file defines any more."""
+        """Return the registered objects that are no longer defined in a file."""
         names = self.names()
         registered = {
             "feature_services": store.list_feature_services(),
@@ -49,7 +49,7 @@ class Definitions:
 
 
 def load_definitions(repository: Path) -> Definitions:
-    """Import every file of the repository and collect its Feast objects; an error of such a file is raised as it is."""
+    """Import all files of a Feast repository and return their Feast objects. Errors in a file are raised unchanged."""
     from feast import Entity, FeatureService, FeatureView
     from feast.data_source import DataSource
     from feast.on_demand_feature_view import OnDemandFeatureView
@@ -70,7 +70,7 @@ def load_definitions(repository: Path) -> Definitions:
 
 @contextmanager
 def _importable(repository: Path, names: list[str]) -> Iterator[None]:
-    """Put the repository first on the import path and hide imported modules of the same names, inside the block."""
+    """During the block, put the repository first on the import path, and hide other modules with the same names."""
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, str(repository))
     importlib.invalidate_caches()

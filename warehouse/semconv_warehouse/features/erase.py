@@ -1,7 +1,7 @@
-"""Erasing users from Feast's online store, for which Feast itself has no function.
+"""Erase users from Feast's online store. Feast itself has no function for this.
 
-In the default store, a SQLite file, rows are deleted by their key and the file is compacted. In any other store the
-features of a user are overwritten with nulls; the key stays, and the command says so.
+In the default store, a SQLite file, the rows of a user are deleted and the file is compacted. In any other store, the
+features of a user are overwritten with nulls. The key stays there, and the command reports this.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) 
     """Erase users from the online store.
 
     Returns:
-        The number of keys that were (with ``dry_run``: would be) deleted or emptied, and a remark if keys stay.
+        The number of users whose keys were deleted or whose features were overwritten (with ``dry_run``: would be), and
+        a remark if the keys stay.
 
     Raises:
         LockedError: another process writes to the store.
@@ -48,7 +49,9 @@ def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) 
         if not dry_run:
             _empty(feast_store, users)
         kind = str(feast_store.config.online_store.type).rpartition(".")[2]
-        return len(users), f"the online store is {kind}: features were overwritten with nulls, the keys stay in it"
+        return len(
+            users
+        ), f"the online store is {kind}: features were overwritten with nulls, but the user ids stay in it"
 
 
 def _user_views(feast_store: FeatureStore) -> list[Any]:
@@ -71,7 +74,7 @@ def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> i
                 for first in range(0, len(keys), _KEYS_AT_ONCE):
                     found |= _delete_keys(connection, table, keys[first : first + _KEYS_AT_ONCE], dry_run)
             connection.commit()
-            if not dry_run:  # even if no row is found: an erase that was killed may have stopped before this line
+            if not dry_run:  # also if no row is found, because an earlier erase may have been killed before this line
                 connection.execute("VACUUM")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -103,7 +106,7 @@ def _entity(user: str) -> Any:
 
 
 def _empty(feast_store: FeatureStore, users: Sequence[str]) -> None:
-    """Write rows without values, like those of dropped ids; Feast's own function refuses a frame of nulls."""
+    """Overwrite the features of users with nulls. Feast's own function refuses a data frame of nulls."""
     from feast.protos.feast.types.Value_pb2 import Value
 
     provider, now = feast_store._get_provider(), utc_now()

@@ -1,7 +1,7 @@
-"""Parquet files for Feast: for each publication one file per view, with a row of nulls for each id that was dropped.
+"""Export Parquet files for Feast: for each publication, one file per feature view.
 
-Every file holds the whole view. ``event_timestamp`` is the time of the publication, so the latest row of an id is the
-served one, also after a rollback.
+A file holds all rows of the view, and a row of nulls for each id that the publication no longer has.
+``event_timestamp`` is the time of the publication. So the latest row of an id is the served one, also after a rollback.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from semconv_warehouse.store.locks import features_lock
 
 @dataclass(frozen=True)
 class ExportedView:
-    """One feature view: its key, the DuckDB types of its features, and the query of its rows in a generation file."""
+    """One feature view: its key, the DuckDB types of its features, and the SQL query that reads its rows."""
 
     key: str
     features: Mapping[str, str]
@@ -43,7 +43,7 @@ def _user_top_k() -> ExportedView:
     )
 
 
-# Codes are INTEGER[], because Feast turns lists of small unsigned integers into floats where other rows are NULL.
+# Codes are INTEGER[], because Feast turns lists of small unsigned integers into floats if other rows are NULL.
 VIEWS: Mapping[str, ExportedView] = {
     "item_embedding": ExportedView(
         "item_id", {"vector": "FLOAT[]"}, "SELECT item_id, vector::FLOAT[] AS vector, generation FROM item_embedding"
@@ -61,22 +61,22 @@ VIEWS: Mapping[str, ExportedView] = {
 
 
 def feature_file(layout: ProjectLayout, view: str, publication: int) -> Path:
-    """Return the path of a file, such as ``features/item_code/000003.parquet``."""
+    """Return the path of a view's file for a publication, such as ``features/item_code/000003.parquet``."""
     return layout.features / view / f"{publication:06d}.parquet"
 
 
 def feature_files(layout: ProjectLayout, publication: int) -> list[Path]:
-    """Return the paths of one publication's files, whether they exist or not."""
+    """Return the paths of the files of a publication, whether they exist or not."""
     return [feature_file(layout, view, publication) for view in VIEWS]
 
 
 def exported_publications(layout: ProjectLayout, view: str) -> list[int]:
-    """Return the publications that a view has a file for, oldest first."""
+    """Return the publications for which a view has a file, oldest first."""
     return sorted(int(path.stem) for path in (layout.features / view).glob("*.parquet") if path.stem.isdecimal())
 
 
 def export_features(layout: ProjectLayout, store: DuckDBStore) -> list[int]:
-    """Write the missing files of every publication; return the publications that files were written for."""
+    """Write the missing files of all publications, and return the publications that lacked files."""
     with features_lock(layout, store.wait):
         return export_publications(layout, publications(store))
 
@@ -85,8 +85,8 @@ def export_publications(layout: ProjectLayout, known: Sequence[Publication]) -> 
     """Do the work of :func:`export_features` for a caller that holds the lock.
 
     Args:
-        known: every publication, oldest first. Those of a pruned generation are left out, and so are those before the
-            first that has all its files, because a prune removed theirs.
+        known: every publication, oldest first. Publications of a pruned generation are left out. So are those before the
+            first one that has all its files, because a prune has removed their files.
     """
     written = []
     first = next((index for index, entry in enumerate(known) if _has_all_files(layout, entry)), 0)
@@ -107,7 +107,7 @@ def _has_all_files(layout: ProjectLayout, publication: Publication) -> bool:
 
 
 def _is_exported(file: Path, publication: Publication) -> bool:
-    """Whether the file is of this publication; a replaced warehouse counts publications from 1 again."""
+    """Return whether a file belongs to this publication. A new warehouse counts publications from 1 again."""
     if not file.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Paths of Feast's files in a project."""
+"""The paths of Feast's files in a project."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from semconv_warehouse.store.layout import ProjectLayout
 
 
 def feature_store_yaml(layout: ProjectLayout) -> Path:
-    """Return the user's Feast configuration, which names the online store."""
+    """Return the path of the Feast configuration, which the user edits to choose the online store."""
     return layout.feature_repo / "feature_store.yaml"
 
 
 def registry_file(layout: ProjectLayout) -> Path:
-    """Return the default registry."""
+    """Return the path of the default registry of Feast."""
     return layout.data / "registry.db"
 
 
 def online_store_file(layout: ProjectLayout) -> Path:
-    """Return the default online store, a SQLite file."""
+    """Return the path of the default online store, a SQLite file."""
     return layout.data / "online_store.db"
 
 
 def marker_file(layout: ProjectLayout) -> Path:
-    """Return the file that names the last publication that was materialized; without it, materialize starts over."""
+    """Return the path of the file that names the last loaded publication. Without it, materialize loads all rows."""
     return layout.features / "materialized.json"

@@ -1,6 +1,6 @@
-"""The online store: fill it up to the last publication, compare it with that publication, look one id up.
+"""Load publications into Feast's online store, say how current it is, and look up one id.
 
-Feast is for single keys; no batch job reads through it.
+Feast is used for single ids only. No batch job reads from it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SERVICES = {ITEM_ID: "item_v1", USER_ID: "user_v1"}
 
 
 def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = False) -> dict[str, Any]:
-    """Export missing Parquet files and fill the online store up to the last publication; return :func:`status`.
+    """Export missing Parquet files, load new publications into the online store, and return :func:`status`.
 
-    Reads only publications after the last one that was materialized to its end. A damaged registry, online store or
+    Only the publications after the last one that was loaded completely are read. A damaged registry, online store or
     Parquet file is replaced by a new one.
 
     Args:
-        again: fill the store from nothing, for a server that may have lost its data.
+        again: load all rows, for a server that may have lost its data.
 
     Raises:
         InputError: nothing is published yet.
@@ -42,7 +42,7 @@ def materialize(layout: ProjectLayout, store: DuckDBStore, *, again: bool = Fals
     with features_lock(layout, store.wait):
         known = publications(store)  # read after acquiring the lock: another process may have published meanwhile
         if not known:
-            raise InputError("nothing is published yet; `semconv publish` makes the first generation")
+            raise InputError("nothing is published yet; `semconv publish` creates the first generation")
         try:
             _bring_up_to_date(layout, known, again=again)
         except (InputError, SettingsError):
@@ -64,17 +64,19 @@ def _bring_up_to_date(layout: ProjectLayout, known: list[Publication], *, again:
 
 
 def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publication) -> None:
-    applied = apply_locked(layout)  # each time: sources have absolute paths, which change when a project is moved
+    applied = apply_locked(
+        layout
+    )  # each time, because the sources have absolute paths, which change when a project is moved
     views = [view for view in VIEWS if view in applied["feature_views"]]
     feast_store = open_store(layout)
-    # Publications are whole seconds apart, and Feast's window includes both ends.
+    # Feast includes both ends of a time window, and publications are at least a second apart.
     start = since + timedelta(milliseconds=1) if since else datetime(1970, 1, 2, tzinfo=UTC)
     with feast_errors(layout, "materialize"):
         feast_store.materialize(start, last.published_at, feature_views=views)
 
 
 def status(layout: ProjectLayout, store: DuckDBStore) -> dict[str, Any]:
-    """Return how far the online store is behind the last publication, without asking Feast.
+    """Return how many publications the online store is behind. Feast is not asked.
 
     Returns:
         ``published`` and ``materialized`` (publication, generation, published_at, or None), ``publications_behind``,
@@ -102,7 +104,7 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
         InputError: the online store is empty or does not know the id.
     """
     if (user is None) == (item is None):
-        raise SettingsError("name one user or one item")
+        raise SettingsError("give exactly one of user and item")
     key, value = (USER_ID, user) if item is None else (ITEM_ID, item)
     if _read_marker(layout) is None:
         raise InputError("the online store is empty; `semconv features materialize` fills it")
@@ -117,21 +119,21 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
             views.setdefault(view, {})[feature] = values[0]
     if all(feature is None for features in views.values() for feature in features.values()):
         raise InputError(
-            f"{key.removesuffix('_id')} {value!r} has no features online; `semconv features status` tells how current they are"
+            f"{key.removesuffix('_id')} {value!r} has no features in the online store; `semconv features status` tells how current it is"
         )
-    # Feast gives the features of a view in no order.
+    # Feast returns the features of a view in no fixed order.
     return {key: value, **{view: dict(sorted(features.items())) for view, features in views.items()}}
 
 
 def materialized_publication(layout: ProjectLayout) -> int | None:
-    """Return the last publication that was materialized to its end, into any online store; None if there is none."""
+    """Return the last publication that was loaded completely, into any online store; None if there is none."""
     with contextlib.suppress(InputError):
         return int(read_json(marker_file(layout))["publication"])
     return None
 
 
 def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
-    """Return the last publication in the online store that the yaml names now; None if it is unknown."""
+    """Return the last publication in the online store that the yaml file names now; None if it is unknown."""
     try:
         marker: dict[str, Any] = read_json(marker_file(layout))
     except InputError:  # missing or damaged
@@ -148,7 +150,7 @@ def _described(publication: Publication) -> dict[str, Any]:
 
 
 def _online_store(layout: ProjectLayout) -> str:
-    """Return a hash that differs for another online store: of the yaml, and of the inode of the default SQLite file."""
+    """Return a hash that identifies the online store: of the yaml file and the inode of the default SQLite file."""
     yaml, file = feature_store_yaml(layout), online_store_file(layout)
     try:
         text = os.path.expandvars(yaml.read_text())

@@ -1,7 +1,8 @@
-"""Finding and removing damaged files of Feast, so that they are made again.
+"""Find and remove damaged files of Feast, so that the next command writes them again.
 
-All of them are derived: the registry from ``feature_repo``, the Parquet files from the generations, and the online store
-from the Parquet files. Only the default files in ``data/`` are checked; Redis and PostgreSQL check their own data.
+All of these files are derived: the registry from ``feature_repo``, the Parquet files from the generations, and the
+online store from the Parquet files. Only the default files in ``data/`` are checked, because Redis and PostgreSQL check
+their own data.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from semconv_warehouse.features.files import feature_store_yaml, marker_file, on
 from semconv_warehouse.store.layout import ProjectLayout
 
 _SQLITE = b"SQLite format 3\x00"
-_LARGEST_PAGE = 65_536  # the header has two bytes for the size of a page, and writes this one as 1
+_LARGEST_PAGE = 65_536  # the header has two bytes for the size of a page, so 1 stands for this size
 
 
 def remove_damaged(layout: ProjectLayout, *, thoroughly: bool = False) -> list[Path]:
     """Remove the registry and the online store if they are damaged.
 
-    If one of them is removed, or the registry is missing, the next materialize starts over.
+    If one of them is removed or the registry is missing, the next materialize loads all rows.
 
     Args:
-        thoroughly: read the online store and the exported Parquet files to their end, and remove damaged exports too.
+        thoroughly: read all of the online store and of the exported Parquet files, and remove damaged exports too.
 
     Returns:
-        The files that are missing now: those that were removed, and a registry that was missing.
+        The files that are missing now: the removed files, and a registry that was missing before.
     """
     online, registry = online_store_file(layout), registry_file(layout)
     damaged = [] if _is_registry(registry) or _has_other_registry(layout) else [registry]
@@ -45,7 +46,7 @@ def remove_damaged(layout: ProjectLayout, *, thoroughly: bool = False) -> list[P
 
 
 def _has_other_registry(layout: ProjectLayout) -> bool:
-    """Whether the default registry is missing because the yaml does not name it, or because there is no yaml."""
+    """Return whether the default registry is rightly missing: the yaml file names another one or does not exist."""
     yaml, registry = feature_store_yaml(layout), registry_file(layout)
     return not registry.exists() and (not yaml.is_file() or registry.name not in yaml.read_text())
 
@@ -63,7 +64,7 @@ def _is_registry(path: Path) -> bool:
 
 
 def _is_complete_sqlite(path: Path) -> bool:
-    """Whether a file begins as a SQLite database and has at least the length that its header states."""
+    """Return whether a file is a SQLite database and at least as long as its header says."""
     with path.open("rb") as stream:
         header = stream.read(32)
     page = int.from_bytes(header[16:18], "big")

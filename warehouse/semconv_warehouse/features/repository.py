@@ -1,7 +1,7 @@
-"""The project's Feast repository: its files are copied into a new project, opened, and registered with Feast.
+"""Create the Feast repository of a project, register its definitions, and open its feature store.
 
-Feast is imported inside the functions, because the import takes seconds. Its prints are caught, because standard output
-is for data.
+Feast is imported inside the functions, because the import takes seconds. Everything that Feast prints is discarded,
+because stdout is for data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def create_feature_repo(layout: ProjectLayout) -> None:
-    """Copy the package's Feast repository into a project; existing files stay as they are."""
+    """Copy the package's Feast repository into a project. Existing files are not changed."""
     with machine_errors(layout.feature_repo):
         layout.feature_repo.mkdir(parents=True, exist_ok=True)
         for source in package_folder("feature_repo").iterdir():
@@ -37,7 +37,7 @@ def create_feature_repo(layout: ProjectLayout) -> None:
 
 
 def apply(layout: ProjectLayout, wait: float = 0.0) -> dict[str, list[str]]:
-    """Register the definitions of ``feature_repo`` with Feast and remove those that are no longer in the files.
+    """Register the definitions of ``feature_repo`` with Feast, and remove definitions that its files no longer have.
 
     A damaged registry or online store is replaced by a new one.
 
@@ -45,7 +45,7 @@ def apply(layout: ProjectLayout, wait: float = 0.0) -> dict[str, list[str]]:
         Names of the registered definitions by kind.
 
     Raises:
-        SettingsError: the definitions or the yaml are wrong.
+        SettingsError: the definitions or the yaml file are wrong.
         LockedError: another process still writes features after ``wait`` seconds.
     """
     with features_lock(layout, wait):
@@ -64,7 +64,7 @@ def apply_locked(layout: ProjectLayout) -> dict[str, list[str]]:
 
 
 def open_store(layout: ProjectLayout) -> FeatureStore:
-    """Open the project's feature store; raise InputError or SettingsError if its yaml is missing or wrong."""
+    """Open the project's feature store; raise InputError or SettingsError if its yaml file is missing or wrong."""
     yaml = feature_store_yaml(layout)
     if not yaml.is_file():
         raise InputError(f"{yaml}: missing; `semconv init` copies it into a project")
@@ -76,7 +76,7 @@ def open_store(layout: ProjectLayout) -> FeatureStore:
 
 @contextlib.contextmanager
 def feast_errors(layout: ProjectLayout, action: str) -> Iterator[None]:
-    """Catch Feast's prints, and turn its exceptions into errors of one line that name the ``action``."""
+    """Discard what Feast prints in the block, and turn its exceptions into one-line errors that name ``action``."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -94,7 +94,9 @@ def _translated(action: str, error: Exception, line: str) -> SemconvError:
     if isinstance(error, sqlite3.OperationalError):
         if "locked" in line:
             return LockedError("the online store is in use by another process; run the same command again")
-        return MachineError(f"the online store cannot be read or written ({line}); check the disk and the file's mode")
+        return MachineError(
+            f"the online store cannot be read or written ({line}); check the disk and the permissions of its file"
+        )
     if action == "get" or isinstance(error, sqlite3.DatabaseError):
         return InputError(
             f"feature_repo: Feast failed to {action} ({line}); `semconv features materialize` repairs its files"

@@ -1,1 +1,1 @@
-"""Publishing: lists become a generation file that readers open."""
+"""Publish lists as a generation: one DuckDB file that readers open."""

@@ -1,7 +1,7 @@
-"""Writing one generation file: one consistent set of codes, vectors, lists and figures, with views and macros.
+"""Write a generation file: lists, codes, vectors and metrics that belong together, with SQL views and macros.
 
-Rows move in bulk only, by ``read_parquet`` and ``CREATE TABLE AS``. The warehouse is open, read-only, while its tables
-are copied, and closed while the lists are sorted and checked.
+Rows are copied only in bulk, by ``read_parquet`` and ``CREATE TABLE AS``. The warehouse is open, read-only, while its
+tables are copied. It is closed while the lists are sorted and checked.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 
 HISTORY_ITEMS = 20  # the latest of each user, in the table `user_history`
-# A publish need not run these checks. The history is a part of the interactions, which the same publish checks whole.
+# Checks that a publish leaves out: the history is a part of the interactions, and the publish checks all of those.
 _IMPLIED = ("generation_recent_item_recommended",)
-# New lists whose order was proved as they were copied are still in order.
+# Checks that are left out for new lists whose order was verified while they were copied.
 _ORDER_CHECKS = ("generation_rank_gap",)
 
 _COLUMNS = ", ".join(f"{column.name}::{column.sql_type} AS {column.name}" for column in LIST_COLUMNS)
@@ -54,7 +54,7 @@ SELECT * REPLACE ($generation::BIGINT AS generation) FROM kept
 ORDER BY user_id, rank
 """
 
-# Table of a generation file -> the query of its rows in the warehouse. {width} is the width of the vectors.
+# Table of a generation file -> the query of its rows in the warehouse. {width} is the length of the vectors.
 _COPIES: Mapping[str, str] = {
     "item": "SELECT $generation::BIGINT AS generation, * FROM item ORDER BY item_id",
     "item_code": """
@@ -92,20 +92,20 @@ class Build:
     plan: GenerationPlan
     generation: int
     published_at: datetime  # UTC
-    served: Path | None  # the served generation file, from which lists are carried over
-    memory_mb: int  # memory limit of DuckDB, which puts the rest into files beside the new one
+    served: Path | None  # the served generation file; users without a new list keep their list from it
+    memory_mb: int  # memory limit of DuckDB, which writes the rest to temporary files beside the new file
 
     @property
     def carries_over(self) -> bool:
-        """Whether lists of the served file are copied into this one."""
+        """Whether lists of the served generation are copied into the new one."""
         return self.plan.carries_over and self.served is not None
 
 
 def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, target: Path) -> None:
-    """Write a generation file to ``target``, check it, and close it; no other file changes.
+    """Write a generation file to ``target`` and check it. No other file changes.
 
     Raises:
-        InputError: parts are missing or unreadable.
+        InputError: part files of the lists are missing or unreadable.
         CheckFailedError: rows break a rule; the message names each check with examples.
         LockedError: another process writes to the warehouse.
     """
@@ -127,8 +127,8 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
         results += run_checks(connection, "generation", skip=_IMPLIED + (_ORDER_CHECKS if is_in_order else ()))
         require_passed(
             results,
-            f"generation {build.generation} of run {build.plan.recommend.run_id} was not published and the served one stays; "
-            "`semconv recommend` makes new lists",
+            f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, and the served one stays; "
+            "compute new lists with `semconv recommend`",
         )
         connection.execute("CHECKPOINT")
 
@@ -141,12 +141,12 @@ def _open(path: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> bool:
-    """Write the new lists; return whether a scan has proved their order and that their ranks run from 1."""
+    """Write the table of new lists; return whether a scan has shown that they are in order and ranks start at 1."""
     run = build.plan.recommend
     folder = layout.root / run.artifact_path
     parts = [str(path) for path in part_files(folder)]
     if not parts:
-        raise InputError(f"{folder}: no parts of run {run.run_id} are left; run `semconv recommend` again")
+        raise InputError(f"{folder}: no part files of run {run.run_id} are left; run `semconv recommend` again")
     require_parts(folder)
     try:
         is_in_order = create_in_order(connection, "recommendation", _LISTS, parts, {"generation": build.generation})
@@ -154,7 +154,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
         raise
     except duckdb.Error as error:
         raise InputError(
-            f"{folder}: a part is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
+            f"{folder}: a part file is damaged ({str(error).splitlines()[0]}); remove this folder and run `semconv recommend` again"
         ) from error
     if connection.execute("SELECT count(*) FROM recommendation").fetchone() == (0,) and not build.plan.carries_over:
         raise InputError(
@@ -165,7 +165,7 @@ def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: Project
 
 
 def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list[CheckResult]:
-    """Copy the warehouse's tables into the file and run the checks that compare both."""
+    """Copy tables of the warehouse into the new file, and run the checks that compare the two databases."""
     with store.read() as session:
         connection = raw(session)
         prepare_bulk(connection, build.memory_mb, spill_folder(target))
@@ -177,8 +177,8 @@ def _copy_from_warehouse(store: DuckDBStore, build: Build, target: Path) -> list
             connection.execute("USE built")
             return run_checks(connection, "publish")
         finally:
-            # Other connections of this process to the warehouse share its attached files.
-            with database_errors(target):  # DETACH writes the rest of the file
+            # Detached, because all connections of this process to the warehouse share its attached files.
+            with database_errors(target):  # DETACH writes the last pages of the file
                 connection.execute("USE warehouse")
                 connection.execute("DETACH built")
 
@@ -207,7 +207,7 @@ def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Buil
 
 
 def _vector_width(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> int:
-    """Return the width of a run's vectors, 1 if it has none; CheckFailedError if they have several."""
+    """Return the length of the vectors of a run, or 1 if it has none; CheckFailedError if their lengths differ."""
     widths = connection.execute(
         "SELECT DISTINCT len(vector) FROM (SELECT run_id, vector FROM item_embedding UNION ALL SELECT run_id, vector FROM user_embedding)"
         " WHERE run_id = ? ORDER BY 1",
@@ -215,6 +215,6 @@ def _vector_width(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> 
     ).fetchall()
     if len(widths) > 1:
         raise CheckFailedError(
-            f"vectors of run {run_id} have {len(widths)} widths ({widths}); run `semconv embed behavior` again"
+            f"vectors of run {run_id} have {len(widths)} different lengths ({widths}); run `semconv embed behavior` again"
         )
     return int(widths[0][0]) if widths else 1

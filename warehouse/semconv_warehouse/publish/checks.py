@@ -1,4 +1,4 @@
-"""Integrity checks in SQL: each file of ``sql/checks`` selects the rows that break its rule; no row means it passes."""
+"""Integrity checks in SQL. Each file of ``sql/checks`` selects the rows that break a rule; without rows, it passes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether no row breaks the rule."""
+        """Whether the check passed: no row breaks the rule."""
         return self.num_rows == 0
 
     def summary(self) -> str:
-        """Return one line: the rule, the number of rows that break it, and a few of these rows."""
+        """Return one line: the name and rule of the check, the number of rows that break it, and a few of them."""
         if self.passed:
             return f"{self.name}: ok"
         shown = "; ".join(", ".join(f"{key}={value}" for key, value in row.items()) for row in self.examples)
@@ -44,7 +44,7 @@ class CheckResult:
 def run_checks(
     connection: duckdb.DuckDBPyConnection | sa.Connection, database: CheckedDatabase, *, skip: Collection[str] = ()
 ) -> list[CheckResult]:
-    """Run the checks that are for ``database`` on an open connection to it, except those named in ``skip``.
+    """Run the checks of a database on an open connection to it, except the checks named in ``skip``.
 
     Raises:
         InputError: the database lacks a table or column that a check reads.
@@ -55,7 +55,7 @@ def run_checks(
 
 
 def require_passed(results: Iterable[CheckResult], context: str) -> None:
-    """Raise CheckFailedError if a check failed; the message is ``context`` and the summary of each failed check."""
+    """Raise CheckFailedError if a check failed. The message is ``context`` and a summary of each failed check."""
     failed = [result.summary() for result in results if not result.passed]
     if failed:
         raise CheckFailedError(f"{context}: {' | '.join(failed)}")

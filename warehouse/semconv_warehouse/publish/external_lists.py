@@ -1,7 +1,8 @@
-"""Top-K lists of other programs: Parquet files are validated, then written as the parts of a recommend run.
+"""Load external lists, that is, top-K lists of other programs.
 
-A file has the required columns of ``semconv.data.list_rows`` and may have the others. All rows of a user are in one file,
-so that a job that ran twice or computed a user twice is noticed.
+Their Parquet files are validated, then written as the part files of a recommend run. A file has the required columns of
+``semconv.data.list_rows`` and may have the optional ones. All rows of a user must be in one file. So a program that
+computed a user twice is noticed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _is_list_of_strings(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_string(kind.value_type)
 
 
-# Type of a column -> its name in messages, and which types of a file are accepted for it.
+# SQL type of a column -> its name in messages, and a test of the Arrow types that are accepted for it.
 _ACCEPTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "VARCHAR": ("a string", _is_string),
     "INTEGER": ("a whole number", pa.types.is_integer),
@@ -48,7 +49,7 @@ _ACCEPTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "VARCHAR[]": ("a list of strings", _is_list_of_strings),
 }
 
-# Rows or users that break a rule -> a query of one example text for each. `list_row` is in order of user and rank.
+# Description of rows or users that break a rule -> a query of example texts. `list_row` is sorted by user and rank.
 _VIOLATIONS = {
     f"rows with an empty {', '.join(_REQUIRED[:-1])} or {_REQUIRED[-1]}": f"""
         SELECT concat($files[file], ': user ', user_id, ' rank ', rank, ' item ', item_id) FROM list_row
@@ -86,7 +87,7 @@ _VIOLATIONS = {
 
 @dataclass(frozen=True)
 class KnownIds:
-    """Every id of the warehouse."""
+    """The ids of all items and users in the warehouse."""
 
     items: Sequence[str] | pa.ChunkedArray
     users: Sequence[str] | pa.ChunkedArray
@@ -100,20 +101,20 @@ def load_lists(
     memory_mb: int = DEFAULT_MEMORY_MB,
     part_rows: int = PART_ROWS,
 ) -> None:
-    """Validate files of lists and write them into a run folder as ``part-00000.parquet`` and so on, in order of user and rank.
+    """Validate files of lists, and write them into a run folder as part files that are sorted by user and rank.
 
     Args:
-        memory_mb: memory limit of DuckDB, which puts the rest into files in ``folder``.
+        memory_mb: memory limit of DuckDB, which writes the rest to temporary files in ``folder``.
         part_rows: approximate number of rows in one part.
 
     Raises:
-        InputError: no file is given, a file is unreadable, a column is missing or has a wrong type, or rows break a rule;
-            the message has counts and examples, and nothing is written.
+        InputError: no file is given, a file is unreadable, a column is missing or has a wrong type, or rows break a
+            rule. The message has counts and examples, and nothing is written.
     """
     if not files:
-        raise InputError("no files given; name one or more Parquet files of lists")
+        raise InputError("no files given; give one or more Parquet files of lists")
     if len({file.resolve() for file in files}) < len(files):
-        raise InputError("a file is named twice; name each file once")
+        raise InputError("a file is given twice; give each file once")
     held = {name for file in files for name in _checked_columns(file)}
     folder.mkdir(parents=True, exist_ok=True)
     with _scratch(folder, memory_mb) as connection:
@@ -128,7 +129,7 @@ def load_lists(
 
 @contextlib.contextmanager
 def _scratch(folder: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a temporary database on the disk, since the rows may be more than memory holds."""
+    """Open a temporary database on the disk, because the rows may not fit in memory."""
     with (
         temporary_path(folder / "load.duckdb") as path,
         database_errors(folder),
@@ -139,7 +140,7 @@ def _scratch(folder: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection
 
 
 def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], held: Collection[str]) -> None:
-    """Create the table ``list_row``: the number of a row's file, and the columns, with defaults where files lack them."""
+    """Create the table ``list_row``: the number of the file, then the columns, with defaults for missing ones."""
     values = ", ".join(f"{_value(column, held)} AS {column.name}" for column in LIST_COLUMNS)
     select = (
         f"SELECT list_position($files, filename)::INTEGER AS file, {values}"  # noqa: S608
@@ -153,7 +154,7 @@ def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], held: Co
         raise
     except duckdb.Error as error:
         raise InputError(
-            f"{', '.join(names)}: cannot be read ({str(error).splitlines()[0]}); write the files again"
+            f"{', '.join(names)}: cannot be read by DuckDB ({str(error).splitlines()[0]}); write the files again"
         ) from error
 
 
@@ -178,13 +179,13 @@ def _require_rules(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         if rows:
             broken.append(f"{rows[0][1]:,} {rule} ({'; '.join(str(row[0]) for row in rows)})")
     if broken:
-        raise InputError(f"the lists break rules, nothing was loaded: {' | '.join(broken)}")
+        raise InputError(f"the lists break rules, so nothing was loaded; correct the files: {' | '.join(broken)}")
 
 
 def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> None:
     for left in folder.glob("part-*.parquet"):
         left.unlink()
-    # The table is in order. Each part begins with the first row of a user, so that all rows of a user are in one part.
+    # The table is sorted. Each part file begins with the first row of a user, so all rows of a user are in one file.
     firsts = [
         user
         for (user,) in connection.execute(

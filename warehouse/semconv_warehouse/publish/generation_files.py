@@ -1,6 +1,6 @@
-"""The generation files of a project: which exist, which one is served, how one is read, checked and served.
+"""Find, read, check and serve the generation files of a project.
 
-This module knows the files alone; ``publications`` keeps the record of them in the warehouse.
+This module uses only the files. The module ``publications`` keeps the record of them in the warehouse.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class GenerationInfo:
 
     generation: int
     run_ids: Mapping[str, Any]
-    published_at: datetime  # UTC, time of its first publication
+    published_at: datetime  # UTC, when the generation was first published
 
 
 # Find
@@ -43,8 +43,8 @@ def generation_files(layout: ProjectLayout) -> dict[int, Path]:
 def served_generation(layout: ProjectLayout) -> int | None:
     """Return the number of the served generation; None if ``serving.duckdb`` is missing or damaged.
 
-    The hard link is looked at first: a connection that this process still holds to an older ``serving.duckdb`` would
-    answer for the older file.
+    The hard link is compared first, because a connection that this process still holds to an older ``serving.duckdb``
+    would answer for the older file.
     """
     if not layout.serving.exists():
         return None
@@ -57,12 +57,12 @@ def served_generation(layout: ProjectLayout) -> int | None:
 
 
 def previous_generation(layout: ProjectLayout, generation: int) -> int | None:
-    """Return the latest generation before this one whose file exists, or None."""
+    """Return the number of the latest generation before this one whose file exists, or None."""
     return max((number for number in generation_files(layout) if number < generation), default=None)
 
 
 def generation_path(layout: ProjectLayout, generation: int) -> Path:
-    """Return the file of a generation, or ``serving.duckdb`` if that file is missing."""
+    """Return the path of a generation's file, or ``serving.duckdb`` if that file is missing."""
     own = layout.generation_file(generation)
     return own if own.exists() else layout.serving
 
@@ -74,25 +74,25 @@ def generation_path(layout: ProjectLayout, generation: int) -> Path:
 def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a generation file read-only; raise InputError if it is missing or damaged."""
     if not path.exists():
-        raise InputError(f"{path}: missing; `semconv publish` makes it")
+        raise InputError(f"{path}: missing; `semconv publish` creates it")
     with database_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         yield connection
 
 
 def read_info(path: Path) -> GenerationInfo:
-    """Read a file's ``generation_info``; raise InputError if the file is no generation."""
+    """Read the table ``generation_info`` of a file; raise InputError if it is not a generation file."""
     with open_generation(path) as connection:
         try:
             row = connection.execute("SELECT generation, run_ids, published_at FROM generation_info").fetchone()
         except duckdb.CatalogException as error:
-            raise InputError(f"{path}: not a generation file of semconv; `semconv publish` makes one") from error
+            raise InputError(f"{path}: not a generation file of semconv; `semconv publish` creates one") from error
     if row is None:
-        raise InputError(f"{path}: damaged, its table generation_info is empty; `semconv publish` makes a new file")
+        raise InputError(f"{path}: damaged, its table generation_info is empty; `semconv publish` creates a new file")
     return GenerationInfo(int(row[0]), json.loads(row[1]), row[2])
 
 
 def require_undamaged(path: Path) -> None:
-    """Read every row of a generation file, whose blocks carry checksums; raise InputError if a block is damaged."""
+    """Raise InputError if a generation file is damaged. Reading every row makes DuckDB verify all checksums."""
     read_info(path)
     with open_generation(path) as connection:
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
@@ -100,7 +100,7 @@ def require_undamaged(path: Path) -> None:
 
 
 def is_undamaged(path: Path) -> bool:
-    """Whether a generation file exists and every row of it can be read."""
+    """Return whether a generation file exists and all of its rows can be read."""
     with contextlib.suppress(InputError):
         require_undamaged(path)
         return True
@@ -111,7 +111,7 @@ def is_undamaged(path: Path) -> bool:
 
 
 def seal(path: Path) -> None:
-    """Make a finished file read-only and sync it to the disk."""
+    """Make a complete file read-only, and sync it to the disk."""
     with machine_errors(path):
         path.chmod(0o444)
         with path.open("rb") as stream:
@@ -119,7 +119,7 @@ def seal(path: Path) -> None:
 
 
 def replace_serving(layout: ProjectLayout, generation: int) -> None:
-    """Serve this generation by one rename over ``serving.duckdb``; connections that are opened later read it."""
+    """Serve this generation: replace ``serving.duckdb`` by one rename. Later connections read the new generation."""
     with machine_errors(layout.serving), temporary_path(layout.serving) as link:
         try:
             os.link(layout.generation_file(generation), link)
@@ -132,7 +132,7 @@ def replace_serving(layout: ProjectLayout, generation: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder to the disk, so that a rename in it survives a power cut."""
+    """Sync a folder to the disk, so that a rename in the folder survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -142,7 +142,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_path(path: Path) -> Iterator[Path]:
-    """Give the name of a temporary database beside ``path``; remove it and DuckDB's files beside it afterwards."""
+    """Give the path of a temporary database beside ``path``. Remove the database and DuckDB's files afterwards."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -151,15 +151,15 @@ def temporary_path(path: Path) -> Iterator[Path]:
 
 
 def spill_folder(path: Path) -> Path:
-    """Return the folder beside a database that DuckDB fills when memory is short; it carries DuckDB's own name for it."""
+    """Return the folder for temporary files of a database, with the name that DuckDB itself would choose."""
     return path.with_name(f"{path.name}.tmp")
 
 
 def remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:
-    """Remove the leftovers of a killed publish: temporary files, and a generation file that was never served.
+    """Remove files that a killed publish left: temporary files, and a generation file that was never served.
 
     Args:
-        known: generations that the warehouse has a record of.
+        known: numbers of the generations that the warehouse has recorded.
     """
     for folder in (layout.generations, layout.data):
         for path in folder.glob(".*.duckdb.*.tmp*"):

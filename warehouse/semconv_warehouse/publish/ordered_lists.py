@@ -1,7 +1,7 @@
-"""Lists from Parquet parts as one table in order of user and rank.
+"""Copy lists from Parquet files into one table that is sorted by user and rank.
 
-If the parts seem to be in that order, they are copied and a scan checks it. Otherwise they are sorted, on the disk where
-memory is short.
+If the files seem to be sorted, they are copied, and a scan of the table verifies the order. Otherwise DuckDB sorts the
+rows, on the disk if memory is short.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def create_in_order(
     parts: Sequence[str],
     values: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Create a table from a query, with its rows in order of user_id and rank.
+    """Create a table from a query, with its rows sorted by user_id and rank.
 
     Args:
-        select: a query that reads the files ``$parts``; further parameters are in ``values``.
+        select: a query that reads the files ``$parts``; ``values`` has its other parameters.
 
     Returns:
-        True if a scan has shown that every user's ranks run from 1 without gaps or duplicates; False if it is unknown.
+        True if a scan has shown that every user's ranks run from 1 without gaps or duplicates, else False (unknown).
     """
     ordered, name = parts_in_order(connection, parts), quote_identifier(table)
     bound = {**(values or {}), "parts": ordered or list(parts)}
@@ -55,9 +55,9 @@ def create_in_order(
 
 
 def parts_in_order(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> list[str] | None:
-    """Sort the parts by their first user; return None if the users of two row groups then overlap.
+    """Return the files sorted by their first user, or None if the user ranges of two row groups then overlap.
 
-    The rows within a row group may still be in any order.
+    Only the statistics of the row groups are read: the rows within a row group may be in any order.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for file, first, last in connection.execute(_BOUNDS, {"parts": list(parts)}).fetchall():

@@ -1,6 +1,6 @@
-"""The plan of a generation: the recommend run, all runs below it, and the evaluations of its model.
+"""The plan of a generation: the recommend run, all runs that it depends on, and the evaluations of its model.
 
-The plan is made from tables of the warehouse alone; no file of a run is read.
+The plan is computed from tables of the warehouse only. No file of a run is read.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.reading import content_hash
 from semconv_warehouse.store.run_table import select_runs
 
-# Raise it when a generation file made of the same runs would have other content.
+# Increase this number when the same runs would give a generation file with other content.
 GENERATION_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """The runs that a generation file is made from; equal fingerprints give equal files."""
+    """The runs whose results a generation file contains. Plans with equal fingerprints give equal files."""
 
     recommend: RunRecord
-    runs: tuple[RunRecord, ...]  # the lineage with the evaluate runs, newest first
+    runs: tuple[RunRecord, ...]  # the recommend run, all runs that it depends on, and the evaluate runs; newest first
     code_runs: tuple[str, ...]  # the codebook run and the assign runs of the lineage
     embedding_run: str | None
     evaluate_runs: tuple[str, ...]
@@ -36,7 +36,7 @@ class GenerationPlan:
 
     @property
     def carries_over(self) -> bool:
-        """Whether the run made lists for some users only; the others keep the lists that are served."""
+        """Whether the run computed lists for some users only. The other users keep their served lists."""
         return str(self.recommend.settings.get("users", "all")) != "all"
 
     @property
@@ -53,15 +53,15 @@ class GenerationPlan:
 
 
 def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids: Sequence[str] = ()) -> GenerationPlan:
-    """Collect the runs below a recommend run and check that its lists may be published.
+    """Collect the runs that a recommend run depends on, and check that its lists may be published.
 
     Raises:
         InputError: a run is unknown, unfinished or of another stage, or the lineage has two code sets.
-        SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
+        SettingsError: the lists are for an evaluation, or were computed with the option --where.
     """
     with store.read() as connection:
         known = {run.run_id: run for run in select_runs(connection)}
-        # Titles, removals and histories are copied too, so these tables are inputs as well as the runs.
+        # Titles, removals and histories are copied too, so these tables are inputs like the runs.
         content = {table: content_hash(connection, table) for table in ("item", "interaction")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
@@ -72,7 +72,7 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
     codebooks = [run.run_id for run in runs if run.stage == CODEBOOK]
     if len(codebooks) > 1:
         raise InputError(
-            f"run {recommend_run_id} was made from two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
+            f"run {recommend_run_id} depends on two code sets ({', '.join(codebooks)}); run `semconv recommend` again"
         )
     assigned = sorted(run.run_id for run in runs if run.stage == ASSIGN)
     return GenerationPlan(
@@ -88,11 +88,11 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
 def _finished(known: Mapping[str, RunRecord], run_id: str, stage: str | None = None) -> RunRecord:
     run = known.get(run_id)
     if run is None:
-        raise InputError(f"run {run_id} is unknown; `semconv runs` lists the runs")
+        raise InputError(f"there is no run {run_id}; `semconv runs` lists the runs")
     if stage is not None and run.stage != stage:
-        raise InputError(f"run {run_id} is of stage {run.stage}, not {stage}; `semconv runs` lists the runs")
+        raise InputError(f"run {run_id} belongs to stage {run.stage}, not to {stage}; `semconv runs` lists the runs")
     if run.status != "finished":
-        raise InputError(f"run {run_id} ({run.stage}) is {run.status}; repeat its command so that it finishes")
+        raise InputError(f"run {run_id} ({run.stage}) is {run.status}; run its command again to finish it")
     return run
 
 
@@ -100,18 +100,18 @@ def _require_publishable(run: RunRecord) -> None:
     split = run.settings.get("split")
     if split != "serve":
         raise SettingsError(
-            f"run {run.run_id} made lists of split {split}, which are for `semconv evaluate`; "
+            f"run {run.run_id} has lists of the split {split}, which are only for `semconv evaluate`; "
             "publish lists of `semconv recommend --split serve`"
         )
     if run.settings.get("where"):
         raise SettingsError(
-            f"run {run.run_id} was made with --where {run.settings['where']!r} and cannot be published; "
+            f"run {run.run_id} has lists filtered by --where {run.settings['where']!r}, which cannot be published; "
             "to publish filtered lists, use the setting recommend.where"
         )
 
 
 def _embedding_run(known: Mapping[str, RunRecord], recommend: RunRecord, lineage: Sequence[str]) -> str | None:
-    """Return the run of the behaviour vectors that the lists were made with, or else of those under the codes."""
+    """Return the run of the behaviour vectors that the lists depend on, or else those that the codes depend on."""
     for run_ids in (recommend.inputs, lineage):
         found = [run_id for run_id in run_ids if known[run_id].stage == EMBED_BEHAVIOR]
         if found:

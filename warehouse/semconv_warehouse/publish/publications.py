@@ -1,4 +1,4 @@
-"""The record of generations and publications: two tables of the warehouse."""
+"""Read and write the record of generations and publications, two tables of the warehouse."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _TICK = timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class Publication:
-    """One act of serving a generation: a publish or a rollback."""
+    """One event at which a generation began to be served: a publish or a rollback."""
 
     publication: int
     generation: int
-    published_at: datetime  # UTC, whole seconds, later than that of the publication before
-    is_new: bool = True  # False if a publish found that a generation of the same inputs was already served
+    published_at: datetime  # UTC, whole seconds, later than the publication before
+    is_new: bool = True  # False if a generation of the same inputs was already served
 
 
 @dataclass(frozen=True)
 class Record:
-    """The tables ``generation`` and ``publication``."""
+    """The content of the tables ``generation`` and ``publication``."""
 
     generations: dict[int, dict[str, object]]  # generation -> its run ids and fingerprint
     publications: list[Publication]  # oldest first
 
     @property
     def last(self) -> Publication | None:
-        """The latest publication."""
+        """The latest publication, or None."""
         return self.publications[-1] if self.publications else None
 
     def generation_of(self, fingerprint: str) -> int | None:
-        """Return the latest generation made of the inputs with this fingerprint."""
+        """Return the latest generation whose inputs have this fingerprint, or None."""
         return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
 
     def next_time(self) -> datetime:
-        """Return the current time in whole seconds, but later than the last publication if the clock was set back."""
+        """Return a time for the next publication: now in whole seconds, but always later than the last publication."""
         now = utc_now().replace(microsecond=0)
         return now if self.last is None else max(now, self.last.published_at + _TICK)
 
@@ -55,7 +55,7 @@ def publications(store: DuckDBStore) -> list[Publication]:
 
 
 def read_record(store: DuckDBStore) -> Record:
-    """Read both tables."""
+    """Read the tables ``generation`` and ``publication``."""
     with store.read() as connection:
         generations = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
         rows = connection.execute(
@@ -70,7 +70,7 @@ def read_record(store: DuckDBStore) -> Record:
 def write_publication(
     layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime
 ) -> Publication:
-    """Record in one transaction that a generation is served."""
+    """Record, in one transaction, that a generation is now served."""
     info = read_info(generation_path(layout, generation))
     with store.write() as connection:
         connection.execute(

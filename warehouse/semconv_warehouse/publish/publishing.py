@@ -1,8 +1,8 @@
-"""Publishing a generation, rolling back to the one before it, and repairing the record after a kill.
+"""Publish a generation, roll back to the one before it, and complete the record of publications after a kill.
 
-The rename over ``serving.duckdb`` is the commit point. A process that dies before it leaves the old generation served.
-A process that dies after it leaves the new generation served and no record; :func:`reconcile` then writes the record
-from the served file. A lock in ``data/generations`` lets one process at a time publish, roll back or reconcile.
+The commit point is the rename that replaces ``serving.duckdb``. If a process dies before it, the old generation stays
+served. If a process dies after it, the new generation is served without a record; :func:`reconcile` then writes the
+record from the served file. A lock in ``data/generations`` lets one process at a time publish, roll back or reconcile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import generations_lock
 
-_RECORD_WAIT_SECONDS = 10.0  # after the commit point, wait at least so long for the warehouse
+_RECORD_WAIT_SECONDS = 10.0  # how long to wait for the warehouse after the commit point, at least
 
 
 def publish(
@@ -46,17 +46,17 @@ def publish(
     evaluate_run_ids: Sequence[str] = (),
     memory_mb: int = DEFAULT_MEMORY_MB,
 ) -> Publication:
-    """Make a generation of a recommend run and the runs under it, check it, and serve it.
+    """Build a generation from a recommend run and the runs that it depends on, check it, and serve it.
 
-    The same inputs make no second generation: it stays served, or is served again after a rollback. If its file is
-    damaged, a new generation replaces it.
+    If a generation of the same inputs exists, no second one is built. That generation stays served, or is served again
+    after a rollback. If its file is damaged, a new generation replaces it.
 
     Args:
-        memory_mb: memory limit of DuckDB, which puts the rest into files beside the generation.
+        memory_mb: memory limit of DuckDB, which writes the rest to temporary files beside the generation.
 
     Raises:
-        InputError: a run or its parts are missing.
-        SettingsError: the lists are for an evaluation or were made with an ad-hoc condition.
+        InputError: a run or its part files are missing.
+        SettingsError: the lists are for an evaluation, or were computed with the option --where.
         CheckFailedError: rows break a rule; the new file is removed and the served generation stays.
         LockedError: another process publishes or writes to the warehouse.
     """
@@ -83,7 +83,7 @@ def publish(
 
 
 def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
-    """Serve the generation before the served one again, as a new publication; no file is edited.
+    """Serve the generation before the served one again, as a new publication.
 
     Raises:
         InputError: nothing is served, no earlier generation is left, or its file is damaged.
@@ -92,10 +92,12 @@ def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
         record, _ = _reconcile(layout, store)
         served = served_generation(layout)
         if served is None:
-            raise InputError("nothing is published yet; `semconv publish` makes the first generation")
+            raise InputError("nothing is published yet; `semconv publish` creates the first generation")
         earlier = previous_generation(layout, served)
         if earlier is None:
-            raise InputError(f"no generation before {served} is left to roll back to; `semconv generations` lists them")
+            raise InputError(
+                f"there is no generation before {served} to roll back to; `semconv generations` lists the generations"
+            )
         require_undamaged(layout.generation_file(earlier))
         return _serve(layout, store, earlier, record.next_time())
 
@@ -103,10 +105,10 @@ def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
 def reconcile(layout: ProjectLayout, store: DuckDBStore) -> Publication | None:
     """Write the missing record of a publish that was killed after its commit point.
 
-    Only reads if the record is right. If another process is publishing, that process writes its own record.
+    A complete record is only read. If another process is publishing, that process writes its own record.
 
     Returns:
-        The publication that was recorded late; None if the record was right.
+        The publication that was recorded late; None if the record was complete.
     """
     if not layout.warehouse.exists() or not (layout.serving.exists() or generation_files(layout)):
         return None
@@ -126,18 +128,20 @@ def reconcile(layout: ProjectLayout, store: DuckDBStore) -> Publication | None:
 
 
 def _serve(layout: ProjectLayout, store: DuckDBStore, generation: int, published_at: datetime) -> Publication:
-    """Pass the commit point and write the record."""
+    """Serve a generation (the commit point), then record the publication."""
     replace_serving(layout, generation)
     store = DuckDBStore(layout, max(store.wait, _RECORD_WAIT_SECONDS))
     try:
         return write_publication(layout, store, generation, published_at)
     except SemconvError as error:
-        message = f"generation {generation} is served, but not recorded yet; the next command records it ({error})"
+        message = (
+            f"generation {generation} is served, but this is not recorded yet; the next command records it ({error})"
+        )
         raise (LockedError(message, error.pid) if isinstance(error, LockedError) else type(error)(message)) from error
 
 
 def _reconcile(layout: ProjectLayout, store: DuckDBStore) -> tuple[Record, Publication | None]:
-    """Remove leftovers of a killed publish, restore a lost ``serving.duckdb`` and write a missing record.
+    """Remove files that a killed publish left, restore a lost ``serving.duckdb``, and write a missing record.
 
     The caller holds the lock.
 

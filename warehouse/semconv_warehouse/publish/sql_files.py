@@ -1,8 +1,13 @@
-"""The package's SQL files: views, checks and cookbook queries, each with its purpose in a header of comments.
+"""Read the SQL files of the package: views, checks and cookbook queries. Each begins with two comment lines.
 
-The first line names the database that the statement runs on: ``warehouse``; ``generation``, a generation file alone;
-``publish``, a generation file that is being built, with the warehouse attached as ``warehouse``; or ``serving``, the
-served generation with the one before it attached as ``previous``. The second line says what the file is for.
+The first line names the database that the statement runs on:
+
+- ``warehouse``
+- ``generation``: a generation file alone
+- ``publish``: a generation file that is being built, with the warehouse attached as ``warehouse``
+- ``serving``: the served generation, with the generation before it attached as ``previous``.
+
+The second line says what the statement is for.
 """
 
 from __future__ import annotations
@@ -26,13 +31,13 @@ class SqlFile:
 
 
 def sql_files(folder: Path, database: str) -> list[SqlFile]:
-    """Return the files of a folder that are for ``database``, sorted by name.
+    """Return the SQL files of a folder whose statements run on ``database``, sorted by name.
 
     Raises:
         InputError: the folder is missing, or a file lacks its two header lines.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: missing; the installation is incomplete, install semconv again")
+        raise InputError(f"{folder}: missing, so the installation is incomplete; install semconv again")
     files = [_parse(path) for path in sorted(folder.glob("*.sql"))]
     return [file for file in files if file.database == database]
 
@@ -40,7 +45,9 @@ def sql_files(folder: Path, database: str) -> list[SqlFile]:
 def _parse(path: Path) -> SqlFile:
     lines = path.read_text().splitlines()
     if len(lines) < 3 or not lines[0].startswith(_DATABASE) or not lines[1].startswith(_COMMENT):
-        raise InputError(f"{path}: its first line must be `-- database: NAME`, its second a comment with its purpose")
+        raise InputError(
+            f"{path}: line 1 must be `-- database: NAME`, and line 2 a comment that says what the file is for"
+        )
     statement = "\n".join(lines[2:]).rstrip().rstrip(";")
     return SqlFile(
         path.stem, lines[0].removeprefix(_DATABASE).strip(), lines[1].removeprefix(_COMMENT).strip(), statement

@@ -1,1 +1,1 @@
-"""Reading the served generation."""
+"""Read the served generation: SQL, the cookbook, and one user or item."""

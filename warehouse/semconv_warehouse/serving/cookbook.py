@@ -1,8 +1,8 @@
-"""The cookbook: the ready queries of ``sql/queries``, with their parameters and documentation.
+"""The cookbook: the queries of ``sql/queries``, with their parameters and documentation.
 
-The comments of a file are its documentation. The second line is the title, and further lines say more. A line
-``-- parameter NAME: MEANING`` names a value that the statement reads with ``getvariable('NAME')``; every parameter has a
-default.
+The comments of a file are its documentation. The second line is the title, and further comment lines are notes. A line
+``-- parameter NAME: MEANING`` documents a value that the statement reads with ``getvariable('NAME')``. Every parameter
+has a default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PREVIOUS = re.compile(r"\bprevious\s*\.")
 
 @dataclass(frozen=True)
 class CookbookQuery:
-    """One file of ``sql/queries``."""
+    """One query of the cookbook, which is a file of ``sql/queries``."""
 
     name: str
     title: str  # one sentence
@@ -37,25 +37,25 @@ class CookbookQuery:
 
 
 def cookbook() -> list[CookbookQuery]:
-    """Return every query, sorted by name."""
+    """Return all queries of the cookbook, sorted by name."""
     return [_query(file) for file in sql_files(package_folder("sql") / "queries", "serving")]
 
 
 def cookbook_query(name: str, parameters: Mapping[str, str]) -> CookbookQuery:
-    """Return one query.
+    """Return one query of the cookbook, and check the names of its parameters.
 
     Raises:
-        SettingsError: no query has this name, or it has no parameter of a given name.
+        SettingsError: no query has this name, or the query lacks a given parameter.
     """
     known = {query.name: query for query in cookbook()}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "`semconv sql --list` lists them"
+        hint = f"did you mean {near[0]}?" if near else "`semconv sql --list` lists all queries"
         raise SettingsError(f"no query {name!r} in the cookbook; {hint}")
     query = known[name]
     unknown = sorted(set(parameters) - set(query.parameters))
     if unknown:
-        takes = f"it takes {', '.join(query.parameters)}" if query.parameters else "it takes none"
+        takes = f"its parameters are {', '.join(query.parameters)}" if query.parameters else "it has none"
         raise SettingsError(f"query {name} has no parameter {', '.join(unknown)}; {takes}")
     return query
 

@@ -1,4 +1,4 @@
-"""SQL on the served generation, on a connection that cannot write and reaches no other file."""
+"""Run SQL on the served generation. The connection cannot write, and it cannot open other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semconv_warehouse.store.database import database_errors, is_damage, quote_i
 from semconv_warehouse.store.layout import ProjectLayout
 
 _READING = {"SELECT", "EXPLAIN", "PRAGMA", "MULTI"}  # MULTI: a PIVOT
-# DuckDB looks a macro's tables up in the database in use, so `previous.similar_item` would read the served generation.
+# A macro reads tables of the database in use, so `previous.similar_item` would read the served generation instead.
 _PREVIOUS_MACRO = re.compile(r'"?\bprevious\b"?\s*\.\s*("?main"?\s*\.\s*)?"?similar_item\b', re.IGNORECASE)
 
 
@@ -23,9 +23,9 @@ _PREVIOUS_MACRO = re.compile(r'"?\bprevious\b"?\s*\.\s*("?main"?\s*\.\s*)?"?simi
 def open_serving(
     layout: ProjectLayout, variables: Mapping[str, str] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the served generation read-only, with the generation before it attached as ``previous`` if there is one.
+    """Open the served generation read-only, and attach the generation before it as ``previous`` if there is one.
 
-    The connection can reach no other file, and its settings are locked. SQL reads a variable with
+    The connection cannot open other files, and its settings are locked. SQL reads a variable with
     ``getvariable('name')``.
 
     Raises:
@@ -34,13 +34,13 @@ def open_serving(
     served = served_generation(layout)
     if served is None:
         problem = "damaged" if layout.serving.exists() else "nothing is published yet"
-        raise InputError(f"{layout.serving}: {problem}; `semconv run` or `semconv publish` makes it")
-    # By its own name: if this process still holds an older serving.duckdb, DuckDB would attach the older file again.
+        raise InputError(f"{layout.serving}: {problem}; `semconv run` or `semconv publish` creates it")
+    # Not by the path serving.duckdb: if this process still holds an older one, DuckDB would attach that file again.
     attached = {"previous": previous_generation(layout, served), "serving": served}
     spill = str(layout.data / ".spill")
     with database_errors(layout.serving), duckdb.connect(config={"temp_directory": spill}) as connection:
         for name, generation in attached.items():
-            # Without a readable previous generation, the served one still answers.
+            # A previous generation that cannot be read must not prevent queries on the served one.
             with contextlib.suppress(*((duckdb.Error,) if name == "previous" else ())):
                 if generation is not None:
                     connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
@@ -55,14 +55,15 @@ def open_serving(
 def query(
     layout: ProjectLayout, statement: str, limit: int | None = None, variables: Mapping[str, str] | None = None
 ) -> pa.Table:
-    """Return the rows of one statement that reads.
+    """Run one statement that reads the served generation, and return its rows.
 
     Args:
-        limit: fetch at most one row more than this, so that ``num_rows > limit`` tells that rows are missing; None for all.
+        limit: fetch at most one row more than this, so that ``num_rows > limit`` shows that rows are missing; None: all.
         variables: text values that the statement reads with ``getvariable`` and casts as it needs.
 
     Raises:
-        SettingsError: the text is not one statement, or it writes, or it fails; with the first line of DuckDB's error.
+        SettingsError: the text is not exactly one statement, or the statement writes or fails. The message has the
+            first line of DuckDB's error.
         InputError: nothing is published yet.
     """
     with open_serving(layout, variables) as connection:
@@ -70,7 +71,7 @@ def query(
             _require_reading(connection, statement)
             relation = connection.sql(statement)
             if relation is None:
-                raise SettingsError("SQL: the statement gives no rows; give a SELECT")
+                raise SettingsError("SQL: the statement returns no rows; give a SELECT statement")
             return _fetch(relation.to_arrow_reader(), limit)
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
@@ -79,7 +80,7 @@ def query(
                 raise
             line = str(error).splitlines()[0]
             if "previous" in line and not _has_previous(connection):
-                line = "there is no `previous` yet, only one generation was published; try again after the next publish"
+                line = "only one generation was published, so there is no `previous`; try again after the next publish"
             if isinstance(error, duckdb.CatalogException) and line.startswith("Catalog Error: Table"):
                 line += '; `semconv sql "SHOW TABLES"` lists the tables'
             raise SettingsError(f"SQL: {line}") from error
@@ -88,13 +89,13 @@ def query(
 def _require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     statements = connection.extract_statements(statement)
     if len(statements) != 1:
-        raise SettingsError(f"SQL: give one statement, not {len(statements)}")
+        raise SettingsError(f"SQL: the text has {len(statements)} statements; give exactly one")
     kind = statements[0].type.name
     if kind not in _READING:
-        raise SettingsError(f"SQL: {kind} is refused, because published data is read-only; give a SELECT")
+        raise SettingsError(f"SQL: {kind} is refused, because published data is read-only; give a SELECT statement")
     if _PREVIOUS_MACRO.search(statement):
         raise SettingsError(
-            "SQL: similar_item reads the served generation alone; for the generation before, compare previous.item_embedding"
+            "SQL: similar_item reads only the served generation; for the other one, use previous.item_embedding"
         )
 
 

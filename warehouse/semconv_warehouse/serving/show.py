@@ -1,4 +1,4 @@
-"""One user or one item of the served generation, with titles."""
+"""Read one user or one item of the served generation, with titles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIMILAR_ITEMS = 10
 
 
 def show_user(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
-    """Return the history and the top-K of a user; raise InputError if the served generation has neither."""
+    """Return the history and the top-K list of a user; raise InputError if the served generation has neither."""
     with open_serving(layout) as connection:
         history = _rows(
             connection,
@@ -40,7 +40,7 @@ def show_user(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
 
 
 def show_item(layout: ProjectLayout, item_id: str) -> dict[str, Any]:
-    """Return text, codes and similar items of an item; raise InputError if it is not in the served generation."""
+    """Return the text, codes and similar items of an item; raise InputError if the served generation lacks it."""
     with open_serving(layout) as connection:
         found = _rows(
             connection,
