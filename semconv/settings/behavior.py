@@ -45,7 +45,7 @@ class DccfSettings:
     )
     learning_rate: float = option(1e-3, "Learning rate of the Adam optimizer for DCCF.", low=0)
     layers: int = option(2, "Number of graph propagation layers.", low=1)
-    intents: int = option(128, "Number of intent vectors for users. Items have as many.", low=1)
+    intents: int = option(128, "Number of intent vectors for users, and the same number for items.", low=1)
     ego_weight: float = option(2.5e-5, "Weight of the L2 penalty on the user and item embeddings of a batch.", low=0)
     intent_weight: float = option(5e-3, "Weight of the L2 penalty on the intent vectors.", low=0)
     contrast_weight: float = option(0.1, "Weight of the contrastive loss between the views of the graph.", low=0)

@@ -31,18 +31,19 @@ class BlendSettings:
     popularity: bool = option(True, "Use an item's popularity in the training data as a part of the score.")
     recency: bool = option(
         True,
-        "Use two figures of an item as parts of the score: its number of interactions in the days before the user's"
+        "Use two numbers about an item as parts of the score: its number of interactions in the days before the user's"
         " latest interaction, and its age on that day.",
     )
     candidates: int = option(
         60,
-        "Number of items per user that the transition counter proposes. The behaviour vectors propose as many.",
+        "Number of items per user that the transition counter proposes. The behaviour vectors propose just as many"
+        " items.",
         low=1,
     )
     shortlist: int = option(
         20,
         "Maximum number of proposed items per user that the model scores, in addition to the items that its beam"
-        " search finds. They are the proposed items that score best without the model.",
+        " search finds. The proposed items with the best scores without the model are chosen.",
         low=1,
     )
     successors: int = option(

@@ -17,7 +17,7 @@ class CodebookSettings:
         "residual quantises the behaviour vectors directly. rqvae trains an encoder and a decoder and quantises the"
         " encoder's output (paper, Table 3, row ED).",
     )
-    levels: int = option(4, "Number of codebooks N. An item has one code from each.", low=1, high=6)
+    levels: int = option(4, "Number of codebooks N. An item has one code from each codebook.", low=1, high=6)
     codes: int = option(256, "Number of codes C in each codebook.", low=2, high=65535)
     alignment: float = option(
         0.1,

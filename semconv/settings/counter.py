@@ -11,9 +11,11 @@ from semconv.settings.option import option
 class CounterSettings:
     """The transition counter, which counts how often an item follows another one, for the blend and the baselines."""
 
-    decay: float = option(0.6, "Two items that are d positions apart in a sequence count d^-decay.")
+    decay: float = option(
+        0.6, "Two items that are d positions apart in a sequence add d^-decay to the count of their pair."
+    )
     symmetry: float = option(
-        0.7, "Weight of counting a pair of items in reverse order. The order in the sequence has weight 1."
+        0.7, "Weight of a pair of items in reverse order. A pair in the order of the sequence has weight 1."
     )
     history_decay: float = option(
         0.75,

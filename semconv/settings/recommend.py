@@ -23,7 +23,9 @@ class RecommendSettings:
     seen: Seen = option(
         "masked", "Items that are in the user's history: masked excludes them from the list, kept allows them."
     )
-    where: str = option("", "SQL condition on the table item. Only items that meet it are listed. Empty: all items.")
+    where: str = option(
+        "", "SQL condition on the table item. Only items that meet the condition are recommended. Empty: all items."
+    )
     scores: Literal["full", "trie"] = option(
         "trie",
         "Tokens over which the probability of a code is normalised. full is the whole vocabulary, as in generate of"
@@ -46,7 +48,7 @@ class RecommendSettings:
     engine: Literal["local", "ray"] = option(
         "local",
         "Where lists are computed. local is this process. ray is workers of Ray Data, on this machine or on the"
-        " cluster that RAY_ADDRESS names. Both give the same lists.",
+        " cluster that RAY_ADDRESS names. Both engines give the same lists.",
     )
     ray_actors: int = option(
         0,

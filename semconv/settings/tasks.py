@@ -45,7 +45,8 @@ class TaskSettings:
         high=1,
     )
     negative_rating_max: float | None = option(
-        None, "Interactions with at most this rating give negative items instead of labels. Unset: no interaction does."
+        None,
+        "Interactions with at most this rating give negative items instead of labels. Unset: none do so.",
     )
     max_prompt_tokens: int = option(
         2048, "Prompts with more tokens are dropped. The training reports their number.", low=16

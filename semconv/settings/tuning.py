@@ -80,7 +80,7 @@ class TuningSettings:
         low=64,
     )
     accumulate: int = option(
-        1, "Number of batches in an optimizer step. Their gradients are added up, as for one larger batch.", low=1
+        1, "Number of batches in an optimizer step. The gradients of these batches are added up.", low=1
     )
     gradient_checkpointing: bool = option(
         False,

@@ -86,7 +86,7 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_is_missing_is_told_from_a_table_that_nobody_knows(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    with pytest.raises(InputError, match=r"^mine\.toml: no such file$"):
+    with pytest.raises(InputError, match=r"^mine\.toml: no such file; give the path of a TOML file$"):
         list(project.experiment("mine.toml"))
     with pytest.raises(InputError, match="no experiment table2: give one of table1"):
         list(project.experiment("table2"))

@@ -361,7 +361,7 @@ class Project(OpenedProject):
         return disk.usage(self.layout)
 
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
-        """Remove generation files, run folders and feature files that nothing kept needs."""
+        """Remove generation files, run folders and feature files that are no longer needed."""
         return pruning.prune(self.workspace, self.store, keep, dry_run)
 
     def forget(
@@ -375,7 +375,7 @@ class Project(OpenedProject):
         return forget(self.workspace, self.store, [*user_ids, *named], dry_run=dry_run)
 
     def doctor(self) -> list[dict[str, Any]]:
-        """Find problems of the installation, the disk, the warehouse and the runs."""
+        """Find problems of installation, disk, permissions, warehouse, runs and serving."""
         return doctor(self.workspace, self.store)
 
     def publications(self) -> list[Publication]:

@@ -23,7 +23,10 @@ def backbone_command() -> None:
 @json_option
 @pass_state
 def backbone_create(state: State, as_json: bool) -> None:
-    """Create the built-in backbone: a small decoder with random weights and a tokenizer trained on the item texts."""
+    """Create the built-in backbone, a small decoder.
+
+    Its weights are random, and its tokenizer is trained on the item texts.
+    """
     with state.open() as project:
         record = project.backbone_create()
     runs.write_run(state, record, as_json)

@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Turn item vectors into codes, a short sequence of numbers for each item."""
+    """Turn item vectors into codes, a few numbers per item."""
 
 
 @codebook_command.command("fit", cls=Job)
@@ -74,7 +74,10 @@ def codebook_assign(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
-    """Report the quality of the codes: how evenly they are used, collisions, errors, and whether a refit is due."""
+    """Report the quality of the codes.
+
+    The report shows how evenly codes are used, collisions, errors, and whether a refit is due.
+    """
     with state.open() as project:
         report = project.codebook_report(codes=codes, html=html)
     if as_json:

@@ -37,7 +37,10 @@ def embed_behavior(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
-    """Compute text vectors of items from titles and descriptions, with the input embeddings of the backbone."""
+    """Compute text vectors of items from titles and descriptions.
+
+    A text vector is computed from the input embeddings of the backbone.
+    """
     with state.open() as project:
         record = project.embed_text()
     runs.write_run(state, record, as_json)

@@ -11,14 +11,14 @@ from semconv_cli.state import State, pass_state
 
 @click.group("features", cls=Group)
 def features_command() -> None:
-    """Load vectors, codes and top-K lists into Feast, and look them up."""
+    """Load vectors, codes and lists into Feast, and look them up."""
 
 
 @features_command.command("apply", cls=Job)
 @json_option
 @pass_state
 def features_apply(state: State, as_json: bool) -> None:
-    """Register the feature definitions of the project's folder feature_repo with Feast."""
+    """Register the definitions of the folder feature_repo with Feast."""
     with state.open() as project:
         result = project.features_apply()
     _write(result, as_json)
@@ -40,7 +40,10 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
 @json_option
 @pass_state
 def features_status(state: State, as_json: bool) -> None:
-    """Show which publication is served to SQL users, and which one is loaded into Feast's online store."""
+    """Show how current the online store is.
+
+    Prints the last publication, and the last one that was loaded into Feast's online store.
+    """
     with state.open() as project:
         result = project.features_status()
     _write(result, as_json)

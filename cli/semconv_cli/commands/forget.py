@@ -11,7 +11,7 @@ from semconv_cli import output
 from semconv_cli.options import Job, json_option
 from semconv_cli.state import State
 
-_SHOWN = 3  # unknown ids in a remark
+_SHOWN = 3  # unknown ids that a message names
 
 
 @click.command("forget", cls=Job, short_help="Erase users from tables, files, generations and Feast.")

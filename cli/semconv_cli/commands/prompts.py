@@ -22,7 +22,7 @@ def prompts_command() -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Epoch whose samples are exported. The first is 0.",
+    help="Epoch whose samples are exported. Epochs count from 0.",
 )
 @click.option(
     "--output",

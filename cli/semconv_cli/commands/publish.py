@@ -10,11 +10,11 @@ from semconv_cli.state import State, pass_state
 
 
 @click.command("publish", cls=Job, short_help="Serve the newest lists to SQL readers, or roll back.")
-@click.option("--rollback", is_flag=True, help="Serve the previous generation again instead.")
+@click.option("--rollback", is_flag=True, help="Serve the previous generation again, instead of publishing new lists.")
 @json_option
 @pass_state
 def publish_command(state: State, rollback: bool, as_json: bool) -> None:
-    """Check the newest lists and publish them as a generation. SQL readers see all of it or nothing of it."""
+    """Check the newest lists and publish them as a generation. SQL readers see either the old or the new one."""
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
     state.note({"publication": publication.publication}, generation=publication.generation)

@@ -33,7 +33,7 @@ def show_user(state: State, user_id: str, as_json: bool) -> None:
 @json_option
 @pass_state
 def show_item(state: State, item_id: str, as_json: bool) -> None:
-    """Show the text, the codes and the most similar items of the item ITEM_ID."""
+    """Show the text, codes and similar items of the item ITEM_ID."""
     with state.open() as project:
         item = project.show_item(item_id)
     _write(item, as_json)
