@@ -2,7 +2,7 @@
 
 The weighted features of a candidate are summed up to a score. A softmax over the scores of a user's candidates gives
 their probabilities. The loss is the mean negative log likelihood of the held-out items plus an L2 penalty on the
-weights. It is convex, and L-BFGS finds its minimum in float64.
+weights. The loss is convex, and L-BFGS finds its minimum in float64.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fit_weights(
         names: names of the F features.
         features: ``(n, F)`` features of the candidates, NaN where unknown.
         users: ``(n,)`` the user of each candidate, ascending.
-        is_target: ``(n,)`` whether a candidate is the user's held-out item; users without such a candidate do not count.
+        is_target: ``(n,)`` whether a candidate is the held-out item; users without such a candidate do not count.
         l2: strength of the L2 penalty.
 
     Returns:
