@@ -1,1 +1,1 @@
-"""The language model (backbone): load one or make the embedded default; its tokenizer, code tokens and forward pass."""
+"""The language model (backbone): loading, the built-in backbone, code tokens, text vectors and the forward pass."""

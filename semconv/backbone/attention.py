@@ -1,7 +1,7 @@
-"""The attention that a model computes: PyTorch's fused attention under a dense mask, or FlexAttention by blocks.
+"""The attention kernels of training, which are PyTorch's fused attention (dense mask) and FlexAttention (block mask).
 
-A row of shared histories is a trunk with many short branches, so most of its mask is empty. FlexAttention skips the
-blocks that no query attends to. It has no backward pass on a CPU.
+A training row holds one history and the ends of many prompts that share it, so most of its attention mask is empty.
+FlexAttention skips empty blocks of the mask. FlexAttention has no backward pass on a CPU.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _NAMES: Final = {"sdpa": "sdpa", "flex": "flex_attention"}  # names in transform
 
 
 def inner_model(model: Any) -> Any:
-    """Return the causal language model itself, without the wrapper of PEFT if it has one."""
+    """Return the causal language model inside a PEFT wrapper, or the model itself if it has no wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def require_attention(kind: Attention, device_type: str) -> None:
-    """Refuse an attention that has no backward pass on the device.
+    """Raise an error if the attention kernel has no backward pass on the device.
 
     Raises:
-        SettingsError: flex without a CUDA GPU.
+        SettingsError: the kernel is flex and there is no CUDA GPU.
     """
     if kind == "flex" and device_type != "cuda":
         raise SettingsError(
-            f"tuning.attention = flex needs a CUDA GPU, this process computes on {device_type}; set it to sdpa"
+            f"tuning.attention = flex needs a CUDA GPU, but this process computes on {device_type}; set it to sdpa"
         )
 
 
 @contextlib.contextmanager
 def using_attention(model: Any, kind: Attention) -> Iterator[None]:
-    """Compute with another attention inside the ``with``, also in backward passes and recomputed activations."""
+    """Switch the model to an attention kernel inside the ``with`` block, where backward passes must run too."""
     config = inner_model(model).config
     before = config._attn_implementation
     config._attn_implementation = _NAMES[kind]
@@ -48,7 +48,7 @@ def using_attention(model: Any, kind: Attention) -> Iterator[None]:
 
 
 def mask_for(model: Any, mask: Tensor) -> Any:
-    """Return a bool mask ``(B, 1, T, S)`` in the form that the model's attention reads: as it is, or as its non-empty blocks."""
+    """Return a bool mask ``(B, 1, T, S)`` as the attention kernel reads it, for FlexAttention as a block mask."""
     if inner_model(model).config._attn_implementation != _NAMES["flex"]:
         return mask
     from torch.nn.attention.flex_attention import create_block_mask

@@ -1,4 +1,4 @@
-"""Code tokens: N * C new tokens of the backbone, by default ``<a_0>`` to ``<d_255>`` (docs/method.md: Tokens)."""
+"""Code tokens: a new backbone token for each of C codes on each of N levels, by default ``<a_0>`` to ``<d_255>``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from semconv.errors import InputError
 
 
 def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Add the missing code tokens, and grow both embedding matrices.
+    """Add the missing code tokens to the tokenizer, and their rows to the input and output embedding matrices.
 
-    New rows are drawn from a normal distribution with the mean and deviation of the existing rows. (The paper leaves
-    them untrained; its Table 7 shows that starting them from the codebooks is worse.)
+    New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows. The paper
+    starts with random rows too. In its Table 7 rows that start from the codebooks are worse.
 
     Returns:
         token ids ``(levels, codes)``.
@@ -38,23 +38,23 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Return the token ids ``(levels, codes)``; InputError if the tokenizer lacks one."""
+    """Return the ids of all code tokens, ``(levels, codes)``; InputError if the tokenizer lacks one of them."""
     known = tokenizer.get_vocab()
     try:
         ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
     except KeyError as error:
         raise InputError(
-            f"the backbone's tokenizer lacks the code token {error.args[0]}; tune it again with `semconv finetune`"
+            f"the backbone's tokenizer lacks the code token {error.args[0]}; tune the model again with `semconv finetune`"
         ) from error
     return np.array(ids, dtype=np.int64)
 
 
 @torch.no_grad()
 def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np.float32], seed: int) -> None:
-    """Start the rows of the code tokens from the codebooks, by one fixed random rotation into the model's width.
+    """Initialise the embedding rows of the code tokens with code vectors, rotated at random to the model's width.
 
-    Codes with similar centroids then start with similar rows. For a pretrained model this is worse than drawing the
-    rows (paper, Table 7). An untrained model has no space of its own that this could disturb.
+    Codes with similar centroids then start with similar rows. For a pretrained model random rows are better (paper,
+    Table 7). An untrained model has no embedding space yet that the code vectors could disturb.
 
     Args:
         token_ids: ``(N, C)``.
@@ -74,7 +74,7 @@ def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np
 
 
 def _matrices(model: Any) -> list[torch.Tensor]:
-    """Return the input matrix, and the output matrix unless both are the same."""
+    """Return the input embedding matrix, and the output matrix unless both are the same."""
     matrices = [model.get_input_embeddings().weight]
     if model.get_output_embeddings().weight is not matrices[0]:
         matrices.append(model.get_output_embeddings().weight)
@@ -83,7 +83,7 @@ def _matrices(model: Any) -> list[torch.Tensor]:
 
 @torch.no_grad()
 def _draw_rows(model: Any, token_ids: list[int]) -> None:
-    """Draw the rows of new tokens from the distribution of all other rows."""
+    """Draw the embedding rows of new tokens from the distribution of all other rows."""
     generator = torch.Generator().manual_seed(len(token_ids))
     for weight in _matrices(model):
         old = torch.ones(weight.shape[0], dtype=torch.bool)

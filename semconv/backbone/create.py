@@ -1,9 +1,9 @@
-"""The embedded default backbone: a small decoder of the Llama architecture, for projects without a pretrained model.
+"""The built-in backbone: a small decoder of the Llama architecture, for projects without a pretrained model.
 
-Its tokenizer is byte-level BPE over the catalogue's text. Every fixed phrase of the prompts is one token, because an
-untrained model does not know the words of a phrase; a history of 20 items then takes 102 tokens instead of about 180.
-The input rows start from an SVD of the token-by-item PPMI matrix. Words of the same items then have similar rows, and
-text vectors carry meaning from the start.
+Its tokenizer is byte-level BPE, trained on the catalogue's text. Every fixed phrase of the prompts is one token,
+because an untrained model does not know the words of a phrase. A prompt with a history of 20 items then takes 102
+tokens instead of about 180. The input embeddings start from an SVD of the token-by-item PPMI matrix (positive pointwise
+mutual information). Words that occur with the same items then have similar embeddings before any training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def create_backbone(
     phrases: Sequence[str],
     settings: BackboneSettings,
 ) -> dict[str, Any]:
-    """Make the embedded default, and save it.
+    """Create the built-in backbone and save it.
 
     Args:
         folder: gets the model and the tokenizer, in the format of transformers.
@@ -79,7 +79,7 @@ def create_backbone(
 
 
 def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Train byte-level BPE on ``texts``, with each phrase as one token. It adds no token at the beginning of a text."""
+    """Train a byte-level BPE tokenizer on ``texts`` that makes each phrase one token and adds no start token."""
     core = Tokenizer(models.BPE(unk_token=None))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -97,9 +97,10 @@ def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: in
 
 
 def ppmi_rows(token_lists: Sequence[Sequence[int]], vocabulary: int, width: int, seed: int) -> NDArray[np.float32]:
-    """Compute input rows ``(V, width)`` from the SVD of the token-by-item PPMI matrix. Unused tokens have zero rows.
+    """Compute input embeddings ``(V, width)`` from an SVD of the token-by-item PPMI matrix.
 
-    The root mean square of the other rows is 0.02, the scale at which transformers initialises a Llama.
+    Tokens that occur in no item get zero rows. The root mean square of all other rows is 0.02, the scale at which
+    transformers initialises a Llama.
     """
     from scipy import sparse  # imported here, because machines that only tune may lack scipy
     from scipy.sparse.linalg import svds

@@ -1,7 +1,7 @@
-"""The forward pass that training and search share: hidden states under a 4D mask, and the output matrix.
+"""The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
 
-It calls the model's own decoder, so it repeats no layer. It does not support sliding windows, ALiBi and state-space
-caches; loading refuses backbones that use them.
+The pass calls the model's own decoder and reimplements no layer. The pass does not support sliding windows, ALiBi or
+state-space caches, so ``load_backbone`` refuses models that use them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from semconv.backbone.attention import inner_model, mask_for
 
 
 def decoder(model: Any) -> nn.Module:
-    """Return the stack of layers below the output matrix, with or without a wrapper of PEFT around the model."""
+    """Return the decoder of a model, with or without a PEFT wrapper: all layers below the output matrix."""
     result: nn.Module = inner_model(model).get_decoder()
     return result
 
 
 class _LastMlp(nn.Module):
-    """The last layer's MLP in a compiled decoder. A hook does not work there: compiled code ignores hooks added later."""
+    """The last layer's MLP in a compiled decoder, which can compute one position of each sequence only.
+
+    A forward hook cannot choose the position here, because compiled code ignores hooks that are added later.
+    """
 
     def __init__(self, mlp: nn.Module) -> None:
         super().__init__()
@@ -31,7 +34,7 @@ class _LastMlp(nn.Module):
         self.ends: Tensor | None = None  # (B,) the only positions to compute; None for all
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Return ``(B, T, D)``, or ``(B, 1, D)`` at the ends."""
+        """Return the MLP's output ``(B, T, D)``, or ``(B, 1, D)`` if ``ends`` chooses one position of each sequence."""
         if self.ends is not None:
             hidden = hidden[torch.arange(len(self.ends), device=hidden.device), self.ends][:, None]
         output: Tensor = self.mlp(hidden)
@@ -39,10 +42,10 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, for any number of prompts of any length. The first passes do the compiling.
+    """Compile the decoder in place, for any number of prompts of any length. The first forward passes compile it.
 
-    Compiled code sums in another order, so hidden states differ by rounding. Only for search: do not save or train the
-    model afterwards.
+    Compiled code adds numbers in another order, so hidden states differ by rounding errors. Compile a model for search
+    only: do not save or train it afterwards.
     """
     stack: Any = decoder(model)
     stack.layers[-1].mlp = _LastMlp(stack.layers[-1].mlp)
@@ -82,7 +85,7 @@ def decode_last(
 ) -> Tensor:
     """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
-    The last layer's output is not needed elsewhere. So its MLP, most of a layer's work, only computes these positions.
+    The output of the last layer is not needed at other positions, so its MLP computes the chosen positions only.
 
     Args:
         ends: ``(B,)`` the position, within ``input_ids``.
@@ -99,7 +102,7 @@ def decode_last(
 
 @contextlib.contextmanager
 def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[None]:
-    """Compute the last MLP only at the ends. It is added to ``(B, T, D)``, and the sum is correct at the ends only."""
+    """Compute the last layer's MLP only at the positions ``ends``; hidden states are wrong at all other positions."""
     if isinstance(mlp, _LastMlp):
         mlp.ends = ends
         try:
@@ -115,7 +118,7 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
 
 
 def output_matrix(model: Any) -> Tensor:
-    """Return the output matrix ``(V, D)`` as the model applies it, including adapters on token rows. Differentiable."""
+    """Return the output matrix ``(V, D)``, with the trained token rows of an adapter merged in. It has gradients."""
     head = inner_model(model).get_output_embeddings()
     if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)
@@ -125,6 +128,6 @@ def output_matrix(model: Any) -> Tensor:
 
 
 def model_device(model: Any) -> torch.device:
-    """Return the device of the weights."""
+    """Return the device that holds the model's weights."""
     device: torch.device = next(model.parameters()).device
     return device

@@ -1,4 +1,4 @@
-"""Load a backbone or a tuned model, and refuse models that the shared forward pass does not support."""
+"""Load a backbone or a tuned model, and refuse models that ``semconv.backbone.forward`` does not support."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MIN_CONTEXT = 64
 
 
 def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
-    """Load model and tokenizer from a local folder or by a name on the hub.
+    """Load a model and its tokenizer from a local folder, or by name from the Hugging Face hub.
 
     Raises:
-        InputError: there is no such model or no tokenizer, the architecture or its attention cannot compute branches of
-            a shared prompt, or the context is too short.
+        InputError: there is no such model or no tokenizer, the model cannot compute several prompts with a shared
+            beginning in one pass, or its context is too short.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -30,8 +30,12 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        own = "; --trust-remote-code runs it, if you trust it" if "contains custom code" in str(error) else ""
-        where = "" if Path(name).is_dir() else "no such folder from here, and on the hub "
+        own = (
+            "; if you trust this code, allow it with --trust-remote-code"
+            if "contains custom code" in str(error)
+            else ""
+        )
+        where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
         raise InputError(
             f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)}){own}"
         ) from error
@@ -40,11 +44,11 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); put its tokenizer.json and tokenizer_config.json there"
+            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); put its tokenizer.json and tokenizer_config.json into the model's folder"
         ) from error
     if tokenizer.eos_token_id is None:
         raise InputError(
-            f"backbone {name}: its tokenizer has no end token, and every label needs one; use another backbone"
+            f"backbone {name}: its tokenizer has no end-of-sequence token, which every training label needs; use another backbone"
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -56,26 +60,29 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"backbone {name}: weights cannot be loaded ({_first_line(error)}); fetch the model again"
+            f"backbone {name}: weights cannot be loaded ({_first_line(error)}); download the model again"
         ) from error
     check_branches(model, name)
     return model, tokenizer
 
 
 def model_from_config(config: Any) -> Any:
-    """Make a model with random weights, which another process will overwrite with its own."""
+    """Create a model with random weights, to be overwritten with the weights of the first process of a training."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
 def _check_folder(name: str) -> None:
-    """Refuse a path that is no folder. A name on the hub has at most one slash and does not begin with a dot."""
+    """Raise InputError if ``name`` looks like a local path and there is no such folder.
+
+    A name on the hub has at most one slash and does not begin with a dot.
+    """
     path = Path(name)
     if path.is_dir():
         return
     if path.is_file():
-        raise InputError(f"backbone {name}: this is a file; name its folder")
+        raise InputError(f"backbone {name}: this is a file; give the folder that contains it")
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise InputError(f"backbone {name}: no such folder")
 
@@ -89,7 +96,7 @@ def _check_config(name: str, config: Any) -> None:
     windowed = getattr(config, "use_sliding_window", config.model_type == "mistral")
     if windowed and getattr(config, "sliding_window", None) is not None:
         raise InputError(
-            f"backbone {name}: a sliding attention window cannot hold the shared history; set sliding_window to null"
+            f"backbone {name}: a sliding attention window is not supported; set sliding_window to null in its config.json"
         )
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and context < MIN_CONTEXT:

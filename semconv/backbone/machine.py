@@ -1,4 +1,4 @@
-"""The machine that computes lists: its device, and its compiler for the model."""
+"""Device and compiler of the machine that computes recommendation lists."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ def require_compiler(device: str) -> None:
     """Raise SettingsError if torch has no compiler for the device."""
     if device == "cuda":
         if find_spec("triton") is None:
-            raise SettingsError("recommend.compile = true needs triton on a GPU; install it, or set it to false")
+            raise SettingsError(
+                "recommend.compile = true needs triton on a GPU; install triton, or set recommend.compile = false"
+            )
         return
     name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses it
     if shutil.which(name) is None:
         raise SettingsError(
-            f"recommend.compile = true needs the C++ compiler {name}; install it, name another one in the environment variable CXX, or set it to false"
+            f"recommend.compile = true needs the C++ compiler {name}; install it, name another compiler in the environment variable CXX, or set recommend.compile = false"
         )
 
 
 @contextlib.contextmanager
 def compiler_errors() -> Iterator[None]:
-    """Turn a failure of the compiler into a MachineError, for example if the headers of Python are missing."""
+    """Turn a failure of torch's compiler into a MachineError, for example if the headers of Python are missing."""
     from torch._dynamo.exc import TorchDynamoException
 
     try:
@@ -42,5 +44,5 @@ def compiler_errors() -> Iterator[None]:
 
 
 def lists_device() -> str:
-    """Return the device that computes lists on this machine."""
+    """Return the device that computes recommendation lists on this machine, either ``cuda`` or ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"

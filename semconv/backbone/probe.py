@@ -1,7 +1,7 @@
-"""Test that a backbone computes branches of a shared prompt as it computes each of them alone.
+"""Test that prompts with a shared beginning get the same hidden states in one forward pass as one by one.
 
-Training and search need 4D masks and explicit positions. A model that reads a boolean mask as numbers, or counts
-positions by itself, gives wrong results and no error.
+Training and search compute such prompts in one pass, with a 4D mask and explicit positions. A model that adds a boolean
+mask as numbers, or that ignores given positions, would give wrong results without an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOLERANCE = {
 
 @torch.no_grad()
 def check_branches(model: Any, name: str) -> None:
-    """Compare one pass over two branches of a trunk with a plain pass for each.
+    """Compare the hidden states of two prompts with a shared beginning in one pass with those of separate passes.
 
     Raises:
         InputError: the hidden states differ.
@@ -45,6 +45,6 @@ def check_branches(model: Any, name: str) -> None:
         difference = (plain[0, _TRUNK:] - states).float().abs().max() / plain.float().std().clamp_min(1e-6)
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(
-                f"backbone {name}: branches of a shared prompt get other hidden states than alone, because its attention"
-                " ignores 4D masks or given positions; use another backbone"
+                f"backbone {name}: prompts with a shared beginning get other hidden states together than alone, because"
+                " the model's attention ignores 4D masks or given positions; use another backbone"
             )

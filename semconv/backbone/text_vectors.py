@@ -1,7 +1,7 @@
-"""Text vectors: the mean of the backbone's input rows over the tokens of an item's text (docs/method.md: Text vectors).
+"""Text vectors: the mean input embedding of the tokens of an item's text (docs/method.md, Text vectors).
 
-There is no forward pass: the codebooks are pulled towards the space of the model's input rows, not of its hidden
-states.
+Text vectors need no forward pass. The codebooks are pulled towards the space of the backbone's input embeddings, not of
+its hidden states.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class TextVectors:
 
     @classmethod
     def load(cls, path: Path) -> TextVectors:
-        """Read the file of ``save``; InputError if it is missing or damaged."""
+        """Read a file that ``save`` wrote; InputError if it is missing or damaged."""
         arrays = read_arrays(path)
         return cls(arrays["item_index"], arrays["vectors"])
 
 
 def item_text(title: str | None, description: str | None) -> str:
-    """Return the text of an item, empty if it has none."""
+    """Join title and description to the text of an item; return an empty text if both are missing."""
     return ". ".join(part.strip() for part in (title, description) if part and part.strip())
 
 
 def embed_texts(model: Any, tokenizer: Any, item_index: NDArray[np.int32], texts: Sequence[str]) -> TextVectors:
-    """Compute the mean input row of each text. Texts without a token are left out.
+    """Compute the mean input embedding of the tokens of each text. Texts without tokens are left out.
 
     Args:
         item_index: ``(M,)``.

@@ -1,1 +1,1 @@
-"""Evaluation: figures of lists with bootstrap intervals, by segment of users, and paired comparisons of methods."""
+"""Evaluation of recommendation lists: metrics with bootstrap intervals, user segments, and comparisons of methods."""

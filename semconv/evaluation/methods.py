@@ -1,4 +1,4 @@
-"""The methods that an evaluation compares: one entry a method, in the order of the rows of every report.
+"""The methods that an evaluation compares, in the order in which every report lists them.
 
 To add a baseline, write its SQL file in ``sql/baselines`` and add one entry to :data:`METHODS`.
 """
@@ -20,11 +20,11 @@ TRANSITION: Final = "transition"
 
 @dataclass(frozen=True)
 class ScoreRanking:
-    """How ``best_of_scored.sql`` turns the scores that a method's SQL file computes into lists.
+    """The parameters of ``best_of_scored.sql``, which turns the scores of a method's SQL file into lists.
 
     Attributes:
         digits: decimals to which scores are rounded.
-        filler_score: score of the popular items that fill a short list; it lies below every other score.
+        filler_score: score of the popular items that fill up a short list; it lies below every other score.
     """
 
     digits: int
@@ -33,10 +33,10 @@ class ScoreRanking:
 
 @dataclass(frozen=True)
 class Method:
-    """One method: the name of its rows, and the source of its lists.
+    """One method: its name in tables and reports, and the source of its lists.
 
-    A method has an SQL file or a source of behaviour vectors. A method with neither takes its lists from the
-    evaluated recommend run.
+    Lists come from an SQL file or from behaviour vectors. The lists of a method with neither (such as the model) are in
+    the evaluated recommend run.
 
     Attributes:
         name: value of the column ``method``.
@@ -57,7 +57,7 @@ class Method:
     behavior_source: str = ""
 
     def parameters(self, counter: CounterSettings) -> dict[str, float]:
-        """Return the parameters of the SQL file that the settings determine."""
+        """Return the parameters of the SQL file whose values come from the settings."""
         return {name: getattr(counter, name) for name in self.settings}
 
     def defaults(self) -> dict[str, float]:
@@ -108,7 +108,7 @@ def baselines(behavior_source: str, *, is_tuned: bool = True) -> list[Method]:
 def compared_names(
     behavior_source: str, listed: Sequence[str] = (METHOD_MODEL,), *, is_tuned: bool = True
 ) -> tuple[str, ...]:
-    """Return the names of all methods of an evaluation; ``listed`` are those whose lists the recommend run holds."""
+    """Return the names of all methods of an evaluation, first those ``listed`` in the recommend run."""
     return (*listed, *(method.name for method in baselines(behavior_source, is_tuned=is_tuned)))
 
 

@@ -1,8 +1,8 @@
-"""Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md: Evaluation).
+"""Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md, Evaluation).
 
-A rank counts from 1; 0 is a miss. Figures depend on the protocol as much as on the model. So every row states the
-split, the train cut and whether seen items were masked; ``protocol`` adds the wording of the prompt, the seed and the
-length of the lists.
+Ranks count from 1; rank 0 means that the held-out item is not in the list. Metrics depend on the protocol as much as on
+the model. So every row states the split, the train cut and whether seen items were masked. The column ``protocol`` adds
+the wording of the prompt, the seed and the length of the lists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AT_CUTOFFS = {"hit_ratio": hit_ratio, "ndcg": ndcg}
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How lists were made and scored.
+    """The conditions under which lists were made and measured.
 
     Attributes:
         split: ``valid`` or ``test``: the held-out item of each user.
@@ -68,7 +68,7 @@ class ListFigures:
     coverage: float
 
     def of_lists(self, inside: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
-        """Yield name and values of each figure of whole lists, for the users ``inside`` that have a value."""
+        """Yield novelty, diversity and fallback share with their values for the users in the mask ``inside``."""
         for name in ("novelty", "diversity", "fallback_share"):
             values: Floats = getattr(self, name)[inside]
             yield name, values[~np.isnan(values)]
@@ -83,9 +83,9 @@ def metric_rows(
 ) -> list[dict[str, Any]]:
     """Compute every figure of one method, over all users and for each segment.
 
-    The k of figures of whole lists is the length of the lists. Coverage is one figure of all lists together. It has no
-    interval: a resample of the users lists fewer different items than all users do, so its percentiles would lie below
-    the figure itself.
+    Figures that describe whole lists have the list length as their k. Coverage is one figure of all lists together.
+    Coverage has no bootstrap interval: the lists of resampled users contain fewer different items than all lists, so
+    the interval would lie below the figure.
 
     Args:
         method: value of the column ``method``.
@@ -101,9 +101,11 @@ def metric_rows(
         InputError: the split has no held-out item, or there are more or fewer ranks than users.
     """
     if protocol.split == "serve":
-        raise InputError("lists of the split serve have no held-out item; evaluate lists of valid or test")
+        raise InputError("lists of the split serve have no held-out item; evaluate lists of the split valid or test")
     if len(figures.ranks) != len(users):
-        raise InputError(f"{len(figures.ranks)} ranks for {len(users)} users")
+        raise InputError(
+            f"there are {len(figures.ranks)} ranks for {len(users)} users; every evaluated user needs one rank"
+        )
     shared = {"method": method, "split": protocol.split, "train_cut": protocol.train_cut, "seen": protocol.seen}
     details = {"list_length": protocol.list_length, "bootstrap_seed": settings.seed, **protocol.details}
     rows: list[dict[str, Any]] = []
@@ -124,7 +126,7 @@ def metric_rows(
 def compare(
     ours: NDArray[np.int64], theirs: NDArray[np.int64], list_length: int, settings: EvaluateSettings
 ) -> list[dict[str, Any]]:
-    """Compute the differences ours - theirs over the same users, with paired bootstrap intervals.
+    """Compute the metric differences ours - theirs over the same users, with paired bootstrap intervals.
 
     Args:
         ours, theirs: ``(U,)`` ranks of the same users in the same order.
@@ -149,7 +151,7 @@ def compare(
 
 
 def _values(figures: ListFigures, inside: NDArray[np.bool_], list_length: int) -> Iterator[tuple[str, int, Floats]]:
-    """Yield name, k and values per user of every figure. Figures that no user has are left out."""
+    """Yield the name, the k and the values per user of every figure. Figures without any value are left out."""
     yield from _rank_values(figures.ranks[inside], list_length)
     yield from ((name, list_length, values) for name, values in figures.of_lists(inside) if len(values))
 

@@ -1,4 +1,4 @@
-"""Segments of the evaluated users: by length of history, by popularity of the held-out item, cold and warm."""
+"""Segments of the evaluated users: by history length, by popularity of the held-out item, by cold or warm item."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EvaluatedUsers:
 
 
 def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.int32]:
-    """Draw ``count`` of the users, in their order. All users if ``count`` is 0 or there are no more than that."""
+    """Draw ``count`` users at random, kept in order; return all users if ``count`` is 0 or there are not more."""
     if not 0 < count < len(users):
         return users
     chosen = np.random.default_rng(seed).choice(len(users), count, replace=False)
@@ -40,7 +40,7 @@ def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.in
 
 
 def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield name and mask ``(U,)`` of each segment: all users first, then each division. Empty segments are left out.
+    """Yield the name and the mask ``(U,)`` of each segment with users, starting with the segment of all users.
 
     Popularity is divided at the quartiles of the held-out items, so that each segment has about the same number of
     users. If many held-out items are equally popular, there are fewer segments.
@@ -57,14 +57,14 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _bands(name: str, values: NDArray[np.int64], starts: tuple[int, ...]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield the users with values from each start up to the next one."""
+    """Yield a name and a mask of users for each range of values, from one start up to the next."""
     for low, high in zip(starts, (*starts[1:], None), strict=True):
         label = f"{low}+" if high is None else f"{low}-{high - 1}" if high - 1 > low else f"{low}"
         yield f"{name} {label}", (values >= low) & (high is None or values < high)
 
 
 def _popularity_starts(popularity: NDArray[np.int64]) -> tuple[int, ...]:
-    """Return 0 and the quartiles, each once."""
+    """Return 0 and the quartiles of the popularity, without duplicates."""
     if len(popularity) == 0:
         return (0,)
     inner = np.quantile(popularity, np.arange(1, _POPULARITY_BANDS) / _POPULARITY_BANDS, method="higher")

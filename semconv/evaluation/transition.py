@@ -1,6 +1,7 @@
-"""Trying many parameters of the transition counter on some users: ``sql/baselines/transition.sql`` is the ranking.
+"""Search for the best parameters of the transition counter on some users (docs/method.md, Evaluation).
 
-``counter.counts`` has the counter as arrays (method: Reference figures). Ties go to the more popular item.
+Items are ranked as in ``sql/baselines/transition.sql``, but the counts are arrays from ``semconv.counter.counts``. Of
+items with equal scores, the more popular item ranks higher.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from semconv.ragged import lengths_of, row_of
 Parameters = Mapping[str, float]
 
 _CHUNK_CELLS = 1 << 22  # scores held at once, 32 MB
-# What a search tries, beside the value that it starts from.
+# The values that a search tries for each parameter, besides the start value.
 GRID: dict[str, tuple[float, ...]] = {
     "decay": (0.3, 0.6, 1.0, 1.5),
     "symmetry": (0.0, 0.3, 0.5, 0.7, 1.0),
@@ -33,7 +34,7 @@ _ROUNDS = 2
 
 @dataclass(frozen=True)
 class Case:
-    """Users whose target the counter is to find.
+    """Users with held-out items (targets) that the transition counter should rank high.
 
     Attributes:
         train: the sequences that are counted.
@@ -55,7 +56,7 @@ class Case:
 
 
 def counted(case: Case, parameters: Parameters) -> sp.csr_array:
-    """Count the transitions of a case, ``(I, I)``."""
+    """Count the transitions in the training sequences of a case, ``(I, I)``."""
     return count_transitions(case.train, len(case.allowed), CounterWeights(**parameters), 0)
 
 
@@ -84,10 +85,10 @@ def counter_ranks(case: Case, table: sp.csr_array, history_decay: float) -> NDAr
 
 
 def search_parameters(case: Case, start: Parameters) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """The parameters with the best NDCG@10, changed one at a time from ``start`` over the grid, twice around.
+    """Search for the parameters with the best NDCG@10: vary one parameter at a time over its grid, in two rounds.
 
     Returns:
-        the best, and a row a trial: the parameters and ``ndcg@10``.
+        the best parameters, and a row for each trial: its parameters and ``ndcg@10``.
     """
     tables: dict[tuple[float, ...], sp.csr_array] = {}  # only the last one; history_decay does not change the counts
 

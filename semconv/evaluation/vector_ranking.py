@@ -1,4 +1,4 @@
-"""Rank items by the dot product of behaviour vectors: a peer method that needs no language model."""
+"""Rank items by the dot product of user vector and item vector: a baseline that needs no language model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rank_by_vectors(
     seen: Sequence[NDArray[np.int32]] | None,
     k: int,
 ) -> NDArray[np.int32]:
-    """List the k items with the largest dot products for each user; equal scores in the order of item_index.
+    """Return the k items with the largest dot products for each user; items with equal scores are in index order.
 
     Args:
         users: ``(n,)`` user_index.
@@ -47,13 +47,13 @@ def rank_by_vectors(
 
 
 def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the positions in ascending ``index`` of those items that it holds."""
+    """Return the rows of the ascending item indices ``index`` that contain one of ``items``."""
     rows, is_known = find(index, items)
     return rows[is_known]
 
 
 def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
-    """List the ``index`` of the k largest of each row of scores ``(n, L)``, without those of minus infinity."""
+    """Return the item indices of the k largest scores in each row ``(n, L)``, without scores of minus infinity."""
     count = min(k, scores.shape[1])
     # Find the k-th score first, so that item_index also decides ties at the end of the list.
     border = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]

@@ -1,1 +1,1 @@
-"""Make prompts and labels from codes and text (method: Alignment tasks)."""
+"""Training samples for tuning: prompts and labels, made from codes and text (docs/method.md, stage two)."""

@@ -1,4 +1,4 @@
-"""The data that prompts are made of: training sequences of items that have codes, and texts."""
+"""The data from which prompts are made: training sequences of items with codes, texts of items, and queries."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidates:
-    """All n samples of one task with text; an epoch draws some of them."""
+    """All n samples of one task whose prompts contain text; an epoch draws some of them."""
 
-    items: NDArray[np.int32]  # (n,) item_index of the answer
+    items: NDArray[np.int32]  # (n,) item_index of the label
     rows: Ints  # (n,) row of ``TaskData.items`` that the words belong to, -1 where they belong to the item
     words: tuple[Sequence[str | None], ...]  # columns of n texts each
 
     @classmethod
     def none(cls) -> Candidates:
-        """Return the candidates of a task that is off."""
+        """Return empty candidates, for a task that is switched off."""
         return cls(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), ())
 
     def __len__(self) -> int:
         return len(self.items)
 
     def words_of(self, sample: int) -> list[str | None]:
-        """Return the words of one sample."""
+        """Return the texts that go into the prompt of one sample."""
         return [column[sample] for column in self.words]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Which samples an earlier tuning did not have, and how many of the others an epoch draws again.
+    """The samples that are new since an earlier tuning, and the share of the old samples that an epoch draws again.
 
-    The epoch numbers continue those of the earlier tuning, so that each tuning of a chain draws different samples.
+    Epoch numbers continue those of the earlier tuning, so that two tunings in a row draw different samples.
     """
 
     is_new_row: Bools  # (n,) of TaskData.items
@@ -48,9 +48,9 @@ class Replay:
     epochs_before: int
 
     def draw_rows(self, user: Ints, num_users: int, rng: np.random.Generator) -> Bools:
-        """Draw the rows that an epoch may ask about ``(n,)``: all new ones, and every row of a share of the users.
+        """Draw a mask ``(n,)`` of the rows that may give samples: all new rows, and all rows of a share of the users.
 
-        Users are drawn as a whole because their samples share a history.
+        Either all rows of a user are drawn or none, because a user's samples share one history.
 
         Args:
             user: ``(n,)`` of each row.
@@ -58,14 +58,14 @@ class Replay:
         return self.is_new_row | (rng.random(num_users) < self.share)[user]
 
     def draw_texts(self, rng: np.random.Generator) -> Bools:
-        """Draw the text samples of an epoch, task after task: all new ones, and a share of the others."""
+        """Draw a mask of the samples with text, task after task: all new samples, and a share of the known ones."""
         is_new = np.concatenate(self.is_new_text)
         return is_new | (rng.random(len(is_new)) < self.share)
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Training sequences of U users over I items, n interactions in all, and the candidates of the tasks with text."""
+    """Training sequences of U users over I items, n interactions in all, and the candidates of tasks with text."""
 
     offsets: Ints  # (U + 1,) rows of each user
     items: NDArray[np.int32]  # (n,) item_index, all with codes
@@ -75,7 +75,7 @@ class TaskData:
     coded_items: NDArray[np.int32]  # items with codes
     num_items: int
     texts: dict[str, Candidates]  # by task name
-    replay: Replay | None = None  # None: an epoch may ask about everything
+    replay: Replay | None = None  # None: an epoch draws from all samples
 
     def users(self) -> Ints:
         """Return the user index of each row ``(n,)``."""

@@ -1,7 +1,8 @@
-"""Build prompts from tokenized pieces; the token ids equal those of the whole text.
+"""Build prompts from pieces that are tokenized once. The token ids equal those of tokenizing the whole prompt.
 
-Code tokens are added tokens: a tokenizer splits a text at them, and the words between two of them do not depend on the
-rest. So each head, separator and tail is tokenized once, next to a code token, and a prompt is a concatenation.
+Code tokens are added tokens of the tokenizer. A tokenizer splits a text at such tokens, and tokenizes the words between
+two of them without looking at the rest. So each fixed piece (the head before a history, the separator between items,
+the tail after the history) is tokenized once, next to a code token. A prompt is a concatenation of such pieces.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PROMPTS_AT_ONCE = 4096
 
 
 class PromptEncoder:
-    """The token ids of I items and of the fixed pieces, for one tokenizer and one set of codes."""
+    """The token ids of I items and of the fixed pieces of prompts, for one tokenizer and one set of codes."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class PromptEncoder:
         codes: NDArray[np.uint16],
         num_items: int,
     ) -> None:
-        """Tokenize the fixed pieces.
+        """Tokenize the fixed pieces of prompts.
 
         Args:
             level_tokens: ``(N, C)`` token id of each code.
@@ -63,11 +64,11 @@ class PromptEncoder:
 
     @property
     def has_codes(self) -> NDArray[np.bool_]:
-        """Whether a prompt can name each item ``(I,)``."""
+        """A mask ``(I,)`` of the items that have codes. Only these items can be in a prompt."""
         return self.item_tokens[:, 0] >= 0
 
     def trunk(self, items: NDArray[np.int32], head: int) -> NDArray[np.int64]:
-        """Return the tokens that several questions share: a head, and a history with separators between its items."""
+        """Return the tokens that several prompts share: a head, and a history with separators between its items."""
         body = self.separated_tokens[items].ravel()
         return np.concatenate([self.heads[head], body[: max(0, body.size - len(self.separator))]])
 
@@ -76,7 +77,7 @@ class PromptEncoder:
         return np.concatenate([self.trunk(items, 0), self.tails[SEQUENTIAL.name][0]])
 
     def query_prompt(self, text: str) -> NDArray[np.int64]:
-        """Return the query task's first wording around a user's words."""
+        """Return the tokens of the prompt for a user's query, in the first wording of the query task."""
         return self.tokenize([QUERY.prompt([text], 0)])[0]
 
     def tokenize(self, prompts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -91,11 +92,11 @@ class PromptEncoder:
         return np.concatenate(tokens), np.concatenate(lengths)
 
     def item_text(self, item: int) -> str:
-        """Return an item as text: its code tokens."""
+        """Return the code tokens of an item as text."""
         return "".join(code_token(level, int(code)) for level, code in enumerate(self.codes[item]))
 
     def history_text(self, items: NDArray[np.int32]) -> str:
-        """Return a history as text."""
+        """Return a history as text: the code tokens of its items, with separators between them."""
         return SEPARATOR.join(self.item_text(int(item)) for item in items)
 
     def _before(self, text: str, token: str, token_id: int) -> NDArray[np.int64]:
@@ -109,5 +110,5 @@ class PromptEncoder:
         ids = np.array(self.tokenizer(text)["input_ids"], dtype=np.int64)
         at = np.flatnonzero(ids == token_id)
         if len(at) == 0:
-            raise InputError("the backbone's tokenizer does not keep code tokens whole; use another backbone")
+            raise InputError("the backbone's tokenizer splits code tokens into parts; use another backbone")
         return np.split(ids, np.sort(np.concatenate([at, at + 1])))[::2]

@@ -1,4 +1,4 @@
-"""Write the samples of an epoch as people read them, exactly those that training sees."""
+"""Turn the training samples of an epoch into readable prompts and labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sample:
 
 
 def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
-    """Yield every sample of an epoch; prompts over the limit are left out and counted in ``builder.too_long``."""
+    """Yield every sample that training uses in an epoch, and count too long prompts in ``builder.too_long``."""
     for question in plan.histories.questions():
         yield from _history_samples(builder, question)
     for start in range(0, len(plan.texts), _PROMPTS_AT_ONCE):

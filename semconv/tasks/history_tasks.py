@@ -1,6 +1,6 @@
-"""The tasks that ask about a history: which item comes next, and which item the user will reject.
+"""The tasks whose prompts contain a history: predict the next item, or an item that the user will reject.
 
-One object per task holds everything that belongs to it. ``HISTORY_TASKS`` lists them.
+Each task is one object with its wordings and its random draws. ``HISTORY_TASKS`` lists the objects of all such tasks.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from semconv.tasks.wordings import closing
 
 
 class HistoryTask(ABC):
-    """A question about a history that an epoch can ask at any position of a user's sequence."""
+    """A task whose prompt contains a user's history and whose label is an item.
+
+    A sample can be made at any position of a sequence: the items before the position are the history.
+    """
 
     name: ClassVar[str]  # in settings, step logs and exported prompts
-    tails: ClassVar[tuple[str, ...]]  # the wordings of the question
+    tails: ClassVar[tuple[str, ...]]  # the wordings after the history
 
     def phrases(self) -> list[str]:
-        """Return every fixed piece of the task's prompts, without the shared heads."""
+        """Return every fixed piece of the task's prompts, without the heads that all tasks share."""
         return [closing(tail) for tail in self.tails]
 
     @abstractmethod
     def can_ask(self, data: TaskData, settings: TaskSettings) -> bool:
-        """Whether any epoch can have a sample of the task."""
+        """Return whether any epoch can have a sample of the task."""
 
     def draw_users(self, settings: TaskSettings, num_users: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw the users that an epoch asks, ``(U,)``: all of them unless a task has a share of its own."""
+        """Draw a mask ``(U,)`` of the users who get samples in an epoch: all users unless the task sets a share."""
         return np.ones(num_users, dtype=bool)
 
     @abstractmethod
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Draw the answers for each row of ``data.items``: item indices ``(n, k)``, -1 where there are fewer than k."""
+        """Draw the labels of each row of ``data.items`` as item indices ``(n, k)``, -1 where a row has fewer than k."""
 
 
 class SequentialTask(HistoryTask):
-    """Ask for the next item."""
+    """The sequential task: predict the next item of a history."""
 
     name = "sequential"
     tails = (
@@ -58,17 +61,17 @@ class SequentialTask(HistoryTask):
     )
 
     def can_ask(self, data: TaskData, settings: TaskSettings) -> bool:
-        """Whether any user likes an item after the first one."""
+        """Return whether the task is on and a user likes an item after the first one."""
         return settings.sequential and bool(data.is_label[data.positions() >= 1].any())
 
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Return the item of each row ``(n, 1)``, -1 where the user dislikes it."""
+        """Return the item of each row as its label, ``(n, 1)``; -1 where the user dislikes the item."""
         is_asked = data.is_label & settings.sequential
         return np.where(is_asked, data.items, -1)[:, None].astype(np.int32, copy=False)
 
 
 class NegativeTask(HistoryTask):
-    """Ask for items that the user will reject (paper, Negative sampling task)."""
+    """The negative task: predict items that the user will reject (paper, Negative sampling task)."""
 
     name = "negative"
     tails = (
@@ -85,15 +88,15 @@ class NegativeTask(HistoryTask):
     )
 
     def can_ask(self, data: TaskData, settings: TaskSettings) -> bool:
-        """Whether any user has two items, and users are asked for negatives."""
+        """Return whether the task is on and a user has at least two items."""
         return settings.negatives > 0 and settings.negative_share > 0 and bool((data.positions() >= 1).any())
 
     def draw_users(self, settings: TaskSettings, num_users: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw the users that an epoch asks, ``(U,)``."""
+        """Draw a mask ``(U,)`` of the users who get negative samples in an epoch."""
         return rng.random(num_users) < settings.negative_share
 
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Draw items that the user dislikes or never had."""
+        """Draw for each row items that the user dislikes or has never interacted with."""
         return draw_negatives(data, settings.negatives, rng)
 
 

@@ -12,10 +12,10 @@ _MAX_REDRAWS = 8
 
 
 def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Draw k items for each row: ``(n, k)``, -1 where no item is left; ``(n, 1)`` of -1 for ``k = 0``.
+    """Draw k negative items ``(n, k)`` for each row of ``data.items``, -1 where no item is left.
 
-    First come the user's disliked items at this position or later. The others are drawn uniformly from the items with
-    codes outside the user's whole training sequence.
+    For ``k = 0`` the result is ``(n, 1)`` with -1. First come the user's disliked items at this position or later. The
+    remaining items are drawn uniformly from all items that have codes and are not in the user's training sequence.
     """
     num_rows = len(data.items)
     if k == 0 or num_rows == 0:
@@ -41,7 +41,7 @@ def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[
 
 
 def _put_disliked_first(data: TaskData, row_user: NDArray[np.int64], drawn: NDArray[np.int32]) -> None:
-    """Replace the first columns by the user's disliked items at or after the row, nearest first."""
+    """Replace the first columns of ``drawn`` by the user's disliked items at or after each row, the nearest first."""
     disliked = np.flatnonzero(~data.is_label)
     if not len(disliked):
         return

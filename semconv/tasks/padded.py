@@ -1,4 +1,4 @@
-"""Make the token arrays of a batch from the trees of an epoch."""
+"""Make the token arrays of a batch from the trees of an epoch (``semconv.tasks.trees``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semconv.tasks.trees import Trees
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """B rows side by side, padded to S tokens; a padded token sees itself, because no softmax may be empty."""
+    """B rows of S tokens each, padding included. A padding token attends to itself, so that no softmax is empty."""
 
     tokens: Ints  # (B, S)
     positions: Ints  # (B, S)
@@ -30,13 +30,13 @@ class PaddedRows:
 
 
 class EpochRows:
-    """The R rows of an epoch, or some of them; lengths are known, token arrays are made on request.
+    """The R token rows of an epoch, or some of them. Row lengths are known at once; ``padded`` makes token arrays.
 
     Indexing with a number, a slice or a list returns some of the rows, as a view of the same epoch.
     """
 
     def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
-        """Take ``items`` from ``TaskData``: the histories of the trees are ranges of its rows."""
+        """Prepare the rows of ``trees``. The histories of the trees are ranges of ``items`` from ``TaskData``."""
         self._encoder, self._items, self._trees = encoder, items, trees
         self._branch_at = offsets_of(trees.branches)  # (R + 1,)
         self._answer_at = offsets_of(trees.labels)  # (B + 1,)
@@ -59,7 +59,7 @@ class EpochRows:
         return some
 
     def padded(self, pad: int) -> PaddedRows:
-        """Return the token arrays of all rows, shorter ones filled up with ``pad``."""
+        """Return the token arrays of all rows. Shorter rows are filled up with the token ``pad``."""
         rows = self._rows
         sheet = _Sheet(len(rows), int(self.lengths.max(initial=0)), pad)
         history = self._put_trunks(sheet, rows)
@@ -77,7 +77,7 @@ class EpochRows:
         )
 
     def _put_trunks(self, sheet: _Sheet, rows: Ints) -> Ints:
-        """Write heads and histories; return the indices of the codes of all items but each history's first."""
+        """Write heads and histories; return the indices of the code tokens after the first item of each history."""
         head, trunk = self._trees.head[rows], self._trees.trunk[rows]
         width, levels = self._encoder.separated_tokens.shape[1], self._encoder.num_levels
         opening = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
@@ -95,13 +95,13 @@ class EpochRows:
         return codes
 
     def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints]:
-        """Write questions and answers; return ``label_index``, ``label_tokens`` and ``sample_tasks``."""
+        """Write the tails and labels of all prompts; return ``label_index``, ``label_tokens`` and ``sample_tasks``."""
         trees, levels = self._trees, self._encoder.num_levels
         branch = ranges(self._branch_at[rows], trees.branches[rows])  # (b,)
         row = row_of(trees.branches[rows])  # (b,) its row in the sheet
         begin = trees.trunk[rows][row] + self._size_at[branch] - self._size_at[self._branch_at[rows]][row]
         visible, tail = trees.visible[branch], trees.tail[branch]
-        stop = begin + tail  # the start of the answers
+        stop = begin + tail  # the start of the labels
         where = ranges(sheet.row_at[row] + begin, tail)
         sheet.tokens[where] = trees.tails[ranges(trees.tail_start[branch], tail)]
         sheet.positions[where] = ranges(visible, tail)
@@ -122,7 +122,7 @@ class EpochRows:
 
 
 class _Sheet:
-    """The flat padded arrays that rows are written into."""
+    """The flat arrays of a batch into which padded rows are written."""
 
     def __init__(self, num_rows: int, longest: int, pad: int) -> None:
         self.longest = longest

@@ -1,7 +1,7 @@
 """Draw the samples of an epoch: positions, wordings and negatives, as a pure function of (seed, epoch).
 
-A run that resumes at an epoch draws the same samples again, and an export draws the samples of training. A plan is flat
-arrays, which can also be read question by question and text by text.
+A run that resumes at an epoch draws the same samples again, and an export draws the samples of training. A plan holds
+flat arrays, and can also be read prompt by prompt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from semconv.tasks.wordings import HISTORY_HEADS
 
 
 class Stream(IntEnum):
-    """The independent streams of random numbers of an epoch."""
+    """The independent streams of random numbers that an epoch uses."""
 
     HISTORIES = 0
     TEXT_WORDINGS = 1
@@ -35,12 +35,12 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, epoch: int, stream: Stream) -> np.random.Generator:
-    """Return the random numbers of one stream of an epoch."""
+    """Return the random generator of one stream of an epoch."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch * 16 + stream]))
 
 
 class Question(NamedTuple):
-    """One question about a history."""
+    """One prompt with a history, and its labels."""
 
     user: int
     head: int  # index into HISTORY_HEADS
@@ -53,21 +53,21 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """The H shared histories of an epoch, with P positions in all that T tasks ask about."""
+    """The H histories of an epoch, with P positions in all at which up to T tasks have a prompt."""
 
     user: Ints  # (H,)
     head: Ints  # (H,) index into HISTORY_HEADS
     start: Ints  # (H,) first row of the history in TaskData.items
     offsets: Ints  # (H + 1,) positions of each history
-    position: Ints  # (P,) increasing in a history; the questions there see so many of its items
-    tails: Ints  # (P, T) index into each task's tails, -1 where the task does not ask
+    position: Ints  # (P,) increasing in a history; number of its items that the prompts there contain
+    tails: Ints  # (P, T) index into each task's tails, -1 where the task has no prompt
     answers: tuple[NDArray[np.int32], ...]  # for each task (P, k) item_index, -1 where there are fewer
 
     def __len__(self) -> int:
         return len(self.user)
 
     def questions(self) -> Iterator[Question]:
-        """Yield the questions, position after position."""
+        """Yield the prompts of all tasks, position after position."""
         history_of = row_of(np.diff(self.offsets))  # (P,)
         for row, history in enumerate(history_of):
             for task, tail, answers in zip(HISTORY_TASKS, self.tails[row].tolist(), self.answers, strict=True):
@@ -90,7 +90,7 @@ class TextUnit(NamedTuple):
 
 @dataclass(frozen=True)
 class TextPlan:
-    """The n samples of the tasks with text in an epoch; iterating gives one unit each."""
+    """The n samples of the tasks with text in an epoch; iterating yields a ``TextUnit`` for each sample."""
 
     task: Ints  # (n,) index into TEXT_TASKS
     sample: Ints  # (n,) index into the task's candidates
@@ -112,14 +112,14 @@ class TextPlan:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """All samples of one epoch, before an order is drawn."""
+    """All samples of one epoch, before they are shuffled."""
 
     histories: HistoryPlan
     texts: TextPlan
 
 
 def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
-    """Draw an epoch; with ``data.replay`` its new samples and a share of the others."""
+    """Draw the samples of an epoch; with ``data.replay`` all new samples and a share of the known ones."""
     if data.replay is not None:
         epoch += data.replay.epochs_before
     histories = _plan_histories(data, settings, epoch, history_length)
@@ -181,7 +181,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
 
 
 def _draw_positions(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> NDArray[np.bool_]:
-    """Draw rows ``(n,)`` for the positions where no history is cut; the latest of them is always drawn."""
+    """Draw a mask ``(n,)`` of positions whose history is not cut; a user's latest such position is always drawn."""
     latest = np.minimum(np.diff(data.offsets) - 1, history_length)  # (U,)
     share = 1.0 if settings.position_share is None else settings.position_share
     is_latest: NDArray[np.bool_] = data.positions() == latest[data.users()]

@@ -1,4 +1,4 @@
-"""All tasks in their fixed order."""
+"""The list of all tasks, in a fixed order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TASK_NAMES: Final = tuple(task.name for task in TASKS)  # samples are counted in
 
 
 def phrases() -> list[str]:
-    """Return every fixed piece of a prompt, for a tokenizer that holds each of them as one token."""
+    """Return every fixed piece of the prompts. The built-in backbone's tokenizer has one token for each piece."""
     pieces = [opening(head) for head in HISTORY_HEADS]
     for task in TASKS:
         pieces += task.phrases()

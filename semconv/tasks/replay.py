@@ -1,7 +1,7 @@
-"""Incremental tuning: record the samples of a tuning, and find the samples that are new to a later one.
+"""Incremental tuning: record the samples of a tuning, and find the samples that are new in a later tuning.
 
 An interaction is identified by user, item and time. Several interactions can be equal in all three, for example where
-no times are known. Then the first ones in the sequence count as known.
+no times are known. If the record has n equal interactions, the first n in the later sequence count as known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semconv.tasks.text_tasks import TEXT_TASKS, TextTask
 
 @dataclass(frozen=True)
 class TunedOn:
-    """The record of a tuning: the n interactions and the texts that it drew its samples from."""
+    """The record of a tuning: the n interactions and the texts from which its samples were drawn."""
 
     offsets: Ints  # (U + 1,) rows of each user
     items: NDArray[np.int32]  # (n,) item_index
@@ -29,7 +29,7 @@ class TunedOn:
 
     @classmethod
     def of(cls, data: TaskData) -> TunedOn:
-        """Record a tuning on ``data``."""
+        """Make the record of a tuning on ``data``."""
         texts = {task.record_name: _record(task, data) for task in TEXT_TASKS}
         return cls(data.offsets, data.items, data.times, texts)
 
@@ -45,9 +45,9 @@ class TunedOn:
 
 
 def replay_since(before: TunedOn, data: TaskData, share: float, epochs_before: int) -> Replay:
-    """Find the samples of ``data`` that are new to a tuning on ``before``.
+    """Find the samples of ``data`` that the earlier tuning ``before`` did not have.
 
-    Users and items have the same indices in both.
+    User indices and item indices must mean the same in ``before`` and in ``data``.
     """
     row_before = _match_rows(before, data)  # (n,)
     is_new_text = tuple(_is_new(task, before, data.texts[task.name], row_before) for task in TEXT_TASKS)
@@ -55,9 +55,9 @@ def replay_since(before: TunedOn, data: TaskData, share: float, epochs_before: i
 
 
 def count_new(data: TaskData) -> dict[str, int]:
-    """Count the new samples by kind: positions of histories, and the samples of each task with text.
+    """Count the new samples: positions that give samples of history tasks, and the samples of each task with text.
 
-    The first item of a user has no history, so it is no position that a task asks about.
+    A user's first item has no history before it, so no task has a sample there and the item is not counted.
     """
     assert data.replay is not None
     positions = int((data.replay.is_new_row & (data.positions() >= 1)).sum())
@@ -66,7 +66,7 @@ def count_new(data: TaskData) -> dict[str, int]:
 
 
 def _record(task: TextTask, data: TaskData) -> NDArray[Any]:
-    """Return the array of a task in ``TunedOn.texts``."""
+    """Return the array that records the samples of a task in ``TunedOn.texts``."""
     candidates = data.texts[task.name]
     if not task.is_from_interactions:
         return candidates.items
@@ -76,7 +76,7 @@ def _record(task: TextTask, data: TaskData) -> NDArray[Any]:
 
 
 def _is_new(task: TextTask, before: TunedOn, candidates: Candidates, row_before: Ints) -> Bools:
-    """Mark the candidates of a task that are not in the record."""
+    """Return a mask of the candidates of a task that are not in the record ``before``."""
     record = before.texts[task.record_name]
     if not task.is_from_interactions:
         return ~np.isin(candidates.items, record)

@@ -1,11 +1,12 @@
-"""Turn a plan into token rows: shared histories as trees, samples with text packed several to a row.
+"""Turn the plan of an epoch into token rows. Prompts with the same history share a row; several prompts with text do too.
 
-A row is a flat sequence of tokens with positions and, for each token, the spans of the row that it sees. In a history
-row the trunk (head and history) stands once. Each question is a branch that sees its own prefix of the trunk and
-itself, at the positions it would have alone. Each label is a branch of its question. So the loss of a row equals the
-loss of its samples computed one at a time, at a fraction of the tokens.
+A row is a flat sequence of tokens. Each token has a position and the spans of the row to which it attends. In a row of
+prompts with the same history, the trunk (head and history) is written once. The tail of each prompt is a branch: it
+attends to its own prefix of the trunk and to itself, and has the positions that it would have alone. Each label attends
+to its own prompt and to itself. So the loss of a row equals the loss of its samples computed one at a time, at a
+fraction of the tokens.
 
-An epoch is held as flat arrays of a few bytes a sample. Token arrays are made batch by batch.
+The samples of an epoch are held as flat arrays with a few bytes for each sample. Token arrays are made batch by batch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PACKED_ROW_TOKENS = 256
 
 
 class RowBuilder:
-    """Builds the rows of a plan and counts the samples that it leaves out."""
+    """A builder of the token rows of a plan. ``too_long`` counts the samples whose prompts are too long."""
 
     def __init__(self, encoder: PromptEncoder, data: TaskData, settings: TaskSettings) -> None:
         self.encoder = encoder
@@ -33,13 +34,13 @@ class RowBuilder:
         self.too_long = 0
 
     def history_trees(self, plan: HistoryPlan) -> Trees:
-        """Build one tree for each shared history."""
+        """Build one tree for each history; all prompts with this history are its branches."""
         trees, too_long = history_trees(self.encoder, plan, self.settings.max_prompt_tokens)
         self.too_long += too_long
         return trees
 
     def text_trees(self, plan: TextPlan) -> Trees:
-        """Pack the samples with text, several to a row."""
+        """Pack the samples with text into rows, several samples in each row."""
         tokens, lengths = self.encoder.tokenize(map(self.text_prompt, plan))
         is_short = lengths <= self.settings.max_prompt_tokens
         self.too_long += int((~is_short).sum())
@@ -54,7 +55,7 @@ class RowBuilder:
 
 
 def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -> EpochRows:
-    """Build all rows of an epoch; samples with text are packed in a drawn order, so that no two epochs pack alike.
+    """Build all rows of an epoch. Samples with text are shuffled, so that in each epoch other samples share a row.
 
     Raises:
         InputError: there are prompts, and all of them are too long.

@@ -54,7 +54,7 @@ def task_data(
 
 
 def tasks_without_samples(data: TaskData, settings: TaskSettings) -> list[str]:
-    """Return a line for each task with text that is on and has no sample."""
+    """Return a message for each task with text that is switched on but has no samples."""
     return [
         f"the {task.name} task has no samples: {task.without_samples}"
         for task in TEXT_TASKS
@@ -68,10 +68,10 @@ def _require_a_sample(data: TaskData, settings: TaskSettings) -> None:
     if any(task.can_ask(data, settings) for task in HISTORY_TASKS):
         return
     if np.diff(data.offsets).max(initial=0) < 2:
-        why, advice = "no training user has two items with codes", "lower split.k_core or ingest more"
+        why, advice = "no training user has two items with codes", "lower split.k_core or ingest more interactions"
     elif settings.sequential:
         why, advice = "every next item is disliked and there are no negatives", "lower tasks.negative_rating_max"
     else:
-        why, advice = "the sequential and the negative task are off", "turn one of tasks.* on"
+        why, advice = "the sequential and the negative task are off", "switch on a task in the settings tasks.*"
     text = "there is no text" if any(task.share(settings) for task in TEXT_TASKS) else "the tasks with text are off"
-    raise InputError(f"no task has a sample: {why}, and {text}; {advice}")
+    raise InputError(f"no task has a training sample: {why}, and {text}; {advice}")

@@ -1,6 +1,6 @@
-"""The tasks that ask in words: which item a title and a description name, and which item answers a user's query.
+"""The tasks whose prompts contain text: find the item with a title and description, or the item for a user's query.
 
-One object per task holds everything that belongs to it. ``TEXT_TASKS`` lists them.
+Each task is one object with its wordings and the choice of its samples. ``TEXT_TASKS`` lists all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from semconv.tasks.wordings import clean, closing, opening
 
 @dataclass(frozen=True)
 class TextSource:
-    """Everything that a task with text can choose its samples from."""
+    """The data from which the tasks with text choose their samples."""
 
     train: Sequences  # n training interactions of items that have codes, with their queries
     is_label: NDArray[np.bool_]  # (n,) False where the user dislikes the item
@@ -31,7 +31,7 @@ class TextSource:
 
 
 class TextTask(ABC):
-    """A question in words whose answer is one item."""
+    """A task whose prompt contains text and whose label is one item."""
 
     name: ClassVar[str]  # in settings, step logs and exported prompts
     plural: ClassVar[str]  # several samples of the task, in progress lines
@@ -42,11 +42,11 @@ class TextTask(ABC):
 
     @abstractmethod
     def share(self, settings: TaskSettings) -> float:
-        """Return the share of the task's samples that an epoch draws; 0: the task is off."""
+        """Return the share of the task's samples that an epoch draws; 0 if the task is off."""
 
     @abstractmethod
     def candidates(self, source: TextSource) -> Candidates:
-        """Choose the samples that epochs draw from."""
+        """Choose the samples from which the epochs draw."""
 
     def phrases(self) -> list[str]:
         """Return every fixed piece of the task's prompts."""
@@ -56,9 +56,9 @@ class TextTask(ABC):
         return pieces
 
     def prompt(self, words: Sequence[str | None], wording: int) -> str:
-        """Put the words of a sample, one text for each column of ``Candidates.words``, into a wording.
+        """Put the texts of a sample, one for each column of ``Candidates.words``, into one of the task's wordings.
 
-        A missing text is left out, with one of the pieces between the texts.
+        A missing text is left out, together with the fixed piece that would join it to the other text.
         """
         before, *between, after = self.wordings[wording]
         first, *others = [text for text in (clean(text or "") for text in words) if text] or [""]
@@ -67,7 +67,7 @@ class TextTask(ABC):
 
 
 class ItemTextTask(TextTask):
-    """Ask which item has this title and description."""
+    """The text task: find the item that has a title and a description."""
 
     name = "text"
     plural = "texts"
@@ -102,7 +102,7 @@ class ItemTextTask(TextTask):
 
 
 class QueryTask(TextTask):
-    """Ask which item answers a user's query."""
+    """The query task: find the item that answers a user's query."""
 
     name = "query"
     plural = "queries"

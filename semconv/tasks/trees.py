@@ -1,8 +1,8 @@
-"""The rows of an epoch as trees in flat arrays.
+"""The token rows of an epoch, described as trees in flat arrays.
 
-A tree is a trunk (head and history) with branches. A branch is a question of ``tail`` tokens that sees the first
-``visible`` tokens of the trunk, with answers of N tokens each that see the question. Samples with text have no trunk:
-several of them share a row and nothing else.
+A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. It has ``tail`` tokens, which
+attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the whole
+prompt. Samples with text have no trunk: several of them stand in one row and do not attend to each other.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from semconv.tasks.plan import HistoryPlan, TextPlan
 
 @dataclass(frozen=True)
 class Trees:
-    """R trees with B branches and A answers in all."""
+    """R trees, one for each row, with B branches and A labels in all."""
 
     head: Ints  # (R,) index into HISTORY_HEADS, -1 without a trunk
     start: Ints  # (R,) first row of the history in TaskData.items
     trunk: Ints  # (R,) tokens of head and history
     branches: Ints  # (R,) branches of each tree
-    visible: Ints  # (B,) trunk tokens that a question sees
-    tail_start: Ints  # (B,) start of the question's tokens in ``tails``
-    tail: Ints  # (B,) tokens of the question
-    labels: Ints  # (B,) answers
+    visible: Ints  # (B,) trunk tokens to which a branch attends
+    tail_start: Ints  # (B,) start of the branch's tokens in ``tails``
+    tail: Ints  # (B,) tokens of the branch, without its labels
+    labels: Ints  # (B,) number of labels of each branch
     task: Ints  # (B,) index into TASK_NAMES
     answers: NDArray[np.int32]  # (A,) item_index
-    tails: Ints  # tokens of all questions
+    tails: Ints  # tokens of all tails
 
     def __len__(self) -> int:
         return len(self.head)
 
     def joined(self, other: Trees) -> Trees:
-        """Return these trees, followed by the others."""
+        """Return these trees followed by the trees of ``other``."""
         parts = {
             field.name: np.concatenate([getattr(self, field.name), getattr(other, field.name)])
             for field in fields(self)
@@ -48,9 +48,9 @@ class Trees:
 
 
 def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: int) -> tuple[Trees, int]:
-    """Build one tree for each shared history that has a short enough prompt, and count the samples that are too long.
+    """Build one tree for each history that has a short enough prompt, and count the samples with too long prompts.
 
-    Items that no question sees are not part of the trunk.
+    Items that no prompt contains are not part of the trunk.
     """
     pool = [tail for task in HISTORY_TASKS for tail in encoder.tails[task.name]]
     pool_lengths = lengths_of(pool)
@@ -71,13 +71,13 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
     trees = Trees(
         head=plan.head[has_any],
         start=plan.start[has_any],
-        trunk=shown[kept[1:][has_any] - 1],  # the last question sees the most
+        trunk=shown[kept[1:][has_any] - 1],  # the last prompt has the longest history
         branches=branches[has_any],
         visible=shown,
         tail_start=offsets_of(pool_lengths)[tails[keep]],
         tail=pool_lengths[tails[keep]],
         labels=labels[keep],
-        task=np.nonzero(keep)[1],  # the questions of a position stand in the order of the tasks
+        task=np.nonzero(keep)[1],  # the prompts of a position are in the order of the tasks
         answers=np.concatenate(plan.answers, axis=1)[np.concatenate(is_answer, axis=1)],
         tails=np.concatenate(pool),
     )
@@ -91,7 +91,7 @@ def packed_trees(tokens: Ints, lengths: Ints, plan: TextPlan, label_tokens: int,
         tokens: ``(T,)`` of all prompts, one after the other.
         lengths: ``(n,)`` tokens of each prompt.
         plan: the n samples.
-        label_tokens: tokens of an answer.
+        label_tokens: tokens of a label.
     """
     branches, used = [], row_tokens
     for size in (lengths + label_tokens).tolist():

@@ -1,8 +1,9 @@
-"""The words that all prompts share, and the heads that open a history.
+"""The words that all prompts share, and the heads (the words before a history).
 
-A prompt about a history is head + history + tail (method: Alignment tasks). Tails belong to the tasks. Heads are
-shared, so every head must read well with every tail. The first head and the first tail of the sequential task are the
-wording that the paper prints under "Inference"; search uses it. The second wording of each pool is the paper's example.
+A prompt with a history is head + history + tail (docs/method.md, stage two). Each task has its own tails. All tasks
+share the heads, so every head must read well with every tail. The first head and the first tail of the sequential task
+are the wording that the paper prints under "Inference"; search uses this wording. The second head, and the second
+wording of each task, are the paper's examples.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ HISTORY_HEADS: Final = (
 
 
 def opening(text: str) -> str:
-    """Return the first words of a prompt, with the wrapper before them."""
+    """Return the first words of a prompt, after the instruction text that opens every prompt."""
     return WRAPPER_BEFORE + text
 
 
 def closing(text: str) -> str:
-    """Return the last words of a prompt, with the wrapper after them."""
+    """Return the last words of a prompt, followed by the text that closes every prompt."""
     return text + WRAPPER_AFTER
 
 
 def clean(text: str) -> str:
-    """Remove the brackets of everything that looks like a tag from a text, and the spaces at its ends."""
+    """Remove the angle brackets of everything that looks like a tag or special token, and the spaces at both ends."""
     while (bare := _TAG.sub(r"\1", text)) != text:  # nested brackets: removing the inner pair makes a new tag
         text = bare
     return text.strip()

@@ -1,1 +1,1 @@
-"""Codes: quantise the items' behaviour vectors, pulled towards the backbone's text vectors, into a few codes an item."""
+"""Give each item a few codes: quantise behaviour vectors with codebooks that are pulled towards text vectors."""

@@ -1,4 +1,4 @@
-"""Codes for items without interactions: map their text vectors to the behaviour space, and take free codes near them."""
+"""Codes for items without interactions: predict behaviour vectors from text, and choose the nearest free codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semconv.tokenization.kmeans import Codes, Floats
 
 @dataclass(frozen=True)
 class AssignedCodes:
-    """Codes of new items."""
+    """The codes of items without interactions, chosen from their text."""
 
     codes: Codes  # (n, N)
     vectors: Floats  # (n, D) predicted from text
@@ -31,7 +31,7 @@ def assign_new_items(
     settings: CodebookSettings,
     taken: Codes | None = None,
 ) -> AssignedCodes:
-    """Give codes to items without behaviour vectors, from their text. Existing codes stay as they are.
+    """Choose codes for items without behaviour vectors from their text. Codes of other items do not change.
 
     Args:
         item_index: ``(n,)`` new items.
@@ -44,11 +44,11 @@ def assign_new_items(
     known = np.intersect1d(code_set.item_index, item_index)
     if len(known):
         raise InputError(
-            f"{len(known)} of {len(item_index)} new items have codes already, the first is item_index {known[0]}"
+            f"{len(known)} of {len(item_index)} items to be coded have codes already, the first is item_index {known[0]}; leave them out"
         )
     if code_set.text_map is None:
         raise InputError(
-            "this code set has no text map (too few items have text and interactions), so text alone cannot give codes to items"
+            "this code set has no text map, because too few items have both text and interactions; new items cannot get codes from their text"
         )
     bad = np.flatnonzero(~np.isfinite(text_vectors).all(axis=1))
     if len(bad):

@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set of the method ``rqvae``. Plain numpy, so that reading a code set needs no torch."""
+"""The frozen encoder and decoder of a code set that RQ-VAE fitted. Both run in numpy, without torch."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Autoencoder:
 
     @classmethod
     def load(cls, path: Path) -> Autoencoder:
-        """Read the file of ``save``; InputError if it is missing, damaged or holds something else."""
+        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         if f"decoder.{2 * LAYERS - 2}.bias" not in arrays:
-            raise InputError(f"{path}: holds no encoder and decoder; run `semconv codebook fit` again")
+            raise InputError(f"{path}: contains no encoder and decoder; run `semconv codebook fit` again")
         return cls(arrays)

@@ -1,4 +1,4 @@
-"""A code set: the codes of one fit, or of a file, with everything needed to code new items and to read codes back."""
+"""A code set: item codes from one codebook fit or one file, and everything needed to give codes to new items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semconv.tokenization.text_map import TextMap
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Codes of all items with behaviour vectors, the books, and the map for new items."""
+    """The codes of all items with behaviour vectors, the codebooks, and the text map for items without such vectors."""
 
     item_index: NDArray[np.int32]  # (M,)
     codes: Codes  # (M, N)
@@ -34,20 +34,20 @@ class CodeSet:
 
     @property
     def has_books(self) -> bool:
-        """Whether codes have vectors. External codes have none."""
+        """Whether the codes have vectors. External codes have no vectors."""
         return bool(self.books.shape[2])
 
     def points(self, vectors: Floats) -> Floats:
-        """Return the points ``(n, D)`` that the books quantise: the vectors themselves, or the encoder's outputs."""
+        """Return the points ``(n, D)`` that the codebooks quantise: the vectors, or for RQ-VAE encoder outputs."""
         return vectors if self.autoencoder is None else self.autoencoder.latents(vectors)
 
     def reconstruct(self, codes: Codes) -> Floats:
-        """Return the vectors ``(n, D)`` that codes ``(n, N)`` stand for."""
+        """Decode codes ``(n, N)`` into vectors ``(n, D)`` that approximate the coded vectors."""
         total = decode(codes, self.books)
         return total if self.autoencoder is None else self.autoencoder.reconstruct(total)
 
     def save(self, folder: Path) -> None:
-        """Write the files of a codebook run."""
+        """Write all files of a code set into the folder of a codebook run."""
         save_codes(folder / CODES, self.item_index, self.codes, self.is_reassigned, self.popularity)
         write_arrays(folder / BOOKS, {"books": self.books, "is_used": self.is_used})
         if self.text_map is not None:
@@ -58,7 +58,7 @@ class CodeSet:
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
-        """Read the files of ``save``; InputError if one is missing or damaged."""
+        """Read the files that ``save`` wrote; InputError if one is missing or damaged."""
         codes, books = read_arrays(folder / CODES), read_arrays(folder / BOOKS)
         map_file, autoencoder_file = folder / TEXT_MAP, folder / AUTOENCODER
         try:
@@ -84,7 +84,7 @@ def save_codes(
     is_reassigned: NDArray[np.bool_],
     popularity: NDArray[np.int64],
 ) -> None:
-    """Write the ``codes.safetensors`` of a codebook run or an assign run."""
+    """Write the file ``codes.safetensors`` of a codebook run or of an assign run."""
     write_arrays(
         path, {"item_index": item_index, "codes": codes, "is_reassigned": is_reassigned, "popularity": popularity}
     )

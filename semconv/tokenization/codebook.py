@@ -1,11 +1,12 @@
 """Codebooks: residual k-means whose centroids are pulled towards the items' text (paper, eq. 1 to 3).
 
-Levels are fitted one after the other, each on the residuals of the one before. By default the residual alone decides
-an item's code (eq. 2), so lambda only moves the centroids. The sum of both terms may then rise from one iteration to
-the next; the iteration with the lowest sum is kept. With lambda = 0 this is plain residual k-means.
+Levels are fitted one after the other, each on the residuals of the level before. The objective is the quantisation
+error plus lambda times the distance from the text (``codebook.alignment`` is lambda). By default the residual alone
+decides an item's code (eq. 2), so lambda only moves the centroids. The objective may then rise from one iteration to
+the next, and the iteration with the lowest objective is kept. With lambda = 0 this is plain residual k-means.
 
-A catalogue with more than ``codebook.sample`` items is fitted on a fixed sample. All items then get their codes block
-by block, so that memory holds little more than the vectors and the codes.
+If there are more than ``codebook.sample`` items, the codebooks are fitted on a fixed sample. All items then get their
+codes block by block, so that memory holds little more than the vectors and the codes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BLOCK_ROWS = 1 << 16  # most rows worked on at once, so that memory never holds 
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Fitted books, and the codes of all M items. The fit saw the S items of the sample; without a sample S = M."""
+    """Fitted codebooks, and the codes of all M items. The fit uses a sample of S items, or all of them (S = M)."""
 
     books: Floats  # (N, C, D); rows of unused codes are zero
     is_used: NDArray[np.bool_]  # (N, C) codes of at least one item of the sample; only these are ever assigned
@@ -53,7 +54,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The result of fitting all levels on some rows."""
+    """The codebooks of all levels, fitted on some rows, and the codes of these rows."""
 
     books: Floats  # (N, C, D)
     is_used: NDArray[np.bool_]  # (N, C)
@@ -69,10 +70,10 @@ def fit_codebooks(
     settings: CodebookSettings,
     has_text: NDArray[np.bool_] | None = None,
 ) -> Codebooks:
-    """Fit N books of C codes.
+    """Fit N codebooks of C codes each.
 
-    With fewer different vectors than codes, some codes have no items. Their rows are zero, and no item is ever
-    assigned to them, not even a new one. With more items than ``settings.sample``, the books, ``is_used`` and the
+    With fewer different vectors than codes, some codes have no items. Such codes have zero vectors and are never given
+    to an item, not even to a new one. With more items than ``settings.sample``, the codebooks, ``is_used`` and the
     objectives come from the sample; codes and errors cover all items.
 
     Args:
@@ -102,7 +103,7 @@ def fit_codebooks(
 
 
 def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] | None:
-    """Return the ascending rows ``(S,)`` that the books are fitted on, None for all of them.
+    """Return the ascending row numbers ``(S,)`` on which the codebooks are fitted; None means all rows.
 
     Raises:
         SettingsError: a sample with fewer items than codes.
@@ -110,7 +111,7 @@ def fit_sample(num_items: int, settings: CodebookSettings) -> NDArray[np.int64] 
     sample = sample_rows(num_items, settings.sample, settings.seed)
     if sample is not None and len(sample) < settings.codes:
         raise SettingsError(
-            f"codebook.sample = {settings.sample} items are too few for codebook.codes = {settings.codes}; raise it, or set 0 for all items"
+            f"codebook.sample = {settings.sample} items are too few for codebook.codes = {settings.codes}; raise codebook.sample, or set it to 0 to use all items"
         )
     return sample
 
@@ -140,17 +141,19 @@ def checked_vectors(vectors: Floats, aligned: Floats | None, has_text: NDArray[n
         InputError: no rows, NaN or infinite values, shapes that differ.
     """
     if vectors.ndim != 2 or len(vectors) == 0:
-        raise InputError(f"codebooks need behaviour vectors (items, width), got an array of shape {vectors.shape}")
+        raise InputError(
+            f"a codebook fit needs behaviour vectors (items, width), got an array of shape {vectors.shape}"
+        )
     _refuse_not_finite(vectors, "behaviour")
     if aligned is not None:
         if aligned.shape != vectors.shape:
-            raise InputError(f"text targets have the shape {aligned.shape}, behaviour vectors {vectors.shape}")
+            raise InputError(f"text targets have the shape {aligned.shape}, but behaviour vectors have {vectors.shape}")
         _refuse_not_finite(aligned, "mapped text", has_text)
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None = None) -> None:
-    """Raise InputError if a row that ``counts`` ``(n,)`` is not finite; with None all rows count."""
+    """Raise InputError if a row has NaN or infinite values; the mask ``counts`` chooses the rows to check."""
     is_bad = np.empty(len(rows), dtype=bool)
     for start in range(0, len(rows), BLOCK_ROWS):
         is_bad[start : start + BLOCK_ROWS] = ~np.isfinite(rows[start : start + BLOCK_ROWS]).all(axis=1)
@@ -163,7 +166,7 @@ def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None
 def _fit_level(
     level: Level, settings: CodebookSettings, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.int64], list[float]]:
-    """Return the book ``(C, D)``, the nearest codes ``(M,)``, and the objective of every iteration, summed over rows."""
+    """Fit one level; return its codebook ``(C, D)``, the nearest codes ``(M,)`` and the objective of each iteration."""
     seeds = start_rows(level.unit, settings.codes, rng, settings.start_candidates)
     book = np.zeros((settings.codes, level.residual.shape[1]), dtype=np.float32)
     book[: len(seeds)] = level.residual[seeds]
@@ -188,7 +191,7 @@ def _fit_level(
 def _reseed(
     level: Level, book: Floats, codes: NDArray[np.int64], counts: NDArray[np.float64]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Move codes without rows to the rows with the largest residuals. Rows without a residual are not used."""
+    """Move the centroids of codes without rows to the rows with the largest remaining error, if it is above zero."""
     empty = np.flatnonzero(counts == 0)
     is_active = counts > 0
     if len(empty) == 0:
@@ -204,7 +207,7 @@ def _reseed(
 
 
 def next_residual(residual: Floats, chosen: Floats, settings: CodebookSettings) -> Floats:
-    """Return the residual after the chosen code vectors; its absolute value for the paper's literal eq. 1."""
+    """Return the residual minus the chosen code vectors, absolute if ``codebook.residual`` says so (paper, eq. 1)."""
     rest = residual - chosen
     return np.abs(rest) if settings.residual == "absolute" else rest
 
@@ -219,13 +222,13 @@ def code_costs(residual: Floats, book: Floats, settings: CodebookSettings) -> Fl
 def encode(vectors: Floats, books: Floats, is_used: NDArray[np.bool_], settings: CodebookSettings) -> Codes:
     """Return the codes ``(n, N)`` of vectors ``(n, D)``: at each level the nearest used code (paper, eq. 2).
 
-    Works in blocks, so that memory never holds a second copy of all vectors.
+    The rows are coded in blocks, so that memory never holds a second copy of all vectors.
 
     Raises:
-        InputError: vectors of another width than the books'.
+        InputError: the vectors have another width than the codebooks.
     """
     if vectors.ndim != 2 or vectors.shape[1] != books.shape[2]:
-        raise InputError(f"vectors of shape {vectors.shape} cannot be coded by books of width {books.shape[2]}")
+        raise InputError(f"vectors of shape {vectors.shape} cannot be coded by codebooks of width {books.shape[2]}")
     return _quantize(_Rows(vectors), books, is_used, (Geometry(settings),) * len(books))
 
 
@@ -236,7 +239,7 @@ def _quantize(
     geometries: tuple[Geometry, ...],
     squared_residuals: NDArray[np.float64] | None = None,
 ) -> Codes:
-    """Return the codes ``(n, N)``, computing all levels of a block while it is in cache.
+    """Return the codes ``(n, N)`` of the rows. All levels of a block are computed while it is in the CPU cache.
 
     Args:
         squared_residuals: ``(N,)``; the sum of the squared residuals after each level is added to it in place.
@@ -259,7 +262,7 @@ def _quantize(
 
 
 def decode(codes: Codes, books: Floats) -> Floats:
-    """Return the sum of the code vectors, ``(n, D)``: the vectors up to the last residual, if residuals are signed."""
+    """Return the sum of each row's code vectors, ``(n, D)``. With signed residuals the sum approximates the vector."""
     total = np.zeros((len(codes), books.shape[2]), dtype=np.float32)
     for n, book in enumerate(books):
         total += book[codes[:, n]]
@@ -267,7 +270,7 @@ def decode(codes: Codes, books: Floats) -> Floats:
 
 
 def squared_errors(vectors: Floats, codes: Codes, reconstruct: Reconstruct) -> Floats:
-    """Return the squared distance ``(M,)`` of each vector from the vector that its codes stand for."""
+    """Return the squared distance ``(M,)`` of each vector from the vector that ``reconstruct`` makes of its codes."""
     errors = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)

@@ -1,8 +1,8 @@
-"""Collisions: give items that share all N codes different codes, so that a code sequence names one item.
+"""Collisions: give items that share all N codes different codes, so that each code sequence belongs to one item.
 
-The paper counts collisions (its Table 5) and leaves them. Here the item with the most interactions keeps the shared
-codes. The others move, fewest interactions first, to the nearest free code of the last level. If that level is full,
-they move to the nearest free code of the level before, and so on.
+The paper counts collisions (its Table 5) but does not resolve them. Here the item with the most interactions keeps the
+shared codes. The other items move, fewest interactions first, to the nearest free code of the last level. If no code of
+that level is free, an item moves to the nearest free code of the level before, and so on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from semconv.tokenization.kmeans import Codes, Floats
 
 @dataclass(frozen=True)
 class Resolution:
-    """Codes after collisions were resolved or kept."""
+    """The codes of M items after collisions were resolved or kept."""
 
     codes: Codes  # (M, N)
     is_moved: NDArray[np.bool_]  # (M,)
@@ -37,7 +37,7 @@ def resolve_collisions(
 ) -> Resolution:
     """Move items to free codes until no two items share all codes, or no free code is left.
 
-    Deterministic: of equally popular items, the one in the earlier row keeps its codes.
+    The result is deterministic: of equally popular items, the item in the earlier row keeps its codes.
 
     Args:
         vectors: ``(M, D)`` the quantised vectors; nearness is measured from their residuals.
@@ -87,9 +87,9 @@ def collision_figures(
     books: Floats,
     settings: CodebookSettings,
 ) -> list[dict[str, float]]:
-    """Return the collision rates of the first 1 to N levels (paper, Table 5; its CR is ``share_before``).
+    """Return the collision rates of the first n levels, for each n from 1 to N (``share_before`` is CR in Table 5).
 
-    Levels are fitted one after the other, so the first n levels equal a code set of n levels.
+    Levels are fitted one after the other, so the first n levels are the same as in a fit with n levels.
 
     Args:
         codes: ``(M, N)`` nearest codes, before collisions are resolved.
@@ -111,12 +111,12 @@ def collision_figures(
 
 
 def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
-    """Return which rows ``(M,)`` share all codes with another row, or with a row of ``taken``."""
+    """Return a mask ``(M,)`` of the rows that share all codes with another row, or with a row of ``taken``."""
     return _Groups(codes if taken is None else np.concatenate([codes, taken])).is_shared()[: len(codes)]
 
 
 def code_keys(codes: Codes) -> NDArray[np.int64]:
-    """Return one number for each row, ``(M,)``: equal for equal rows, and in the order of the rows.
+    """Return one number for each row of codes, ``(M,)``: equal rows have equal numbers, and numbers sort like rows.
 
     Sorting numbers is about ten times as fast as sorting rows, and needs no copy of the rows.
     """
@@ -145,31 +145,31 @@ class _Groups:
         self.count = int(self.is_first.sum())
 
     def _is_shared(self) -> NDArray[np.bool_]:
-        """Return which rows share their codes, ``(M,)`` in the order of ``order``."""
+        """Return a mask ``(M,)`` of the rows that share their codes, sorted like ``order``."""
         is_last = np.append(self.is_first[1:], True)
         is_alone: NDArray[np.bool_] = self.is_first & is_last
         return ~is_alone
 
     def is_shared(self) -> NDArray[np.bool_]:
-        """Return which rows share their codes, ``(M,)``."""
+        """Return a mask ``(M,)`` of the rows that share their codes."""
         flags = np.empty(len(self.order), dtype=bool)
         flags[self.order] = self._is_shared()
         return flags
 
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows ``(S,)`` that share their codes, and the number of each one's group."""
+        """Return the rows ``(S,)`` that share their codes with another row, and the group number of each."""
         positions = np.flatnonzero(self._is_shared())
         return self.order[positions], np.cumsum(self.is_first[positions])
 
     def distinct(self) -> Codes:
-        """Return the different rows, sorted."""
+        """Return every different code sequence once, sorted."""
         return self._codes[self.order[self.is_first]]
 
 
 def _movers(groups: _Groups, popularity: NDArray[np.int64], num_frozen: int = 0) -> NDArray[np.int64]:
-    """Return the rows that must move, fewest interactions first; of equally popular ones the later row first.
+    """Return the rows whose items must move, fewest interactions first; of equally popular items the later row first.
 
-    The first ``num_frozen`` rows never move. Returned rows are counted after them.
+    The first ``num_frozen`` rows never move. Returned row numbers start at 0 after the frozen rows.
     """
     rows, group = groups.shared()
     # In each group frozen rows come first, then the most popular. The first of a group stays.
@@ -185,7 +185,7 @@ def _movers(groups: _Groups, popularity: NDArray[np.int64], num_frozen: int = 0)
 
 
 def _residuals(vectors: Floats, codes: Codes, books: Floats, settings: CodebookSettings) -> Floats:
-    """Return the residuals ``(n, D)`` of the vectors after their first codes ``(n, K)``."""
+    """Return the residuals ``(n, D)`` of vectors after their first K codes ``(n, K)`` are subtracted."""
     for n in range(codes.shape[1]):
         vectors = next_residual(vectors, books[n][codes[:, n]], settings)
     return vectors
@@ -199,7 +199,7 @@ def _nearest_free(
     settings: CodebookSettings,
     free: _FreeCodes,
 ) -> list[int] | None:
-    """Return the nearest free codes below the longest prefix of ``codes`` that has some; None if none is free.
+    """Return the nearest free code sequence that keeps as many first ``codes`` as possible; None if none is free.
 
     Args:
         vector: ``(D,)``.
@@ -224,13 +224,14 @@ def _nearest_free(
 
 
 class _FreeCodes:
-    """The codes that are still free below each prefix. A prefix is full if no code below it is free.
+    """The code sequences that no item has yet. A prefix of codes is full if no free sequence begins with it.
 
-    Memory holds only the prefixes that were asked for. The first look at one searches sorted tables of full prefixes.
+    Only prefixes that were looked up are kept in memory. The first look-up of a prefix searches sorted tables of full
+    prefixes.
     """
 
     def __init__(self, taken: Codes, num_codes: int) -> None:
-        """Start from the codes in use: ``taken`` holds different rows, sorted."""
+        """Mark the code sequences in ``taken`` as taken; its rows are distinct and sorted."""
         self._num_codes = num_codes
         self._children: dict[tuple[int, ...], NDArray[np.bool_]] = {}
         tables = [taken]  # sorted rows; one table for each length of prefix, longest first
@@ -241,7 +242,7 @@ class _FreeCodes:
         self._full = [np.ascontiguousarray(table.T) for table in reversed(tables)]  # columns are searched one by one
 
     def full_children(self, prefix: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Return which next codes ``(C,)`` lead to no free code."""
+        """Return a mask ``(C,)`` of the next codes after which no code sequence is free."""
         if prefix not in self._children:
             table = self._full[len(prefix)]
             low, high = 0, table.shape[1]
@@ -254,11 +255,11 @@ class _FreeCodes:
         return self._children[prefix]
 
     def is_full(self, prefix: tuple[int, ...]) -> bool:
-        """Return whether no code below the prefix is free."""
+        """Return whether no free code sequence begins with the prefix."""
         return bool(self.full_children(prefix).all())
 
     def take(self, codes: list[int]) -> None:
-        """Mark codes as taken, and every prefix that this fills."""
+        """Mark a code sequence as taken, and mark its prefixes that become full."""
         for length in range(len(codes) - 1, -1, -1):
             prefix = tuple(codes[:length])
             self.full_children(prefix)[codes[length]] = True

@@ -1,4 +1,4 @@
-"""A code set of external codes: without codebooks, so without code vectors and without a map for new items."""
+"""A code set made from external codes. Such a set has no codebooks and cannot give codes to new items."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from semconv.tokenization.kmeans import Codes
 def external_code_set(
     item_index: NDArray[np.int32], codes: Codes, popularity: NDArray[np.int64], settings: CodebookSettings
 ) -> CodeSet:
-    """Make a code set of external codes. Items that share all codes are moved apart, unless ``collisions = keep``.
+    """Make a code set of external codes. Items that share all codes get different codes, unless ``collisions = keep``.
 
-    There are no codebooks; books of width 0 stand in for them. All codes are then equally near, so an item that moves
-    (fewest interactions first) takes the lowest free code of the last level, or of the level before if the last is full.
+    Codebooks of width 0 stand in for the missing codebooks, so all codes are equally near. An item that moves takes the
+    lowest free code of the last level, or of the level before if the last level is full. Items with the fewest
+    interactions move first.
 
     Args:
         item_index: ``(M,)``.

@@ -1,4 +1,4 @@
-"""Figures of a code set: use of the codes, collisions, reconstruction, and how well text predicts codes."""
+"""Figures of a code set: use of the codes, collisions, reconstruction error, and how well text predicts codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_A_LEVEL = ("level", "entropy_bits", "dead_codes")
 
 
 def use_figures(resolution: Resolution, num_codes: int) -> dict[str, Any]:
-    """Return the figures that need no books: use of the codes of each level, and collisions."""
+    """Return the figures that need no codebooks: use of the codes of each level, and collisions."""
     levels = level_figures(resolution.codes, num_codes)
     return {
         "items": len(resolution.codes),
@@ -41,7 +41,7 @@ def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code
 
 
 def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code_set: CodeSet) -> dict[str, Any]:
-    """Return the error of the moved items before and after they moved, relative to the mean squared vector."""
+    """Return the reconstruction error of items with collisions before and after they moved to free codes."""
     moved = resolution.is_moved
     scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
     errors = [
@@ -56,11 +56,11 @@ def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, c
 def text_map_figures(
     code_set: CodeSet, predicted: Floats, raw_vectors: Floats, learned: Codes, settings: CodebookSettings
 ) -> dict[str, Any] | None:
-    """Return a held-out test of the text map: codes predicted from text, compared with the codes of the same items.
+    """Test the text map on held-out items: compare codes predicted from text with learned codes of the same items.
 
-    Each item is coded as a new item would be, from a prediction that did not see its vector, and its first code is
-    compared with the learned one. Shrinkage mixed the same predictions into the learned vectors. So there is a second
-    comparison, with the first code that the item's raw behaviour vector has in the same books.
+    Each item gets a first code as a new item would, from a prediction that was fitted without the item. This code is
+    compared with the item's learned first code. Learned codes come from vectors into which ``shrink_to_text`` has mixed
+    the same predictions from text. So a second comparison uses the first code of the item's raw behaviour vector.
 
     Args:
         predicted: ``(m, D)`` cross-fitted predictions, for the items that have both text and behaviour.
@@ -95,7 +95,7 @@ def text_map_figures(
 
 
 def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSettings) -> float | None:
-    """Return the squared distance of vectors ``(n, D)`` from their nearest codes, over their squared length.
+    """Return the squared error of coding vectors ``(n, D)`` by their nearest codes, as a share of their squared length.
 
     Returns:
         None if there are no vectors, or all are zero.
@@ -108,11 +108,11 @@ def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSet
 
 
 def new_item_figures(codes: Codes) -> dict[str, Any]:
-    """Count items coded from text alone ``(n, N)``, and measure how they spread over the first codes."""
+    """Count the items that got codes ``(n, N)`` from text alone, and measure how they spread over the first codes."""
     used = len(np.unique(codes[:, 0])) if len(codes) else 0
     return {"coded": len(codes), "first_codes_in_use": used, "largest_share": _largest_share(codes[:, 0])}
 
 
 def _largest_share(codes: Codes) -> float | None:
-    """Return the share of the most frequent code, None of no codes."""
+    """Return the share of the most frequent code among ``codes``, None if there are no codes."""
     return float(np.bincount(codes).max() / len(codes)) if len(codes) else None

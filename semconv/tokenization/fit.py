@@ -1,4 +1,4 @@
-"""Fit a code set: behaviour and text vectors become codes."""
+"""Fit a code set: turn behaviour vectors and text vectors into item codes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def fit_code_set(
 ) -> CodeSet:
     """Fit a code set over all items with behaviour vectors.
 
-    The books are fitted on at most ``settings.sample`` items. Text map, shrinkage, codes, collisions and figures cover
-    all items; only the objectives by iteration are those of the sample.
+    The codebooks are fitted on at most ``settings.sample`` items. Text map, shrinkage, codes, collisions and figures
+    cover all items. Only the objectives of the k-means iterations are those of the sample.
 
     Args:
         text_item_index: ``(T,)`` items that have text; T may be 0.
@@ -79,11 +79,14 @@ def fit_code_set(
 def shrink_to_text(
     vectors: Floats, counts: NDArray[np.int64], rows: NDArray[np.int64], predicted: Floats, shrinkage: float
 ) -> Floats:
-    """Draw the vectors of items with few interactions towards their text: (n x + k t) / (n + k).
+    """Mix vectors of items with predictions from their text.
 
-    A vector from a handful of interactions mostly repeats which users these were. Codes from such a vector give the
-    training label away, and the codes of held-out items will not. Text counts as ``shrinkage`` = k interactions, so
-    that new items (n = 0) and popular ones are on one scale.
+    The vector x of an item with n interactions and its prediction t become (n x + k t) / (n + k), where k is
+    ``codebook.shrinkage``.
+
+    A vector learned from few interactions mostly encodes the users of these interactions. Codes from such a vector give
+    away the training labels of these users and do not help to find held-out items. The text counts as much as k
+    interactions, so that new items (n = 0) and popular items get vectors on the same scale.
 
     Args:
         vectors: ``(M, D)``.
@@ -106,13 +109,13 @@ def _require_enough_codes(items: int, settings: CodebookSettings) -> None:
     sequences = settings.codes**settings.levels
     if settings.collisions == "resolve" and sequences < items:
         raise SettingsError(
-            f"{settings.levels} levels of {settings.codes} codes make {sequences} sequences, there are {items} items;"
+            f"{settings.levels} levels of {settings.codes} codes make {sequences} code sequences, but there are {items} items;"
             " raise codebook.levels or codebook.codes, or set codebook.collisions = keep"
         )
 
 
 def _fit_map(vectors: Floats, text: NDArray[np.floating], settings: CodebookSettings) -> tuple[TextMap | None, Floats]:
-    """Fit the text map and its cross-fitted predictions; no map and no predictions for fewer than ``MIN_ITEMS`` items."""
+    """Fit the text map and predict the same items by cross-fitting; no map for fewer than ``MIN_ITEMS`` items."""
     if len(text) < MIN_ITEMS:
         return None, np.zeros((0, vectors.shape[1]), dtype=np.float32)
     return fit_text_map(text, vectors, settings.seed)
@@ -125,7 +128,7 @@ def _fit_books(
     settings: CodebookSettings,
     rqvae_settings: RqvaeSettings,
 ) -> tuple[Autoencoder | None, Codebooks]:
-    """Fit the books by ``settings.method``; with an autoencoder for rqvae."""
+    """Fit the codebooks with the method ``settings.method``; the method rqvae also fits an autoencoder."""
     if settings.method != "rqvae":
         return None, fit_codebooks(vectors, aligned, settings, has_text)
     from semconv.tokenization.rqvae import fit_rqvae  # imports torch, which nothing else here needs
@@ -134,7 +137,7 @@ def _fit_books(
 
 
 def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None:
-    """Return why alignment is off, None if it is on."""
+    """Return the reason why alignment with text is off, None if it is on."""
     if settings.alignment == 0:
         return "codebook.alignment is 0"
     if text_map is None:

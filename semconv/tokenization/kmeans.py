@@ -26,7 +26,7 @@ def nearest(points: Floats, features: Floats, offsets: Floats, scores: Floats | 
     """Return for each row the code with the lowest ``offsets_c - 2 points . features_c``, ``(M,)``.
 
     With centroids as ``features`` and their squared norms as ``offsets``, this is the nearest centroid in squared L2.
-    An infinite offset excludes a code. The first of several equal codes wins.
+    An infinite offset excludes a code. If several codes have the lowest value, the first of them is returned.
 
     Args:
         points: ``(M, D)``.
@@ -65,7 +65,7 @@ def squared_norms(points: Floats) -> Floats:
 
 
 def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None:
-    """Draw ``size`` different rows with the seed, ascending.
+    """Draw ``size`` different row numbers with the seed, and return them in ascending order.
 
     Returns:
         ``(size,)``, or None if ``size`` is 0 or there are no more rows than that: then all rows are used.
@@ -79,10 +79,9 @@ def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
     """Choose the rows that k-means starts from, by k-means++ (Arthur and Vassilvitskii 2007).
 
-    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With
-    several ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the one that
-    leaves the lowest sum of squared distances is chosen. This avoids outliers: they are often drawn and are rarely
-    worth a code.
+    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With several
+    ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the row that leaves the
+    lowest sum of squared distances is chosen. This avoids outliers, which are often drawn and rarely good centroids.
 
     Returns:
         up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there is a code
@@ -111,7 +110,7 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candida
 
 
 def _best_candidate(pool: Floats, norms: Floats, distances: Floats, drawn: NDArray[np.int64]) -> int:
-    """Return the row among ``drawn`` that lowers the sum of ``distances`` ``(n,)`` most."""
+    """Return the row among ``drawn`` that lowers the sum of the squared ``distances`` ``(n,)`` most."""
     left = (pool[drawn] * np.float32(-2)) @ pool.T  # (candidates, n)
     left += norms
     left += norms[drawn][:, None]

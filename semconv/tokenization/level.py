@@ -1,12 +1,12 @@
 """The k-means problem of one level: residuals, text targets on the same scale, and the two alternating steps.
 
-Both distances are written as sums over codes. An iteration then needs one matrix product for the assignment and one
-pass over the rows for the sums; centroids and objective follow from the sums.
+Squared L2 and cosine distances are both computed from sums over the rows of each code. An iteration then needs one
+matrix product for the assignment and one pass over the rows for the sums; centroids and objective follow from the sums.
 
-With ``distance = cosine`` a code is a direction. Its length is the mean projection of its residuals, so that
-subtracting it shortens the residual. An L2 alignment is then measured between unit vectors, which is twice the
-cosine distance. With an L2 distance and a cosine alignment, the alignment is weighted by the level's mean squared
-residual, so that lambda means the same at every level.
+With ``distance = cosine`` a code is a direction. The length of a code vector is the mean projection of its residuals,
+so that subtracting the vector shortens the residuals. An L2 alignment distance is then measured between unit vectors,
+where squared L2 is twice the cosine distance. With ``distance = l2`` and a cosine alignment, lambda (the alignment
+weight) is multiplied by the level's mean squared residual, so that it has the same effect at every level.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the rows of each code, for one assignment."""
+    """Sums over the rows of each code, for one assignment of rows to codes."""
 
     counts: NDArray[np.float64]  # (C,)
     text_counts: NDArray[np.float64]  # (C,) rows that have a text target
@@ -36,7 +36,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The distance of one level. Its scales come from the rows of the fit and apply to all other rows."""
+    """The distance measure of one level. The rows of the fit determine its scales for all other rows."""
 
     settings: CodebookSettings
     weight: float = 0.0  # of the alignment term; the behaviour term weighs 1
@@ -44,21 +44,21 @@ class Geometry:
 
     @property
     def is_sphere(self) -> bool:
-        """Whether only the direction of the residuals counts."""
+        """Whether only the direction of the residuals counts, not their length."""
         return self.settings.distance == "cosine"
 
     @property
     def is_cosine_text(self) -> bool:
-        """Whether only the direction of the text targets counts."""
+        """Whether only the direction of the text targets counts, not their length."""
         return self.is_sphere or self.settings.alignment_distance == "cosine"
 
     def target(self, text: Floats, has_text: NDArray[np.bool_]) -> Floats:
-        """Return t_n ``(n, D)``: t on the level's scale, or its direction. Rows without text are zero."""
+        """Return the text targets ``(n, D)`` on the level's scale, or their directions. Rows without text are zero."""
         masked = np.where(has_text[:, None], text, np.float32(0))
         return unit_rows(masked) if self.is_cosine_text else masked * np.float32(self.text_scale)
 
     def points(self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
-        """Return the points to which the nearest codes are searched.
+        """Return the points whose nearest codes are searched.
 
         Args:
             residual: ``(n, D)``.
@@ -133,7 +133,7 @@ class Level:
         return self.geometry.nearest(self._points, book, is_active)
 
     def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
-        """Return the sums over the rows of each code."""
+        """Return the sums over the rows of each code, for the rows' ``codes`` ``(M,)``."""
         residual = sums_by_code(self.residual, codes, num_codes)
         counts = np.bincount(codes, minlength=num_codes).astype(np.float64)
         if self.weight > 0:
@@ -145,7 +145,7 @@ class Level:
         return Sums(counts, text_counts, residual, unit, text)
 
     def centroids(self, sums: Sums, book: Floats) -> Floats:
-        """Return the best book ``(C, D)`` for the assignment behind ``sums``. Codes without rows keep their centroid."""
+        """Return the best codebook ``(C, D)`` for the assignment in ``sums``. Codes without rows keep their vector."""
         if self.is_sphere:
             best = self._sphere_centroids(sums, book)
         elif self.weight > 0 and self.is_cosine_text:
@@ -166,7 +166,7 @@ class Level:
         return centroids
 
     def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
-        """Alternate between direction and length, starting at the current length: L2 to the residuals, cosine to the texts."""
+        """Fit direction and length of the centroids in turn, with L2 distance to residuals and cosine to text."""
         counts = np.maximum(sums.counts, 1)
         length = np.linalg.norm(book, axis=1).astype(np.float64)  # (C,)
         for _ in range(_LENGTH_ROUNDS):
@@ -177,7 +177,7 @@ class Level:
         return centroids
 
     def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
-        """Return the behaviour term and the alignment term (lambda included) of ``book`` for the assignment of ``sums``."""
+        """Return the behaviour term and the alignment term (times lambda) of the objective of codebook ``book``."""
         wide = book.astype(np.float64)
         norms = np.einsum("cd,cd->c", wide, wide)  # (C,)
         unit = wide / np.maximum(np.sqrt(norms), _TINY)[:, None]

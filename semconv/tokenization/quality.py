@@ -1,8 +1,8 @@
 """Figures of any codes, fitted or external: use of the codes, collisions, and whether items that share codes are alike.
 
-Likeness is measured on three samples of pairs: two items that share their first codes, two items that share them after
-the codes were shuffled over the items, and two random items. The shuffled pairs show what the sizes of the groups alone
-would give.
+Similarity is measured on three samples of item pairs. Pairs of the first sample share their first codes. Pairs of the
+second sample share their first codes after a shuffle of all codes over the items. The third sample has random pairs.
+The second sample shows how similar items are in random groups of the same sizes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Features:
-    """A set of words for every item, such as its title, brand or categories."""
+    """A set of words for every item, such as the words of its title, its brand or its categories."""
 
     matrix: sp.csr_array  # (M, W) 1 where item i has word w
 
     @classmethod
     def of_sets(cls, sets: Iterable[Iterable[str]]) -> Features:
-        """Build from one set of strings for each item. An empty set means unknown."""
+        """Build features from one set of strings for each item. An empty set means that the words are unknown."""
         known: dict[str, int] = {}
         columns, starts = [], [0]
         for words in sets:
@@ -44,11 +44,11 @@ class Features:
 
     @classmethod
     def of_titles(cls, titles: Iterable[str | None]) -> Features:
-        """Build from titles: lower-case words of at least two characters."""
+        """Build features from titles: their lower-case words of at least two characters."""
         return cls.of_sets((word for word in _WORD.findall((title or "").lower()) if len(word) > 1) for title in titles)
 
     def overlap(self, pairs: NDArray[np.int64]) -> float | None:
-        """Return the mean share of common words among all words of a pair, over the pairs ``(P, 2)`` with two known sets."""
+        """Return the mean Jaccard similarity of the word sets of pairs ``(P, 2)``, ignoring pairs with an empty set."""
         sizes = np.diff(self.matrix.indptr)
         pairs = pairs[(sizes[pairs] > 0).all(axis=1)]
         if len(pairs) == 0:
@@ -58,7 +58,7 @@ class Features:
 
 
 def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, float | None]:
-    """Return the mean overlap of three samples of pairs: with equal first two codes, with shuffled codes, and random.
+    """Return the mean overlap of pairs with equal first codes, of such pairs after a shuffle, and of random pairs.
 
     Args:
         codes: ``(M, N)``, in the row order of ``features``. With one level, pairs share one code.
@@ -75,7 +75,7 @@ def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, floa
 
 
 def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``: a row uniformly, then another one of its group."""
+    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``, first any row and then another with its prefix."""
     _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")
@@ -100,7 +100,7 @@ def _random_pairs(rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
-    """Measure the use of the codes of each level.
+    """Measure how evenly the items use the codes of each level.
 
     Returns:
         a dictionary for each level: ``level`` (from 0), ``entropy_bits``, ``effective_codes`` (2^entropy: the number of
@@ -126,12 +126,12 @@ def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
 
 
 def prefix_collisions(codes: Codes) -> list[dict[str, float]]:
-    """Return the share of items that share their first 1 to N codes with another item."""
+    """Return the share of items that share their first n codes with another item, for each n from 1 to N."""
     return [{"levels": n, "share_after": float(colliding(codes[:, :n]).mean())} for n in range(1, codes.shape[1] + 1)]
 
 
 def variance_within(codes: Codes, vectors: Floats) -> list[float]:
-    """Return the share of the vectors' variance within groups of equal first 1 to N codes.
+    """Return the share of the vectors' variance within groups with equal first n codes, for each n from 1 to N.
 
     Args:
         codes: ``(M, N)``.
@@ -148,14 +148,14 @@ def variance_within(codes: Codes, vectors: Floats) -> list[float]:
 
 
 def shuffled_codes(codes: Codes, seed: int = 0) -> Codes:
-    """Give the code sequences ``(M, N)`` to other items at random, so that only the sizes of the groups remain."""
+    """Shuffle the code sequences ``(M, N)`` over the items, so that groups keep their sizes but not their items."""
     return codes[np.random.default_rng(seed).permutation(len(codes))]
 
 
 def code_tree(
     codes: Codes, titles: Sequence[str | None], popularity: NDArray[np.int64], branches: int = 24, leaves: int = 6
 ) -> list[dict[str, Any]]:
-    """Return the first codes with most items, below each its second codes with most items, with popular titles.
+    """Return a tree of the most frequent first codes and, below each of them, its most frequent second codes.
 
     Returns:
         a dictionary for each first code: ``code``, ``items``, ``titles`` (of the most popular items), ``children`` (the

@@ -1,9 +1,10 @@
 """RQ-VAE: an encoder and a decoder around the codebooks (the row "ED" of the paper's Table 3).
 
-The books quantise the encoder's output; gradients pass straight through the quantiser. The loss is the sum of three
-parts: the decoder's squared error; on every level the squared distance between code and residual, which moves the
-code, and ``commitment`` times the same distance, which moves the encoder; and the alignment of eq. 3, with the text
-target passed through the same encoder. The books start from residual k-means on the first outputs of the encoder.
+The codebooks quantise the encoder's output. Gradients skip the quantiser (straight-through estimator). The loss has
+three parts. The first is the decoder's squared error. The second is, on every level, the squared distance between code
+and residual. It moves the code, and ``commitment`` times the same distance moves the encoder. The third is the
+alignment with text (eq. 3), where the text target passes through the same encoder. The codebooks start from residual
+k-means on the outputs of the untrained encoder.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from semconv.tokenization.kmeans import Codes, Floats, squared_norms
 
 
 class _Model(nn.Module):
-    """Encoder, decoder and books while they are trained."""
+    """The encoder, the decoder and the codebooks during training."""
 
     def __init__(self, width: int, books: Floats, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class _Model(nn.Module):
         self.books = nn.Parameter(torch.from_numpy(books.copy()))  # (N, C, D)
 
     def loss(self, rows: Tensor, text: Tensor | None, has_text: Tensor, weights: tuple[float, float]) -> Tensor:
-        """Return the sum of all terms, each a mean over the rows ``(B, D)``; ``weights`` are commitment and lambda."""
+        """Return the loss, a sum of means over the rows ``(B, D)``; ``weights`` are commitment and alignment weight."""
         commitment, alignment = weights
         latent = self.encoder(rows)  # (B, D)
         target = None if text is None else self.encoder(text).detach()
@@ -69,10 +70,10 @@ def fit_rqvae(
     settings: CodebookSettings,
     rqvae: RqvaeSettings,
 ) -> tuple[Autoencoder, Codebooks]:
-    """Train encoder, decoder and books on at most ``settings.sample`` items, then give every item its nearest codes.
+    """Train encoder, decoder and codebooks on at most ``settings.sample`` items, then give all items nearest codes.
 
-    In the result, ``errors`` are the decoder's errors with the first 1 to N levels, and ``objectives`` the loss of each
-    epoch. The seed decides everything. A killed training starts from the beginning.
+    In the result, ``errors`` are the decoder's errors with the first 1 to N levels, and ``objectives`` are the losses
+    of the epochs. All random draws come from the seed. A killed fit starts from the beginning.
 
     Args:
         vectors: ``(M, D)`` finite.
@@ -85,7 +86,7 @@ def fit_rqvae(
     """
     if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
         raise SettingsError(
-            "codebook.method = rqvae supports only codebook.residual = signed and l2 distances; set these, or method = residual"
+            "codebook.method = rqvae supports only codebook.residual = signed and l2 distances; set these, or codebook.method = residual"
         )
     vectors = checked_vectors(vectors, aligned, has_text)
     generator = torch.Generator().manual_seed(settings.seed)

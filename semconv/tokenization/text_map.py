@@ -1,8 +1,9 @@
 """Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour in one space (paper, eq. 3, which does not say how to get there). With thousands of
-text columns a fit predicts its own items perfectly, and alignment would do nothing. So the text targets of the loss
-are cross-fitted: the target of each item comes from a fit on the other folds.
+Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to get there. With
+thousands of text dimensions a regression predicts its own items perfectly, and alignment to such predictions would do
+nothing. So the predictions are cross-fitted: items are split into folds, and each item is predicted by a regression on
+the other folds.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class TextMap:
         """
         if text.ndim != 2 or text.shape[1] != len(self.text_mean):
             raise InputError(
-                f"the text map expects vectors of width {len(self.text_mean)}, got {text.shape}; are they of another backbone?"
+                f"the text map expects vectors of width {len(self.text_mean)}, got the shape {text.shape}; use text vectors of the same backbone"
             )
         shifted = np.asarray(text, dtype=np.float32) - self.text_mean
         return (shifted @ self.weights).astype(np.float32, copy=False) * self.stretch + self.vector_mean
@@ -75,20 +76,20 @@ class TextMap:
 
     @classmethod
     def load(cls, path: Path) -> TextMap:
-        """Read the file of ``save``; InputError if it is missing, damaged or holds something else."""
+        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         try:
             penalty, r2 = (float(value) for value in arrays["scalars"])
             return cls(arrays["text_mean"], arrays["weights"], arrays["vector_mean"], arrays["stretch"], penalty, r2)
         except (KeyError, ValueError) as error:
-            raise InputError(f"{path}: holds no text map ({error}); run `semconv codebook fit` again") from error
+            raise InputError(f"{path}: contains no text map ({error}); run `semconv codebook fit` again") from error
 
 
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
-    """Fit the map, and predict the same items by cross-fitting.
+    """Fit the map on all items, and predict the same items by cross-fitting.
 
-    The penalty is the one of the grid with the lowest generalised cross-validation (GCV) score over all items. The
-    folds use it in proportion to their size.
+    The ridge penalty is chosen from a grid by the lowest generalised cross-validation (GCV) score over all items. A
+    regression on four of the five folds uses the penalty in proportion to its number of items.
 
     Args:
         text: ``(M, D_llm)``, M at least ``MIN_ITEMS``.
@@ -130,7 +131,9 @@ def _check(text: NDArray[np.floating], vectors: NDArray[np.floating]) -> None:
             f"text vectors {text.shape} and behaviour vectors {vectors.shape} must have one row for each of the same items"
         )
     if len(text) < MIN_ITEMS:
-        raise InputError(f"a text map needs {MIN_ITEMS} items with text and interactions, there are {len(text)}")
+        raise InputError(
+            f"a text map needs at least {MIN_ITEMS} items with text and interactions, but there are {len(text)}"
+        )
     for name, rows in (("text", text), ("behaviour", vectors)):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
@@ -159,7 +162,7 @@ def _choose_penalty(eigenvalues: Doubles, projected: Doubles, vectors: Doubles) 
 
 
 class _GramRidge:
-    """Ridge regression from D_llm x D_llm products, for at least as many items as text columns."""
+    """Ridge regression on the Gram matrix ``(D_llm, D_llm)``, for at least as many items as text dimensions."""
 
     def __init__(self, text: Floats, vectors: Doubles, fold: NDArray[np.int64]) -> None:
         self._text, self._fold = text, fold
@@ -175,7 +178,7 @@ class _GramRidge:
             self._cross += cross
 
     def _products(self, rows: NDArray[np.int64], vectors: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """Return X^T X, X^T Y and the sums of X and Y over some rows; X and Y are shifted by the overall means."""
+        """Return X^T X, X^T Y and the sums of X (text) and Y (behaviour) over some rows, minus the overall means."""
         width = self._text.shape[1]
         gram, cross = np.zeros((width, width)), np.zeros((width, vectors.shape[1]))
         text_sum, target_sum = np.zeros(width), np.zeros(vectors.shape[1])
@@ -214,7 +217,7 @@ class _GramRidge:
 
 
 class _KernelRidge:
-    """Ridge regression from M x M products, for more text columns than items."""
+    """Ridge regression on the kernel matrix ``(M, M)``, for more text dimensions than items."""
 
     def __init__(self, text: Floats, vectors: Doubles) -> None:
         self._vectors = vectors

@@ -1,1 +1,1 @@
-"""Tune the backbone on prompts (method: Tuning)."""
+"""Tune the backbone on prompts and labels (docs/method.md, stage two)."""

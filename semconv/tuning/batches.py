@@ -1,4 +1,4 @@
-"""Group rows by length into batches, in an order that is a pure function of (seed, epoch)."""
+"""Group token rows of similar length into batches, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCHES_A_WINDOW = 64  # rows are sorted by length within so many batches: litt
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded rows as tensors."""
+    """The padded token rows of one batch, as tensors."""
 
     input_ids: Tensor  # (B, S)
     position_ids: Tensor  # (B, S)
@@ -46,7 +46,7 @@ class Batch:
 def batch_order(
     lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return the rows of each batch: at most ``batch_tokens`` padded tokens, or one row."""
+    """Return the row numbers of each batch: at most ``batch_tokens`` tokens with padding, or a single longer row."""
     rng = generator(seed, epoch, Stream.BATCHES)
     sizes = np.asarray(lengths)
     order = rng.permutation(len(sizes))
@@ -65,7 +65,7 @@ def batch_order(
 
 
 def collate(rows: EpochRows, pad: int) -> Batch:
-    """Put rows side by side as tensors."""
+    """Turn token rows into the padded tensors of a batch."""
     padded = rows.padded(pad)
     tensors = {name: torch.from_numpy(array) for name, array in vars(padded).items()}
     mask = span_mask(tensors.pop("spans"))
@@ -73,7 +73,7 @@ def collate(rows: EpochRows, pad: int) -> Batch:
 
 
 def span_mask(spans: Tensor) -> Tensor:
-    """Turn the spans ``(B, S, 4)`` of ``PaddedRows`` into a mask ``(B, 1, S, S)``, query by key."""
+    """Turn the spans ``(B, S, 4)`` of ``PaddedRows`` into a mask ``(B, 1, S, S)``, queries by keys."""
     first, start, stop, own = spans[..., None].unbind(dim=2)  # each (B, S, 1)
     key = torch.arange(spans.shape[1], dtype=spans.dtype, device=spans.device)
     mask = key < first  # (B, S, S)

@@ -1,7 +1,7 @@
-"""Save and load the state of a training, so that a killed one continues with the same bits.
+"""Save and load the state of a training, so that a killed training continues with bit-identical results.
 
-The draws of prompts, order and dropout are functions of seed, epoch and step. So the state is the weights, the
-moments of the optimizer and a few counters, in one file.
+All random draws (prompts, their order, dropout) depend only on seed, epoch and step. So the state consists of the
+weights, the moments of the optimizer and a few counters, in one file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from semconv.tuning.processes import Processes, unsharded
 
 @dataclass
 class Counters:
-    """The progress of a training."""
+    """The progress of a training, saved with its weights."""
 
     epoch: int = 0
     batch: int = 0  # batches done in this epoch
@@ -42,7 +42,7 @@ class Counters:
 def save_state(
     folder: Path, model: Any, optimizer: torch.optim.Optimizer, counters: Counters, processes: Processes
 ) -> None:
-    """Write the state atomically, with unsharded tensors; every process must call this, and the first one writes."""
+    """Write the state atomically, with unsharded tensors. Every process must call this; the first process writes."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trainable(model).items():
         for kind, value in {"weight": parameter, **optimizer.state.get(parameter, {})}.items():
@@ -55,9 +55,9 @@ def save_state(
 
 
 def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, processes: Processes) -> Counters:
-    """Restore weights and moments and return the counters, which start at 0 when there is no state.
+    """Restore weights and optimizer moments, and return the counters; without a saved state the counters are 0.
 
-    The number of processes may differ from the one that wrote the state.
+    The number of processes may differ from the number that wrote the state.
 
     Raises:
         InputError: the file is damaged.
@@ -81,13 +81,13 @@ def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
             counters = Counters(**json.loads(file.metadata()["counters"]))
         return counters, load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to train this run from the beginning") from error
+        raise InputError(f"{path}: damaged ({error}); remove this file to train this run from the beginning") from error
 
 
 def _distribute(
     tensors: dict[str, torch.Tensor], key: str, parameter: torch.Tensor, processes: Processes
 ) -> torch.Tensor:
-    """Return a tensor of the state, sharded like its parameter; the optimizer's step count stays on the CPU."""
+    """Return a tensor of the state, sharded like its parameter. The optimizer's step count stays on the CPU."""
     if key.startswith("step/"):
         return torch.tensor(processes.broadcast_number(float(tensors[key]) if tensors else 0.0))
     return processes.distribute(tensors.get(key), parameter.detach())
@@ -100,7 +100,7 @@ def save_best(folder: Path, model: Any) -> None:
 
 
 def load_best(folder: Path, model: Any) -> None:
-    """Load the best weights into the model."""
+    """Put the weights that ``save_best`` wrote into the model."""
     arrays = read_arrays(folder / BEST_WEIGHTS)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

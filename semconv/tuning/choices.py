@@ -1,8 +1,9 @@
-"""A loss in which a code competes with the codes that exist after the same prefix.
+"""A loss in which each code competes only with the codes that existing items have after the same prefix of codes.
 
-Search chooses among existing items only. A loss over the whole vocabulary mostly teaches which code sequences exist: it
-starts at 22 nats an item with 4 levels of 256 codes, although a choice among 17,000 items has less than 10. A loss over
-existing codes teaches that choice alone. Search must then score the same way (``recommend.scores = "trie"``).
+Search chooses among existing items only. A loss over the whole vocabulary mostly teaches which code sequences exist.
+With 4 levels of 256 codes such a loss starts at 22 nats for each item, although a uniform choice among 17,000 items has
+less than 10 nats. A loss over existing codes teaches only the choice among items. Search must then score codes in the
+same way (``recommend.scores = "trie"``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 
 class CodeChoices:
-    """The existing codes as sorted prefixes with their continuations.
+    """The code sequences of all items, as sorted prefixes with the codes that follow each prefix.
 
     Args:
         level_tokens: ``(N, C)`` token id of each code.
@@ -60,7 +61,7 @@ class CodeChoices:
         return torch.stack(found, dim=1)
 
     def _exists(self, prefix: Tensor, children: Tensor, offsets: Tensor) -> Tensor:
-        """Whether any item continues the prefix with each code ``(n, C)``."""
+        """Return a mask ``(n, C)`` of the codes that follow each of n prefixes in the codes of any item."""
         counts = offsets[prefix + 1] - offsets[prefix]
         row = torch.repeat_interleave(torch.arange(len(prefix), device=prefix.device), counts)
         first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)

@@ -1,17 +1,19 @@
-"""A small network that computes the rows of the code tokens from the codebooks (paper, Table 7).
+"""A small network that computes the embedding rows of the code tokens from the codebooks (paper, Table 7).
 
-The paper maps the 32-wide code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP" and trains
-these modules and the code vectors in the fine-tuning. It leaves the following open, decided here.
+The paper maps the 32-dimensional code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP". The
+paper trains these networks and the code vectors together with the model, and says no more about them.
 
-- One network serves all levels. Its hidden layers are as wide as the model, with normally distributed weights and zero
-  biases. The last layer is scaled so that the first rows have the root mean square of the input matrix.
-- The network computes the rows until tuning ends. They are the input rows, and with tied matrices the output rows as
-  well. An untied output matrix has rows of its own, drawn and trained as without the network.
-- Before the model is saved, the last rows are written into it and the network is removed.
+Here one network serves all levels. Its hidden layers are as wide as the model. Initial weights are normally distributed
+and initial biases are zero. The last layer is scaled so that the initial rows have the root mean square of the input
+matrix.
 
-The model has plain matrices during tuning: before a forward pass the rows are written into them, and the gradient of
-the rows is passed to the network, which trains it by the chain rule. So full tuning, adapters, search, checkpoints and
-saving need no code for the network.
+The network computes the rows until tuning ends. The rows are those of the input matrix, and with tied matrices those of
+the output matrix as well. An untied output matrix has its own rows, which are drawn and trained as without the network.
+Before the model is saved, the final rows are written into it and the network is removed.
+
+The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into these
+matrices. After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters,
+search, checkpoints and saving need no special code for the network.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class RowNetwork(nn.Module):
         self.linears = nn.ModuleList(_linear(*pair, generator) for pair in itertools.pairwise(sizes))
 
     def forward(self) -> Tensor:
-        """Return the rows of all codes, level after level."""
+        """Return the embedding rows of all codes, level after level."""
         rows: Tensor = self.books
         for index, linear in enumerate(self.linears):
             rows = linear(torch.relu(rows) if index else rows)
@@ -65,7 +67,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Module:
 
 
 class CodeRows:
-    """Connects a model to the network that computes its rows, from ``prepare`` until ``fold``.
+    """A link between a model and the network that computes the rows of its code tokens; ``fold`` ends it.
 
     Args:
         model: the result of ``prepare``. The network becomes a part of it, so that its weights are trained, clipped,
@@ -91,7 +93,7 @@ class CodeRows:
             self._write()
 
     def fold(self) -> None:
-        """Write the last rows into the model and remove the network from it."""
+        """Write the final rows into the model and remove the network from it."""
         with torch.no_grad():
             self._write()
         for handle in self._handles:
@@ -99,10 +101,10 @@ class CodeRows:
         delattr(self.model, _NAME)
 
     def _write(self) -> None:
-        """Write the network's rows into the model, unless a backward pass through the rows there is still to come.
+        """Write the network's rows into the model, unless a backward pass through the current rows is still to come.
 
-        This happens before every forward pass, because a change of the network cannot be detected: fused optimizers do
-        not raise the version of a tensor.
+        The rows are written before every forward pass, because a change of the network cannot be detected: fused
+        optimizers do not raise the version number of a tensor.
         """
         if self._rows is not None and torch.is_grad_enabled():
             return
@@ -113,7 +115,7 @@ class CodeRows:
         self._rows = rows if rows.requires_grad else None
 
     def _pass_gradient(self, target: Tensor) -> None:
-        """Pass the gradient of the rows to the network and clear it in the matrix."""
+        """Pass the gradient of the rows on to the network, and set it to zero in the model's matrix."""
         if self._rows is None or target.grad is None:
             return
         rows, self._rows = self._rows, None

@@ -11,5 +11,5 @@ def process_count() -> int:
 
 
 def is_follower() -> bool:
-    """Whether this process is not the first one, which owns the project and the screen."""
+    """Return whether this is not the first process. Only the first process writes files and progress lines."""
     return process_count() > 1 and os.environ.get("RANK", "0") != "0"

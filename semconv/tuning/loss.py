@@ -1,4 +1,4 @@
-"""Cross entropy over the label tokens of a batch, as sums that can be added over the batches of a step."""
+"""Cross entropy over the label tokens of a batch, as sums that can be added up over the batches of a step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOGITS_AT_ONCE = 64_000_000  # elements; more logits are computed in chunks, an
 
 
 class LossSums(NamedTuple):
-    """Summed cross entropies of a batch; the first two are differentiable."""
+    """The cross entropies of the tokens of a batch, summed; ``label`` and ``history`` have gradients."""
 
     label: Tensor  # () over label tokens
     history: Tensor  # () over the codes of the histories
@@ -28,7 +28,7 @@ class LossSums(NamedTuple):
 
 
 class LossCounts(NamedTuple):
-    """The number of tokens in the sums of a batch."""
+    """The numbers of tokens over which the sums of ``LossSums`` run."""
 
     label: int
     history: int
@@ -36,7 +36,7 @@ class LossCounts(NamedTuple):
 
 
 class SummedLoss(nn.Module):
-    """A model together with its loss. Several processes wrap this module to train the model.
+    """A model together with its loss. A training with several processes wraps this module for DDP or FSDP.
 
     Args:
         choices: the codes that a code competes with; None: the method's full vocabulary, with the end token.
@@ -52,7 +52,7 @@ class SummedLoss(nn.Module):
         self.history_weight = history_weight
 
     def forward(self, batch: Batch) -> LossSums:
-        """Return the sums over one batch."""
+        """Return the summed cross entropies of one batch."""
         hidden = decode_hidden(
             self.model, batch.input_ids, attention_mask=batch.mask, position_ids=batch.position_ids
         )  # (B, S, D)
@@ -67,7 +67,7 @@ class SummedLoss(nn.Module):
         return LossSums(labels.sum(), history, by_task)
 
     def counts(self, batches: Iterable[Batch]) -> LossCounts:
-        """Count the tokens in the loss of some batches."""
+        """Count the tokens in the summed losses of some batches."""
         samples, history, a_sample = np.zeros(len(TASK_NAMES), dtype=np.int64), 0, 0
         for batch in batches:
             samples += np.bincount(np.asarray(batch.sample_tasks), minlength=len(TASK_NAMES))
@@ -77,12 +77,12 @@ class SummedLoss(nn.Module):
         return LossCounts(int(tokens.sum()), history, tuple(tokens.tolist()))
 
     def weighted(self, sums: LossSums, counts: LossCounts) -> Tensor:
-        """Return the contribution of a batch to the mean loss over all counted tokens."""
+        """Return a batch's contribution to the mean loss of a step; ``counts`` are the token numbers of the step."""
         loss = sums.label / max(1, counts.label)
         return loss + self.history_weight * (sums.history / counts.history) if counts.history else loss
 
     def _losses(self, states: Tensor, matrix: Tensor, index: Tensor, tokens: Tensor, ends: int) -> Tensor:
-        """Return the loss of each token; with ``choices``, the ``ends`` tokens that close each label are left out."""
+        """Return the loss of each token; with ``choices``, the last ``ends`` tokens of each label are left out."""
         if self.choices is None:
             return _in_chunks(states[index], matrix, tokens)
         width = self.choices.num_levels

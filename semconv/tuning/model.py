@@ -36,10 +36,10 @@ def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> st
 
 
 def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings) -> Any:
-    """Choose the trained weights: all of them, or LoRA and the rows of the code tokens (method: Tuning).
+    """Choose the weights to train: all weights, or LoRA adapters and the embedding rows of the code tokens.
 
-    With untied matrices the rows of both are trained. The list form of PEFT's option would silently leave the output
-    rows frozen.
+    If input and output matrix are not tied, the rows of both are trained. PEFT's ``trainable_token_indices`` must then
+    name both matrices, because a plain list of tokens would leave the output rows frozen without an error.
     """
     if settings.mode == "full":
         model.requires_grad_(True)
@@ -68,7 +68,7 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
 
 
 def take_adapter(model: Any, folder: Path) -> None:
-    """Load a saved adapter, with its rows of the code tokens, into a model that has one of the same shape.
+    """Load a saved adapter and its code token rows into a model that has an adapter of the same shape.
 
     Args:
         model: the result of ``prepare``.
@@ -87,13 +87,15 @@ def take_adapter(model: Any, folder: Path) -> None:
     missing = set(trainable(model)).intersection(found.missing_keys)
     if missing or found.unexpected_keys:
         odd = sorted([*missing, *found.unexpected_keys])[0]
-        raise InputError(f"{path}: not the adapter of this backbone and these codes ({odd}); tune from the backbone")
+        raise InputError(
+            f"{path}: the adapter does not fit this backbone and these codes ({odd}); tune from the backbone"
+        )
 
 
 def add_dropout(model: Any, probability: float) -> list[Any]:
-    """Add dropout to the embeddings and to both outputs of each layer, in training alone; return the hooks' handles.
+    """Add dropout to the embeddings and to the attention and MLP outputs of each layer; return the hooks' handles.
 
-    Published decoders have no such dropout in their layers, so hooks add it. Nothing of it is saved with the model.
+    Published decoders have no such dropout, so hooks add it. The dropout acts in training only and is not saved.
     """
     stack: Any = decoder(model)
     modules = [stack.embed_tokens]
@@ -114,13 +116,13 @@ def _dropout_hook(probability: float) -> Callable[[Any, Any, Any], Any]:
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
-    """Return the trained parameters by name."""
+    """Return the parameters that tuning trains, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A model ready for search, with its adapter merged into the weights."""
+    """A tuned model ready for search. If it was tuned with an adapter, the adapter is merged into its weights."""
 
     model: Any
     tokenizer: Any
@@ -129,10 +131,10 @@ class TunedModel:
 
 
 def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a folder that transformers (full) or peft (lora) can load, and the manifest of this project beside it.
+    """Save a model that transformers (full tuning) or PEFT (LoRA) can load, and a manifest in the same folder.
 
-    The manifest is written last: a folder without it is not a saved model. ``manifest["backbone"]`` is a path relative
-    to ``folder``, an absolute path, or a hub name.
+    The manifest is written last, so a folder without a manifest is not a complete model. ``manifest["backbone"]`` is a
+    path relative to ``folder``, an absolute path, or a hub name.
     """
     # By default PEFT adds both whole matrices to an adapter of an extended backbone, besides the trained rows.
     model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
@@ -141,7 +143,7 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
 
 
 def tuned_manifest(folder: Path, codes_digest: str | None) -> dict[str, Any]:
-    """Read the manifest of a saved model, and compare its codes unless ``codes_digest`` is None.
+    """Read the manifest of a saved model; with a ``codes_digest``, check that the model was tuned on these codes.
 
     Raises:
         InputError: there is no saved model, or it was tuned on other codes.
@@ -157,7 +159,7 @@ def tuned_manifest(folder: Path, codes_digest: str | None) -> dict[str, Any]:
 def load_tuned(
     folder: Path, codes_digest: str | None = None, dtype: str = "auto", *, trust_remote_code: bool
 ) -> TunedModel:
-    """Load a tuned model for search, and refuse one that was tuned on other codes.
+    """Load a tuned model for search, and refuse a model that was tuned on other codes.
 
     Args:
         codes_digest: digest of the current codes of the items that the model was tuned on; None: not checked.
@@ -173,7 +175,7 @@ def load_tuned(
             model, tokenizer = load_backbone(folder, trust_remote_code=trust_remote_code)
         except InputError as error:
             raise InputError(
-                f"{error}; remove the folder of its run, {folder.parent}, and tune again with `semconv finetune`"
+                f"{error}; remove the folder of the model's run, {folder.parent}, and tune again with `semconv finetune`"
             ) from error
     else:
         model, tokenizer = _load_adapter(folder, manifest, trust_remote_code)

@@ -1,7 +1,7 @@
 """The processes that train one model together, started by torchrun, or one process alone.
 
-The first process owns the project: the warehouse, the run folder, its lock, validation and the screen. It sends the
-others everything they need; they write nothing.
+The first process alone reads the warehouse, locks and writes the run folder, validates and prints progress. The first
+process sends the other processes everything they need. The other processes write nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from semconv.errors import MachineError
 from semconv.tuning.launch import process_count
 
 Value = TypeVar("Value")
-_TIMEOUT = timedelta(days=2)  # the others wait while the first validates; torchrun itself notices a dead process
+_TIMEOUT = timedelta(days=2)  # other processes wait while the first validates; torchrun notices dead ones
 _LOST_PROCESS_WORDS = ("gloo", "NCCL", "Connection", "ProcessGroup")  # in errors of an exchange
 
 
@@ -31,7 +31,7 @@ def _cpu() -> torch.device:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that torchrun started."""
+    """The rank and the device of this process, and the number of processes that torchrun started."""
 
     rank: int = 0
     count: int = 1
@@ -39,11 +39,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process owns the project."""
+        """Whether this is the first process, which alone reads and writes the project."""
         return self.rank == 0
 
     def broadcast(self, value: Value) -> Value:
-        """Return the first process's value; the values of the others are ignored."""
+        """Return the first process's value in every process; the values of the other processes are ignored."""
         if self.count == 1:
             return value
         box = [value]
@@ -51,7 +51,7 @@ class Processes:
         return box[0]
 
     def broadcast_number(self, value: float) -> float:
-        """Return the first process's number."""
+        """Return the first process's number in every process."""
         if self.count == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -59,13 +59,13 @@ class Processes:
         return float(number)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over the processes."""
+        """Return the sum of a tensor over all processes."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
     def distribute(self, tensor: Tensor | None, like: Tensor) -> Tensor:
-        """Return the first process's tensor, sharded like ``like``; the others pass None."""
+        """Return the first process's tensor, sharded like ``like``; the other processes pass None."""
         if self.count == 1 and tensor is not None:
             return tensor.to(like)
         full = torch.empty(like.shape, dtype=like.dtype, device=self.device)
@@ -77,14 +77,14 @@ class Processes:
         return full
 
     def disconnect(self) -> None:
-        """End the exchange; every process must call this."""
+        """Close the connection between the processes; every process must call this."""
         if self.count > 1:
             dist.barrier()
             dist.destroy_process_group()
 
     @contextlib.contextmanager
     def naming_lost_process(self) -> Iterator[None]:
-        """Turn the error that the loss of another process causes here into one line that says so.
+        """Replace the error that follows the end of another process by a one-line error that names this cause.
 
         Raises:
             MachineError: another process ended.
@@ -95,17 +95,17 @@ class Processes:
             if self.count == 1 or not any(word in str(error) for word in _LOST_PROCESS_WORDS):
                 raise
             raise MachineError(
-                "another process of this training ended, its own error stands above or below; run the same command again to continue"
+                "another process of this training ended (its own error is above or below this line); run the same command again to continue"
             ) from error
 
 
 def unsharded(tensor: Tensor) -> Tensor:
-    """Return the whole of a tensor that may be sharded; every process must call this."""
+    """Return the complete tensor if ``tensor`` is sharded, else ``tensor``; every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def connect() -> Processes:
-    """Join the processes that torchrun started; the device is this process's GPU where there is one."""
+    """Connect to the other processes that torchrun started; the device is this process's GPU if there is one."""
     if process_count() == 1:
         return Processes(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     from accelerate import PartialState

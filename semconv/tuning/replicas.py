@@ -1,8 +1,8 @@
-"""A model that several processes hold: a copy each (ddp), or a shard each (fsdp).
+"""A model that several processes train together: each process holds a copy (ddp) or a shard (fsdp).
 
-The loss module is wrapped and not the model, because a step computes hidden states and rows of the output matrix
-instead of calling the model. A backward pass gives means of gradients over the processes, so every process
-multiplies its part of a batch by the number of processes.
+PyTorch's DDP or FSDP wraps the loss module instead of the model, because a step computes hidden states and rows of the
+output matrix without calling the model. A backward pass averages gradients over the processes. So every process
+multiplies the loss of its part of a batch by the number of processes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from semconv.tuning.processes import Processes, unsharded
 class Replicas:
     """One model in all processes of a training.
 
-    ``model`` is trained. ``complete`` is the given model. Without shards it is the same one; with shards it is a copy
-    in the first process's main memory, which ``gather`` updates for validation and saving.
+    ``model`` is the trained model. ``complete`` is an unsharded model for validation and saving. Without shards both
+    are the same object. With shards, ``complete`` is a copy in the first process's main memory, and ``gather`` updates
+    it.
     """
 
     def __init__(self, model: Any, choices: CodeChoices | None, settings: TuningSettings, processes: Processes) -> None:
@@ -51,9 +52,9 @@ class Replicas:
                 self.module = DistributedDataParallel(self.loss, broadcast_buffers=False)
 
     def without_exchange(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Return a context that skips the exchange of gradients where it can wait for the last batch of a step.
+        """Return a context that delays the exchange of gradients to the last batch of a step, where this is possible.
 
-        Copies can wait. Shards cannot: their gradients would stay unsharded.
+        Copies (ddp) can delay the exchange. Shards (fsdp) cannot, because their gradients would stay unsharded.
         """
         if isinstance(self.module, DistributedDataParallel) and not is_last:
             return self.module.no_sync()
@@ -61,7 +62,7 @@ class Replicas:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Update the first process's complete model; every process must call this."""
+        """Update the first process's complete model from the shards; every process must call this."""
         if not self.is_sharded:
             return
         target = trainable(self.complete) if self.processes.is_first else {}
@@ -84,7 +85,7 @@ class Replicas:
 
 @torch.no_grad()
 def _copy_weights(model: Any, processes: Processes) -> None:
-    """Copy the first process's weights to the others."""
+    """Copy the first process's weights to the other processes."""
     for weight in model.parameters():
         value = weight.to(processes.device)
         dist.broadcast(value, src=0)
@@ -92,7 +93,7 @@ def _copy_weights(model: Any, processes: Processes) -> None:
 
 
 def _shard(loss: SummedLoss, model: Any, is_half: bool, processes: Processes) -> None:
-    """Shard layer by layer, so that one layer at a time is gathered; the loss module shards the other weights."""
+    """Shard each layer separately, so that one layer at a time is gathered, then shard all other weights together."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     policy = half if is_half else MixedPrecisionPolicy()

@@ -1,4 +1,4 @@
-"""Update the weights once from several batches and processes, as from one batch."""
+"""Update the weights once from several batches and processes, with the result of one large batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BATCH_STRIDE = 7_919_000_033  # far above the number of steps, so that no two b
 
 @dataclass(frozen=True)
 class StepFigures:
-    """The figures of one update."""
+    """The figures of one update of the weights."""
 
     loss: float  # mean cross entropy of the label tokens
     by_task: dict[str, float]  # the same for each task with samples in the step
@@ -57,26 +57,26 @@ class Stepper:
 
     @property
     def loss(self) -> SummedLoss:
-        """The loss module of this process."""
+        """The loss module that this process trains."""
         return self.replicas.loss
 
     def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
-        """Update the weights once from the rows of some batches; every process takes its part of each batch.
+        """Update the weights once from the rows of some batches; every process computes its part of each batch.
 
-        ``update`` describes the other arguments and the errors.
+        The docstring of ``update`` describes the other arguments and the errors.
         """
         return self.update([self._part(rows) for rows in batches], number, rate)
 
     def _part(self, rows: EpochRows) -> tuple[Batch, float]:
         """Return this process's rows of a batch and their weight.
 
-        Every process must take part in every exchange: without rows of its own it takes another's with weight 0.
+        Every process must take part in every exchange. A process without own rows computes the first one with weight 0.
         """
         own = rows[self.processes.rank :: self.processes.count]
         return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
 
     def update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
-        """Update the weights once.
+        """Update the weights once from this process's part of each batch.
 
         Args:
             parts: this process's part of each batch with its weight: the number of processes, or 0 to ignore it.
@@ -107,7 +107,7 @@ class Stepper:
         return StepFigures(label / counts.label, means, norm, int(samples), int(tokens))
 
     def _counts(self, batches: Sequence[Batch]) -> LossCounts:
-        """Count the tokens in the loss of the step, over all processes."""
+        """Count the tokens in the loss of a step, summed over all processes."""
         own = self.loss.counts(batches)
         if self.processes.count == 1:
             return own
@@ -116,12 +116,12 @@ class Stepper:
         return LossCounts(label, history, tuple(by_task))
 
     def _seed(self, number: int, index: int) -> None:
-        """Make dropout a function of seed, step, batch and process."""
+        """Seed torch, so that dropout depends only on seed, step, batch and process."""
         index = index * self.processes.count + self.processes.rank
         torch.manual_seed(self.settings.seed * 1_000_003 + number + index * _BATCH_STRIDE)
 
     def _backward(self, batch: Batch, weight: float, counts: LossCounts) -> torch.Tensor:
-        """Add the gradients of a batch; return its sums, tokens and samples as ``(4 + len(TASK_NAMES),)``."""
+        """Add the gradients of a batch; return its loss sums and its numbers of tokens and samples in one tensor."""
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
@@ -152,14 +152,14 @@ def _require_finite(what: str, value: float, step: int) -> None:
 
 
 def peak_rate(settings: TuningSettings) -> float:
-    """Return the peak learning rate, which the caller has resolved for the kind of backbone."""
+    """Return the peak learning rate, which must already be chosen for the kind of backbone."""
     if settings.learning_rate is None:
-        raise SettingsError("tuning.learning_rate is not set")
+        raise SettingsError("tuning.learning_rate is not set; set it to a number")
     return settings.learning_rate
 
 
 def schedule(share_done: float, warmup: float) -> float:
-    """Return the share of the peak learning rate: it rises linearly over ``warmup``, then falls along a cosine to 0."""
+    """Return the share of the peak learning rate: it rises linearly during ``warmup``, then follows a cosine to 0."""
     if share_done < warmup:
         return (share_done + 1e-3) / (warmup + 1e-3)
     rest = (share_done - warmup) / max(1e-9, 1.0 - warmup)

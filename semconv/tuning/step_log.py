@@ -1,4 +1,4 @@
-"""Log one JSON line a step in the run folder; after any number of kills no step is missing or repeated."""
+"""A log with one JSON line for each training step. After a kill and a resume no step is missing or repeated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from semconv.tuning.step import StepFigures
 
 
 class StepLog:
-    """The log of a training that continues after ``steps`` updates; without a folder nothing is written."""
+    """The log of a training that continues after ``steps`` steps; without a folder nothing is written."""
 
     def __init__(self, folder: Path | None, steps: int) -> None:
-        """Drop the lines of steps that will be repeated, and an incomplete last line."""
+        """Open the log, and drop the lines of steps that will be repeated and an incomplete last line."""
         self._stream: TextIO | None = None
         if folder is None:
             return
@@ -26,7 +26,7 @@ class StepLog:
         self._stream = self.path.open("a")
 
     def write(self, step: int, epoch: int, rate: float, figures: StepFigures, seconds: float) -> None:
-        """Add the line of one update."""
+        """Add one line with the figures of one update of the weights."""
         if self._stream is None:
             return
         line = {
@@ -44,7 +44,7 @@ class StepLog:
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Sync the log to disk; call it before every checkpoint, which must never have more steps than the log."""
+        """Sync the log to disk; call this before every checkpoint: none may have more steps than the log."""
         if self._stream is None:
             return
         with machine_errors(self.path):
@@ -59,7 +59,7 @@ class StepLog:
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run folder without an incomplete last one; empty when there is no log yet."""
+    """Read the log in a run folder, without an incomplete last line; return an empty list if there is no log yet."""
     path = folder / STEPS
     lines: list[dict[str, Any]] = []
     for text in path.read_bytes().splitlines() if path.exists() else []:

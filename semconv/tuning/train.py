@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, budgets, validation by search, exact resume."""
+"""The training loop: epochs of steps, limits on samples and minutes, validation by search, exact resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from semconv.tuning.step_log import StepLog, read_steps
 
 @dataclass(frozen=True)
 class Training:
-    """The inputs of a training besides its settings."""
+    """The inputs of a training, without its settings."""
 
     rows: Callable[[int], EpochRows]  # of an epoch
     validate: Callable[[Any], float] | None  # NDCG@10 of a search for some users
@@ -39,10 +39,10 @@ class Training:
 def tune(
     model: Any, training: Training, settings: TuningSettings, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Train to the end of the budget, from the last checkpoint in the run folder if there is one.
+    """Train for the given epochs, samples or minutes, starting from the last checkpoint in the run folder if any.
 
-    Afterwards the model has the weights of the best validation, or the last ones without validation. With several
-    processes this holds for the first one's model.
+    Afterwards the model has the weights of the best validation, or the final weights if there is no validation. With
+    several processes, only the first process's model has these weights.
 
     Returns:
         figures: epochs, steps, samples, seconds and processor seconds over all resumes, validations, best epoch, and
@@ -89,7 +89,9 @@ class _Loop:
         self.saved_at = self.counted_at = self._now()
         self.processor_at = training.processor_clock()
         if settings.max_minutes:
-            training.progress.say("tuning.max_minutes ends this run by the clock: it is not reproducible")
+            training.progress.say(
+                "tuning.max_minutes limits this run by the clock, so its weights are not reproducible"
+            )
 
     @property
     def finished(self) -> bool:
@@ -99,31 +101,31 @@ class _Loop:
         return counters.stopped or counters.epoch >= self.settings.epochs or self._share_of_budgets() >= 1.0
 
     def _share_of_budgets(self) -> float:
-        """Return the used share of the limit in samples or minutes, whichever is nearer; 0 without limits."""
+        """Return how much of the limit on samples or minutes is used, the larger share of both; 0 without limits."""
         settings, counters = self.settings, self.counters
         of_samples = counters.samples / settings.max_samples if settings.max_samples else 0.0
         of_minutes = counters.seconds / (60.0 * settings.max_minutes) if settings.max_minutes else 0.0
         return max(of_samples, of_minutes)
 
     def _now(self) -> float:
-        """Return the time of the first process, so that all processes decide alike."""
+        """Return the first process's clock in seconds, so that all processes make the same decisions."""
         return self.processes.broadcast_number(self.training.clock())
 
     def _count_time(self) -> float:
-        """Add the time since the last count, and return it in seconds."""
+        """Add the time since the last call to ``counters.seconds``, and return it in seconds."""
         now = self._now()
         passed, self.counted_at = now - self.counted_at, now
         self.counters.seconds += passed
         return passed
 
     def _count_processor(self) -> None:
-        """Add the processor time of this process since the last count."""
+        """Add this process's processor time since the last call to ``counters.processor_seconds``."""
         now = self.training.processor_clock()
         self.counters.processor_seconds += now - self.processor_at
         self.processor_at = now
 
     def run_epoch(self) -> None:
-        """Train the rest of the epoch, then validate."""
+        """Train the rest of the current epoch, then validate and save."""
         counters, settings = self.counters, self.settings
         rows = self.training.rows(counters.epoch)
         batches = batch_order(rows.lengths, settings.batch_tokens, settings.seed, counters.epoch)

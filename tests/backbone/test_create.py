@@ -245,7 +245,7 @@ def windowed(folder: Path) -> None:
         (remove("model.safetensors"), "weights cannot be loaded"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"nothing"), "weights cannot be loaded"),
         (edit_config(max_position_embeddings=32), "a context of 32 tokens is too short"),
-        (no_end, "no end token"),
+        (no_end, "no end-of-sequence token"),
         (gpt2, "architecture gpt2 is not supported"),
         (windowed, "a sliding attention window"),
         (lambda folder: folder.rename(folder.parent / "away"), "no such folder"),
@@ -270,8 +270,8 @@ def test_an_unsupported_backbone_is_refused_in_one_line(
     [
         ("../no/such", "no such folder$"),
         ("models/my/llama", "no such folder$"),
-        ("model", "no such folder from here, and on the hub no model configuration"),
-        ("made/config.json", "this is a file; name its folder"),
+        ("model", "no such local folder, and on the hub no model configuration"),
+        ("made/config.json", "this is a file; give the folder that contains it"),
     ],
 )
 def test_the_error_says_why_a_name_has_no_model(
@@ -290,7 +290,9 @@ def test_an_attention_that_reads_masks_as_numbers_is_refused(created: Path) -> N
         check_branches(model, kind)
         check_branches(case.model(100, kind=kind).to(torch.bfloat16), kind)
         model.set_attn_implementation("eager")
-        with pytest.raises(InputError, match="branches of a shared prompt get other hidden states than alone"):
+        with pytest.raises(
+            InputError, match="prompts with a shared beginning get other hidden states together than alone"
+        ):
             check_branches(model, kind)
 
 
@@ -313,5 +315,5 @@ def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
         assert model.config._attn_implementation == "sdpa"
     require_attention("sdpa", "cpu")
     require_attention("flex", "cuda")
-    with pytest.raises(SettingsError, match="attention = flex needs a CUDA GPU, this process computes on cpu"):
+    with pytest.raises(SettingsError, match="attention = flex needs a CUDA GPU, but this process computes on cpu"):
         Stepper(model, 0, None, TuningSettings(attention="flex", learning_rate=1e-3))

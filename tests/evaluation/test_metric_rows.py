@@ -114,7 +114,7 @@ def test_serve_lists_and_unequal_users_are_refused():
     serve = EvaluationProtocol("serve", "[:]", "masked", 20)
     with pytest.raises(InputError, match="serve"):
         rows_of([1], users_of([1]), serve)
-    with pytest.raises(InputError, match="2 ranks for 1 users"):
+    with pytest.raises(InputError, match="there are 2 ranks for 1 users"):
         rows_of([1, 2], users_of([1]))
     with pytest.raises(InputError, match="same users"):
         compare(np.array([1, 2]), np.array([1]), 20, SETTINGS)

@@ -172,7 +172,9 @@ def test_one_code_an_item_leaves_room_for_as_many_new_items_as_there_are_codes(p
 
 def test_fewer_code_sequences_than_items_are_refused_before_anything_is_recorded(project: Project) -> None:
     small = case.reopened(project, codebook__levels=1, codebook__codes=20)
-    with pytest.raises(SettingsError, match=r"1 levels of 20 codes make 20 sequences, there are \d+ items; raise"):
+    with pytest.raises(
+        SettingsError, match=r"1 levels of 20 codes make 20 code sequences, but there are \d+ items; raise"
+    ):
         small.codebook_fit()
     kept = case.reopened(project, codebook__levels=1, codebook__codes=20, codebook__collisions="keep").codebook_fit()
     assert len(codes_of(project, kept.run_id)) == len(served_codes(project))

@@ -53,7 +53,7 @@ def test_a_loss_that_breaks_ends_in_one_line_and_exit_code_1(root: Path) -> None
 
 def test_a_budget_by_the_clock_is_said_and_recorded(root: Path) -> None:
     result = projects.finetune(root, "--max-minutes", "0.000001", "--set", "tuning.batch_tokens=256")
-    assert "tuning.max_minutes ends this run by the clock: it is not reproducible" in result.stderr
+    assert "tuning.max_minutes limits this run by the clock, so its weights are not reproducible" in result.stderr
     figures = json.loads((run_folder(root) / "figures.json").read_text())
     assert figures["is_reproducible"] is False
     assert figures["steps"] == 1
@@ -85,7 +85,7 @@ def test_a_training_without_a_sample_is_refused(root: Path) -> None:
     rare = projects.finetune(root, *bare, "--set", "tasks.negative_share=1e-12", code=4)
     assert "no epoch drew a sample: raise tasks.negative_share" in rare.stderr
     never = projects.finetune(root, *bare, "--set", "tasks.negatives=0", code=4)
-    assert "no task has a sample: the sequential and the negative task are off" in never.stderr
+    assert "no task has a training sample: the sequential and the negative task are off" in never.stderr
     long = projects.finetune(
         root, "--set", "tasks.max_prompt_tokens=16", "--set", "tasks.text=false", "--set", "tasks.query=false"
     )

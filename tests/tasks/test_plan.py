@@ -293,7 +293,7 @@ def test_a_positive_has_as_many_negatives_as_set(ratio: int) -> None:
     ],
 )
 def test_nothing_to_train_on_is_an_error(settings: TaskSettings, rows: list[list[int]], message: str) -> None:
-    with pytest.raises(InputError, match=rf"^no task has a sample: .*{message}"):
+    with pytest.raises(InputError, match=rf"^no task has a training sample: .*{message}"):
         data_of(rows, settings, ratings=[1.0] * sum(map(len, rows)))
 
 
@@ -301,7 +301,7 @@ def test_a_shop_without_interactions_or_text_has_nothing_to_train_on() -> None:
     empty = Sequences(
         [], np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32), []
     )
-    with pytest.raises(InputError, match="no task has a sample"):
+    with pytest.raises(InputError, match="no task has a training sample"):
         task_data(empty, np.zeros(0, bool), [], [], BARE)
 
 

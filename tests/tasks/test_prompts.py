@@ -281,5 +281,5 @@ def test_a_prompt_never_ends_with_the_end_that_a_tokenizer_adds() -> None:
 
 def test_a_tokenizer_that_splits_code_tokens_is_refused() -> None:
     _, tokens, level_tokens = case.coded()
-    with pytest.raises(InputError, match="code tokens whole"):
+    with pytest.raises(InputError, match="splits code tokens into parts"):
         PromptEncoder(tokens, level_tokens + 10_000, *case.item_codes(40), 40)

@@ -108,11 +108,13 @@ def test_constant_text_predicts_nothing_and_turns_alignment_off() -> None:
 
 @METHODS
 def test_no_items_are_refused(method: str) -> None:
-    with pytest.raises(InputError, match=r"need behaviour vectors \(items, width\), got an array of shape \(0, 4\)"):
+    with pytest.raises(
+        InputError, match=r"a codebook fit needs behaviour vectors \(items, width\), got an array of shape \(0, 4\)"
+    ):
         fit(np.zeros((0, 4)), method=method)
 
 
 def test_another_width_than_the_books_is_refused() -> None:
     code_set = fit(points_of(40))
-    with pytest.raises(InputError, match=r"vectors of shape \(2, 5\) cannot be coded by books of width 4"):
+    with pytest.raises(InputError, match=r"vectors of shape \(2, 5\) cannot be coded by codebooks of width 4"):
         encode(np.zeros((2, 5), np.float32), code_set.books, code_set.is_used, SETTINGS)

@@ -80,7 +80,9 @@ def test_no_more_items_than_the_sample_changes_nothing(assign_with: str) -> None
 
 
 def test_a_sample_without_an_item_for_every_code_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"codebook\.sample = 7 .* codebook\.codes = 8; raise it, or set 0"):
+    with pytest.raises(
+        SettingsError, match=r"codebook\.sample = 7 .* codebook\.codes = 8; raise codebook\.sample, or set it to 0"
+    ):
         fit_codebooks(blobs(20), None, replace(SMALL, sample=7))
     assert fit_codebooks(blobs(7), None, replace(SMALL, sample=7)).codes.shape == (
         7,

@@ -199,7 +199,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Pat
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     Case(tmp_path, replace(SETTINGS, epochs=1)).run()
     (tmp_path / TUNING_STATE).write_bytes(b"\x00" * 40)
-    with pytest.raises(InputError, match=r"checkpoint.safetensors: damaged .* remove it"):
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: damaged .* remove this file"):
         Case(tmp_path, SETTINGS).run()
 
 
@@ -263,7 +263,9 @@ def test_a_budget_of_minutes_counts_over_resumes_and_ends_at_the_lowest_rate(tmp
     whole.folder.mkdir()
     figures = whole.run(clock=Clock())
     assert not figures["is_reproducible"]
-    assert whole.remarks.said[0] == "tuning.max_minutes ends this run by the clock: it is not reproducible"
+    assert (
+        whole.remarks.said[0] == "tuning.max_minutes limits this run by the clock, so its weights are not reproducible"
+    )
     assert 60 <= figures["seconds"] < 70
     assert 1 < figures["epochs"] < 50
     rates = [line["learning_rate"] for line in steps(whole.folder)]
