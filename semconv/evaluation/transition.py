@@ -56,7 +56,7 @@ class Case:
 
 
 def counted(case: Case, parameters: Parameters) -> sp.csr_array:
-    """Count the transitions of a case, ``(I, I)``."""
+    """Count the transitions in the training sequences of a case, ``(I, I)``."""
     return count_transitions(case.train, len(case.allowed), CounterWeights(**parameters), 0)
 
 

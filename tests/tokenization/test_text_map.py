@@ -119,7 +119,7 @@ def test_save_and_load(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "vectors", "message"),
     [
-        (np.ones((5, 3)), np.ones((5, 2)), "needs 10 items"),
+        (np.ones((5, 3)), np.ones((5, 2)), "needs at least 10 items"),
         (np.ones((12, 3)), np.ones((11, 2)), "one row for each of the same items"),
         (np.full((12, 3), np.nan), np.ones((12, 2)), "12 of 12 text vectors"),
         (np.ones((12, 3)), np.full((12, 2), np.inf), "12 of 12 behaviour vectors"),
@@ -132,5 +132,5 @@ def test_refuses_bad_input(text: np.ndarray, vectors: np.ndarray, message: str) 
 
 def test_another_width_names_the_backbone() -> None:
     text, vectors = planted(50, 20, noise=0.5)
-    with pytest.raises(InputError, match=r"width 20.*another backbone"):
+    with pytest.raises(InputError, match=r"width 20.*use text vectors of the same backbone"):
         fit_text_map(text, vectors)[0].predict(text[:, :19])
