@@ -1,7 +1,7 @@
-"""Files of a run, written completely or not at all, and the lock of a run.
+"""Read and write the files of a run, and lock the folder of a run.
 
-Arrays are safetensors and everything else is JSON, never pickle. A file is first written under a temporary name, then
-synced to disk and renamed. So a killed process never leaves half a file under the final name.
+Arrays are stored as safetensors and everything else as JSON, never as pickle. A file is first written under a temporary
+name, then synced to disk and renamed. So a killed process never leaves half a file under the final name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
 # A finished run is reused as long as its folder exists, so the folder must go first.
 _REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if lists were made from it"
-# `is_locked` takes the lock for a moment. Others must not fail for that, so they try for this long.
+# seconds: `is_locked` takes the lock for a moment. Other processes retry for this long and so do not fail for that.
 _LOOK_SECONDS = 0.2
 _PAUSES = (0.01, 0.5)  # seconds between two attempts: the first and the longest
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
@@ -43,7 +43,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
 
 @contextlib.contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a missing permission or a read-only folder into a MachineError that names the path."""
+    """Raise a MachineError that names the path if the disk is full, a permission is missing or the folder read-only."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -62,7 +62,7 @@ def machine_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder. On success it is synced and renamed to ``path``, on failure removed."""
+    """Yield a temporary path beside ``path``. On success, sync the file and rename it to ``path``; else remove it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, for a fingerprint; InputError if it cannot be read."""
+    """Return the SHA-256 of a file; InputError if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -134,12 +134,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Map the named arrays of a safetensors file into memory. The system reads only the pages that are used.
+    """Map the named arrays of a safetensors file into memory. Only the pages that are used are read from disk.
 
     Changes to the arrays stay in this process.
 
     Raises:
-        InputError: the file is missing, cut off or no safetensors file.
+        InputError: the file is missing, truncated or not a safetensors file.
     """
     try:
         with path.open("rb") as stream:
@@ -167,7 +167,7 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
     Args:
         wait: seconds to keep trying while another process holds the lock.
-        work: for folders that belong to no run: what the holder is doing, as the beginning of the error message.
+        work: the beginning of the error message, for a folder that belongs to no run; says what the holder is doing.
 
     Raises:
         LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
@@ -200,9 +200,8 @@ def _locked(folder: Path) -> int | None:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(
-            os.fstat(descriptor), path.stat()
-        ):  # not the file of a folder that a prune has just removed
+        # A prune may have removed the folder since the file was opened.
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     if descriptor is not None:
         os.close(descriptor)

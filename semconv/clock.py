@@ -1,15 +1,15 @@
-"""The clock. Every time that is recorded is read here."""
+"""The clock. All code that records a time calls :func:`utc_now`."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
 
-seconds_since_1970 = time.time  # tests of a clock that jumps replace this function
+seconds_since_1970 = time.time  # Tests that set the clock forward or back replace this function.
 
 
 def utc_now() -> datetime:
-    """Return the present time in UTC. It may be earlier than at the last call, if the clock was set back."""
+    """Return the present time in UTC. It can be earlier than the result of the last call if the clock was set back."""
     return datetime.fromtimestamp(seconds_since_1970(), UTC)
 
 

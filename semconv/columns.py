@@ -1,6 +1,6 @@
-"""Names of columns, stages and sources that users and other programs rely on.
+"""The names of columns, stages and sources that users and other programs rely on.
 
-Tables, Parquet parts, Feast views and tests all take them from here, so that they always agree.
+Tables, Parquet parts, Feast views and tests take the names from this module, so that they always agree.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ STAGES: Final = (
     EVALUATE,
 )
 
-# The source of a vector (column `vector_source`).
+# How a vector was made (column `vector_source`).
 LEARNED: Final = "learned"
 GIVEN: Final = "given"
 MAPPED_FROM_TEXT: Final = "mapped-from-text"
@@ -65,7 +65,7 @@ SOURCE_MODEL: Final = "model"
 SOURCE_TRANSITION: Final = "transition"
 SOURCE_NEIGHBOR: Final = "neighbor"
 SOURCE_FALLBACK: Final = "fallback"
-SOURCE_EXTERNAL: Final = "external"  # lists of other programs that name no source
+SOURCE_EXTERNAL: Final = "external"  # for external lists that name no source
 SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE_FALLBACK)
 
 # The method that made a list (column `method` of evaluation lists and of `metric`).

@@ -1,7 +1,7 @@
 """The errors that a user can see, each with its exit code.
 
 A message says what is wrong, where, and what to do next, in one line. Bad input always raises one of these errors;
-``assert`` is for mistakes of the programmer.
+``assert`` is only for mistakes of the programmer.
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ class InputError(SemconvError):
 
 
 class MachineError(SemconvError):
-    """The machine fails: disk, permissions or memory (exit code 5)."""
+    """The disk, a permission or the memory fails (exit code 5)."""
 
     exit_code = 5

@@ -1,7 +1,8 @@
-"""Metrics of ranks and of lists, for each user, and bootstrap intervals of their means.
+"""Metrics of recommendation lists for each user, and bootstrap intervals of their means over users.
 
 Each user has one target, so hit ratio equals recall, NDCG is 1 / log2(rank + 1), and the mean of 1 / rank is MRR
-(method: Evaluation). All metrics but coverage have a value for each user; a figure is the mean over users with a value.
+(method: Evaluation). All metrics except coverage have a value for each user. A figure is the mean over the users
+who have a value.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_GROUPS = 256  # groups of a bootstrap over many different values
+_GROUPS = 256  # groups of sorted values in a bootstrap over many different values
 
 
 def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -45,8 +46,8 @@ def reciprocal_rank(ranks: NDArray[np.int64], k: int) -> Floats:
 def self_information(counts: NDArray[np.int64]) -> Floats:
     """Return the self-information of each item in bits, ``(I,)``: -log2 of its share of the training interactions.
 
-    An item without interactions counts as if it had one; otherwise the value would be infinite. Source: Zhou et al.,
-    PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma", their novelty.
+    An item without interactions counts as if it had one; otherwise the value would be infinite. Source: the novelty of
+    Zhou et al., PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma".
     """
     shares: Floats = np.maximum(counts, 1) / max(1, int(counts.sum()))
     return -np.log2(shares)
@@ -65,11 +66,11 @@ def novelty(items: NDArray[np.int32], information: Floats) -> Floats:
 
 
 def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
-    """Return the intra-list diversity by codes, ``(U,)``.
+    """Return the diversity of the codes within each list, ``(U,)``.
 
     It is 0 where all items have the same codes, and 1 where no two items share the first code. Two items whose codes
-    agree in the first s of N levels and differ in the next are (N - s) / N apart. The diversity of a list is the mean
-    distance of its pairs of items with codes, NaN without such a pair. Source: Ziegler et al., WWW 2005, "Improving
+    agree in exactly the first s of N levels have the distance (N - s) / N. The diversity of a list is the mean
+    distance of all pairs of its items with codes, NaN without such a pair. Source: Ziegler et al., WWW 2005, "Improving
     recommendation lists through topic diversification" (intra-list similarity), with the levels of the codes as the
     taxonomy.
 
@@ -89,7 +90,7 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
 
 
 def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_items: int) -> NDArray[np.int32]:
-    """Number the prefixes of 1 .. N codes, ``(N, I)``. Items with equal prefixes have equal numbers, -1 without codes.
+    """Return ids of the prefixes of each item's codes, ``(N, I)``: equal ids for equal prefixes, -1 without codes.
 
     Args:
         item_index: ``(M,)`` items with codes.
@@ -104,7 +105,7 @@ def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_ite
 
 
 def coverage(items: NDArray[np.int32], allowed: NDArray[np.bool_]) -> float:
-    """Return the share of the allowed items that at least one list holds; NaN when no item is allowed.
+    """Return the share of the allowed items that are in at least one list; NaN when no item is allowed.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
@@ -116,11 +117,12 @@ def coverage(items: NDArray[np.int32], allowed: NDArray[np.bool_]) -> float:
 
 
 def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed: int) -> tuple[float, float]:
-    """Return the percentile interval of the mean of ``values`` ``(U,)`` over users drawn with replacement.
+    """Return the percentile bootstrap interval of the mean of ``values`` ``(U,)``; users are drawn with replacement.
 
-    One multinomial draw gives how often each distinct value is drawn, so the cost depends on the number of distinct
-    values and not of users. This is exact for rank metrics. Where there are more than 512 distinct values, sorted
-    values are drawn as 256 groups, each at its mean.
+    A multinomial draw gives the number of times that each distinct value is drawn. So the cost depends on the number of
+    distinct values, not on the number of users. The interval is exact for rank metrics, which have
+    few distinct values. More than 512 distinct values are sorted and split into 256 groups, and each group is drawn as
+    its mean.
     """
     if len(values) == 0:
         return float("nan"), float("nan")
@@ -137,16 +139,16 @@ def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed:
 def paired_bootstrap(
     ours: Floats, theirs: Floats, *, samples: int, confidence: float, seed: int
 ) -> tuple[float, float, float]:
-    """Return the mean difference ours - theirs over the same users, and its percentile interval."""
+    """Return the mean of ``ours - theirs`` over the same users, and its percentile bootstrap interval."""
     difference = ours - theirs
     low, high = bootstrap_interval(difference, samples=samples, confidence=confidence, seed=seed)
     return float(difference.mean()), low, high
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the distinct values and how often each occurs; where there are many, means of groups of sorted values."""
+    """Return the distinct values and their counts, or the means and sizes of groups of values if there are many."""
     distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) <= 2 * _GROUPS:  # the ranks of a list of 20 differ in at most 441 ways
+    if len(distinct) <= 2 * _GROUPS:  # Two ranks in lists of 20 make at most 21 * 21 = 441 different pairs.
         return distinct, counts
     starts = np.unique(np.searchsorted(np.cumsum(counts), np.arange(_GROUPS) * len(values) / _GROUPS, side="right"))
     totals = np.add.reduceat(counts, starts)
@@ -154,6 +156,6 @@ def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _divided(sums: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Return the quotients, NaN where the count is 0."""
+    """Return totals divided by counts, NaN where a count is 0."""
     quotients: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     return quotients

@@ -1,4 +1,4 @@
-"""Progress of a long computation. The command line draws it; without a command line, ``Silent`` drops it."""
+"""Progress of a long computation. The command line draws it; ``Silent`` shows nothing, for use as a library."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class Task(Protocol):
     """A progress bar."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Advance by ``amount`` units; ``note`` replaces the text beside the bar."""
+        """Advance the bar by ``amount`` units; ``note`` replaces the text beside the bar."""
         ...
 
 
 class Progress(Protocol):
-    """Shows progress bars and remarks."""
+    """Shows progress bars and lines of text."""
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
-        """Show a bar over ``total`` units, of which a resumed job has ``done`` already."""
+        """Show a bar over ``total`` units. The bar of a resumed job starts at ``done`` units."""
         ...
 
     def say(self, message: str) -> None:

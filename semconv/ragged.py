@@ -1,11 +1,12 @@
-"""Rows of different lengths in flat arrays.
+"""Ragged arrays: rows of different lengths in one flat array.
 
-The values of R rows lie one row after the other in one array of n values. ``lengths`` ``(R,)`` says how many values
-each row has; ``offsets`` ``(R + 1,)`` says where each row begins, so row r is ``values[offsets[r] : offsets[r + 1]]``.
+The values of R rows lie one row after the other in one array of n values. ``lengths`` ``(R,)`` holds the number of
+values of each row. ``offsets`` ``(R + 1,)`` holds the index where each row begins, so row r is
+``values[offsets[r] : offsets[r + 1]]``.
 All results are int64.
 
-The last two functions work on sorted keys. Pairs of a row and a number, such as the items that each user has, are kept
-as sorted keys ``row * size + number``.
+The last two functions work on sorted keys. Pairs of a row and a number below ``size``, such as each user's
+items, are stored as sorted keys ``row * size + number``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def lengths_of(rows: Sequence[Collection[Any]] | Sequence[NDArray[Any]]) -> Ints
 
 
 def offsets_of(lengths: ArrayLike) -> Ints:
-    """Return where each row begins, and the end of the last row, ``(R + 1,)``."""
+    """Return the index where each row begins, and the end of the last row, ``(R + 1,)``."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
@@ -42,20 +43,20 @@ def position_of(lengths: NDArray[np.integer]) -> Ints:
 def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
     """Return the numbers ``start .. start + length - 1`` of each row, one row after the other, ``(n,)``.
 
-    With the starts of some rows of a ragged array, these are the indices of the values of those rows.
+    If ``start`` holds the offsets of some rows of a ragged array, the result indexes the values of those rows.
     """
     shift = starts - (np.cumsum(lengths, dtype=np.int64) - lengths)
     return np.asarray(np.repeat(shift, lengths) + np.arange(int(lengths.sum())), dtype=np.int64)
 
 
 def kept_offsets(offsets: NDArray[np.integer], keep: NDArray[np.bool_]) -> Ints:
-    """Return the offsets ``(R + 1,)`` after the values that ``keep`` ``(n,)`` does not mark are removed."""
+    """Return the offsets ``(R + 1,)`` of the values that ``keep`` ``(n,)`` marks, without the others."""
     kept: Ints = offsets_of(keep)[offsets]
     return kept
 
 
 def padded(values: NDArray[Any], lengths: NDArray[np.integer], fill: int) -> NDArray[Any]:
-    """Return the rows as a table, shorter rows filled up at their ends, ``(R, longest)``."""
+    """Return the rows as a rectangular array ``(R, longest)``; shorter rows are padded at their ends."""
     table = np.full((len(lengths), int(lengths.max(initial=0))), fill, dtype=values.dtype)
     table[np.arange(table.shape[1]) < lengths[:, None]] = values
     return table
@@ -67,7 +68,7 @@ def position_among_equal(keys: NDArray[Any]) -> Ints:
 
 
 def find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[Ints, NDArray[np.bool_]]:
-    """Search sorted keys.
+    """Find each wanted key in a sorted array.
 
     Args:
         keys: ``(n,)``, ascending.
@@ -75,7 +76,7 @@ def find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[Ints, NDArray[np.boo
 
     Returns:
         the index of each wanted key in ``keys``, and whether it is there; both have the shape of ``wanted``. The index
-        of a missing key is meaningless, and valid unless ``keys`` is empty.
+        of a missing key means nothing, but lies within ``keys`` unless ``keys`` is empty.
     """
     if len(keys) == 0:
         return np.zeros(wanted.shape, dtype=np.int64), np.zeros(wanted.shape, dtype=np.bool_)

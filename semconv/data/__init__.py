@@ -1,1 +1,1 @@
-"""The interface of the storage with its arrays, splits and histories."""
+"""The interface of the storage, and the arrays, splits and histories that are read through it."""

@@ -1,4 +1,4 @@
-"""Histories of all users under a split, as three arrays. They pass to other processes without a copy for each user."""
+"""Histories of all users under a split, as three flat arrays that are cheap to send to other processes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from semconv.ragged import ranges
 
 @dataclass(frozen=True)
 class Histories:
-    """The history of every user, in order; row u is ``user_index`` u.
+    """The history of every user, oldest item first; row u is ``user_index`` u.
 
     Attributes:
         starts: ``(U,)`` index of each user's first item in ``items``.
-        lengths: ``(U,)`` items of each history, -1 for a user who is not part of the split.
-        items: ``(n,)`` item_index of all users, one user after the other. Held-out items are there, too.
+        lengths: ``(U,)`` number of items of each history, -1 for a user who is not part of the split.
+        items: ``(n,)`` item_index of all users, one user after the other; includes held-out items.
     """
 
     starts: NDArray[np.int64]
@@ -29,27 +29,27 @@ class Histories:
 
     @classmethod
     def under(cls, sequences: Sequences, split: Split) -> Histories:
-        """Return the histories that a split shows; items are not copied."""
+        """Return the histories under a split; the items are not copied."""
         return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Return the items of one user in order."""
+        """Return the items of one user's history in order."""
         start = self.starts[user]
         return self.items[start : start + max(int(self.lengths[user]), 0)]
 
     def flat(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the items of some users, one user after the other ``(m,)``, and the items of each ``(r,)``."""
+        """Return the histories of r users as one array ``(m,)``, and the length of each history ``(r,)``."""
         lengths = np.maximum(self.lengths[users], 0)
         return self.items[ranges(self.starts[users], lengths)], lengths
 
     def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the same as ``flat``, for the latest ``length`` items of each user."""
+        """Return the same as ``flat``, but only the latest ``length`` items of each user."""
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
 
     def latest_times(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``(U,)`` the time of each user's latest item, UNKNOWN_TIME for a user without items.
+        """Return the time of each user's latest item ``(U,)``, UNKNOWN_TIME for a user without items.
 
         Args:
             times: ``(n,)`` time of each of ``items``.
@@ -61,9 +61,9 @@ class Histories:
 
 
 def prompt_items(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
-    """Return the items of a history that its prompt shows: the latest ``length`` items with codes.
+    """Return the items of a history that its prompt contains: the latest ``length`` items with codes.
 
     Args:
-        has_codes: ``(I,)`` by item_index.
+        has_codes: ``(I,)`` whether an item has codes, by item_index.
     """
     return items[has_codes[items]][-length:]

@@ -1,11 +1,12 @@
-"""Which items of a sequence are for training, which are history, and which is the target.
+"""Split each sequence into training items, history items and the held-out target.
 
 Leave-one-out: a sequence has n items in position order. The test target is item n - 1, the validation target is item
-n - 2 (method: Evaluation). Users with fewer than three interactions are part of training and serving, never of an
+n - 2 (method: Evaluation). Users with fewer than three interactions are used for training and serving, but never for
 evaluation.
 
-Split in time: sequences with ``cuts`` are cut at two moments, the same for all users. Training sees only items before
-the first moment. A user's target is the first item from a moment on, and the history is all items before the target.
+Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users. Training sees only items
+before the first moment. A user's target is the first item at or after a moment, and the history is all items before
+the target.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64]:
     """Return how many items of each sequence are for training, ``(U,)``.
 
-    Without cuts in time, sequences of fewer than three items are for training as a whole. With cuts, ``[:-2]`` trains
-    on the items before the validation cut, ``[:-1]`` on the items before the test cut.
+    Without cuts in time, all items of a sequence of fewer than three are for training. With cuts, the train cut
+    ``[:-2]`` keeps the items before the validation cut, and ``[:-1]`` the items before the test cut.
     """
     lengths = sequences.lengths
     if sequences.cuts is not None:
@@ -43,10 +44,10 @@ def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64
 
 
 def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
-    """Return how many items of each sequence are history under a split, ``(U,)``; -1 for users who are not evaluated.
+    """Return the number of history items of each user under a split, ``(U,)``; -1 for users who are not evaluated.
 
-    With cuts in time, a user is evaluated who has an item before the cut and one from the cut on. A validation target
-    also lies before the test cut.
+    With cuts in time, a user is evaluated if there is an item before the cut and one at or after it. A validation
+    target must also lie before the test cut.
     """
     lengths = sequences.lengths
     if split == "serve":
@@ -61,7 +62,7 @@ def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
 
 
 def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
-    """Return the held-out item_index of each user under ``valid`` or ``test``, ``(U,)``; -1 for none."""
+    """Return the held-out item_index of each user under the split ``valid`` or ``test``, ``(U,)``; -1 for none."""
     ends = history_lengths(sequences, split)
     result = np.full(len(ends), -1, dtype=np.int32)
     if split == "serve":
@@ -72,16 +73,15 @@ def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
 
 
 def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
-    """Return the sequences with the cuts in time that a run's section ``split`` asks for.
+    """Return the sequences with the cuts in time that the settings section ``split`` of a run asks for.
 
     ``temporal_at`` is empty for no cuts, a date, or the share of the interactions that lie before the test cut. The
-    same
-    share of these interactions lies before the validation cut: 0.9 tests on the last tenth of all interactions, and
-    validates on the last tenth of the others.
+    same share of these interactions lies before the validation cut: with 0.9, the last tenth of all interactions is for
+    the test, and the last tenth of the remaining ones for validation.
 
     Raises:
         SettingsError: ``temporal_at`` is neither a date nor a share.
-        InputError: an interaction has no time, or there is nothing on one side of a cut.
+        InputError: an interaction has no time, or no interaction lies before the cuts, between them or after them.
     """
     asked = str(split["temporal_at"])
     if not asked or len(sequences.times) == 0:
@@ -105,13 +105,13 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
 
 
 def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
-    """Return the train cut as a report names it: ``[:-2]``, or ``before`` a moment where the split is in time."""
+    """Return the train cut as reports show it: such as ``[:-2]``, or ``before`` a date for a split in time."""
     moment = None if sequences.cuts is None else sequences.cuts.of_training(train_cut)
     return train_cut if moment is None else f"before {_written(moment)}"
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Return the microseconds since 1970 of a date, or of the quantile of the sorted ``times``."""
+    """Return a date, or a quantile of the sorted ``times``, in microseconds since 1970."""
     try:
         share = float(asked)
     except ValueError:
@@ -135,7 +135,7 @@ def _written(moment: int) -> str:
 
 
 def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
-    """Return how many items each sequence has before its first item from a moment on, ``(U,)``."""
+    """Return the number of items of each sequence before its first item at or after a moment, ``(U,)``."""
     late = offsets_of(sequences.times >= moment)
     starts = late[sequences.offsets[:-1]]
     is_before = late[1:] == np.repeat(starts, sequences.lengths)
@@ -145,7 +145,7 @@ def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
 def core_masks(
     users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the k-core of the interaction graph: the users and items with at least k interactions among each other.
+    """Return the k-core: the largest set of users and items that each have at least k interactions within the set.
 
     Args:
         users, items: ``(n,)`` user_index and item_index of every interaction.
@@ -164,10 +164,10 @@ def core_masks(
 
 
 def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> Sequences:
-    """Return the sequences that training may see: the train cut of the users and items of the k-core.
+    """Return the sequences for training: only users and items of the k-core, and only items before the train cut.
 
-    Users keep their index; a user outside the core has an empty sequence. The core is computed from all interactions,
-    or, with cuts in time, from those before the cut.
+    Users keep their index; a user outside the k-core has an empty sequence. The k-core is computed from all
+    interactions or, with cuts in time, from those before the cut.
     """
     lengths = sequences.lengths
     user_of_row = row_of(lengths)

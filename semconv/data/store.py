@@ -1,4 +1,4 @@
-"""The interface of a storage, as a Protocol, and the arrays that it reads and writes.
+"""The interface of a storage as a Protocol, and the arrays that are passed through it.
 
 ``semconv_warehouse.DuckDBStore`` implements it over DuckDB. Each call opens the database, reads or writes, and closes
 it, so no stage holds the database while it computes.
@@ -21,7 +21,7 @@ from semconv.ragged import kept_offsets
 if TYPE_CHECKING:
     import pyarrow as pa
 
-UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times
+UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times, for an interaction without a time
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class TimeCuts:
     test: int
 
     def of_training(self, train_cut: TrainCut) -> int | None:
-        """Return the moment before which items are for training, None for no end."""
+        """Return the moment before which items are for training; None if all are."""
         return {"[:-2]": self.valid, "[:-1]": self.test, "[:]": None}[train_cut]
 
     def of_history(self, split: Split) -> int | None:
-        """Return the moment before which histories end, None for no end."""
+        """Return the moment before which histories end; None if they have no end."""
         return {"valid": self.valid, "test": self.test, "serve": None}[split]
 
 
@@ -70,8 +70,8 @@ class Sequences:
     items: NDArray[np.int32]  # (n,) item_index
     times: NDArray[np.int64]  # (n,) microseconds since 1970, UNKNOWN_TIME where unknown
     ratings: NDArray[np.float32]  # (n,) NaN where unknown
-    queries: Sequence[str | None] | None = None  # (n,), None unless asked for
-    cuts: TimeCuts | None = None  # of a split in time, None for leave-one-out
+    queries: Sequence[str | None] | None = None  # (n,), None unless they were requested
+    cuts: TimeCuts | None = None  # the cuts of a split in time, None for leave-one-out
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -82,11 +82,11 @@ class Sequences:
         return len(self.user_ids)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Return the items of one user in order."""
+        """Return the item_index of one user's interactions, in position order."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
-        """Return the same users with the interactions that ``keep`` ``(n,)`` marks."""
+        """Return the sequences of the same users with only the interactions that ``keep`` ``(n,)`` marks."""
         queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
@@ -127,10 +127,10 @@ class BaselineRequest:
     k: int
     history_length: int = 20
     parameters: Mapping[str, float] = field(default_factory=dict)
-    users: NDArray[np.int32] | None = None  # user_index of the users to rank for, None for all
-    items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available ones to serve, else all
+    users: NDArray[np.int32] | None = None  # user_index of the users who get lists, None for all
+    items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: to serve, available ones; else all
     cuts: TimeCuts | None = None  # of a split in time
-    vectors: str | None = None  # run_id of the behaviour vectors for 'item-cosine'
+    vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' reads
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ class TopK:
 
 
 class Store(Protocol):
-    """A storage as the stages use it. Every method may raise a SemconvError."""
+    """The storage that the stages read and write. Every method may raise a SemconvError."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Open a block in which all reads see the same data, even during an ingest. Compute and write outside it."""
+        """Open a block in which all reads see the same data. Do not compute or write in the block."""
         ...
 
     def catalog(self) -> Catalog:
@@ -163,10 +163,10 @@ class Store(Protocol):
         ...
 
     def allowed_items(self, where: str) -> NDArray[np.bool_]:
-        """Return ``(I,)`` the items for which a SQL condition on the table ``item`` holds.
+        """Return whether each item meets a SQL condition on the table ``item``, ``(I,)``.
 
         Raises:
-            SettingsError: ``where`` is no condition.
+            SettingsError: ``where`` is not a valid condition.
         """
         ...
 
@@ -179,7 +179,7 @@ class Store(Protocol):
         ...
 
     def start_run(self, record: RunRecord) -> None:
-        """Insert a run with status running, or set a dead run with this run_id back to running."""
+        """Insert a run with status running; if the run_id exists, set its status back to running."""
         ...
 
     def finish_run(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
@@ -191,9 +191,9 @@ class Store(Protocol):
         ...
 
     def mark_core(self, items: NDArray[np.bool_], users: NDArray[np.bool_]) -> None:
-        """Write the column ``in_core`` of items ``(I,)`` and users ``(U,)``."""
+        """Record in the column ``in_core`` which items ``(I,)`` and users ``(U,)`` are in the k-core."""
         ...
 
     def baseline_top_k(self, request: BaselineRequest) -> TopK:
-        """Compute the lists of one file of ``sql/baselines``."""
+        """Compute ranked lists with one of the SQL files in ``sql/baselines``."""
         ...

@@ -1,8 +1,8 @@
-"""Running one stage: reuse a finished run, resume a killed one, record the result in one transaction.
+"""Run one stage: reuse a finished run, or resume a killed one, and record the result in one transaction.
 
-A run's fingerprint is its stage's format version, the settings that the stage reads, the fingerprints
-of its inputs and the content of the tables it reads. A finished run with the same fingerprint is
-reused. A run that was killed or failed goes on in its own folder.
+A run's fingerprint is a hash of the stage's format version, the settings that the stage reads, the fingerprints of its
+input runs, and the content of the tables that it reads. A finished run with the same fingerprint is reused. A run that
+was killed or failed is resumed in its own folder.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from semconv.runs.lineage import newest_first
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1  # of the artifacts of a stage; a stage whose result changed has a version of its own
+FORMAT_VERSION = 1  # of the files of a run; a stage whose result changed has its own version in _OWN_FORMATS
 _OWN_FORMATS = {EVALUATE: 2}
-_START_SECONDS = 5.0  # looking for an equal run and recording a new one takes less
+_START_SECONDS = 5.0  # The search for an equal run and the record of a new one take less than this.
 Tables = Mapping[str, "pa.Table"]
 
 
 @dataclass(frozen=True)
 class StageRequest:
-    """A stage to run, with everything that determines its result."""
+    """A request to run a stage, with everything that determines its result."""
 
     stage: str
     settings: Mapping[str, Any]  # only those that the stage reads
     inputs: tuple[RunRecord, ...] = ()
     tables: tuple[str, ...] = ()  # warehouse tables whose content matters
-    content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as files of the user
+    content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as the user's files
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run and how it came about."""
+    """A finished run, whether it was reused, and how long it took."""
 
     record: RunRecord
     is_reused: bool
@@ -58,30 +58,30 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunBook:
-    """Runs of one project."""
+    """The runs of one project: find, start, resume and record them."""
 
     store: Store
     root: Path  # the project folder
     runs_folder: Path
     progress: Progress
-    wait: float = 0.0  # seconds for a run that another process computes
+    wait: float = 0.0  # seconds to wait for a run that another process computes
 
     def folder(self, record: RunRecord) -> Path:
-        """The folder of a run; InputError when the run table names one outside the project, as no command does."""
+        """Return the folder of a run; InputError if the run table names a folder outside the project."""
         path = Path(record.artifact_path)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
-                f"run {record.run_id}: its folder {path} lies outside the project; the warehouse was changed"
+                f"run {record.run_id}: its folder {path} lies outside the project, so another program changed the warehouse; restore a backup"
             )
         return self.root / path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
-        """Reuse the finished run with the same fingerprint, or run ``compute(folder)``; it becomes the current run.
+        """Return the finished run with the same fingerprint, or run ``compute(folder)``; make it the current run.
 
-        After a kill ``compute`` is called again on the same folder, and must go on from the files that lie there.
+        After a kill ``compute`` is called again on the same folder. It must continue from the files in that folder.
 
         Raises:
-            LockedError: another process computes this run, or holds the warehouse; computed files are kept.
+            LockedError: another process computes this run, or holds the warehouse. Computed files are not deleted.
         """
         started = time.monotonic()
         hashes = self._hashes(request)
@@ -104,9 +104,9 @@ class RunBook:
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
 
     def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
-        """The run of a fingerprint, now locked, and whether it is new.
+        """Find or record the run of a fingerprint, lock it, and return it and whether it is new.
 
-        One process at a time looks for the run and records it; two at once would each record one.
+        Only one process at a time may do this. Otherwise two processes could each record a run of the same fingerprint.
         """
         with run_lock(self.runs_folder, wait=max(self.wait, _START_SECONDS), work="a run is being started"):
             same = self._same(request, fingerprint)
@@ -122,29 +122,29 @@ class RunBook:
         return [run for run in self.store.runs(stage=request.stage) if run.fingerprint == fingerprint]
 
     def fingerprint(self, request: StageRequest) -> str:
-        """The fingerprint of the run that the request would make now."""
+        """Return the fingerprint of the run that the request would make now."""
         return _fingerprint(request, self._hashes(request))
 
     def _hashes(self, request: StageRequest) -> dict[str, str]:
         return {table: self.store.content_hash(table) for table in request.tables}
 
     def finished(self, stage: str) -> list[RunRecord]:
-        """Finished runs of a stage, the latest first; a reused run counts as finished when it was reused."""
+        """Return the finished runs of a stage, latest first; a reused run counts from the time of its reuse."""
         return newest_first(self.store.runs(stage=stage, status="finished"))
 
     def is_done(self, run: RunRecord) -> bool:
-        """Whether a run is finished and all of its files exist."""
+        """Return whether a run is finished and all of its files exist."""
         return run.status == "finished" and is_complete(self.folder(run))
 
     def _is_reusable(self, run: RunRecord) -> bool:
-        """Whether a run is finished and the checksums of its files are right."""
+        """Return whether a run is finished and the checksums of its files are right."""
         return self.is_done(run) and not damaged_files(self.folder(run))
 
     def _again(self, record: RunRecord) -> RunRecord:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
 
     def take_up(self, run: RunRecord) -> RunRecord:
-        """Make a finished run the current one of its kind again."""
+        """Make an earlier finished run the current run of its kind again."""
         kind = _kind(run)
         newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
         if newest.run_id == run.run_id:
@@ -153,7 +153,7 @@ class RunBook:
         return self._again(run)
 
     def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
-        """Whether the stage would give another result now: its settings differ from ``settings``, or its tables changed."""
+        """Return whether a run is outdated: its settings differ from ``settings``, or tables that it read changed."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
         content = read_complete(self.folder(record)).get("content", {})
@@ -169,16 +169,18 @@ class RunBook:
         )
 
     def _cleaned_folder(self, record: RunRecord) -> Path:
-        """The folder of a run without unfinished and damaged files."""
+        """Delete unfinished and damaged files in the folder of a run, and return the folder."""
         folder = self.folder(record)
         remove_unfinished(folder)
         for name in discard_damaged(folder):
-            self.progress.say(f"{folder / name}: its checksum is wrong; {record.run_id} computes it again")
+            self.progress.say(
+                f"{folder / name}: wrong checksum, so the file was deleted; {record.run_id} recomputes it"
+            )
         return folder
 
     @contextmanager
     def _noting_failure(self, record: RunRecord) -> Iterator[None]:
-        """Record a failure in the run table; not when another process holds the warehouse, for then nothing failed."""
+        """Record an error of the block as a failed run, unless it says that another process holds the warehouse."""
         try:
             yield
         except LockedError:
@@ -194,11 +196,13 @@ class RunBook:
         try:
             self.store.fail_run(record.run_id, message.split("\n")[0])
         except SemconvError:
-            self.progress.say(f"{record.run_id}: the failure could not be recorded, so the run counts as killed")
+            self.progress.say(
+                f"{record.run_id}: the failure could not be recorded, so `semconv runs` shows the run as killed"
+            )
 
 
 def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
-    """A digest of everything that determines the result."""
+    """Return a digest of everything that determines the result of a run."""
     content = {
         "stage": request.stage,
         "format": _OWN_FORMATS.get(request.stage, FORMAT_VERSION),
@@ -211,13 +215,13 @@ def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
 
 
 def _kind(run: RunRecord) -> str:
-    """The kind within a stage whose runs replace each other: lists for serving never replace lists for evaluation."""
+    """Return the kind of a run. A run replaces only runs of its kind: serving lists never replace evaluation lists."""
     split = run.settings.get("split")
     return split if isinstance(split, str) else ""
 
 
 def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:
-    """Write the result rows beside the artifacts, then mark the run as complete."""
+    """Write the rows for the warehouse's tables into the run's folder, then mark the run as complete."""
     import pyarrow.parquet as pq
 
     for name, rows in tables.items():

@@ -1,6 +1,6 @@
-"""The runs that a model or its lists were made from, resolved once and passed on.
+"""The runs that a model or its lists were made from.
 
-A stage gets a :class:`Lineage` and reads its inputs from it; no stage searches the run table for them again.
+The runs are looked up in the run table once. A stage gets them as a :class:`Lineage` and reads its inputs from it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from semconv.errors import InputError
 
 @dataclass(frozen=True)
 class Lineage:
-    """One run and all runs below it.
+    """One run, and all runs that it was made from.
 
     Attributes:
         runs: the run itself first, then its inputs, then their inputs, each once.
-        assigns: the assign runs of the code set, oldest first.
-        blend: the blend that the lists read (:meth:`of`), or the newest blend of the model (:meth:`current`).
+        assigns: the assign runs of the code set, which gave codes to new items, oldest first.
+        blend: the blend run that the lists used (:meth:`of`), or the newest blend run of the model (:meth:`current`).
     """
 
     runs: tuple[RunRecord, ...]
@@ -29,7 +29,7 @@ class Lineage:
 
     @classmethod
     def of(cls, store: Store, run: RunRecord) -> Lineage:
-        """Resolve the inputs that ``run`` recorded: for evaluating and publishing its lists."""
+        """Return a run with the inputs that it recorded, to evaluate or publish its lists."""
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
         below = {record.run_id for record in runs}
@@ -41,9 +41,9 @@ class Lineage:
 
     @classmethod
     def current(cls, store: Store, run: RunRecord) -> Lineage:
-        """Resolve the inputs of a model or code set together with the runs that were added to them later.
+        """Return a model or code set with its inputs and with the runs that were added to it later.
 
-        These are the items coded since (assign runs) and the newest blend of the model.
+        The later runs are the assign runs, which gave codes to new items, and the newest blend of the model.
         """
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
@@ -53,51 +53,53 @@ class Lineage:
 
     @property
     def run(self) -> RunRecord:
-        """The run that was asked about."""
+        """The run that this lineage belongs to."""
         return self.runs[0]
 
     def find(self, stage: str) -> RunRecord | None:
-        """The nearest run of a stage, the run itself included; None when there is none.
+        """Return the nearest run of a stage, which may be the run itself; None when there is none.
 
-        External codes were made without a backbone and without text vectors.
+        For example, external codes were made without a backbone and without text vectors.
         """
         return _first(self.runs, stage)
 
     def need(self, stage: str) -> RunRecord:
-        """The nearest run of a stage; InputError when there is none."""
+        """Return the nearest run of a stage; InputError when there is none."""
         found = self.find(stage)
         if found is None:
-            raise InputError(f"{self.run.run_id} was made without a run of {stage}")
+            raise InputError(
+                f"{self.run.run_id} was made without a run of the stage {stage}; `semconv runs` shows the inputs of each run"
+            )
         return found
 
     @property
     def backbone(self) -> RunRecord:
-        """The language model before tuning."""
+        """The run of the language model before tuning."""
         return self.need(BACKBONE)
 
     @property
     def behavior(self) -> RunRecord:
-        """The behaviour vectors under the codes."""
+        """The run of the behaviour vectors that the codes were fitted on."""
         return self.need(EMBED_BEHAVIOR)
 
     @property
     def text(self) -> RunRecord | None:
-        """The text vectors under the codes; None for external codes."""
+        """The run of the text vectors that the codes were fitted on; None for external codes."""
         return self.find(EMBED_TEXT)
 
     @property
     def codebook(self) -> RunRecord:
-        """The code set."""
+        """The run of the code set."""
         return self.need(CODEBOOK)
 
     @property
     def finetune(self) -> RunRecord:
-        """The tuned model."""
+        """The run of the tuned model."""
         return self.need(FINETUNE)
 
     @property
     def recommend(self) -> RunRecord:
-        """The lists."""
+        """The run of the lists."""
         return self.need(RECOMMEND)
 
     @property
@@ -107,14 +109,14 @@ class Lineage:
 
 
 def with_inputs(known: Mapping[str, RunRecord], run_ids: Iterable[str]) -> list[RunRecord]:
-    """Some runs with everything that they read, directly or not, each once and the nearest first.
+    """Return some runs and all their direct and indirect input runs, each once, nearest first.
 
     Raises:
-        InputError: the run table lacks one of them.
+        InputError: an input is missing in the run table.
     """
     found: dict[str, RunRecord] = {}
     waiting = list(run_ids)
-    for run_id in waiting:  # grows while it is walked
+    for run_id in waiting:  # the list grows during the loop
         if run_id in found:
             continue
         if run_id not in known:
@@ -125,7 +127,7 @@ def with_inputs(known: Mapping[str, RunRecord], run_ids: Iterable[str]) -> list[
 
 
 def newest_first(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Finished runs by the time at which they finished or were reused, latest first."""
+    """Return finished runs, latest first, by the time at which they finished or were last reused."""
     return sorted(runs, key=lambda run: str(run.finished_at), reverse=True)
 
 
@@ -138,7 +140,7 @@ def _first(runs: Iterable[RunRecord], stage: str) -> RunRecord | None:
 
 
 def _assigns(codebook: RunRecord | None, runs: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
-    """The assign runs of a code set; ``runs`` come newest first."""
+    """Return the assign runs of a code set, oldest first; ``runs`` must come newest first."""
     if codebook is None:
         return ()
     mine = [run for run in runs if run.stage == ASSIGN and codebook.run_id in run.inputs]

@@ -1,4 +1,4 @@
-"""What every stage is given: storage, runs, settings and a place for progress."""
+"""The object that every stage gets: storage, runs, settings and progress display of a project."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _COMMANDS = {
     columns.RECOMMEND: "semconv recommend",
     columns.EVALUATE: "semconv evaluate",
 }
-# Their own command repairs these; the other stages need a refit, because later runs were made from them.
+# These are repaired by their own command. The other stages need a refit, because later runs were made from them.
 _REPAIRED_ALONE = (columns.FINETUNE, columns.BLEND, columns.RECOMMEND, columns.EVALUATE)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One project's storage, runs, settings and screen."""
+    """One project's storage, runs, settings and progress display."""
 
     store: Store
     book: RunBook
@@ -47,58 +47,58 @@ class Workspace:
         return self.book.root
 
     def section(self, *names: str) -> dict[str, Any]:
-        """Plain values of some sections of the settings."""
+        """Return some sections of the settings as plain dictionaries."""
         return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
 
     def latest(self, stage: str) -> RunRecord | None:
-        """The current run of a stage: the one that finished, or was reused, last."""
+        """Return the current run of a stage: the one that finished, or was reused, last."""
         return next(iter(self.book.finished(stage)), None)
 
     def need(self, stage: str) -> RunRecord:
-        """The current run of a stage; InputError names the command that makes one."""
+        """Return the current run of a stage; InputError names the command that makes one if there is none."""
         record = self.latest(stage)
         if record is None:
             raise InputError(f"no finished run of {stage}; `{_COMMANDS[stage]}` or `semconv run` makes one")
         return record
 
     def run(self, run_id: str) -> RunRecord:
-        """The run with this id; InputError when there is none."""
+        """Return the run with this id; InputError when there is none."""
         for record in self.store.runs():
             if record.run_id == run_id:
                 return record
         raise InputError(f"no run {run_id}; `semconv runs` lists them")
 
     def lineage(self) -> Lineage:
-        """The current model with its inputs; InputError when nothing is tuned yet."""
+        """Return the current model with its inputs; InputError when no model was tuned yet."""
         return Lineage.current(self.store, self.need(columns.FINETUNE))
 
     def code_lineage(self) -> Lineage:
-        """The code set of the current model with its inputs, or the newest code set while nothing is tuned."""
+        """Return the code set of the current model with its inputs, or the newest code set if no model was tuned."""
         finetune = self.latest(columns.FINETUNE)
         return Lineage.current(self.store, self.need(columns.CODEBOOK) if finetune is None else finetune)
 
     def intact(self, record: RunRecord, name: str = "") -> Path:
-        """Verify the checksums of a finished run and return the path.
+        """Verify the checksums of a finished run, and return the path of its folder or of one file.
 
-        Reading the files once more costs less than loading them: a model of a gigabyte takes about a second.
+        This reads all files, which costs less than loading them: about a second for a model of one gigabyte.
 
         Args:
-            name: a file of the run, or a folder in it; empty for the whole run.
+            name: a file of the run, or a folder in its folder; empty for the whole run.
 
         Raises:
-            InputError: a file is damaged or missing; the message says how to make it again.
+            InputError: a file is damaged or missing; the message names the command that repairs it.
         """
         folder = self.book.folder(record)
         wrong = damaged_files(folder, name)
         if wrong:
             raise InputError(
-                f"{folder / wrong[0]}: damaged or missing, its checksum is not the one that {record.run_id} recorded;"
-                f" restore it from a copy, or make it again with {self.repair(record)}"
+                f"{folder / wrong[0]}: damaged or missing: its checksum is not the one that {record.run_id} recorded;"
+                f" restore it from a backup, or recompute it with {self.repair(record)}"
             )
         return folder / name
 
     def repair(self, record: RunRecord) -> str:
-        """The commands that make a damaged run again, or a run in its place when the data changed since."""
+        """Return the commands that recompute a damaged run, or make a new run if the data changed since."""
         if record.stage in _REPAIRED_ALONE:
             return f"`{_COMMANDS[record.stage]}`"
         codebook = self.latest(columns.CODEBOOK)
@@ -112,26 +112,26 @@ class Workspace:
         return ", then ".join([*first, "`semconv run --refit`"])
 
     def sequences(self, *, queries: bool = False, split: Mapping[str, Any] | None = None) -> Sequences:
-        """All sequences; a temporal split adds its cuts.
+        """Return the sequences of all users; for a split in time, with its cuts.
 
         Args:
-            queries: read the users' queries too.
-            split: the settings of a run's section ``split``; without it today's settings.
+            queries: whether to read the users' queries too.
+            split: the section ``split`` of a run's settings; None for the current settings.
 
         Raises:
-            InputError: nothing was ingested, or ``cut_in_time`` refuses the split.
+            InputError: there are no interactions, or ``cut_in_time`` refuses the split.
         """
         sequences = self.store.sequences(queries=queries)
         if len(sequences.items) == 0:
-            raise InputError("no interactions in the warehouse; `semconv ingest interactions FILE` brings some in")
+            raise InputError("no interactions in the warehouse; add some with `semconv ingest interactions FILE`")
         return cut_in_time(sequences, self.section("split")["split"] if split is None else split)
 
 
 def is_created(backbone: RunRecord) -> bool:
-    """Whether a backbone run made the embedded default; otherwise it uses a pretrained model."""
+    """Return whether a backbone run made the built-in backbone; otherwise it uses a pretrained model."""
     return "width" in backbone.settings["backbone"]
 
 
 def is_loaded(codebook: RunRecord) -> bool:
-    """Whether the codes of a set are external."""
+    """Return whether the codes of a code set are external, not fitted by semconv."""
     return bool(codebook.settings.get("is_loaded"))

@@ -1,1 +1,1 @@
-"""Each stage as a run; the one place that knows all of them."""
+"""The stages of the pipeline. Each stage does its work as a run that can be reused or resumed."""

@@ -1,4 +1,4 @@
-"""The nightly job: run every stage that is due, in order; keep and name what is stale but waits for a refit."""
+"""The nightly job: run every stage that is due, in order, and report stale stages that only a refit recomputes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _BEFORE_LISTS = (
     columns.CODEBOOK,
     columns.FINETUNE,
 )
-_PUBLISH_ATTEMPTS = 3  # with new lists each, when rows arrive faster than lists are made
+_PUBLISH_ATTEMPTS = 3  # each with new lists, in case new rows arrive before the lists are published
 
 
 class Publication(Protocol):
-    """What the night has to know of a publication."""
+    """The properties of a publication that the nightly job reports."""
 
     @property
     def generation(self) -> int:
@@ -41,13 +41,13 @@ class Publication(Protocol):
 
     @property
     def is_new(self) -> bool:
-        """Whether this night put it in place."""
+        """Whether this job published the generation; False if it was published already."""
         ...
 
 
 @dataclass(frozen=True)
 class Night:
-    """The result of a night."""
+    """The result of one nightly job."""
 
     stages: list[Stage]
     publication: Publication
@@ -57,33 +57,33 @@ class Night:
 def run_night(workspace: Workspace, publish: Callable[[], Publication], *, refit: bool) -> Night:
     """Run every stage that is due, then publish.
 
-    With ``refit``, or when one is due and ``refit.automatic`` is on, embeddings, codes and model are computed again
-    where data or settings changed. Readers see the old lists until the new ones are published.
+    With ``refit``, or when a refit is due and ``refit.automatic`` is on, vectors, codes and model are recomputed if
+    data or settings changed. Readers see the old lists until the new ones are published.
 
     Args:
-        publish: publishes the newest lists.
+        publish: the function that publishes the newest lists.
     """
     return _Night(workspace).run(publish, refit=refit)
 
 
 def fit_all(workspace: Workspace, codes: Path | None = None) -> Lineage:
-    """Run backbone, vectors, codes and tuning as the settings say; finished runs are reused.
+    """Make the backbone, vectors, codes and model that the settings ask for; reuse finished runs.
 
     Args:
-        codes: a file of external codes, to be loaded in place of a fit.
+        codes: a file of external codes to load instead of fitting codes.
     """
     return _Night(workspace).fit(codes)
 
 
 @dataclass
 class _Night:
-    """One night: the stages so far."""
+    """One nightly job, with the stages that it has run so far."""
 
     workspace: Workspace
     stages: list[Stage] = field(default_factory=list)
 
     def run(self, publish: Callable[[], Publication], *, refit: bool) -> Night:
-        """Run what is due and publish."""
+        """Run every stage that is due, then publish."""
         workspace = self.workspace
         state: dict[str, Any] = {"is_due": False, "reasons": []}
         is_fitted = refit or workspace.latest(columns.FINETUNE) is None
@@ -95,12 +95,12 @@ class _Night:
         self._do(columns.RECOMMEND, lambda: serve_lists(workspace, lineage))
         self._evaluate(lineage, is_fitted=is_fitted)
         publication = self._publish(publish, lineage)
-        already = "" if publication.is_new else " already"
-        workspace.progress.say(f"generation {publication.generation} is in place{already}")
+        already = "" if publication.is_new else " already; nothing changed"
+        workspace.progress.say(f"generation {publication.generation} is published{already}")
         return Night(self.stages, publication, {**state, "is_done": is_fitted})
 
     def _keep_or_find_due(self) -> dict[str, Any]:
-        """Code new items and measure whether a refit is due; unless it is done now, list the kept stages."""
+        """Give codes to new items and measure whether a refit is due; if none follows, report the kept stages."""
         workspace, say = self.workspace, self.workspace.progress.say
         lineage = workspace.lineage()
         kept = self._kept_stages(lineage)
@@ -112,15 +112,15 @@ class _Night:
         is_automatic = workspace.settings.refit.automatic
         if state["is_due"]:
             next_step = (
-                "it is done now (refit.automatic)"
+                "refitting now (refit.automatic is on)"
                 if is_automatic
-                else "the model is kept, `semconv run --refit` does it"
+                else "the current model stays in use until `semconv run --refit`"
             )
             say(f"a refit is due: {'; '.join(state['reasons'])}; {next_step}")
         elif was_stale:
             say(
-                "data or settings changed since vectors, codes or model were made; they are kept,"
-                " `semconv run --refit` computes them again"
+                "data or settings changed since the vectors, codes or model were made; these stay in use;"
+                " `semconv run --refit` recomputes them"
             )
         if state["is_due"] and is_automatic:
             self.stages.clear()
@@ -129,7 +129,7 @@ class _Night:
         return state
 
     def _kept_stages(self, lineage: Lineage) -> list[Stage]:
-        """A row for each stage before the lists; it and all later ones are stale once its inputs or settings changed."""
+        """Return a row for each stage before the lists. A stage is stale if it or an earlier one has changed inputs."""
         workspace = self.workspace
         today = _settings_today(workspace, lineage)
         rows, was_stale = [], False
@@ -142,7 +142,7 @@ class _Night:
         return rows
 
     def _say_waiting(self, lineage: Lineage) -> None:
-        """Name a backbone or codes that the user chose after the tuning; only a refit uses them."""
+        """Say which backbone or codes the user chose after the current model was tuned; only a refit uses them."""
         workspace = self.workspace
         backbone, codebook = workspace.latest(columns.BACKBONE), workspace.latest(columns.CODEBOOK)
         is_used = backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone)
@@ -150,11 +150,12 @@ class _Night:
         for record in filter(None, chosen):
             if lineage.need(record.stage).run_id != record.run_id:
                 workspace.progress.say(
-                    f"{record.run_id} waits: the model is kept, `semconv run --refit` tunes one with it"
+                    f"{record.run_id} is not used yet: the current model stays in use;"
+                    " `semconv run --refit` tunes a new model with it"
                 )
 
     def fit(self, codes: Path | None) -> Lineage:
-        """Run every stage up to the tuning."""
+        """Run every stage up to the tuning, and return the lineage of the tuned model."""
         from semconv.stages.codes.fit import load_codes_run
         from semconv.stages.embed.backbone import backbone_run
         from semconv.stages.embed.behavior import embed_behavior_run
@@ -167,7 +168,7 @@ class _Night:
         return self._tune(backbone, self._do(columns.CODEBOOK, lambda: load_codes_run(workspace, behavior, codes)))
 
     def _fit_chosen(self) -> Lineage:
-        """The same, but a backbone of `semconv backbone use` and codes of `semconv codebook load` are kept."""
+        """Do as ``fit``, but keep a backbone of `semconv backbone use` and codes of `semconv codebook load`."""
         from semconv.stages.embed.backbone import backbone_run
 
         workspace = self.workspace
@@ -203,7 +204,7 @@ class _Night:
         return Lineage.current(workspace.store, finetune)
 
     def _assign(self, lineage: Lineage) -> Lineage:
-        """Code new items; returns the lineage with their run."""
+        """Give codes to new items; return the lineage with the assign run."""
         outcome = assign_run(self.workspace, lineage)
         if outcome is None:
             return lineage
@@ -211,7 +212,7 @@ class _Night:
         return Lineage.current(self.workspace.store, lineage.run)
 
     def _blend(self, lineage: Lineage, *, is_fitted: bool) -> Lineage:
-        """Fit the blend of a new model. The blend of a kept model is kept, or every night would recompute all lists."""
+        """Fit the blend of a new model. Keep the blend of a kept model: a new blend would recompute all lists."""
         from semconv.stages.blend.run import blend_run
 
         workspace = self.workspace
@@ -222,26 +223,28 @@ class _Night:
             state = "kept (stale)" if is_stale else "kept"
             self.stages.append(_stage(columns.BLEND, lineage.blend.run_id, state, 0.0))
         elif (why_not := reason_against(workspace, lineage.finetune)) is not None:
-            workspace.progress.say(f"blend: skipped, {why_not}")
+            workspace.progress.say(f"blend: skipped, because {why_not}")
         else:
             self._do(columns.BLEND, lambda: blend_run(workspace, lineage))
             return Lineage.current(workspace.store, lineage.run)
         return lineage
 
     def _evaluate(self, lineage: Lineage, *, is_fitted: bool) -> None:
-        """Evaluate a new model. A kept model keeps its figures, because they cost as much as lists for all users."""
+        """Evaluate a new model. Keep the figures of a kept model: new figures cost as much as lists for all users."""
         workspace, finetune = self.workspace, lineage.finetune
         evaluations = workspace.book.finished(columns.EVALUATE)
         before = next((run for run in evaluations if finetune.run_id in run.inputs), None)
         if not has_test_targets(workspace, finetune):
-            workspace.progress.say("evaluate: skipped, no user has the three interactions that it needs")
+            workspace.progress.say(
+                "evaluate: skipped, because no user has the three interactions that an evaluation needs"
+            )
         elif before is None or is_fitted or not workspace.book.is_stale(before, {}):
             self._do(columns.EVALUATE, lambda: evaluate_current(workspace, lineage))
         else:
             self.stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
     def _publish(self, publish: Callable[[], Publication], lineage: Lineage) -> Publication:
-        """Publish; when rows arrived meanwhile, or a part is damaged, recompute the affected users and try again."""
+        """Publish. If rows arrived meanwhile, or a part is damaged, recompute the affected users and try again."""
         workspace = self.workspace
         for _ in range(_PUBLISH_ATTEMPTS):
             try:
@@ -249,9 +252,11 @@ class _Night:
             except (CheckFailedError, InputError) as error:
                 run = newest_lists(workspace)
                 if not workspace.book.is_done(run):  # the damaged part was removed
-                    workspace.progress.say(f"{error}; recomputing now")
+                    workspace.progress.say(f"{error}; recomputing the lists now")
                 elif isinstance(error, CheckFailedError) and workspace.book.is_stale(run, {}):
-                    workspace.progress.say("rows came in while the lists were made; recomputing affected users")
+                    workspace.progress.say(
+                        "rows were ingested while the lists were made; recomputing the affected users"
+                    )
                 else:
                     raise
             self._do(columns.RECOMMEND, lambda: serve_lists(workspace, lineage))
@@ -269,7 +274,7 @@ class _Night:
 
 
 def _settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
-    """The settings that each stage would read now."""
+    """Return the settings that each stage would read now."""
     named = stage_settings.named_backbone(workspace)
     if named:
         of_backbone = stage_settings.used_backbone(workspace, named)

@@ -1,4 +1,4 @@
-"""The settings that each stage reads and records; a changed setting recomputes only the stages that read it."""
+"""The settings that each stage reads and records. If one changes, only the stages that read it are recomputed."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from semconv.runs.workspace import Workspace, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 
-# Settings of tuning that change its cost and not its result.
+# Settings that change the cost of a tuning but not its result.
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
-_FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that goes on from an earlier one
-_FROM_RATE = 1 / 3  # share of the learning rate for a tuning that goes on from an earlier one
+_FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that continues from an earlier one
+_FROM_RATE = 1 / 3  # A tuning that continues from an earlier one uses this share of the learning rate.
 
-# Settings of lists that say when and where they are made, and do not change them.
+# Settings of when and where lists are made, which do not change the lists.
 _PASS_ONLY = ("full_pass_days", "engine", "ray_actors")
 
 
 def created_backbone(workspace: Workspace) -> dict[str, Any]:
-    """Settings of the embedded default: its shape, and the split, because its tokenizer reads training queries only."""
+    """Return the settings of the built-in backbone: its shape, and the split from which its tokenizer is trained."""
     return {**workspace.section("backbone"), "split": _training_part(workspace)}
 
 
 def used_backbone(workspace: Workspace, path: str) -> dict[str, Any]:
-    """Settings of a pretrained backbone."""
+    """Return the settings of a pretrained backbone."""
     return {"backbone": {"path": path, "trust_remote_code": workspace.settings.backbone.trust_remote_code}}
 
 
 def behavior(workspace: Workspace) -> dict[str, Any]:
-    """Settings of the behaviour vectors, with the section of their source where it has one."""
+    """Return the settings of the behaviour vectors, with the section of their source if it has one."""
     own = ["dccf"] if workspace.settings.behavior.source == "dccf" else []
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
 
 
 def codebook(workspace: Workspace) -> dict[str, Any]:
-    """Settings of a code fit, with the section of its method where it has one."""
+    """Return the settings of a codebook fit, with the section of its method if it has one."""
     return workspace.section("codebook", *(["rqvae"] if workspace.settings.codebook.method == "rqvae" else []))
 
 
 def loaded_codes(workspace: Workspace, levels: int, codes: int) -> dict[str, Any]:
-    """Settings of external codes: the shape of their file, and how collisions are handled."""
+    """Return the settings of external codes: the number of levels and codes, and how collisions are handled."""
     shape = {"levels": levels, "codes": codes, "collisions": workspace.settings.codebook.collisions}
     return {"codebook": shape, "is_loaded": True}
 
@@ -53,10 +53,10 @@ def loaded_codes(workspace: Workspace, levels: int, codes: int) -> dict[str, Any
 def finetune(
     workspace: Workspace, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
 ) -> dict[str, Any]:
-    """Settings of a tuning; a value that depends on the backbone or the codes is filled in.
+    """Return the settings of a tuning. Defaults that depend on the backbone or the codes are filled in.
 
-    The settings of a tuning that goes on from an earlier one stand under ``from``, so that all others can be compared
-    with those of a tuning from the backbone.
+    Settings that are read only when an earlier tuning is continued are under the key ``from``. So the other settings
+    can be compared with those of a tuning from the backbone.
     """
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
@@ -69,13 +69,16 @@ def finetune(
 
 
 def recommend(workspace: Workspace) -> dict[str, Any]:
-    """Settings of lists, without those that say when and where the lists are made."""
+    """Return the settings of lists, without those of when and where the lists are made."""
     values = workspace.section("recommend")["recommend"]
     return {"recommend": {name: value for name, value in values.items() if name not in _PASS_ONLY}}
 
 
 def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
-    """Settings of a blend: its parts, the counter's exponents, the search and the mask, but not whether it is served."""
+    """Return the settings of a blend: its parts, the transition counter, the search and the mask.
+
+    The setting that decides whether the blend is served is not included.
+    """
     values = dataclasses.asdict(workspace.settings.blend)
     recommend = workspace.settings.recommend
     search = {name: getattr(recommend, name) for name in ("scores", "seen", "where", "dtype")}
@@ -91,17 +94,17 @@ def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
 def resolved_tuning(
     workspace: Workspace, backbone: RunRecord, codebook: RunRecord, *, goes_on: bool = False
 ) -> TuningSettings:
-    """The tuning settings; unset values get the default for this kind of backbone and codes.
+    """Return the tuning settings. Settings without a value get the default for this kind of backbone and codes.
 
-    The embedded default starts from random weights. It needs a high learning rate, much dropout, code tokens that start
-    from the codebooks, and a loss on the histories too. A pretrained model is tuned by the reference recipe
+    The built-in backbone starts from random weights. It needs a high learning rate, much dropout, code tokens that
+    start from the codebooks, and a loss on the histories too. A pretrained model is tuned by the reference recipe
     (docs/method.md, Tuning).
 
     Args:
-        goes_on: whether the tuning goes on from an earlier one, which has a learning rate of its own.
+        goes_on: whether the tuning continues from an earlier one; it then has its own learning rate.
 
     Raises:
-        SettingsError: code tokens are to start from code vectors, and external codes have none.
+        SettingsError: the settings start code tokens from code vectors, but the codes are external and have none.
     """
     tuning, is_embedded = workspace.settings.tuning, _is_embedded(workspace, backbone)
     rate, weight, dropout = (1.5e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
@@ -110,8 +113,8 @@ def resolved_tuning(
     start: Literal["random", "codebook"] = "codebook" if is_embedded and has_books else "random"
     if not has_books and tuning.code_start not in ("auto", "random"):
         raise SettingsError(
-            f"tuning.code_start = {tuning.code_start} needs code vectors, and {codebook.run_id} was loaded from a file without any;"
-            " set it to random, or make codes with `semconv codebook fit`"
+            f"tuning.code_start = {tuning.code_start} needs code vectors, but the external codes of {codebook.run_id} have none;"
+            " set it to random, or fit codes with `semconv codebook fit`"
         )
     rate = rate if tuning.learning_rate is None else tuning.learning_rate
     if goes_on:
@@ -127,7 +130,7 @@ def resolved_tuning(
 
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
-    """The settings of the tasks; the embedded default, which has a loss on histories, asks about fewer positions."""
+    """Return the settings of the tasks. The built-in backbone trains on a smaller share of positions by default."""
     tasks = workspace.settings.tasks
     if tasks.position_share is None and _is_embedded(workspace, backbone):
         return dataclasses.replace(tasks, position_share=0.2)
@@ -135,7 +138,7 @@ def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
 
 
 def _is_embedded(workspace: Workspace, backbone: RunRecord) -> bool:
-    """Whether a backbone is the embedded default."""
+    """Return whether a backbone is the built-in backbone."""
     return bool(read_json(workspace.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
 
 
@@ -145,7 +148,7 @@ def _training_part(workspace: Workspace) -> dict[str, Any]:
 
 
 def named_backbone(workspace: Workspace) -> str:
-    """The backbone that the settings name: a folder (relative to the project) or a hub name; empty for the default."""
+    """Return the path of the backbone's folder or its hub name, as the settings name it; empty for the built-in one."""
     path = workspace.settings.backbone.path
     inside = workspace.root / Path(path).expanduser()
     return str(inside.resolve()) if path and inside.exists() else path

@@ -79,7 +79,10 @@ def test_the_command_says_what_the_file_and_the_catalogue_lack(tmp_path: Path) -
     pq.write_table(pa.table({"item_id": ids, "vector": rows.tolist()}), file)
     assert "--vectors needs --source given" in embed(root, "--vectors", str(file), code=2).stderr
     result = embed(root, "--source", "given", "--vectors", str(file), code=0)
-    assert f"{file}: 1 items are not in the catalogue and were left out" in result.stderr
-    assert f"{file}: 2 items have no vector in it; they get codes from their text" in result.stderr
+    assert f"{file}: 1 items of the file are not in the catalogue and were left out" in result.stderr
+    assert (
+        f"{file}: 2 items of the catalogue have no vector in the file; those with text get codes from their text"
+        in result.stderr
+    )
     vectors = BehaviorVectors.load(root / json.loads(result.stdout)["artifact_path"] / "vectors.safetensors")
     assert (vectors.source, vectors.item_vectors.shape) == ("given", (len(ids) - 1, 6))

@@ -107,13 +107,13 @@ def test_a_night_asks_again_for_those_whose_rows_came_in_while_it_computed(tuned
     progress = Ingesting(lambda: beside.ingest_interactions([file], {}))
     night = Project.open(root, progress=progress).publish_due(refit=False)
     assert progress.times == 1
-    assert any("rows came in while the lists were made" in line for line in progress.said)
+    assert any("rows were ingested while the lists were made" in line for line in progress.said)
     assert [stage["stage"] for stage in night.stages].count("recommend") == 2
     assert night.publication.generation == 1
     project = Project.open(root)
     served = project.sql("SELECT user_id, list(item_id) AS items FROM recommendation GROUP BY user_id").to_pylist()
     lists = {row["user_id"]: set(row["items"]) for row in served}
-    assert listed.pop("u001", set()) <= set(listed.UNKNOWN)
+    assert lists.pop("u001", set()) <= set(listed.UNKNOWN)
     assert len(lists) >= case.NUM_USERS - 2
     assert all(check.passed for check in project.check())
     assert project.publish_due(refit=False).publication.is_new is False

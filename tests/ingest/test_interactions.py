@@ -224,7 +224,7 @@ def test_a_position_taken_by_another_item_is_refused(store: DuckDBStore, tmp_pat
     header = "user_id,item_id,source_position"
     ingest_interactions(store, [csv(tmp_path, "a.csv", header, "u,a,0", "u,b,1")], {})
     before = state(store)
-    with pytest.raises(InputError, match=r"1 positions are taken .* of user u"):
+    with pytest.raises(InputError, match=r"1 positions have two items; the first is .* of user u"):
         ingest_interactions(store, [csv(tmp_path, "b.csv", header, *lines)], {})
     assert state(store) == before
 

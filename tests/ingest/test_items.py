@@ -241,7 +241,9 @@ def test_a_bad_file_of_a_published_set_changes_nothing(store: DuckDBStore, tmp_p
     meta.write_bytes(reviews.read_bytes())
     other = tmp_path / "other.jsonl"
     other.write_text('{"asin": "a"}\n')
-    with pytest.raises(InputError, match=r"no column reviewerID, unixReviewTime, so it is not of the Amazon reviews"):
+    with pytest.raises(
+        InputError, match=r"no column reviewerID, unixReviewTime, so it is not a file of the Amazon reviews"
+    ):
         ingest_amazon(store, other, meta)
     assert items(store) == []
 

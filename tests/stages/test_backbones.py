@@ -63,7 +63,9 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
     flip_a_bit(project.book.folder(run) / "model" / "adapter_model.safetensors")
     weights = root / "models" / "tiny" / "model.safetensors"
     flip_a_bit(weights)
-    with pytest.raises(InputError, match=r"tiny: not the files that backbone-.* was made from; restore those"):
+    with pytest.raises(
+        InputError, match=r"tiny: the files changed since backbone-.* recorded them; restore the old files"
+    ):
         project.recommend_query("a red lamp")
     flip_a_bit(weights)
     night(opened(root, **LORA), refit=True)
@@ -94,7 +96,7 @@ def test_codes_that_are_aligned_to_another_backbone_are_said(root: Path) -> None
     other = opened(root, tuning__max_samples=1)
     other.backbone_use(str(root / "models" / "tiny"))
     other.finetune()
-    assert any("aligned to another backbone" in line for line in other.progress.said)
+    assert any("fitted to text vectors of another backbone" in line for line in other.progress.said)
 
 
 def test_a_history_that_the_backbone_cannot_hold_is_refused(root: Path) -> None:
@@ -111,7 +113,7 @@ def test_prompts_that_are_left_out_are_said_and_counted(root: Path) -> None:
     project.backbone_use(str(root / "models" / "tiny"))
     for command in (project.embed_behavior, project.embed_text, project.codebook_fit, project.finetune):
         command()
-    assert any("prompts an epoch are left out" in line for line in project.progress.said)
+    assert any("prompts of each epoch are left out" in line for line in project.progress.said)
     figures = (project.book.folder(project.workspace.need("finetune")) / "figures.json").read_text()
     assert '"prompts_too_long"' in figures
     counts = project.export_prompts(root / "prompts.jsonl")

@@ -63,9 +63,9 @@ def test_lists_for_serving_without_a_blend_say_what_is_missing(tmp_path: Path) -
     (root / "semconv.toml").write_text(ALWAYS)
     project = Project.open(root, progress=said)
     project.recommend(split="test")
-    assert not any("no blend of" in line for line in said.said)
+    assert not any("has no blend yet" in line for line in said.said)
     project.recommend()
-    expected = f"no blend of {latest(project, 'finetune').run_id} yet, these lists are the model's alone"
+    expected = f"{latest(project, 'finetune').run_id} has no blend yet, so these lists come from the model alone"
     assert sum(line.startswith(expected) for line in said.said) == 1
     project.blend()
     project.recommend()
@@ -243,7 +243,7 @@ def test_unchanged_users_keep_their_lists_until_there_is_another_blend(project: 
     project.blend()  # of the interactions there are now
     said.clear()
     project.recommend(only_changed=True)
-    assert any("no earlier lists of this model and these settings" in line for line in said)
+    assert any("no earlier lists of this model with these settings" in line for line in said)
 
 
 def test_a_night_makes_a_blend_with_the_model_and_keeps_it(blended: Path, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_model_that_has_seen_the_validation_items_takes_weights_fitted_before(
     assert mine["weights"] == before["weights"]
     assert mine["fitted_by"] == fitted.run_id
     apart = listed.copied(other.layout.root, tmp_path / "apart", text.replace("[blend]", "[blend]\ncandidates = 7"))
-    with pytest.raises(InputError, match="has seen the validation items"):
+    with pytest.raises(InputError, match="was trained on the validation items"):
         apart.blend()
     night = _Night(apart.workspace)
     night._blend(apart.workspace.lineage(), is_fitted=True)

@@ -47,21 +47,21 @@ def test_every_kind_of_list_and_ids_that_are_numbers(tmp_path: Path, kind: pa.Da
 @pytest.mark.parametrize(
     ("ids", "codes", "message"),
     [
-        (["a", "b"], [[1], [1, 2]], r"same number of codes, found \[1, 2\]"),
-        (["a"], [[1] * 7], r"items have 7 codes, between 1 and 6"),
-        (["a"], pa.array([[]], pa.list_(pa.int64())), r"items have 0 codes"),
+        (["a", "b"], [[1], [1, 2]], r"same number of codes, but the file has items with \[1, 2\] codes"),
+        (["a"], [[1] * 7], r"each item has 7 codes; give each between 1 and 6"),
+        (["a"], pa.array([[]], pa.list_(pa.int64())), r"each item has 0 codes"),
         (["a", "a", "b"], [[1], [2], [3]], r"1 items occur more than once, the first is a"),
         (["x"], [[1]], r"no item of the catalogue"),
-        (["a", "b"], [[1, 2], [3, -1]], r"between 0 and 65535, 1 items .* b with \[3, -1\]"),
+        (["a", "b"], [[1, 2], [3, -1]], r"between 0 and 65535, but 1 items .* b with \[3, -1\]"),
         (["a"], [[65536]], r"between 0 and 65535"),
         (["a"], pa.array([[2**63]], pa.list_(pa.uint64())), r"a code is too large"),
-        (["a"], [["red"]], r"column codes is list<.*string>, must be a list of whole numbers"),
+        (["a"], [["red"]], r"column codes has the type list<.*string>, but must be a list of whole numbers"),
         (["a"], [[1.5]], r"must be a list of whole numbers"),
-        (["a"], [1], r"column codes is int64, must be a list"),
-        ([1.5], [[1]], r"column item_id is double"),
+        (["a"], [1], r"column codes has the type int64, but must be a list"),
+        ([1.5], [[1]], r"column item_id has the type double"),
         (["a", "b"], [[1], None], r"1 rows have no codes"),
         (["a", None], [[1], [2]], r"1 rows have no item_id"),
-        (["a", "b"], [[1, 1], [1, None]], r"1 codes within a row are empty"),
+        (["a", "b"], [[1, 1], [1, None]], r"1 codes are null"),
         (pa.array([], pa.string()), pa.array([], pa.list_(pa.int64())), r"no rows"),
     ],
 )
@@ -152,9 +152,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "semconv embed behavior" in invoke(project, "codebook", "load", str(file), code=4).stderr
     invoke(project, "embed", "behavior")
     said = invoke(project, "codebook", "load", str(file)).stderr
-    assert "1 items are not in the catalogue" in said
-    assert "2 servable items have no codes in it, 2 of them with interactions" in said
-    assert "5 items shared all codes with another item; each got the lowest free code" in said
+    assert "1 items of the file are not in the catalogue" in said
+    assert "2 servable items, 2 of them with interactions, have no codes in the file" in said
+    assert "5 items had the same codes as another item; each was given the lowest free code" in said
     stages = case.reopened(project).publish_due(refit=False).stages
     assert {row["stage"]: row["state"] for row in stages} == {
         "backbone": "done",
@@ -204,7 +204,10 @@ def test_the_report_on_loaded_codes_says_all_but_what_books_would_tell(project: 
 
 def test_new_items_wait_for_a_new_file(project: Project) -> None:
     assert "2 new items get no codes" in invoke(project, "codebook", "assign").stderr
-    assert "load a file with codes for them" in invoke(project, "codebook", "assign").stderr
+    assert (
+        "run `semconv codebook load` with a file that has codes for them"
+        in invoke(project, "codebook", "assign").stderr
+    )
     first = project.workspace.need("codebook")
     before = codes_of(project, first.run_id)
     second = read(project, "codebook", "load", str(foreign_codes(project)))
@@ -215,7 +218,8 @@ def test_new_items_wait_for_a_new_file(project: Project) -> None:
     stages = night.publish_due(refit=False).stages
     assert {row["run_id"] for row in stages if row["stage"] == "codebook"} == {first.run_id}
     assert (
-        f"{second['run_id']} waits: the model is kept, `semconv run --refit` tunes one with it" in night.progress.said
+        f"{second['run_id']} is not used yet: the current model stays in use; `semconv run --refit` tunes a new model with it"
+        in night.progress.said
     )
 
 

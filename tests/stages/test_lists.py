@@ -105,7 +105,7 @@ def test_what_is_finished_stays_and_the_rest_is_computed(project: Project) -> No
     assert {name for name in before if before[name] != after[name]} == {whole.name, other.name, label_of_4.name}
     assert after.keys() == before.keys()
     assert lists(project, run).equals(rows)
-    said = [line for line in remarks(again) if "recomputing its users" in line]
+    said = [line for line in remarks(again) if "recomputing the lists of its users" in line]
     assert [Path(line.partition(":")[0]).name for line in said] == [whole.name, label_of_4.name, foreign.name]
 
 
@@ -120,7 +120,7 @@ def test_a_part_of_another_run_does_not_count(project: Project) -> None:
     source.write_bytes(target.read_bytes())
     again = case.reopened(project, recommend__seen="kept")
     assert again.recommend().run_id == other.run_id
-    assert any(f"{source}: incomplete, or of another run" in line for line in remarks(again))
+    assert any(f"{source}: incomplete or of another run" in line for line in remarks(again))
     assert not lists(again, other).equals(rows)
 
 
@@ -133,7 +133,9 @@ def test_a_damaged_part_of_the_run_before_costs_its_users_alone(project: Project
     assert not project.layout.serving.exists()
     again = case.reopened(project)
     changed = again.recommend(only_changed=True)
-    assert any("part-00003.parquet" in line and "recomputing its 4 users" in line for line in remarks(again))
+    assert any(
+        "part-00003.parquet" in line and "recomputing the lists of its 4 users" in line for line in remarks(again)
+    )
     assert any(f"{NUM_USERS - 4} of {NUM_USERS} users are unchanged" in line for line in remarks(again))
     assert lists(again, changed).equals(rows)
     shutil.rmtree(folder)  # what the message says
@@ -171,7 +173,7 @@ def invoke(project: Project, *words: str) -> Result:
         (["--where", "title = 'nothing'"], 2, "allows no available item"),
         (["--set", "recommend.where=false"], 2, "(recommend.where) allows no available item"),
         (["--users", "unknown.txt"], 4, "2 of 3 users are unknown (nobody, u999)"),
-        (["--users", "empty.txt"], 4, "names no user"),
+        (["--users", "empty.txt"], 4, "contains no user id"),
         (["--users", "absent.txt"], 4, "no such file"),
         (["--engine", "spark"], 2, "'spark' is not one of"),
     ],
@@ -279,7 +281,7 @@ def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         require_answer(address)
-    with pytest.raises(MachineError, match=f"no Ray answers at {address}"):
+    with pytest.raises(MachineError, match=f"no Ray cluster answers at {address}"):
         require_answer(address)
     require_answer("")
     require_answer("auto")

@@ -340,7 +340,7 @@ def test_two_models_are_compared_over_the_same_users(project: Project) -> None:
     rows = other.evaluate(against=first.run_id)
     assert {row["num_users"] for row in rows} == {case.NUM_USERS - 2}
     assert all(row["difference"] == pytest.approx(row["ours"] - row["theirs"]) for row in rows)
-    with pytest.raises(InputError, match="no finished evaluate run"):
+    with pytest.raises(InputError, match="not a finished evaluate run"):
         other.evaluate(against=other.workspace.need("codebook").run_id)
 
 
@@ -464,7 +464,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(
 
 def test_lists_for_serving_are_never_scored(project: Project) -> None:
     serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
-    with pytest.raises(InputError, match="includes the held-out items"):
+    with pytest.raises(InputError, match="from histories with the held-out items"):
         evaluate_run(project.workspace, serve)
 
 
@@ -479,7 +479,7 @@ def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path
     project = case.reopened(project)
     found, publication = night(project)
     assert "evaluate" not in found
-    assert any("skipped, no user has the three interactions" in line for line in project.progress.said)
+    assert any("skipped, because no user has the three interactions" in line for line in project.progress.said)
     assert publication.is_new
     lists = served(project)
     assert len(lists) == 25
@@ -489,7 +489,7 @@ def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path
     add_items(project, [{"item_id": "fresh", "title": "a lamp"}])
     project = case.reopened(project)
     assert project.codebook_assign() is None
-    assert any("has no text map" in line for line in project.progress.said)
+    assert any("has no map from text to codes" in line for line in project.progress.said)
 
 
 def test_a_project_without_interactions_says_what_to_do(tmp_path: Path) -> None:

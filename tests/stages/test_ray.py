@@ -240,7 +240,10 @@ def test_a_shard_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     for _ in range(3):  # as a process leaves it that dies in the block
         block = counted(part)
         block.__enter__()
-    with pytest.raises(MachineError, match=r"part-00003.parquet: 3 workers died over this shard"), counted(part):
+    with (
+        pytest.raises(MachineError, match=r"part-00003.parquet: 3 workers died while computing this shard"),
+        counted(part),
+    ):
         pass
     (trace,) = tmp_path.iterdir()
     trace.unlink()

@@ -138,7 +138,7 @@ def test_a_refit_that_is_due_is_named_and_left_to_the_user(root: Path) -> None:
     assert night.refit["reasons"] == project.codebook_report()["refit"]["reasons"]
     (line,) = [line for line in project.progress.said if line.startswith("a refit is due: ")]
     assert "training interactions" in line
-    assert "`semconv run --refit` does it" in line
+    assert "the current model stays in use until `semconv run --refit`" in line
     assert project.workspace.need("finetune").run_id == model
     assert night.publication.generation == 2  # those who are new have lists all the same
 

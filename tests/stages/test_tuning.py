@@ -83,13 +83,13 @@ def test_a_training_without_a_sample_is_refused(root: Path) -> None:
     off = [f"tasks.{task}=false" for task in ("sequential", "text", "query")]
     bare = [part for change in off for part in ("--set", change)]
     rare = projects.finetune(root, *bare, "--set", "tasks.negative_share=1e-12", code=4)
-    assert "no epoch drew a sample: raise tasks.negative_share" in rare.stderr
+    assert "the tasks gave no training sample in any epoch; raise tasks.negative_share" in rare.stderr
     never = projects.finetune(root, *bare, "--set", "tasks.negatives=0", code=4)
     assert "no task has a sample: the sequential and the negative task are off" in never.stderr
     long = projects.finetune(
         root, "--set", "tasks.max_prompt_tokens=16", "--set", "tasks.text=false", "--set", "tasks.query=false"
     )
-    assert "prompts an epoch are left out: longer than tasks.max_prompt_tokens" in long.stderr
+    assert "prompts of each epoch are left out, because they are longer than tasks.max_prompt_tokens" in long.stderr
 
 
 def test_a_task_that_is_on_and_has_no_samples_is_said(tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def edited(folder: Path, **config: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "not the files that backbone-"),
-        (lambda folder: edited(folder, max_position_embeddings=32), "not the files that backbone-"),
-        (lambda folder: flip_a_bit(folder / "model.safetensors"), "not the files that backbone-"),
+        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "the files changed since backbone-"),
+        (lambda folder: edited(folder, max_position_embeddings=32), "the files changed since backbone-"),
+        (lambda folder: flip_a_bit(folder / "model.safetensors"), "the files changed since backbone-"),
         (lambda folder: folder.rename(folder.with_name("gone")), "no such folder"),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_text_that_the_context_cannot_hold_is_left_out(root: Path, tmp_path: P
     assert CliRunner().invoke(cli, ["--project", str(root), "backbone", "use", str(folder)]).exit_code == 0
     result = projects.finetune(root)
     assert (
-        "3 prompts an epoch are left out: longer than tasks.max_prompt_tokens or the backbone's context"
+        "3 prompts of each epoch are left out, because they are longer than tasks.max_prompt_tokens or the backbone's context"
         in result.stderr
     )
     assert json.loads((run_folder(root) / "figures.json").read_text())["prompts_too_long"] == {"0": 3}

@@ -48,7 +48,7 @@ def test_validation_items_that_moved_into_the_train_cut_and_new_items_are_tuned_
     grow(root)
     record, said = tuned_by(root, "--from", start, "--replay", "0")
     queries = sum((len(case.histories()[user]) - 2) % 4 == 0 for user in GROWN)
-    assert f"new since {start}: 10 positions, 2 texts, {queries} queries to ask about" in said
+    assert f"new since {start}: 10 positions, 2 texts, {queries} queries; each epoch trains on these" in said
     figures = json.loads((root / record["artifact_path"] / "figures.json").read_text())
     assert figures["epochs_before"] == 1
     assert 10 <= figures["samples"] <= 10 + 10 + 2 + queries  # each position with or without its negative

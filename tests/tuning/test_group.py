@@ -200,5 +200,5 @@ def test_without_torchrun_there_is_one_process() -> None:
 def test_several_processes_refuse_rows_that_a_network_computes(start: Any) -> None:
     nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(TuningTask))
     task = TuningTask(**{**nothing, "tuning": TuningSettings(code_start=start)})
-    with pytest.raises(SettingsError, match=f"{start} trains in one process"):
+    with pytest.raises(SettingsError, match=f"{start} can only be trained in one process"):
         Leader(Processes(rank=0, count=2)).start(task)

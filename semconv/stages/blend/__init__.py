@@ -1,1 +1,1 @@
-"""The blend as a run."""
+"""The stage that fits a blend of the model's lists with other candidates."""

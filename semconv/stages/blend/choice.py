@@ -1,4 +1,4 @@
-"""Which blend the lists of a model use, and whether one can be fitted."""
+"""Choose the blend that the lists of a model use, and check whether a blend can be fitted."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.blend.files import read_manifest
 
-HONEST_CUT = "[:-2]"  # the train cut without the validation items
+HONEST_CUT = "[:-2]"  # the train cut that leaves the validation items out of training
 
 
 @dataclass(frozen=True)
 class ChosenBlend:
-    """The blend that a recommend run reads.
+    """The blend that a recommend run uses.
 
     Attributes:
-        served: the method whose lists the run serves, METHOD_BLEND or METHOD_MODEL.
+        served: the method whose lists are for serving, METHOD_BLEND or METHOD_MODEL.
     """
 
     record: RunRecord
@@ -30,9 +30,10 @@ class ChosenBlend:
 
 
 def chosen_blend(workspace: Workspace, lineage: Lineage, split: Split) -> ChosenBlend | None:
-    """The blend for the lists of a split; None when only the model's own lists are made.
+    """Return the blend for the lists of a split; None when only the model's own lists are made.
 
-    Lists for evaluation hold both methods. Lists for serving read a blend only when it is served.
+    For evaluation, lists of the model and of the blend are made. For serving, the blend is used only if its lists are
+    served.
 
     Args:
         lineage: the current lineage of the model.
@@ -47,19 +48,19 @@ def chosen_blend(workspace: Workspace, lineage: Lineage, split: Split) -> Chosen
 
 
 def say_without_blend(workspace: Workspace, lineage: Lineage) -> None:
-    """Say that the lists will be the model's alone, when a blend could be fitted and was not."""
+    """If a blend could be fitted and was not, say that the lists will come from the model alone."""
     is_wanted = workspace.settings.blend.use != "never" and lineage.blend is None
     if is_wanted and reason_against(workspace, lineage.finetune) is None:
         workspace.progress.say(
-            f"{lineage.finetune.run_id} has no blend yet, so these lists are the model's alone; `semconv blend` fits one,"
-            " and `semconv run` does both"
+            f"{lineage.finetune.run_id} has no blend yet, so these lists come from the model alone; `semconv blend` fits a"
+            " blend, and `semconv run` fits a blend and makes the lists"
         )
 
 
 def reason_against(workspace: Workspace, finetune: RunRecord) -> str | None:
-    """Why no blend can be fitted for a model; None when one can."""
+    """Return why no blend can be fitted for a model; None when one can."""
     if not (targets(workspace.sequences(split=finetune.settings["split"]), "valid") >= 0).any():
-        return "no user has the three interactions that it is fitted on"
+        return "no user has the three interactions that fitting a blend needs"
     settings = stage_settings.blend(workspace, finetune)
     if settings["train_cut"] != HONEST_CUT and fitted_before(workspace, settings) is None:
         return f"the train cut {settings['train_cut']} contains the validation items, and no blend was fitted with {HONEST_CUT}"
@@ -67,7 +68,7 @@ def reason_against(workspace: Workspace, finetune: RunRecord) -> str | None:
 
 
 def fitted_before(workspace: Workspace, settings: dict[str, Any]) -> RunRecord | None:
-    """The newest blend with the same parts whose weights were fitted under ``[:-2]``."""
+    """Return the newest blend run with the same blend settings whose model has the train cut ``[:-2]``."""
     return next(
         (
             run

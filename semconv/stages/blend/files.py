@@ -1,4 +1,4 @@
-"""A fitted blend on disk: its counts as safetensors, its weights and figures in a JSON manifest."""
+"""Save and load a fitted blend: its counts as safetensors, its weights and figures in a JSON manifest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEHAVIOR, TEXT = "behavior", "text"
 
 
 def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
-    """Write a blend; its vectors stay in the runs that made them."""
+    """Write a blend without its vectors, which are in the runs that made them."""
     tables = blend.tables
     arrays: dict[str, NDArray[Any]] = {"popularity": tables.popularity}
     if tables.counter is not None:
@@ -38,7 +38,7 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
-    """Read weights, figures and verdict of a blend run; InputError when they are missing or damaged."""
+    """Read the weights, the figures and ``is_better`` of a blend run; InputError if they are missing or damaged."""
     manifest: dict[str, Any] = read_json(workspace.intact(record, BLEND_MANIFEST))
     return manifest
 
@@ -47,7 +47,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
     """Load the blend of a run; InputError when a file is missing or damaged.
 
     Args:
-        lineage: of the blend run, or of the model that it belongs to.
+        lineage: the lineage of the blend run, or of the model that the blend belongs to.
     """
     manifest, path = read_manifest(workspace, record), workspace.intact(record, BLEND_TABLES)
     arrays = read_arrays(path)
@@ -63,7 +63,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
             events = EventDays(arrays["event_starts"], arrays["event_days"])
         shortlist_weights, weights = _weights(manifest["first"]), _weights(manifest["weights"])
     except KeyError as error:
-        raise InputError(f"{path}: holds no {error}; run `semconv blend` again") from error
+        raise InputError(f"{path}: the entry {error} is missing; run `semconv blend` again") from error
     tables = BlendTables(
         counter=counter,
         history_decay=record.settings["counter"]["history_decay"],
@@ -79,7 +79,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
 def blend_vectors(
     workspace: Workspace, lineage: Lineage, settings: dict[str, Any], num_items: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors ``(I, D)`` of the parts that are on."""
+    """Return the unit vectors ``(I, D)`` of each part of the blend that uses vectors."""
     tables: dict[str, NDArray[np.float32]] = {}
     if settings["neighbor"]:
         vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))

@@ -1,4 +1,4 @@
-"""The blend as a run: its parts are counted, its weights fitted, and its lists compared with the model's."""
+"""The stage that fits a blend: count transitions, fit the weights, and compare its lists with the model's own."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ _USERS_AT_ONCE = 1000
 
 
 def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
-    """Count transitions, fit weights on validation users, and compare the blend with the model alone.
+    """Count transitions, fit the blend's weights on validation users, and compare the blend with the model alone.
 
-    When the train cut contains the validation items, the weights come from the newest blend with the same parts that
-    was fitted under ``[:-2]``, because a choice made on training data would not be honest.
+    When the train cut contains the validation items, weights fitted on them would be too optimistic. Then the weights
+    come from the newest blend with the same blend settings that was fitted for a model of the train cut ``[:-2]``.
 
     Args:
         lineage: the current lineage of the model.
 
     Raises:
-        InputError: there is no such blend, or there are no validation users.
+        InputError: no earlier blend has such weights, or there are no validation users.
     """
     finetune = lineage.finetune
     settings = stage_settings.blend(workspace, finetune)
     earlier = None
     if settings["train_cut"] != HONEST_CUT and (earlier := fitted_before(workspace, settings)) is None:
         raise InputError(
-            f"a model of the train cut {settings['train_cut']} has seen the validation items that a blend is fitted on;"
-            f" run `semconv blend` with a model of the train cut {HONEST_CUT} first, its weights are taken"
+            f"the model of the train cut {settings['train_cut']} was trained on the validation items that a blend is fitted on;"
+            f" run `semconv blend` with a model of the train cut {HONEST_CUT} first; then its weights are used"
         )
     extra = tuple(run for run in (lineage.text, earlier) if run is not None)
     inputs = (finetune, *lineage.code_runs, lineage.behavior, *extra)
@@ -82,7 +82,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
 
 
 def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
-    """The result of a blend run: ``weights`` and ``figures`` as rows, the comparison and the verdict."""
+    """Return rows of the ``weights`` and ``figures`` of a blend, its comparison with the model, and ``is_better``."""
     manifest = read_manifest(workspace, record)
     both = manifest["weights"]
     first = dict(zip(manifest["first"]["names"], manifest["first"]["weights"], strict=True))
@@ -97,13 +97,13 @@ def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 def blend_tables(
     workspace: Workspace, lineage: Lineage, num_items: int, sequences: Sequences, settings: dict[str, Any]
 ) -> BlendTables:
-    """Count the parts of a blend on the train cut that ``settings`` name; ``[:]`` counts all interactions.
+    """Count the transitions that a blend needs on the train cut in ``settings``; ``[:]`` means all interactions.
 
     Args:
-        settings: those of a blend run.
+        settings: the settings of a blend run.
     """
     parts = settings["blend"]
-    train = train_part(sequences, settings["train_cut"], 1, num_items)  # all users and items, as the SQL baselines do
+    train = train_part(sequences, settings["train_cut"], 1, num_items)  # all users and items, as in the SQL baselines
     counter = None
     if parts["transition"]:
         counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["successors"])
@@ -120,7 +120,7 @@ def blend_tables(
 
 @dataclass(frozen=True)
 class _Read:
-    """The inputs of a fit from the warehouse, read in one snapshot."""
+    """The inputs of a blend fit from the warehouse, read in one snapshot."""
 
     catalog: Catalog
     sequences: Sequences
@@ -149,7 +149,7 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
 
 @dataclass(frozen=True)
 class _ByShards:
-    """Search and score of all users, shard by shard, with a progress bar."""
+    """Searches and scores lists for all users, shard by shard, with a progress bar."""
 
     workspace: Workspace
     searcher: Searcher
@@ -167,7 +167,7 @@ class _ByShards:
 
 
 def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:
-    """Figures of each method on the validation users, the comparison of blend and model, and the verdict."""
+    """Return each method's validation figures, the comparison of blend and model, and whether the blend is better."""
     settings, ranks = workspace.settings.evaluate, fitted.ranks
     figures: list[dict[str, Any]] = []
     for method, mine in ranks.items():

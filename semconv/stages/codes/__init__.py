@@ -1,1 +1,1 @@
-"""Codes as runs: fitted, loaded, assigned to new items."""
+"""The stages that fit codes, load external codes, and assign codes to new items."""

@@ -1,4 +1,4 @@
-"""Codes for new items as a run: predicted from their text, added to a code set that never changes otherwise."""
+"""The stage that gives codes to new items. The codes are predicted from the items' text and added to the code set."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from semconv.tokenization.figures import new_item_figures
 
 
 def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
-    """Give codes to the items that have text but no codes yet; None when there is no such item.
+    """Give codes to the items that have text but no codes yet; return None when there is no such item.
 
-    An assign run only adds codes. A damaged assign run is computed again with the same result.
+    An assign run only adds codes and changes none. A damaged assign run is recomputed with the same result.
 
     Args:
         lineage: the current lineage of a code set or of a model tuned on it.
 
     Raises:
-        InputError: a file is damaged, and the catalogue has changed since its run.
+        InputError: a file is damaged and cannot be recomputed, because the catalogue has changed since.
     """
     codebook = lineage.codebook
     catalog = workspace.store.catalog()
@@ -46,13 +46,18 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
     if len(wanted) == 0:
         return None
     if code_set.text_map is None:
-        advice = "; load a file with codes for them and tune on it" if is_loaded(codebook) else ""
+        advice = (
+            "; run `semconv codebook load` with a file that has codes for them, then tune again"
+            if is_loaded(codebook)
+            else ""
+        )
         workspace.progress.say(
-            f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no text map{advice}"
+            f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no map from text to codes{advice}"
         )
         return None
     backbone = lineage.backbone
-    settings = CodebookSettings(**codebook.settings["codebook"])  # those of the code set, whatever the file says today
+    # The settings of the code set may differ from those of the settings file.
+    settings = CodebookSettings(**codebook.settings["codebook"])
     wanted = _that_fit(workspace, wanted, coded, settings)
     if len(wanted) == 0:
         return None
@@ -63,7 +68,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
         assigned = assign_new_items(code_set, index, vectors.vectors, settings, coded.codes)
         spread = new_item_figures(assigned.codes)
         workspace.progress.say(
-            f"{len(index)} items coded from their text, on {spread['first_codes_in_use']} first codes"
+            f"{len(index)} items got codes from their text, with {spread['first_codes_in_use']} distinct first codes"
         )
         no_interactions = np.zeros(len(index), np.int64)
         save_codes(folder / CODES, index, assigned.codes, assigned.is_reassigned, no_interactions)
@@ -84,7 +89,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
 
 
 def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:
-    """Servable items with text but no codes; says how many have no text either."""
+    """Return the servable items with text but no codes; say how many have neither."""
     has_codes = np.zeros(len(catalog), dtype=bool)
     has_codes[coded.item_index] = True
     wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
@@ -100,13 +105,13 @@ def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> 
 def _that_fit(
     workspace: Workspace, wanted: NDArray[np.int32], coded: ItemCodes, settings: CodebookSettings
 ) -> NDArray[np.int32]:
-    """As many of the wanted items as there are free code sequences; all of them where items may share codes."""
+    """Return as many of the wanted items as there are unused combinations of codes; all if items may share codes."""
     capacity = settings.codes**settings.levels
     room = max(capacity - len(coded.item_index), 0)
     if settings.collisions == "keep" or len(wanted) <= room:
         return wanted
     workspace.progress.say(
-        f"{len(wanted) - room} new items get no codes: all {capacity} code sequences are taken;"
-        " `semconv codebook fit` with more levels or codes makes room"
+        f"{len(wanted) - room} new items get no codes: all {capacity} combinations of codes are taken;"
+        " `semconv codebook fit` with more levels or codes makes more of them"
     )
     return wanted[:room]

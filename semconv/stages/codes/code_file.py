@@ -1,4 +1,4 @@
-"""Reads external codes from a Parquet file, for a report or for tuning."""
+"""Read external codes from a Parquet file, for a report or for tuning."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LARGEST = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class FileCodes:
-    """The codes of a file, for the items that the catalogue has."""
+    """The codes that a file has for items of the catalogue; N is the number of levels."""
 
     item_index: NDArray[np.int32]  # (M,) ascending
     codes: NDArray[np.uint16]  # (M, N)
-    num_unknown: int  # rows of items that the catalogue lacks
+    num_unknown: int  # rows of the file whose item is not in the catalogue
 
     @property
     def num_codes(self) -> int:
-        """Number C of codes of a level: the largest code plus 1, at least 2."""
+        """The number of codes of a level: the largest code plus 1, at least 2."""
         return max(2, int(self.codes.max()) + 1)
 
 
@@ -39,8 +39,8 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
     """Read a Parquet file of ``item_id`` and ``codes``, a list of N whole numbers for each item.
 
     Raises:
-        InputError: the file is no Parquet file, a column is missing or of another type, there are no rows, an id or a
-            code is empty, items have different numbers of codes or too many of them, a code is negative or too large,
+        InputError: the file is not a Parquet file, a column is missing or of another type, there are no rows, an id or
+            a code is empty, items have different numbers of codes or too many of them, a code is negative or too large,
             an item occurs twice, or no item is in the catalogue.
     """
     table = _checked_table(path)
@@ -61,7 +61,7 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
     bad = np.flatnonzero(((codes < 0) | (codes > _LARGEST)).any(axis=1))
     if len(bad):
         raise InputError(
-            f"{path}: codes must lie between 0 and {_LARGEST}, {len(bad)} items have other codes,"
+            f"{path}: codes must lie between 0 and {_LARGEST}, but {len(bad)} items have other codes;"
             f" the first is {ids[kept[bad[0]]]} with {codes[bad[0]].tolist()}"
         )
     order = np.argsort(index)
@@ -69,15 +69,17 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
 
 
 def _checked_table(path: Path) -> pa.Table:
-    """Read both columns; refuse unusable types, a file without rows, and empty cells."""
+    """Read the columns of ids and codes; refuse wrong types, a file without rows, and empty cells."""
     try:
         schema = pq.read_schema(path)
         _check_columns(path, schema)
         table = pq.read_table(path, columns=[ITEM_ID, CODES])
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file; give a Parquet file with the columns {ITEM_ID} and {CODES}") from error
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write the file again"
+        ) from error
     if table.num_rows == 0:
         raise InputError(f"{path}: no rows; it must hold the codes of at least one item")
     for name in (ITEM_ID, CODES):
@@ -96,7 +98,7 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
     ):
         kind = schema.field(name).type
         if not accepts(kind):
-            raise InputError(f"{path}: column {name} is {kind}, must be {wanted}")
+            raise InputError(f"{path}: column {name} has the type {kind}, but must be {wanted}; convert it")
 
 
 def _is_id(kind: pa.DataType) -> bool:
@@ -111,21 +113,25 @@ def _is_numbers(kind: pa.DataType) -> bool:
 
 
 def _width(path: Path, table: pa.Table) -> int:
-    """The number of codes of a row, which must be the same for all."""
+    """Return the number of codes of an item; InputError if items have different numbers of codes."""
     widths = sorted(pc.unique(pc.list_value_length(table.column(CODES))).to_pylist())
     if len(widths) > 1:
-        raise InputError(f"{path}: every item must have the same number of codes, found {widths}")
+        raise InputError(
+            f"{path}: every item must have the same number of codes, but the file has items with {widths} codes"
+        )
     if not 1 <= widths[0] <= MAX_LEVELS:
-        raise InputError(f"{path}: items have {widths[0]} codes, between 1 and {MAX_LEVELS} can be used")
+        raise InputError(f"{path}: each item has {widths[0]} codes; give each between 1 and {MAX_LEVELS}")
     return int(widths[0])
 
 
 def _numbers(path: Path, table: pa.Table) -> NDArray[np.int64]:
     flat: Any = pc.list_flatten(table.column(CODES))
     if flat.null_count:
-        raise InputError(f"{path}: {flat.null_count} codes within a row are empty; fill them")
+        raise InputError(f"{path}: {flat.null_count} codes are null; give every item a code at each level")
     try:
         numbers: NDArray[np.int64] = flat.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: a code is too large ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{path}: a code is too large ({str(error).splitlines()[0]}); codes must be at most {_LARGEST}"
+        ) from error
     return numbers

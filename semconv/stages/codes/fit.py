@@ -1,4 +1,4 @@
-"""A new code set as a run: fitted to the behaviour and text vectors, or read from a file of external codes."""
+"""The stage that makes a code set: fit it to behaviour and text vectors, or read external codes from a file."""
 
 from __future__ import annotations
 
@@ -49,28 +49,30 @@ def fit_codebook_run(workspace: Workspace, behavior: RunRecord, text: RunRecord)
         return {"item_code": codes, "codebook_vector": _book_rows(code_set.books)}
 
     read = stage_settings.codebook(workspace)
-    request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))  # for the order of collisions
+    # The interactions matter because collisions are resolved in order of popularity.
+    request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))
     return workspace.book.execute(request, compute)
 
 
 def _say_text_map(workspace: Workspace, figures: dict[str, Any] | None) -> None:
-    """Say how good codes are that were predicted from text alone, measured on held-out items with interactions."""
+    """Say how well codes predicted from text alone match learned codes, on held-out items with interactions."""
     if figures is not None:
         workspace.progress.say(
-            f"new items: text explains {figures['held_out_r2']:.1%} of held-out behaviour; codes predicted from text match"
-            f" the learned first code for {figures['first_code_agreement']:.1%} of {figures['items']} held-out items (the"
-            f" most frequent code would match {figures['most_frequent_code']:.1%}) and use {figures['codes_in_use']} first codes"
+            f"test of codes for new items on {figures['items']} held-out items: text explains {figures['held_out_r2']:.1%} of the"
+            f" variance of the behaviour vectors; the first code predicted from text is the learned one for"
+            f" {figures['first_code_agreement']:.1%} of the items (the most frequent code would be for"
+            f" {figures['most_frequent_code']:.1%}); {figures['codes_in_use']} different first codes are predicted"
         )
 
 
 def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Outcome:
-    """Make a new code set of external codes: a Parquet file of ``item_id`` and ``codes``.
+    """Make a code set from external codes: a Parquet file of ``item_id`` and ``codes``.
 
-    The file decides the number of levels and codes. The behaviour vectors only say how popular items are and
-    give the reasons in lists.
+    The file sets the number of levels and of codes for each level. The behaviour run only gives the
+    popularity of items, and the vectors from which the reasons in lists are chosen.
 
     Raises:
-        InputError: ``read_codes`` refuses the file, or it has more items than there are code sequences.
+        InputError: ``read_codes`` refuses the file, or the file has more items than there are code sequences.
     """
     catalog = workspace.store.catalog()
     found = read_codes(path, catalog.item_ids)
@@ -86,7 +88,8 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
         moved = int(code_set.is_reassigned.sum())
         if moved:
             workspace.progress.say(
-                f"{moved} items shared all codes with another item; each got the lowest free code of the last level that has one"
+                f"{moved} items had the same codes as another item; each was given the lowest free code of the last level,"
+                " or of the level before if the last is full"
             )
         codes = code_rows(
             catalog,
@@ -106,15 +109,17 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
 def _say_missing(
     workspace: Workspace, path: Path, found: FileCodes, catalog: Catalog, popularity: NDArray[np.int64]
 ) -> None:
-    """Say which items of the file the catalogue lacks, and which items of the catalogue the file lacks."""
+    """Say how many items are only in the file, and how many servable items are not in it."""
     without = catalog.is_servable.copy()
     without[found.item_index] = False
     if found.num_unknown:
-        workspace.progress.say(f"{path}: {found.num_unknown} items are not in the catalogue and were left out")
+        workspace.progress.say(
+            f"{path}: {found.num_unknown} items of the file are not in the catalogue and were left out"
+        )
     if without.any():
         trained = int((popularity[without] > 0).sum())
         workspace.progress.say(
-            f"{path}: {int(without.sum())} servable items have no codes in it, {trained} of them with interactions;"
+            f"{path}: {int(without.sum())} servable items, {trained} of them with interactions, have no codes in the file;"
             " they are not recommended"
         )
 

@@ -1,4 +1,4 @@
-"""The current codes of a lineage: those of its code set and of its assign runs."""
+"""The current codes of a lineage: the codes of its code set and of its assign runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from semconv.runs.workspace import Workspace
 
 @dataclass(frozen=True)
 class ItemCodes:
-    """Codes of M items, in the order in which their runs gave them."""
+    """N codes for each of M items: first those of the code set, then those of each assign run."""
 
     item_index: NDArray[np.int32]  # (M,)
     codes: NDArray[np.uint16]  # (M, N)
-    popularity: NDArray[np.int64]  # (M,) training interactions at the fit
+    popularity: NDArray[np.int64]  # (M,) training interactions when the codes were made
 
     @classmethod
     def read(cls, workspace: Workspace, runs: tuple[RunRecord, ...]) -> ItemCodes:
-        """Join the ``codes.safetensors`` of a codebook run and its assign runs."""
+        """Read and join the ``codes.safetensors`` of a codebook run and its assign runs."""
         parts = [read_arrays(workspace.intact(run, CODES)) for run in runs]
         return cls(*(np.concatenate([part[name] for part in parts]) for name in ("item_index", "codes", "popularity")))
 
     def of(self, item_index: NDArray[np.int32]) -> NDArray[np.uint16]:
-        """Codes ``(n, N)`` of some items; InputError counts those that have none."""
+        """Return the codes ``(n, N)`` of some items; InputError if some have none."""
         row_of = {int(item): row for row, item in enumerate(self.item_index)}
         missing = [int(item) for item in item_index if int(item) not in row_of]
         if missing:
@@ -39,7 +39,7 @@ class ItemCodes:
         return self.codes[[row_of[int(item)] for item in item_index]]
 
     def by_item(self, num_items: int) -> NDArray[np.int64]:
-        """``(I, N)`` codes by item index, -1 in the rows of items without any."""
+        """Return the codes by item index, ``(I, N)``; -1 in the rows of items without codes."""
         table = np.full((num_items, self.codes.shape[1]), -1, dtype=np.int64)
         table[self.item_index] = self.codes
         return table

@@ -1,8 +1,8 @@
-"""Whether a refit is due: how much has changed since the codes were fitted and the model was tuned.
+"""Decide whether a refit is due: measure what changed since the codes were fitted and the model was tuned.
 
-Each figure is compared with its own value at the fit, so nothing is due right after a refit. The text vectors of new
-items are compared with those of the items that the fit held out. An item that has its codes from text counts once a
-fit would learn its vector from interactions.
+Each figure is compared with its own value at the codebook fit, so no refit is due right after one. The distance of new
+items to their codes is compared with that of the items that the fit held out. An item whose codes were predicted from
+text is outgrown when a new fit would learn its vector from interactions.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.figures import nearest_code_error
 
-MIN_NEW_ITEMS = 20  # the distance of fewer new items from their codes is chance
+MIN_NEW_ITEMS = 20  # With fewer new items, their mean distance to their codes varies too much by chance.
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A code set with the codes assigned since, and the vectors it was fitted on."""
+    """A code set, the codes assigned to new items since its fit, and the vectors that it was fitted on."""
 
     lineage: Lineage
     code_set: CodeSet
-    codes: ItemCodes  # of the fit first, then of each assign run
+    codes: ItemCodes  # codes of the fit first, then of each assign run
     vectors: BehaviorVectors
-    text_index: NDArray[np.int32]  # items with text that the catalogue had at the fit
+    text_index: NDArray[np.int32]  # items with text in the catalogue when the codes were fitted
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> Coded:
-        """Load the files of a code set, of its assign runs and of the vectors under it."""
+        """Load a code set, its assign runs, and the vectors that it was fitted on."""
         folder, text = workspace.book.folder, lineage.text
         return cls(
             lineage,
@@ -59,22 +59,22 @@ class Coded:
 
     @property
     def is_assigned(self) -> NDArray[np.bool_]:
-        """``(M,)`` rows of ``codes`` that were predicted from text."""
+        """Whether each row of ``codes`` was predicted from text, ``(M,)``."""
         return np.arange(len(self.codes.item_index)) >= len(self.code_set.item_index)
 
     @property
     def is_new(self) -> NDArray[np.bool_]:
-        """``(M,)`` rows of ``codes`` of items that came into the catalogue after the fit."""
+        """Whether the item of each row of ``codes`` came into the catalogue after the codebook fit, ``(M,)``."""
         return self.is_assigned & ~np.isin(self.codes.item_index, self.text_index)
 
 
 def refit_state(workspace: Workspace, coded: Coded) -> dict[str, Any]:
-    """Measure what changed since the fit and since the tuning, and which limits it exceeds.
+    """Measure what changed since the codebook fit and the tuning, and which changes exceed their limits.
 
     Returns:
-        ``is_due``, ``reasons`` (a sentence each) and ``drift``: a row a figure with ``name``, ``at_fit``, ``now``,
-        ``limit`` (a refit is due when ``now`` is above it) and ``is_due``. A value is None where there is nothing to
-        measure. For external codes only the number of interactions is measured.
+        ``is_due``, ``reasons`` (one sentence each) and ``drift``: one row per figure with ``name``, ``at_fit``,
+        ``now``, ``limit`` (a refit is due when ``now`` is above it) and ``is_due``. A value is None where it cannot be
+        measured. For external codes only the number of interactions is measured.
     """
     growth = workspace.settings.refit.interactions_growth
     counts = training_counts(workspace, coded.lineage.behavior, len(workspace.store.catalog()))
@@ -86,7 +86,7 @@ def refit_state(workspace: Workspace, coded: Coded) -> dict[str, Any]:
 
 
 def _code_drift(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The figures that a new fit of the codes would improve."""
+    """Return the rows of the figures that a new codebook fit would improve."""
     limits = workspace.settings.refit
     everything = np.ones(len(coded.codes.item_index), bool)
     load_at_fit, load_now = (_fullest(coded.codes.codes[rows]) for rows in (~coded.is_new, everything))
@@ -107,17 +107,20 @@ def _row(name: str, at_fit: float | None, now: float | None, limit: float | None
 def _reason(row: dict[str, Any]) -> str:
     at_fit, now, limit = row["at_fit"], row["now"], row["limit"]
     return {
-        "outgrown_share": f"{now:.1%} of the items have codes predicted from text, and a fit today would learn them from interactions;"
+        "outgrown_share": f"{now:.1%} of the items have codes predicted from text, although a new fit would learn them from interactions;"
         f" the limit is {limit:.1%} (refit.text_coded_share)",
-        "largest_first_code": f"the most common first code has {now:.1%} of the items, {at_fit:.1%} at the fit"
+        "largest_first_code": f"the most common first code has {now:.1%} of the items; at the codebook fit it had {at_fit:.1%}"
         " (refit.largest_first_code_growth)",
-        "text_error": f"the distance between the text of new items and their codes is {now:.1%}, {at_fit:.1%} at the fit (refit.text_error_growth)",
-        "train_interactions": f"there are {now:,} training interactions, {at_fit:,} at the fit (refit.interactions_growth)",
+        "text_error": f"the error of codes predicted from text is {now:.1%} for new items; for held-out items of the fit it was {at_fit:.1%} (refit.text_error_growth)",
+        "train_interactions": f"there are {now:,} training interactions; at the fit there were {at_fit:,} (refit.interactions_growth)",
     }[row["name"]]
 
 
 def _outgrown(coded: Coded, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """``(M,)`` items with codes from text that a fit today would learn from interactions; with given vectors, any new item."""
+    """Return whether a new fit would learn each item from its vector instead of its text, ``(M,)``.
+
+    With behaviour vectors from the user's file, a new fit would learn every new item from its vector.
+    """
     if coded.vectors.source == columns.GIVEN:
         return coded.is_new
     return coded.is_assigned & (counts[coded.codes.item_index] > 0)
@@ -128,7 +131,7 @@ def _fullest(codes: NDArray[np.uint16]) -> float:
 
 
 def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, float | None]:
-    """Distance of vectors predicted from text to their nearest codes: for items held out at the fit, and for new items."""
+    """Return the errors of codes predicted from text, for held-out items and for new items."""
     at_fit = (coded.code_set.figures.get("text_map") or {}).get("nearest_code_error")
     is_new = coded.is_new[coded.is_assigned]
     if at_fit is None or is_new.sum() < MIN_NEW_ITEMS:
@@ -139,7 +142,7 @@ def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, floa
 
 
 def _assigned_vectors(workspace: Workspace, assign: RunRecord) -> Floats:
-    """Vectors ``(n, D)`` predicted from text, in the order of the run's codes."""
+    """Return the vectors ``(n, D)`` that an assign run predicted from text, in the order of its codes."""
     path = workspace.intact(assign, table_file("item_embedding"))
     column = pq.read_table(path, columns=[columns.VECTOR]).column(columns.VECTOR).combine_chunks()
     flat: Floats = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
@@ -147,7 +150,7 @@ def _assigned_vectors(workspace: Workspace, assign: RunRecord) -> Floats:
 
 
 def _interactions(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -> tuple[int, int]:
-    """Interactions of the train cut at the tuning and today; without a model those of the fitted items."""
+    """Return the training interactions at the tuning and today; without a model, only those of items with codes."""
     finetune = coded.lineage.find(columns.FINETUNE)
     if finetune is None:
         return int(coded.code_set.popularity.sum()), int(counts[coded.code_set.item_index].sum())

@@ -23,9 +23,9 @@ from semconv.tokenization.text_map import USEFUL_R2
 
 
 def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
-    """Return the figures of a code set and of the codes assigned to it since, and whether a refit is due.
+    """Return the figures of a code set and of the codes assigned since its fit, and whether a refit is due.
 
-    ``variance_within`` is measured on the behaviour vectors, so that external codes can be compared by it. The
+    ``variance_within`` is measured on the behaviour vectors, so it can be compared with that of external codes. The
     reconstruction errors are measured on the vectors that the codebooks were fitted on. ``tree`` and the ``counts`` of
     each level are for the HTML page.
 
@@ -56,12 +56,12 @@ def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
 
 
 def _untouched(workspace: Workspace, index: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return ``(n,)`` whether an item of ``index`` has no interactions at all, in the train cut or after it."""
+    """Return whether each item of ``index`` has no interactions at all, in the train cut or after it, ``(n,)``."""
     return ~np.isin(index, workspace.store.sequences().items)
 
 
 def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
-    """Return the figures that need no codebooks, for the external codes of a Parquet file (item_id, codes).
+    """Return the figures of the external codes in a Parquet file (item_id, codes), without those that need codebooks.
 
     Raises:
         InputError: ``read_codes`` refuses the file.
@@ -86,7 +86,7 @@ def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
 def _shared(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], popularity: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Return the figures that both reports have: likeness of items that share codes, the tree, and items without codes."""
+    """Return the figures of both reports: similarity of items with equal codes, code tree, and items without codes."""
     catalog, facets = workspace.store.catalog(), workspace.store.item_facets()
     titles = [catalog.titles[item] for item in index]
     without = catalog.is_servable.copy()
@@ -115,7 +115,7 @@ def _facets(facets: ItemFacets, index: NDArray[np.int32]) -> list[tuple[str, qua
 def _variance(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], vectors: BehaviorVectors
 ) -> dict[str, list[float]]:
-    """Return the variance of the behaviour vectors within groups of equal first codes, and the same for shuffled codes."""
+    """Return the variance of the behaviour vectors within groups of equal first codes, also with the codes shuffled."""
     _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
     if len(mine) == 0:
         return {}

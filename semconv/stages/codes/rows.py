@@ -1,4 +1,4 @@
-"""What runs of codes share: rows of the table ``item_code``, and training interactions by item."""
+"""Rows of the table ``item_code``, and training interactions by item, for the runs that make codes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def code_rows(
     source: str,
     code_set_run_id: str,
 ) -> pa.Table:
-    """Rows of ``item_code`` without their run id.
+    """Return rows of the table ``item_code`` without their run id.
 
     Args:
         index: ``(M,)`` item index.
         codes: ``(M, N)``.
-        is_reassigned: ``(M,)`` moved to a free code because another item had the same codes.
+        is_reassigned: ``(M,)`` whether an item was moved to a free code because another item had the same codes.
         source: a ``vector_source``.
     """
     names = [[code_token(level, int(code)) for level, code in enumerate(row)] for row in codes]
@@ -44,7 +44,7 @@ def code_rows(
 
 
 def training_counts(workspace: Workspace, behavior: RunRecord, num_items: int) -> NDArray[np.int64]:
-    """``(I,)`` interactions of each item in the train cut and core of the behaviour vectors, counted on today's data."""
+    """Return each item's training interactions today, ``(I,)``, with the behaviour run's train cut and k-core."""
     split = behavior.settings["split"]
     sequences = cut_in_time(workspace.store.sequences(), split)
     train = train_part(sequences, split["train_cut"], split["k_core"], num_items)

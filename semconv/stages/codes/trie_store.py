@@ -1,4 +1,4 @@
-"""The trie of the current codes as a file that every process of a job, and the next job, maps into memory."""
+"""The file of the code trie, which every process of this job and of later jobs maps into memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from semconv.stages.codes.item_codes import ItemCodes
 
 
 def trie_file(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> Path:
-    """The file of the code trie, in the folder of the newest run that holds codes.
+    """Return the file of the code trie, in the folder of the newest run that holds codes.
 
-    The trie is built when the file is missing, damaged or of other codes; the last two are reported.
+    The trie is built if the file is missing, damaged or of other codes. The last two cases are reported.
 
     Args:
-        codes: those of the lineage.
+        codes: the current codes of the lineage.
     """
     path = workspace.book.folder(lineage.code_runs[-1]) / TRIE
     source = codes_source(codes.codes, codes.item_index, codes.popularity)
@@ -27,7 +27,7 @@ def trie_file(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> Path:
         try:
             open_trie(path, source)
         except InputError as error:
-            workspace.progress.say(f"{str(error).split(';')[0]}; it is built again")
+            workspace.progress.say(f"{str(error).split(';')[0]}; rebuilding it")
         else:
             return path
     save_trie(path, CodeTrie.build(codes.codes, codes.item_index, codes.popularity), source)

@@ -1,1 +1,1 @@
-"""Backbone, behavior vectors and text vectors as runs."""
+"""The stages that make the backbone, the behaviour vectors and the text vectors."""

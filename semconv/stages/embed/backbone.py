@@ -1,4 +1,4 @@
-"""The backbone as a run: the embedded default, or a pretrained model."""
+"""The stage that makes the backbone: the built-in backbone, or a pretrained model."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from semconv.tasks.registry import phrases
 
 
 def backbone_run(workspace: Workspace) -> Outcome:
-    """Make or check the backbone that the settings name."""
+    """Make the built-in backbone, or check the pretrained model that the settings name."""
     path = stage_settings.named_backbone(workspace)
     return use_backbone_run(workspace, path) if path else create_backbone_run(workspace)
 
 
 def create_backbone_run(workspace: Workspace) -> Outcome:
-    """Make the embedded default from the catalogue's text and the training queries."""
+    """Make the built-in backbone; its tokenizer is built from the catalogue's text and the training queries."""
     catalog = workspace.store.catalog()
     if len(catalog) == 0:
-        raise InputError("no items in the warehouse; `semconv ingest` brings some in")
+        raise InputError("no items in the warehouse; add some with `semconv ingest items FILE`")
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.backbone.create import create_backbone
@@ -48,7 +48,7 @@ def create_backbone_run(workspace: Workspace) -> Outcome:
 
 
 def use_backbone_run(workspace: Workspace, path: str) -> Outcome:
-    """Record a pretrained model as the backbone, after loading it once to see that it works."""
+    """Record a pretrained model as the backbone, after loading it once as a test."""
     absolute = str(Path(path).expanduser().resolve()) if Path(path).expanduser().exists() else path
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -65,16 +65,16 @@ def use_backbone_run(workspace: Workspace, path: str) -> Outcome:
 
 
 def backbone_path(workspace: Workspace, record: RunRecord) -> str:
-    """The folder or hub name from which transformers loads the backbone of a run."""
+    """Return the folder or hub name from which transformers loads the backbone of a run."""
     manifest = read_json(workspace.book.folder(record) / BACKBONE_MANIFEST)
     return str(workspace.book.folder(record) / manifest["path"]) if manifest["is_relative"] else str(manifest["path"])
 
 
 def intact_backbone(workspace: Workspace, record: RunRecord) -> str:
-    """The same, after verifying the checksums of its files; a hub name has no files to verify.
+    """Return the same as ``backbone_path``, after verifying the checksums of a local model's files.
 
     Raises:
-        InputError: a file is damaged, missing or was replaced.
+        InputError: a file is missing, damaged or was replaced.
     """
     manifest = read_json(workspace.intact(record, BACKBONE_MANIFEST))
     if manifest["is_relative"]:
@@ -82,14 +82,14 @@ def intact_backbone(workspace: Workspace, record: RunRecord) -> str:
     path = str(manifest["path"])
     if Path(path).is_dir() and manifest["files"] not in ("", _files_digest(Path(path))):
         raise InputError(
-            f"{path}: not the files that {record.run_id} was made from; restore those, or use the new ones with"
+            f"{path}: the files changed since {record.run_id} recorded them; restore the old files, or use the new ones:"
             f" `semconv backbone use {path}`, then `semconv run --refit`"
         )
     return path
 
 
 def load_run_backbone(workspace: Workspace, record: RunRecord) -> tuple[Any, Any]:
-    """Model and tokenizer of a backbone run, in float32."""
+    """Load the model, in float32, and the tokenizer of a backbone run."""
     from semconv.backbone.load import load_backbone
 
     return load_backbone(
@@ -105,7 +105,7 @@ def _training_queries(workspace: Workspace) -> Iterator[str]:
 
 
 def _files_digest(folder: Path) -> str:
-    """Digest of the weights and settings of a local model; empty for a hub name."""
+    """Return a digest of the files of a local model; empty for a hub name."""
     if not folder.is_dir():
         return ""
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".model"))

@@ -1,4 +1,4 @@
-"""Behaviour vectors as a run."""
+"""The stage that makes behaviour vectors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from semconv.stages.embed.rows import embedding_rows
 
 
 def embed_behavior_run(workspace: Workspace) -> Outcome:
-    """Make item and user vectors from the train cut, or take item vectors from the user's own file."""
+    """Make item and user vectors from the interactions in the train cut, or read item vectors from the user's file."""
     settings = workspace.settings
     sequences = workspace.sequences()
     catalog = workspace.store.catalog()
     train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
     if len(train.items) == 0:
         raise InputError(
-            f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more"
+            f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more interactions"
         )
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -51,7 +51,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     content, tables = {}, ["interaction"]
     if settings.behavior.source == "given":
         content["vectors"] = file_digest(_given_path(workspace))
-        tables.append("item")  # an item may be new and have a vector in the file
+        tables.append("item")  # A new item may already have a vector in the file.
     request = StageRequest(columns.EMBED_BEHAVIOR, stage_settings.behavior(workspace), (), tuple(tables), content)
     return workspace.book.execute(request, compute)
 
@@ -65,7 +65,7 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
     if settings.behavior.source == "dccf":
         from semconv.behavior.dccf_training import DccfTraining, fit_dccf
 
-        # A cut that trains on the validation items leaves none to stop early by.
+        # If the train cut contains the validation items, early stopping has no held-out items.
         held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
         training = DccfTraining(folder, workspace.progress, held_out)
         vectors, figures = fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)
@@ -77,10 +77,10 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
     index, given, num_unknown = read_given(path, item_ids)
     vectors = check_given(index, given, train, item_ids)
     if num_unknown:
-        workspace.progress.say(f"{path}: {num_unknown} items are not in the catalogue and were left out")
+        workspace.progress.say(f"{path}: {num_unknown} items of the file are not in the catalogue and were left out")
     if lacking := len(item_ids) - len(index):
         workspace.progress.say(
-            f"{path}: {lacking} items have no vector in it; they get codes from their text, if they have any"
+            f"{path}: {lacking} items of the catalogue have no vector in the file; those with text get codes from their text"
         )
     return vectors
 
@@ -88,8 +88,12 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
 def _given_path(workspace: Workspace) -> Path:
     settings = workspace.settings.behavior
     if not settings.vectors:
-        raise InputError("behavior.source = given needs behavior.vectors, a Parquet file of item_id and vector")
+        raise InputError(
+            "behavior.source = given needs the setting behavior.vectors; give a Parquet file with the columns item_id and vector"
+        )
     path = workspace.root / settings.vectors
     if not path.is_file():
-        raise InputError(f"{path}: no such file of given vectors (behavior.vectors)")
+        raise InputError(
+            f"{path}: no such file; set behavior.vectors to a Parquet file with the columns item_id and vector"
+        )
     return path

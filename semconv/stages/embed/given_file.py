@@ -1,4 +1,4 @@
-"""Reads the user's own item vectors from a Parquet file."""
+"""Read the user's own item vectors from a Parquet file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from semconv.errors import InputError
 
 
 def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]], int]:
-    """Read the vectors of the items that the catalogue has.
+    """Read vectors from a Parquet file, for the items that are in the catalogue.
 
     Returns:
-        item index ``(M,)``, the M vectors, and the number of items that the catalogue lacks.
+        item index ``(M,)``, the M vectors, and the number of items that are not in the catalogue.
 
     Raises:
-        InputError: the file is no Parquet file, or a column is missing or of another type.
+        InputError: the file is not a Parquet file, or a column is missing or of another type.
     """
     try:
         table = pq.read_table(path, columns=[ITEM_ID, VECTOR])
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError) as error:
         raise InputError(
-            f"{path}: not a Parquet file with the columns {ITEM_ID} and {VECTOR} ({str(error).splitlines()[0]})"
+            f"{path}: not a Parquet file with the columns {ITEM_ID} and {VECTOR} ({str(error).splitlines()[0]}); write it again"
         ) from error
     kind = table.schema.field(VECTOR).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not pa.types.is_floating(kind.value_type):
-        raise InputError(f"{path}: column {VECTOR} is {kind}, must be a list of floats")
+        raise InputError(f"{path}: column {VECTOR} has the type {kind}, but must be a list of floats; convert it")
     known = {item_id: index for index, item_id in enumerate(item_ids)}
     ids = [str(value) for value in table.column(ITEM_ID).to_pylist()]
     rows = [row for row, item_id in enumerate(ids) if item_id in known]

@@ -1,4 +1,4 @@
-"""What embedding runs share: the text of items, and rows of the embedding tables."""
+"""The text of items, and rows of the embedding tables, for the runs that make vectors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from semconv.data.store import Catalog
 def embedding_rows(
     id_column: str, ids: Sequence[str], index: NDArray[np.int32], vectors: NDArray[np.float32], source: str
 ) -> pa.Table:
-    """Rows of ``item_embedding`` or ``user_embedding`` without their run id.
+    """Return rows of the table ``item_embedding`` or ``user_embedding`` without their run id.
 
     Args:
-        ids: all ids by index.
+        ids: the ids of all items or users, by index.
         index: ``(M,)`` item or user index.
         vectors: ``(M, D)``.
         source: a ``vector_source``.
@@ -36,7 +36,7 @@ def embedding_rows(
 
 
 def catalog_texts(catalog: Catalog) -> list[str]:
-    """The text of every item, empty where it has none."""
+    """Return the text of every item, empty for items without text."""
     return [
         item_text(title, description) for title, description in zip(catalog.titles, catalog.descriptions, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Text vectors as a run."""
+"""The stage that makes text vectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semconv.stages.embed.rows import catalog_texts
 
 
 def embed_text_run(workspace: Workspace, backbone: RunRecord) -> Outcome:
-    """Make text vectors of every item that has text."""
+    """Make a text vector for every item that has text."""
     catalog = workspace.store.catalog()
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -31,7 +31,7 @@ def embed_text_run(workspace: Workspace, backbone: RunRecord) -> Outcome:
 
 
 def text_vectors(workspace: Workspace, backbone: RunRecord, catalog: Catalog, wanted: NDArray[np.int32]) -> TextVectors:
-    """Text vectors of the wanted items that have text; ``wanted`` is ``(n,)`` item index."""
+    """Return the text vectors of those items in ``wanted`` ``(n,)`` (item index) that have text."""
     from semconv.backbone.text_vectors import embed_texts
 
     all_texts = catalog_texts(catalog)

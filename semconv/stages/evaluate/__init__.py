@@ -1,1 +1,1 @@
-"""Evaluation as a run."""
+"""The stage that evaluates lists."""

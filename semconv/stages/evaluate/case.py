@@ -1,4 +1,4 @@
-"""The subject of an evaluation: the users of a recommend run, their held-out items, and the items to list."""
+"""The users of an evaluation, their held-out items, and the items that may be listed."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ NO_CODE = "no code"
 
 @dataclass(frozen=True)
 class EvaluationCase:
-    """The users, held-out items and candidates of an evaluation; the same for every method.
+    """The users, held-out items and candidate items of an evaluation, which are the same for every method.
 
     Attributes:
-        lineage: of the recommend run that made the lists.
-        sequences: all sequences, with the cuts of the model's split.
+        lineage: the lineage of the recommend run that made the lists.
+        sequences: the sequences of all users, with the cuts of the model's split.
         users: ``(U,)`` user index of the evaluated users, ascending.
-        targets: ``(U,)`` item index of the held-out items.
-        item_ids: ids by item index.
-        allowed: ``(I,)`` the items that the run could list; every method chooses from these.
-        popularity: ``(I,)`` interactions of the train cut.
+        targets: ``(U,)`` item index of each user's held-out item.
+        item_ids: item ids by item index.
+        allowed: ``(I,)`` whether the run could list an item; every method chooses from these items.
+        popularity: ``(I,)`` interactions of each item in the train cut.
         prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
         sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
     """
@@ -54,7 +54,7 @@ class EvaluationCase:
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
-        """Read the case of a recommend run of the split valid or test; ``lineage`` is that of the recorded inputs."""
+        """Read the users and items that evaluate a recommend run; ``lineage`` has the inputs that the run recorded."""
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
             sequences, users = evaluated_users(workspace, lineage.finetune, split)
@@ -77,7 +77,7 @@ class EvaluationCase:
 
     @property
     def recommend(self) -> RunRecord:
-        """The run that made the lists."""
+        """The recommend run that made the lists."""
         return self.lineage.recommend
 
     @property
@@ -88,27 +88,27 @@ class EvaluationCase:
 
     @property
     def list_length(self) -> int:
-        """K of the lists."""
+        """The number of items K of each list."""
         return int(self.recommend.settings["recommend"]["top_k"])
 
     @property
     def is_masked(self) -> bool:
-        """Whether items of a history are left out of its list."""
+        """Whether a user's list leaves out the items of the user's history."""
         return bool(self.recommend.settings["recommend"]["seen"] == "masked")
 
     @property
     def histories(self) -> Histories:
-        """Of all users, under the split."""
+        """The histories of all users under the split."""
         return Histories.under(self.sequences, self.split)
 
     def evaluated(self) -> EvaluatedUsers:
-        """The properties of the evaluated users that define the segments."""
+        """The properties of the evaluated users that define the segments of the report."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
         return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
-        """How the lists were made and how they are scored; the same for all methods."""
+        """The way that lists were made and are scored, which is the same for all methods."""
         made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
         details: dict[str, Any] = {
@@ -138,7 +138,7 @@ class EvaluationCase:
 
 
 def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
-    """The sequences under the split of a model, and the users with a held-out item, or a fixed sample of them.
+    """Return the sequences under the split of a model, and the users with a held-out item or a fixed sample of them.
 
     Raises:
         InputError: no user has a held-out item.
@@ -146,8 +146,12 @@ def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> 
     sequences = workspace.sequences(split=finetune.settings["split"])
     have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
     if len(have_target) == 0:
-        needed = "the three interactions" if sequences.cuts is None else "the interactions before and after the cut"
-        raise InputError(f"no user has {needed} that an evaluation of the split {split} needs")
+        needed = (
+            "the three interactions" if sequences.cuts is None else "the interactions before and after the cut in time"
+        )
+        raise InputError(
+            f"no user has {needed} that an evaluation on the split {split} needs; ingest more interactions"
+        )
     settings = workspace.settings.evaluate
     return sequences, draw_users(have_target, settings.max_users, settings.seed)
 
@@ -159,7 +163,7 @@ def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray
 
 
 def _codes(workspace: Workspace, lineage: Lineage, num_items: int) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-    """Prefixes ``(N, I)`` and sources ``(I,)`` of the codes that the lists were made with."""
+    """Return the prefix ids ``(N, I)`` and the sources ``(I,)`` of the codes behind the evaluated lists."""
     codes = ItemCodes.read(workspace, lineage.code_runs)
     fitted = len(ItemCodes.read(workspace, (lineage.codebook,)).item_index)
     sources = np.full(num_items, NO_CODE, dtype=object)

@@ -1,4 +1,4 @@
-"""Two evaluate runs compared, user by user."""
+"""Compare two evaluate runs, user by user."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from semconv.stages.evaluate.user_file import UserRanks, read_ranks
 
 
 def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> list[dict[str, Any]]:
-    """Compare every method that two evaluate runs share, by a paired bootstrap over the users with the same held-out item.
+    """Compare every method of two evaluate runs by a paired bootstrap over users with the same held-out item.
 
     Returns:
-        rows of ``method``, the values of ``evaluation.rows.compare``, and ``protocol``: the properties of the two runs'
-        lists; one that differs is ``{"ours": ..., "theirs": ...}``.
+        rows with ``method``, the values of ``evaluation.rows.compare``, and ``protocol``: the properties of the
+        two runs' lists. A property that differs is ``{"ours": ..., "theirs": ...}``.
 
     Raises:
         InputError: a run is of another stage, its ranks are missing, or no user has the same held-out item in both.
@@ -38,7 +38,7 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
         left, right = _paired(mine[method], other[method])
         if len(left) == 0:
             raise InputError(
-                f"{ours.run_id} and {theirs.run_id} have no user with the same held-out item; compare runs of one split on the same users"
+                f"{ours.run_id} and {theirs.run_id} have no user with the same held-out item; compare runs on the same split with the same users"
             )
         found = compare(left, right, length, workspace.settings.evaluate)
         rows += [{"method": method, **row, "protocol": protocol} for row in found]
@@ -54,9 +54,9 @@ class Scored:
 
 
 def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[str, dict[str, Any]]:
-    """Compare two methods by a paired bootstrap over the users with the same held-out item; a row of ``compare`` by name@k.
+    """Compare two methods by a paired bootstrap over users with the same held-out item; return rows by name@k.
 
-    Empty when a run lacks the method, or no user is in both.
+    The result is empty if a run lacks the method, or no user has the same held-out item in both runs.
     """
     mine, other = (read_ranks(workspace, scored.run).get(scored.method) for scored in (ours, theirs))
     if mine is None or other is None:
@@ -69,7 +69,7 @@ def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[
 
 
 def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:
-    """The newest other evaluate run on the same split whose files still exist."""
+    """Return the newest other evaluate run on the same split whose files still exist."""
     split = _made(workspace, run)["split"]
     for other in workspace.book.finished(columns.EVALUATE):
         if other.run_id != run.run_id and _made(workspace, other)["split"] == split and _is_kept(workspace, other):
@@ -82,7 +82,7 @@ def _is_kept(workspace: Workspace, run: RunRecord) -> bool:
 
 
 def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
-    """How the lists of an evaluate run were made."""
+    """Return the properties of the lists of an evaluate run: how they were made."""
     lineage = Lineage.of(workspace.store, run)
     made, split = lineage.recommend.settings, lineage.finetune.settings["split"]
     return {
@@ -104,7 +104,7 @@ def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
-    """The ranks of the users that have the same held-out item in both, row by row."""
+    """Return both methods' ranks of the users who have the same held-out item in both, in the same order."""
     place = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
     kept = place.is_valid().to_numpy(zero_copy_only=False)
     rows = pc.fill_null(place, 0).to_numpy()

@@ -1,4 +1,4 @@
-"""The search for the transition counter's parameters as a run; reused while the interactions stay the same."""
+"""The stage that searches for the best parameters of the transition counter."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from semconv.runs.files import TRANSITION
 from semconv.runs.workspace import Workspace
 from semconv.stages.evaluate.case import EvaluationCase
 
-_MOST_INTERACTIONS = 2_000_000  # counts of a sample of users with this number determine the parameters well enough
+_MOST_INTERACTIONS = 2_000_000  # This many interactions are enough to choose the parameters.
 
 
 def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome | None:
-    """Search the counter's parameters for the protocol of a case; None when there are no validation users.
+    """Search the transition counter's best parameters for an evaluation; None when there are no validation users.
 
-    The search always uses the held-out items of the split valid and the counts of the train cut ``[:-2]``, so that the
-    parameters are never chosen on the data that they are measured on.
+    The search always uses the held-out items of the split valid and the counts of the train cut ``[:-2]``. So the
+    parameters are never chosen on the held-out items of the test. A search is reused until the interactions change.
     """
     wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.finetune.settings["split"]
     held_out = targets(case.sequences, "valid")
@@ -67,13 +67,13 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
 
 
 def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
-    """``parameters``, ``trials`` and ``num_users`` of a finished search."""
+    """Return ``parameters``, ``trials`` and ``num_users`` of a finished search."""
     found: dict[str, Any] = read_json(workspace.intact(tuning, TRANSITION))
     return found
 
 
 def _some(train: Sequences, seed: int) -> Sequences:
-    """The sequences of a sample of users who have about two million interactions together."""
+    """Return the sequences of a sample of users with about two million interactions in all."""
     total = len(train.items)
     if total <= _MOST_INTERACTIONS:
         return train

@@ -1,4 +1,4 @@
-"""The lists that an evaluation compares, one method at a time, so that few lists are in memory."""
+"""Yield the lists that an evaluation compares, one method at a time, so that few lists are in memory."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Ranking:
     """One method's lists for the evaluated users.
 
     Attributes:
-        method: value of the column ``method``.
+        method: the method's name in the column ``method``.
         items: ``(U, K)`` item index, -1 where a list is shorter.
-        is_fallback: ``(U, K)`` whether the fallback ranking gave an item; None when no item is from it.
-        details: the parts of the protocol that only this method has.
+        is_fallback: ``(U, K)`` whether an item comes from the fallback ranking; None if no item does.
+        details: entries of the protocol that only this method has.
     """
 
     method: str
@@ -42,13 +42,13 @@ class Ranking:
 
 
 def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
-    """Yield every method's lists in the order of the registry.
+    """Yield the lists of every method: those of the recommend run, then the baselines.
 
     Args:
-        tuning: the search of the transition counter's parameters, None if there was none.
+        tuning: the run that searched the transition counter's parameters, None if there was none.
     """
     yield from listed(workspace, case)
-    latest: dict[str, Ranking] = {}  # SQL file -> its lists; one entry, so that few lists are in memory at once
+    latest: dict[str, Ranking] = {}  # SQL file -> its lists; only the last one, to save memory
     for method in baselines(case.lineage.behavior.settings["behavior"]["source"], is_tuned=tuning is not None):
         if method.behavior_source:
             yield _by_behavior(workspace, case, method)
@@ -65,14 +65,14 @@ def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
 
 
 def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
-    """The lists of the recommend run, by each method that its parts hold."""
+    """Yield the lists of each method in the parts of the recommend run."""
     for method in listed_methods(workspace, case.recommend):
         details = _fitted_on(workspace, case) if method == columns.METHOD_BLEND else {}
         yield replace(_of_parts(workspace, case, method), details=details)
 
 
 def _fitted_on(workspace: Workspace, case: EvaluationCase) -> dict[str, Any]:
-    """The users that the blend's weights were fitted on; on the split valid these figures are too good."""
+    """Return on which users the blend was fitted. On the split valid, its figures are too good for that reason."""
     run = case.lineage.need(columns.BLEND)
     users = read_manifest(workspace, run)["num_users"]
     mine = {"fitted_on_this_split": True} if case.split == "valid" else {}
@@ -96,7 +96,7 @@ def _of_parts(workspace: Workspace, case: EvaluationCase, method: str) -> Rankin
 
 
 def _index_of(names: pa.ChunkedArray, index_of: Mapping[str, int]) -> NDArray[np.int64]:
-    """Index of every id of a column, -1 for an unknown one; each distinct id is looked up once."""
+    """Return the index of every id of a column, -1 for an unknown id."""
     encoded = names.combine_chunks().dictionary_encode()
     index = np.array([index_of.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
     found: NDArray[np.int64] = index[encoded.indices.to_numpy()]
@@ -104,7 +104,7 @@ def _index_of(names: pa.ChunkedArray, index_of: Mapping[str, int]) -> NDArray[np
 
 
 def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Whether the fallback ranking gave a row."""
+    """Return whether the item of each row comes from the fallback ranking."""
     column = sources.combine_chunks()
     proposed = pc.equal(column.flatten(), columns.SOURCE_FALLBACK).to_numpy(zero_copy_only=False)
     result = np.zeros(len(column), dtype=bool)
@@ -115,7 +115,7 @@ def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
 def _tuned(
     workspace: Workspace, case: EvaluationCase, method: Method, tuning: RunRecord, untuned: Ranking | None
 ) -> Ranking:
-    """Rank with the parameters that a search found; ``untuned`` are the lists of the same SQL with other parameters."""
+    """Rank with the parameters that a search found; reuse the lists ``untuned`` if they have the same parameters."""
     found = tuned_parameters(workspace, tuning)
     best: dict[str, float] = found["parameters"]
     is_same = untuned is not None and untuned.details.get("parameters") == best
@@ -149,7 +149,7 @@ def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parame
 
 
 def _for_all(case: EvaluationCase, top: TopK) -> TopK:
-    """The lists in the order of the evaluated users; empty for a user without a list."""
+    """Return the lists in the order of the evaluated users; a user without a list gets an empty one."""
     if np.array_equal(top.users, case.users):
         return top
     items = np.full((len(case.users), top.items.shape[1]), -1, dtype=np.int32)
@@ -162,7 +162,7 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
 
 
 def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
-    """Rank by behaviour vectors alone, over the model's candidates and under its mask."""
+    """Rank by behaviour vectors alone, with the same candidate items and masked items as the model."""
     vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, BEHAVIOR_VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None

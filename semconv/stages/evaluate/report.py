@@ -1,4 +1,4 @@
-"""Collect the values of an evaluation's page: figures, curves, segments, example users and changes."""
+"""Collect the values of an evaluation's HTML page: figures, curves, segments, example users and changes."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _SHOWN_HISTORY, _SHOWN_LIST = 10, 10
 def evaluation_report(
     workspace: Workspace, run: RunRecord, rows: Sequence[Row], against: RunRecord | None = None
 ) -> dict[str, Any]:
-    """Return all values that the page of an evaluate run shows.
+    """Return all values that the HTML page of an evaluate run shows.
 
     Args:
         rows: the run's rows of the table ``metric``.
-        against: the run to compare with; None for the last run before on the same split.
+        against: the run to compare with; None for the newest other run on the same split.
 
     Returns:
-        ``methods``, in the order of reports; ``own``, the methods of the recommend run; ``rival``, the best other method
-        by NDCG; ``figures``, method -> 'name@k' -> row; ``margin``, own method -> 'name@k' -> paired difference from the
-        rival; ``curves``, method -> NDCG@1 .. K; ``segments``, name -> method -> row of NDCG; ``shown``, the methods of
-        the table of segments; ``examples``, see ``_examples``; ``before``, the id of the run to compare with, or None;
-        ``changes``, the paired differences from it; and ``run_id``, ``cutoff``, ``list_length``, ``num_users`` and
-        ``protocol``.
+        ``methods``, in the order of reports; ``own``, the methods of the recommend run; ``rival``, the best other
+        method by NDCG; ``figures``, method -> 'name@k' -> row; ``margin``, own method -> 'name@k' -> paired difference
+        from the rival; ``curves``, method -> NDCG@1 .. K; ``segments``, name -> method -> row of NDCG; ``shown``, the
+        methods in the table of segments; ``examples``, see ``_examples``; ``before``, the id of the run compared with,
+        or None; ``changes``, the paired differences from it; and ``run_id``, ``cutoff``, ``list_length``,
+        ``num_users`` and ``protocol``.
     """
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, run))
     figures = _figures(row for row in rows if row["segment"] == ALL)
@@ -74,9 +74,10 @@ def evaluation_report(
 def _changes(
     workspace: Workspace, run: RunRecord, against: RunRecord | None
 ) -> tuple[RunRecord | None, list[dict[str, Any]]]:
-    """Return the run to compare with and the differences.
+    """Return the run to compare with, and the paired differences of each method from it.
 
-    There is none if ``against`` is None and the last run before has no held-out item in common.
+    Without ``against``, compare with the newest other run on the split. Return None if there is none, or if no user has
+    the same held-out item in it.
     """
     before = against or last_run_before(workspace, run)
     if before is None:
@@ -101,7 +102,7 @@ def _figures(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 
 def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence[str]) -> dict[str, Any]:
-    """Return the protocol. An entry that is not the same for all methods is named ``method: entry``."""
+    """Return the protocol of the evaluation. An entry that only some methods have is named ``method: entry``."""
     first = [next(iter(figures[name].values())) for name in methods]
     shared = {name: first[0][name] for name in ("split", "train_cut", "seen")}
     protocols = [row["protocol"] for row in first]
@@ -116,7 +117,7 @@ def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence
 
 
 def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str, list[float]]:
-    """Return NDCG@k for every k up to the length of the lists."""
+    """Return each method's NDCG@k for every k up to the length of the lists."""
     return {
         method: [float(ndcg(found.ranks, k).mean()) for k in range(1, list_length + 1)]
         for method, found in read_ranks(workspace, run).items()
@@ -124,7 +125,7 @@ def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str,
 
 
 def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
-    """Return segment -> method -> row of the figure, in the order of reports."""
+    """Return the rows of NDCG by segment and method, both in the order of reports."""
     chosen = [row for row in rows if f"{row['name']}@{row['k']}" == cutoff]
     result: dict[str, dict[str, Row]] = {}
     for row in sorted(chosen, key=lambda row: segment_order(row["segment"])):
@@ -133,7 +134,7 @@ def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
 
 
 def _examples(workspace: Workspace, case: EvaluationCase) -> list[dict[str, Any]]:
-    """Return a fixed draw of users: their latest items, the held-out item, and the lists of the recommend run."""
+    """Return a fixed sample of users: their latest items, the held-out item, and their lists of the recommend run."""
     catalog, histories = workspace.store.catalog(), case.histories
     rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, workspace.settings.evaluate.seed)[
         :NUM_EXAMPLES

@@ -1,4 +1,4 @@
-"""Figures as a run: the model beside the baselines, on the same users and items and under the same mask."""
+"""The stage that evaluates: score the model and the baselines on the same users, candidate items and masked items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from semconv.stages.lists.run import Request, recommend_run
 
 
 def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["valid", "test"] = "test") -> Outcome:
-    """Make the lists of a model for a split and score them; both are reused when nothing changed.
+    """Make the lists of a model for a split and score them; reuse finished runs if nothing changed.
 
     Args:
         lineage: the current lineage of the model.
@@ -41,25 +41,25 @@ def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["val
 
 
 def has_test_targets(workspace: Workspace, finetune: RunRecord) -> bool:
-    """Whether any user has a held-out test item under the split of a model."""
+    """Return whether any user has a held-out test item under the split of a model."""
     return bool((targets(workspace.sequences(split=finetune.settings["split"]), "test") >= 0).any())
 
 
 def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:
-    """The newest evaluate run of the model that made some lists; empty when there is none."""
+    """Return the newest evaluate run of the model that made some lists; empty if there is none."""
     models = set(lists.inputs)
     return next(([run] for run in workspace.book.finished(columns.EVALUATE) if models & set(run.inputs)), [])
 
 
 def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
-    """Score the lists of a recommend run of the split valid or test, and the baselines beside them.
+    """Score the lists of a recommend run on the split valid or test, and the lists of the baselines.
 
     Raises:
         InputError: the lists are for serving, or no user has a held-out item.
     """
     if recommend.settings["split"] == "serve":
         raise InputError(
-            f"{recommend.run_id} was made for serving and includes the held-out items; `semconv recommend --split test` makes lists to score"
+            f"{recommend.run_id} was made for serving, from histories with the held-out items; `semconv recommend --split test` makes lists to score"
         )
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
     tuned = tune_transition_run(workspace, case)
@@ -90,7 +90,7 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
 
 
 def list_figures(case: EvaluationCase, ranking: Ranking) -> ListFigures:
-    """The figures of one method's lists, user by user."""
+    """Return the figures of one method's lists for each user."""
     items, listed = ranking.items, (ranking.items >= 0).sum(axis=1)
     fallback = np.zeros(len(items)) if ranking.is_fallback is None else ranking.is_fallback.sum(axis=1).astype(float)
     return ListFigures(

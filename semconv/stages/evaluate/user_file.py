@@ -1,4 +1,4 @@
-"""The figures of each user of an evaluation as Parquet: one row for each user and method."""
+"""Write and read a Parquet file of an evaluation's figures, with one row for each user and method."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SCHEMA = pa.schema(
     [
         (columns.USER_ID, pa.string()),
         (columns.METHOD, pa.string()),
-        (columns.RANK, pa.int32()),  # of the target, from 1; 0 where it is not in the list
+        (columns.RANK, pa.int32()),  # rank of the target, from 1; 0 if it is not in the list
         ("history_length", pa.int32()),
         (TARGET, pa.string()),
-        ("target_popularity", pa.int64()),  # its training interactions
-        ("target_source", pa.string()),  # where its codes come from: a vector_source, or 'no code'
+        ("target_popularity", pa.int64()),  # training interactions of the target
+        ("target_source", pa.string()),  # where the target's codes come from: a vector_source, or 'no code'
         ("target_is_cold", pa.bool_()),
         ("novelty", pa.float32()),  # bits, null for an empty list
         ("diversity", pa.float32()),  # null where fewer than two items of the list have codes
@@ -43,18 +43,18 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class UserRanks:
-    """The ranks of one method; row u is one user."""
+    """The ranks of the held-out items in one method's lists; each row is one user."""
 
     user_ids: pa.Array  # (U,)
     targets: pa.Array  # (U,) ids of the held-out items
-    ranks: NDArray[np.int64]  # (U,) 0 for a miss
+    ranks: NDArray[np.int64]  # (U,) from 1, 0 for a miss
 
 
 class UserFile:
-    """Writes the figures of one method after the other."""
+    """Writes the figures of each user, one method after the other."""
 
     def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: EvaluatedUsers) -> None:
-        """Prepare the columns that are the same for all methods."""
+        """Prepare the columns that have the same values for all methods."""
         targets = pa.array(case.targets)
         self._writer = writer
         self._shared = {
@@ -67,7 +67,7 @@ class UserFile:
         }
 
     def write(self, method: str, figures: ListFigures) -> None:
-        """Add the rows of one method."""
+        """Write the rows of one method, one row for each user."""
         own = {
             columns.METHOD: pa.repeat(pa.scalar(method, pa.string()), len(figures.ranks)),
             columns.RANK: pa.array(figures.ranks.astype(np.int32)),
@@ -80,7 +80,7 @@ class UserFile:
 
 @contextmanager
 def user_file(folder: Path, case: EvaluationCase, users: EvaluatedUsers) -> Iterator[UserFile]:
-    """Open the file of an evaluation; it appears under its name only when it is complete."""
+    """Open the file of an evaluation for writing; it appears under its name only when it is complete."""
     with atomic_path(folder / USER_FIGURES) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
         yield UserFile(writer, case, users)
 
@@ -89,15 +89,17 @@ def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
     """Read the ranks of an evaluate run by method.
 
     Raises:
-        InputError: a run of another stage, an unfinished one, or its ranks cannot be read.
+        InputError: the run is of another stage or unfinished, or its ranks cannot be read.
     """
     if run.stage != columns.EVALUATE or run.status != "finished":
-        raise InputError(f"{run.run_id} is no finished evaluate run to compare with; `semconv runs` lists them")
+        raise InputError(f"{run.run_id} is not a finished evaluate run; choose one of those that `semconv runs` lists")
     folder = workspace.intact(run)
     try:
         table = pq.read_table(folder / USER_FIGURES, columns=[columns.USER_ID, columns.METHOD, columns.RANK, TARGET])
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{run.run_id}: its ranks cannot be read ({str(error).splitlines()[0]}); evaluate again with `semconv evaluate`"
+        ) from error
     result = {}
     for method in pc.unique(table.column(columns.METHOD)).to_pylist():
         mine = table.filter(pc.equal(table.column(columns.METHOD), method)).combine_chunks()
@@ -107,5 +109,5 @@ def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A chunked column as one array."""
+    """Return a chunked Arrow column as one array."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

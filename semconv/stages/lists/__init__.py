@@ -1,1 +1,1 @@
-"""Top-K lists as runs."""
+"""The stage that makes the top-K lists of users."""

@@ -1,6 +1,6 @@
-"""Users who keep their lists of the run before: which users, and their rows, part by part.
+"""Decide which users keep their lists of an earlier run, and copy the rows of these lists.
 
-At most one part is in memory at a time, because the lists of all users may not fit.
+Only one Parquet part is in memory at a time, because the lists of all users may not fit.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _USERS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class States:
-    """A hash for each user of a run, which changes when the user's list may change.
+    """A state for each user of a run: a hash that changes when the user's list may change.
 
     Attributes:
         users: ``(R,)`` user index, ascending, in the order of the shards.
-        states: ``(R,)`` hash of the history and of its items' codes; model and filters are the same for all users.
+        states: ``(R,)`` hash of the user's history and of the codes of its items.
     """
 
     users: NDArray[np.int32]
@@ -41,34 +41,34 @@ class States:
 
     @classmethod
     def read(cls, folder: Path) -> States:
-        """Read them from a run's folder; InputError when they are missing or damaged."""
+        """Read the states from a run's folder; InputError when they are missing or damaged."""
         require_file(folder / LIST_STATES)
         arrays = read_arrays(folder / LIST_STATES)
         return cls(arrays["users"], arrays["states"])
 
     def write(self, folder: Path) -> None:
-        """Write them into a run's folder."""
+        """Write the states into a run's folder."""
         write_arrays(folder / LIST_STATES, {"users": self.users, "states": self.states})
 
 
 @dataclass(frozen=True)
 class Carried:
-    """The lists that users keep from the run before.
+    """The lists that users keep from an earlier run.
 
     Attributes:
-        folder: the folder of the run before.
-        shards: ``(R,)`` the shard of the run before that holds a user's list; -1 for users whose list is recomputed.
+        folder: the folder of the earlier run.
+        shards: ``(R,)`` the shard of the earlier run that holds a user's list; -1 for users whose list is recomputed.
     """
 
     folder: Path
     shards: NDArray[np.int32]
 
     def rows(self, chosen: slice, user_ids: pa.Array) -> list[pa.Table]:
-        """Rows of the users of one shard who keep their lists.
+        """Return the rows of the lists that users of one shard keep.
 
         Args:
-            chosen: the slice of R that is the shard.
-            user_ids: ids of its users.
+            chosen: the shard, as a slice of the R users.
+            user_ids: the ids of the shard's users.
         """
         shards = self.shards[chosen]
         tables = []
@@ -80,7 +80,7 @@ class Carried:
 
 
 def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[np.int64]) -> States:
-    """Hash the history of each user and its items' codes; ``codes`` is ``(I, N)``."""
+    """Return a hash of each user's history and of its items' codes; ``codes`` is ``(I, N)``, items by levels."""
     states = np.zeros(len(users), dtype=np.uint64)
     for first in range(0, len(users), _USERS_AT_ONCE):
         some = users[first : first + _USERS_AT_ONCE]
@@ -99,13 +99,13 @@ def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[n
 
 @dataclass(frozen=True)
 class Listable:
-    """The items that a kept list may hold.
+    """The items that a kept list may contain.
 
     Attributes:
         item_ids: ``(L,)`` ids of the items that may be listed.
         user_ids: ``(U,)`` ids by user index.
         all_item_ids: ``(I,)`` ids by item index.
-        histories: of all users.
+        histories: the histories of all users.
         is_masked: whether lists leave out the items of the user's history.
     """
 
@@ -124,20 +124,20 @@ def carry_over(
     listable: Listable,
     say: Callable[[str], None],
 ) -> tuple[Carried, States]:
-    """Decide which users keep their lists of the run before, and the states of all lists of this run.
+    """Decide which users keep their lists of an earlier run; return these lists and the states to store for this run.
 
-    A user who keeps a list although the history changed keeps the old state too, so that a later run recomputes it.
+    A user may keep a list although the history changed. Then the old state is stored, so a later run recomputes it.
 
     Args:
-        before: the folder of the run before.
-        shard_users: users in each of its shards.
-        now: states of the users of this run.
-        refresh: recompute only these users and new ones; None to recompute all users whose state changed.
+        before: the folder of the earlier run.
+        shard_users: the number of users in each shard of the earlier run.
+        now: the states of the users of this run.
+        refresh: the users to recompute, besides new users; None for all users whose state changed.
     """
     try:
         old = States.read(before)
     except InputError as error:
-        say(f"{str(error).split(';')[0]}; recomputing all users")
+        say(f"{str(error).split(';')[0]}; recomputing the lists of all users")
         old = States(np.zeros(0, np.int32), np.zeros(0, np.uint64))
     row, is_known = find(old.users, now.users)  # (R,)
     was = old.states[row] if len(old.users) else np.zeros(len(now.users), dtype=np.uint64)
@@ -150,7 +150,7 @@ def carry_over(
             require_file(before / part_file(shard))
             part = read_part(before / part_file(shard), [columns.USER_ID, columns.ITEM_ID])
         except InputError as error:
-            say(f"{error}; recomputing its {len(rows)} users")
+            say(f"{error}; recomputing the lists of its {len(rows)} users")
             shards[rows] = -1
             continue
         shards[rows[_must_change(part, now.users[rows], ~is_same[rows], listable)]] = -1
@@ -161,9 +161,9 @@ def carry_over(
 def _must_change(
     part: pa.Table, users: NDArray[np.int32], is_changed: NDArray[np.bool_], listable: Listable
 ) -> NDArray[np.bool_]:
-    """``(r,)`` whether a user's list in this part holds an item that may not be listed, or one from the user's history."""
+    """Return whether each user's list in a part holds an item that may not be listed or is in the history, ``(r,)``."""
     listed_by, items = part.column(columns.USER_ID), part.column(columns.ITEM_ID)
-    row = _index_in(listed_by, listable.user_ids.take(pa.array(users)))  # (n,) of each row of the part
+    row = _index_in(listed_by, listable.user_ids.take(pa.array(users)))  # (n,) index into users of each row of the part
     is_offending = ~_is_in(items, listable.item_ids)
     changed = np.flatnonzero(is_changed)
     if listable.is_masked and len(changed):
@@ -177,7 +177,7 @@ def _must_change(
 
 
 def _index_in(values: pa.ChunkedArray, of: pa.Array) -> NDArray[np.int64]:
-    """Index of each value in ``of``, -1 where it is missing."""
+    """Return the index of each value in ``of``, -1 where it is missing."""
     index: NDArray[np.int64] = pc.fill_null(pc.index_in(values, value_set=of), -1).to_numpy().astype(np.int64)
     return index
 

@@ -1,4 +1,4 @@
-"""The current lists of a project, and the lists that a night has to make."""
+"""Find the current lists of a project, and decide which lists must be made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOR_ALL = {"split": "serve", "users": "all", "where": ""}
 
 
 def serve_lists(workspace: Workspace, lineage: Lineage) -> Outcome:
-    """Make the lists for serving: of changed users, or of all users when a full pass is due.
+    """Make the lists for serving: for users whose data changed, or for all users when a full pass is due.
 
     Args:
         lineage: the current lineage of the model.
@@ -47,10 +47,10 @@ def requested(
     *,
     only_changed: bool,
 ) -> Request:
-    """The request behind `semconv recommend`.
+    """Return the request for a recommend run that the options of `semconv recommend` describe.
 
-    Lists for serving of some ``users`` carry over the lists of all others, where there are earlier ones. With
-    ``only_changed`` unchanged users keep their lists.
+    If lists for serving are requested for some ``users`` only, all other users keep their earlier lists, if they have
+    any. With ``only_changed``, users whose data did not change keep their lists.
     """
     before = None
     if split == "serve":
@@ -60,13 +60,13 @@ def requested(
         return Request(split, None, where, before, users)
     if only_changed and before is None:
         workspace.progress.say(
-            "no earlier lists of this model and these settings to carry over; all users are computed"
+            "no earlier lists of this model with these settings exist, so the lists of all users are computed"
         )
     return Request(split, users, where, before if only_changed else None)
 
 
 def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
-    """The newest lists of all users by this model, this blend and these settings; unchanged users may keep them."""
+    """Return the newest run for all users with this model, blend and settings; unchanged users may keep its lists."""
     chosen = chosen_blend(workspace, lineage, "serve")
     blend = set() if chosen is None else {chosen.record.run_id}
     blends = {run.run_id for run in workspace.store.runs(stage=columns.BLEND)}
@@ -83,7 +83,7 @@ def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
 
 
 def newest_lists(workspace: Workspace) -> RunRecord:
-    """The current lists for serving; InputError when there are none."""
+    """Return the run of the current lists for serving; InputError when there is none."""
     for run in workspace.book.finished(columns.RECOMMEND):
         if run.settings.get("split") == "serve" and not run.settings.get("where"):
             return run
@@ -91,19 +91,19 @@ def newest_lists(workspace: Workspace) -> RunRecord:
 
 
 def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
-    """Whether the last full pass lies more than ``days`` back.
+    """Return whether the last full pass, which recomputed all users, is more than ``days`` ago.
 
-    A pass that far in the future is due too: the clock was wrong then, or is wrong now.
+    A pass is also due if the last one is more than ``days`` in the future, because then the clock was wrong.
 
     Args:
-        last: in UTC, with or without a time zone.
+        last: time of the last full pass in UTC, with or without a time zone.
     """
     age = now - (last if last.tzinfo else last.replace(tzinfo=UTC))
     return abs(age) > timedelta(days=days)
 
 
 def _is_full_pass_due(workspace: Workspace, finetune: RunRecord) -> bool:
-    """Whether the last full pass of the model is older than ``recommend.full_pass_days``."""
+    """Return whether the model's last full pass is older than ``recommend.full_pass_days``."""
     full = [
         run.finished_at
         for run in workspace.book.finished(columns.RECOMMEND)

@@ -1,6 +1,6 @@
-"""The engines that compute the shards of a recommend run: this process, or workers of Ray.
+"""The engines that compute the shards of a recommend run: this process, or Ray workers.
 
-Every engine writes the same files, so a job that was killed under one engine goes on under another.
+Every engine writes the same files, so a killed job can be resumed with another engine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from semconv.stages.lists.ray_engine import ray_shards, require_ray
 
 
 def require_engine(settings: Settings) -> None:
-    """SettingsError when the engine of the settings is not installed, or a compiler is needed and missing."""
+    """Raise SettingsError if the engine in the settings is not installed, or a required compiler is missing."""
     if settings.recommend.engine == "ray":
         require_ray()
     if settings.recommend.compile:
@@ -24,7 +24,7 @@ def require_engine(settings: Settings) -> None:
 
 
 def write_lists(job: ListJob, progress: Progress) -> None:
-    """Write the missing parts of a job."""
+    """Compute the shards of a job that have no Parquet part yet, and write their parts."""
     missing = job.missing(progress.say)
     done = len(job.users) - sum(job.num_users(shard) for shard in missing)
     uses_ray = job.settings.recommend.engine == "ray"
@@ -38,7 +38,7 @@ def write_lists(job: ListJob, progress: Progress) -> None:
 
 
 def local_shards(job: ListJob, shards: Sequence[int], say: Callable[[str], None]) -> Generator[int]:
-    """Compute shards in this process; yields each shard when its part is written."""
+    """Compute shards in this process; yield each shard when its Parquet part is written."""
     worker = ListWorker(job, say)
     for shard in shards:
         worker.write(shard)

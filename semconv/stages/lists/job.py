@@ -1,7 +1,8 @@
-"""A recommend run in shards of users: the job that all shards share, and the worker that computes one shard.
+"""The job of a recommend run, which is split into shards of users, and the worker that computes shards.
 
 A job consists of arrays and settings, so it can be sent to another process or machine. A worker is a job with its model
-loaded. It computes one shard at a time and writes its part into the run's folder. The engines only hand out shards.
+loaded. It computes one shard at a time and writes the shard's Parquet part into the run's folder. The
+engines only hand out shards.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
 
 @dataclass(frozen=True)
 class JobBlend:
-    """The blend of a job.
+    """The blend that a job uses.
 
     Attributes:
-        served: the method whose lists the run serves.
-        days: ``(U,)`` the day of each user's recommendations: the day of the latest interaction under the split, or today
-            for serving. NaN where unknown.
-        with_both: whether the parts hold the lists of both methods, for evaluation.
+        served: the method whose lists are for serving.
+        days: ``(U,)`` the day of each user's recommendations: the day of the latest interaction under the split, or
+            today for serving. NaN where unknown.
+        with_both: whether the parts hold the lists of the model and of the blend, for evaluation.
     """
 
     blend: Blend
@@ -51,19 +52,19 @@ class ListJob:
     """The data that all shards of a run share.
 
     Attributes:
-        folder: the folder of the run; the parts are written there.
-        fingerprint: of the run.
+        folder: the folder of the run, where the parts are written.
+        fingerprint: the fingerprint of the run.
         tuned: the model, its codes and their trie.
-        split, settings: as requested.
+        split, settings: the requested split and the settings.
         users: ``(R,)`` user index, ascending; a shard is a slice of it.
         user_ids: ``(U,)`` ids by user index.
         item_ids: ``(I,)`` ids by item index.
-        histories: of all users.
-        allowed: ``(I,)`` items that may be recommended.
+        histories: the histories of all users.
+        allowed: ``(I,)`` whether an item may be recommended.
         fallback_ranking: ``(F,)`` item index of allowed items, best first.
         vectors: ``(I, D)`` unit behaviour vectors.
-        carried: the lists that users keep from the run before; None when all are computed.
-        blend: ranks the beams together with other candidates; None for the model's own lists.
+        carried: the lists that users keep from an earlier run; None when all are computed.
+        blend: ranks the items of the beam search together with other candidates; None for the model's own lists.
     """
 
     folder: Path
@@ -83,47 +84,47 @@ class ListJob:
 
     @cached_property
     def shards(self) -> list[slice]:
-        """The slice of ``users`` of each shard."""
+        """The shards, each as a slice of ``users``."""
         return cut_into_shards(len(self.users), self.settings.recommend.shard_users)
 
     def num_users(self, shard: int) -> int:
-        """Users of a shard."""
+        """Return the number of users of a shard."""
         return len(self.users[self.shards[shard]])
 
     def path(self, shard: int) -> Path:
-        """The file of a shard's part."""
+        """Return the path of the Parquet part of a shard."""
         return self.folder / part_file(shard)
 
     def label(self, shard: int) -> str:
-        """The label in the metadata of a shard's part: the run, and which shard of how many."""
+        """Return the label in the metadata of a shard's part: the run, the shard's number, and the number of shards."""
         return f"{self.fingerprint} {shard} of {len(self.shards)}"
 
     def missing(self, say: Callable[[str], None]) -> list[int]:
-        """The shards without a complete part of this run; incomplete parts and parts of other runs are deleted."""
+        """Delete incomplete Parquet parts and parts of other runs; return the shards that have no part then."""
         wanted = {self.path(shard) for shard in range(len(self.shards))}
         for path in part_files(self.folder):
             shard = int(path.stem.removeprefix("part-")) if path in wanted else -1
             if shard >= 0 and holds_part(path, self.label(shard)):
                 wanted.discard(path)
                 continue
-            say(f"{path}: incomplete, or of another run; recomputing its users")
+            say(f"{path}: incomplete or of another run; recomputing the lists of its users")
             with machine_errors(path):
                 path.unlink()
         return [shard for shard in range(len(self.shards)) if self.path(shard) in wanted]
 
 
 class ListWorker:
-    """Computes shards of a job; loads the model when the first list has to be computed."""
+    """Computes shards of a job. It loads the model when the first list has to be computed."""
 
     def __init__(self, job: ListJob, say: Callable[[str], None] = lambda _: None) -> None:
-        """``say`` gets a line for each batch that did not fit into memory."""
+        """Prepare a worker; ``say`` is called with a line of text for each batch that did not fit into memory."""
         self.job, self._say = job, say
 
     def write(self, shard: int) -> None:
-        """Compute the lists of one shard and write its part.
+        """Compute the lists of one shard and write them as its Parquet part.
 
         Raises:
-            InputError: the model is damaged, or a part that users keep lists from.
+            InputError: the model is damaged, or a part of the earlier run is.
             MachineError: the part cannot be written, or the model cannot be compiled.
         """
         job = self.job

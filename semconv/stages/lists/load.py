@@ -1,4 +1,4 @@
-"""External lists as a recommend run."""
+"""Load external lists as a recommend run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def load_lists_run(workspace: Workspace, files: Sequence[Path], load: Callable[[Path], None]) -> Outcome:
-    """Take Parquet files of lists as the lists for serving.
+    """Use external lists in Parquet files as the lists for serving.
 
-    The run records the code set of the current model as its input, where there is one.
+    The run records the code set of the current model as its input, if there is one.
 
     Args:
-        load: checks the files and writes them as parts into the folder that it is given.
+        load: a function that checks the files and writes them as parts into a folder.
     """
     inputs: tuple[RunRecord, ...] = ()
     if workspace.latest(columns.FINETUNE) is not None:

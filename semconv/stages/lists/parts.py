@@ -1,7 +1,7 @@
-"""Lists as Parquet: the parts of a recommend run, each with the fingerprint of what it belongs to.
+"""Write and read the parts of a recommend run. A part is a Parquet file with the lists of one shard of users.
 
-Parts to be scored may hold the lists of several methods side by side, told apart by a column ``method``; parts
-for serving hold one list a user.
+The metadata of a part holds a label of its run and shard. Parts for evaluation may hold lists of several methods, named
+in a column ``method``. Parts for serving hold one list for each user.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from semconv.ragged import offsets_of
 from semconv.runs.files import part_files
 
 _LABEL = b"semconv.part"
-_SERVED = b"semconv.served"  # the method whose lists the run serves
+_SERVED = b"semconv.served"  # the method whose lists are for serving
 _METHOD = pa.field(columns.METHOD, pa.string())
 _SORTED = [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
 
 
 def part_table(result: ShardLists, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
-    """Rows of a shard's lists; ``user_ids`` ``(U,)`` and ``item_ids`` ``(I,)`` are looked up by index."""
+    """Return the rows of a shard's lists; ``user_ids`` ``(U,)`` and ``item_ids`` ``(I,)`` hold the ids by index."""
     items = result.top_k.items
     rows, places = np.nonzero(items >= 0)
     reasons = result.reasons[rows, places]
@@ -57,11 +57,11 @@ def write_part(
     served: str = columns.METHOD_MODEL,
     others: Mapping[str, pa.Table] | None = None,
 ) -> None:
-    """Write the rows of some tables as one part, sorted by user and rank, whole or not at all.
+    """Write the rows of some tables as one Parquet part, sorted by user and rank, completely or not at all.
 
     Args:
-        served: the method that made these lists.
-        others: lists of other methods by name, for a part that is to be scored and never published.
+        served: the method that made the lists in ``tables``.
+        others: lists of other methods by name, for a part that is evaluated and never published.
     """
     rows = pa.concat_tables(tables).sort_by(_SORTED)
     if others:
@@ -78,7 +78,7 @@ def _repeated(name: str, table: pa.Table) -> pa.Array:
 
 
 def holds_part(path: Path, label: str) -> bool:
-    """Whether a file is a whole part with this label; a file cut short has no footer."""
+    """Return whether a file is a complete Parquet part with this label; an incomplete file has no footer."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError):
@@ -87,11 +87,11 @@ def holds_part(path: Path, label: str) -> bool:
 
 
 def read_part(path: Path, names: Sequence[str] | None = None, method: str | None = None) -> pa.Table:
-    """Rows of one part, some columns alone if asked; InputError when it cannot be read.
+    """Return the rows of one Parquet part, with all or some columns; InputError when it cannot be read.
 
     Args:
-        method: whose lists; None for those that the run serves. A part without the column ``method`` holds these
-            alone, and counts as the model's.
+        method: the method that made the lists; None for the lists for serving. A part without the column ``method``
+            holds only these.
     """
     names = LIST_SCHEMA.names if names is None else list(names)
     try:
@@ -107,26 +107,28 @@ def read_part(path: Path, names: Sequence[str] | None = None, method: str | None
 
 
 def part_paths(folder: Path) -> list[Path]:
-    """The parts of a recommend run in their order; InputError when there are none."""
+    """Return the paths of the Parquet parts of a recommend run in order; InputError when there are none."""
     paths = part_files(folder)
     if not paths:
-        raise InputError(f"{folder}: holds no parts; run `semconv recommend` again")
+        raise InputError(f"{folder}: contains no lists; run `semconv recommend` again")
     return paths
 
 
 def part_methods(folder: Path) -> list[str]:
-    """The methods whose lists the parts of a run hold, by name; InputError when there are none, or they cannot be read."""
+    """Return the names of the methods whose lists a run holds; InputError when its Parquet parts cannot be read."""
     found: set[str] = set()
     for path in part_paths(folder):
         try:
             schema = pq.read_schema(path)
             held = pq.read_table(path, columns=[columns.METHOD]) if columns.METHOD in schema.names else None
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: the part cannot be read ({str(error).splitlines()[0]})") from error
+            raise InputError(
+                f"{path}: the part cannot be read ({str(error).splitlines()[0]}); run `semconv recommend` again"
+            ) from error
         found |= {_served(schema.metadata)} if held is None else set(held.column(columns.METHOD).unique().to_pylist())
     return sorted(found)
 
 
 def _served(metadata: Mapping[bytes, bytes] | None) -> str:
-    """Whose lists of a part are the ones that its run serves."""
+    """Return the method whose lists in a Parquet part are for serving."""
     return (metadata or {}).get(_SERVED, columns.METHOD_MODEL.encode()).decode()

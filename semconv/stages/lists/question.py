@@ -1,4 +1,4 @@
-"""The answer to one question in words."""
+"""Search items with a query in words."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from semconv.stages.tune.tuned import TunedFiles
 def answer_question(
     workspace: Workspace, lineage: Lineage, text: str, user: int | None, where: str | None
 ) -> list[tuple[int, float]]:
-    """The best items for a question in words: ``(item index, score)``, best first.
+    """Return the best items for a query in words, each as ``(item index, score)``, best first.
 
     Args:
         lineage: the current lineage of the model.
-        user: user index; the items of this user's history are masked where ``recommend.seen`` says so.
+        user: user index; the items of this user's history are left out if ``recommend.seen`` is ``masked``.
         where: a SQL condition on the table ``item``, in addition to ``recommend.where``.
 
     Raises:
-        InputError: the question is empty or too long.
-        SettingsError: a filter is no condition, or allows no item.
+        InputError: the query is empty or too long.
+        SettingsError: a filter is not a condition, or allows no item.
     """
     if not text.strip():
-        raise InputError("the query is empty")
+        raise InputError("the query is empty; give at least one word")
     settings = workspace.settings
     seen = None
     with workspace.store.snapshot():
@@ -40,7 +40,8 @@ def answer_question(
     prompt, limit = tuned.encoder.query_prompt(text), settings.tasks.max_prompt_tokens
     if len(prompt) > limit:
         raise InputError(
-            f"the query is {len(prompt)} tokens long, at most {limit} can be asked (tasks.max_prompt_tokens)"
+            f"the prompt of the query has {len(prompt)} tokens, but at most {limit} are allowed (tasks.max_prompt_tokens);"
+            " shorten the query"
         )
     found, top_k = tuned.searcher.search([prompt], seen), settings.recommend.top_k
     best = zip(found.items[0, :top_k], found.scores[0, :top_k], strict=True)

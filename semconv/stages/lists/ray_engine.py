@@ -1,6 +1,6 @@
-"""Computes shards in parallel by workers of Ray Data, on this machine or on a running cluster.
+"""Compute shards in parallel with workers of Ray Data, on this machine or on a running cluster.
 
-All machines must see the project folder under the same path: a worker loads the model and writes its parts there.
+The project folder must have the same path on all machines: workers load the model from it and write parts into it.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from semconv.stages.lists.job import ListJob, ListWorker
 from semconv.stages.lists.parts import holds_part
 from semconv.stages.lists.ray_start import connected
 
-_DEATHS_A_SHARD = 3  # workers that may die over one shard before the job gives up
+_DEATHS_A_SHARD = 3  # The job gives up when this many workers died while computing one shard.
 
 
 def require_ray() -> None:
-    """SettingsError when Ray is not installed."""
+    """Raise SettingsError if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise SettingsError(
-            "recommend.engine = ray needs Ray, which is not installed; `pip install 'semconv[ray]'`, or use the engine local"
+            "recommend.engine = ray needs Ray, which is not installed; run `pip install 'semconv[ray]'`, or set recommend.engine = local"
         )
 
 
 def ray_shards(job: ListJob, shards: Sequence[int]) -> Generator[int]:
-    """Compute shards in workers; yields each shard when its part is written, in any order.
+    """Compute shards in Ray workers; yield each shard when its Parquet part is written, in any order.
 
     Raises:
         SettingsError: the machines have too few cores or GPUs for the workers.
-        MachineError: Ray cannot be started, or workers die repeatedly over one shard.
+        MachineError: Ray cannot be started, or several workers die while computing one shard.
         SemconvError: the error of a worker.
     """
     if not shards:
@@ -44,11 +44,11 @@ def ray_shards(job: ListJob, shards: Sequence[int]) -> Generator[int]:
         try:
             yield from _computed(ray, job, shards)
         finally:
-            remove_unfinished(job.folder)  # left by workers that died
+            remove_unfinished(job.folder)  # files that workers left when they died
 
 
 def _computed(ray: Any, job: ListJob, shards: Sequence[int]) -> Iterator[int]:
-    shared = ray.put(job)  # one copy a machine, which all of its workers read
+    shared = ray.put(job)  # one copy on each machine, which all its workers read
     rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
     workers, room = _workers(ray, job)
     rows = rows.map_batches(
@@ -65,15 +65,15 @@ def _computed(ray: Any, job: ListJob, shards: Sequence[int]) -> Iterator[int]:
                     raise getattr(errors, failure)(message)
                 yield int(shard)
     except ray.exceptions.RayTaskError:
-        raise  # a bug in this code
+        raise  # a bug in semconv
     except ray.exceptions.RayError as error:
         raise MachineError(
-            f"{job.folder.name}: Ray gave up ({str(error).strip().splitlines()[-1][:200]}); run the same command again"
+            f"{job.folder.name}: Ray stopped with an error ({str(error).strip().splitlines()[-1][:200]}); run the same command again"
         ) from error
 
 
 class _ShardWriter:
-    """A worker: loads the model once, then writes the part of every shard that it gets."""
+    """A Ray worker that loads the model once, then writes the part of every shard that it gets."""
 
     def __init__(self, shared: Any) -> None:
         import ray
@@ -85,24 +85,25 @@ class _ShardWriter:
         failure = message = ""
         job = self._worker.job
         try:
-            if not holds_part(job.path(shard), job.label(shard)):  # written by a worker that died before it reported it
+            # A worker that died may have written the part already.
+            if not holds_part(job.path(shard), job.label(shard)):
                 with counted(job.path(shard)):
                     self._worker.write(shard)
-        except SemconvError as error:  # an exception would lose its type on the way
+        except SemconvError as error:  # Ray would not keep the type of an exception.
             failure, message = type(error).__name__, str(error)
         return {"shard": [shard], "failure": [failure], "message": [message]}
 
 
 @contextlib.contextmanager
 def counted(part: Path) -> Iterator[None]:
-    """Count the attempts at a part in a file beside it, so that a shard that kills its workers is given up."""
+    """Count the attempts to write a Parquet part in a file beside it; MachineError after too many failed attempts."""
     trace = part.with_name(f".{part.name}.begun.tmp")
     with machine_errors(trace):
         begun = trace.stat().st_size if trace.exists() else 0
         if begun >= _DEATHS_A_SHARD:
             raise MachineError(
-                f"{part}: {begun} workers died over this shard, most likely for lack of memory; try a smaller"
-                " recommend.batch_tokens or recommend.shard_users, or fewer recommend.ray_actors a machine"
+                f"{part}: {begun} workers died while computing this shard, most likely for lack of memory; set a smaller"
+                " recommend.batch_tokens, recommend.shard_users or recommend.ray_actors"
             )
         with trace.open("ab") as stream:
             stream.write(b".")
@@ -111,7 +112,7 @@ def counted(part: Path) -> Iterator[None]:
 
 
 def _workers(ray: Any, job: ListJob) -> tuple[int, dict[str, float]]:
-    """The number of workers and the resources of each: one GPU where there are any, else an even share of the cores."""
+    """Return the number of workers, and the resources of each: one GPU, or without GPUs an even share of the cores."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
     wanted = job.settings.recommend.ray_actors or gpus or len(machines)
@@ -124,6 +125,6 @@ def _workers(ray: Any, job: ListJob) -> tuple[int, dict[str, float]]:
     if wanted > most:
         of = f"{gpus} GPUs" if gpus else f"{sum(cores)} cores"
         raise SettingsError(
-            f"recommend.ray_actors = {wanted}: the {len(machines)} machines have {of} in all; ask for fewer"
+            f"recommend.ray_actors = {wanted}: the {len(machines)} machines have {of} in all; set a smaller number"
         )
     return wanted, room

@@ -1,7 +1,7 @@
-"""Connects a job to Ray: to a running cluster, or to one that is started for the job.
+"""Connect a job to Ray: to a running cluster, or to one that is started for the job.
 
-A cluster that ``RAY_ADDRESS`` names is joined. Otherwise Ray is started here. It then listens on the loopback address
-only and ends with the job. Usage statistics are never sent.
+If ``RAY_ADDRESS`` is set, the job joins that cluster. Otherwise Ray is started on this machine. It then listens only on
+the loopback address and ends with the job. Usage statistics are never sent.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 from semconv.errors import MachineError
 
 _ANSWER_SECONDS = 10
-_STARTS = 4  # attempts: Ray gives up a slow start, and its settings do not change every limit
-_START_SECONDS = 300  # for the limits that a setting changes
+_STARTS = 4  # attempts: Ray gives up a slow start, and not all of its time limits are settings
+_START_SECONDS = 300  # for the time limits that are settings
 _END_SECONDS = 30
-# Ray reads these when it is imported, or in the processes that it starts.
+# Environment variables that Ray reads when it is imported, or in the processes that it starts.
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _PATIENT = {
     "RAY_gcs_server_port_wait_time_s": _START_SECONDS,
@@ -34,12 +34,12 @@ _PATIENT = {
 }
 _ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # lets Ray use 127.0.0.1 as its address
-    "RAY_AUTH_MODE": "token",  # keeps other users of the machine out
+    "RAY_AUTH_MODE": "token",  # so that other users of the machine cannot connect
 }
 
 
 def require_answer(address: str) -> None:
-    """MachineError when nothing listens at ``host:port``, for which Ray itself would wait minutes. Other forms pass."""
+    """Raise MachineError if nothing listens at ``host:port``; Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -47,16 +47,17 @@ def require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
     except OSError as error:
         raise MachineError(
-            f"no Ray answers at {address} (RAY_ADDRESS): {error}; start the cluster, or unset it to compute here"
+            f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}; start the cluster, or unset RAY_ADDRESS to compute on"
+            " this machine"
         ) from error
 
 
 @contextlib.contextmanager
 def connected(workers: int) -> Iterator[Any]:
-    """Connect to Ray, without its log output, for the length of the block.
+    """Connect to Ray for the length of the block, without log output of Ray.
 
     Args:
-        workers: a Ray that is started here gets room for this number.
+        workers: the number of workers that a Ray started on this machine must have room for.
 
     Raises:
         MachineError: Ray cannot be started or reached.
@@ -79,22 +80,23 @@ def connected(workers: int) -> Iterator[Any]:
 
 
 def _prepared(folder: Path, workers: int) -> dict[str, Any]:
-    """The arguments of ``ray.init``; also sets the environment variables that Ray reads."""
+    """Set the environment variables that Ray reads, and return the arguments for ``ray.init``."""
     os.environ.update(_SILENT)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if "RAY_ADDRESS" not in os.environ:
         os.environ.update(_ALONE)
         for name, value in _PATIENT.items():
             os.environ.setdefault(name, str(value))
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would keep one in the home folder
+        # Without this token, Ray would store one in the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         options |= {"address": "local", "include_dashboard": False, "_temp_dir": str(folder)}
         options |= {"num_cpus": max(os.cpu_count() or 1, workers), "_node_ip_address": "127.0.0.1"}
     return options
 
 
 def _start(ray: Any, options: dict[str, Any]) -> None:
-    """Start or join Ray. A start that timed out, as it may beside other heavy jobs, is tried again."""
-    import psutil  # installed with Ray
+    """Start or join Ray. Retry a start that timed out, which happens on a busy machine."""
+    import psutil  # is installed with Ray
 
     before = set(psutil.Process().children(recursive=True))
     for left in reversed(range(_STARTS)):

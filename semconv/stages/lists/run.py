@@ -1,4 +1,4 @@
-"""Top-K of every user as a run: reads its inputs, decides which users are computed, and writes their lists."""
+"""The stage that makes top-K lists: read its inputs, decide which users are computed, and write their lists."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from semconv.stages.tune.tuned import TunedFiles
 
 @dataclass(frozen=True)
 class Request:
-    """What a recommend run is asked for.
+    """A request for a recommend run.
 
     Attributes:
         users: ``(R,)`` user index; None for all.
-        where: a filter in addition to ``recommend.where``; a run with one cannot be published.
-        carry_from: the run whose lists unchanged users keep.
-        refresh: with ``carry_from``, recompute only these users and new ones; all others keep their lists.
+        where: a filter in addition to ``recommend.where``. A run with such a filter cannot be published.
+        carry_from: the earlier run whose lists unchanged users keep.
+        refresh: with ``carry_from``, the users to recompute, besides new users; all other users keep their lists.
     """
 
     split: Split = "serve"
@@ -58,7 +58,7 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
         lineage: the current lineage of the model.
 
     Raises:
-        SettingsError: the engine is not installed, or a filter is no condition or allows no item.
+        SettingsError: the engine is not installed, or a filter is not a condition or allows no item.
     """
     require_engine(workspace.settings)
     chosen = chosen_blend(workspace, lineage, request.split)
@@ -95,7 +95,7 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
 
 
 def users_digest(users: NDArray[np.int32] | None) -> str:
-    """A digest of a set of users; 'all' for None."""
+    """Return a digest of a set of users; 'all' for None."""
     return "all" if users is None else hashlib.sha256(np.sort(users).tobytes()).hexdigest()
 
 
@@ -111,7 +111,7 @@ class ListInputs:
 
     @classmethod
     def now(cls, workspace: Workspace, lineage: Lineage, request: Request) -> ListInputs:
-        """Read them now."""
+        """Read the inputs from the warehouse."""
         with workspace.store.snapshot():
             catalog = workspace.store.catalog()
             allowed = allowed_items(workspace, catalog, request.where)
@@ -122,12 +122,13 @@ class ListInputs:
 
 
 def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
-    """Everything that the shards share, but the blend and the lists that are carried over."""
+    """Return the job of a recommend run, still without its blend and without the lists that users keep."""
     sequences, num_items = read.sequences, len(read.catalog)
     tuned = TunedFiles.read(workspace, lineage, num_items)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
-    has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)  # an erased user has none
+    # Erased users have no interactions.
+    has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)
     return ListJob(
         folder=folder,
         fingerprint=_fingerprint(workspace, folder),
@@ -147,10 +148,11 @@ def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path,
 def job_blend(
     workspace: Workspace, lineage: Lineage, chosen: ChosenBlend | None, split: Split, read: ListInputs
 ) -> JobBlend | None:
-    """The blend of a job.
+    """Return the blend of a job, None for the model's own lists.
 
-    Lists for serving count all interactions, and their day is that of the newest one. Lists for evaluation use the
-    counts of the blend run, and each user's day is that of the latest item of the history.
+    For serving, transitions are counted in all interactions, and the day of every list is the day of the newest
+    interaction. For evaluation, the counts of the blend run are used, and each user's day is the day of the latest
+    item of the history.
     """
     if chosen is None:
         return None
@@ -165,7 +167,7 @@ def job_blend(
 
 
 def _fingerprint(workspace: Workspace, folder: Path) -> str:
-    """The fingerprint of the run that is being computed in a folder."""
+    """Return the fingerprint of the run that is being computed in a folder."""
     running = workspace.store.runs(stage=columns.RECOMMEND, status="running")
     return next(run.fingerprint for run in running if workspace.book.folder(run) == folder)
 
@@ -173,7 +175,7 @@ def _fingerprint(workspace: Workspace, folder: Path) -> str:
 def _fallback_ranking(
     workspace: Workspace, split: Split, train_cut: TrainCut, allowed: NDArray[np.bool_], sequences: Sequences
 ) -> NDArray[np.int32]:
-    """Allowed items by recent popularity, enough of them for the longest list after the longest history is masked."""
+    """Return allowed items by recent popularity: enough to fill a list after the longest history is left out."""
     longest = int(sequences.lengths.max(initial=0))
     some_user = np.array([int(np.argmax(history_lengths(sequences, split)))], dtype=np.int32)
     count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
@@ -200,5 +202,5 @@ def _carried(
     )
     count = int((carried.shards >= 0).sum())
     if count:
-        workspace.progress.say(f"{count} of {len(job.users)} users are unchanged, their lists are carried over")
+        workspace.progress.say(f"{count} of {len(job.users)} users are unchanged and keep their lists")
     return carried, states

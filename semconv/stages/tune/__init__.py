@@ -1,1 +1,1 @@
-"""Tuning as a run."""
+"""The stage that tunes the backbone."""

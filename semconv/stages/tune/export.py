@@ -1,4 +1,4 @@
-"""The samples of an epoch as a file that people and other trainers read."""
+"""Export the training samples of an epoch, for people to read or other programs to train on."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ROWS_AT_ONCE = 50_000
 
 
 def export_prompts(workspace: Workspace, output: Path, epoch: int) -> dict[str, Any]:
-    """Write every sample of an epoch as JSON lines or Parquet; returns counts by task.
+    """Write every training sample of an epoch as JSON lines or Parquet; return the number of samples by task.
 
     Raises:
         InputError: the file ends with neither .jsonl nor .parquet.
     """
     if output.suffix not in (".jsonl", ".parquet"):
-        raise InputError(f"{output}: prompts are written as .jsonl or .parquet")
+        raise InputError(f"{output}: unknown kind of file; name a .jsonl or .parquet file")
     codes_of = Lineage.current(workspace.store, workspace.need(columns.CODEBOOK))
     inputs = TuningInputs(workspace.need(columns.BACKBONE), codes_of)
     codes = ItemCodes.read(workspace, codes_of.code_runs)
@@ -44,14 +44,16 @@ def export_prompts(workspace: Workspace, output: Path, epoch: int) -> dict[str, 
     users, catalog = workspace.sequences().user_ids, workspace.store.catalog()
     counts = _write_samples(output, samples(builder, plan), users, catalog.item_ids)
     if builder.too_long:
-        workspace.progress.say(f"{builder.too_long} prompts are left out: longer than tasks.max_prompt_tokens")
+        workspace.progress.say(
+            f"{builder.too_long} prompts are left out, because they are longer than tasks.max_prompt_tokens"
+        )
     return counts
 
 
 def _write_samples(
     path: Path, samples: Iterator[Sample], user_ids: Sequence[str], item_ids: Sequence[str]
 ) -> dict[str, Any]:
-    """Write one row a sample, whole or not at all; returns counts by task."""
+    """Write one row for each sample, completely or not at all; return the number of samples by task."""
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[dict[str, str | None]]:

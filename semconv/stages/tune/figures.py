@@ -1,4 +1,4 @@
-"""The figures of a finished tuning: its file and the names in it."""
+"""The file of the figures of a finished tuning, and the names in it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from semconv.data.store import RunRecord
 from semconv.runs.files import FIGURES
 from semconv.runs.workspace import Workspace
 
-EPOCHS_BEFORE = "epochs_before"  # epochs of the earlier tunings that the weights come from
-TRAIN_INTERACTIONS = "train_interactions"  # interactions of the train cut, inside the core or not
+EPOCHS_BEFORE = "epochs_before"  # epochs of all earlier tunings that the model continued from
+TRAIN_INTERACTIONS = "train_interactions"  # interactions of the train cut, also those outside the k-core
 
 
 def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
@@ -20,6 +20,6 @@ def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
 
 
 def epochs_trained(workspace: Workspace, finetune: RunRecord) -> int:
-    """Epochs that the weights of a tuning have seen, in this tuning and in those that it started from."""
+    """Return the epochs that a model was trained for, in its tuning and in the earlier tunings that it continued."""
     figures = tuning_figures(workspace, finetune)
     return int(figures["epochs"]) + int(figures.get(EPOCHS_BEFORE, 0))

@@ -1,6 +1,6 @@
-"""Tuning in several processes: the first owns the project and sends the others everything that they need.
+"""Tune in several processes: the first opens the project and sends the other processes everything that they need.
 
-The task is pickled only on its way between the processes of one launch; no file of it is kept.
+The task is pickled only to send it between the processes of one launch; it is never written to a file.
 """
 
 from __future__ import annotations
@@ -25,45 +25,46 @@ from semconv.tasks.encoder import PromptEncoder
 if TYPE_CHECKING:
     from semconv.tuning.processes import Processes
 
-_ONE_PROCESS_STARTS = ("mlp2", "mlp3")  # their gradients pass a network that the processes do not exchange
+# With these, a network computes the embeddings of the code tokens. The processes do not exchange its gradients.
+_ONE_PROCESS_STARTS = ("mlp2", "mlp3")
 
 
 @dataclass(frozen=True)
 class TuningTask:
-    """A training as another process needs it; the weights follow as tensors."""
+    """The data that another process needs for a training; the weights are sent separately as tensors."""
 
-    config: Any  # of the model, code tokens included
+    config: Any  # of the model, with the code tokens
     encoder: PromptEncoder
     data: TaskData
     settings: Settings
     tuning: TuningSettings
-    level_tokens: NDArray[np.int64]  # (N, C)
-    codes: NDArray[np.uint16]  # (M, N) of all items
+    level_tokens: NDArray[np.int64]  # (N, C) token of each code, levels by codes
+    codes: NDArray[np.uint16]  # (M, N) codes of all items that have codes
     pad: int
     is_validated: bool
 
 
 class Leader:
-    """The first process, which owns the project; it may be the only one."""
+    """The first process, which opens the project. It may be the only process."""
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self._others_wait = processes.count > 1
 
     def start(self, task: TuningTask) -> None:
-        """Send the task to the others.
+        """Send the task to the other processes.
 
         Raises:
-            SettingsError: settings that several processes cannot train.
+            SettingsError: the settings are for training in one process only.
         """
         if self.processes.count > 1 and task.tuning.code_start in _ONE_PROCESS_STARTS:
             raise SettingsError(
-                f"tuning.code_start = {task.tuning.code_start} trains in one process; run without torchrun, or start the codes otherwise"
+                f"tuning.code_start = {task.tuning.code_start} can only be trained in one process; run without torchrun, or change this setting"
             )
         self._tell(task)
 
     def dismiss(self) -> None:
-        """Let the others end when there is nothing to train."""
+        """Tell the other processes to end, if they still wait for a task."""
         if self._others_wait:
             self._tell(None)
 
@@ -75,7 +76,7 @@ class Leader:
 
 @contextlib.contextmanager
 def leading() -> Iterator[Leader]:
-    """Lead the other processes during a command; on an error torchrun ends them."""
+    """Lead the other processes for the length of the block; after an error torchrun ends them."""
     from semconv.tuning.processes import connect
 
     leader = Leader(connect())
@@ -85,7 +86,7 @@ def leading() -> Iterator[Leader]:
 
 
 def follow() -> None:
-    """Be one of the other processes: wait for a task, train, end. Writes nothing and opens no project.
+    """Work as a process other than the first: wait for a task and train. It opens no project and writes no file.
 
     Raises:
         SemconvError: an error of this process; the message names the process.
@@ -98,7 +99,7 @@ def follow() -> None:
     try:
         if task is not None:
             _train(task, processes)
-    except CheckFailedError:  # all processes meet it; the first one reports it, then torchrun ends this one
+    except CheckFailedError:  # All processes get this error. The first one reports it, then torchrun ends this one.
         with contextlib.suppress(RuntimeError):
             processes.broadcast(None)
         raise SystemExit(1) from None

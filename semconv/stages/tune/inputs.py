@@ -9,17 +9,17 @@ from semconv.data.store import RunRecord
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 
-CURRENT = "current"  # in place of a run id: the newest tuning
+CURRENT = "current"  # means the newest tuning, instead of a run id
 
 
 @dataclass(frozen=True)
 class TuningInputs:
-    """The runs that a tuning reads.
+    """The input runs of a tuning.
 
     Attributes:
         backbone: the language model.
         codes: the current lineage of the code set.
-        start: the current lineage of the tuning that it starts from; None to start from the backbone.
+        start: the current lineage of the tuning that this one continues from; None to start from the backbone.
     """
 
     backbone: RunRecord
@@ -28,17 +28,17 @@ class TuningInputs:
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        """The inputs that the run records."""
+        """The runs that the tuning records as its inputs."""
         return (self.backbone, *self.codes.code_runs, *([] if self.start is None else [self.start.run]))
 
 
 def tuning_inputs(workspace: Workspace, from_run: str | None) -> TuningInputs:
-    """The inputs of a tuning on the newest code set.
+    """Return the inputs of a tuning on the newest code set.
 
-    Says so when the codes are aligned to another backbone than the one that is tuned.
+    Say so if the codes were fitted to text vectors of another backbone than the one that is tuned.
 
     Args:
-        from_run: the id of a tuning to go on from, or ``current``; None to start from the backbone.
+        from_run: the id of a tuning to continue from, or ``current``; None to start from the backbone.
     """
     start = None
     if from_run is not None:
@@ -49,7 +49,7 @@ def tuning_inputs(workspace: Workspace, from_run: str | None) -> TuningInputs:
     aligned_to = codes.find(columns.BACKBONE)
     if aligned_to is not None and backbone.run_id != aligned_to.run_id:
         workspace.progress.say(
-            f"the codes are aligned to another backbone than {backbone.run_id};"
-            " `semconv embed text` and `semconv codebook fit` align them to this one"
+            f"the codes were fitted to text vectors of another backbone than {backbone.run_id};"
+            " `semconv embed text` and then `semconv codebook fit` make codes for this one"
         )
     return TuningInputs(backbone, codes, start)

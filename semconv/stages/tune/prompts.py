@@ -1,4 +1,4 @@
-"""The source of training prompts: the training part of a project, its codes, and a backbone that knows their tokens."""
+"""Make training prompts from the training data, the item codes, and a backbone with a token for each code."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from semconv.tasks.selection import task_data, tasks_without_samples
 
 @dataclass(frozen=True)
 class PromptSource:
-    """Builds the rows of an epoch; the same in every process of a launch."""
+    """Builds the training rows of an epoch; every process of a launch builds the same rows."""
 
     encoder: PromptEncoder
     data: TaskData
     settings: Settings
     progress: Progress
-    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> prompts left out, of the epochs trained here
+    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> left-out prompts, for epochs trained here
 
     def builder(self) -> RowBuilder:
-        """A new builder with counts of its own."""
+        """Return a new builder of samples, which has its own counts."""
         return RowBuilder(self.encoder, self.data, self.settings.tasks)
 
     def rows(self, epoch: int) -> EpochRows:
-        """Rows of an epoch."""
+        """Return the training rows of an epoch."""
         tasks = self.settings.tasks
         plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
         builder = self.builder()
         rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
         if builder.too_long and not self.too_long:
             self.progress.say(
-                f"{builder.too_long} prompts an epoch are left out: longer than tasks.max_prompt_tokens or the backbone's context"
+                f"{builder.too_long} prompts of each epoch are left out, because they are longer than tasks.max_prompt_tokens or the backbone's context"
             )
         self.too_long[epoch] = builder.too_long
         return rows
 
 
 def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None = None) -> TaskData:
-    """Read the training part; everything that is new since ``start`` is marked."""
+    """Read the training data; mark everything that is new since the tuning ``start``."""
     settings = workspace.settings
     with workspace.store.snapshot():
         catalog, sequences = workspace.store.catalog(), workspace.sequences(queries=settings.tasks.query)
@@ -72,11 +72,13 @@ def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None 
 def prompt_source(
     workspace: Workspace, inputs: TuningInputs, loaded: tuple[Any, Any, NDArray[np.int64]], codes: ItemCodes
 ) -> PromptSource:
-    """Read the training part and encode it; no prompt with its label is longer than the backbone's context.
+    """Read the training data, and return the source of its prompts.
+
+    Each prompt with its label fits into the backbone's context.
 
     Args:
         loaded: the result of ``prepared_backbone``.
-        codes: those of the inputs.
+        codes: the current codes of the inputs.
     """
     model, tokenizer, level_tokens = loaded
     tasks, most = resolved_tasks(workspace, inputs.backbone), getattr(model.config, "max_position_embeddings", None)
@@ -91,10 +93,10 @@ def prompt_source(
 
 
 def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:
-    """Load the model and tokenizer that a tuning trains, with the tokens ``(N, C)`` of the code set.
+    """Load the model and tokenizer that a tuning trains, and the token of each code ``(N, C)``, levels by codes.
 
-    A tuning in mode full that starts from an earlier one trains that model. In mode lora it trains the backbone; the
-    earlier adapter is added later.
+    A tuning that continues from an earlier one loads that model in the mode ``full``. In the mode ``lora`` it loads the
+    backbone; the earlier adapter is added later.
 
     Raises:
         InputError: a file is damaged, or the codes changed since the earlier tuning.

@@ -1,4 +1,4 @@
-"""Stage two, tuning, as a run."""
+"""The stage that tunes the backbone on the current codes."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from semconv.tokenization.code_set import CodeSet
 
 
 def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | None = None) -> Outcome:
-    """Tune the backbone on the current codes, or go on from an earlier tuning on the same code set.
+    """Tune the backbone on the current codes, or continue an earlier tuning on the same code set.
 
-    A tuning that goes on keeps the mode of the earlier one: the whole model, or an adapter of the same shape. It trains
-    on everything that is new since then and on a share of the rest, at a lower rate. New items get codes first. When
-    nothing is new, the earlier tuning is the outcome.
+    A tuning that continues an earlier one keeps its mode: the whole model, or an adapter of the same shape. It trains
+    on all data that is new since then and on a share of the old data, at a lower learning rate. New items get codes
+    first. When nothing is new, the result is the earlier tuning.
 
     Args:
-        leader: leads the other processes of a launch by torchrun; None to train in this process alone.
+        leader: the first process of a launch by torchrun; None to train in this process alone.
 
     Raises:
-        InputError: the earlier run is no finished tuning of this code set, or its codes have changed.
-        SettingsError: the settings ask for another mode or adapter than that of the earlier run.
+        InputError: the earlier run is not a finished tuning on this code set, or its codes have changed.
+        SettingsError: the settings have another mode or adapter than the earlier run.
     """
     start = inputs.start
     if start is not None:
@@ -73,10 +73,11 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
 
 
 def _with_new_codes(workspace: Workspace, inputs: TuningInputs, start: Lineage) -> TuningInputs:
-    """The inputs after new items got codes; refuses a start whose codes have changed."""
+    """Give codes to new items and return the new inputs; refuse an earlier tuning whose codes have changed."""
     from semconv.tuning.model import tuned_manifest
 
-    resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=True)  # refuses wrong settings early
+    # Called only to raise the error of wrong settings early.
+    resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=True)
     check_start(workspace, start, inputs.codes.codebook)
     digest = tuned_digest(workspace, start, ItemCodes.read(workspace, start.code_runs))
     tuned_manifest(workspace.book.folder(start.run) / MODEL_FOLDER, digest)
@@ -86,7 +87,7 @@ def _with_new_codes(workspace: Workspace, inputs: TuningInputs, start: Lineage) 
 
 @dataclass(frozen=True)
 class _Tuning:
-    """One training: loads, trains and saves."""
+    """One tuning: loads the model, trains it and saves it."""
 
     workspace: Workspace
     inputs: TuningInputs
@@ -95,16 +96,16 @@ class _Tuning:
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, NDArray[np.int64]]:
-        """Model, tokenizer and code tokens ``(N, C)``."""
+        """The model, the tokenizer, and the token of each code ``(N, C)``, levels by codes."""
         return prepared_backbone(self.workspace, self.inputs)
 
     @cached_property
     def source(self) -> PromptSource:
-        """The source of its prompts."""
+        """The source that builds the training prompts."""
         return prompt_source(self.workspace, self.inputs, self.loaded, self.codes)
 
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
-        """Train; returns the model on the CPU and the figures of ``tune``."""
+        """Train the model; return it on the CPU, and the figures of ``tune``."""
         from semconv.tuning.choices import CodeChoices
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
@@ -128,17 +129,19 @@ class _Tuning:
         figures = tune(model, training, tuning, group.processes)
         if figures["samples"] == 0:
             raise InputError(
-                "no epoch drew a sample: raise tasks.negative_share, tasks.text_share or tasks.query_share"
+                "the tasks gave no training sample in any epoch; raise tasks.negative_share, tasks.text_share or"
+                " tasks.query_share"
             )
         if rows is not None:
             rows.fold()
         return model.to("cpu"), figures
 
     def _prepared(self) -> tuple[Any, Any]:
-        """The model with its trainable weights chosen and its code rows started.
+        """Return the model with its trainable weights chosen and the embeddings of its code tokens initialised.
 
         Returns:
-            with it the network that makes the code rows, where one does: it is folded into them after the training.
+            the model, and the network that computes the embeddings of the code tokens, or None without one. After the
+            training, its results replace the embeddings.
         """
         from semconv.backbone.code_tokens import start_from_books
         from semconv.tuning.code_rows import LAYERS, CodeRows
@@ -161,7 +164,7 @@ class _Tuning:
         return model, None if layers is None else CodeRows(model, level_tokens, books, layers, tuning.seed)
 
     def save(self, folder: Path, model: Any, figures: dict[str, Any]) -> None:
-        """Write the model and the figures."""
+        """Write the tuned model and its figures."""
         from semconv.tuning.model import save_tuned
 
         _, tokenizer, _ = self.loaded
@@ -181,7 +184,7 @@ class _Tuning:
         workspace, codebook = self.workspace, self.inputs.codes.codebook
         shape, settings = codebook.settings["codebook"], workspace.settings
         path = backbone_path(workspace, self.inputs.backbone)
-        is_inside = Path(path).is_relative_to(workspace.root)  # then it moves with the project folder
+        is_inside = Path(path).is_relative_to(workspace.root)  # so that it stays valid when the project folder is moved
         return {
             "mode": settings.tuning.mode,
             "dtype": settings.tuning.dtype,
@@ -206,10 +209,10 @@ def _check_context(model: Any, source: PromptSource) -> None:
     if context is not None and needed > context:
         fits = length - -(-(needed - context) // tokens_per_item)
         raise InputError(
-            f"a history of {length} items makes prompts of {needed} tokens, the backbone's context is {context}; "
+            f"a history of {length} items makes prompts of {needed} tokens, but the backbone's context is {context}; "
             + (
                 f"lower split.history_length to {fits}"
                 if fits > 0
-                else "no history fits into it, take another backbone"
+                else "no history fits into it, so choose another backbone"
             )
         )

@@ -1,4 +1,4 @@
-"""A tuned model ready for use: the one place that loads one for lists, blends and questions in words."""
+"""Load a tuned model for lists, blends and queries in words."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TunedFiles:
     """Everything that a process needs to load a tuned model, on this machine or another one.
 
     Attributes:
-        model: the folder of the tuned model.
-        codes_digest: of the codes that the model must have been tuned on.
-        codes: of all items that have some today.
-        trie: the file of the trie of these codes.
-        num_items: I, items of the catalogue.
+        model: folder of the tuned model.
+        codes_digest: digest of the codes that the model must have been tuned on.
+        codes: current codes of all items that have codes.
+        trie: file of the trie of these codes.
+        num_items: the number I of items in the catalogue.
     """
 
     model: Path
@@ -45,7 +45,7 @@ class TunedFiles:
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage, num_items: int) -> TunedFiles:
-        """Verify and describe the files of the current model; ``lineage`` is its current lineage."""
+        """Verify and describe the files of a tuned model and its codes; ``lineage`` is the model's current lineage."""
         codes = ItemCodes.read(workspace, lineage.code_runs)
         return cls(
             tuned_folder(workspace, lineage),
@@ -56,11 +56,11 @@ class TunedFiles:
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:
-        """Load the model on the device for lists, in the format and with the search that the settings name.
+        """Load the model on the device for lists, with the number format and the search that the settings name.
 
         Args:
             allowed: ``(I,)`` items that may be listed.
-            say: told of batches that did not fit into memory.
+            say: called with a line of text for each batch that did not fit into memory.
 
         Raises:
             InputError: the model is missing or damaged, or was tuned on other codes.
@@ -82,7 +82,7 @@ class TunedFiles:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A loaded model: the search over the allowed items, and the encoder of its prompts."""
+    """A loaded model: its beam search over the allowed items, and the encoder of its prompts."""
 
     searcher: Searcher
     encoder: PromptEncoder
@@ -90,10 +90,10 @@ class Tuned:
     def prompts(
         self, histories: Sequence[NDArray[np.int32]], length: int
     ) -> tuple[list[NDArray[Any]], list[NDArray[np.int32]]]:
-        """The prompt of each history, empty where no item has codes, and the items that it shows.
+        """Return the prompt of each history, empty if no item of it has codes, and the items in the prompt.
 
         Args:
-            length: most items that a prompt shows (``split.history_length``).
+            length: the largest number of items in a prompt (``split.history_length``).
         """
         visible = [prompt_items(items, self.encoder.has_codes, length) for items in histories]
         empty = np.zeros(0, np.int64)
@@ -101,20 +101,20 @@ class Tuned:
 
 
 def passes(settings: Settings) -> AbstractContextManager[None]:
-    """The context of a loaded model's passes; where ``recommend.compile`` is on, the first ones compile it."""
+    """Return a context for forward passes of a model; with ``recommend.compile``, the first passes compile it."""
     from semconv.backbone.machine import compiler_errors
 
     return compiler_errors() if settings.recommend.compile else nullcontext()
 
 
 def search_settings(settings: Settings) -> SearchSettings:
-    """The search that the settings name."""
+    """Return the settings of the beam search that makes lists."""
     recommend = settings.recommend
     return SearchSettings(recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens)
 
 
 def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
-    """The folder of a tuned model, after verifying its checksums and, for an adapter, those of its backbone."""
+    """Return the folder of a tuned model, after verifying its checksums and, for an adapter, the backbone's."""
     finetune = lineage.finetune
     if finetune.settings["tuning"]["mode"] == "lora":
         intact_backbone(workspace, lineage.backbone)
@@ -122,9 +122,9 @@ def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
 
 
 def tuned_digest(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> str:
-    """The digest of the codes that a model was tuned on, computed from today's codes.
+    """Return a digest of the current codes of the items that a model was tuned on.
 
-    A model compares it with the digest that it stored and so refuses codes that changed since.
+    The digest is compared with the one stored with the model, to refuse codes that changed since the tuning.
     """
     from semconv.tuning.model import codes_digest
 

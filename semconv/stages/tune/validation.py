@@ -1,4 +1,4 @@
-"""The score that stops a training early: NDCG@10 of a search for a fixed sample of validation users."""
+"""Compute the score for early stopping, which is NDCG@10 of the beam search for a sample of validation users."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from semconv.stages.tune.prompts import PromptSource
 def search_validation(
     workspace: Workspace, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
 ) -> Callable[[Any], float] | None:
-    """A function that gives the NDCG@10 of a model on a fixed sample of users, seen items masked.
+    """Return a function that computes a model's NDCG@10 on a fixed sample of users, with seen items left out.
 
-    None when the train cut contains the validation items: a choice made on them would not be honest.
+    Return None when the train cut contains the validation items, because scores on them would be too optimistic.
     """
     settings = workspace.settings
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
@@ -46,7 +46,8 @@ def search_validation(
     ]
     allowed = workspace.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")  # as in the loss
+    # Probabilities are taken over the same tokens as in the loss.
+    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")
 
     def validate(model: Any) -> float:
         items = Searcher(model, trie, level_tokens, search).search(prompts, histories).items
@@ -56,7 +57,7 @@ def search_validation(
 
 
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
-    """A fixed sample of users whose validation history has an item with codes."""
+    """Return a fixed sample of the users whose validation history has an item with codes."""
     ends = history_lengths(sequences, "valid")
     coded = offsets_of(has_codes[sequences.items])
     with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])

@@ -1,14 +1,14 @@
-"""A generated shop. Its customers choose items from a known distribution, so the best possible score is known too.
+"""Generate a shop whose customers choose from a known distribution, so that the best possible score is known too.
 
-An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that follow
-the kind of the last item in a sparse graph (camera, lens, tripod, ...). Of the items that the customer does not have yet,
-the next one is the item j with the largest
+An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that
+follow the kind of the last item in a sparse graph (camera, lens, tripod, ...). The next item is the item j, of those
+that the customer does not have yet, with the largest value of
 
     (1 - randomness) * affinity(last item, style, j) + randomness * Gumbel noise
 
-This is a draw from softmax(affinity * (1 - randomness) / randomness). At randomness 0 the next item is certain, at 1 every
-item is equally likely. An item of another style may change the customer's style. This module needs numpy only, and no
-model or database.
+This is a draw from softmax(affinity * (1 - randomness) / randomness). At randomness 0 the next item is certain, at 1
+every item is equally likely. A chosen item of another style may change the customer's style. This module needs only
+numpy, no model and no database.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ class DemoShape:
 
     users: int = 2000
     cold_items: int = 24  # further items in the catalogue that no customer chooses
-    shortest: int = 5  # fewest and most interactions of a customer
+    shortest: int = 5  # the smallest and the largest number of interactions of a customer
     longest: int = 25
     randomness: float = 0.28  # 0: the next item is certain; 1: every item is equally likely
     style_change: float = 0.3  # probability that an item of another style changes the customer's style
     query_share: float = 0.1  # share of the interactions with a review text
-    duplicates: int = 12  # rows that are twice in the interaction file
+    duplicates: int = 12  # rows that are in the interaction file twice
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Affinity:
-    """Terms of the affinity of a customer to an item, in units of log odds at randomness 0.5."""
+    """The terms that add up to the affinity of a customer to an item, in units of log odds at randomness 0.5."""
 
     same_kind: float = 0.9
     first_next_kind: float = 1.7
     second_next_kind: float = 1.3
     same_style: float = 1.1
-    same_series: float = 0.7  # same style and brand as the last item, in addition to same_style
-    appeal: float = 0.25  # standard deviation of an item's appeal, which is the same for all customers
+    same_series: float = 0.7  # for the style and brand of the last item, in addition to same_style
+    appeal: float = 0.25  # standard deviation of the appeal of items; an item has the same appeal for all customers
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,20 @@ class DemoData:
     user_ids: list[str]  # (U,)
     offsets: NDArray[np.int64]  # (U + 1,)
     sequence_items: NDArray[np.int64]  # (n,) index into item_ids
-    styles_before: NDArray[np.int64]  # (n,) the customer's style when choosing
+    styles_before: NDArray[np.int64]  # (n,) the customer's style at the choice
     times: NDArray[np.int64]  # (n,) microseconds since 1970
     ratings: NDArray[np.float64]  # (n,)
     queries: list[str | None]  # (n,)
-    file_rows: NDArray[np.int64]  # interactions in the order of the interaction file, some twice
+    file_rows: NDArray[np.int64]  # interactions in the order of the interaction file; some are repeated
     appeal: NDArray[np.float64] = field(repr=False)  # (NUM_ITEMS,)
 
     def next_item_probabilities(self, users: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the true distribution of each user's last item given the earlier ones, ``(B, NUM_ITEMS)``.
+        """Return the true distribution of each user's last item given the earlier items, ``(B, NUM_ITEMS)``.
 
-        It uses the user's style before the last item. Items that the user has already have probability 0.
+        The probabilities depend on the user's style before the last item. Items that the user
+        has already have probability 0.
         """
-        rows = self.offsets[users + 1] - 1  # (B,) row of the test target
+        rows = self.offsets[users + 1] - 1  # (B,) row of each user's test target
         seen = np.zeros((len(users), NUM_ITEMS), dtype=bool)
         for row, user in enumerate(users):
             seen[row, self.sequence_items[self.offsets[user] : self.offsets[user + 1] - 1]] = True
@@ -101,11 +102,11 @@ class DemoData:
         return np.flatnonzero(np.diff(self.offsets) >= MIN_EVALUATED_LENGTH)
 
     def best_possible_ndcg(self, k: int = 10) -> float:
-        """Return the expected NDCG@k on the test targets of a ranking by the true distribution, seen items masked."""
+        """Return the expected NDCG@k on the test targets if unseen items are ranked by the true distribution."""
         return float((self._best_probabilities(k) / np.log2(np.arange(2, k + 2))).sum(axis=1).mean())
 
     def best_possible_hit_ratio(self, k: int = 10) -> float:
-        """Return the expected HR@k on the test targets of a ranking by the true distribution, seen items masked."""
+        """Return the expected HR@k on the test targets if unseen items are ranked by the true distribution."""
         return float(self._best_probabilities(k).sum(axis=1).mean())
 
     def _best_probabilities(self, k: int) -> NDArray[np.float64]:
@@ -114,7 +115,7 @@ class DemoData:
 
 
 def kind_style_brand(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return kind, style and brand (within its style) of item indices, each in the shape of ``items``."""
+    """Return the kind, the style and the brand number within the style of items, each in the shape of ``items``."""
     per_kind = len(STYLES) * BRANDS_PER_STYLE
     return items // per_kind, items % per_kind // BRANDS_PER_STYLE, items % BRANDS_PER_STYLE
 
@@ -122,7 +123,7 @@ def kind_style_brand(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 def item_affinity(
     last_items: NDArray[np.int64], styles: NDArray[np.int64], appeal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the affinity of customers to each item, ``(B, NUM_ITEMS)``; last item -1 stands for a first choice."""
+    """Return the affinity of customers to each item, ``(B, NUM_ITEMS)``; -1 as last item means no item yet."""
     weights = Affinity()
     kinds, item_styles, brands = kind_style_brand(np.arange(NUM_ITEMS))
     last_kinds, _, last_brands = kind_style_brand(np.maximum(last_items, 0))
@@ -137,7 +138,7 @@ def item_affinity(
 def choice_probabilities(
     affinity: NDArray[np.float64], seen: NDArray[np.bool_], randomness: float
 ) -> NDArray[np.float64]:
-    """Return the distribution of the choice over unseen items, ``(B, NUM_ITEMS)``."""
+    """Return the probability of each item as the next choice, ``(B, NUM_ITEMS)``; 0 for items already chosen."""
     affinity = np.where(seen, -np.inf, affinity)
     best = affinity.max(axis=1, keepdims=True)
     if randomness == 0:
@@ -149,7 +150,7 @@ def choice_probabilities(
 
 
 def generate(shape: DemoShape | None = None) -> DemoData:
-    """Generate the shop and its customers. The same shape gives the same data."""
+    """Generate the shop and its customers. Equal shapes give equal data."""
     shape = shape or DemoShape()
     if not 0 <= shape.randomness <= 1:
         raise ValueError(f"randomness is {shape.randomness}, but must lie between 0 and 1")
@@ -208,7 +209,7 @@ def _walk(
         noise = rng.gumbel(size=affinity.shape)
         randomness = (
             shape.randomness if step else max(shape.randomness, 0.5)
-        )  # so that first items differ even at randomness 0
+        )  # so that the first items differ even at randomness 0
         last = np.where(seen, -np.inf, (1 - randomness) * affinity + randomness * noise).argmax(axis=1)
         seen[np.arange(users), last] = True
         chosen[:, step] = last
@@ -241,7 +242,7 @@ def _item_id(index: int) -> str:
 
 
 def _catalog_rows(shape: DemoShape) -> list[DemoItem]:
-    """Return the rows of the item file: one item lacks its text, another one is missing, and cold items follow."""
+    """Return the rows of the item file: one item has no text, one has no row, and cold items come last."""
     rows = [_describe(index, index) for index in range(NUM_ITEMS)]
     without_text, without_metadata = NUM_ITEMS // 3, NUM_ITEMS // 2
     rows[without_text] = DemoItem(rows[without_text].item_id, None, None, None, [], {})
@@ -263,7 +264,7 @@ def _describe(index: int, number: int, edition: str = "") -> DemoItem:
 
 
 def _queries(rng: np.random.Generator, items: NDArray[np.int64], share: float) -> list[str | None]:
-    """Return a review that names the item's features for a share of the interactions, None for the others."""
+    """Return a review that names features of the item for a share of the interactions, None for the others."""
     reviews = [wording(*_parts(index)).reviews for index in range(NUM_ITEMS)]
     asked = rng.random(len(items)) < share
     forms = rng.integers(REVIEW_FORMS, size=len(items))

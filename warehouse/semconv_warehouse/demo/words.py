@@ -1,7 +1,7 @@
-"""The words of the demo's shop: hobbies, kinds of goods, styles and brands, and the texts of an item.
+"""The words of the demo shop: hobbies, kinds of goods, styles and brands, and the texts of an item.
 
-A kind says what an item is and which kinds customers look at next. A style says who likes it. Every title, description
-and review contains words of both, so that texts tell something about customers' tastes.
+A kind says what an item is and which kinds customers look at next. A style says which customers like the item. Every
+title, description and review contains words of both, so that texts say something about customers' tastes.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of goods."""
+    """A kind of goods."""
 
     noun: str
     hobby: str
-    next_kinds: tuple[str, str]  # nouns of the kinds that follow, the likelier one first
+    next_kinds: tuple[str, str]  # nouns of the kinds that customers look at next, the most likely first
     purpose: str
     features: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Style:
-    """One taste, with the brands that suit it."""
+    """A taste of customers, with the brands that suit it."""
 
     adjectives: tuple[str, str, str, str]
     materials: tuple[str, str, str, str]

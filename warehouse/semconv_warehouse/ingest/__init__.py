@@ -1,6 +1,6 @@
 """Ingest of interactions and items: polars reads and cleans the files, DuckDB merges the rows into the warehouse.
 
-Reading and cleaning do not open the warehouse. One short transaction holds all writes of an ingest.
+Files are read and cleaned before the warehouse is opened for writing. All rows are written in one short transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Polars expressions that clean the values of a file's column: ids, times, numbers, texts and lists of texts."""
+"""Clean the values of a file's columns with polars: ids, times, numbers, texts and lists of texts."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from semconv.errors import InputError
 
 _TIME: Final = pl.Datetime("us")
 _TEXT_TIMES: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
-# A number is seconds, milli-, micro- or nanoseconds since 1970 by its size: 1e11 s is the year 5138, 1e11 ms is 1973.
+# The size of a number tells its unit, seconds to nanoseconds since 1970: 1e11 s is the year 5138, 1e11 ms is 1973.
 _LARGEST_SECONDS, _LARGEST_MILLISECONDS, _LARGEST_MICROSECONDS = 1e11, 1e14, 1e17
-_YEARS: Final = (1, 9999)  # of a Python datetime
-_DAYS: Final = (-719_162, 2_932_896)  # the first and the last day of these years, since 1970
-# Without nanoseconds: every time that int64 can count in nanoseconds lies in these years.
+_YEARS: Final = (1, 9999)  # the years that a Python datetime can hold
+_DAYS: Final = (-719_162, 2_932_896)  # days since 1970 of the first and the last day of these years
+# Nanoseconds are not listed: every int64 number of nanoseconds lies in these years.
 _TICKS_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000}
 
-# Elements that a browser does not show, with their content.
+# HTML elements that a browser does not show; they are removed with their content.
 _HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
-# Tags that begin or end a line, which become a blank.
+# Tags that begin or end a line. They are replaced by a blank.
 _BREAK = r"(?i)</?(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr)\b[^<>]*>"
 _TAG = r"</?[a-zA-Z][^<>]*>"
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
 
-_BETWEEN = "\ue000"  # separates the parts of a list while they are joined to one text; a private-use character
+_BETWEEN = "\ue000"  # a private-use character that separates the parts of a list while these are joined to one text
 
 
 @dataclass(frozen=True)
 class RawColumn:
-    """A column of a file before cleaning."""
+    """A column of a file, before its values are cleaned."""
 
-    name: str  # in the data frame
-    shown: str  # in the file
+    name: str  # name in the data frame
+    shown: str  # name in the file
     dtype: pl.DataType
-    file: object  # as messages name it
+    file: object  # the file's name in messages
 
 
 def id_text(raw: RawColumn) -> pl.Expr:
-    """Return an id as text without surrounding blanks, null for an empty one; InputError for a type that is no id."""
+    """Return ids as text without surrounding blanks, null for an empty id; InputError if the type cannot be an id."""
     value = pl.col(raw.name)
-    if raw.dtype.is_float():  # integers that became floats because some were missing
+    if raw.dtype.is_float():  # whole numbers that were stored as floats because some are missing
         whole = value.cast(pl.Int64, strict=False)
         value = pl.when(whole.cast(pl.Float64) == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
     elif not (raw.dtype.is_integer() or isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)):
@@ -55,7 +55,7 @@ def id_text(raw: RawColumn) -> pl.Expr:
 
 
 def time(raw: RawColumn) -> pl.Expr:
-    """Return a time in UTC from a datetime, a date, seconds/ms/us/ns since 1970, or ISO text; null if unreadable."""
+    """Return times in UTC from datetimes, dates, seconds/ms/us/ns since 1970, or ISO text; null if unreadable."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.Datetime | pl.Date):
         return _time_of_ticks(value.to_physical(), raw.dtype)
@@ -76,7 +76,7 @@ def time(raw: RawColumn) -> pl.Expr:
 
 
 def printable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return a value that can be cast to text: a time outside the years 1 to 9999 becomes the number in the file."""
+    """Return values that can be cast to text: times outside the years 1 to 9999 become the numbers in the file."""
     if not isinstance(dtype, pl.Datetime | pl.Date):
         return value
     ticks = value.to_physical()
@@ -84,9 +84,9 @@ def printable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _time_of_ticks(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
-    """Return the time that a number of days or ticks since 1970 means, null outside the years 1 to 9999.
+    """Return the time of a number of days or clock ticks since 1970, null outside the years 1 to 9999.
 
-    A plain cast would overflow to a wrong time there.
+    Outside these years a plain cast would overflow to a wrong time.
     """
     if isinstance(dtype, pl.Date):
         return pl.when(ticks.is_between(*_DAYS)).then(ticks).cast(pl.Date).cast(_TIME)
@@ -98,17 +98,17 @@ def _time_of_ticks(ticks: pl.Expr, dtype: pl.Datetime | pl.Date) -> pl.Expr:
 
 
 def whole_number(raw: RawColumn) -> pl.Expr:
-    """Return a whole number, null if the value is not one; InputError for a type without numbers."""
+    """Return whole numbers, null for a value that is none; InputError if the column's type has no numbers."""
     value = number(raw)
     if raw.dtype.is_integer():
         return pl.col(raw.name).cast(pl.Int64, strict=False)
-    if isinstance(raw.dtype, pl.String):  # not through a float, which would round beyond 2^53
+    if isinstance(raw.dtype, pl.String):  # not through floats, which would round numbers above 2^53
         return pl.col(raw.name).str.strip_chars().cast(pl.Int64, strict=False)
     return pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
 
 
 def number(raw: RawColumn) -> pl.Expr:
-    """Return a finite number, null if the value is not one; InputError for a type without numbers."""
+    """Return finite numbers, null for a value that is none; InputError if the column's type has no numbers."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum):
         value = value.cast(pl.String).str.strip_chars()
@@ -119,7 +119,7 @@ def number(raw: RawColumn) -> pl.Expr:
 
 
 def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
-    """Return text without HTML entities, tags and superfluous blanks, null if nothing is left. A list of texts is joined."""
+    """Return text without HTML entities, tags and extra blanks, null if nothing is left. Lists of texts are joined."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
         value = value.list.join(" ", ignore_nulls=True)
@@ -131,7 +131,7 @@ def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
 
 
 def text_list(raw: RawColumn) -> pl.Expr:
-    """Return a list of clean texts from a list, a JSON array or text with ``|`` between its parts; null if it is empty."""
+    """Return lists of clean texts from lists, JSON arrays or texts with ``|`` between parts; null for empty lists."""
     value = pl.col(raw.name)
     if isinstance(raw.dtype, pl.List) and isinstance(raw.dtype.inner, pl.String):
         joined = value.list.join(_BETWEEN, ignore_nulls=True)
@@ -141,7 +141,7 @@ def text_list(raw: RawColumn) -> pl.Expr:
         text = printable(value, raw.dtype).cast(pl.String)
         array = _changed(text, "[", lambda item: _joined(item, _BETWEEN))
         joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
-    # Clean the parts as one text: calling the Python functions for each list would be slow.
+    # The parts are cleaned as one text, because a call of the Python functions for each list would be slow.
     parts = without_html(joined).str.split(_BETWEEN).list.eval(pl.element().str.strip_chars())
     cleaned = parts.list.filter(pl.element() != "")
     return pl.when(cleaned.list.len() > 0).then(cleaned)
@@ -157,7 +157,7 @@ def without_html(value: pl.Expr) -> pl.Expr:
 
 
 def _changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
-    """Apply a Python function to the texts that contain ``sign``, usually a few."""
+    """Apply a Python function only to texts that contain ``sign``, which are usually few."""
 
     def apply(texts: pl.Series) -> pl.Series:
         touched = texts.str.contains(sign, literal=True).fill_null(value=False)
@@ -181,7 +181,7 @@ def _joined(value: str, between: str) -> str:
 
 
 def _number_time(value: pl.Expr) -> pl.Expr:
-    """Return the time that a number means; its size tells the unit."""
+    """Return the time of a number since 1970; the size of the number tells its unit."""
     size = value.abs()
     microseconds = (
         pl.when(size < _LARGEST_SECONDS)

@@ -55,15 +55,15 @@ class Interactions:
     """Cleaned rows of files without duplicates, in the order of the files.
 
     Attributes:
-        rows: the columns KNOWN; ``arrival``, the row's position over all files; and ``occurrence``, which counts rows
-            from 1 that have equal ids and neither a time nor a position.
-        order_by: the column that orders a user's sequence.
-        files: as reports name them.
-        read: rows in the files.
-        duplicate: rows that repeat an earlier row of these files.
+        rows: the columns KNOWN; ``arrival``, the row's number over all files; and ``occurrence``, which numbers from 1
+            the rows that have equal ids and neither a time nor a position.
+        order_by: the column, or the order of the file, by which each user's sequence is ordered.
+        files: names of the files, for reports.
+        read: number of rows in the files.
+        duplicate: number of rows that repeat an earlier row of these files.
         rejected: rows that cannot be used, with REJECTED_COLUMNS.
-        odd: kind of an odd value -> its number.
-        unused_columns: columns of the files that no known column takes.
+        odd: kind of an unusual value -> the number of such values.
+        unused_columns: columns of the files that are not read.
     """
 
     rows: pa.Table
@@ -84,16 +84,17 @@ def ingest_interactions(
     order_by_file: bool = False,
     rejected: Path | None = None,
 ) -> IngestReport:
-    """Add interactions from Parquet, CSV or JSON lines files. A row that the warehouse has already changes nothing.
+    """Add interactions from Parquet, CSV or JSON lines files. Rows that the warehouse already has are skipped.
 
     Args:
         mapping: known column -> name in the files, where the two differ.
-        order_by_file: order each user's sequence as the rows of the files; not for a project ordered by a column.
+        order_by_file: order each user's sequence by the order of the rows in the files. This is refused if the first
+            ingest of the project ordered the sequences by a column.
         rejected: file to write rejected rows to, with their reasons.
 
     Raises:
-        InputError: a file or column is missing or unusable, the files lack the column that orders the project, or
-            another item has a position already. The warehouse is unchanged then.
+        InputError: a file or column is missing or unusable, the files lack the column by which sequences are ordered,
+            or a user's position is already taken by another item. The warehouse is unchanged then.
     """
     cleaned = read_interactions(store, files, mapping, order_by_file=order_by_file)
     if rejected is not None:
@@ -105,9 +106,9 @@ def ingest_interactions(
 def read_interactions(
     store: DuckDBStore, files: Sequence[Input], mapping: Mapping[str, str], *, order_by_file: bool = False
 ) -> Interactions:
-    """Read and clean files without holding the warehouse; raises the errors of :func:`ingest_interactions`."""
+    """Read and clean files without keeping the warehouse open; raise the errors of :func:`ingest_interactions`."""
     if not files:
-        raise InputError("no file to read interactions from")
+        raise InputError("no file to read interactions from; name at least one")
     with store.read() as connection:
         fixed = stored_order(connection)
     sources = [open_source(file) for file in files]
@@ -130,7 +131,7 @@ def read_interactions(
 
 
 def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
-    """Write cleaned rows in the caller's transaction."""
+    """Merge cleaned rows into the warehouse, in the caller's transaction."""
     added = merge_interactions(connection, cleaned.rows, cleaned.order_by)
     odd = {**odd_interactions(connection, cleaned.rows), **cleaned.odd}
     return IngestReport(
@@ -148,17 +149,18 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
 def _order(
     fixed: OrderBy | None, sources: Sequence[Source], columns: Sequence[Mapping[str, str]], *, order_by_file: bool
 ) -> OrderBy:
-    """Return the order of the sequences: the choice of the first ingest, else a column of the first file."""
+    """Return the order of the sequences: the choice of the project's first ingest, else a column of the first file."""
     if order_by_file and fixed not in (None, "file"):
         raise InputError(
-            f"{sources[0].file}: {fixed} orders the sequences of this project since its first ingest; leave out --order file"
+            f"{sources[0].file}: --order file cannot be used, because the first ingest of this project ordered the sequences by"
+            f" {fixed}; leave out --order file"
         )
     order_by = "file" if order_by_file else fixed or _offered(sources[0], columns[0])
     for source, found in zip(sources, columns, strict=True):
         if order_by != "file" and order_by not in found:
             raise InputError(
-                f"{source.file}: no column {order_by}, which orders the sequences of this project since its first ingest; "
-                f"it has {', '.join(source.columns)}; name one with --map {order_by}=COLUMN"
+                f"{source.file}: no column {order_by}, by which the sequences of this project have been ordered since its first ingest; "
+                f"the file has {', '.join(source.columns)}; name its column with --map {order_by}=COLUMN"
             )
     return order_by
 
@@ -169,8 +171,8 @@ def _offered(source: Source, found: Mapping[str, str]) -> OrderBy:
     if EVENT_TIME in found:
         return "event_time"
     raise InputError(
-        f"{source.file}: no column gives the order of a user's interactions; it has {', '.join(source.columns)}; "
-        "name one with --map event_time=COLUMN or --map source_position=COLUMN, or give --order file"
+        f"{source.file}: no column gives the order of a user's interactions; the file has {', '.join(source.columns)}; "
+        "name a column with --map event_time=COLUMN or --map source_position=COLUMN, or give --order file"
     )
 
 
@@ -192,7 +194,7 @@ def _clean(source: Source, found: Mapping[str, str], order_by: OrderBy) -> tuple
 
 
 def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
-    """Return the first reason why a row cannot be used, null if it can."""
+    """Return the first reason why each row cannot be used, null if it can."""
     reasons = [pl.col(REASON)]
     reasons += [pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}")) for column in REQUIRED]
     if order_by != "file":
@@ -204,22 +206,22 @@ def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
 
 
 def _is_lost(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
-    """Whether the file has a value that could not be read."""
+    """Return whether each row has a value that could not be read."""
     return pl.col(column).is_null() & _is_given(column, raw)
 
 
 def _is_given(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
-    """Whether the file has a value other than empty text."""
+    """Return whether each row has a value other than empty text."""
     if column not in raw:
         return pl.lit(False)
     value = pl.col(raw[column].name)
-    # Other types are not cast to text, because a time far out of range cannot be.
+    # Other types are not cast to text, because the cast fails for a time far out of range.
     is_text = isinstance(raw[column].dtype, pl.String | pl.Categorical | pl.Enum)
     return value.is_not_null() & (value.cast(pl.String) != "") if is_text else value.is_not_null()
 
 
 def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:
-    """Return the first of equal rows, and number in ``occurrence`` the rows that have neither a time nor a position."""
+    """Drop rows that repeat an earlier row. Equal rows without time and position are numbered in ``occurrence``."""
     timed = pl.col(EVENT_TIME).is_not_null()
     positioned = pl.col(SOURCE_POSITION).is_not_null()
     if order_by == "source_position":

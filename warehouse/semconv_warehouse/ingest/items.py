@@ -40,16 +40,16 @@ _TYPES: Final = {
 
 @dataclass(frozen=True)
 class Items:
-    """Cleaned rows of files, one an item, in the order in which the items first appear.
+    """Cleaned rows of files, one for each item, in the order in which the items first appear.
 
     Attributes:
         rows: the columns KNOWN, ``attributes`` as JSON text, and ``arrival``, the position of the item's first row.
-        files: as reports name them.
-        read: rows in the files.
-        duplicate: rows that a later row of the same item replaces.
+        files: names of the files, for reports.
+        read: number of rows in the files.
+        duplicate: number of rows that a later row of the same item replaces.
         rejected: rows that cannot be used, with REJECTED_COLUMNS.
-        columns: known columns that a file has.
-        left_out: columns of bytes, which are no attributes.
+        columns: the known columns that at least one file has.
+        left_out: columns of bytes, which cannot be stored as attributes.
     """
 
     rows: pl.DataFrame
@@ -69,9 +69,9 @@ def ingest_items(
     snapshot: bool = False,
     rejected: Path | None = None,
 ) -> IngestReport:
-    """Add or update items from Parquet, CSV or JSON lines files. Unknown columns go to ``attributes``.
+    """Add or update items from Parquet, CSV or JSON lines files. Unknown columns are stored in ``attributes``.
 
-    A missing value does not change the stored value, except in a snapshot.
+    A missing value does not change the stored value, unless the files are a snapshot of the whole catalogue.
 
     Args:
         mapping: known column -> name in the files, where the two differ.
@@ -89,9 +89,9 @@ def ingest_items(
 
 
 def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
-    """Read and clean files without the warehouse; raises the errors of :func:`ingest_items`."""
+    """Read and clean files without opening the warehouse; raise the errors of :func:`ingest_items`."""
     if not files:
-        raise InputError("no file to read items from")
+        raise InputError("no file to read items from; name at least one")
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
     parts = [_clean(source, found) for source, found in zip(sources, columns, strict=True)]
@@ -109,7 +109,7 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
 
 
 def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) -> IngestReport:
-    """Write cleaned items in the caller's transaction."""
+    """Merge cleaned items into the warehouse, in the caller's transaction."""
     counts = merge_items(connection, cleaned.rows.to_arrow(), cleaned.columns, snapshot=snapshot)
     without_text = cleaned.rows.filter(pl.col(TITLE).is_null() & pl.col(DESCRIPTION).is_null()).height
     return IngestReport(
@@ -128,7 +128,7 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
 
 
 def _clean(source: Source, found: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the usable rows of one file with known columns and attributes, and its rejected rows with their reasons."""
+    """Return the usable rows of one file with known columns and attributes, and the rejected rows with reasons."""
     rows, raw = source.raw_columns(found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _TYPES.items()}
     values |= {ours: _value(ours, column, source.is_json) for ours, column in raw.items()}

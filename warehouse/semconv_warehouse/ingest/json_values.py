@@ -1,4 +1,4 @@
-"""The part of a value that JSON can hold. Columns of Parquet files may also hold bytes, alone or inside lists and structs."""
+"""Select the parts of values that JSON can hold, because Parquet columns may have bytes inside lists and structs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NO_JSON = (pl.Binary, pl.Object, pl.Float16, pl.Int128, pl.UInt128, pl.BaseExte
 
 
 def json_part(value: pl.Expr, dtype: DataType | DataTypeClass) -> pl.Expr | None:
-    """Return a value without its bytes, at any depth; None if nothing else is in it."""
+    """Return a column's values without bytes at any depth; None if the column has only bytes."""
     dtype = instance(dtype)
     if _is_json(dtype):
         return value
@@ -23,7 +23,7 @@ def json_part(value: pl.Expr, dtype: DataType | DataTypeClass) -> pl.Expr | None
         element = json_part(pl.element(), dtype.inner)
         lists = value.arr.to_list() if isinstance(dtype, pl.Array) else value
         return None if element is None else lists.list.eval(element)
-    # DuckDB takes neither of these two kinds of number from polars.
+    # DuckDB cannot read these two number types from polars.
     if isinstance(dtype, pl.Float16):
         return value.cast(pl.Float32)
     return value.cast(pl.String) if isinstance(dtype, pl.Int128 | pl.UInt128) else None
@@ -40,7 +40,7 @@ def bytes_in(name: str, dtype: DataType | DataTypeClass) -> list[str]:
 
 
 def instance(dtype: DataType | DataTypeClass) -> DataType:
-    """Return a polars type as an instance; polars also gives classes."""
+    """Return a polars type as an instance, because polars also uses classes as types."""
     return dtype if isinstance(dtype, DataType) else dtype()
 
 

@@ -12,9 +12,9 @@ from semconv_warehouse.store.database import raw, registered
 
 OrderBy = Literal["source_position", "event_time", "file"]
 
-# Rows that the warehouse does not have. A row is a duplicate if a stored one has the same user, item and event_time;
-# without a time, the same user, item and source_position. Without both, occurrence n is a duplicate if the warehouse
-# has at least n such rows.
+# Selects the rows that the warehouse does not have. A row is a duplicate if a stored row has the same user, item and
+# event_time; without a time, the same user, item and source_position. Without both, occurrence n is a duplicate if the
+# warehouse has at least n such rows.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT user_id, item_id, event_time, source_position, rating, query, arrival
@@ -50,7 +50,7 @@ SELECT {id}, (SELECT coalesce(max({index}), -1) FROM {table}) + row_number() OVE
 FROM (SELECT {id}, min(arrival) AS first_arrival FROM fresh ANTI JOIN {table} USING ({id}) GROUP BY {id})
 ORDER BY first_arrival
 """
-# Where the order column ties, stored rows keep their order and come before new rows, which keep that of the files.
+# Rows with equal values in the order column: stored rows keep their order, then new rows follow in file order.
 _ORDERS: Final[dict[OrderBy, str]] = {
     "source_position": "source_position",
     "event_time": "event_time, position NULLS LAST, arrival",
@@ -80,7 +80,7 @@ SELECT
 
 
 def stored_order(connection: sa.Connection) -> OrderBy | None:
-    """Return the order that the first ingest chose for the sequences; None before the first ingest."""
+    """Return the order of the sequences that the first ingest chose; None before the first ingest."""
     found = connection.execute(
         sa.text("SELECT value FROM project_setting WHERE name = 'order_by'")
     ).scalar_one_or_none()
@@ -95,10 +95,10 @@ def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: Orde
     """Add new rows, number new users and items in the order of arrival, and renumber the sequences of affected users.
 
     Returns:
-        the number of rows added.
+        the number of added rows.
 
     Raises:
-        InputError: another item has a position already, or another ingest has just chosen another order.
+        InputError: a user's position is already taken by another item, or another ingest has just chosen another order.
     """
     inner = raw(connection)
     with registered(connection, rows) as incoming:
@@ -124,7 +124,7 @@ def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: Orde
 
 
 def odd_interactions(connection: sa.Connection, rows: pa.Table) -> dict[str, int]:
-    """Count the items without metadata and the users with one interaction among the ids of ``rows``."""
+    """Count, among the items and users of ``rows``, the items without metadata and the users with one interaction."""
     with registered(connection, rows) as incoming:
         without_text, single = raw(connection).execute(_ODD.format(incoming=incoming)).fetchall()[0]
     return {"item ids without metadata": without_text, "users with one interaction": single}
@@ -135,10 +135,12 @@ def _refuse_taken_positions(inner: Any) -> None:
     if found:
         conflicts, user, position, items = found[0]
         raise InputError(
-            f"{conflicts} positions are taken by another item, the first is position {position} of user {user} "
+            f"{conflicts} positions have two items; the first is position {position} of user {user} "
             f"({' and '.join(items)}); give each position of a user to one item; nothing was changed"
         )
 
 
 def _one(inner: Any, sql: str) -> Any:
-    return inner.execute(sql).fetchall()[0][0]  # all rows: a result that is not read to its end blocks the connection
+    return inner.execute(sql).fetchall()[0][
+        0
+    ]  # Read all rows: a result that is not read to its end blocks the connection.

@@ -13,7 +13,7 @@ from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, TITLE
 from semconv_warehouse.store.database import raw, registered
 
 _VALUES = (TITLE, DESCRIPTION, BRAND, CATEGORIES, ATTRIBUTES)
-# Items whose row changes, with their values after the merge.
+# Selects the items whose row changes, with their values after the merge.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
 SELECT item_id, {values}, item.is_available AS was_available
@@ -40,7 +40,7 @@ WHERE is_available AND item_id NOT IN (SELECT item_id FROM {incoming})
 
 @dataclass(frozen=True)
 class ItemCounts:
-    """Items that a merge changed. ``updated`` includes ``restored``."""
+    """The numbers of items that a merge added, updated, removed or restored. ``updated`` includes ``restored``."""
 
     added: int
     updated: int
@@ -49,14 +49,14 @@ class ItemCounts:
 
 
 def merge_items(connection: sa.Connection, rows: pa.Table, columns: Collection[str], *, snapshot: bool) -> ItemCounts:
-    """Insert new items in the order of arrival and update known ones; a snapshot also marks absent items as removed.
+    """Insert new items in the order of arrival and update known items; a snapshot also marks absent items as removed.
 
     Args:
         columns: known columns that the files have. In a snapshot their missing values replace stored values.
     """
     overwritten = {*columns, ATTRIBUTES} if snapshot else set()
     new = {name: f"n.{name}" if name in overwritten else f"coalesce(n.{name}, item.{name})" for name in _VALUES}
-    # Arrow holds JSON as text.
+    # Arrow represents JSON as text.
     new[ATTRIBUTES] = new[ATTRIBUTES].replace("n.attributes", "n.attributes::JSON")
     inner = raw(connection)
     with registered(connection, rows) as incoming:

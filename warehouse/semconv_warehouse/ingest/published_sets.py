@@ -1,4 +1,4 @@
-"""Ingest of two published data sets as they are downloaded: Amazon reviews 2018 and MovieLens."""
+"""Ingest of two public data sets in their original files, which are Amazon reviews 2018 and MovieLens."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _NO_GENRE = "(no genres listed)"
 def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
     """Add Amazon 2018 reviews and product metadata (JSON lines, plain or .gz) in one transaction.
 
-    The query of an interaction is the review's summary and text. Times have the resolution of a day; interactions of
-    one user and day keep the order of the file.
+    The query of an interaction is the summary and text of the review. Times are whole days, so interactions of one user
+    on the same day keep the order of the file.
     """
     source, known = _amazon(reviews, _AMAZON_REVIEWS), _amazon(meta, {ITEM_ID: _AMAZON_META[ITEM_ID]})
     mapping = dict(_AMAZON_REVIEWS)
@@ -54,7 +54,7 @@ def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
     source = open_source(Path(file))
     if missing := [name for name in needed.values() if not source.has(name)]:
         raise InputError(
-            f"{file}: no column {', '.join(missing)}, so it is not of the Amazon reviews of 2018; "
+            f"{file}: no column {', '.join(missing)}, so it is not a file of the Amazon reviews of 2018; "
             "read other files with `semconv ingest interactions` and `semconv ingest items`"
         )
     return source
@@ -79,8 +79,8 @@ def _ingest(
     if rejected is not None:
         write_rejected(pl.concat([read.rejected, catalogue.rejected]), rejected)
     with store.write() as connection:
-        # Items first, so that the interactions do not count items as without metadata that come with this call.
+        # Items first: otherwise the interactions would report these items as items without metadata.
         merged = items.merge(connection, catalogue)
         added = interactions.merge(connection, read)
-        # These commands have no --map, so unused columns are no news to the user.
+        # These commands have no --map, so the user cannot do anything about unused columns.
         return combined([dataclasses.replace(added, unused_columns=()), merged])

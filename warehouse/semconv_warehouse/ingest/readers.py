@@ -1,7 +1,7 @@
 """Read Parquet, CSV and JSON lines files as lazy rows; CSV and JSON lines also as ``.gz``.
 
-A row that cannot be read is not an error: its column REASON says why. A file that cannot be read, or that lacks a
-required column, is an InputError.
+A row that cannot be read raises no error; its column REASON gives the reason. A file that cannot be read, or lacks a
+required column, raises an InputError.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _OVERFLOW = "__overflow"
 _SAMPLED_LINES = 1000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_MOST_DIGITS = 38  # of a decimal, to polars
+_MOST_DIGITS = 38  # the most digits of a decimal in polars
 
 
 @dataclass(frozen=True)
 class Spooled:
-    """A temporary Parquet file with the rows of another source."""
+    """A temporary Parquet file with the rows of another source, such as an SQL query."""
 
     path: Path
-    name: str  # of the source, as messages and reports show it
+    name: str  # name of the source in messages and reports
 
     def __str__(self) -> str:
         """Return the name of the source."""
@@ -49,12 +49,12 @@ Input = Path | Spooled
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its columns and, lazily, its rows.
+    """One input file: its columns and, as a lazy frame, its rows.
 
     Attributes:
         columns: names of the columns; of JSON lines, the keys of the first lines.
-        rows: ROW, which counts from 1; REASON, null for a readable row; and the line as RECORD if the file is JSON
-            lines, else the file's columns.
+        rows: ROW, which counts from 1; REASON, null for a readable row; and for JSON lines RECORD, the text of the
+            line, else the file's columns.
         record: the whole row as RECORD: the text of a JSON line, else a struct of the columns without bytes.
         is_json: whether the file is JSON lines.
         left_out: columns, and parts of columns, that the record lacks because they hold bytes.
@@ -68,11 +68,11 @@ class Source:
     left_out: tuple[str, ...] = ()
 
     def parts(self, column: str) -> tuple[str, ...]:
-        """Return the file's columns that a name means: one, or several joined by ``+`` (``summary+reviewText``)."""
+        """Return the columns that a name stands for: one, or several joined by ``+`` (``summary+reviewText``)."""
         return (column,) if "+" not in column or self.has(column) else tuple(column.split("+"))
 
     def has(self, column: str) -> bool:
-        """Return whether the file has a column; of JSON lines, whether any line has the key."""
+        """Return whether the file has a column; for JSON lines, whether any line has the key."""
         if column in self.columns:
             return True
         if not self.is_json:
@@ -81,7 +81,7 @@ class Source:
             return bool(self.rows.select(_json_value(column).is_not_null().any()).collect().item())
 
     def raw_columns(self, found: Mapping[str, str]) -> tuple[pl.LazyFrame, dict[str, fields.RawColumn]]:
-        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and a description of each of these.
+        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and a RawColumn for each.
 
         Args:
             found: known column NAME -> the file's column; its values are in the column ``raw_NAME``.
@@ -101,18 +101,18 @@ class Source:
 
 
 def unused_columns(source: Source, found: Mapping[str, str]) -> list[str]:
-    """Return the columns of a file that no known column takes."""
+    """Return the columns of a file that are not read as a known column."""
     used = {part for theirs in found.values() for part in source.parts(theirs)}
     return [column for column in source.columns if column not in used]
 
 
 def open_source(file: Input) -> Source:
-    """Open a file as its suffix says; InputError if it is missing, empty, unreadable or of an unknown kind."""
+    """Open a file in the format of its suffix; InputError if it is missing, empty, unreadable or of another format."""
     if isinstance(file, Spooled):
         return replace(_parquet(file.path), file=file)
     if not file.is_file():
         if file.is_dir():
-            raise InputError(f"{file}: a folder; name the files in it")
+            raise InputError(f"{file}: is a folder; name the files in it")
         advice = "each pair of names needs a --map of its own" if "=" in file.name else "check the path"
         raise InputError(f"{file}: no such file; {advice}")
     if file.stat().st_size == 0:
@@ -128,7 +128,8 @@ def open_source(file: Input) -> Source:
             source = _json_lines(file)
         else:
             raise InputError(
-                f"{file}: unknown kind of file; known are .parquet, .csv, .tsv, .jsonl and .json (lines), the last four also .gz"
+                f"{file}: unknown kind of file; known are .parquet, .csv, .tsv, .jsonl and .json (JSON lines), all but .parquet also"
+                " as .gz"
             )
         if source.rows.select(ROW).head(1).collect().is_empty():
             raise InputError(f"{file}: the file has no rows; check how it was written")
@@ -138,11 +139,11 @@ def open_source(file: Input) -> Source:
 def resolve(
     source: Source, mapping: Mapping[str, str], known: Sequence[str], required: Sequence[str]
 ) -> dict[str, str]:
-    """Return known column -> the file's column, for the known columns that the file has.
+    """Return the names in the file of the known columns that the file has.
 
     Raises:
         SettingsError: the mapping names an unknown column.
-        InputError: the file lacks a required column, or one that the mapping names.
+        InputError: the file lacks a required column, or a column that the mapping names.
     """
     for ours in mapping:
         if ours not in known:
@@ -162,7 +163,7 @@ def resolve(
 
 @contextlib.contextmanager
 def reading(file: Input | str) -> Iterator[None]:
-    """Turn the errors of reading a damaged file into an InputError that names it."""
+    """Turn errors while reading a damaged file into an InputError that names the file."""
     try:
         yield
     except (PolarsError, PanicException, duckdb.Error, pa.ArrowException, OSError, EOFError, UnicodeError) as error:
@@ -186,8 +187,8 @@ def _parquet(file: Path) -> Source:
 
 
 def _refuse_types_beyond_polars(file: Path) -> None:
-    """Refuse a file with a column that polars cannot read, and name the column; on intervals polars would panic."""
-    with contextlib.suppress(pa.ArrowException):  # polars reports a damaged file
+    """Raise InputError for a column whose type polars cannot read; for some types polars would panic."""
+    with contextlib.suppress(pa.ArrowException):  # Leave a damaged file to polars, which reports it.
         schema = pq.ParquetFile(file).schema
         for column in (schema.column(number) for number in range(len(schema))):
             is_long = column.converted_type == "DECIMAL" and column.precision > _MOST_DIGITS
@@ -208,7 +209,7 @@ def _csv(file: Path, separator: str) -> Source:
         file,
         separator=separator,
         encoding="utf8-lossy",
-        # One column more than the header has. A value in it means that the row has too many fields.
+        # This column follows those of the header. A value in it means that the row has too many fields.
         schema={**dict.fromkeys(header, pl.String), _OVERFLOW: pl.String},
         missing_columns="insert",
         truncate_ragged_lines=True,
@@ -247,7 +248,7 @@ def _json_lines(file: Path) -> Source:
 def _lines(file: Path) -> pl.LazyFrame:
     lines = pl.scan_lines(file, name=RECORD, row_index_name=ROW, row_index_offset=1, glob=False)
     try:
-        lines.select(pl.col(RECORD).str.len_bytes().sum()).collect()  # looks at every line
+        lines.select(pl.col(RECORD).str.len_bytes().sum()).collect()  # reads every line
     except PolarsError as error:
         if "utf8" not in str(error):
             raise

@@ -1,4 +1,4 @@
-"""Whole rows as JSON text: the records of rejected rows, and the columns of an item that become its attributes."""
+"""Write rows as JSON text: rejected rows, and the columns of an item that become its attributes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Source
 
 
 def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return rejected rows as users see them, with REJECTED_COLUMNS; ``record`` is JSON text."""
+    """Return rejected rows with REJECTED_COLUMNS, as they are shown to users; ``record`` is JSON text."""
     if source.is_json:
         record = pl.col(RECORD)
     else:
@@ -32,7 +32,7 @@ def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def rest_as_json(source: Source, frame: pl.DataFrame, used: Sequence[str]) -> pl.Series:
-    """Return the unused columns of each row as JSON text, null for a row without any."""
+    """Return the unused columns of each row as JSON text, null for a row without values in them."""
     records = frame.select(RECORD)
     if source.is_json:
         value, parameters = f"json_merge_patch({RECORD}, $without)", {"without": json.dumps(dict.fromkeys(used))}
@@ -41,7 +41,7 @@ def rest_as_json(source: Source, frame: pl.DataFrame, used: Sequence[str]) -> pl
         if not rest:
             return pl.Series(RECORD, [None] * frame.height, dtype=pl.String)
         records = records.select(pl.struct(pl.col(RECORD).struct.field(*rest)).alias(RECORD))
-        # A merge into {} drops members that are null.
+        # json_merge_patch into {} drops members that are null.
         value, parameters = f"json_merge_patch('{{}}', to_json({RECORD}))", {}
     with duckdb.connect() as memory:
         memory.register("records", records.with_row_index("row").to_arrow())

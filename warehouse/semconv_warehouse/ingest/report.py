@@ -1,4 +1,4 @@
-"""The report of an ingest: its counts, as lines for the screen and as JSON, and the file of rejected rows."""
+"""Report an ingest: its counts as lines for the screen and as JSON, and a file of rejected rows."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
 
 @dataclass(frozen=True)
 class IngestReport:
-    """Counts of one ingest. ``read`` is the sum of ``added``, ``updated``, ``duplicate`` and all of ``rejected``."""
+    """The counts of one ingest. ``read`` is the sum of ``added``, ``updated``, ``duplicate`` and ``rejected``."""
 
     kind: str  # 'interactions', 'items' or 'interactions+items'
     files: tuple[str, ...]
     read: int
     added: int
     updated: int = 0
-    duplicate: int = 0  # rows that the files or the warehouse have already
-    rejected: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
-    odd: Mapping[str, int] = field(default_factory=dict)  # kind of an odd value that was stored -> number
-    removed: int = 0  # items absent from a snapshot
+    duplicate: int = 0  # rows that the warehouse has already, or that are repeated in the files
+    rejected: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
+    odd: Mapping[str, int] = field(default_factory=dict)  # kind of an unusual value that was stored -> number of values
+    removed: int = 0  # items marked as removed because they are absent from a snapshot
     restored: int = 0  # removed items that are in the files again
     unused_columns: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # columns of bytes, which attributes cannot hold
-    parts: tuple[IngestReport, ...] = ()  # of an ingest of both kinds
+    parts: tuple[IngestReport, ...] = ()  # the reports of an ingest of both kinds
 
     def summary(self) -> list[str]:
         """Return lines for the user; counts of zero are left out."""
@@ -58,7 +58,7 @@ class IngestReport:
 
 
 def combined(parts: Sequence[IngestReport]) -> IngestReport:
-    """Return one report with the sums of several."""
+    """Return one report with the sums of several reports."""
     sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMMED}
     return IngestReport(
         kind="+".join(part.kind for part in parts),
@@ -81,12 +81,14 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def joined(
     parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]], files: Sequence[object]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Join the usable and the rejected rows of all files; ``arrival`` numbers the usable ones. InputError if there are none."""
+    """Return the usable rows of all files, numbered in ``arrival``, and the rejected rows; refuse files without usable rows."""
     rows = pl.concat(usable for usable, _ in parts).with_row_index("arrival")
     rejected = pl.concat(rejected for _, rejected in parts)
     if rows.is_empty():
         reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
-        raise InputError(f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons})")
+        raise InputError(
+            f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons}); correct the files"
+        )
     return rows, rejected
 
 
@@ -96,7 +98,7 @@ def counts_by_reason(rejected: pl.DataFrame) -> dict[str, int]:
 
 
 def write_rejected(rejected: pl.DataFrame, path: Path) -> None:
-    """Write rejected rows as CSV if the suffix says so, else as JSON lines.
+    """Write rejected rows as CSV if ``path`` ends with .csv, else as JSON lines.
 
     The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes.
     """

@@ -1,7 +1,7 @@
-"""Read the rows of an SQL query as an input: stream them through SQLAlchemy into a Parquet file, batch by batch.
+"""Read the rows of an SQL query as input of an ingest: write them to a Parquet file, batch by batch.
 
-This works for every database that SQLAlchemy has a driver for. The result is never in memory as a whole. SQLite and
-PostgreSQL are asked for a read-only connection. No message contains a password.
+This works for every database that SQLAlchemy has a driver for. The whole result is never in memory. Connections to
+SQLite and PostgreSQL are read-only. No message contains a password.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from semconv_warehouse.ingest.readers import Spooled
 BATCH_ROWS = 20_000
 _HIDDEN = "***"
 _PREFIX = ".query-"
-_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # in the name of a secret URL parameter
-_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # dialect -> package for pip
+_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # words in the names of URL parameters that hold secrets
+_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # SQLAlchemy dialect -> package for pip
 _KEPT = (bool, int, float, str, bytes)
 
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT on one database."""
+    """One SELECT statement and the database to run it on."""
 
-    url: str  # of SQLAlchemy: dialect[+driver]://user@host/database
+    url: str  # a URL of SQLAlchemy: dialect[+driver]://user@host/database
     statement: str
 
 
 @contextmanager
 def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
-    """Write the rows of a query to a Parquet file in ``folder`` and delete it when the block ends.
+    """Write the rows of a query to a Parquet file in ``folder``, and delete the file when the block ends.
 
     Raises:
-        SettingsError: not a database URL, its driver is not installed, or the statement fails or is no SELECT.
-        InputError: the database cannot be reached, or the result has no row or two columns of one name.
+        SettingsError: the URL is invalid, its driver is not installed, or the statement fails or is not a SELECT.
+        InputError: the database cannot be reached, or the result has no rows or two columns with the same name.
         MachineError: the disk is full.
     """
     url = _url(query.url)
     shown = _shown(url)
     with machine_errors(folder):
         _remove_leftovers(folder)
-        own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # mode 0700
+        own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # only its owner can read the folder (mode 0700)
         try:
             with run_lock(own), _reported(url, shown):
                 path = _spool(_engine(url, shown), url, query.statement, own)
@@ -66,7 +66,7 @@ def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete the folders of killed processes."""
+    """Delete the temporary folders that killed processes left."""
     for path in folder.glob(f"{_PREFIX}*"):
         if not is_locked(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -82,7 +82,7 @@ def _url(text: str) -> sa.URL:
 
 
 def _shown(url: sa.URL) -> str:
-    """Return the URL without its secrets."""
+    """Return a database URL without its secrets."""
     secret = [name for name in url.query if _is_secret(name)]
     return url.difference_update_query(secret).render_as_string(hide_password=True)
 
@@ -99,13 +99,14 @@ def _secrets(url: sa.URL) -> list[str]:
 
 def _engine(url: sa.URL, shown: str) -> sa.Engine:
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-        raise InputError(f"{shown}: no such file; give the path of an SQLite database")  # SQLite would create it
+        # SQLite would create the file.
+        raise InputError(f"{shown}: no such SQLite file; give the path of an existing one")
     backend = url.get_backend_name()
     try:
         return sa.create_engine(url, poolclass=NullPool)
     except NoSuchModuleError as error:
         raise SettingsError(
-            f"--from-sql: SQLAlchemy knows no {url.drivername}; install the package of this dialect with pip"
+            f"--from-sql: SQLAlchemy does not know the dialect {url.drivername}; install its package with pip"
         ) from error
     except ImportError as error:
         package = _EXTRAS.get(backend, error.name or "its driver")
@@ -116,7 +117,7 @@ def _engine(url: sa.URL, shown: str) -> sa.Engine:
 
 @contextmanager
 def _reported(url: sa.URL, shown: str) -> Iterator[None]:
-    """Turn the errors of a database into one line without its secrets."""
+    """Turn database errors in the block into an error of one line without secrets."""
     try:
         yield
     except DBAPIError as error:
@@ -126,7 +127,7 @@ def _reported(url: sa.URL, shown: str) -> Iterator[None]:
             line = line.replace(secret, _HIDDEN)
         unreachable = error.connection_invalidated or error.statement is None
         failure = (
-            InputError(f"{shown}: cannot be reached ({line}); check address, user and password")
+            InputError(f"{shown}: cannot be reached ({line}); check the address, user and password")
             if unreachable
             else SettingsError(f"--from-sql: the statement failed on {shown}; correct it ({line})")
         )
@@ -146,7 +147,9 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
                 raise SettingsError("--from-sql: the statement returns no rows; give a SELECT")
             names = list(result.keys())
             if doubles := sorted({name for name in names if names.count(name) > 1}):
-                raise InputError(f"--from-sql: two columns are called {', '.join(doubles)}; name them with AS")
+                raise InputError(
+                    f"--from-sql: two columns are called {', '.join(doubles)}; give each column its own name with AS"
+                )
             parts = [
                 _write_part(folder / f"part-{number:06d}.parquet", names, rows)
                 for number, rows in enumerate(result.partitions(BATCH_ROWS))
@@ -154,7 +157,7 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
     finally:
         engine.dispose()
     if not parts:
-        raise InputError(f"{_shown(url)}: the statement gave no rows; check its conditions")
+        raise InputError(f"{_shown(url)}: the statement returned no rows; check its conditions")
     return _joined(parts, folder / "rows.parquet")
 
 
@@ -165,7 +168,7 @@ def _write_part(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]])
 
 
 def _joined(parts: Sequence[Path], target: Path) -> Path:
-    """Write one file of all batches. A column has a type that holds all its values, text if there is no other."""
+    """Join the batches in one file. Each column gets a type that holds all its values; text if no other does."""
     schemas = [pq.read_schema(part) for part in parts]
     schema = pa.schema([(name, _common([one.field(name).type for one in schemas])) for name in schemas[0].names])
     with pq.ParquetWriter(target, schema) as writer:
@@ -184,7 +187,7 @@ def _common(types: Sequence[pa.DataType]) -> pa.DataType:
 
 
 def _array(values: Sequence[Any]) -> pa.Array:
-    """Return a column of Python values, as text if no other type holds them all."""
+    """Return a column of Python values as an Arrow array; as text if no other type holds them all."""
     plain = [_plain(value) for value in values]
     try:
         return pa.array(plain)
@@ -193,7 +196,7 @@ def _array(values: Sequence[Any]) -> pa.Array:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value of a database driver as one that Arrow takes and a file could have."""
+    """Return a value from a database driver as a type that Arrow and the readers of files accept."""
     if value is None or isinstance(value, _KEPT) or hasattr(value, "year"):
         return value
     if isinstance(value, Decimal):

@@ -1,1 +1,1 @@
-"""DuckDB: connections, schema, run table, baselines."""
+"""The storage in DuckDB: connections, schema, run table and SQL baselines."""

@@ -1,4 +1,4 @@
-"""Item rankings written in SQL: run a file of ``sql/baselines`` over the warehouse, for a batch of users at a time."""
+"""Rank items with the SQL files in ``sql/baselines``, for one batch of users at a time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ USERS_A_BATCH: Final = 1024
 def baseline_top_k(connection: sa.Connection, request: BaselineRequest) -> TopK:
     """Rank the items for every requested user who has a history under the split.
 
-    A list is shorter than k only where fewer items may be listed. The connection may be read-only.
+    A list is shorter than k only if fewer items may be listed. The connection may be read-only.
 
     Raises:
-        SettingsError: the method has no SQL file, or a parameter is unknown.
+        SettingsError: the method has no SQL file, or the file lacks a requested parameter.
     """
     method = sql_method(request.method)
     inner = raw(connection)
@@ -54,13 +54,13 @@ def _parameters(method: Method, request: BaselineRequest) -> dict[str, Any]:
     known = method.defaults()
     for name in request.parameters:
         if name not in known:
-            raise SettingsError(f"baseline {method.name} has no parameter {name}; it has {', '.join(known) or 'none'}")
+            raise SettingsError(f"baseline {method.name} has no parameter {name}; use {', '.join(known) or 'none'}")
     scoring = {} if method.ranking is None else asdict(method.ranking)
     return {**known, **request.parameters, **scoring}
 
 
 def _statements(inner: duckdb.DuckDBPyConnection, method: Method) -> list[duckdb.Statement]:
-    """Return the statements of a method in order; the last one ranks."""
+    """Return the SQL statements of a method in order; the last one returns the lists."""
     files = ["sequences", method.sql, *([] if method.ranking is None else ["best_of_scored"])]
     folder = package_folder("sql") / "baselines"
     return [statement for file in files for statement in inner.extract_statements((folder / f"{file}.sql").read_text())]
@@ -71,7 +71,7 @@ def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[s
 
 
 def _split_values(connection: sa.Connection, request: BaselineRequest) -> dict[str, Any]:
-    """Return the parameters of sequences.sql, taken from ``semconv.data.splits`` so that SQL and arrays split alike."""
+    """Return the parameters of sequences.sql, from ``semconv.data.splits``, so that SQL and arrays split alike."""
     listed, cuts = request.items, request.cuts
     if listed is None and request.split == "serve":
         available = read_arrow(connection, "SELECT is_available FROM item ORDER BY item_index")
@@ -107,7 +107,7 @@ def _empty(users: NDArray[np.int32], k: int) -> TopK:
 
 
 def _fill(top: TopK, rows: pa.Table) -> None:
-    """Write the rows of one batch into the lists."""
+    """Write the SQL result for one batch of users into the arrays of lists."""
     row = np.searchsorted(top.users, rows["user_index"].to_numpy())
     column = rows["rank"].to_numpy() - 1
     top.items[row, column] = rows["item_index"].to_numpy()

@@ -1,7 +1,7 @@
-"""Open a DuckDB file through SQLAlchemy, move bulk rows through Arrow, and translate DuckDB's errors.
+"""Open a DuckDB file through SQLAlchemy, pass many rows through Arrow, and translate DuckDB's errors.
 
-A process that has a DuckDB file open for writing locks out all others, and a reader locks out writers. So no file
-stays open: the pool is ``NullPool``, and the engine is disposed at the end of a block.
+A process that has a DuckDB file open for writing locks out all other processes, and a reader locks out writers. So no
+file stays open: the pool is ``NullPool``, and the engine is disposed at the end of a block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, LockedError, MachineError, SemconvError
 
-DEFAULT_MEMORY_MB = 1024  # of DuckDB while it moves the lists of all users; see the setting `publish.memory_mb`
+DEFAULT_MEMORY_MB = 1024  # memory of DuckDB while it copies the lists of all users; see the setting `publish.memory_mb`
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _NO_DATABASE = (
     "not a valid DuckDB database file",
@@ -45,10 +45,10 @@ _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 
 
 def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path) -> None:
-    """Limit the memory of a connection that moves the lists of all users; DuckDB spills the rest to the folder ``spill``."""
+    """Limit the memory of a connection that copies the lists of all users; DuckDB spills the rest to ``spill``."""
     connection.execute(f"SET memory_limit = '{memory_mb}MB'")
     connection.execute("SET temp_directory = ?", [str(spill)])
-    # In a process that DuckDB takes for interactive, the bar would appear on stdout.
+    # If DuckDB takes the process for interactive, it would draw a progress bar on stdout.
     connection.execute("SET enable_progress_bar = false")
 
 
@@ -61,8 +61,8 @@ def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator
 
     Raises:
         LockedError: another process still holds the file after ``wait`` seconds; the message has its PID.
-        InputError: the file is missing (when opened read-only), damaged, or not a DuckDB database.
-        MachineError: the disk is full, permission or memory is missing; also raised for statements in the block.
+        InputError: the file is missing (when opened read-only), damaged or not a DuckDB database.
+        MachineError: the disk is full, a permission is missing or memory runs out, also during statements of the block.
     """
     if read_only and not path.exists():
         raise InputError(f"{path}: no such database; create a project with `semconv init`, then ingest")
@@ -78,7 +78,7 @@ def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator
 
 
 def raw(connection: sa.Connection) -> duckdb.DuckDBPyConnection:
-    """Return the DuckDB connection inside SQLAlchemy's, which takes and gives Arrow, in the same transaction."""
+    """Return the DuckDB connection inside SQLAlchemy's, for Arrow tables. Both use the same transaction."""
     driver = connection.connection.driver_connection
     if driver is None:
         raise AssertionError("the connection is closed")
@@ -87,22 +87,22 @@ def raw(connection: sa.Connection) -> duckdb.DuckDBPyConnection:
 
 
 def quote_identifier(name: str) -> str:
-    """Return a table or column name as SQL text. No other function quotes names; values are always bound."""
+    """Return a table or column name, quoted for SQL. Values are passed as bound parameters instead."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @contextlib.contextmanager
 def registered(connection: sa.Connection, rows: pa.Table) -> Iterator[str]:
-    """Give an Arrow table a name that SQL on this connection can use in the block."""
+    """Make an Arrow table available under a name, for SQL on this connection, for the length of the block."""
     inner, name = raw(connection), next(_relation_names)
     inner.register(name, rows)
     yield name
-    # Not after an error: the transaction is lost then, and the name ends with the connection.
+    # Not after an error: then the transaction is lost, and the name goes with the connection.
     inner.unregister(name)
 
 
 def insert_arrow(connection: sa.Connection, table: str, rows: pa.Table) -> None:
-    """Append Arrow rows to a table. Columns are matched by name; missing ones take their default."""
+    """Append Arrow rows to a table. Columns are matched by name; missing columns get their default value."""
     if rows.num_rows == 0:
         return
     with registered(connection, rows) as name:
@@ -111,7 +111,7 @@ def insert_arrow(connection: sa.Connection, table: str, rows: pa.Table) -> None:
 
 @contextlib.contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn DuckDB's errors of disk, memory and damaged files into a SemconvError; raise all others unchanged."""
+    """Turn DuckDB errors about disk, memory and damaged files into a SemconvError; raise other errors unchanged."""
     try:
         yield
     except (DBAPIError, duckdb.Error) as error:
@@ -148,7 +148,9 @@ def _original(error: Exception) -> BaseException:
 def _locked(path: Path, message: str, wait: float) -> LockedError | None:
     advice = f"tried for {wait:g} s; stop it or wait longer" if wait else "stop it or use --wait SECONDS"
     if "different configuration" in message:
-        return LockedError(f"{path} is in use by this process ({os.getpid()}) in another mode; {advice}", os.getpid())
+        return LockedError(
+            f"{path} is in use by this process ({os.getpid()}) for another kind of access; {advice}", os.getpid()
+        )
     if "Could not set lock" not in message and "Conflicting lock" not in message:
         return None
     found = re.search(r"PID (\d+)", message)
@@ -157,7 +159,7 @@ def _locked(path: Path, message: str, wait: float) -> LockedError | None:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether DuckDB's error means a damaged file, and not a wrong statement."""
+    """Return whether a DuckDB error means a damaged file rather than a wrong statement."""
     return any(sign in str(error) for sign in _NO_DATABASE)
 
 
@@ -170,15 +172,17 @@ def _advice_on_damage(path: Path) -> str:
 def _translate(path: Path, error: BaseException) -> SemconvError | None:
     message = str(error).partition("\n")[0]
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
-        return MachineError(f"{path}: out of memory ({message}); close other programs or use a machine with more")
+        return MachineError(
+            f"{path}: out of memory ({message}); close other programs or use a machine with more memory"
+        )
     if any(sign in message for sign in _MACHINE):
         return MachineError(
-            f"{path}: the machine refused ({message}); nothing was changed; correct this and run the same command again"
+            f"{path}: the operating system refused ({message}); nothing was changed; correct this and run the same command again"
         )
     if any(sign in message for sign in _NO_DATABASE):
         return InputError(f"{path}: not a DuckDB database, or damaged ({message}); {_advice_on_damage(path)}")
     if "version number" in message and "read" in message:
-        return InputError(f"{path}: written by another version of DuckDB ({message}); upgrade duckdb")
+        return InputError(f"{path}: written by another version of DuckDB ({message}); upgrade the package duckdb")
     if isinstance(error, duckdb.IOException):
         return MachineError(
             f"{path}: cannot be opened or written ({message}); check the free space and the file's mode, then run the "

@@ -1,4 +1,4 @@
-"""The project's ``warehouse.duckdb`` as a ``semconv.data.store.Store``. Each call opens, reads or writes, and closes it."""
+"""The project's ``warehouse.duckdb`` as a ``semconv.data.store.Store``. Each call opens and closes the file."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from semconv_warehouse.store.layout import ProjectLayout
 
 
 class DuckDBStore:
-    """Storage of one project.
+    """The storage of one project.
 
-    Every method raises the errors of :func:`open_database`.
+    Every method may raise the errors of :func:`open_database`.
 
     Args:
         wait: seconds that a call retries while another process holds the warehouse.
 
     Attributes:
-        refusal: the error that every use raises because the warehouse cannot be used, None if it can.
+        refusal: the error that every call raises if the warehouse cannot be used; None if it can.
     """
 
     def __init__(self, layout: ProjectLayout, wait: float = 0.0) -> None:
         self.layout = layout
         self.wait = wait
         self.refusal: SemconvError | None = None
-        self._held: sa.Connection | None = None  # connection of a snapshot
+        self._held: sa.Connection | None = None  # the connection of an open snapshot
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let all reads in the block see the same state: they share one connection, which locks out writers meanwhile."""
+        """Let all reads in the block see the same data: they share one connection, which locks out writers."""
         outer = self._held
         with self.read() as connection:
             self._held = connection
@@ -51,7 +51,7 @@ class DuckDBStore:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open the warehouse read-only for the block."""
+        """Open the warehouse read-only for the length of the block."""
         if self._held is not None:
             yield self._held
             return
@@ -61,7 +61,7 @@ class DuckDBStore:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open the warehouse in one transaction, which is committed if the block raises no error."""
+        """Open the warehouse in one transaction, which is committed unless the block raises an error."""
         self._require_usable()
         if not self.layout.warehouse.exists():
             raise InputError(f"{self.layout.warehouse}: no such database; create a project with `semconv init`")
@@ -88,13 +88,13 @@ class DuckDBStore:
             return reading.read_sequences(connection, queries=queries)
 
     def known_ids(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-        """Return the ids of all items, and of all users."""
+        """Return the ids of all items, and the ids of all users."""
         with self.read() as connection:
             items = reading.read_arrow(connection, "SELECT item_id FROM item")
             return items["item_id"], reading.read_arrow(connection, "SELECT user_id FROM user_account")["user_id"]
 
     def allowed_items(self, where: str) -> NDArray[np.bool_]:
-        """Return ``(I,)`` items that meet an SQL condition on the table ``item``; SettingsError if it is no condition."""
+        """Return whether each item meets a SQL condition on the table ``item``, ``(I,)``; SettingsError if invalid."""
         with self.read() as connection:
             return reading.allowed_items(connection, where)
 
@@ -104,7 +104,7 @@ class DuckDBStore:
             return reading.content_hash(connection, table)
 
     def runs(self, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
-        """Return the runs of a stage and status, newest first; None stands for any."""
+        """Return the runs of a stage and status, newest first; None stands for any stage or status."""
         with self.read() as connection:
             return run_table.select_runs(connection, stage=stage, status=status)
 
@@ -117,7 +117,7 @@ class DuckDBStore:
         """Replace this run's rows of ``tables`` and mark the run as finished, in one transaction.
 
         Raises:
-            InputError: no such run, rows of another run, or vectors of different widths or with NaN or infinity.
+            InputError: the run does not exist, a row is of another run, or vectors differ in length or are not finite.
         """
         with self.write() as connection:
             for table, rows in tables.items():
@@ -130,7 +130,7 @@ class DuckDBStore:
             run_table.set_status(connection, run_id, "failed", error.partition("\n")[0])
 
     def mark_core(self, items: NDArray[np.bool_], users: NDArray[np.bool_]) -> None:
-        """Store ``in_core`` of items ``(I,)`` and users ``(U,)``."""
+        """Record in the column ``in_core`` which items ``(I,)`` and users ``(U,)`` are in the k-core."""
         with self.write() as connection:
             for table, index, mask in (("item", "item_index", items), ("user_account", "user_index", users)):
                 rows = pa.table(
@@ -143,7 +143,7 @@ class DuckDBStore:
                     )
 
     def baseline_top_k(self, request: BaselineRequest) -> TopK:
-        """Rank with a file of ``sql/baselines``; SettingsError for an unknown method or parameter."""
+        """Compute lists with a file of ``sql/baselines``; SettingsError for an unknown method or parameter."""
         with self.read() as connection:
             return baselines.baseline_top_k(connection, request)
 

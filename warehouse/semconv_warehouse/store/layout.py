@@ -1,4 +1,4 @@
-"""Paths of a project folder, and of the SQL and Feast files of the package."""
+"""The paths of a project folder, and of the SQL and Feast files of the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS_FILE = "semconv.toml"
 
 @dataclass(frozen=True)
 class ProjectLayout:
-    """Paths of one project. No property creates a file or folder."""
+    """The paths of one project. No property creates a file or folder."""
 
     root: Path  # absolute
 
@@ -25,36 +25,36 @@ class ProjectLayout:
 
     @property
     def data(self) -> Path:
-        """Folder of everything that commands write."""
+        """The folder of everything that commands write."""
         return self.root / "data"
 
     @property
     def warehouse(self) -> Path:
-        """Database of the inputs, runs, codes and figures."""
+        """The database of the inputs, runs, codes and figures."""
         return self.data / WAREHOUSE
 
     @property
     def generations(self) -> Path:
-        """Folder of the generations: one database file each, never changed after publishing."""
+        """The folder of published generations. Each generation is a database file that never changes."""
         return self.data / "generations"
 
     def generation_file(self, generation: int) -> Path:
-        """Return the path of a generation, such as ``generations/000042.duckdb``."""
+        """Return the path of a published generation, such as ``generations/000042.duckdb``."""
         return self.generations / f"{generation:06d}.duckdb"
 
     @property
     def serving(self) -> Path:
-        """Database that SQL users open."""
+        """The database that readers of the published lists open."""
         return self.data / "serving.duckdb"
 
     @property
     def runs(self) -> Path:
-        """Folder with one folder a run."""
+        """The folder with the folders of all runs."""
         return self.data / "runs"
 
     @property
     def features(self) -> Path:
-        """Folder of the Parquet files that Feast reads, one folder a view."""
+        """The folder of the Parquet files that Feast reads; it has a folder for each Feast view."""
         return self.data / "features"
 
     @property
@@ -69,11 +69,11 @@ def find_project(start: Path) -> ProjectLayout:
         if (folder / SETTINGS_FILE).is_file():
             return ProjectLayout(folder)
     raise InputError(
-        f"no {SETTINGS_FILE} in {start.resolve()} or above; create a project with `semconv init`, or name one with --project"
+        f"no {SETTINGS_FILE} in {start.resolve()} or above; create a project with `semconv init`, or name a project folder with --project"
     )
 
 
 def package_folder(name: str) -> Path:
-    """Return the package's folder ``sql`` or ``feature_repo``: in the wheel, or in the checkout of an editable install."""
+    """Return the package's folder ``sql`` or ``feature_repo``, in the wheel or in an editable checkout."""
     inside = Path(semconv_warehouse.__file__).parent / name
     return inside if inside.is_dir() else Path(semconv_warehouse.__file__).parents[2] / name

@@ -1,4 +1,4 @@
-"""The locks of a project's generations and of its features. Each run has a lock of its own."""
+"""The locks of a project's published generations and of its Feast files. Runs have their own locks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semconv_warehouse.store.layout import ProjectLayout
 
 
 def generations_lock(layout: ProjectLayout, wait: float) -> AbstractContextManager[None]:
-    """Let one process at a time add or remove generations; LockedError after ``wait`` seconds."""
+    """Let one process at a time add or remove published generations; LockedError after ``wait`` seconds."""
     return run_lock(layout.generations, wait=wait, work="generations are being published, pruned or forgotten from")
 
 

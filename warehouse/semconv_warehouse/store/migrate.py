@@ -1,4 +1,4 @@
-"""Upgrade the warehouse's schema to the version of the code: apply numbered SQL files, each once."""
+"""Upgrade the schema of the warehouse: apply the numbered SQL files that were not applied yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semconv.errors import InputError
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import package_folder
 
-_CREATION_SECONDS = 5.0  # more than the creation of a warehouse takes
+_CREATION_SECONDS = 5.0  # seconds; the creation of a warehouse takes less
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 
 @dataclass(frozen=True)
 class Migration:
-    """One file of ``sql/migrations``."""
+    """A numbered SQL file of ``sql/migrations``."""
 
     version: int
     name: str
@@ -45,10 +45,10 @@ def migrations() -> list[Migration]:
 
 
 def schema_version(connection: sa.Connection) -> int:
-    """Return the version of the last migration in a database, 0 for an empty database.
+    """Return the version of the last migration applied to a database, 0 for an empty database.
 
     Raises:
-        InputError: the database has tables, but no table of migrations.
+        InputError: the database has tables, but none that records migrations.
     """
     names = set(connection.execute(sa.text("SELECT table_name FROM duckdb_tables()")).scalars())
     if "schema_migration" in names:
@@ -58,18 +58,18 @@ def schema_version(connection: sa.Connection) -> int:
         return version
     if names:
         raise InputError(
-            f"the database holds other tables ({', '.join(sorted(names)[:3])}), so it is no warehouse of semconv; move it away"
+            f"the database holds other tables ({', '.join(sorted(names)[:3])}), so it is not a warehouse of semconv; move the file away"
         )
     return 0
 
 
 def migrate(path: Path, wait: float = 0.0) -> list[str]:
-    """Apply missing migrations and return their names. One transaction holds a file and its row in the bookkeeping.
+    """Apply missing migrations and return their names. Each migration is applied and recorded in one transaction.
 
     A warehouse that is up to date is only read, so that other readers are not locked out.
 
     Raises:
-        InputError: the database is newer than the code, belongs to another program, or is no database.
+        InputError: the database is newer than the code, belongs to another program, or is not a database.
         LockedError: another process holds or creates the database.
     """
     known = migrations()
@@ -79,7 +79,7 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
                 return []
         return _apply(path, known, wait)
     with run_lock(path.parent, wait=max(wait, _CREATION_SECONDS), work="the warehouse is being created"):
-        if path.exists():  # the process that held the lock has created it and may have filled it
+        if path.exists():  # The process that held the lock created the file and may have filled it.
             return []
         # A new warehouse gets its name only when it is complete, so that a kill leaves no incomplete one.
         with atomic_path(path) as temporary:
@@ -107,6 +107,6 @@ def _pending(connection: sa.Connection, known: list[Migration], path: Path) -> l
         version = schema_version(connection)
     if version > len(known):
         raise InputError(
-            f"{path}: its schema has version {version}, this semconv knows {len(known)}; install a newer semconv"
+            f"{path}: its schema has version {version}, but this semconv knows versions up to {len(known)}; install a newer semconv"
         )
     return known[version:]

@@ -1,4 +1,4 @@
-"""Read the warehouse's inputs as the arrays of ``semconv.data.store``; bulk data passes through Arrow."""
+"""Read items and interactions of the warehouse as the arrays of ``semconv.data.store``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT
 FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id)
 ORDER BY user_index, position
 """
-# Columns that a stage's result can depend on. That excludes in_core, which a stage writes, and removed_at.
+# The columns that a stage's result can depend on: not in_core, which a stage writes, and not removed_at.
 _HASHED: Final = {
     "item": ("item_id", "item_index", "title", "description", "brand", "categories", "attributes", "is_available"),
     "interaction": ("user_id", "item_id", "event_time", "source_position", "position", "rating", "query"),
@@ -32,7 +32,7 @@ _HASHED: Final = {
 
 
 def read_arrow(connection: sa.Connection, sql: str, parameters: Any = None) -> pa.Table:
-    """Return the result of one query as an Arrow table."""
+    """Return the result of one SQL query as an Arrow table."""
     return raw(connection).sql(sql, params=parameters).to_arrow_table()
 
 
@@ -71,7 +71,7 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
 
 
 def content_hash(connection: sa.Connection, table: str) -> str:
-    """Return a hash over the rows of ``item`` or ``interaction``, independent of their order; duplicate rows count."""
+    """Return a hash over the rows of ``item`` or ``interaction``, in any order; duplicate rows change the hash."""
     columns = ", ".join(_HASHED[table])
     sql = (
         "SELECT count(*), coalesce(bit_xor(h), 0), coalesce(sum(h::HUGEINT), 0)"  # noqa: S608
@@ -82,13 +82,13 @@ def content_hash(connection: sa.Connection, table: str) -> str:
 
 
 def allowed_items(connection: sa.Connection, where: str) -> NDArray[np.bool_]:
-    """Return ``(I,)`` items that meet a user's SQL condition on ``item``. The connection must be read-only.
+    """Return whether each item meets a user's SQL condition, ``(I,)``. ``connection`` must be read-only.
 
     Raises:
-        SettingsError: not a condition on the table ``item``.
+        SettingsError: the text is not a condition on the table ``item``.
     """
     inner = raw(connection)
-    inner.execute("SET enable_external_access = false")  # a filter may not read files
+    inner.execute("SET enable_external_access = false")  # A user's filter must not read files.
     sql = f"SELECT item_index, (\n{where.strip() or 'true'}\n) AS allowed FROM item"  # noqa: S608
     try:
         statements = inner.extract_statements(sql)
@@ -107,7 +107,7 @@ def allowed_items(connection: sa.Connection, where: str) -> NDArray[np.bool_]:
         raise SettingsError(
             f"the filter {where!r} is not a condition on the table item ({reason}); correct it"
         ) from error
-    # If a smuggled join returns an item twice, its row is set twice, and no row beyond the table.
+    # If a malicious filter adds a join, an item may come twice. It is then set twice, which does no harm.
     allowed = np.zeros(inner.execute("SELECT count(*) FROM item").fetchall()[0][0], dtype=bool)
     allowed[_numpy(table["item_index"])] = _numpy(pc.fill_null(table["allowed"], False))
     return allowed

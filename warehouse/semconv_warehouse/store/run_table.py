@@ -18,7 +18,7 @@ from semconv.errors import InputError
 from semconv_warehouse.store.database import insert_arrow, quote_identifier
 from semconv_warehouse.store.reading import read_arrow
 
-# Tables whose rows belong to a run -> list columns in which all lists of a run have the same length.
+# Tables whose rows belong to a run -> list columns, in which all lists of a run have the same length.
 RUN_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "item_embedding": ("vector",),
     "user_embedding": ("vector",),
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 
 def select_runs(connection: sa.Connection, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
-    """Return the runs of a stage and status, newest first; None stands for any."""
+    """Return the runs of a stage and status, newest first; None stands for any stage or status."""
     rows = connection.execute(
         sa.text(
             f"SELECT {_COLUMNS} FROM run WHERE (:stage IS NULL OR stage = :stage)"  # noqa: S608
@@ -74,7 +74,7 @@ def insert_running(connection: sa.Connection, record: RunRecord) -> None:
 
 
 def set_status(connection: sa.Connection, run_id: str, status: str, error: str | None = None) -> None:
-    """Mark a run as finished or failed at the present time; InputError if there is no such run."""
+    """Mark a run as finished or failed now; InputError if there is no such run."""
     updated = connection.execute(
         sa.text(
             "UPDATE run SET status = :status, finished_at = :now, error = :error WHERE run_id = :run_id RETURNING run_id"
@@ -89,7 +89,7 @@ def replace_rows(connection: sa.Connection, run_id: str, table: str, rows: pa.Ta
     """Replace a run's rows in ``table``.
 
     Raises:
-        InputError: a row of another run, vectors of different widths, or a vector with NaN or infinity.
+        InputError: a row is of another run, vectors or codes differ in length, or a vector has NaN or infinity.
     """
     checked = _checked(run_id, table, rows)
     connection.execute(sa.text(f"DELETE FROM {quote_identifier(table)} WHERE run_id = :run_id"), {"run_id": run_id})  # noqa: S608
@@ -97,13 +97,13 @@ def replace_rows(connection: sa.Connection, run_id: str, table: str, rows: pa.Ta
 
 
 def _checked(run_id: str, table: str, rows: pa.Table) -> pa.Table:
-    """Return ``rows`` with the column ``run_id`` after checking that they fit ``table``."""
+    """Check that ``rows`` fit ``table``, and return them with the column ``run_id``."""
     if table not in RUN_TABLES:
         raise AssertionError(f"{table} holds no rows of runs")
     if "run_id" not in rows.column_names:
         rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
     elif rows.num_rows and pc.unique(rows["run_id"]).to_pylist() != [run_id]:
-        raise InputError(f"{table}: rows for run {run_id} name another run; run the stage again")
+        raise InputError(f"{table}: some rows for run {run_id} name another run; run the stage again")
     for column in RUN_TABLES[table]:
         _check_vectors(table, column, rows[column])
     return rows
@@ -117,7 +117,7 @@ def metric_rows(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
 
 
 def _next_moment(connection: sa.Connection, moment: datetime) -> datetime:
-    """Return ``moment``, or a time just after the last recorded one if the clock was set back: times order the runs."""
+    """Return ``moment``, or a time just after the last recorded one if the clock was set back, to keep runs in order."""
     moment = as_timestamp(moment)
     last = connection.execute(sa.text("SELECT max(greatest(started_at, finished_at)) FROM run")).scalar_one()
     return moment if last is None else max(moment, last + _TICK)
@@ -140,7 +140,7 @@ def _check_vectors(table: str, column: str, vectors: pa.ChunkedArray) -> None:
     widths = pc.unique(pc.list_value_length(vectors)).to_pylist()
     if len(widths) > 1:
         raise InputError(
-            f"{table}.{column}: vectors of different widths ({', '.join(map(str, sorted(widths)))}) in one run; run the stage again"
+            f"{table}.{column}: rows of one run have lists of different lengths ({', '.join(map(str, sorted(widths)))}); run the stage again"
         )
     numbers = pc.list_flatten(vectors)
     if numbers.null_count or (pa.types.is_floating(numbers.type) and not np.isfinite(numbers.to_numpy()).all()):

@@ -1,6 +1,6 @@
-"""Read lists of users: a text file with one id a line, or the column ``user_id`` of a CSV or Parquet file.
+"""Read user ids from a file: a text file with one id in each line, or the column ``user_id`` of a CSV or Parquet file.
 
-Blanks around an id are removed, as in an ingest. An id with a line break needs CSV or Parquet.
+Blanks around an id are removed, as in an ingest. Ids that contain a line break can only be given in CSV or Parquet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_user_ids(path: Path) -> list[str]:
     """Return the distinct user ids of a file in order of appearance; InputError if it cannot be read or has none."""
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file; give a CSV or Parquet file with a column user_id, or a text file with one id a line"
+            f"{path}: no such file; give a CSV or Parquet file with a column user_id, or a text file with one id in each line"
         )
     try:
         if path.suffix == ".parquet":
@@ -39,7 +39,7 @@ def read_user_ids(path: Path) -> list[str]:
             rows = pl.LazyFrame({USER_ID: lines}, {USER_ID: pl.String})
         schema = rows.collect_schema()
         if USER_ID not in schema:
-            raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}; rename the column of ids")
+            raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}; rename the column with the ids")
         text = rows.select(pl.col(USER_ID).cast(pl.String).str.strip_chars()).drop_nulls()
         ids = text.filter(pl.col(USER_ID) != "").unique(maintain_order=True).collect()
     except (PolarsError, UnicodeDecodeError) as error:
@@ -47,12 +47,12 @@ def read_user_ids(path: Path) -> list[str]:
             f"{path}: cannot be read ({str(error).partition(chr(10))[0]}); write the file again"
         ) from error
     if ids.is_empty():
-        raise InputError(f"{path}: names no user; add at least one id")
+        raise InputError(f"{path}: contains no user id; add at least one")
     return ids[USER_ID].to_list()
 
 
 def user_indices(connection: sa.Connection, user_ids: Sequence[str], path: Path) -> NDArray[np.int32]:
-    """Return the sorted ``user_index`` of these users; InputError with the number of users that are unknown."""
+    """Return the sorted ``user_index`` of some users; InputError if users are unknown, with their number."""
     with registered(connection, pa.table({"user_id": pa.array(user_ids, pa.string())})) as asked:
         found = read_arrow(
             connection,
