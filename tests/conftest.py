@@ -2,10 +2,12 @@
 
 import atexit
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.worlds.demo import Demo, make_demo
+pytest.register_assert_rewrite("tests.worlds")
+pytest_plugins = ["tests.worlds.fixtures"]
 
 
 def _end_stderr() -> None:
@@ -18,7 +20,10 @@ def pytest_configure() -> None:
     atexit.register(_end_stderr)
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The demo, run once for all tests: they read it, or change a copy."""
-    return make_demo(tmp_path_factory.mktemp("demo") / "shop")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test in tests/slow has the marker slow, every one in tests/services the marker services."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in ("slow", "services"):
+            item.add_marker(folder)

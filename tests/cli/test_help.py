@@ -13,7 +13,7 @@ import semconv
 from semconv.settings.tree import iter_options
 from semconv_cli.main import COMMANDS, cli
 from semconv_cli.reference import command_contexts, pages
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 HEAVY = {
     "torch",

@@ -17,7 +17,7 @@ from semconv.settings.tree import iter_options, sections
 from semconv_cli.main import cli
 from semconv_cli.state import State
 from semconv_warehouse.demo.demo import next_commands
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 FILES = (".duckdb", ".safetensors")  # a section may be called as a file is
 GENERATED = {"cli.md", "settings.md"}  # written from the code itself, with a test of their own

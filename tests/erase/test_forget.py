@@ -35,7 +35,7 @@ from tests.worlds.erasing import (
     values,
     without,
 )
-from tests.worlds.places import WORLDS
+from tests.worlds.paths import WORLDS
 
 # Kills its own process when the named step of a forget begins.
 _KILLED = """
@@ -220,7 +220,7 @@ def test_experiments_lose_the_user_too(project: Project) -> None:
 def test_features_in_another_online_store_are_emptied_and_a_remark_names_the_store(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(WORLDS))
+    monkeypatch.syspath_prepend(str(WORLDS / "features"))
     shutil.copytree(template, tmp_path / "project")
     project = Project.open(tmp_path / "project")
     yaml = project.layout.feature_repo / "feature_store.yaml"

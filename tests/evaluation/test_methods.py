@@ -8,7 +8,7 @@ import pytest
 
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import METHODS, baselines, compared_names, report_order, sql_method
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 
 def test_names_are_unique_and_documented_in_order() -> None:

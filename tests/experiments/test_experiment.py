@@ -13,7 +13,7 @@ from semconv.settings.load import load_settings
 from semconv_cli.main import cli
 from semconv_warehouse.experiments.experiment import mean_rows
 from semconv_warehouse.experiments.plan import FIGURES, read_experiment, shipped
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 from tests.worlds.projects import make_project
 
 QUICK = ("tuning.epochs=1", "tuning.validation_users=0", "evaluate.bootstrap_samples=20")

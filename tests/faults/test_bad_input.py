@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,24 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from semconv_cli.main import cli
 from semconv_warehouse.opened import OpenedProject
-from semconv_warehouse.store.database import open_database
-from semconv_warehouse.store.layout import ProjectLayout
-from tests.worlds import bad_inputs as bad
-
-KINDS = st.sampled_from(["jsonl", "csv", "parquet"])
-_numbers = itertools.count()
-
-
-def bounded(number: int) -> Any:
-    """Draw a number of examples, the same in every run, without a deadline: the machine may be busy."""
-    checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-    return settings(max_examples=number, deadline=None, suppress_health_check=checks, derandomize=True)
+from tests.worlds.faults import bad_inputs as bad
+from tests.worlds.faults.ingest_checks import WILD, bounded, check_ingest, check_table, fresh, ingest, stored
 
 
 @pytest.fixture(scope="module")
@@ -41,65 +27,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def fresh(empty: Path) -> ProjectLayout:
-    root = empty.with_name(f"p{next(_numbers)}")
-    shutil.copytree(empty, root)
-    return ProjectLayout(root)
-
-
-def ingest(layout: ProjectLayout, kind: str, file: Path, *options: str) -> dict[str, Any] | None:
-    """Return the report of an ingest, None when it refused the file in one line."""
-    result = run(layout, "ingest", kind, str(file), "--json", *options)
-    if result.exit_code:
-        assert result.exit_code == 4, (result.output, result.exception)
-        (line,) = result.stderr.strip().splitlines()
-        assert line.startswith(f"error: {file}"), line
-        return None
-    report: dict[str, Any] = json.loads(result.stdout)
-    counted = report["added"] + report["updated"] + report["duplicate"] + sum(report["rejected"].values())
-    assert counted == report["read"], report
-    return report
-
-
-def run(layout: ProjectLayout, *words: str) -> Result:
-    return CliRunner().invoke(cli, ["--project", str(layout.root), "-q", *words])
-
-
-def stored(layout: ProjectLayout, columns: str, table: str = "interaction") -> list[tuple[Any, ...]]:
-    with open_database(layout.warehouse, read_only=True) as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT {columns} FROM {table} ORDER BY ALL")]
-
-
-def check_ingest(empty: Path, kind: str, file: Path) -> None:
-    """Ingest a file twice: counts add up, the checks pass, and the second time changes nothing."""
-    layout = fresh(empty)
-    file = file.rename(layout.root / file.name)
-    report = ingest(layout, kind, file, "--rejected", str(layout.root / "rejected.jsonl"))
-    table = "interaction" if kind == "interactions" else "item"
-    rows = stored(layout, "*", table)
-    assert len(rows) == (report["added"] if report else 0)
-    if report is not None:
-        again = ingest(layout, kind, file)
-        assert again is not None
-        assert (again["added"], again["updated"], again["rejected"]) == (0, 0, report["rejected"])
-        assert stored(layout, "*", table) == rows
-        assert run(layout, "check").exit_code == 0
-        rejected = (layout.root / "rejected.jsonl").read_bytes()
-        assert rejected.count(b"\n") == sum(report["rejected"].values())
-    shutil.rmtree(layout.root)
-
-
-def check_table(empty: Path, tmp_path: Path, kind: str, table: Any) -> None:
-    pq.write_table(table, tmp_path / "x.parquet")
-    check_ingest(empty, kind, tmp_path / "x.parquet")
-
-
-WILD = {
-    "interactions": st.tuples(KINDS, st.lists(bad.records, min_size=1, max_size=6)),
-    "items": st.tuples(KINDS, st.lists(bad.items, min_size=1, max_size=6)),
-}
-
-
 @pytest.mark.parametrize("kind", WILD)
 @bounded(15)
 @given(data=st.data())
@@ -108,45 +35,10 @@ def test_wild_rows(empty: Path, tmp_path: Path, kind: str, data: st.DataObject) 
     check_ingest(empty, kind, bad.write(tmp_path / f"x.{suffix}", rows))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", WILD)
-@bounded(300)
-@given(data=st.data())
-def test_many_wild_rows(empty: Path, tmp_path: Path, kind: str, data: st.DataObject) -> None:
-    suffix, rows = data.draw(WILD[kind])
-    check_ingest(empty, kind, bad.write(tmp_path / f"x.{suffix}", rows))
-
-
 @bounded(15)
 @given(table=bad.tables(["user_id", "item_id", "event_time", "rating", "query"]))
 def test_columns_of_every_type(empty: Path, tmp_path: Path, table: Any) -> None:
     check_table(empty, tmp_path, "interactions", table)
-
-
-@pytest.mark.slow
-@bounded(300)
-@given(table=bad.tables(["user_id", "item_id", "event_time", "rating", "query"]))
-def test_many_columns_of_every_type(empty: Path, tmp_path: Path, table: Any) -> None:
-    check_table(empty, tmp_path, "interactions", table)
-
-
-@pytest.mark.slow
-@bounded(200)
-@given(table=bad.tables(["item_id", "title", "categories", "size's \" name"]))
-def test_many_item_columns_of_every_type(empty: Path, tmp_path: Path, table: Any) -> None:
-    check_table(empty, tmp_path, "items", table)
-
-
-@pytest.mark.slow
-@bounded(200)
-@given(
-    content=st.binary(min_size=1, max_size=400),
-    suffix=st.sampled_from(["jsonl", "csv", "parquet", "csv.gz", "jsonl.gz"]),
-)
-def test_files_that_are_not_what_their_name_says(empty: Path, tmp_path: Path, content: bytes, suffix: str) -> None:
-    file = tmp_path / f"x.{suffix}"
-    file.write_bytes(content)
-    check_ingest(empty, "interactions", file)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])

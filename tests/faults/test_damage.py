@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -17,36 +15,10 @@ from semconv_warehouse.erase.files import erase_from_parquet
 from semconv_warehouse.features import repository
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.faults.damage import Damage, cut_short, empty, flip_bits, overwrite
 from tests.worlds.published import SERVE, add_recommend_run, lists, make_project
 
-Damage = Callable[[Path], None]
 COUNT = "SELECT count(*) AS n, max(generation) AS generation FROM recommendation"
-
-
-def cut_short(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def overwrite(path: Path) -> None:
-    path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
-
-
-def flip_bits(path: Path) -> None:
-    content, draw = bytearray(path.read_bytes()), random.Random(0)
-    for _ in range(60):
-        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    path.write_bytes(content)
-
-
-def flip_a_bit(path: Path) -> None:
-    """Flip a bit of the last byte, inside an array or a weight: the file stays readable and only its checksum tells."""
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 DAMAGES = pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, empty])

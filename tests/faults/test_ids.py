@@ -23,9 +23,9 @@ from semconv_cli.output import _csv
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 from semconv_warehouse.store.user_files import read_user_ids
-from tests.faults.test_bad_input import bounded
-from tests.worlds import bad_inputs as bad
 from tests.worlds import projects as case
+from tests.worlds.faults import bad_inputs as bad
+from tests.worlds.faults.ingest_checks import bounded
 from tests.worlds.parts import read_parts
 
 SCRIPT = "<script>alert(1)</script>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,12 @@ from tests.worlds import listed
 from tests.worlds import projects as case
 from tests.worlds.command import Commands
 
-WRITING, READING = "semconv.stages.lists.job:write_part", "semconv.stages.lists.recommend:allowed_items"
+WRITING, READING = "semconv.stages.lists.job:write_part", "semconv.stages.lists.run:allowed_items"
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return listed.make_tuned(tmp_path_factory.mktemp("two-jobs") / "tuned")
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    modules = ("semconv.stages.lists.recommend", "semconv.tuning.model", "transformers.models.llama.modeling_llama")
-    server = Commands(*modules)
-    yield server
-    server.close()
 
 
 def newcomers(folder: Path) -> tuple[str, ...]:

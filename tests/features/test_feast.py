@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -269,18 +267,3 @@ def test_a_users_own_file_stays(tmp_path: Path) -> None:
     assert (layout.feature_repo / "definitions.py").read_bytes() == (
         package_folder("feature_repo") / "definitions.py"
     ).read_bytes()
-
-
-@pytest.mark.slow
-def test_plain_feast_commands_work_in_the_users_copy(project: Project) -> None:
-    layout, store = project
-    export_features(layout, store)
-    feast = str(Path(sys.executable).with_name("feast"))
-    for arguments in (["apply"], ["materialize-incremental", "2100-01-01T00:00:00"]):
-        done = subprocess.run([feast, *arguments], cwd=layout.feature_repo, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    asked = subprocess.run(
-        [feast, "get-online-features", "-e", "user_id=u1", "-f", "user_top_k:item_ids", "-f", "user_top_k:generation"],
-        cwd=layout.feature_repo, capture_output=True, text=True,
-    )  # fmt: skip
-    assert "i2" in asked.stdout, asked.stderr

@@ -1,170 +1,20 @@
-"""The same tests over several online stores, chosen in the yaml alone: SQLite, and servers of Redis and PostgreSQL."""
+"""What Feast brings online, on SQLite; tests/services has the same for servers of Redis and PostgreSQL."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.serving.online_stores import ONLINE_STORES, use_online_store
-from semconv.errors import InputError
-from semconv_warehouse.features import online
-from semconv_warehouse.features.export import export_features, feature_file
-from semconv_warehouse.publish.publications import publications
-from semconv_warehouse.publish.publishing import publish, rollback
-from semconv_warehouse.store.layout import ProjectLayout
-from tests.worlds.published import (
-    SERVE,
-    Project,
-    add_recommend_run,
-    copy_project,
-    lists,
-    user,
-)
-
-# A materialize that is killed after it has filled the online store and before it has written the marker.
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from semconv_warehouse.features import online
-from semconv_warehouse.store.layout import ProjectLayout
-from semconv_warehouse.store.duckdb_store import DuckDBStore
-
-online.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
-layout = ProjectLayout(Path(sys.argv[1]))
-online.materialize(layout, DuckDBStore(layout))
-"""
+from benchmarks.serving.online_stores import ONLINE_STORES
+from tests.worlds.features.online_stores import OnlineStoreBehaviour
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.services]) for name in ONLINE_STORES],
-)
+@pytest.fixture(scope="module", params=["sqlite"])
 def online_store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The yaml of the store, while its server runs."""
     with ONLINE_STORES[request.param]() as block:
         yield block
 
 
-@pytest.fixture
-def project(template: Path, online_store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
-    """A project with its own Feast project name, as projects on a shared server need."""
-    layout, store = copy_project(template, tmp_path / "project")
-    yaml = layout.feature_repo / "feature_store.yaml"
-    use_online_store(yaml, online_store)
-    yaml.write_text(yaml.read_text().replace("project: semconv", f"project: p{abs(hash(request.node.name))}"))
-    return layout, store
-
-
-def top_k(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = online.get_features(layout, user=user_id)["user_top_k"]
-    return found
-
-
-NOTHING = {"item_ids": None, "scores": None, "generation": None}
-
-
-def test_vectors_codes_and_top_k_arrive_with_their_generation(project: Project) -> None:
-    layout, store = project
-    assert online.materialize(layout, store)["is_current"]
-    assert online.get_features(layout, user="u3") == {
-        "user_id": "u3",
-        "user_embedding": {"vector": [3.0, 1.0], "generation": 1},
-        "user_top_k": {"item_ids": ["i4", "i5", "i6"], "scores": [-1.0, -2.0, -3.0], "generation": 1},
-    }
-    assert online.get_features(layout, item="i8") == {
-        "item_id": "i8",
-        "item_embedding": {"vector": None, "generation": None},
-        "item_code": {"codes": [2, 0], "semantic_id": "<a_2><b_0>", "generation": 1},
-    }
-    assert online.get_features(layout, item="i0")["item_embedding"] == {"vector": [1.0, 0.0], "generation": 1}
-
-
-def test_dropped_ids_answer_null_and_a_rollback_brings_them_back(
-    project: Project, capfd: pytest.CaptureFixture[str]
-) -> None:
-    layout, store = project
-    online.materialize(layout, store)
-    publish(layout, store, "recommend-2")
-    assert top_k(layout, "u1")["generation"] == 1  # generation 2 is published and not yet online
-    online.materialize(layout, store)
-    assert top_k(layout, "u1") == {"item_ids": ["i3", "i4", "i5"], "scores": [-1.0, -2.0, -3.0], "generation": 2}
-    with pytest.raises(InputError, match="user 'u3' has no features"):  # neither list nor vector any more
-        online.get_features(layout, user="u3")
-    with pytest.raises(InputError, match="item 'i8' has no features"):  # it has no codes any more
-        online.get_features(layout, item="i8")
-    rollback(layout, store)
-    online.materialize(layout, store)
-    assert top_k(layout, "u3") == {"item_ids": ["i4", "i5", "i6"], "scores": [-1.0, -2.0, -3.0], "generation": 1}
-    assert online.get_features(layout, item="i8")["item_code"]["generation"] == 1
-    times = [entry.published_at for entry in publications(store)]
-    assert times == sorted(set(times))
-    assert len(times) == 3
-    assert capfd.readouterr().out == ""  # prints of Feast would mix with a command's data
-
-
-def test_a_publication_that_was_skipped_leaves_no_stale_row(project: Project) -> None:
-    layout, store = project
-    online.materialize(layout, store)
-    publish(layout, store, "recommend-2")  # drops u3, and is never materialized
-    add_recommend_run(
-        store,
-        "recommend-3",
-        {name: items for name, items in lists().items() if name != user(3)},
-        settings={**SERVE, "again": True},
-    )
-    publish(layout, store, "recommend-3")
-    online.materialize(layout, store)
-    assert top_k(layout, "u3") == NOTHING
-    assert top_k(layout, "u2")["generation"] == 3
-
-
-def test_materialize_reads_only_new_publications(project: Project) -> None:
-    layout, store = project
-    online.materialize(layout, store)
-    first = feature_file(layout, "user_top_k", 1)
-    publish(layout, store, "recommend-2")
-    export_features(layout, store)
-    first.write_bytes(b"no Parquet any more")
-    first.rename(first.with_suffix(".gone"))
-    assert online.materialize(layout, store)["is_current"]
-    assert top_k(layout, "u1")["generation"] == 2
-
-
-def test_a_killed_materialize_is_repeated(project: Project) -> None:
-    layout, store = project
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(layout.root)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert online.status(layout, store)["materialized"] is None
-    assert online.materialize(layout, store)["is_current"]
-    assert top_k(layout, "u1")["generation"] == 1
-
-
-@pytest.mark.services
-def test_again_fills_a_server_that_lost_its_rows(project: Project, online_store: str) -> None:
-    if "sqlite" in online_store:
-        pytest.skip("a lost file is noticed: test_feast.py")
-    layout, store = project
-    online.materialize(layout, store)
-    lose_data(layout)
-    with pytest.raises(InputError):
-        online.get_features(layout, user="u1")
-    assert online.materialize(layout, store)["is_current"]  # nothing tells that the server lost its rows
-    with pytest.raises(InputError):
-        online.get_features(layout, user="u1")
-    assert online.materialize(layout, store, again=True)["is_current"]
-    assert top_k(layout, "u1")["generation"] == 1
-
-
-def lose_data(layout: ProjectLayout) -> None:
-    """Remove rows and tables but not the registry, like a server that restarts without its data."""
-    from feast import FeatureStore
-
-    feast_store = FeatureStore(repo_path=str(layout.feature_repo))
-    views, entities = feast_store.list_feature_views(), feast_store.list_entities()
-    feast_store._get_provider().online_store.teardown(feast_store.config, views, entities)
+class TestSqlite(OnlineStoreBehaviour):
+    """The behaviour, without servers."""

@@ -14,7 +14,7 @@ from semconv.errors import InputError
 from semconv_warehouse.ingest import ingest_amazon, ingest_interactions, ingest_items, ingest_movielens
 from semconv_warehouse.ingest.fields import without_html
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from tests.worlds.places import DATA
+from tests.worlds.paths import DATA
 
 
 def jsonl(path: Path, *records: dict[str, Any]) -> Path:

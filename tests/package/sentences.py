@@ -18,7 +18,7 @@ import click
 
 from semconv.settings.tree import iter_options
 from semconv_cli.reference import command_contexts
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 _SHORTEST = 4  # words; less is a heading or a label
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`\"(])")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import published as case
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 SOURCES = [
     path

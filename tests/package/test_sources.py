@@ -12,7 +12,7 @@ import pytest
 from semconv.settings.load import load_settings
 from semconv.settings.text import settings_template
 from semconv.settings.tree import Settings
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 SQL = sorted((ROOT / "sql").rglob("*.sql"))
 PYTHON = sorted(

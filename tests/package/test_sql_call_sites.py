@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 SOURCES = sorted(path for folder in ("warehouse", "cli", "semconv") for path in (ROOT / folder).rglob("*.py"))
 _SQL = re.compile(

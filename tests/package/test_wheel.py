@@ -1,23 +1,16 @@
 """The built wheel and sdist, and the program installed from the wheel outside the checkout."""
 
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 import tarfile
-import venv
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import semconv
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
+from tests.worlds.wheel import Run, build, install, runner
 
 NAMES = {"semconv", "semconv_cli", "semconv_warehouse"}
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def checked_in(*folders: str) -> list[str]:
@@ -32,44 +25,17 @@ def checked_in(*folders: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist, built from a copy so that nothing is written into the checkout."""
-    copy = tmp_path_factory.mktemp("source") / "semconv"
-    anywhere = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis")
-    made_here = {str(ROOT): {"demo", "dist", "build"}, str(ROOT / "benchmarks"): {"results"}}
-    shutil.copytree(ROOT, copy, ignore=lambda folder, names: anywhere(folder, names) | made_here.get(folder, set()))
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", copy / "dist", copy]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return copy / "dist"
+    return build(tmp_path_factory.mktemp("source") / "semconv")
 
 
 @pytest.fixture(scope="module")
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel alone; dependencies are those of the running one."""
-    folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, with_pip=False, symlinks=True)
-    paths = {"base": str(folder), "platbase": str(folder)}
-    site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
-    # A plain .pth line adds the folder, not the editable install's own .pth inside it.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    python = Path(sysconfig.get_path("scripts", "venv", vars=paths)) / "python"
-    wheel = next(built.glob("*.whl"))
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return python
+    return install(built, tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture
 def run(installed: Path, tmp_path: Path) -> Run:
-    """Run a program of the installed environment in an empty folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SEMCONV_", "PYTHON"))}
-
-    def call(program: str, *args: str) -> "subprocess.CompletedProcess[str]":
-        command = [installed.with_name(program), *args]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-
-    return call
+    return runner(installed, tmp_path)
 
 
 def test_wheel_has_three_top_level_names_and_every_file(built: Path) -> None:
@@ -115,11 +81,3 @@ def test_installed_program_finds_its_sql(run: Run, tmp_path: Path) -> None:
     assert ingest.returncode == 0, ingest.stderr
     check = run("semconv", "check", "--json")
     assert check.returncode == 0, check.stderr
-
-
-@pytest.mark.slow
-def test_demo_from_the_wheel(run: Run, tmp_path: Path) -> None:
-    done = run("semconv", "demo")
-    assert done.returncode == 0, done.stderr
-    sql = "SELECT count(*) AS n FROM current_recommendation"
-    assert int(run("semconv", "--project", "demo", "sql", sql, "--csv").stdout.split()[1]) >= 10 * 2000

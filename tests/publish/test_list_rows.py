@@ -11,7 +11,7 @@ from semconv.data.list_rows import LIST_COLUMNS, LIST_SCHEMA
 from semconv_cli.sql_page import sql_page
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.serving.query import query
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 from tests.worlds.published import make_project
 
 # A process of its own, because modules read LIST_COLUMNS when they are imported.

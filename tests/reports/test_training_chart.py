@@ -11,7 +11,7 @@ import pytest
 
 from semconv.reports.training_chart import training_chart
 from semconv.runs.files import TRAINING_CHART
-from tests.worlds.tuning import SETTINGS, Case
+from tests.worlds.tuning.training import SETTINGS, Case
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -20,7 +20,7 @@ from semconv.runs.digests import damaged_files, updating_digest, write_complete
 from semconv.runs.files import COMPLETE
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.database import insert_arrow
-from tests.faults.test_damage import flip_a_bit
+from tests.worlds.faults.damage import flip_a_bit
 from tests.worlds.projects import Remarks, rows
 
 VECTORS = {

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from semconv.errors import InputError
-from semconv_warehouse.project import Project
-from tests.faults.test_damage import flip_a_bit
-from tests.worlds import projects as case
-from tests.worlds import prompts
+from tests.worlds.faults.damage import flip_a_bit
+from tests.worlds.stages.pretrained import make_ingested, night, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 KINDS = ("backbone", "embed_behavior", "embed_text", "codebook", "finetune", "recommend", "evaluate")
@@ -20,27 +18,12 @@ LORA = {"tuning__mode": "lora", "tuning__learning_rate": 1e-3}
 
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = case.make_project(tmp_path_factory.mktemp("pretrained") / "project")
-    folder = project.layout.root / "models" / "tiny"
-    tokenizer = prompts.tokenizer("metaspace-first")
-    prompts.model(len(tokenizer), tied=True).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return project.layout.root
+    return make_ingested(tmp_path_factory.mktemp("pretrained") / "project")
 
 
 @pytest.fixture
 def root(ingested: Path, tmp_path: Path) -> Path:
-    shutil.copytree(ingested, tmp_path / "project")
-    return tmp_path / "project"
-
-
-def opened(root: Path, **overrides: object) -> Project:
-    dotted = {name.replace("__", ".", 1): value for name, value in overrides.items()}
-    return Project.open(root, overrides=dotted, progress=case.Remarks())
-
-
-def night(project: Project, *, refit: bool = False) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in project.publish_due(refit=refit).stages}
+    return shutil.copytree(ingested, tmp_path / "project")
 
 
 def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path) -> None:
@@ -70,22 +53,6 @@ def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path)
     flip_a_bit(weights)
     night(opened(root, **LORA), refit=True)
     assert opened(root, **LORA).recommend_query("a red lamp") == answers  # the choice holds for a refit too
-
-
-@pytest.mark.slow
-def test_a_backbone_of_the_project_is_named_relative_to_it(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    named = {"backbone__path": "models/tiny"}
-    project = opened(root, **named)
-    night(project)
-    assert set(night(opened(root, **named)).values()) == {"kept", "reused"}
-    assert project.workspace.need("backbone").settings["backbone"]["path"] == str(root / "models" / "tiny")
-    states = night(opened(root))  # no backbone named any more: the one that is tuned stays chosen
-    assert states["backbone"] == "kept"
-    with pytest.raises(InputError, match="no such folder"):
-        opened(root, backbone__path=str(root / "absent")).backbone_run()
 
 
 def test_codes_that_are_aligned_to_another_backbone_are_said(root: Path) -> None:

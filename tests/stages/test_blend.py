@@ -33,10 +33,8 @@ from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
-from tests.worlds.listed import COLD, HAS_ALL, NUM_USERS, SETTINGS, UNKNOWN, lists, parts
+from tests.worlds.listed import ALWAYS, COLD, HAS_ALL, NUM_USERS, SETTINGS, UNKNOWN, lists, parts
 from tests.worlds.parts import read_parts
-
-ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +51,6 @@ def blended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(blended: Path, tmp_path: Path) -> Project:
     return listed.copied(blended, tmp_path / "project", ALWAYS)
-
-
-@pytest.mark.slow
-def test_lists_for_serving_without_a_blend_say_what_is_missing(tmp_path: Path) -> None:
-    root = listed.make_tuned(tmp_path / "tuned")
-    said = case.Remarks()
-    Project.open(root, progress=said).recommend()  # blend.use = never
-    (root / "semconv.toml").write_text(ALWAYS)
-    project = Project.open(root, progress=said)
-    project.recommend(split="test")
-    assert not any("has no blend yet" in line for line in said.said)
-    project.recommend()
-    expected = f"{latest(project, 'finetune').run_id} has no blend yet, so these lists come from the model alone"
-    assert sum(line.startswith(expected) for line in said.said) == 1
-    project.blend()
-    project.recommend()
-    assert sum(line.startswith(expected) for line in said.said) == 1
 
 
 def latest(project: Project, stage: str) -> RunRecord:

@@ -10,42 +10,28 @@ import pytest
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.project import Project
-from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
+from tests.worlds.faults.damage import flip_a_bit
 from tests.worlds.parts import read_parts
+from tests.worlds.stages.catalog import codes_of, listed, make_finished, night, require_item_leaves_and_returns
 
 SERVED = "SELECT item_id, semantic_id FROM current_item_code ORDER BY item_id"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one generation in place; tests work on copies."""
-    project = case.make_project(tmp_path_factory.mktemp("shop") / "project")
-    project.publish_due(refit=False)
-    return project.layout.root
+    """Tests work on copies."""
+    return make_finished(tmp_path_factory.mktemp("shop") / "project")
 
 
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Project:
-    shutil.copytree(finished, tmp_path / "project")
-    return case.reopened(Project.open(tmp_path / "project"))
-
-
-def night(project: Project) -> dict[str, str]:
-    return {row["stage"]: row["state"] for row in project.publish_due(refit=False).stages}
+    return case.reopened(Project.open(shutil.copytree(finished, tmp_path / "project")))
 
 
 def served_codes(project: Project) -> dict[str, str]:
     table = project.sql(SERVED)
     return dict(zip(*table.to_pydict().values(), strict=True))
-
-
-def listed(project: Project) -> set[str]:
-    return set(project.sql("SELECT DISTINCT item_id FROM recommendation").column("item_id").to_pylist())
-
-
-def codes_of(project: Project, run_id: str) -> dict[str, str]:
-    return dict(case.rows(project, f"SELECT item_id, semantic_id FROM item_code WHERE code_set_run_id = '{run_id}'"))
 
 
 def add_item(project: Project, item_id: str, title: str = "a red lamp") -> Project:
@@ -102,31 +88,9 @@ def test_damaged_codes_of_new_items_are_made_again_as_they_were(project: Project
         add_item(project, "newer").codebook_assign()  # the codes were given in another catalogue than this one
 
 
-@pytest.mark.parametrize("how", [pytest.param("a snapshot without it", marks=pytest.mark.slow), "marked unavailable"])
+@pytest.mark.parametrize("how", ["marked unavailable"])
 def test_an_item_that_goes_leaves_the_trie_and_comes_back_with_its_codes(project: Project, how: str) -> None:
-    before = codes_of(project, project.workspace.code_lineage().codebook.run_id)
-    gone = sorted(listed(project))[0]
-    stock = [case.item(number) for number in range(case.NUM_ITEMS)]
-    rest = case.write_lines(project.layout.root / "rest.jsonl", [row for row in stock if row["item_id"] != gone])
-    if how == "marked unavailable":
-        with project.store.write() as connection:
-            connection.exec_driver_sql("UPDATE item SET is_available = false WHERE item_id = ?", (gone,))
-    else:
-        project.ingest_items([rest], {}, snapshot=True)
-    project = case.reopened(project)
-    assert night(project)["recommend"] == "done"
-    assert gone not in listed(project)
-    assert gone not in {row["item_id"] for row in project.recommend_query(f"a {case.KINDS[0]}")}
-    with pytest.raises(
-        SettingsError, match="allows no available item"
-    ):  # no list can hold it, asked for by name or not
-        project.recommend(where=f"item_id = '{gone}'")
-    project.ingest_items([case.write_lines(project.layout.root / "all.jsonl", stock)], {})
-    project = case.reopened(project)
-    assert project.codebook_assign() is None
-    alone = project.recommend(where=f"item_id = '{gone}'")
-    assert gone in read_parts(project.book.folder(alone)).column("item_id").to_pylist()
-    assert codes_of(project, project.workspace.code_lineage().codebook.run_id) == before
+    require_item_leaves_and_returns(project, how)
 
 
 @pytest.mark.parametrize(("levels", "codes"), [(1, case.NUM_ITEMS), (2, 20), (6, 4)])

@@ -21,8 +21,8 @@ from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.external import external_code_set
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
-from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects as case
+from tests.worlds.faults.damage import flip_a_bit
 
 
 def write(path: Path, ids: Any, codes: Any) -> Path:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
-from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
+from tests.worlds.stages.refit import COLD, buy, make_published, opened
 
-COLD = 8  # items that nobody has at the fit, coded from their text
 STRICT = {
     "refit__text_coded_share": 0,
     "refit__largest_first_code_growth": 1,
@@ -32,33 +29,13 @@ LAX = {
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop with some cold items after its first night; tests work on copies."""
-    root = tmp_path_factory.mktemp("shop") / "project"
-    night = case.make_project(root, items=case.NUM_ITEMS + COLD).publish_due(refit=False)
-    assert night.refit == {"is_due": False, "reasons": [], "is_done": True}
-    assert night.publication.generation == 1
-    return root
+    """Tests work on copies."""
+    return make_published(tmp_path_factory.mktemp("shop") / "project")
 
 
 @pytest.fixture
 def root(published: Path, tmp_path: Path) -> Path:
-    shutil.copytree(published, tmp_path / "project")
-    return tmp_path / "project"
-
-
-def opened(root: Path, **limits: float) -> Project:
-    return Project.open(
-        root,
-        overrides={name.replace("__", ".", 1): value for name, value in limits.items()},
-        progress=case.Remarks(),
-    )
-
-
-def buy(root: Path, numbers: list[int], users: int, start: int = 100) -> None:
-    """New customers with the same items."""
-    of = {f"new{user}": numbers for user in range(start, start + users)}
-    file = case.write_lines(root / "inputs" / f"events{start}.jsonl", case.events(of))
-    opened(root).ingest_interactions([file], {})
+    return shutil.copytree(published, tmp_path / "project")
 
 
 def add_items(root: Path, items: list[dict[str, Any]]) -> None:
@@ -173,14 +150,3 @@ def test_an_automatic_refit_makes_all_anew_and_publishes_last(root: Path) -> Non
     assert {states[stage] for stage in before} == {"done"}
     again = Project.open(root, overrides={"refit.automatic": True}).publish_due(refit=False)
     assert (again.refit["is_due"], again.publication.is_new) == (False, False)
-
-
-@pytest.mark.slow  # the features, too
-def test_semconv_run_prints_the_line_and_gives_it_as_json(root: Path) -> None:
-    buy(root, [1, 2, 3, 4, 5], users=40)
-    result = CliRunner().invoke(cli, ["--project", str(root), "run", "--json"])
-    assert result.exit_code == 0, result.stderr
-    assert "a refit is due: " in result.stderr
-    refit = json.loads(result.stdout)["refit"]
-    assert (refit["is_due"], refit["is_done"]) == (True, False)
-    assert "refit.interactions_growth" in refit["reasons"][0]

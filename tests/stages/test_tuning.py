@@ -14,8 +14,8 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.runs.digests import updating_digest
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
-from tests.faults.test_damage import flip_a_bit
 from tests.worlds import projects, prompts
+from tests.worlds.faults.damage import flip_a_bit
 
 BRIEF = ("--max-samples", "1", "--validation-users", "0")
 

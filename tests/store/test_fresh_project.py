@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
-from semconv_warehouse.project import Project
 from tests.worlds.command import Commands, Done
+from tests.worlds.fresh_project import ingest, make_fresh, users
 
 BEFORE_LOCK = "semconv_warehouse.store.migrate:run_lock"  # the command has found no warehouse and takes the lock next
-IN_CREATION = "semconv_warehouse.store.migrate:_apply"
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    server = Commands()
-    yield server
-    server.close()
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A new project, and two files to ingest beside it."""
-    Project.init(tmp_path / "project")
-    for name in ("a", "b"):
-        lines = [f"{name}{user},i{user + number},{number}" for user in range(50) for number in range(3)]
-        (tmp_path / f"{name}.csv").write_text("user_id,item_id,source_position\n" + "\n".join(lines))
-    return tmp_path / "project"
-
-
-def ingest(root: Path, name: str) -> tuple[str, ...]:
-    return ("ingest", "interactions", str(root.parent / f"{name}.csv"))
-
-
-def users(root: Path) -> list[tuple[str, int]]:
-    """Return the number of interactions by the first letter of the users."""
-    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
-        return connection.execute("SELECT user_id[1], count(*) FROM interaction GROUP BY 1 ORDER BY 1").fetchall()
+    return make_fresh(tmp_path)
 
 
 def require_success_or_lock(done: Done, others: set[int]) -> None:
@@ -89,16 +64,4 @@ def test_a_warehouse_that_another_process_has_just_created_is_kept(commands: Com
     first = commands.start(root, *ingest(root, "a"), stop_in=BEFORE_LOCK)
     assert commands.run(root, *ingest(root, "b")).status == 0
     assert commands.wait(first).status == 0
-    assert users(root) == [("a", 150), ("b", 150)]
-
-
-@pytest.mark.slow
-def test_the_process_that_creates_the_warehouse_is_named(commands: Commands, root: Path) -> None:
-    (root / "data" / "warehouse.duckdb").unlink()
-    first = commands.start(root, *ingest(root, "a"), stop_in=IN_CREATION)
-    refused = commands.run(root, *ingest(root, "b"))
-    assert commands.wait(first).status == 0
-    assert refused.status == 3, refused.stderr
-    assert f"the warehouse is being created by process {first['pid']}" in refused.error
-    assert commands.run(root, *ingest(root, "b")).status == 0
     assert users(root) == [("a", 150), ("b", 150)]

@@ -21,7 +21,7 @@ from semconv_warehouse.store import migrate as migrate_module
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import Migration, migrate, migrations, schema_version
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 STORED = sorted((ROOT / "tests" / "stored").glob("warehouse-*.duckdb"))
 # The changes that a migration may make to tables with rows and constraints: add and fill columns, create tables.

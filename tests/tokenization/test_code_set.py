@@ -5,39 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semconv.behavior.vectors import BehaviorVectors, normalize
 from semconv.errors import InputError
-from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.assign import assign_new_items
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.fit import fit_code_set, shrink_to_text
-
-SETTINGS = CodebookSettings(levels=3, codes=16, alignment=0.1)
-ITEMS, NEW = 400, 60
-
-
-class Case:
-    """A catalogue in which text determines behaviour up to noise; the last items have no interactions."""
-
-    def __init__(self, noise: float = 0.1, is_text_noise: bool = False) -> None:
-        rng = np.random.default_rng(0)
-        factors = rng.standard_normal((20, 6))[rng.integers(20, size=ITEMS + NEW)] + 0.2 * rng.standard_normal(
-            (ITEMS + NEW, 6)
-        )
-        self.text = (factors @ rng.standard_normal((6, 30))).astype(np.float32)
-        if is_text_noise:
-            self.text = rng.standard_normal((ITEMS + NEW, 30)).astype(np.float32)
-        behavior = factors + noise * rng.standard_normal(factors.shape)
-        self.true_vectors = behavior
-        # item_index differs from the row: the first is 10, and every second number is unused.
-        self.index = (10 + 2 * np.arange(ITEMS + NEW)).astype(np.int32)
-        self.vectors: BehaviorVectors = normalize(
-            self.index[:ITEMS], behavior[:ITEMS], np.zeros(0), np.zeros((0, 6)), "learned"
-        )
-        self.popularity = rng.integers(1, 50, size=10 + 2 * (ITEMS + NEW))
-
-    def fit(self, settings: CodebookSettings = SETTINGS, texts: slice = slice(None)) -> CodeSet:
-        return fit_code_set(self.vectors, self.index[texts], self.text[texts], self.popularity, settings)
+from tests.worlds.codebooks import ITEMS, NEW, SETTINGS, Case
 
 
 def test_all_items_have_different_codes_and_figures_agree() -> None:

@@ -12,21 +12,7 @@ from semconv.tokenization.codebook import decode, encode, fit_codebooks
 from semconv.tokenization.collisions import resolve_collisions
 from semconv.tokenization.kmeans import nearest, squared_norms, start_rows, sums_by_code
 from semconv.tokenization.level import Level
-
-SMALL = CodebookSettings(levels=3, codes=8, alignment=0.0, iterations=12)
-DISTANCES = list(product(("l2", "cosine"), ("l2", "cosine")))
-
-
-def blobs(rows: int, width: int = 6, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    points = rng.standard_normal((12, width))[rng.integers(12, size=rows)] + 0.4 * rng.standard_normal((rows, width))
-    points -= points.mean(axis=0)
-    return (points / np.linalg.norm(points, axis=1).mean()).astype(np.float32)
-
-
-def texts(vectors: np.ndarray, seed: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return (0.5 * vectors + 0.3 * rng.standard_normal(vectors.shape)).astype(np.float32)
+from tests.worlds.codebooks import DISTANCES, SMALL, blobs, texts
 
 
 def plain_residual_kmeans(vectors: np.ndarray, settings: CodebookSettings) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,7 @@ from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.codebook import decode, encode
 from semconv.tokenization.fit import fit_code_set
 from semconv.tokenization.rqvae import _Model, fit_rqvae
-from tests.tokenization.test_code_set import Case
-from tests.tokenization.test_codebook import blobs, texts
+from tests.worlds.codebooks import Case, blobs, texts
 
 SETTINGS = CodebookSettings(method="rqvae", levels=3, codes=8, alignment=0.0)
 TRAINING = RqvaeSettings(hidden=16, epochs=30, batch_size=50, learning_rate=3e-3)

@@ -12,8 +12,7 @@ from semconv.tokenization.codebook import decode, encode, fit_codebooks, fit_sam
 from semconv.tokenization.collisions import code_keys
 from semconv.tokenization.kmeans import nearest, squared_norms, start_rows
 from semconv.tokenization.rqvae import fit_rqvae
-from tests.tokenization.test_code_set import ITEMS, Case
-from tests.tokenization.test_codebook import DISTANCES, SMALL, blobs, texts
+from tests.worlds.codebooks import DISTANCES, ITEMS, SMALL, Case, blobs, texts
 
 SAMPLED = replace(SMALL, sample=120)
 

@@ -16,7 +16,7 @@ from semconv.tuning.batches import collate
 from semconv.tuning.choices import CodeChoices
 from tests.worlds import prompts as case
 from tests.worlds.search import best_items
-from tests.worlds.tuning import SETTINGS, Case, batch_loss
+from tests.worlds.tuning.training import SETTINGS, Case, batch_loss
 
 
 def brute_force(states: torch.Tensor, rows: torch.Tensor, codes: np.ndarray[Any, Any], item: int) -> float:

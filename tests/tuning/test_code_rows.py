@@ -17,7 +17,7 @@ from semconv.tuning.batches import collate
 from semconv.tuning.code_rows import CodeRows, RowNetwork
 from semconv.tuning.model import load_tuned, prepare, save_tuned, trainable
 from tests.worlds import prompts
-from tests.worlds.tuning import SETTINGS, Case, EndingProgress, batch_loss
+from tests.worlds.tuning.training import SETTINGS, Case, EndingProgress, batch_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 MODES = pytest.mark.parametrize("mode", ["full", "lora"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +26,28 @@ from semconv.tuning.model import load_tuned
 from semconv.tuning.train import Training, tune
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.tuning_from import Stopping, grow, start_of, tuned_by
+from tests.worlds.tuning.from_run import (
+    ADAPTER,
+    Stopping,
+    adapter,
+    make_tuned_adapter,
+    model_folder,
+    same,
+    start_of,
+    tuned_by,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-LORA = case.SETTINGS.replace(
-    "[tuning]\nepochs = 1", "[tuning]\nmode = 'lora'\nlora_rank = 4\nlora_dropout = 0.2\nreplay = 0.5\nepochs = 2"
-)
-ADAPTER = "adapter_model.safetensors"
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from semconv.progress import Silent
-from semconv_warehouse.project import Project
-class Killing(Silent):
-    def say(self, message):
-        if message.startswith("epoch 2:"):
-            os.kill(os.getpid(), signal.SIGKILL)
-Project.open(Path(sys.argv[1]), progress=Killing()).finetune(from_run="current")
-"""
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with an adapter and newer data."""
-    root = case.make_coded_project(tmp_path_factory.mktemp("adapter") / "project").layout.root
-    (root / "semconv.toml").write_text(LORA)
-    case.finetune(root)
-    grow(root)
-    return root
+    return make_tuned_adapter(tmp_path_factory.mktemp("adapter") / "project")
 
 
 @pytest.fixture(scope="module")
 def gone_on(tuned: Path) -> tuple[Path, dict[str, Any]]:
-    """A project in which the command continued without interruption, and its run."""
+    """A project in which the command went on, undisturbed, and its run."""
     root = shutil.copytree(tuned, tuned.parent / "gone-on")
     return root, tuned_by(root, "--from", "current")[0]
 
@@ -68,18 +55,6 @@ def gone_on(tuned: Path) -> tuple[Path, dict[str, Any]]:
 @pytest.fixture
 def root(tuned: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tuned, tmp_path / "project")
-
-
-def model_folder(root: Path, run: dict[str, Any]) -> Path:
-    return root / run["artifact_path"] / MODEL_FOLDER
-
-
-def adapter(root: Path, run: dict[str, Any]) -> dict[str, Any]:
-    return dict(read_arrays(model_folder(root, run) / ADAPTER))
-
-
-def same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 def with_adapter(project: Project, folder: Path, *, is_trainable: bool) -> tuple[Any, Any, Any]:
@@ -157,14 +132,6 @@ def test_merged_and_unmerged_give_the_same_logits(gone_on: tuple[Path, dict[str,
 def test_an_interrupted_run_ends_with_the_same_adapter(root: Path, gone_on: tuple[Path, dict[str, Any]]) -> None:
     with pytest.raises(KeyboardInterrupt):
         Project.open(root, progress=Stopping("epoch 2:")).finetune(from_run="current")
-    resumed, _ = tuned_by(root, "--from", "current")
-    assert len(Project.open(root).store.runs(stage="finetune")) == 2
-    assert same(adapter(root, resumed), adapter(*gone_on))
-
-
-@pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_adapter(root: Path, gone_on: tuple[Path, dict[str, Any]]) -> None:
-    assert subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False).returncode == -9
     resumed, _ = tuned_by(root, "--from", "current")
     assert len(Project.open(root).store.runs(stage="finetune")) == 2
     assert same(adapter(root, resumed), adapter(*gone_on))

@@ -21,7 +21,7 @@ from semconv.tuning.batches import batch_order, collate, span_mask
 from semconv.tuning.model import prepare, trainable
 from tests.worlds import plain_rows
 from tests.worlds import prompts as case
-from tests.worlds.tuning import SETTINGS, TASKS, batch_loss
+from tests.worlds.tuning.training import SETTINGS, TASKS, batch_loss
 
 LORA = replace(SETTINGS, mode="lora")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

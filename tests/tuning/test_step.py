@@ -21,7 +21,7 @@ from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import StepFigures, Stepper
 from tests.worlds import prompts as case
-from tests.worlds.tuning import SETTINGS, Case
+from tests.worlds.tuning.training import SETTINGS, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 PLAIN = replace(SETTINGS, dropout=0.0, lora_dropout=0.0)

@@ -18,8 +18,8 @@ from semconv.errors import CheckFailedError, InputError
 from semconv.runs.files import BEST_WEIGHTS, STEPS, TUNING_STATE
 from semconv.tuning.step import schedule
 from semconv.tuning.step_log import read_steps
-from tests.worlds.places import ROOT
-from tests.worlds.tuning import SETTINGS, Case
+from tests.worlds.paths import ROOT
+from tests.worlds.tuning.training import SETTINGS, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -94,7 +94,7 @@ def test_a_killed_process_ends_with_the_same_bits(
     tmp_path: Path, undisturbed: dict[str, tuple[Case, dict[str, Any]]]
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.worlds.tuning", tmp_path, "7", "full"], capture_output=True, cwd=ROOT
+        [sys.executable, "-m", "tests.worlds.tuning.training", tmp_path, "7", "full"], capture_output=True, cwd=ROOT
     )
     assert done.returncode == -9, done.stderr
     assert 0 < len(steps(tmp_path)) < len(steps(undisturbed["full"][0].folder))

@@ -1,14 +1,16 @@
 """Commands of the real command line in processes of their own that may be killed, starved or misled.
 
-``python command_case.py MODULE...`` is a server: it imports the modules once and forks a process for each request, so
-that a hundred commands cost the imports of one. :class:`Commands` is the other end.
+Run as a program, this file is a server: it imports the whole product once and forks a process for each request, so that
+a hundred commands cost the imports of one. :class:`Commands` is its client.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import subprocess
@@ -42,12 +44,12 @@ class Done:
 
 
 class Commands:
-    """The server's client, one request at a time; ``modules`` are imported before the first command."""
+    """The server's client, one request at a time."""
 
-    def __init__(self, *modules: str) -> None:
+    def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, __file__, *modules],
+            [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,6 +63,7 @@ class Commands:
         Args:
             conditions: ``kill_event`` (die at so many touches of the project's files), ``kill_after`` (seconds),
                 ``stop_in`` ('module:function': stand still before its first call there, and go on in :meth:`wait`),
+                ``kill_in`` ('module:function': die before its first call there),
                 ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds).
         """
         return self.wait(self.start(root, *words, **conditions))
@@ -140,8 +143,9 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os.setgid(request["user"])
         os.setuid(request["user"])
     touched = _watch(request["root"], request.get("kill_event"))
-    if request.get("stop_in"):
-        _stop_in(*request["stop_in"].split(":"))
+    for condition, number in (("stop_in", signal.SIGSTOP), ("kill_in", signal.SIGKILL)):
+        if request.get(condition):
+            _signal_in(*request[condition].split(":"), number)
     code = 1
     try:
         from semconv_cli.main import cli
@@ -157,16 +161,17 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os._exit(code)
 
 
-def _stop_in(module: str, name: str) -> None:
-    place = importlib.import_module(module)
-    function = getattr(place, name)
+def _signal_in(module: str, name: str, number: int) -> None:
+    """Send this process a signal before the first call of a function."""
+    holder = importlib.import_module(module)
+    function = getattr(holder, name)
 
-    def stopping(*arguments: Any, **named: Any) -> Any:
-        setattr(place, name, function)
-        os.kill(os.getpid(), signal.SIGSTOP)
+    def signalled(*arguments: Any, **named: Any) -> Any:
+        setattr(holder, name, function)
+        os.kill(os.getpid(), number)
         return function(*arguments, **named)
 
-    setattr(place, name, stopping)
+    setattr(holder, name, signalled)
 
 
 def _watch(root: str, kill_event: int | None) -> list[None]:
@@ -183,9 +188,19 @@ def _watch(root: str, kill_event: int | None) -> list[None]:
     return touched
 
 
-def _serve(modules: list[str]) -> None:
-    for module in ("semconv_cli.main", "semconv_warehouse.project", "semconv_warehouse.ingest", *modules):
-        importlib.import_module(module)
+def _import_everything() -> None:
+    """Import what any command imports, Feast and the class of the default backbone included."""
+    for name in ("semconv", "semconv_warehouse", "semconv_cli"):
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not module.name.endswith(".__main__"):
+                importlib.import_module(module.name)
+    for name in ("feast", "peft", "transformers.models.llama.modeling_llama"):
+        importlib.import_module(name)
+    gc.freeze()  # so that the processes forked from this one share its memory
+
+
+def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
@@ -194,5 +209,6 @@ def _serve(modules: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    assert threading.active_count() == 1
-    _serve(sys.argv[1:])
+    _import_everything()
+    assert threading.active_count() == 1, "a process with threads cannot be forked safely"
+    _serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,3 +45,15 @@ def make_demo(folder: Path) -> Demo:
     """Everything from nothing to a published list; in the same folder again, what is there is shown."""
     with quickly():
         return Demo(folder, run_demo(folder, Silent(), SHAPE))
+
+
+def make_saved_demo(folder: Path) -> None:
+    """Make the demo in a folder, and keep what it showed beside it, for other processes of the test run."""
+    demo = make_demo(folder / "shop")
+    (folder / "demo").write_bytes(pickle.dumps(demo))
+
+
+def saved_demo(folder: Path) -> Demo:
+    """Return the demo that :func:`make_saved_demo` made in ``folder``."""
+    demo: Demo = pickle.loads((folder / "demo").read_bytes())
+    return demo

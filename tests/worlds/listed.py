@@ -44,3 +44,6 @@ def lists(project: Project, run: RunRecord) -> pa.Table:
 def parts(project: Project, run: RunRecord) -> dict[str, int]:
     """Name of each part -> when it was written, to the nanosecond; inodes are given out again."""
     return {path.name: path.stat().st_mtime_ns for path in sorted(project.book.folder(run).glob("part-*.parquet"))}
+
+
+ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')

@@ -23,12 +23,9 @@ from semconv.stages.lists.ray_engine import counted
 from tests.worlds import listed, projects
 from tests.worlds.parts import read_parts
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("ray") is None, reason="Ray is not installed; `pip install -e '.[ray]'` brings it"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed; `pip install -e '.[ray]'` brings it"
+)
 SETTINGS = listed.SETTINGS.replace("shard_users = 4", "shard_users = 1")
 ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')
 PATIENCE_SECONDS = 600  # a job's, beside whatever else the machine does

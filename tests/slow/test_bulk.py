@@ -44,7 +44,6 @@ def semconv(root: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], 
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines)), int(peak)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_are_counted_and_memory_is_bounded(tmp_path: Path, shape: str) -> None:
     statement, (num_rows, num_users, num_items) = SHAPES[shape]

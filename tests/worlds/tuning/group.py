@@ -1,4 +1,4 @@
-"""Trainings in several processes: torchrun runs ``python -m tests.worlds.tuning_group FOLDER NAME...``.
+"""Trainings in several processes: torchrun runs ``python -m tests.worlds.tuning.group FOLDER NAME...``.
 
 They run one after the other. Each writes its final weights and step log into a folder of its own, or with an error the
 error of each process.
@@ -19,7 +19,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, connect
 from semconv.tuning.train import Training, tune
-from tests.worlds.tuning import SETTINGS, Case
+from tests.worlds.tuning.training import SETTINGS, Case
 
 PLAIN = replace(SETTINGS, dropout=0.0, lora_dropout=0.0, learning_rate=1e-3, epochs=2, checkpoint_seconds=10_000)
 SHARDS = replace(PLAIN, parallel="fsdp")

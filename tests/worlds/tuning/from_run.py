@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from semconv.artifacts import read_arrays
+from semconv.runs.files import MODEL_FOLDER
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 
@@ -44,3 +48,30 @@ class Stopping(case.Remarks):
         if message.startswith(self.line):
             raise KeyboardInterrupt
         super().say(message)
+
+
+LORA = case.SETTINGS.replace(
+    "[tuning]\nepochs = 1", "[tuning]\nmode = 'lora'\nlora_rank = 4\nlora_dropout = 0.2\nreplay = 0.5\nepochs = 2"
+)
+ADAPTER = "adapter_model.safetensors"
+
+
+def make_tuned_adapter(folder: Path) -> Path:
+    """Make a project with an adapter; items and interactions that are new since then are ingested."""
+    root = case.make_coded_project(folder).layout.root
+    (root / "semconv.toml").write_text(LORA)
+    case.finetune(root)
+    grow(root)
+    return root
+
+
+def model_folder(root: Path, run: dict[str, Any]) -> Path:
+    return root / run["artifact_path"] / MODEL_FOLDER
+
+
+def adapter(root: Path, run: dict[str, Any]) -> dict[str, Any]:
+    return dict(read_arrays(model_folder(root, run) / ADAPTER))
+
+
+def same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)

@@ -1,7 +1,7 @@
 """Runs a project again and again in processes that die the hard way in the middle of a stage.
 
-``python -m tests.worlds.kill PROJECT SEED STAGE...`` kills one process soon after each of the stages began, then lets
-a last one end. ``python -m tests.worlds.kill PROJECT SEED --lists COUNT`` kills COUNT processes that make and publish
+``python -m tests.worlds.faults.kill PROJECT SEED STAGE...`` kills one process soon after each of the stages began, then lets
+a last one end. ``python -m tests.worlds.faults.kill PROJECT SEED --lists COUNT`` kills COUNT processes that make and publish
 lists, each at a random shard and moment, and prints which parts lay there after each. The processes are forks
 of this one, which computes nothing itself: imports are paid once.
 """
@@ -105,9 +105,9 @@ def kill_lists(root: Path, seed: int, count: int) -> int:
 
 def main(root: Path, seed: int, rest: list[str]) -> int:
     import peft  # noqa: F401
-    import semconv.stages.lists.recommend  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
+    import semconv.stages.lists.run  # noqa: F401
     import semconv_warehouse.project  # noqa: F401
 
     if rest[:1] == ["--lists"]:

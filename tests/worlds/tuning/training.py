@@ -1,6 +1,6 @@
 """A small training with real parts: rows of four users, a tiny decoder, and a validation by its loss.
 
-As a program it trains in a folder and kills itself: ``python -m tests.worlds.tuning FOLDER STEP MODE`` sends itself
+As a program it trains in a folder and kills itself: ``python -m tests.worlds.tuning.training FOLDER STEP MODE`` sends itself
 SIGKILL after so many steps, 0 for never.
 """
 

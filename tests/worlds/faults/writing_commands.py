@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import sqlite3
 import subprocess
 from dataclasses import dataclass
@@ -17,15 +19,8 @@ from semconv_warehouse.features.repository import create_feature_repo
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
-from tests.worlds.command import Commands, Done
+from tests.worlds.command import KILLED, Commands, Done
 from tests.worlds.published import add_recommend_run, lists, make_project, recommendation_rows
-
-MODULES = (
-    "feast",
-    "semconv_warehouse.features.online",
-    "semconv_warehouse.publish.external_lists",
-    "semconv.stages.lists.load",
-)
 
 NEW_USERS, NEW_ITEMS = 400, 1_500
 COMMANDS = {
@@ -144,3 +139,30 @@ def make_cases(commands: Commands, folder: Path) -> dict[str, Case]:
         found[name] = Case(root, filled, state(root), state(done_in), done)
         assert found[name].before != found[name].after
     return found
+
+
+def moment(draw: random.Random, undisturbed: Done) -> dict[str, float | int]:
+    """Draw a moment to kill: at one of Python's accesses to project files, or at a time, then mostly in DuckDB or Feast."""
+    if draw.random() < 0.5:
+        return {"kill_event": draw.randint(1, undisturbed.events)}
+    return {"kill_after": draw.random() * undisturbed.seconds}
+
+
+def kill_and_repeat(commands: Commands, case: Case, root: Path, when: dict[str, float | int]) -> bool:
+    """Kill a command, run it again and compare the result; tell whether the kill came before the command's end."""
+    copied(case.root, root)
+    killed = commands.run(root, *case.words, **when)
+    assert killed.status in (KILLED, 0), (when, killed.stderr)
+    assert served(root) in (case.before["served"], case.after["served"]), when
+    assert warehouse(root) in (case.before["warehouse"], case.after["warehouse"], _unrecorded(case)), when
+    again = commands.run(root, *case.words)
+    assert again.status == 0, (when, again.stderr)
+    assert state(root) == case.after, when
+    assert leftovers(root) == [], when
+    shutil.rmtree(root)
+    return killed.status == KILLED
+
+
+def _unrecorded(case: Case) -> dict[str, Any]:
+    """The warehouse after a publish that was killed between renaming the file and recording the publication."""
+    return {**case.after["warehouse"], "publication": case.before["warehouse"]["publication"]}

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from semconv.tuning.step_log import read_steps
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.launch import finetune, launched, losses
-from tests.worlds.tuning_from import grow, start_of
+from tests.worlds.tuning.from_run import grow, start_of
+from tests.worlds.tuning.launch import finetune, launched, losses
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 TUNING = "[tuning]\nmode = '{}'\nlora_rank = 4\nlora_dropout = 0.0\ndropout = 0.0\nreplay = 0.5\nepochs = 2\n"
 FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
 

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.serving.online_stores import feature_server, is_listening
 from semconv_warehouse.features import online, repository
 from semconv_warehouse.publish.publishing import publish
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 from tests.worlds.published import make_project
 
 PAGE = ROOT / "docs" / "features.md"
@@ -35,7 +35,6 @@ def served(address: str, item: str) -> dict[str, Any]:
     return {name: result["values"][0] for name, result in zip(names, results, strict=True)}
 
 
-@pytest.mark.slow
 def test_the_server_behaves_as_documented(tmp_path: Path) -> None:
     layout, store = make_project(tmp_path / "project")
     repository.create_feature_repo(layout)

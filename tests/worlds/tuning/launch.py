@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from semconv.tuning.step_log import read_steps
-from tests.worlds.places import ROOT
+from tests.worlds.paths import ROOT
 
 LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 

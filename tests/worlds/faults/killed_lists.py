@@ -1,0 +1,59 @@
+"""Processes that are killed at work on the small shop, and what it serves after them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.worlds import listed
+from tests.worlds import projects as case
+from tests.worlds.paths import ROOT
+
+SAME = {
+    "recommendation": "SELECT generation, user_id, rank, item_id, score, sources, reason_item_id FROM recommendation",
+    "item_code": "SELECT item_id, codes, semantic_id, vector_source, is_reassigned FROM item_code",
+    "item_embedding": "SELECT item_id, vector_source, vector FROM item_embedding",
+    "user_embedding": "SELECT user_id, vector_source, vector FROM user_embedding",
+    "metric": "SELECT method, split, segment, train_cut, seen, name, k, value, ci_low, ci_high, num_users,"
+    f" {case.PROTOCOL} FROM metric",
+    "item": "SELECT * FROM item",
+    "user_history": "SELECT * FROM user_history",
+    "run": "SELECT stage, status, fingerprint FROM run",
+}
+
+
+def published(root: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with duckdb.connect(str(root / "data" / "serving.duckdb"), read_only=True) as connection:
+        return {name: connection.execute(f"{sql} ORDER BY ALL").fetchall() for name, sql in SAME.items()}
+
+
+def output_of_kills(root: Path, seed: int, *words: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.worlds.faults.kill", root, str(seed), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def require_lists_survive_kills(tuned: Path, folder: Path, seed: int, kills: int, shard_users: int) -> None:
+    """Kill a job that makes and publishes lists again and again; what it leaves is what an undisturbed one leaves."""
+    settings = listed.SETTINGS.replace("shard_users = 4", f"shard_users = {shard_users}")
+    undisturbed = listed.copied(tuned, folder / "undisturbed", settings)
+    undisturbed.recommend()
+    undisturbed.publish()
+    project = listed.copied(tuned, folder / "killed", settings)
+    attempts = [json.loads(line) for line in output_of_kills(project.layout.root, seed, "--lists", str(kills))]
+    assert [attempt["status"] for attempt in attempts] == [-9] * kills
+    runs = [run for run in project.runs() if run["stage"] == "recommend"]
+    assert [run["status"] for run in runs] == ["finished"]
+    final = listed.parts(project, project.workspace.need("recommend"))
+    assert len(final) == -(-listed.NUM_USERS // shard_users)
+    for attempt in attempts:  # what was finished once is never computed again
+        assert attempt["parts"].items() <= final.items()
+    assert published(project.layout.root) == published(undisturbed.layout.root)
+    assert [result.summary() for result in project.check() if not result.passed] == []
+    assert not list(project.layout.root.rglob("*.tmp"))

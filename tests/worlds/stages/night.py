@@ -1,0 +1,53 @@
+"""The small shop after its first run, a night on it, and what it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from semconv_warehouse.project import Project
+from semconv_warehouse.publish.publications import Publication
+from tests.worlds import projects as case
+
+FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
+
+
+def make_finished(root: Path) -> Path:
+    """Make the small shop and do its first run."""
+    project = case.make_project(root)
+    summary = project.run()
+    assert [(row["stage"], row["state"]) for row in summary["stages"]] == [
+        (stage, "done") for stage in (*FITTED, "recommend", "evaluate")
+    ]
+    assert summary["publication"]["generation"] == 1
+    assert summary["features"]["is_current"]
+    return root
+
+
+def served(project: Project) -> dict[str, list[tuple[Any, ...]]]:
+    """Lists by user as SQL users see them."""
+    with duckdb.connect(str(project.layout.serving), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT user_id, rank, item_id, score, sources, reason_item_id FROM recommendation ORDER BY user_id, rank"
+        ).fetchall()
+    lists: dict[str, list[tuple[Any, ...]]] = {}
+    for user, *rest in rows:
+        lists.setdefault(user, []).append(tuple(map(str, rest)))
+    return lists
+
+
+def codes(project: Project) -> dict[str, str]:
+    return dict(case.rows(project, "SELECT item_id, semantic_id FROM item_code"))
+
+
+def night(project: Project, *, refit: bool = False) -> tuple[dict[str, str], Publication]:
+    """What is due, without the features: state of each stage, and the publication."""
+    done = project.publish_due(refit=refit)
+    return {row["stage"]: row["state"] for row in done.stages}, done.publication
+
+
+def add_events(project: Project, events: list[dict[str, Any]], name: str = "more") -> None:
+    file = case.write_lines(project.layout.root / "inputs" / f"{name}.jsonl", events)
+    project.ingest_interactions([file], {})
