@@ -38,7 +38,8 @@ def check_given(
     index = np.asarray(item_index)
     if len(index) == 0:
         raise InputError(
-            "no given behaviour vector belongs to an item of the catalogue; check that item_id fits the ingested items"
+            "none of the given behaviour vectors belongs to an item of the catalogue;"
+            " check that item_id matches the ingested items"
         )
     if len(index) != len(vectors):
         raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")

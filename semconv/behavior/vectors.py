@@ -72,7 +72,8 @@ def normalize(
 ) -> BehaviorVectors:
     """Centre the items, and scale items and users so that the mean norm of the items is 1 (docs/method.md, stage one).
 
-    Users are not centred. ``s u . s (v - m) = s^2 (u . v - u . m)``, so each user's order of items by dot product stays.
+    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product is the same
+    for every user.
 
     Args:
         item_vectors: ``(M, D)``, without NaN and infinite values.

@@ -60,7 +60,7 @@ def fit_weights(
         names: names of the F features.
         features: ``(n, F)`` features of the candidates, NaN where unknown.
         users: ``(n,)`` the user of each candidate, ascending.
-        is_target: ``(n,)`` whether a candidate is the user's held-out item; users without such a candidate do not count.
+        is_target: ``(n,)`` whether a candidate is the held-out item; users without such a candidate do not count.
         l2: strength of the L2 penalty.
 
     Returns:

@@ -1,11 +1,11 @@
-"""Compute the coordinates of the charts on the pages. The templates draw them."""
+"""The coordinates of the charts on the HTML pages. The templates draw the charts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Lines differ by colour and by dash, on white and on black. The first two are for the evaluated lists.
+# Colours and dashes that tell lines apart on white and on black. The first two are for the evaluated lists.
 _COLOURS = ("#2563a8", "#c2410c", "#15803d", "#7c3aed", "#0e7490", "#b45309", "#be185d", "#6b7280", "#4d7c0f")
 _DASHES = ("", "", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4", "4 4")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 520, 300, 52, 510, 260
@@ -13,7 +13,7 @@ _AREA_WIDTH, _AREA_HEIGHT, _AREA_STEPS = 300, 72, 256
 
 
 def usage_chart(counts: Sequence[int]) -> dict[str, Any]:
-    """Return the number of items on each code as a stepped area; thousands of codes become 256 steps."""
+    """Return a chart of the number of items on each code, as an area of at most 256 steps."""
     steps = min(len(counts), _AREA_STEPS)
     drawn = [counts[step * len(counts) // steps] for step in range(steps)]
     top = max(*drawn, 1)
@@ -26,7 +26,7 @@ def usage_chart(counts: Sequence[int]) -> dict[str, Any]:
 
 
 def interval_bars(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a bar for each method, as long as its figure, with the confidence interval; lengths in percent."""
+    """Return a bar with a confidence interval for each method; all lengths are percentages of the chart's width."""
     top = max([row["ci_high"] for row in rows.values()] + [1e-9])
     bars = []
     for method, row in rows.items():
@@ -42,11 +42,11 @@ def interval_bars(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]
 
 
 def ndcg_chart(series: Mapping[str, Sequence[float]], own: Sequence[str]) -> dict[str, Any]:
-    """Return one line a method: NDCG@k over k.
+    """Return a chart of NDCG@k over k, with a line for each method.
 
     Args:
-        series: method -> NDCG@1 .. K.
-        own: the evaluated lists; their lines are thick and have the first colours.
+        series: NDCG@1 to NDCG@K of each method.
+        own: methods of the evaluated lists; their lines are thick and have the first colours.
     """
     length = len(next(iter(series.values())))
     top = max(max(values) for values in series.values()) * 1.05 or 1.0
@@ -81,7 +81,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _round_values(top: float) -> list[tuple[float, str]]:
-    """Return at most six round values up to ``top``, with their labels."""
+    """Return at most six round values up to ``top`` with their labels, for the vertical axis."""
     step = next(step for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if top / step <= 6)
     digits = 3 if step < 0.01 else 2
     return [(step * n, f"{step * n:.{digits}f}") for n in range(1, int(top / step) + 1)]

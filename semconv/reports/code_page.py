@@ -14,7 +14,7 @@ _EXAMPLE = (17, 203, 4, 99, 51, 8)
 
 
 def report_page(report: Mapping[str, Any]) -> str:
-    """Return the page of ``codebook_report`` or ``external_report``; sections without figures are left out."""
+    """Return the HTML page for the figures of ``codebook_report`` or ``external_report``."""
     levels = [
         {
             **usage_chart(level["counts"]),

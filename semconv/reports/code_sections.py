@@ -1,7 +1,7 @@
-"""The sections of the code report: what the figures mean, a table of them, and a grade.
+"""The sections of the code report: an explanation of the figures, a table of them, and a grade.
 
-The HTML page and the terminal show the same sections. The grades are rules of thumb, and every verdict names the
-limits of its grade. Some tables also show the value that chance alone would give.
+The HTML page and the terminal show the same sections. The grades are rules of thumb, and the verdict below each grade
+names its limits. Some tables also show the value that chance alone would give.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from typing import Any
 from semconv.reports.section import Grade, Section, count, percent, times
 
 Report = Mapping[str, Any]
-_PAPER_COLLISIONS = {2: 0.108, 3: 0.0005, 4: 0.0, 5: 0.0}  # levels -> CR on the Games data set (paper, Table 5)
+_PAPER_COLLISIONS = {
+    2: 0.108,
+    3: 0.0005,
+    4: 0.0,
+    5: 0.0,
+}  # by number of levels: collision rate on the Games data set (paper, Table 5)
 _DRIFT = {
     "outgrown_share": "items that got codes from text and now have interactions",
     "largest_first_code": "items on the most used first code",
-    "text_error": "distance between new items' text and their codes (needs 20 new items)",
+    "text_error": "distance of new items' codes from the vectors estimated from their text (needs 20 new items)",
     "train_interactions": "training interactions",
 }
 _LIKENESS = {
@@ -27,13 +32,13 @@ _LIKENESS = {
 
 
 def sections(report: Report) -> list[Section]:
-    """Return the sections of ``codebook_report`` or ``external_report``. Sections without figures are left out."""
+    """Return the sections for the figures of ``codebook_report`` or ``external_report``, leaving out empty ones."""
     made = (_refit, _usage, _reconstruction, _spread, _collisions, _likeness, _text_map)
     return [section for make in made if (section := make(report)) is not None]
 
 
 def overview(report: Report) -> list[tuple[str, str]]:
-    """Return the numbers of items and levels as pairs of name and text."""
+    """Return the numbers of items, levels and codes as pairs of a name and a text."""
     counts = [
         ("items in the code set" if "run_id" in report else "items", report["items"]),
         ("items added since, with codes from text", report.get("items_assigned_since")),
@@ -54,15 +59,15 @@ def _refit(report: Report) -> Section | None:
         for row in refit["drift"]
     ]  # fmt: skip
     verdict = (
-        "A refit is due. `semconv run --refit` fits new vectors, new codes and a new model."
+        "A refit is due: `semconv run --refit` computes new vectors, new codes and a new model."
         if refit["is_due"]
         else "No refit is due: codes and model still fit the data."
     )
     return Section(
         "refit",
-        "Drift since the fit",
-        "Codes and model were fitted on the data of one day. A refit is due as soon as one of these figures passes its"
-        " limit (settings, section refit).",
+        "Drift since the codes were fitted",
+        "Codes and model were fitted on the data of one day. A refit (new codes and a new model) is due as soon as one of"
+        " these figures exceeds its limit. The limits are in section refit of the settings.",
         ("figure", "at the fit", "now", "due above", "due"),
         tuple(rows),
         "poor" if refit["is_due"] else "good",
@@ -97,14 +102,14 @@ def _usage(report: Report) -> Section:
     return Section(
         "usage",
         "Use of the codes",
-        "Each level has a codebook, and every item has one code of it. A code tells more about an item if many codes are"
+        "Each level has a codebook, and every item has one code from it. A code tells more about an item if many codes are"
         " in use and if they are used evenly. A level with an entropy of 7 bits has 128 effective codes: it tells as much"
-        " as 128 codes that are used equally often.",
+        " about an item as 128 codes that are used equally often.",
         ("level", "codes in use", "unused codes", "entropy, bits", "effective codes", "items on the largest code"),
         tuple(rows),
         grade,
-        f"The least evenly used level has {effective:,.0f} effective codes, {evenness:.0%} of the {usable:,} that it could"
-        " use (good from 50%, poor below 25%).",
+        f"The least evenly used level has {effective:,.0f} effective codes, {evenness:.0%} of the {usable:,} that are"
+        " possible (good from 50%, poor below 25%).",
     )
 
 
@@ -124,7 +129,10 @@ def _reconstruction(report: Report) -> Section | None:
         tuple((f"after level {n}", percent(value)) for n, value in enumerate(errors, start=1)),
         grade,
         f"All codes together miss {percent(error)} of the behaviour vectors (good up to 20%, poor above 40%).",
-        ("This error is measured after colliding items were moved apart. The errors per level are from before.",),
+        (
+            "The error of all codes together is measured after colliding items were given other codes, the errors in the"
+            " table before.",
+        ),
     )
 
 
@@ -138,14 +146,14 @@ def _spread(report: Report) -> Section | None:
     return Section(
         "spread",
         "Do items that share codes behave alike?",
-        "The table shows how much variance of the behaviour vectors remains among items with the same first codes, and"
-        " how much would remain if the same codes were dealt out at random. This figure can compare any two sets of"
-        " codes. It ends near 0% where hardly any items share all their codes.",
-        ("levels", "variance within groups", "the same by chance"),
+        "The table shows how much variance of the behaviour vectors remains among items with the same first codes. Beside"
+        " it is the variance that would remain if the same codes were assigned to items at random. This figure can compare"
+        " any two sets of codes. In the last row it is near 0% if hardly any items share all their codes.",
+        ("levels", "variance that remains", "the same with random codes"),
         tuple((f"{n}", percent(own), percent(chance)) for n, (own, chance) in enumerate(rows, start=1)),
         grade,
-        f"Among items with the same first code, {percent(within[0])} of the variance remains; by chance it would be"
-        f" {percent(shuffled[0])} (good up to 0.7 times chance, poor above 0.9 times).",
+        f"Among items with the same first code, {percent(within[0])} of the variance remains; with random codes it"
+        f" would be {percent(shuffled[0])} (good up to 0.7 times that value, poor above 0.9 times).",
     )
 
 
@@ -168,14 +176,16 @@ def _collisions(report: Report) -> Section:
         " (good at 0%, poor above 2%)."
     )
     moves = (
-        " The columns show it before and after colliding items were moved to free codes nearby." if is_fitted else ""
+        " Colliding items are moved to free codes nearby; the columns show the share before and after."
+        if is_fitted
+        else ""
     )
     head = ("colliding before", "colliding after", "items moved") if is_fitted else ("colliding",)
     return Section(
         "collisions",
         "Collisions",
-        "Two items collide if all their codes are equal. Each row shows the share of items that collide if the codes have"
-        f" only that many levels.{moves} The last column is the share in the paper, on its Games data (Table 5).",
+        "Two items collide if all their codes are equal. Each row shows the share of items that collide if codes have only"
+        f" that many levels.{moves} The last column is the share that the paper reports for its Games data (Table 5).",
         ("levels", *head, "paper, Games"),
         tuple(rows),
         grade,
@@ -193,8 +203,8 @@ def _moved(report: Report) -> Iterator[str]:
         return
     further = moved["error_after"] / moved["error_before"] if moved["error_before"] else float("inf")
     yield (
-        f"{report['moved_items']:,} items ({percent(moved['share'])}) were moved. The error of their codes went from"
-        f" {percent(moved['error_before'])} to {percent(moved['error_after'])} ({further:.1f} times)."
+        f"{report['moved_items']:,} items ({percent(moved['share'])}) were moved. This changed the reconstruction error of"
+        f" these items from {percent(moved['error_before'])} to {percent(moved['error_after'])} ({further:.1f} times)."
     )
 
 
@@ -214,17 +224,17 @@ def _likeness(report: Report) -> Section | None:
         ratio = best["within"] / best["shuffled"] if best["shuffled"] else float("inf")
         grade = "good" if ratio >= 2 else "fair" if ratio >= 1.2 else "poor"
         verdict = (
-            f"Items that share their {shared} have {times(best)} times as many {name} in common as by chance"
+            f"Items that share their {shared} have {times(best)} times as many {name} in common as with random codes"
             " (good from 2, poor below 1.2)."
             if best["shuffled"]
-            else f"Items that share their {shared} have {name} in common; by chance there would be none."
+            else f"Items that share their {shared} have {name} in common; with random codes they would have none."
         )
     return Section(
         "likeness",
         "Do items that share codes look alike?",
-        f"The report draws pairs of items that share their {shared}. It compares them with pairs that share codes dealt"
-        " out at random, and with pairs of any two items.",
-        ("", "same codes", "codes dealt at random", "any two items", "times chance"),
+        f"The report draws pairs of items that share their {shared}. It compares them with pairs of items that share"
+        " random codes (the same codes, assigned to items at random), and with pairs of any two items.",
+        ("", "same codes", "same random codes", "any two items", "times as with random codes"),
         tuple(rows),
         grade,
         verdict,
@@ -241,15 +251,16 @@ def _text_map(report: Report) -> Section | None:
         else f"The codes are not aligned with the text: {alignment['why_off']}."
     )
     meaning = (
-        "New items have no interactions yet. A linear map estimates their behaviour vectors from their text, and each"
-        " item gets the nearest codes. The map is fitted on the items that have both text and interactions."
+        "New items have no interactions yet. A linear map estimates their behaviour vectors from their text vectors, and"
+        " each new item gets the codes nearest to its estimate. The map is fitted on items that have both text and"
+        " interactions."
     )
-    title = "Codes of new items, from their text"
+    title = "Codes of new items from their text"
     if not found:
         none = "Too few items have both text and interactions. New items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
     r2, useful_r2 = found["held_out_r2"], report["useful_r2"]
-    # A learned vector may contain text already (shrinkage), so the grade is that of behaviour alone.
+    # A learned vector may already be shrunk towards text, so the grade uses the vectors from behaviour alone.
     ratio = found["first_code_agreement_behavior_alone"] / max(found["most_frequent_code_behavior_alone"], 1e-9)
     grade: Grade = "poor" if r2 < useful_r2 else "good" if ratio >= 2 else "fair"
     return Section(
@@ -258,28 +269,31 @@ def _text_map(report: Report) -> Section | None:
         meaning,
         ("figure", "value"),
         (
-            ("R²: share of the vectors' variance that text explains, on held-out items", f"{r2:.3f}"),
-            ("held-out items whose first code from text is the learned one", percent(found["first_code_agreement"])),
-            ("the same if every guess is the most frequent code", percent(found["most_frequent_code"])),
+            ("R²: share of the behaviour vectors' variance that text explains, on held-out items", f"{r2:.3f}"),
             (
-                "held-out items whose first code from text is the one from behaviour alone",
+                "held-out items whose first code from text equals the learned one",
+                percent(found["first_code_agreement"]),
+            ),
+            ("the same if every item gets the most frequent first code", percent(found["most_frequent_code"])),
+            (
+                "held-out items whose first code from text equals the one from behaviour alone",
                 percent(found["first_code_agreement_behavior_alone"]),
             ),
             (
-                "the same if every guess is the most frequent of those",
+                "the same if every item gets the most frequent first code from behaviour alone",
                 percent(found["most_frequent_code_behavior_alone"]),
             ),
             (
-                "different first codes from text, out of the learned ones",
+                "different first codes from text, and different learned first codes",
                 f"{found['codes_in_use']} of {found['codes_in_use_learned']}",
             ),
             ("items with text and interactions", count(found["items"])),
-            ("different first codes of the items that got codes from text so far", _new_items(report["new_items"])),
-            ("the same for items without any interaction", _new_items(report["untouched_items"])),
+            ("different first codes of all items that got codes from text so far", _new_items(report["new_items"])),
+            ("the same, only of items without any interaction", _new_items(report["untouched_items"])),
         ),
         grade,
-        f"Text finds the first code of the behaviour {ratio:.1f} times as often as the best blind guess. It explains"
-        f" {percent(r2)} of the variance (good from 2 times, poor if it explains less than {useful_r2:.0%}).",
+        f"Text predicts the first code from behaviour {ratio:.1f} times as often as always guessing the most frequent code"
+        f" (good from 2 times). It explains {percent(r2)} of the variance (poor below {useful_r2:.0%}).",
         (state,),
     )
 

@@ -1,4 +1,4 @@
-"""The page of ``semconv evaluate --html``: the values of ``evaluation_report`` as text and table rows."""
+"""The page of ``semconv evaluate --html``, which shows the figures of ``evaluation_report`` as text and tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from semconv.reports.section import Cell, count, percent
 Report = Mapping[str, Any]
 
 _RANK_FIGURES = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
-_CHANGED = ("hit_ratio@10", "ndcg@10")  # and MRR
+_CHANGED = ("hit_ratio@10", "ndcg@10")  # figures that are compared with the last evaluation, besides MRR
 
 
 class Table(NamedTuple):
-    """A table of the page."""
+    """The head and the rows of a table of the page."""
 
     head: list[str]
     rows: list[list[Cell]]
 
 
 def evaluation_page(report: Report) -> str:
-    """Return the page."""
+    """Return the HTML page for the figures of ``evaluation_report``."""
     figures, protocol, methods = report["figures"], report["protocol"], report["methods"]
     return render(
         "evaluation.html",
@@ -60,7 +60,7 @@ def _figures(report: Report) -> Table:
 
 
 def _margin(report: Report, method: str) -> str:
-    """Return how a method compares with the best baseline, user by user; empty if they have no users in common."""
+    """Return a sentence that compares a method with the best baseline; empty if they have no users in common."""
     row = report["margin"][method].get(report["cutoff"])
     if row is None:
         return ""
@@ -69,8 +69,8 @@ def _margin(report: Report, method: str) -> str:
     if row["ci_low"] > 0:
         return f"{method} beats {rival} in {name} by {difference}."
     if row["ci_high"] < 0:
-        return f"{method} is below {rival} in {name} by {difference}."
-    return f"{method} and {rival} do not differ clearly in {name}: {difference}."
+        return f"{method} is worse than {rival} in {name} by {difference}."
+    return f"{method} and {rival} do not differ significantly in {name}: {difference}."
 
 
 def _segments(report: Report) -> Table:
@@ -160,5 +160,5 @@ def _key(row: Report) -> str:
 
 
 def _label(name: str) -> str:
-    """Return 'hit_ratio@10' as people write it: HR@10."""
+    """Return the usual name of a metric: HR@10 for ``hit_ratio@10``."""
     return name.replace("hit_ratio", "HR").replace("ndcg", "NDCG").replace("mrr", "MRR")

@@ -1,6 +1,6 @@
-"""Render the templates of this package: HTML pages and SVG charts that need no script and no other file.
+"""Rendering of the templates of this package: HTML pages and SVG charts that need no script and no other file.
 
-The templates escape every value. The one filter that returns markup is ``words``, and it escapes its text first.
+The templates escape every value. Only the filter ``words`` returns markup, and it escapes its text first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TITLE_LENGTH = 120
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a file of ``templates/`` with ``values``. A value that the template needs and does not get is an error."""
+    """Return a file of ``templates/`` filled in with ``values``. A missing value is an error."""
     return _environment().get_template(template).render(values)
 
 
@@ -41,7 +41,7 @@ def _environment() -> Environment:
 
 
 def words(text: str) -> Markup:
-    """Escape a text and mark its parts between backticks as code."""
+    """Return a text as HTML: escaped, and with its parts between backticks as code."""
     from markupsafe import Markup, escape
 
     parts = str(escape(text)).split("`")
@@ -50,10 +50,10 @@ def words(text: str) -> Markup:
 
 
 def short(title: str) -> str:
-    """Return a title, cut to about two lines."""
+    """Return the title of an item, cut to about two lines."""
     return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def px(value: float) -> str:
-    """Return a coordinate of a drawing, to a tenth of a pixel."""
+    """Return a coordinate of a chart as text, to a tenth of a pixel."""
     return f"{value:.1f}"

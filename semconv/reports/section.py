@@ -1,4 +1,4 @@
-"""One section of a report, and how figures become text."""
+"""One section of a report, and functions that format figures."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Grade = Literal["good", "fair", "poor"]
-Cell = str | tuple[str, str]  # a text, or a text and a remark in small print below it
+Cell = str | tuple[str, str]  # a text, or a text and a second text in small print below it
 
 
 @dataclass(frozen=True)
 class Section:
-    """One subject of a report, for the page and for the terminal."""
+    """One section of a report, shown on the HTML page and in the terminal."""
 
     key: str
     title: str
-    meaning: str  # what the figures are, for readers who do not know the method
+    meaning: str  # explanation of the figures, for readers who do not know the method
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     grade: Grade | None = None
@@ -25,12 +25,12 @@ class Section:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The verdict, where there is one, and the notes."""
+        """The verdict, if there is one, and the notes."""
         return (self.verdict, *self.notes) if self.verdict else self.notes
 
     @property
     def badge(self) -> str:
-        """The grade in a word or two."""
+        """The text of the grade's badge; section refit shows whether a refit is due."""
         due = {"good": "not due", "poor": "due"}
         return due.get(self.grade or "", "") if self.key == "refit" else self.grade or ""
 
@@ -48,6 +48,6 @@ def percent(value: float | None) -> str:
 
 
 def times(row: Mapping[str, float | None]) -> str:
-    """Return how many times the overlap by chance a row has; a dash if a value is missing or chance is zero."""
+    """Return the ratio of a row's overlap to that with random codes; a dash if it is unknown or divides by zero."""
     within, shuffled = row["within"], row["shuffled"]
     return "–" if within is None or not shuffled else f"{within / shuffled:.1f}"

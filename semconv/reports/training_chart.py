@@ -1,4 +1,4 @@
-"""The picture of a training in its run folder: loss by step, and below it NDCG@10 on the validation users."""
+"""The chart of a training in its run folder: the loss by step, and below it NDCG@10 on the validation users."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from semconv.reports.page import render
 
 _WIDTH, _LEFT, _RIGHT = 760, 64, 736
 _PANEL, _GAP, _TOP, _AXIS = 190, 52, 48, 34  # heights in pixels
-_MOST_POINTS = 300  # of the loss curve; more steps are drawn as means with the range around them
-_MOST_LABELS = 12  # more validations than this: only the best has a label
+_MOST_POINTS = 300  # points of the loss curve; of more steps, means over groups of steps and their range are drawn
+_MOST_LABELS = 12  # with more validations than this, only the best one has a label
 
 Lines = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """One plot area with its scales."""
+    """One plot area of the chart, with its scales."""
 
     name: str
     top: int
@@ -47,25 +47,25 @@ class _Panel:
         return self.top + _PANEL * (1.0 - min(1.0, max(0.0, share)))
 
     def points(self, pairs: Iterable[tuple[float, float]]) -> str:
-        """The points of an SVG line through pairs of step and value."""
+        """Return the points of an SVG line through pairs of step and value."""
         return " ".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in pairs)
 
 
 def write_chart(path: Path, lines: Lines, validations: Sequence[Mapping[str, float]]) -> None:
-    """Draw the lines of a step log into a file. Without lines, write nothing."""
+    """Write the chart of a step log to a file; write nothing if the log is empty."""
     if lines:
         write_bytes(path, training_chart(lines, validations).encode())
 
 
 def training_chart(lines: Lines, validations: Sequence[Mapping[str, float]]) -> str:
-    """Return the picture as SVG.
+    """Return the chart as SVG.
 
     Args:
-        lines: one for each step: ``step``, ``epoch``, ``loss``.
-        validations: one for each validation: ``step``, ``ndcg@10``.
+        lines: the step log, one line for each step, with ``step``, ``epoch`` and ``loss``.
+        validations: one row for each validation, with ``step`` and ``ndcg@10``.
     """
     steps, losses = int(lines[-1]["step"]), [float(line["loss"]) for line in lines]
-    ordered = sorted(losses)  # a few bad steps must not flatten the rest
+    ordered = sorted(losses)  # a few steps with a large loss must not flatten the curve
     highest = max(ordered[math.ceil(0.995 * (len(ordered) - 1))], min(losses) + 1e-6)
     loss = _Panel("loss", _TOP, steps, min(losses), highest)
     title = f"{steps:,} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}"
@@ -94,7 +94,7 @@ def training_chart(lines: Lines, validations: Sequence[Mapping[str, float]]) -> 
 
 
 def _loss_curve(panel: _Panel, lines: Lines) -> dict[str, str]:
-    """Return the points of the mean loss and, where a point stands for many steps, of the range around it."""
+    """Return the points of the mean loss and, if a point stands for several steps, the outline of their range."""
     width = -(-len(lines) // _MOST_POINTS)
     groups = [lines[start : start + width] for start in range(0, len(lines), width)]
     steps = [sum(line["step"] for line in group) / len(group) for group in groups]

@@ -1,7 +1,7 @@
-"""Checksums of the files of finished runs, by which damage is found: even a single flipped bit changes them.
+"""Checksums of the files of finished runs. They reveal any damage, even a single flipped bit.
 
-``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. A command that changes
-such a file on purpose does so inside :func:`updating_digest`.
+``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. Code that changes such a
+file on purpose does so inside :func:`updating_digest`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SHOWN = 3  # names of damaged files in a message
 
 
 def write_complete(folder: Path, **facts: Any) -> None:
-    """Mark a run as complete: write ``complete.json`` with some facts and the checksums of the files in the folder."""
+    """Mark a run as complete: write ``complete.json`` with ``facts`` and the checksums of the files in the folder."""
     digests = {name: file_digest(path) for name, path in run_files(folder).items() if _has_checksum(name)}
     write_json(folder / COMPLETE, {**facts, _FILES: digests})
 
 
 def read_complete(folder: Path) -> dict[str, Any]:
-    """Return the content of ``complete.json``; empty when it is missing or damaged, so that the run is incomplete."""
+    """Return the content of ``complete.json``; empty if it is missing or damaged, and the run counts as incomplete."""
     path = folder / COMPLETE
     try:
         content = read_json(path) if path.exists() else {}
@@ -36,15 +36,15 @@ def read_complete(folder: Path) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a run is marked as complete and none of its files is missing; their content is not read."""
+    """Tell whether a run is marked as complete and none of its files is missing, without verifying checksums."""
     return bool(read_complete(folder)) and all((folder / name).exists() for name in _expected(folder))
 
 
 def damaged_files(folder: Path, name: str = "") -> list[str]:
-    """Return the files of a complete run that are missing or whose content is not what the run wrote.
+    """Return the files of a complete run that are missing or whose checksum does not match.
 
     Args:
-        name: verify only this file, or only the files inside this subfolder.
+        name: a file or a subfolder to which the check is limited; empty for all files.
     """
     inside = f"{name}/" if name else ""
     expected = {file: digest for file, digest in _expected(folder).items() if file == name or file.startswith(inside)}
@@ -52,22 +52,22 @@ def damaged_files(folder: Path, name: str = "") -> list[str]:
 
 
 def discard_damaged(folder: Path) -> list[str]:
-    """Delete damaged files and mark the run as incomplete, so that it is computed again from the intact files.
+    """Delete damaged files, mark the run as incomplete, and return the names of the damaged files.
 
-    The caller holds the folder's lock. Returns the names of the damaged files.
+    The next command that needs the run recomputes it from the intact files. The caller must hold the folder's lock.
     """
     damaged = damaged_files(folder)
     with machine_errors(folder):
         for name in damaged:
             (folder / name).unlink(missing_ok=True)
-        if damaged:  # last, so that after a kill the checksums still tell which files are damaged
+        if damaged:  # deleted last: after a kill, the checksums still tell which files are damaged
             (folder / COMPLETE).unlink()
     return damaged
 
 
 @contextlib.contextmanager
 def updating_digest(path: Path) -> Iterator[None]:
-    """Change a file of a complete run on purpose: its checksum is updated, unless the file was damaged before."""
+    """Let the caller change a file of a complete run, then update its checksum unless the file was damaged before."""
     was_intact = _has_digest(path, _expected(path.parent).get(path.name, ""))
     yield
     if was_intact:
@@ -75,7 +75,7 @@ def updating_digest(path: Path) -> Iterator[None]:
 
 
 def update_digest(path: Path) -> None:
-    """Record the present content of a file as what its run wrote, if the run has a checksum of it."""
+    """Replace the checksum of a file in ``complete.json`` by that of its current content, if there is one."""
     content = read_complete(path.parent)
     digests = content.get(_FILES, {})
     if path.name in digests:
@@ -83,12 +83,12 @@ def update_digest(path: Path) -> None:
 
 
 def require_parts(folder: Path) -> None:
-    """Verify the files of top-k lists in a run folder; a damaged one is deleted, so that the run computes it again.
+    """Verify the files of top-k lists in a run folder, and delete damaged ones so that the run can be resumed.
 
     Raises:
-        InputError: the run is not marked as complete; a file is missing, damaged, or not one that the run wrote.
+        InputError: the run is not marked as complete, or a file is missing, damaged or not listed in ``complete.json``.
     """
-    way_out = "nothing was published; run `semconv run`, or the command that made these lists, again"
+    way_out = "nothing was published; to recompute them, repeat `semconv run` or the command that made these lists"
     if not read_complete(folder):
         raise InputError(f"{folder / COMPLETE}: missing or damaged, so the lists cannot be verified; {way_out}")
     expected = {name: digest for name, digest in _expected(folder).items() if is_part(name)}
@@ -105,9 +105,9 @@ def require_parts(folder: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Verify the checksum of one file of a run; InputError names a missing or damaged one."""
+    """Verify the checksum of one file of a run; raise InputError if the file is missing or damaged."""
     if damaged_files(path.parent, path.name):
-        raise InputError(f"{path}: missing, or its content is not what the run wrote")
+        raise InputError(f"{path}: missing or damaged (its checksum does not match); repeat the command that wrote it")
 
 
 def _has_checksum(name: str) -> bool:
@@ -115,7 +115,7 @@ def _has_checksum(name: str) -> bool:
 
 
 def _expected(folder: Path) -> dict[str, str]:
-    """Return the checksums of a complete run's files, without training states that were deleted since."""
+    """Return the checksums of a complete run's files, without those of deleted training states."""
     digests: dict[str, str] = read_complete(folder).get(_FILES, {})
     return {
         name: digest

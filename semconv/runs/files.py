@@ -1,8 +1,8 @@
-"""Every file that a run folder can hold, named once.
+"""The names of all files that a run folder can hold.
 
 Stages take the file names from here. :data:`ARTIFACTS` tells for each file which stages write it, whether it has a
-checksum, whether ``prune`` deletes it, and how ``forget`` takes a user out of it. A new file needs one entry here and
-no other change.
+checksum, whether ``prune`` deletes it, and how ``forget`` erases a user from it. A new kind of file needs one entry
+here, and no other change for these commands.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ BLEND_TABLES: Final = "blend.safetensors"
 LIST_STATES: Final = "states.safetensors"
 TRANSITION: Final = "transition.json"
 USER_FIGURES: Final = "users.parquet"
-FIGURES: Final = "figures.json"  # three stages write figures of their own under this name
+FIGURES: Final = "figures.json"  # three stages write a file of this name, each with its own figures
 _PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
 
 
 class Kind(Enum):
-    """How a file of a finished run is treated."""
+    """How the commands treat a file of a finished run."""
 
     RESULT = "has a checksum in complete.json; without the file the run is incomplete"
-    TRAINING_STATE = "has a checksum in complete.json as long as it is there; `prune` deletes it from finished runs"
-    REBUILT = "holds a checksum of its own; a damaged or missing one is built again when it is opened"
+    TRAINING_STATE = "has a checksum in complete.json while it exists; `prune` deletes it from finished runs"
+    REBUILT = "contains its own checksum; if it is missing or damaged, it is built again when it is opened"
     VIEWED = "is for people to look at; nothing is computed from it"
     BOOKKEEPING = "is the run's lock or its list of checksums"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file, or several of one pattern.
+    """One file of a run folder, or all files whose names match a pattern.
 
     Attributes:
-        pattern: path inside the run folder; ``*`` stands for any characters, slashes too.
-        stages: the stages that write it.
-        kind: how it is treated once the run is finished.
-        user_data: how a user is taken out of it; None for a file that holds no users.
+        pattern: path inside the run folder; ``*`` stands for any characters, including slashes.
+        stages: the stages that write the file.
+        kind: how the file is treated once the run is finished.
+        user_data: how a user is erased from the file; None for a file without data of single users.
     """
 
     pattern: str
@@ -84,7 +84,8 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(
         BEHAVIOR_VECTORS, (columns.EMBED_BEHAVIOR,), user_data=IndexedRows(index="user_index", arrays=("user_vectors",))
     ),
-    # Several tensors have a row for each user, and a resumed training needs all of them. Without the file it starts again.
+    # Several tensors have a row for each user, and a resumed training needs all rows. So `forget` deletes the file, and
+    # the training starts from the beginning.
     Artifact(DCCF_STATE, (columns.EMBED_BEHAVIOR,), Kind.TRAINING_STATE, WholeFile()),
     Artifact(TEXT_VECTORS, (columns.EMBED_TEXT,)),
     Artifact(CODES, (columns.CODEBOOK, columns.ASSIGN)),
@@ -105,7 +106,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(BLEND_MANIFEST, (columns.BLEND,)),
     Artifact(BLEND_TABLES, (columns.BLEND,)),
     Artifact(_PARTS, (columns.RECOMMEND,), user_data=ParquetRows()),
-    # A user's row tells the shard, and so the part, that holds the user's list.
+    # The position of a user's row tells which part file holds the user's list, so no row may be deleted.
     Artifact(LIST_STATES, (columns.RECOMMEND,), user_data=BlankedRows(index="users", array="states")),
     Artifact(TRANSITION, (columns.TUNE_BASELINE,)),
     Artifact(USER_FIGURES, (columns.EVALUATE,), user_data=ParquetRows()),
@@ -113,18 +114,18 @@ ARTIFACTS: tuple[Artifact, ...] = (
 
 
 def find_artifact(name: str) -> Artifact | None:
-    """Return the entry of a path inside a run folder, such as ``model/config.json``; None when there is none."""
+    """Return the entry for a path inside a run folder, such as ``model/config.json``; None if there is no entry."""
     return next((entry for entry in ARTIFACTS if fnmatchcase(name, entry.pattern)), None)
 
 
 def kind_of(name: str) -> Kind:
-    """Return how a file is treated. A file without an entry is a result, so that it gets a checksum."""
+    """Return how a file is treated. A file without an entry counts as a result, so it gets a checksum."""
     found = find_artifact(name)
     return Kind.RESULT if found is None else found.kind
 
 
 def user_data_of(name: str) -> UserData | None:
-    """Return how a user is taken out of a file. A Parquet file without an entry may hold users, so it is searched."""
+    """Return how a user is erased from a file. In a Parquet file without an entry, the user's rows are deleted."""
     found = find_artifact(name)
     if found is not None:
         return found.user_data
@@ -132,28 +133,28 @@ def user_data_of(name: str) -> UserData | None:
 
 
 def run_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a run folder by their path inside it, without hidden ones, which are unfinished."""
+    """Return the files of a run folder by their path inside it, without hidden files, which are unfinished."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def training_states(folder: Path) -> list[Path]:
-    """Return the files of a run folder from which a killed training would go on."""
+    """Return the files of a run folder from which a killed training would resume."""
     return [path for name, path in run_files(folder).items() if kind_of(name) is Kind.TRAINING_STATE]
 
 
 def table_file(table: str) -> str:
-    """Name the file that keeps a run's rows of a warehouse table until the warehouse has them."""
+    """Return the name of the file that holds a run's rows for a warehouse table until they are in the warehouse."""
     return _TABLES.replace("*", table)
 
 
 def part_file(number: int) -> str:
-    """Name a file of top-k lists, ``part-00000.parquet`` and on: one for each shard of users."""
+    """Return the name of the file with the top-k lists of a shard of users, such as ``part-00000.parquet``."""
     return _PARTS.replace("*", f"{number:05d}")
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Return the files of top-k lists in a run folder, in order of their numbers."""
+    """Return the files of top-k lists in a run folder, in the order of their numbers."""
     return sorted(folder.glob(_PARTS))
 
 

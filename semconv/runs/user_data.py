@@ -1,6 +1,6 @@
-"""How one user is taken out of a file: the kinds of layout in which files of a run hold users.
+"""How a user is erased from a file of a run: one class for each layout in which files hold data of users.
 
-The arrays in the file stay arrays of the same names and types, so its readers notice no difference.
+The arrays of a file keep their names and types, so readers of the file need not know that a user was erased.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ParquetRows:
-    """A Parquet file. The rows whose column ``user_id`` names the user are deleted, if it has that column."""
+    """A Parquet file. If it has a column ``user_id``, the rows of the user are deleted."""
 
 
 @dataclass(frozen=True)
 class WholeFile:
-    """A file that no user can be taken out of and that the project can do without. It is deleted."""
+    """A file from which a single user cannot be erased. The whole file is deleted; the project works without it."""
 
 
 class UserArrays(ABC):
-    """A safetensors file of arrays in which users are known by their ``user_index``."""
+    """A safetensors file whose arrays identify users by their ``user_index``."""
 
     @abstractmethod
     def without(self, arrays: Arrays, users: NDArray[np.int64]) -> tuple[Arrays, int]:
-        """Return the arrays without the users of some ``user_index`` values, and the number of values or rows erased."""
+        """Return the arrays without the users of the given ``user_index``, and the number of values or rows erased."""
 
 
 @dataclass(frozen=True)
 class IndexedRows(UserArrays):
-    """Row r of ``arrays`` belongs to the user ``index[r]``. The row is deleted, in ``index`` too."""
+    """Arrays whose row r belongs to the user ``index[r]``. The rows of an erased user are deleted, in ``index`` too."""
 
     index: str
     arrays: tuple[str, ...]
@@ -51,7 +51,7 @@ class IndexedRows(UserArrays):
 
 @dataclass(frozen=True)
 class Slices(UserArrays):
-    """User u has the values ``offsets[u]`` to ``offsets[u + 1]`` of ``arrays``. The user keeps an empty slice."""
+    """Arrays whose values ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. An erased user has no values left."""
 
     offsets: str
     arrays: tuple[str, ...]
@@ -69,7 +69,7 @@ class Slices(UserArrays):
 
 @dataclass(frozen=True)
 class BlankedRows(UserArrays):
-    """Row r of ``array`` belongs to the user ``index[r]``. The row becomes 0 and stays, since other files count rows."""
+    """An array whose row r belongs to the user ``index[r]``. An erased user's row is set to 0, so no row moves."""
 
     index: str
     array: str

@@ -42,11 +42,11 @@ def test_lists_are_as_good_as_an_array() -> None:
 @pytest.mark.parametrize(
     ("index", "rows", "message"),
     [
-        ([], [], "no item"),
+        ([], [], "none of the given .* item"),
         ([1, 2, 3], [[1, 2], [np.nan, 2], [3, np.inf]], "2 of 3 .* NaN or infinite values: item-2, item-3"),
-        ([1, 2, 3], [[1, 2], [1, 2, 3], [1, 2]], "1 of 3 .* width than the 2 of most: item-2"),
-        ([4, 4, 5], [[1, 2], [1, 2], [1, 2]], "1 of 3 .* more than once: item-4;"),
-        ([4, 4, 4], [[1, 2], [1, 2], [1, 2]], "2 of 3 .* more than once: item-4;"),
+        ([1, 2, 3], [[1, 2], [1, 2, 3], [1, 2]], "1 of 3 .* not have 2 numbers like most: item-2"),
+        ([4, 4, 5], [[1, 2], [1, 2], [1, 2]], "1 of 3 .* an item that has several: item-4;"),
+        ([4, 4, 4], [[1, 2], [1, 2], [1, 2]], "2 of 3 .* an item that has several: item-4;"),
         ([0, 1], [[], []], "of the same length"),
         ([0, 1], [[1.0, 2.0]], "2 items but 1"),
     ],

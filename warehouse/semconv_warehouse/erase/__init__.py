@@ -1,1 +1,1 @@
-"""Erasing users from everything that a project keeps."""
+"""Erasing users from all data of a project (``semconv forget``)."""

@@ -1,6 +1,7 @@
-"""Erasing users from DuckDB files, whose blocks keep deleted rows until they are used again.
+"""Erasing users from DuckDB files.
 
-So a database that lost rows is copied row by row into a new file, which takes the old name by a rename.
+A DuckDB file still contains the bytes of deleted rows until their blocks are used again. So the remaining rows are
+copied into a new file, which then replaces the old file by a rename.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from semconv_warehouse.store.database import database_errors, quote_identifier
 
 
 def erase_from_generation(path: Path, users: Sequence[str], *, dry_run: bool) -> int:
-    """Copy a generation file without the rows of users, read-only like the old one; return the number of these rows."""
+    """Replace a generation file by a read-only copy without the rows of users; return the number of erased rows."""
     with open_generation(path) as connection:
         tables = [
             name
@@ -56,10 +57,10 @@ def _copy(source: Path, target: Path, erased: Mapping[str, list[str]]) -> None:
 
 
 def compact(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    """Replace a database file by a copy that holds its present rows and no block of deleted ones.
+    """Replace a database file by a copy that contains its current rows and no bytes of deleted rows.
 
     Args:
-        connection: open on ``path`` for writing, which keeps every other process out until the rename.
+        connection: a connection to ``path`` for writing; it keeps other processes out until the rename.
     """
     own = connection.execute("SELECT current_database()").fetchall()[0][0]
     with temporary_path(path) as temporary, database_errors(path):

@@ -1,7 +1,7 @@
-"""Erasing users from files of runs and features: Parquet, arrays by ``user_index``, and files that are deleted whole.
+"""Erasing users from files of runs and from feature files.
 
-A changed file is written beside the old one and takes its name by a rename. So no byte of an erased row stays in it,
-and after a kill either the old file or the new one is there.
+The changed content is written to a new file, which then replaces the old file by a rename. So the file contains no
+bytes of erased rows, and after a kill either the old file or the new one is there.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from semconv.runs.user_data import ParquetRows, UserArrays, UserData
 def erase_from_file(
     path: Path, user_data: UserData, users: Sequence[str], indices: NDArray[np.int64], *, dry_run: bool
 ) -> int:
-    """Erase users from one file; return the number of rows or values erased, 1 for a file that is deleted.
+    """Erase users from one file; return the number of erased rows or values, or 1 if the file is deleted.
 
     Args:
-        user_data: how users are taken out of this file, from ``semconv.runs.files``.
-        users: values of ``user_id``.
-        indices: the values of ``user_index`` that belong to them.
+        user_data: how a user is erased from this file (``semconv.runs.files``).
+        users: ``user_id`` of the users.
+        indices: ``user_index`` of the same users.
     """
     if isinstance(user_data, ParquetRows):
         return erase_from_parquet(path, users, dry_run=dry_run)
@@ -44,15 +44,15 @@ def erase_from_file(
 def erase_from_parquet(path: Path, users: Sequence[str], *, dry_run: bool) -> int:
     """Erase the rows of users from a Parquet file and return their number.
 
-    A file without such rows or without the column ``user_id`` is left as it is.
+    A file without such rows or without the column ``user_id`` is not changed.
 
     Raises:
-        InputError: the file has the column, but it cannot be read to its end.
+        InputError: the file has the column, but the file is damaged.
     """
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return 0  # cut off by a kill; the command that needs the file writes it again
+        return 0  # a kill cut the file off; the command that needs it writes it again
     if USER_ID not in schema.names:
         return 0
     names = pa.array(users, pa.string())
@@ -63,7 +63,7 @@ def erase_from_parquet(path: Path, users: Sequence[str], *, dry_run: bool) -> in
             _write_without(path, names)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({reason}); remove it and run the same command again") from error
+        raise InputError(f"{path}: cannot be read ({reason}); delete it and run the same command again") from error
     return num_rows
 
 
@@ -71,11 +71,11 @@ def _write_without(path: Path, names: pa.Array) -> None:
     table = pq.read_table(path, partitioning=None)
     kept = table.filter(pc.invert(pc.is_in(table.column(USER_ID).cast(pa.string()), value_set=names)))
     with updating_digest(path), atomic_path(path) as temporary:
-        pq.write_table(kept, temporary, compression="zstd")  # keeps the part's label, which is metadata of the schema
+        pq.write_table(kept, temporary, compression="zstd")  # the schema keeps its metadata, the label of the part
 
 
 def erase_from_arrays(path: Path, user_data: UserArrays, indices: NDArray[np.int64], *, dry_run: bool) -> int:
-    """Erase users from a file of arrays by their ``user_index``; return the number of rows or values erased."""
+    """Erase users from a file of arrays by their ``user_index``; return the number of erased rows or values."""
     changed, count = user_data.without(read_arrays(path), indices)
     if count and not dry_run:
         with updating_digest(path):

@@ -1,8 +1,8 @@
-"""Erasing users from everything under ``data/``: warehouse, run folders, generations, feature files, online store.
+"""Erasing users from all data under ``data/``: warehouse, run folders, generations, feature files, online store.
 
-An erased user keeps the ``user_index`` under a new ``user_id`` that tells nothing, because tables and files count
-users by index. The ids to erase are in ``data/forgetting.json`` until all is done. So the same command finishes after
-a kill, although the warehouse no longer knows the ids then.
+Tables and files count users by ``user_index``. So an erased user keeps it with a new, meaningless ``user_id``.
+The ids to erase are kept in ``data/forgetting.json`` until everything is erased. After a kill, the same command reads
+them there and finishes, even if the warehouse no longer contains them.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import features_lock, generations_lock
 
 _TABLES = ("interaction", "user_embedding")
-_SHOWN = 3  # unknown ids in a message
+_SHOWN = 3  # number of unknown ids in a message
 
 
 @dataclass
 class _Erasure:
-    """The users to erase, and what was found of them so far."""
+    """The users to erase, and how many of their rows were found so far."""
 
-    indices: dict[str, list[int]]  # user_id -> user_index; two where an erased user was ingested again
+    indices: dict[str, list[int]]  # user_index of each user_id; two for an erased user who was ingested again
     dry_run: bool
-    is_resumed: bool  # after a kill
-    rows: dict[str, int] = field(default_factory=dict)  # where -> rows, values of arrays, files or keys
+    is_resumed: bool  # True if an earlier forget was killed
+    rows: dict[str, int] = field(default_factory=dict)  # by kind of data: number of rows, array values, files or keys
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -69,23 +69,22 @@ class _Erasure:
 
 
 def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
-    """Erase users from everything under ``data/``; trained models stay as they are and are named in a remark.
+    """Erase users from all data under ``data/``, except from trained models, which a remark names.
 
-    A kill leaves no file half written, and the same command finishes. A reader that has a published file open sees the
-    old rows until it closes the file.
+    A kill leaves no file half written; afterwards the same command finishes the work. A process that has a published
+    file open reads the old rows until it closes the file.
 
     Args:
-        users: values of ``user_id``; unknown ones are reported.
-        dry_run: only count what would be erased.
+        users: ``user_id`` of the users; unknown ids are reported.
+        dry_run: only count the rows to erase.
 
     Returns:
-        ``dry_run``, ``users`` (number of erased users), ``unknown`` (ids), ``rows`` (where -> number), ``remarks`` (a
-        sentence for each trace that stays).
+        ``dry_run``, ``users`` (number of erased users), ``unknown`` (ids), ``rows`` (numbers by kind of data), and
+        ``remarks`` (a sentence for each kind of data that is not erased).
 
     Raises:
         InputError: none of the ids is known.
-        LockedError: a job is computing, publishing or materializing. Either nothing was changed, or the same command
-            finishes.
+        LockedError: a job is computing, publishing or materializing. The same command finishes the work later.
     """
     layout = store.layout
     with ExitStack() as locks:
@@ -96,12 +95,12 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         unknown = sorted(set(users) - set(work.indices))
         if not set(users) & set(work.indices):
             shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-            raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); give ids of table user_account")
+            raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); use ids of table user_account")
         _require_idle(store)
         if not dry_run:
             write_json(_pending_file(layout), work.indices)
         _erase_from_warehouses(store, work)
-        _require_idle(store)  # a job that began meanwhile may have read the rows before they were deleted
+        _require_idle(store)  # a job that started meanwhile may have read the rows before they were deleted
         if not dry_run:
             _delete_unfinished(store)
         _erase_from_files(layout, work)
@@ -120,7 +119,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
 
 
 def is_unfinished(layout: ProjectLayout) -> bool:
-    """Tell whether a forget was killed before its end."""
+    """Tell whether a ``semconv forget`` was killed before it had finished."""
     return _pending_file(layout).exists()
 
 
@@ -136,7 +135,7 @@ def _known_indices(store: DuckDBStore, users: set[str], pending: dict[str, list[
 
 
 def _require_idle(store: DuckDBStore) -> None:
-    """Wait until no run is being computed: it may have read the users' rows, and write them later."""
+    """Wait until no run is being computed, because a job that has read the users' rows would write them to files."""
     layout = store.layout
     for lock in layout.data.rglob(LOCK):
         if lock.parent not in (layout.generations, layout.features) and is_locked(lock.parent):
@@ -145,7 +144,7 @@ def _require_idle(store: DuckDBStore) -> None:
 
 
 def _warehouses(layout: ProjectLayout) -> list[Path]:
-    """Return the project's own warehouse and those of its experiments, which hold copies of the inputs."""
+    """Return the files of the project's warehouse and of its experiments' warehouses, which contain copies of rows."""
     return sorted(layout.data.rglob(layout.warehouse.name))
 
 
@@ -163,7 +162,7 @@ def _erase_from_warehouses(store: DuckDBStore, work: _Erasure) -> None:
 
 
 _ACCOUNTS = "SELECT count(*) FROM user_account WHERE user_id IN :users"
-# The index makes the new id unique. The suffix keeps it apart from a user who really has this id.
+# The index makes the new id unique. The suffix is added if another user really has this id.
 _RENAME = """
 UPDATE user_account SET in_core = false, user_id = 'forgotten-' || user_index || CASE
     WHEN EXISTS (SELECT 1 FROM user_account AS other WHERE other.user_id = 'forgotten-' || user_account.user_index) THEN '-' || uuid()
@@ -178,7 +177,7 @@ def _execute(connection: sa.Connection, statement: str, work: _Erasure) -> int:
 
 
 def _delete_unfinished(store: DuckDBStore) -> None:
-    """Delete files that killed jobs left under temporary names: the users may be in them."""
+    """Delete temporary files of killed jobs, because they may contain data of the users."""
     layout = store.layout
     remove_leftovers(layout, set(generation_files(layout)))
     remove_unfinished(layout.features)
@@ -189,17 +188,17 @@ def _delete_unfinished(store: DuckDBStore) -> None:
 
 
 def _erase_from_files(layout: ProjectLayout, work: _Erasure) -> None:
-    """Erase users from feature files, and from files of runs, finished or not."""
+    """Erase users from feature files and from the files of all runs, finished or not."""
     indices = np.array(sorted({index for numbers in work.indices.values() for index in numbers}), dtype=np.int64)
     for path, user_data in _files_with_users(layout):
         count = erase_from_file(path, user_data, work.users, indices, dry_run=work.dry_run)
         work.count(_label(layout, path, user_data), count)
         if work.is_resumed and not work.dry_run and path.exists():
-            update_digest(path)  # the kill may have come between writing the file and recording its checksum
+            update_digest(path)  # the kill may have come after writing the file and before recording its checksum
 
 
 def _files_with_users(layout: ProjectLayout) -> Iterator[tuple[Path, UserData]]:
-    """Yield every file that may hold users, except databases, with how a user is taken out of it."""
+    """Yield each file that may contain data of users, except databases, and how a user is erased from it."""
     runs = _run_folders(layout)
     for path in sorted(layout.data.rglob("*.parquet")):
         if not runs.intersection(path.parents):
@@ -231,7 +230,7 @@ def _erase_from_generations(layout: ProjectLayout, work: _Erasure) -> None:
         return
     sync_folder(layout.generations)
     own = layout.generation_file(served)
-    if not own.exists():  # of the served generation only serving.duckdb is left
+    if not own.exists():  # serving.duckdb is the only file of the served generation
         erase_from_generation(layout.serving, work.users, dry_run=False)
     elif not own.samefile(layout.serving):
         replace_serving(layout, served)
@@ -247,7 +246,7 @@ def _erase_from_online_store(layout: ProjectLayout, work: _Erasure) -> None:
 
 
 def _compact_warehouses(store: DuckDBStore) -> None:
-    """Write each warehouse anew: a DuckDB file keeps deleted rows until their blocks are used again."""
+    """Replace each warehouse file by a copy without the bytes of deleted rows."""
     for path in _warehouses(store.layout):
         with open_database(path, read_only=False, wait=store.wait) as connection:
             compact(path, raw(connection))
@@ -255,17 +254,17 @@ def _compact_warehouses(store: DuckDBStore) -> None:
 
 
 def _remaining_traces(workspace: Workspace) -> Iterator[str]:
-    """Yield a sentence for each thing that still holds something of the erased users."""
+    """Yield sentences that name the models and files that may still contain data of the erased users."""
     finished = workspace.store.runs(stage=columns.FINETUNE, status="finished")
     models = [run.run_id for run in finished if workspace.book.folder(run).is_dir()]
     if models:
         yield (
-            f"trained models keep what they learned from these users' sequences ({', '.join(models)}), and so do item"
-            " vectors and codes; they hold no user ids; `semconv run --refit` and then `semconv prune --keep 1` replace them"
+            f"trained models ({', '.join(models)}), item vectors and codes stay: these users' interactions were used to"
+            " compute them; they contain no user ids; `semconv run --refit` and then `semconv prune --keep 1` replace them"
         )
     yield (
         "files outside data/ were not changed: input files, files of rejected rows, exported prompts, logs and backups;"
-        " ingesting a file that still holds these users brings them back"
+        " if you ingest a file that contains these users, they come back"
     )
 
 

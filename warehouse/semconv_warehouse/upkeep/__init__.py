@@ -1,1 +1,1 @@
-"""Keeping a project in order: records of runs and generations, checks, disk usage, pruning."""
+"""Maintenance of a project: lists of runs and generations, checks, disk usage, pruning."""

@@ -1,4 +1,4 @@
-"""Integrity checks of a project: SQL on the warehouse and on the served file, checksums of run files, age."""
+"""Integrity checks of a project: SQL rules, checksums of run files, and the age of the last publication."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from semconv_warehouse.upkeep.pruning import needed_runs, runs_by_generation
 
 
 def check(workspace: Workspace, store: DuckDBStore, max_age: timedelta | None = None) -> list[CheckResult]:
-    """Check the warehouse, the served generation and the files of the runs that both need.
+    """Check the warehouse, the served generation, and the files of all runs that the project still needs.
 
     Args:
-        max_age: check also that the last publication is not older.
+        max_age: largest allowed age of the last publication; None skips this check.
     """
     with store.read() as connection:
         results = run_checks(connection, "warehouse")
@@ -32,7 +32,7 @@ def check(workspace: Workspace, store: DuckDBStore, max_age: timedelta | None = 
 
 
 def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
-    """Verify the checksums of all files of the served generation's runs and of those that a next command would read."""
+    """Verify the checksums of the files of the served generation's runs and of runs that later commands read."""
     served = runs_by_generation(store).get(served_generation(store.layout) or 0, frozenset())
     needed = needed_runs(workspace.book, list(served))
     damaged = [
@@ -41,7 +41,7 @@ def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
         if run.run_id in needed
         for name in damaged_files(workspace.book.folder(run))
     ]
-    rule = "The files of all needed runs have the content that the runs wrote."
+    rule = "The files of all needed runs match their checksums."
     return CheckResult("run_files", "runs", rule, len(damaged), damaged[:EXAMPLES])
 
 
@@ -49,9 +49,9 @@ def check_age(known: Sequence[Publication], max_age: timedelta, now: datetime) -
     """Check that the last publication is at most ``max_age`` old; without a publication the check fails.
 
     Args:
-        known: all publications, the last one last.
+        known: all publications, oldest first.
     """
-    rule = f"The served lists were published in the last {max_age}."
+    rule = f"The served lists were published less than {max_age} ago."
     if not known:
         return CheckResult(
             "publication_age", "serving", rule, 1, [{"generation": None, "age": "nothing published yet"}]

@@ -1,4 +1,4 @@
-"""How many bytes the parts of a project take. A file with several names (hard links) counts once."""
+"""Disk usage of the parts of a project. A file with several names (hard links) counts once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # every command imports this module; the layout would load Du
 
 
 def size(paths: Iterable[Path]) -> int:
-    """Return the bytes of files and of everything in folders; a file that vanishes meanwhile counts 0."""
+    """Return the bytes of files and of all files in folders; a file that is deleted meanwhile counts 0."""
     sizes: dict[tuple[int, int], int] = {}
     for path in _files(paths):
         try:
@@ -24,7 +24,10 @@ def size(paths: Iterable[Path]) -> int:
 
 
 def usage(layout: ProjectLayout) -> dict[str, int]:
-    """Return the bytes of ``data/`` by part, ``total`` last; ``serving.duckdb`` is the same file as its generation."""
+    """Return the bytes of each part of ``data/``, with ``total`` last.
+
+    ``serving.duckdb`` is a hard link to a generation file, so it takes no bytes of its own.
+    """
     parts = {
         "generations": [layout.generations, layout.serving],
         "runs": [layout.runs],
@@ -37,7 +40,7 @@ def usage(layout: ProjectLayout) -> dict[str, int]:
 
 
 def in_words(num_bytes: int) -> str:
-    """Write bytes for people: ``12.3 MB``."""
+    """Return a number of bytes as text, such as ``12.3 MB``."""
     value, unit = float(num_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:

@@ -33,7 +33,7 @@ Finding = dict[str, Any]  # check, ok, detail
 
 
 def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
-    """Return one row for each finding: ``check``, ``ok``, ``detail``. A warehouse that cannot be read is the last one."""
+    """Return a row for each finding: ``check``, ``ok``, ``detail``. If the warehouse is unreadable, its row is the last."""
     findings = [*_machine(store.layout), _permissions(store.layout)]
     try:
         with store.read() as connection:
@@ -43,7 +43,7 @@ def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
     findings.append(_finding("warehouse", True, f"{items} items, {users} users, {interactions} interactions"))
     findings += _unfinished_runs(workspace.book)
     if is_unfinished(store.layout):
-        findings.append(_finding("forget", False, "was killed; the same `semconv forget` finishes it"))
+        findings.append(_finding("forget", False, "was killed; run the same `semconv forget` again to finish it"))
     return [*findings, _serving(store), *_lineage(workspace.book, store)]
 
 
@@ -65,7 +65,7 @@ def _permissions(layout: ProjectLayout) -> Finding:
 
 
 def _guarded(layout: ProjectLayout) -> list[Path]:
-    """Return the files and folders that decide what is served, or that are run as code."""
+    """Return the files and folders that contain code or that the served lists are made from."""
     data = [layout.data, layout.warehouse, layout.generations, layout.runs, layout.features]
     return [layout.settings_file, layout.feature_repo, *sorted(layout.feature_repo.glob("*.py")), *data]
 
@@ -74,7 +74,7 @@ def _unfinished_runs(book: RunBook) -> Iterator[Finding]:
     for run in book.store.runs(status="running"):
         folder = book.folder(run)
         is_computed = is_locked(folder)
-        killed = "was killed; the same command resumes it"
+        killed = "was killed; run the same command again to resume it"
         detail = f"computed by process {lock_holder(folder)}" if is_computed else killed
         yield _finding(f"run {run.run_id}", is_computed, detail)
 
@@ -91,7 +91,7 @@ def _serving(store: DuckDBStore) -> Finding:
 
 
 def _lineage(book: RunBook, store: DuckDBStore) -> Iterator[Finding]:
-    """Tell whether all runs from which the current lists for serving were made can be found."""
+    """Yield whether all runs from which the current lists for serving were made can be found."""
     lists = next((run for run in book.finished(columns.RECOMMEND) if run.settings.get("split") == "serve"), None)
     if lists is None:
         return

@@ -1,4 +1,4 @@
-"""Removing generation files, run folders and feature files that nothing kept needs."""
+"""Removing generation files, run folders, training states and feature files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _VECTORS = ("item_embedding", "user_embedding", "codebook_vector")
 
 @dataclass(frozen=True)
 class _Plan:
-    """The things that one prune removes."""
+    """The files, folders and records that one prune removes."""
 
     generations: tuple[int, ...]  # newest first
     runs: tuple[RunRecord, ...]
-    publications: tuple[int, ...]  # whose feature files are removed
-    states: tuple[Path, ...]  # files of finished trainings
+    publications: tuple[int, ...]  # numbers of publications whose feature files are removed
+    states: tuple[Path, ...]  # training states of finished runs
 
     def sizes(self, book: RunBook, layout: ProjectLayout) -> list[dict[str, Any]]:
-        """Return a row for each thing: kind, name, bytes."""
+        """Return a row for each file or folder to remove: kind, name, bytes."""
         things = [("generation", str(number), [layout.generation_file(number)]) for number in self.generations]
         things += [("run", run.run_id, [book.folder(run)]) for run in self.runs]
         things += [("features", str(number), feature_files(layout, number)) for number in self.publications]
@@ -50,18 +50,18 @@ class _Plan:
 
 
 def prune(workspace: Workspace, store: DuckDBStore, keep: int, dry_run: bool) -> dict[str, Any]:
-    """Remove what neither the served generation nor the ``keep`` newest ones nor the current model needs.
+    """Remove files that are not needed by the served generation, the ``keep`` newest generations or the current model.
 
-    Runs of lists stay only for the served and the newest generation, since an earlier generation file holds all of
-    its lists. Training states of finished runs are removed. Rows of lineage, codes and figures stay in the warehouse;
-    rows of vectors are removed with their run. A run that is being computed stays.
+    A generation file contains all of its lists, so list runs are kept only for the served and the newest generation.
+    Training states of finished runs are removed. The warehouse keeps the rows of runs, codes and figures; rows of
+    vectors are removed with their run. A run that is being computed is kept.
 
     Returns:
-        ``dry_run``, ``generations``, ``runs``, ``publications`` (whose feature files are removed), ``bytes`` in all,
-        and ``sizes``: a row for each thing with kind, name, bytes.
+        ``dry_run``; the removed ``generations`` and ``runs``; ``publications`` whose feature files are removed; the
+        sum of ``bytes``; and ``sizes``, a row for each file or folder with kind, name and bytes.
 
     Raises:
-        LockedError: a publish or a materialize is at work.
+        LockedError: another process is publishing or materializing.
     """
     book, layout = workspace.book, store.layout
     with generations_lock(layout, store.wait), features_lock(layout, store.wait):
@@ -80,7 +80,7 @@ def prune(workspace: Workspace, store: DuckDBStore, keep: int, dry_run: bool) ->
 
 
 def runs_by_generation(store: DuckDBStore) -> dict[int, frozenset[str]]:
-    """Return the ids of the runs from which each generation was made, for generations whose file is there."""
+    """Return the ids of the runs from which each generation was made, for generations whose file exists."""
     files = generation_files(store.layout)
     with store.read() as connection:
         rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
@@ -94,7 +94,7 @@ def _planned(book: RunBook, store: DuckDBStore, keep: int) -> _Plan:
     newest = sorted(made_from, reverse=True)
     served = served_generation(store.layout)
     kept = {generation for generation in newest if generation == served or generation in newest[:keep]}
-    # Earlier generation files hold all of their lists. Only the lists of these two are read by later commands.
+    # A generation file contains all of its lists. Later commands read only the list runs of these two generations.
     with_lists = {generation for generation in kept if generation in (newest[0], served)}
     needed = needed_runs(book, sorted(_of(made_from, with_lists) | (_of(made_from, kept) - _lists(store))))
     unneeded = [run for run in store.runs() if run.run_id not in needed and book.folder(run).is_dir()]
@@ -107,17 +107,17 @@ def _planned(book: RunBook, store: DuckDBStore, keep: int) -> _Plan:
 
 
 def _states_of_finished(book: RunBook, needed: set[str]) -> Iterator[Path]:
-    """Yield the training states in the folders of finished runs that stay."""
+    """Yield the training states in the folders of finished runs that are kept."""
     for run in book.store.runs():
         if run.run_id in needed and book.is_done(run):
             yield from training_states(book.folder(run))
 
 
 def _old_publications(store: DuckDBStore, kept: set[int]) -> list[int]:
-    """Return the publications with feature files that precede the first one which a kept generation needs.
+    """Return the publications with feature files that come before the first publication of a kept generation.
 
-    Publications after the last one that the online store has taken in stay: only their files tell the online store
-    which ids were removed.
+    Publications from the last materialized one on are kept too: only their files tell the online store which ids were
+    removed.
     """
     from semconv_warehouse.features.online import materialized_publication
 
@@ -136,12 +136,12 @@ def _has_files(layout: ProjectLayout, entry: Publication) -> bool:
 
 def _remove(book: RunBook, store: DuckDBStore, plan: _Plan) -> None:
     layout = store.layout
-    # Files without a record are removed first: on a full disk this makes room for the record of the others.
+    # Files without a record in the warehouse are removed first: on a full disk this makes room to write the record.
     with machine_errors(layout.data):
-        for publication in sorted(plan.publications):  # oldest first, so that the remaining ones have no gap
+        for publication in sorted(plan.publications):  # oldest first, so that a kill leaves no gap
             for path in feature_files(layout, publication):
                 path.unlink(missing_ok=True)
-    if plan.generations or plan.runs:  # the record first: after a kill the next prune finds files that are left over
+    if plan.generations or plan.runs:  # the record first: after a kill the next prune finds the files that are left
         with store.write() as connection:
             _execute(
                 connection,
@@ -157,7 +157,7 @@ def _remove(book: RunBook, store: DuckDBStore, plan: _Plan) -> None:
         for generation in plan.generations:
             layout.generation_file(generation).unlink(missing_ok=True)
         for run in plan.runs:
-            with contextlib.suppress(LockedError), run_lock(book.folder(run)):  # a job may have begun
+            with contextlib.suppress(LockedError), run_lock(book.folder(run)):  # a job may have started
                 shutil.rmtree(book.folder(run))
 
 
@@ -166,9 +166,10 @@ def _execute(connection: sa.Connection, statement: str, removed: Sequence[object
 
 
 def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
-    """Return the ids of the ``pending`` runs, of every stage's current runs and of killed runs that can be resumed.
+    """Return the ids of the runs that must be kept.
 
-    All their inputs are among them, and the assign runs of their code sets.
+    These are the ``pending`` runs, the current runs of every stage, killed runs that can be resumed, all inputs of
+    these runs, and the assign runs of their code sets.
     """
     runs = book.store.runs()
     by_id = {run.run_id: run for run in runs}
@@ -180,7 +181,7 @@ def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
         pending += [run.run_id for run in kinds.values()]
         begun = [run for run in runs if run.stage == stage and run.status != "finished"]
         pending += [run.run_id for run in begun if not finished or str(run.started_at) > str(finished[0].finished_at)]
-    known = [run_id for run_id in pending if run_id in by_id]  # a warehouse that was lost and made again lacks some
+    known = [run_id for run_id in pending if run_id in by_id]  # a warehouse that was created anew lacks some
     codebooks = {run.run_id for run in with_inputs(by_id, known) if run.stage == columns.CODEBOOK}
     assigned = [run.run_id for run in runs if run.stage == columns.ASSIGN and codebooks & set(run.inputs)]
     return {run.run_id for run in with_inputs(by_id, [*known, *assigned])}

@@ -19,7 +19,7 @@ from semconv_warehouse.upkeep.pruning import runs_by_generation
 def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
     """Return the runs, newest first, with the bytes of their folders and the generations that were made from them.
 
-    A generation counts as long as its file is there.
+    Only generations whose file exists are listed.
     """
     made_from = runs_by_generation(store)
     return [
@@ -37,8 +37,9 @@ def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
 def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
     """Return the generations, newest first, with their publications and sizes.
 
-    ``bytes`` is the size of the file, ``run_bytes`` that of the folders of runs from which no other generation was
-    made, ``feature_bytes`` that of the Parquet files of its publications. A generation without a file counts no runs.
+    ``bytes`` is the size of the generation file. ``run_bytes`` is the size of the folders of runs from which only this
+    generation was made; it is 0 if the file is gone. ``feature_bytes`` is the size of the Parquet files of its
+    publications.
     """
     layout = store.layout
     with store.read() as connection:
