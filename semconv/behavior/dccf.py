@@ -108,7 +108,7 @@ class Dccf(nn.Module):
         )
 
     def _masked_view(self, view: Pair, ego: Pair) -> Pair:
-        """Return the mean of E over the neighbours, weighted by the cosine of user and item in ``view``."""
+        """Return the mean of E over the neighbours, with weights that grow with the cosine of the edge in ``view``."""
         cosines = _apply(EdgeDots, normalize(view.users), normalize(view.items), self.graph)
         weights = ((cosines + 1) / 2).clamp_min(0)  # (E,)
         return Pair(

@@ -2,8 +2,8 @@
 
 An edge is a pair of a user and an item with an interaction. The edges are stored twice, ordered by user and ordered by
 item. ``dots`` computes the dot product of the user's and the item's vector for every edge. ``sums`` adds up the
-vectors of all neighbours, weighted by a value for each edge. The derivative of each product is computed with the other.
-Memory never holds a vector for every edge.
+vectors of all neighbours, weighted by a value for each edge. The derivative of ``dots`` is computed with ``sums``, and
+that of ``sums`` with ``dots``. Memory never holds a vector for every edge.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _starts(rows: NDArray[np.int64], count: int) -> Tensor:
 
 
 def _silence_beta_warning() -> None:
-    """Use up torch's warning that sparse CSR tensors are in beta: torch gives it once, and here it is ignored."""
+    """Trigger torch's one-time warning that sparse CSR tensors are in beta, and ignore it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))

@@ -2,16 +2,17 @@
 
 ``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the 0/1 matrix of interactions of the
 train cut, and D_u and D_i hold the numbers of interactions of users and items. Let ``U S V^T`` be the first D
-components of its SVD. The vector of an item is its row of ``V S^1/2``, with the length replaced by its square root. The
-full length grows with popularity: then a few popular items take most of the codes, and rare items share the rest. With
-length 1, popularity is lost. On the Games data the square root gives the fewest collisions: 0.6 % of the items with
-four levels of 256 codes, against 1.5 % and 4.0 %. Its NDCG@10 by dot product is also higher than that of the full
-length: 0.037 against 0.033, on validation items with seen items masked.
+components of its SVD. An item's vector is its row of ``V S^1/2``, with the length replaced by its square root. With
+the full length, which grows with popularity, a few popular items take most of the codes, and rare items share the rest.
+With length 1, the vectors would not show popularity. On the Games data the square root gives the fewest collisions:
+0.6 % of the items with four levels of 256 codes, against 1.5 % with the full length and 4.0 % with length 1. The square
+root also gives a higher NDCG@10 by dot product than the full length: 0.037 against 0.033 (validation items, seen items
+masked).
 
 ``behavior.graph = "transitions"`` uses a matrix of items by items (``counter.counts.count_neighbors``), divided by the
-square roots of both items' row sums. It tells which items are close to each other in sequences. The vectors are its
-leading eigenvectors, each item's scaled to length 1. Codes from them predict the next item better than codes from the
-interactions.
+square roots of both items' row sums. The matrix tells which items are close to each other in sequences. An item's
+vector is its row of the leading eigenvectors, scaled to length 1. Codes from these vectors predict the next item better
+than codes from ``"interactions"``.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[ND
 def _signed_and_padded(
     values: NDArray[np.float64], right: NDArray[np.float64], dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Flip each component whose entry of largest size is negative, and add missing components as zeros."""
+    """Make the entry of largest absolute value of each component positive, and add missing components as zeros."""
     if len(values):
         right = right * np.where(right[np.abs(right).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)
     missing = dimensions - len(values)

@@ -1,11 +1,9 @@
 """The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-1. The transition counter and the behaviour vectors propose items to each user.
-2. A first weighted sum of features, without the model's, picks the shortlist from the proposed items.
-3. The model reads a user's prompt once. It finds items by beam search, and it scores the shortlist.
-4. A second weighted sum, with the model's log probabilities, ranks the found items and the shortlist together.
-
-``fit`` fits the weights of both sums.
+The proposed items of a user are many. So a first weighted sum, of features that need no model, picks a shortlist. The
+model reads a user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second
+weighted sum, with the model's log probabilities, ranks the found items and the shortlist together. ``fit`` fits the
+weights of both sums.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class BlockScores:
     def _sums(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
         """For each table of vectors three vectors ``(B, D)`` of each user, in the order of the features.
 
-        They are the sum over the history weighted by recency, the sum with almost equal weights, and the latest item's.
+        A table gives the sum over the history weighted by recency, the sum with almost equal weights, and the vector of
+        the latest item.
         """
         return {
             name: tuple(

@@ -2,7 +2,7 @@
 
 The weighted features of a candidate are summed up to a score. A softmax over the scores of a user's candidates gives
 their probabilities. The loss is the mean negative log likelihood of the held-out items plus an L2 penalty on the
-weights. It is convex, and L-BFGS finds its minimum in float64.
+weights. The loss is convex, and L-BFGS finds its minimum in float64.
 """
 
 from __future__ import annotations

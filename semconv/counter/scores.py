@@ -45,7 +45,7 @@ def popularity_order(popularity: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def entries(matrix: sp.csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored. One binary search finds all of them.
+    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored, by one binary search for all.
 
     Args:
         matrix: the column indices of each row ascend.

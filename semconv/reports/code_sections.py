@@ -17,7 +17,7 @@ _PAPER_COLLISIONS = {
     3: 0.0005,
     4: 0.0,
     5: 0.0,
-}  # by number of levels: collision rate on the Games data set (paper, Table 5)
+}  # levels: collision rate on Games (paper, Table 5)
 _DRIFT = {
     "outgrown_share": "items that got codes from text and now have interactions",
     "largest_first_code": "items on the most used first code",

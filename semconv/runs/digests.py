@@ -1,7 +1,7 @@
-"""Checksums of the files of finished runs. They reveal any damage, even a single flipped bit.
+"""Checksums of the files of finished runs, which reveal any damage, even a single flipped bit.
 
-``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. Code that changes such a
-file on purpose does so inside :func:`updating_digest`.
+``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. Code that changes a file
+of a complete run on purpose does so inside :func:`updating_digest`.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class CodeScorer:
         self.tokens = torch.as_tensor(level_tokens, dtype=torch.long, device=model_device(model))  # (N, C)
         if self.tokens.ndim != 2 or int(self.tokens.min()) < 0 or int(self.tokens.max()) >= len(self._matrix):
             raise InputError(
-                f"code tokens {tuple(self.tokens.shape)} do not fit an output matrix of {len(self._matrix)} rows;"
-                " the model belongs to another code set"
+                f"some of the code tokens {tuple(self.tokens.shape)} have no row in the model's output matrix of"
+                f" {len(self._matrix)} rows; the model belongs to another code set"
             )
         self._rows = [self._matrix[tokens].float() for tokens in self.tokens]  # N x (C, D)
         self.among_siblings = normalization == "trie"

@@ -38,7 +38,7 @@ class Batches:
     def cut(self, lengths: NDArray[np.int64], step_tokens: int) -> Iterator[NDArray[np.int64]]:
         """Yield the indices of the prompts of each batch.
 
-        Compute each batch inside ``with attempt()``. A batch that was too large for the memory comes again in parts.
+        Compute each batch inside ``with attempt()``. A batch that was too large for the memory is yielded again in parts.
 
         Args:
             lengths: tokens of each prompt, at least one.
@@ -62,8 +62,8 @@ class Batches:
                 torch.cuda.empty_cache()
             if len(rows) == 1:
                 raise MachineError(
-                    f"memory does not hold the search for one prompt of {lengths[rows[0]]} tokens;"
-                    " free some, or set fewer recommend.beams or a shorter split.history_length"
+                    f"the search for one prompt of {lengths[rows[0]]} tokens does not fit into memory;"
+                    " free some memory, or lower recommend.beams or split.history_length"
                 )
             self.tokens = width * (len(rows) // 2)
             self._say(f"out of memory with {len(rows)} prompts in a batch; continuing with {len(rows) // 2}")

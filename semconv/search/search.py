@@ -99,8 +99,8 @@ class Searcher:
             )
         if level_tokens.shape[0] != trie.levels or trie.code_bound > level_tokens.shape[1]:
             raise InputError(
-                f"codes of {trie.levels} levels do not fit code tokens {level_tokens.shape};"
-                " model and codes belong to different code sets"
+                f"codes of {trie.levels} levels, all below {trie.code_bound}, do not fit the model's code tokens"
+                f" {level_tokens.shape}; model and codes belong to different code sets"
             )
         self.settings = settings
         self._trie = trie

@@ -96,8 +96,8 @@ class SeenItems:
 def _closed_nodes(trie: CodeTrie, keys: NDArray[np.int64], device: torch.device) -> list[ClosedNodes | None]:
     """Return the closed nodes of each depth, computed from the leaves up.
 
-    A leaf is closed if the user has seen all its items that may be listed. A node is closed if all leaves below it that
-    hold an item which may be listed are closed.
+    A leaf is closed if the user has seen all its items that may be listed. A node is closed if every leaf
+    below it is closed or holds no item that may be listed.
     """
     users, rows = keys // len(trie), (keys % len(trie)).astype(np.int32)
     leaves = trie.leaf_of(rows)

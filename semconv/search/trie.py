@@ -35,7 +35,7 @@ class Openness:
 class CodeTrie:
     """A trie over code sequences of length N. The root has depth 0, the leaves have depth N.
 
-    Each item is one row; rows are sorted by their codes. A leaf is one code sequence. It holds one row, or several
+    Each item is one row; rows are sorted by their codes. A leaf is one code sequence and holds one row, or several
     adjacent rows if several items share all codes.
 
     Attributes:
@@ -177,7 +177,7 @@ class CodeTrie:
         return np.where(before >= 0, after, rows).astype(np.int32)
 
     def paths(self, leaves: NDArray[Any]) -> list[NDArray[np.int32]]:
-        """Return the nodes of depth 1 .. N on the way to each leaf; each array has the shape of ``leaves``."""
+        """Return for each depth from 1 to N the nodes on the way to ``leaves``; each array has the leaves' shape."""
         nodes = [leaves.astype(np.int32, copy=False)]
         for depth in range(self.levels - 1, 0, -1):
             nodes.append(self.parents(nodes[-1], depth))

@@ -1,6 +1,6 @@
 """Saving a code trie to a file, and mapping the file into memory.
 
-All processes that map the file share its memory. The operating system reads a part of it when it is first used.
+All processes that map the file share its memory. The operating system reads a part of the file when it is first used.
 """
 
 from __future__ import annotations

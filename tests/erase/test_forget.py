@@ -246,7 +246,7 @@ def test_the_command_prints_counts_unknown_ids_and_traces_that_stay(project: Pro
     result = invoke(project, "--users", str(file), "--user", person(0), "--yes")
     assert "interaction" in result.stdout
     assert "1 ids are unknown: nobody" in result.stderr
-    assert "trained models keep what they learned" in result.stderr
+    assert "these users' interactions were used to compute them" in result.stderr
     assert "finetune-1" in result.stderr
     assert "files of rejected rows" in result.stderr
     assert traces(project) | traces(project, person(0)) == set()

@@ -1,8 +1,8 @@
 """Erasing users from all data under ``data/``: warehouse, run folders, generations, feature files, online store.
 
-Tables and files count users by ``user_index``. So an erased user keeps it with a new, meaningless ``user_id``.
-The ids to erase are kept in ``data/forgetting.json`` until everything is erased. After a kill, the same command reads
-them there and finishes, even if the warehouse no longer contains them.
+Tables and files count users by ``user_index``. An erased user keeps this index and gets a new ``user_id`` that
+says nothing about the user. The ids to erase are kept in ``data/forgetting.json`` until everything is erased. After a
+kill, the same command reads the ids from this file and finishes, even if the warehouse no longer contains them.
 """
 
 from __future__ import annotations
@@ -260,7 +260,8 @@ def _remaining_traces(workspace: Workspace) -> Iterator[str]:
     if models:
         yield (
             f"trained models ({', '.join(models)}), item vectors and codes stay: these users' interactions were used to"
-            " compute them; they contain no user ids; `semconv run --refit` and then `semconv prune --keep 1` replace them"
+            " compute them; they contain no user ids;"
+            " `semconv run --refit` and then `semconv prune --keep 1` replace them"
         )
     yield (
         "files outside data/ were not changed: input files, files of rejected rows, exported prompts, logs and backups;"

@@ -33,7 +33,7 @@ Finding = dict[str, Any]  # check, ok, detail
 
 
 def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
-    """Return a row for each finding: ``check``, ``ok``, ``detail``. If the warehouse is unreadable, its row is the last."""
+    """Return a row for each finding: ``check``, ``ok``, ``detail``. An unreadable warehouse gives the last row."""
     findings = [*_machine(store.layout), _permissions(store.layout)]
     try:
         with store.read() as connection:

@@ -168,7 +168,7 @@ def _execute(connection: sa.Connection, statement: str, removed: Sequence[object
 def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
     """Return the ids of the runs that must be kept.
 
-    These are the ``pending`` runs, the current runs of every stage, killed runs that can be resumed, all inputs of
+    Needed are the ``pending`` runs, the current runs of every stage, killed runs that can be resumed, all inputs of
     these runs, and the assign runs of their code sets.
     """
     runs = book.store.runs()
