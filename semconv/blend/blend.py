@@ -1,9 +1,8 @@
 """The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-The proposed items of a user are many. So a first weighted sum, of features that need no model, picks a shortlist. The
-model reads a user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second
-weighted sum, with the model's log probabilities, ranks the found items and the shortlist together. ``fit`` fits the
-weights of both sums.
+A first weighted sum, of features that need no model, picks a shortlist of the proposed items. The model reads a user's
+prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum, with the
+model's log probabilities, ranks the found items and the shortlist together. ``fit`` fits the weights of both sums.
 """
 
 from __future__ import annotations

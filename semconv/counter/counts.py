@@ -3,8 +3,8 @@
 Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay. Two
 functions make a table of the pairs. ``count_transitions`` makes the table of ``sql/baselines/transition.sql``, the
 transition counter: the reverse pair counts ``symmetry`` times as much, and each row is divided by (its sum + 1)^alpha.
-The blend and the search of the counter's parameters use this table. ``count_neighbors`` makes a symmetric table, from which
-``behavior.graph = transitions`` computes behaviour vectors.
+The blend and the search of the counter's parameters use this table. ``count_neighbors`` makes a symmetric table, from
+which ``behavior.graph = transitions`` computes behaviour vectors.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Recommender:
 def cut_into_shards(num_users: int, shard_users: int) -> list[slice]:
     """Return the row indices of each shard; a shard has at most ``shard_users`` users.
 
-    The shards depend on ``num_users`` and ``shard_users`` alone. So a resumed job finds the shards that it had finished.
+    The result depends on the two arguments alone. So a resumed job finds the shards that it had finished.
     """
     starts = range(0, num_users, shard_users)
     return [slice(start, min(start + shard_users, num_users)) for start in starts]

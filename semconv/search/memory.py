@@ -38,7 +38,7 @@ class Batches:
     def cut(self, lengths: NDArray[np.int64], step_tokens: int) -> Iterator[NDArray[np.int64]]:
         """Yield the indices of the prompts of each batch.
 
-        Compute each batch inside ``with attempt()``. A batch that was too large for the memory is yielded again in parts.
+        Compute each batch inside ``with attempt()``. A batch that does not fit into memory is yielded again in parts.
 
         Args:
             lengths: tokens of each prompt, at least one.

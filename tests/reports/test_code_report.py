@@ -194,5 +194,5 @@ def test_collisions_show_moved_items_and_the_share_of_the_paper() -> None:
     found = section_of(report(4), "collisions")
     assert found.rows[1][-1] == "10.8%"
     assert found.notes == (
-        "75 items (25.0%) were moved. The error of their codes went from 10.0% to 15.0% (1.5 times).",
+        "75 items (25.0%) were moved. This changed the reconstruction error of these items from 10.0% to 15.0% (1.5 times).",
     )
