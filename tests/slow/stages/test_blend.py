@@ -17,9 +17,9 @@ def test_lists_for_serving_without_a_blend_say_what_is_missing(tmp_path: Path) -
     (root / "semconv.toml").write_text(ALWAYS)
     project = Project.open(root, progress=said)
     project.recommend(split="test")
-    assert not any("no blend of" in line for line in said.said)
+    assert not any("has no blend yet" in line for line in said.said)
     project.recommend()
-    expected = f"no blend of {project.workspace.need('finetune').run_id} yet, these lists are the model's alone"
+    expected = f"{project.workspace.need('finetune').run_id} has no blend yet, so these lists come from the model alone"
     assert sum(line.startswith(expected) for line in said.said) == 1
     project.blend()
     project.recommend()
