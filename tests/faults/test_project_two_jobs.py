@@ -113,7 +113,7 @@ def test_a_night_asks_again_for_those_whose_rows_came_in_while_it_computed(tuned
     project = Project.open(root)
     served = project.sql("SELECT user_id, list(item_id) AS items FROM recommendation GROUP BY user_id").to_pylist()
     lists = {row["user_id"]: set(row["items"]) for row in served}
-    assert listed.pop("u001", set()) <= set(listed.UNKNOWN)
+    assert lists.pop("u001", set()) <= set(listed.UNKNOWN)
     assert len(lists) >= case.NUM_USERS - 2
     assert all(check.passed for check in project.check())
     assert project.publish_due(refit=False).publication.is_new is False

@@ -489,7 +489,7 @@ def test_a_shop_without_text_in_which_nobody_can_be_evaluated_is_served(tmp_path
     add_items(project, [{"item_id": "fresh", "title": "a lamp"}])
     project = case.reopened(project)
     assert project.codebook_assign() is None
-    assert any("has no text map" in line for line in project.progress.said)
+    assert any("has no map from text to codes" in line for line in project.progress.said)
 
 
 def test_a_project_without_interactions_says_what_to_do(tmp_path: Path) -> None:

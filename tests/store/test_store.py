@@ -266,7 +266,7 @@ def test_codes_of_different_lengths_are_refused(store: DuckDBStore) -> None:
         "code_set_run_id": ["r1"] * 2,
         "is_reassigned": [False] * 2,
     }
-    with pytest.raises(InputError, match="widths"):
+    with pytest.raises(InputError, match="lists of different lengths"):
         store.finish_run("r1", {"item_code": pa.table(rows)})
 
 
