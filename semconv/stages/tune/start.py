@@ -65,7 +65,7 @@ def has_work(workspace: Workspace, start: RunRecord, data: TaskData) -> bool:
     say, new, share = workspace.progress.say, count_new(data), data.replay.share
     if share < 1 and not any(new.values()):
         say(
-            f"no data is new since {start.run_id} was tuned, so it stays the current model (tuning.replay = 1 would tune on all"
+            f"nothing is new since {start.run_id} was tuned, so it stays the current model (tuning.replay = 1 would tune on all"
             " earlier data again)"
         )
         return False

@@ -198,5 +198,5 @@ def _number_time(value: pl.Expr) -> pl.Expr:
 
 def _wrong_type(raw: RawColumn, wanted: str) -> InputError:
     return InputError(
-        f"{raw.file}: column {raw.shown} has the type {raw.dtype} instead of {wanted}; name another column with --map"
+        f"{raw.file}: column {raw.shown} holds {raw.dtype} instead of {wanted}; name another column with --map"
     )

@@ -18,7 +18,7 @@ from semconv.errors import InputError
 from semconv_warehouse.store.database import insert_arrow, quote_identifier
 from semconv_warehouse.store.reading import read_arrow
 
-# Tables whose rows belong to a run -> vector columns, in which all vectors of a run have the same length.
+# Tables whose rows belong to a run -> list columns, in which all lists of a run have the same length.
 RUN_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "item_embedding": ("vector",),
     "user_embedding": ("vector",),
@@ -89,7 +89,7 @@ def replace_rows(connection: sa.Connection, run_id: str, table: str, rows: pa.Ta
     """Replace a run's rows in ``table``.
 
     Raises:
-        InputError: a row is of another run, vectors differ in length, or a vector has NaN or infinity.
+        InputError: a row is of another run, vectors or codes differ in length, or a vector has NaN or infinity.
     """
     checked = _checked(run_id, table, rows)
     connection.execute(sa.text(f"DELETE FROM {quote_identifier(table)} WHERE run_id = :run_id"), {"run_id": run_id})  # noqa: S608
@@ -140,7 +140,7 @@ def _check_vectors(table: str, column: str, vectors: pa.ChunkedArray) -> None:
     widths = pc.unique(pc.list_value_length(vectors)).to_pylist()
     if len(widths) > 1:
         raise InputError(
-            f"{table}.{column}: vectors of one run have different lengths ({', '.join(map(str, sorted(widths)))}); run the stage again"
+            f"{table}.{column}: rows of one run have lists of different lengths ({', '.join(map(str, sorted(widths)))}); run the stage again"
         )
     numbers = pc.list_flatten(vectors)
     if numbers.null_count or (pa.types.is_floating(numbers.type) and not np.isfinite(numbers.to_numpy()).all()):
