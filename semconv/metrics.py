@@ -1,8 +1,8 @@
 """Metrics of recommendation lists for each user, and bootstrap intervals of their means over users.
 
 Each user has one target, so hit ratio equals recall, NDCG is 1 / log2(rank + 1), and the mean of 1 / rank is MRR
-(method: Evaluation). All metrics except coverage have a value for each user. A figure is the mean over the users
-who have a value.
+(docs/method.md, Evaluation). All metrics except coverage have a value for each user. Each metric is averaged over
+the users for whom it is defined.
 """
 
 from __future__ import annotations

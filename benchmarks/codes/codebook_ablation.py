@@ -1,7 +1,7 @@
 """The effect of each choice of the tokenization on the codes.
 
 It measures the codes, not the recommendations, and has no peer. The size `full` takes Games: vectors of the default
-graph, text vectors of the titles from the embedded default backbone, and the codes published for LC-Rec as a further
+graph, text vectors of the titles from the built-in backbone backbone, and the codes published for LC-Rec as a further
 case. The size `small` takes drawn items whose titles follow their taste.
 """
 
@@ -195,7 +195,7 @@ def load(size: Size) -> Catalogue:
 
 
 def text_vectors(titles: list[str | None]) -> TextVectors:
-    """Compute text vectors with an embedded default backbone that is made from these titles."""
+    """Compute text vectors with a built-in backbone that is made from these titles."""
     index = np.array([item for item, title in enumerate(titles) if title], dtype=np.int32)
     texts = [title for title in titles if title]
     with tempfile.TemporaryDirectory() as folder:

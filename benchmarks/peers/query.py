@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, Any] = {
     "tuning.validation_users": 0,
 }
 TEXT_ALONE: Mapping[str, Any] = {"tasks.sequential": False, "tasks.negatives": 0}
-# Validation chooses among these; all tune the embedded default.
+# Validation chooses among these; all tune the built-in backbone.
 # A few epochs learn which items are popular. Only many epochs of the text task learn the names of the items.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "2 epochs": {"tuning.epochs": 2},

@@ -1,6 +1,6 @@
 """Beam search over the code trie beside transformers' own constrained ``generate``, with the same model and beams.
 
-Prompts are histories of 20 items as the embedded default reads them. The search is also compared with the bare prefill:
+Prompts are histories of 20 items as the built-in backbone reads them. The search is also compared with the bare prefill:
 one plain pass over the same prompts in the same batches. The size `full` takes more users, and also prompts with a long
 common head, as pretrained tokenizers make them.
 """
@@ -38,7 +38,7 @@ PREFILL = Comparison("beam_search", "the bare prefill", PACKAGES)
 FLOAT32 = Comparison("beam_search", "the same in float32", PACKAGES)
 ALONE = Comparison("beam_search", "", ["torch"])
 USERS = {"small": (16,), "full": (16, 64)}
-HEADS = {"small": (1,), "full": (1, 37)}  # tokens of the common head: the embedded default's, and a pretrained model's
+HEADS = {"small": (1,), "full": (1, 37)}  # tokens of the common head: the built-in backbone's, and a pretrained model's
 ITEMS = 10_000
 MODES: tuple[Normalization, ...] = ("trie", "full")
 

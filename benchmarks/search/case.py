@@ -16,13 +16,13 @@ from semconv.search.trie import CodeTrie
 
 LEVELS, CODES, WORDS, BEAMS, HISTORY = 4, 256, 2000, 20, 20
 LEVEL_TOKENS = WORDS + np.arange(LEVELS * CODES).reshape(LEVELS, CODES)
-_SEPARATOR = 1  # in the embedded default's tokenizer every fixed phrase is one token
+_SEPARATOR = 1  # in the built-in backbone's tokenizer every fixed phrase is one token
 
 Prefixes = dict[tuple[int, ...], list[int]]
 
 
 def make_model() -> Any:
-    """Make an untrained decoder of about the embedded default's shape, with weights so large that beams do not tie."""
+    """Make an untrained decoder of about the built-in backbone's shape, with weights so large that beams do not tie."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=WORDS + LEVELS * CODES + 1,

@@ -1,6 +1,6 @@
 """The search with a compiled model beside the same search with the plain model: does ``recommend.compile`` pay?
 
-Prompts are histories of 20 items as the embedded default reads them, on one thread. The first searches compile the model.
+Prompts are histories of 20 items as the built-in backbone reads them, on one thread. The first searches compile the model.
 A second process uses what the first one left on disk. Compiling seconds, divided by the seconds saved for each user, give
 the number of users from which a job becomes shorter.
 """

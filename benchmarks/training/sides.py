@@ -1,6 +1,6 @@
 """The two sides of the benchmark of training: rows of shared histories, and one padded prompt for each sample.
 
-``semconv.tuning.step`` updates the embedded default model on both sides. The peer's batches hold prompts of similar
+``semconv.tuning.step`` updates the built-in backbone model on both sides. The peer's batches hold prompts of similar
 length, padded on the right, so it needs no mask and uses the plain causal kernel.
 """
 
@@ -68,7 +68,7 @@ class Timed:
 
 
 def make_backbone(folder: Path) -> None:
-    """Make an embedded default with a full vocabulary, from drawn words."""
+    """Make a built-in backbone with a full vocabulary, from drawn words."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefghijklmnop"), size=7)) for _ in range(2000)]
     texts = [" ".join(rng.choice(words, size=8)) for _ in range(1500)]

@@ -52,7 +52,7 @@ def run(size: Size) -> list[Row]:
         make_backbone(Path(folder))
         train, name = sequences_of(size)
         bench, users, rows = Bench(Path(folder)), some_users(train, USERS[size]), []
-        for over in ("vocabulary", "codes"):  # the loss of the paper, and that of the embedded default
+        for over in ("vocabulary", "codes"):  # the loss of the paper, and that of the built-in backbone
             bench.score_over(over)
             case = f"{name}, 1:3, loss over {over}, {torch.get_num_threads()} threads"
             rows += speed(bench, users, case, STEPS[size])

@@ -23,9 +23,9 @@ from semconv.ragged import lengths_of
 from semconv.search.beam_tree import BeamTree
 from semconv.search.code_scores import CodeScorer, Normalization
 from semconv.search.frontier import ChildScorer, Frontier
+from semconv.search.given_items import score_others
 from semconv.search.memory import Batches, tokens_that_fit
 from semconv.search.prompts import PromptReader
-from semconv.search.score import score_others
 from semconv.search.seen import SeenItems
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import Children, TrieTensors

@@ -18,7 +18,7 @@ class TaskSettings:
         1.0, "Share of the items with text that are drawn for the text task in each epoch.", low=0, high=1
     )
     query_share: float = option(
-        1.0, "Share of the interactions with a query that are drawn for the query task in each epoch.", low=0, high=1
+        1.0, "Of the interactions that have a query, the share that each epoch draws for the query task.", low=0, high=1
     )
     negatives: int = option(
         3,

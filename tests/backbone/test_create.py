@@ -1,4 +1,4 @@
-"""The embedded default, code tokens, text vectors, and refused backbones."""
+"""The built-in backbone, code tokens, text vectors, and refused backbones."""
 
 from __future__ import annotations
 

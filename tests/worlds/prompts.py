@@ -61,7 +61,7 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 def tokenizer(kind: str) -> Any:
-    """Make the embedded default's tokenizer, or one that marks word starts as a Llama tokenizer does and adds a BOS."""
+    """Make the built-in backbone's tokenizer, or one that marks word starts as a Llama tokenizer does and adds a BOS."""
     texts = [*sentences(60), *phrases()]
     if kind == "embedded":
         return train_tokenizer(sentences(60), phrases(), 320)

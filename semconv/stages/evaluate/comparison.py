@@ -105,9 +105,9 @@ def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
     """Return both methods' ranks of the users who have the same held-out item in both, in the same order."""
-    place = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
-    kept = place.is_valid().to_numpy(zero_copy_only=False)
-    rows = pc.fill_null(place, 0).to_numpy()
+    index = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
+    kept = index.is_valid().to_numpy(zero_copy_only=False)
+    rows = pc.fill_null(index, 0).to_numpy()
     if len(theirs.ranks):
         kept = kept & pc.equal(ours.targets, theirs.targets.take(pa.array(rows))).to_numpy(zero_copy_only=False)
     return ours.ranks[kept], theirs.ranks[rows[np.flatnonzero(kept)]]

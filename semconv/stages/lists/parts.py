@@ -31,18 +31,18 @@ _SORTED = [(columns.USER_ID, "ascending"), (columns.RANK, "ascending")]
 def part_table(result: ShardLists, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
     """Return the rows of a shard's lists; ``user_ids`` ``(U,)`` and ``item_ids`` ``(I,)`` hold the ids by index."""
     items = result.top_k.items
-    rows, places = np.nonzero(items >= 0)
-    reasons = result.reasons[rows, places]
-    bits = result.sources[rows, places, None] & (1 << np.arange(len(columns.SOURCES_ORDER), dtype=np.uint8))  # (n, 4)
+    rows, ranks = np.nonzero(items >= 0)
+    reasons = result.reasons[rows, ranks]
+    bits = result.sources[rows, ranks, None] & (1 << np.arange(len(columns.SOURCES_ORDER), dtype=np.uint8))  # (n, 4)
     counts = np.count_nonzero(bits, axis=1)
     names = pa.array(columns.SOURCES_ORDER, pa.string()).take(pa.array(np.nonzero(bits)[1]))
     sources = pa.ListArray.from_arrays(pa.array(offsets_of(counts).astype(np.int32)), names)
     return pa.table(
         {
             columns.USER_ID: user_ids.take(pa.array(result.top_k.users[rows])),
-            columns.RANK: pa.array((places + 1).astype(np.int32)),
-            columns.ITEM_ID: item_ids.take(pa.array(items[rows, places])),
-            columns.SCORE: pa.array(result.top_k.scores[rows, places].astype(np.float64)),
+            columns.RANK: pa.array((ranks + 1).astype(np.int32)),
+            columns.ITEM_ID: item_ids.take(pa.array(items[rows, ranks])),
+            columns.SCORE: pa.array(result.top_k.scores[rows, ranks].astype(np.float64)),
             columns.SOURCES: sources,
             columns.REASON_ITEM_ID: item_ids.take(pa.array(reasons, mask=reasons < 0)),
         },

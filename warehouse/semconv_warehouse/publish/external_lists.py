@@ -179,7 +179,9 @@ def _require_rules(connection: duckdb.DuckDBPyConnection, files: Sequence[Path])
         if rows:
             broken.append(f"{rows[0][1]:,} {rule} ({'; '.join(str(row[0]) for row in rows)})")
     if broken:
-        raise InputError(f"the lists break rules, so nothing was loaded; correct the files: {' | '.join(broken)}")
+        raise InputError(
+            f"the lists failed these checks, so nothing was loaded: {' | '.join(broken)}; correct the files and load them again"
+        )
 
 
 def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) -> None:

@@ -1,1 +1,1 @@
-"""Read the served generation: SQL, the cookbook, and one user or item."""
+"""Read the served generation: run SQL or a query of the cookbook, or show one user or item."""
