@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -96,11 +97,13 @@ def feature_server(repository: Path) -> Iterator[str]:
 
 
 def is_installed(name: str) -> bool:
-    """Return whether the programs of one of the :data:`ONLINE_STORES` are installed."""
-    try:
-        return name == "sqlite" or bool(_program({"redis": "redis-server", "postgres": "initdb"}[name]))
-    except FileNotFoundError:
-        return False
+    """Return whether the server and the Python client of one of the :data:`ONLINE_STORES` are installed."""
+    if name == "sqlite":
+        return True
+    server, client = {"redis": ("redis-server", "redis"), "postgres": ("initdb", "psycopg")}[name]
+    with contextlib.suppress(FileNotFoundError):
+        return bool(_program(server)) and find_spec(client) is not None
+    return False
 
 
 def use_online_store(yaml: Path, block: str) -> None:

@@ -44,7 +44,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); put its tokenizer.json and tokenizer_config.json into the model's folder"
+            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); its tokenizer.json and tokenizer_config.json must be in the same folder"
         ) from error
     if tokenizer.eos_token_id is None:
         raise InputError(
@@ -59,9 +59,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
             attn_implementation="sdpa",  # eager attention would add a bool mask as numbers: wrong lists and no error
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"backbone {name}: weights cannot be loaded ({_first_line(error)}); download the model again"
-        ) from error
+        raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
     check_branches(model, name)
     return model, tokenizer
 
