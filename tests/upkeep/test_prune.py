@@ -41,12 +41,18 @@ def nightly(layout: ProjectLayout, store: DuckDBStore, count: int, start: int = 
         export_features(layout, store)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with four publications of the same lists."""
-    layout, store = case.make_project(tmp_path / "project")
+    layout, store = case.make_project(tmp_path_factory.mktemp("prune") / "project")
     repository.create_feature_repo(layout)
     nightly(layout, store, 4)
+    return layout.root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Project:
+    layout, _ = case.copy_project(template, tmp_path / "project", served=4)
     return Project.open(layout.root)
 
 

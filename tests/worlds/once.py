@@ -1,9 +1,11 @@
-"""Folders that many tests start from, each made once in a test run."""
+"""Folders that many tests start from, each made once."""
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,3 +27,10 @@ class MadeOnce:
                 make(folder)
                 done.touch()
         return folder
+
+
+def scratch_folder() -> Path:
+    """Return a new folder that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="semconv-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

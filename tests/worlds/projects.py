@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 from semconv.progress import Silent
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
+from tests.worlds.once import scratch_folder
 
 NUM_ITEMS, NUM_USERS = 60, 80
 # A metric's protocol without the ids of runs, which hold the second in which they began.
@@ -105,21 +108,38 @@ class Remarks(Silent):
 
 def make_project(root: Path, *, settings: str = SETTINGS, items: int = NUM_ITEMS) -> Project:
     """A project with everything ingested and nothing run."""
-    Project.init(root, settings)
+    return _copied(_ingested(items, item_id(0), user_id(0), *KINDS), root, settings)
+
+
+def make_coded_project(root: Path) -> Project:
+    """The same with codes, and nothing tuned."""
+    return _copied(_coded(), root, SETTINGS)
+
+
+def _copied(template: Path, root: Path, settings: str) -> Project:
+    shutil.copytree(template, root, dirs_exist_ok=True)
+    (root / "semconv.toml").write_text(settings)
+    return Project.open(root, progress=Remarks())
+
+
+@functools.cache
+def _ingested(items: int, *names: str) -> Path:
+    """Make the project that :func:`make_project` copies; ``names`` tells projects with other names apart."""
+    root = Project.init(scratch_folder() / "project", SETTINGS).root
     project = Project.open(root, progress=Remarks())
     inputs = root / "inputs"
     inputs.mkdir()
     project.ingest_items([write_lines(inputs / "items.jsonl", [item(number) for number in range(items)])], {})
     project.ingest_interactions([write_lines(inputs / "events.jsonl", events(histories()))], {})
-    return project
+    return root
 
 
-def make_coded_project(root: Path) -> Project:
-    """The same with codes, and nothing tuned."""
-    project = make_project(root)
+@functools.cache
+def _coded() -> Path:
+    project = make_project(scratch_folder())
     for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
-    return project
+    return project.layout.root
 
 
 def finetune(root: Path, *args: str, code: int = 0) -> Result:

@@ -6,6 +6,7 @@ items. Behaviour vectors lie on a circle, so it is known which items are similar
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import migrate
+from tests.worlds.once import scratch_folder
 
 Project = tuple[ProjectLayout, DuckDBStore]
 NUM_ITEMS, NUM_USERS, LIST_LENGTH = 10, 4, 3
@@ -42,7 +44,15 @@ def user(number: int) -> str:
 
 def make_project(root: Path) -> Project:
     """Make a warehouse whose last runs are the recommend run ``recommend-1`` and the evaluate run ``evaluate-1``."""
+    shutil.copytree(_finished_runs(item(0), user(0)), root, dirs_exist_ok=True)
     layout = ProjectLayout(root)
+    return layout, DuckDBStore(layout)
+
+
+@functools.cache
+def _finished_runs(*names: str) -> Path:
+    """Make the project that :func:`make_project` copies; ``names`` tells projects with other names apart."""
+    layout = ProjectLayout(scratch_folder())
     layout.data.mkdir(parents=True)
     layout.settings_file.write_text("")
     migrate(layout.warehouse, 0.0)
@@ -76,15 +86,15 @@ def make_project(root: Path) -> Project:
     add_run(store, "finetune-1", "finetune", inputs=["codebook-1"])
     add_recommend_run(store, "recommend-1", lists())
     add_run(store, "evaluate-1", "evaluate", inputs=["finetune-1"], tables={"metric": metrics("evaluate-1", 0.25)})
-    return layout, store
+    return layout.root
 
 
-def copy_project(root: Path, to: Path) -> Project:
-    """Copy a project; its ``serving.duckdb`` is a hard link in the copy too."""
+def copy_project(root: Path, to: Path, *, served: int = 1) -> Project:
+    """Copy a project; its ``serving.duckdb`` is a hard link to the served generation in the copy too."""
     layout = ProjectLayout(Path(shutil.copytree(root, to)))
     if layout.serving.exists():
         layout.serving.unlink()
-        os.link(layout.generation_file(1), layout.serving)
+        os.link(layout.generation_file(served), layout.serving)
     return layout, DuckDBStore(layout)
 
 
