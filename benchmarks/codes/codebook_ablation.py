@@ -1,7 +1,7 @@
 """The effect of each choice of the tokenization on the codes.
 
 It measures the codes, not the recommendations, and has no peer. The size `full` takes Games: vectors of the default
-graph, text vectors of the titles from the built-in backbone backbone, and the codes published for LC-Rec as a further
+graph, text vectors of the titles from the built-in backbone, and the codes published for LC-Rec as a further
 case. The size `small` takes drawn items whose titles follow their taste.
 """
 
