@@ -215,14 +215,14 @@ def test_point_in_time_reads_go_over_generations_and_a_rollback(project: Project
 
 def test_wrong_requests_are_refused(project: Project, tmp_path: Path) -> None:
     layout, store = project
-    with pytest.raises(SettingsError, match="one user or one item"):
+    with pytest.raises(SettingsError, match="give exactly one of user and item"):
         online.get_features(layout)
-    with pytest.raises(SettingsError, match="one user or one item"):
+    with pytest.raises(SettingsError, match="give exactly one of user and item"):
         online.get_features(layout, user="u0", item="i0")
     with pytest.raises(InputError, match="the online store is empty"):
         online.get_features(layout, user="u0")
     online.materialize(layout, store)
-    with pytest.raises(InputError, match="user 'nobody' has no features online"):
+    with pytest.raises(InputError, match="user 'nobody' has no features in the online store"):
         online.get_features(layout, user="nobody")
     with run_lock(layout.features), pytest.raises(LockedError):
         online.materialize(layout, store)

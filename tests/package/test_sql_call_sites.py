@@ -21,8 +21,7 @@ _SQL = re.compile(
 # that a user writes, and the query that `semconv demo` prints and does not run.
 KNOWN: dict[str, set[str]] = {
     "demo/demo.py": {"user_id"},  # printed
-    "semconv_cli/reference.py": {"exit_codes"},  # a page of the documentation
-    "erase/files.py": {"name", "kept"},  # quoted; a condition of the module
+    "erase/databases.py": {"name", "kept"},  # quoted; a condition of the module
     "erase/forgetting.py": {"table", "where"},
     "experiments/experiment.py": {"table"},
     "features/erase.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names

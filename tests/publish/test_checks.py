@@ -118,7 +118,7 @@ def test_a_check_that_cannot_run_is_named(tmp_path: Path) -> None:
 
 def test_a_file_without_its_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lost.sql").write_text("SELECT 1\n\n\n")
-    with pytest.raises(InputError, match=r"lost\.sql: its first line"):
+    with pytest.raises(InputError, match=r"lost\.sql: line 1 must be"):
         sql_files(tmp_path, "warehouse")
     with pytest.raises(InputError, match="missing"):
         sql_files(tmp_path / "nowhere", "warehouse")
