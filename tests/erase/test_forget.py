@@ -228,7 +228,7 @@ def test_features_in_another_online_store_are_emptied_and_a_remark_names_the_sto
     online.materialize(project.layout, project.store)
     assert online.get_features(project.layout, user=ERASED)["user_top_k"]["item_ids"] is not None
     remarks = project.forget([ERASED])["remarks"]
-    assert any("RenamedSqliteOnlineStore" in remark and "keys stay" in remark for remark in remarks)
+    assert any("RenamedSqliteOnlineStore" in remark and "user ids stay in it" in remark for remark in remarks)
     with pytest.raises(InputError, match="has no features in the online store"):
         online.get_features(project.layout, user=ERASED)
     assert online.get_features(project.layout, user=person(1))["user_top_k"]["item_ids"] is not None

@@ -292,7 +292,7 @@ def _two_widths(layout: ProjectLayout, store: DuckDBStore) -> None:
         (_no_parts, InputError, "no part"),
         (_damaged_part, InputError, "damaged"),
         (_empty_part, InputError, "recommended nothing"),
-        (_two_widths, CheckFailedError, "widths"),
+        (_two_widths, CheckFailedError, "different lengths"),
     ],
 )
 def test_bad_input_is_refused_and_leaves_no_file(
@@ -325,7 +325,7 @@ def test_lists_for_an_evaluation_or_a_condition_are_refused(
         publish(layout, store, "recommend-2")
 
 
-@pytest.mark.parametrize(("run_id", "message"), [("nobody", "unknown"), ("codebook-1", "is of stage codebook")])
+@pytest.mark.parametrize(("run_id", "message"), [("nobody", "there is no run nobody"), ("codebook-1", "belongs to stage codebook")])
 def test_a_run_that_is_no_recommend_run(project: Project, run_id: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         publish(*project, run_id)

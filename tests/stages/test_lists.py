@@ -231,7 +231,7 @@ def test_the_code_trie_is_built_once_and_again_when_it_is_damaged(project: Proje
         for part in parts(project, run):
             (project.book.folder(run) / part).unlink()
         assert lists(project, project.recommend()).equals(before)
-        assert any(str(file) in remark and "built again" in remark for remark in remarks(project))
+        assert any(str(file) in remark and "rebuilding it" in remark for remark in remarks(project))
         remarks(project).clear()
         open_trie(file)
 

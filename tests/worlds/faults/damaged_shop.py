@@ -55,7 +55,7 @@ def require_healed(project: Project, artifact: tuple[str, str], damage: Damage, 
     assert result.exit_code == 4, result.output
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert str(path) in line
-    assert f"make it again with `semconv {way_out}`" in line
+    assert f"recompute it with `semconv {way_out}`" in line
     assert project.sql(ROWS).to_pylist() == served
     checked = CliRunner().invoke(cli, ["--project", root, "check"])
     assert checked.exit_code == 1, checked.output
