@@ -325,7 +325,9 @@ def test_lists_for_an_evaluation_or_a_condition_are_refused(
         publish(layout, store, "recommend-2")
 
 
-@pytest.mark.parametrize(("run_id", "message"), [("nobody", "there is no run nobody"), ("codebook-1", "belongs to stage codebook")])
+@pytest.mark.parametrize(
+    ("run_id", "message"), [("nobody", "there is no run nobody"), ("codebook-1", "belongs to stage codebook")]
+)
 def test_a_run_that_is_no_recommend_run(project: Project, run_id: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         publish(*project, run_id)

@@ -124,7 +124,9 @@ def test_one_code_an_item_leaves_room_for_as_many_new_items_as_there_are_codes(p
     add_item(project, "first")
     project = case.reopened(add_item(project, "second"), **settings)
     assert project.codebook_assign() is not None
-    assert any(f"1 new items get no codes: all {taken + 1} combinations of codes" in line for line in project.progress.said)
+    assert any(
+        f"1 new items get no codes: all {taken + 1} combinations of codes" in line for line in project.progress.said
+    )
     after = codes_of(project, fitted.run_id)
     assert set(after) - set(before) == {"first"}
     assert {item: after[item] for item in before} == before
