@@ -84,7 +84,8 @@ def test_two_publishes_of_the_same_lists_make_one_generation(commands: Commands,
 def test_with_wait_the_second_command_runs_after_the_first(
     commands: Commands, template: Path, root: Path, first: str, moment: str, second: str
 ) -> None:
-    working = commands.start(root, *words(template, first), stop_in=moment)
+    # The first waits too: the second, while it starts, holds the warehouse for a moment in order to read it.
+    working = commands.start(root, "--wait", "120", *words(template, first), stop_in=moment)
     impatient = commands.run(root, "--wait", "0.4", *words(template, second))
     patient = commands.start(root, "--wait", "120", *words(template, second))
     done, waited = commands.wait(working), commands.wait(patient)
