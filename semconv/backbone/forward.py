@@ -8,12 +8,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semconv.backbone.attention import inner_model, mask_for
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """The input of one forward pass: T positions of each of B sequences.
+
+    Attributes:
+        tokens: ``(B, T)`` token ids.
+        positions: ``(B, T)`` position of each token in its sequence, from 0.
+        mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache already. None
+            for a plain causal mask.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    mask: Tensor | None = None
 
 
 def decoder(model: Any) -> nn.Module:
@@ -52,27 +69,16 @@ def compile_decoder(model: Any, backend: str = "inductor") -> None:
     stack.compile(dynamic=True, backend=backend)
 
 
-def decode_hidden(
-    model: Any,
-    input_ids: Tensor,
-    *,
-    attention_mask: Tensor | None,
-    position_ids: Tensor,
-    cache: Any | None = None,
-) -> Tensor:
+def decode_hidden(model: Any, inputs: ModelInput, cache: Any | None = None) -> Tensor:
     """Compute the hidden states after the final norm, ``(B, T, D)``.
 
     Args:
-        input_ids: ``(B, T)``.
-        attention_mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache
-            already. None for a plain causal mask.
-        position_ids: ``(B, T)``.
         cache: a cache of transformers, extended in place; None for no cache.
     """
     output = decoder(model)(
-        input_ids=input_ids,
-        attention_mask=None if attention_mask is None else mask_for(model, attention_mask),
-        position_ids=position_ids,
+        input_ids=inputs.tokens,
+        attention_mask=None if inputs.mask is None else mask_for(model, inputs.mask),
+        position_ids=inputs.positions,
         past_key_values=cache,
         use_cache=cache is not None,
     )
@@ -80,23 +86,18 @@ def decode_hidden(
     return hidden
 
 
-def decode_last(
-    model: Any, input_ids: Tensor, ends: Tensor, *, attention_mask: Tensor | None, position_ids: Tensor, cache: Any
-) -> Tensor:
+def decode_last(model: Any, inputs: ModelInput, ends: Tensor, cache: Any) -> Tensor:
     """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
     The output of the last layer is not needed at other positions, so its MLP computes the chosen positions only.
 
     Args:
-        ends: ``(B,)`` the position, within ``input_ids``.
-        input_ids, attention_mask, position_ids, cache: see ``decode_hidden``.
+        ends: ``(B,)`` the index of the position among the T positions of ``inputs``.
     """
     layers: Any = decoder(model).layers
     last, entries = layers[-1].mlp, torch.arange(len(ends), device=ends.device)
     with _only_at_ends(last, entries, ends):
-        hidden = decode_hidden(
-            model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
-        )  # (B, T, D)
+        hidden = decode_hidden(model, inputs, cache)  # (B, T, D)
     return hidden[entries, ends]
 
 

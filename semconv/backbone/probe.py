@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from semconv.backbone.forward import decode_hidden, model_device
+from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.errors import InputError
 
 _TRUNK, _BRANCH = 5, 3  # tokens
@@ -35,13 +35,10 @@ def check_branches(model: Any, name: str) -> None:
     mask[_TRUNK + _BRANCH :, _TRUNK : _TRUNK + _BRANCH] = False
     ahead = torch.arange(_TRUNK, _TRUNK + _BRANCH, device=device)
     positions = torch.cat([torch.arange(_TRUNK, device=device), ahead, ahead])
-    # (1, S, D)
-    shared = decode_hidden(model, tokens[None], attention_mask=mask[None, None], position_ids=positions[None])
+    shared = decode_hidden(model, ModelInput(tokens[None], positions[None], mask[None, None]))  # (1, S, D)
     for branch, states in ((first, shared[0, _TRUNK : _TRUNK + _BRANCH]), (second, shared[0, _TRUNK + _BRANCH :])):
         alone = torch.cat([trunk, branch])[None]
-        plain = decode_hidden(
-            model, alone, attention_mask=None, position_ids=torch.arange(alone.shape[1], device=device)[None]
-        )
+        plain = decode_hidden(model, ModelInput(alone, torch.arange(alone.shape[1], device=device)[None]))
         difference = (plain[0, _TRUNK:] - states).float().abs().max() / plain.float().std().clamp_min(1e-6)
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from semconv.backbone.forward import decode_hidden, output_matrix
+from semconv.backbone.forward import ModelInput, decode_hidden, output_matrix
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.batches import Batch
 from semconv.tuning.choices import CodeChoices
@@ -53,9 +53,7 @@ class SummedLoss(nn.Module):
 
     def forward(self, batch: Batch) -> LossSums:
         """Return the summed cross entropies of one batch."""
-        hidden = decode_hidden(
-            self.model, batch.input_ids, attention_mask=batch.mask, position_ids=batch.position_ids
-        )  # (B, S, D)
+        hidden = decode_hidden(self.model, ModelInput(batch.input_ids, batch.position_ids, batch.mask))  # (B, S, D)
         states = hidden.flatten(0, 1)
         matrix = output_matrix(self.model)  # (V, D)
         labels = self._losses(states, matrix, batch.label_index, batch.label_tokens, 1)

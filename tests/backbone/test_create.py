@@ -23,7 +23,7 @@ from transformers import (
 from semconv.backbone.attention import require_attention, using_attention
 from semconv.backbone.code_tokens import add_code_tokens, level_tokens, start_from_books
 from semconv.backbone.create import create_backbone, ppmi_rows, train_tokenizer
-from semconv.backbone.forward import decode_hidden
+from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.backbone.load import load_backbone
 from semconv.backbone.probe import check_branches
 from semconv.backbone.text_vectors import TextVectors, embed_texts, item_text
@@ -310,7 +310,7 @@ def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
         states = []
         for attention in ("sdpa", "flex"):
             with torch.no_grad(), torch._dynamo.config.patch(disable=True), using_attention(model, attention):
-                states.append(decode_hidden(model, tokens, attention_mask=mask, position_ids=positions))
+                states.append(decode_hidden(model, ModelInput(tokens, positions, mask)))
         torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-5)
         assert model.config._attn_implementation == "sdpa"
     require_attention("sdpa", "cpu")

@@ -23,7 +23,8 @@ from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
 from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
 from semconv.stages.evaluate.user_file import user_file
-from semconv.stages.lists.run import Request, recommend_run
+from semconv.stages.lists.job import Request
+from semconv.stages.lists.run import recommend_run
 
 
 def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["valid", "test"] = "test") -> Outcome:
