@@ -71,11 +71,30 @@ def generation_path(layout: ProjectLayout, generation: int) -> Path:
 # Read and check
 
 
+def require_alone(path: Path) -> None:
+    """Raise InputError if a stray file lies beside a generation file; DuckDB would read it as a part of the database.
+
+    A generation file never changes, so no write-ahead log belongs to it. A folder for temporary files may: a program
+    that reads much of the file creates it.
+    """
+    strays = [
+        beside
+        for beside in path.parent.iterdir()
+        if beside.name.startswith(f"{path.name}.") and not (beside == spill_folder(path) and beside.is_dir())
+    ]
+    if strays:
+        names = ", ".join(sorted(beside.name for beside in strays))
+        raise InputError(
+            f"{path}: the stray file {names} lies beside it and could change what it says, so it was not opened; find out who wrote the file, then delete it"
+        )
+
+
 @contextlib.contextmanager
 def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a generation file read-only; raise InputError if it is missing or damaged."""
+    """Open a generation file read-only; raise InputError if it is missing, damaged or not alone."""
     if not path.exists():
         raise InputError(f"{path}: missing; `semconv publish` creates it")
+    require_alone(path)
     with database_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         yield connection
 
