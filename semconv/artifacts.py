@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from semconv.errors import InputError, LockedError, MachineError
+from semconv.modes import GROUP_FILE, OWNER_FILE, OWNER_FOLDER, create_file, hidden_name, make_folder, set_mode
 
 UNFINISHED = ".*.tmp*"  # names of files that a process is writing, or was when it was killed
 LOCK = "lock"  # the file in a folder that a process holds locked while it works there
@@ -61,18 +62,57 @@ def machine_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``. On success, sync the file and rename it to ``path``; else remove it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
+    """Yield a new empty file beside ``path``. On success it gets ``mode`` and the name ``path``; else it is removed.
+
+    Every file of a project is written through this function, or through :func:`private_folder` and :func:`commit` if its
+    writer must create the file itself.
+    """
     with machine_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        temporary = hidden_name(path)
         try:
+            os.close(create_file(temporary))
             yield temporary
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(path)
+            commit(temporary, path, mode)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` that only its owner can open, and remove it afterwards.
+
+    It is for writers that create their file themselves, such as DuckDB. Nobody else can place a link in this folder.
+    """
+    make_folder(path.parent)
+    folder = hidden_name(path)
+    folder.mkdir(mode=OWNER_FOLDER)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit(temporary: Path, path: Path, mode: int = GROUP_FILE) -> None:
+    """Set the mode of a complete file, sync it, rename it to ``path`` and sync the folder, in this order."""
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        set_mode(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder to the disk, so that a rename in the folder survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -88,9 +128,9 @@ def remove_unfinished(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int = GROUP_FILE) -> None:
     """Write a file completely or not at all."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
@@ -197,8 +237,9 @@ def _locked(folder: Path) -> int | None:
     """Lock a folder, and return the descriptor of its lock file; None if another process holds the lock."""
     path, descriptor = folder / LOCK, None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(folder)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER_FILE)
+        set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A prune may have removed the folder since the file was opened.
         if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -227,5 +268,5 @@ def lock_holder(folder: Path) -> int | None:
     """Return the PID in the lock file, None if there is none."""
     try:
         return int((folder / LOCK).read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, PermissionError, ValueError):
         return None

@@ -13,6 +13,7 @@ import click
 
 from semconv.artifacts import write_bytes
 from semconv.errors import CheckFailedError
+from semconv.modes import PUBLIC_FILE
 from semconv.settings.text import settings_page
 from semconv_cli import output
 from semconv_cli.errors import EXIT_CODES, report_errors
@@ -78,7 +79,7 @@ def reference_command(directory: Path, check: bool) -> None:
             names = ", ".join(path.name for path in outdated)
             raise CheckFailedError(f"{directory}: {names} out of date; `make docs` writes them")
         for path, text in outdated.items():
-            write_bytes(path, text.encode())
+            write_bytes(path, text.encode(), PUBLIC_FILE)
             output.write(str(path))
 
 

@@ -22,6 +22,7 @@ from semconv.clock import utc_now
 from semconv.columns import EVALUATE
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv.modes import closed_umask
 from semconv.progress import Progress
 from semconv.runs.digests import damaged_files, discard_damaged, is_complete, read_complete, write_complete
 from semconv.runs.files import table_file
@@ -97,7 +98,7 @@ class RunBook:
                 if not is_new:
                     self.store.start_run(replace(record, status="running", error=None))
                 folder = self._cleaned_folder(record)
-                with self._noting_failure(record), machine_errors(folder):
+                with self._noting_failure(record), machine_errors(folder), closed_umask():
                     if not is_complete(folder):
                         _keep_tables(folder, compute(folder), hashes)
                     self.store.finish_run(record.run_id, _kept_tables(folder))

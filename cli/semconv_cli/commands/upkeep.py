@@ -54,6 +54,8 @@ def _failure(result: CheckResult) -> str:
     found = result.examples[0]
     if result.name == "run_files":
         return f"run_files ({found['file']}: damaged or missing; restore it from a copy, or make it again with {found['way_out']})"
+    if result.name == "stray_files":
+        return f"stray_files ({found['problem']})"
     if result.name != "publication_age":
         return result.name
     age = found["age"] if found["generation"] is None else f"generation {found['generation']} is {found['age']} old"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from semconv import errors
 from semconv.artifacts import machine_errors, remove_unfinished
 from semconv.errors import MachineError, SemconvError, SettingsError
+from semconv.modes import OWNER_FILE
 from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import holds_part
 from semconv.stages.lists.ray_start import connected
@@ -117,8 +119,11 @@ def counted(part: Path) -> Iterator[None]:
                 f"{part}: {begun} workers died while computing this shard, most likely for lack of memory; set a smaller"
                 " recommend.batch_tokens, recommend.shard_users or recommend.ray_actors"
             )
-        with trace.open("ab") as stream:
-            stream.write(b".")
+        descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, OWNER_FILE)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
     yield
     trace.unlink(missing_ok=True)
 

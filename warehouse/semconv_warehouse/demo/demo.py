@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from semconv import columns
 from semconv.artifacts import atomic_path, machine_errors, write_bytes
 from semconv.errors import InputError
+from semconv.modes import OWNER_FILE, make_folder
 from semconv.progress import Progress
 from semconv_warehouse.demo.catalog import DemoData, DemoShape, generate
 from semconv_warehouse.project import Project
@@ -129,7 +130,7 @@ def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None
     data = generate(shape)
     files = directory / "input"
     with machine_errors(files):
-        files.mkdir(exist_ok=True)
+        make_folder(files)
     write_items(data, files / ITEM_FILE)
     write_interactions(data, files / INTERACTION_FILE)
     project = Project.open(directory, progress=progress)
@@ -176,7 +177,7 @@ def write_interactions(data: DemoData, path: Path) -> None:
             INTERACTION_COLUMNS[columns.QUERY]: pa.array(data.queries, pa.string()),
         }
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path, OWNER_FILE) as temporary:
         pq.write_table(table.take(pa.array(data.file_rows)), temporary)
 
 

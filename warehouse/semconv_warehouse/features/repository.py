@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import sqlite3
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from semconv.artifacts import machine_errors
+from semconv.artifacts import machine_errors, write_bytes
 from semconv.errors import InputError, LockedError, MachineError, SemconvError, SettingsError
+from semconv.modes import PUBLIC_FILE, PUBLIC_FOLDER, closed_umask, make_folder
 from semconv_warehouse.features.definitions import load_definitions
 from semconv_warehouse.features.files import feature_store_yaml
 from semconv_warehouse.features.repair import remove_damaged
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 def create_feature_repo(layout: ProjectLayout) -> None:
     """Copy the package's Feast repository into a project. Existing files are not changed."""
     with machine_errors(layout.feature_repo):
-        layout.feature_repo.mkdir(parents=True, exist_ok=True)
+        make_folder(layout.feature_repo, PUBLIC_FOLDER)
         for source in package_folder("feature_repo").iterdir():
             target = layout.feature_repo / source.name
             if source.is_file() and not target.exists():
-                shutil.copyfile(source, target)
+                write_bytes(target, source.read_bytes(), PUBLIC_FILE)
 
 
 def apply(layout: ProjectLayout, wait: float = 0.0) -> dict[str, list[str]]:
@@ -78,7 +78,12 @@ def open_store(layout: ProjectLayout) -> FeatureStore:
 def feast_errors(layout: ProjectLayout, action: str) -> Iterator[None]:
     """Discard what Feast prints in the block, and turn its exceptions into one-line errors that name ``action``."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(),
+        closed_umask(),
+    ):
         warnings.simplefilter("ignore")
         try:
             with machine_errors(layout.data):

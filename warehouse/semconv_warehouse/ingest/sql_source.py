@@ -1,7 +1,7 @@
 """Read the rows of an SQL query as input of an ingest: write them to a Parquet file, batch by batch.
 
 This works for every database that SQLAlchemy has a driver for. The whole result is never in memory. Connections to
-SQLite and PostgreSQL are read-only. No message contains a password.
+DuckDB, SQLite and PostgreSQL cannot write. No message contains a password.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from semconv.artifacts import is_locked, machine_errors, run_lock
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest.readers import Spooled
+from semconv_warehouse.ingest.sql_connection import readable, reading_engine
 
 BATCH_ROWS = 20_000
 _HIDDEN = "***"
 _PREFIX = ".query-"
 _SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # words in the names of URL parameters that hold secrets
-_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # SQLAlchemy dialect -> package for pip
 _KEPT = (bool, int, float, str, bytes)
 
 
@@ -59,7 +58,7 @@ def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
         own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # only its owner can read the folder (mode 0700)
         try:
             with run_lock(own), _reported(url, shown):
-                path = _spool(_engine(url, shown), url, query.statement, own)
+                path = _spool(reading_engine(url, shown), url, query.statement, own)
                 yield Spooled(path, shown)
         finally:
             shutil.rmtree(own, ignore_errors=True)
@@ -97,24 +96,6 @@ def _secrets(url: sa.URL) -> list[str]:
     return [value for value in values if value]
 
 
-def _engine(url: sa.URL, shown: str) -> sa.Engine:
-    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-        # SQLite would create the file.
-        raise InputError(f"{shown}: no such SQLite file; give the path of an existing one")
-    backend = url.get_backend_name()
-    try:
-        return sa.create_engine(url, poolclass=NullPool)
-    except NoSuchModuleError as error:
-        raise SettingsError(
-            f"--from-sql: SQLAlchemy does not know the dialect {url.drivername}; install its package with pip"
-        ) from error
-    except ImportError as error:
-        package = _EXTRAS.get(backend, error.name or "its driver")
-        raise SettingsError(
-            f"--from-sql: the driver for {backend} is not installed; run `pip install {package}`"
-        ) from error
-
-
 @contextmanager
 def _reported(url: sa.URL, shown: str) -> Iterator[None]:
     """Turn database errors in the block into an error of one line without secrets."""
@@ -140,9 +121,7 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
         options["postgresql_readonly"] = True
     try:
         with engine.connect() as connection:
-            if url.get_backend_name() == "sqlite":
-                connection.exec_driver_sql("PRAGMA query_only = ON")
-            result = connection.execution_options(**options).exec_driver_sql(statement)
+            result = connection.execution_options(**options).exec_driver_sql(readable(connection, statement))
             if not result.returns_rows:
                 raise SettingsError("--from-sql: the statement returns no rows; give a SELECT")
             names = list(result.keys())

@@ -13,11 +13,16 @@ import sqlalchemy as sa
 
 from semconv import columns
 from semconv.artifacts import is_locked, lock_holder
-from semconv.errors import SemconvError
+from semconv.errors import InputError, SemconvError
 from semconv.runs.book import RunBook
 from semconv.runs.workspace import Workspace
 from semconv_warehouse.erase.forgetting import is_unfinished
-from semconv_warehouse.publish.generation_files import generation_path, is_undamaged, served_generation
+from semconv_warehouse.publish.generation_files import (
+    generation_path,
+    require_alone,
+    require_undamaged,
+    served_generation,
+)
 from semconv_warehouse.publish.plan import plan_generation
 from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -82,9 +87,12 @@ def _unfinished_runs(book: RunBook) -> Iterator[Finding]:
 def _serving(store: DuckDBStore) -> Finding:
     served = served_generation(store.layout)
     if served is not None:
-        is_intact = is_undamaged(generation_path(store.layout, served))
-        damaged = f"generation {served} is damaged; `semconv publish` replaces it"
-        return _finding("serving", is_intact, f"generation {served}" if is_intact else damaged)
+        try:
+            require_alone(store.layout.serving)
+            require_undamaged(generation_path(store.layout, served))
+        except InputError as error:
+            return _finding("serving", False, f"generation {served} cannot be read: {error}")
+        return _finding("serving", True, f"generation {served}")
     if publications(store):
         return _finding("serving", False, "the published file is missing; `semconv publish` writes it again")
     return _finding("serving", True, "nothing published yet; `semconv run` publishes the first lists")
