@@ -96,8 +96,8 @@ class Root(Group):
 def cli(ctx: click.Context) -> None:
     """Recommend items to every user of a shop.
 
-    semconv reads interactions and item texts. It writes a list of the best K items for every user, as SQL tables and as
-    Feast features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
+    semconv reads interactions and item texts, and writes a list of the best K items for every user, as SQL tables and
+    as Feast features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
     """
 
 

@@ -87,7 +87,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=FILE,
             metavar="DIR",
             variable="SEMCONV_PROJECT",
-            help="Project folder. Default: the current folder, or the nearest folder above it that is a project.",
+            help="Project folder; by default the current folder, or the nearest folder above it that is a project.",
         ),
         option(
             "--wait",
@@ -109,7 +109,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=click.Choice(FORMS),
             metavar="FORM",
             variable=LOG_FORMAT_VARIABLE,
-            help="Format of stderr: text, or json with one object per line. A job ends with a summary.",
+            help="Format of the lines on stderr: text, or json with one JSON object per line.",
         ),
         option(
             "-q",
@@ -209,5 +209,5 @@ held_out_option = click.option(
     type=click.Choice(["test", "valid"]),
     default="test",
     show_default=True,
-    help="Held-out item of each user that is predicted. Compare settings on valid; report final results on test.",
+    help="Held-out item of each user that the methods must predict. Compare settings on valid, and report final results on test.",
 )

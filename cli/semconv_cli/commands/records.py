@@ -36,7 +36,7 @@ def generations_command(state: State, as_json: bool) -> None:
     """List the published generations, newest first, with the times of publication and the sizes.
 
     bytes is the size of the generation's file. run_bytes is the size of the run folders that only this generation
-    needs. feature_bytes is the size of its Parquet files for Feast.
+    needs. feature_bytes is the size of the Parquet files that were exported for Feast.
     """
     with state.open() as project:
         rows, usage = project.generations(), project.disk_usage()

@@ -25,7 +25,7 @@ _TABLE_ROWS = 100
     metavar="NAME=VALUE",
     multiple=True,
     callback=lambda ctx, param, values: _parameters(values),
-    help="Set a value that the SQL reads with getvariable('NAME'). Repeatable.",
+    help="Set the variable NAME, which the SQL reads with getvariable('NAME'). Repeatable.",
 )
 @click.option("--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters.")
 @click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
