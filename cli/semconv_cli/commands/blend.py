@@ -1,4 +1,4 @@
-"""``semconv blend``: combine the model's scores with simpler scores."""
+"""``semconv blend``: combine the scores of the model with the scores of simpler methods."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def embed_behavior(state: State, as_json: bool) -> None:
     """
     with state.open() as project:
         if "behavior.vectors" in state.options and project.settings.behavior.source != "given":
-            raise click.UsageError("--vectors needs --source given", click.get_current_context())
+            raise click.UsageError("--vectors can be used only with --source given", click.get_current_context())
         record = project.embed_behavior()
     runs.write_run(state, record, as_json)
 

@@ -50,7 +50,7 @@ def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
         state.follow()
         return
     if from_run is None and (unused := [option for option, name in _NEED_FROM.items() if name in state.options]):
-        raise click.UsageError(f"without --from, {' and '.join(unused)} has no effect", click.get_current_context())
+        raise click.UsageError(f"{' and '.join(unused)} can be used only with --from", click.get_current_context())
     with state.open() as project:
         record = project.finetune(from_run=from_run)
         paths = {name: f"{record.artifact_path}/{file}" for name, file in _FILES.items()}

@@ -65,7 +65,7 @@ def _input_options(command: F) -> F:
 
 def _one_kind(ctx: click.Context, param: click.Parameter, query: tuple[str, str] | None) -> tuple[str, str] | None:
     if bool(ctx.params.get("files")) == (query is not None):
-        raise click.UsageError("give FILES, or --from-sql URL QUERY", ctx)
+        raise click.UsageError("give either FILES or --from-sql URL QUERY", ctx)
     return query
 
 
@@ -143,7 +143,7 @@ def ingest_items(
     """Add items to the warehouse, or update them. Each row of the input is one item.
 
     Required column: item_id. Optional columns: title, description, brand, categories. All other columns except binary
-    ones are kept as attributes of the item.
+    columns are stored as attributes of the item.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)

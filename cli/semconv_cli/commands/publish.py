@@ -1,4 +1,4 @@
-"""``semconv publish``: serve the newest lists, or go back to the generation before."""
+"""``semconv publish``: publish the newest lists, or serve the previous generation again."""
 
 from __future__ import annotations
 

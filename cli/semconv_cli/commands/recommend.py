@@ -68,7 +68,9 @@ def recommend_command(
     state = ctx.ensure_object(State)
     if query is None:
         if user_id is not None:
-            raise click.UsageError("--user needs --query; to compute lists of some users, give --users FILE", ctx)
+            raise click.UsageError(
+                "--user can be used only with --query; to compute lists for some users only, give --users FILE", ctx
+            )
         state.start_job(ctx.command_path)
         with state.open() as project:
             record = project.recommend(split=split, users_file=users_file, only_changed=only_changed, where=where)

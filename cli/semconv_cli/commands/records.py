@@ -17,7 +17,7 @@ from semconv_warehouse.upkeep.disk import in_words
 @json_option
 @pass_state
 def runs_command(state: State, limit: int, as_json: bool) -> None:
-    """List the runs of stages, newest first, each with the size of its folder and the generations that need it."""
+    """List the runs of stages, newest first, with the size of each run's folder and the generations that need the run."""
     with state.open() as project:
         rows = project.runs()[: limit or None]
     if as_json:
