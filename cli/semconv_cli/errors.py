@@ -36,7 +36,7 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and Du
 
 @contextlib.contextmanager
 def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Log any error that the block raises in one line, and raise click's Exit with the exit code."""
+    """Log an error of the block in one line, and raise click's ``Exit`` with the exit code of the error."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):

@@ -39,7 +39,7 @@ class Log:
     _stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Write one line to stderr. If no program reads stderr any more, the line is dropped and the job continues."""
+        """Write one line to stderr. If no program reads stderr any more, drop the line, so that the job continues."""
         with contextlib.suppress(BrokenPipeError):
             line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
             click.echo(line, file=self._stream)
@@ -88,7 +88,7 @@ _IDENTIFIERS = ("publication",)  # numbers among the counts that are identifiers
 
 @dataclass
 class JobSummary:
-    """The counts and results of one job, for the last line of its log.
+    """The counts and results of one job, which the last line of its log reports.
 
     Attributes:
         runs: ids of the runs that the job created, resumed or published.
@@ -145,7 +145,7 @@ def peak_memory_bytes() -> int:
 
 
 def requested_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """Return the log format that a command line asks for, before it is parsed, because parsing errors are logged too."""
+    """Return the log format that a command line asks for, without parsing it: parsing errors are logged too."""
     form = environment.get(LOG_FORMAT_VARIABLE, "")
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

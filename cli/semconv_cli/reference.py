@@ -1,7 +1,7 @@
 """Generate three pages of the documentation: commands, settings and SQL.
 
-``python -m semconv_cli.reference docs`` writes the pages. With ``--check`` it changes nothing, and fails if a page is
-out of date.
+``python -m semconv_cli.reference docs`` writes the pages. With ``--check`` the command changes nothing, and fails if a
+page is out of date.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 -- database: serving
--- Items whose first codes are the same as those of one given item, most shared levels first.
+-- Items whose codes begin with the same codes as those of one given item, most shared levels first.
 -- parameter item: id of the item; default: the first item that has codes
 -- parameter k: number of rows; default: 20
 WITH wanted AS (

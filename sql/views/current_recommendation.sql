@@ -1,6 +1,6 @@
 -- database: generation
 -- The top-K list of every user, with titles. The rows have no order: add ORDER BY rank.
--- It has the columns of the table recommendation in the same order, and the titles between them.
+-- The view has the columns of the table recommendation in the same order, and the titles between them.
 CREATE VIEW current_recommendation AS
 SELECT
     recommendation.user_id,

@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Turn item vectors into codes, a few numbers per item."""
+    """Make codes from item vectors: a sequence of a few numbers for each item."""
 
 
 @codebook_command.command("fit", cls=Job)
@@ -38,10 +38,10 @@ def codebook_fit(state: State, as_json: bool) -> None:
 def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
-    The file determines the number of levels and codes. External codes have no codebooks, which has three effects.
-    Items with identical codes move to the lowest free code of the last level (setting codebook.collisions). New items
-    get no codes from their text. Tuning cannot start from codebook vectors. `semconv run` keeps external codes until
-    the next `semconv codebook fit` or `semconv codebook load`.
+    The file determines the number of levels and codes. External codes come without codebook vectors, which has three
+    effects. Items with the same codes move to the lowest free code of the last level (setting codebook.collisions). New
+    items do not get codes from their text. The embeddings of the code tokens cannot start from codebook vectors.
+    `semconv run` keeps external codes until the next `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -76,7 +76,8 @@ def codebook_assign(state: State, as_json: bool) -> None:
 def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
     """Report the quality of the codes.
 
-    The report shows how evenly codes are used, collisions, errors, and whether a refit is due.
+    The report shows how evenly the codes are used, how many items got the same codes, how large the errors are, and
+    whether a refit is due.
     """
     with state.open() as project:
         report = project.codebook_report(codes=codes, html=html)

@@ -19,7 +19,7 @@ from semconv_warehouse.upkeep.pruning import needed_runs, runs_by_generation
 
 
 def check(workspace: Workspace, store: DuckDBStore, max_age: timedelta | None = None) -> list[CheckResult]:
-    """Check the warehouse, the served generation, and the files of all runs that the project still needs.
+    """Check the warehouse, the served generation, and the files of the runs that the project still needs.
 
     Args:
         max_age: largest allowed age of the last publication; None skips this check.
@@ -48,7 +48,7 @@ def _check_stray_files(layout: ProjectLayout) -> CheckResult:
 
 
 def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
-    """Verify the checksums of the files of the served generation's runs and of runs that later commands read."""
+    """Verify the checksums of run files that the served generation or later commands need."""
     served = runs_by_generation(store).get(served_generation(store.layout) or 0, frozenset())
     needed = needed_runs(workspace.book, list(served))
     damaged = [
@@ -62,7 +62,7 @@ def _check_run_files(workspace: Workspace, store: DuckDBStore) -> CheckResult:
 
 
 def check_age(known: Sequence[Publication], max_age: timedelta, now: datetime) -> CheckResult:
-    """Check that the last publication is at most ``max_age`` old; without a publication the check fails.
+    """Check that the last publication is at most ``max_age`` old. The check fails if nothing was published.
 
     Args:
         known: all publications, oldest first.

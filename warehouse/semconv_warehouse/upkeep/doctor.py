@@ -1,4 +1,4 @@
-"""The findings of ``semconv doctor``: installation, disk, permissions, warehouse, runs, serving, lineage."""
+"""The checks of ``semconv doctor``: installation, disk, permissions, warehouse, runs and published lists."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Finding = dict[str, Any]  # check, ok, detail
 
 
 def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
-    """Return a row for each finding: ``check``, ``ok``, ``detail``. An unreadable warehouse gives the last row."""
+    """Return a row for each finding: ``check``, ``ok``, ``detail``. An unreadable warehouse ends the checks."""
     findings = [*_machine(store.layout), _permissions(store.layout)]
     try:
         with store.read() as connection:
@@ -65,12 +65,16 @@ def _machine(layout: ProjectLayout) -> Iterator[Finding]:
 def _permissions(layout: ProjectLayout) -> Finding:
     open_to_all = [path for path in _guarded(layout) if path.exists() and path.stat().st_mode & 0o002]
     names = ", ".join(str(path.relative_to(layout.root)) for path in open_to_all)
-    detail = f"{names} can be written by everybody; `chmod o-w` it" if names else "nothing can be written by everybody"
+    detail = (
+        f"{names} can be written by everybody; run `chmod o-w` on each of these"
+        if names
+        else "nothing can be written by everybody"
+    )
     return _finding("permissions", not names, detail)
 
 
 def _guarded(layout: ProjectLayout) -> list[Path]:
-    """Return the files and folders that contain code or that the served lists are made from."""
+    """Return the files and folders that strangers must not write to: code, and data behind the lists."""
     data = [layout.data, layout.warehouse, layout.generations, layout.runs, layout.features]
     return [layout.settings_file, layout.feature_repo, *sorted(layout.feature_repo.glob("*.py")), *data]
 
@@ -99,7 +103,7 @@ def _serving(store: DuckDBStore) -> Finding:
 
 
 def _lineage(book: RunBook, store: DuckDBStore) -> Iterator[Finding]:
-    """Yield whether all runs from which the current lists for serving were made can be found."""
+    """Yield one finding: whether the warehouse has all runs from which the current lists for serving were computed."""
     lists = next((run for run in book.finished(columns.RECOMMEND) if run.settings.get("split") == "serve"), None)
     if lists is None:
         return
