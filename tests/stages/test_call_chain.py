@@ -17,10 +17,10 @@ import semconv_warehouse
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import listed
+from tests.worlds.paths import ROOT
 
 MOST_FRAMES, MOST_FILES = 15, 9
 CODE = tuple(f"{package.__path__[0]}/" for package in (semconv, semconv_cli, semconv_warehouse))
-ROOT = Path(__file__).parents[2]
 Chain = tuple[tuple[str, str], ...]  # the file and the function of each call, the command first
 
 
