@@ -2,7 +2,7 @@
 -- Available items with too few interactions to learn from, and the number of lists that have each of these items.
 -- The codes of these items come from their text. An item without a `semantic_id` has no codes and cannot be
 -- recommended. Such an item has no text, or it was ingested after the last `semconv run`.
--- parameter k: number of rows; default: 100
+-- parameter k: largest number of rows to return; default: 100
 SELECT
     item.item_id,
     item.title,
