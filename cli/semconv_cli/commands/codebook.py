@@ -39,9 +39,10 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
     The file determines the number of levels and codes. External codes come without codebook vectors, which has three
-    effects. Items with the same codes move to the lowest free code of the last level (setting codebook.collisions). New
-    items do not get codes from their text. The embeddings of the code tokens cannot start from codebook vectors.
-    `semconv run` keeps external codes until the next `semconv codebook fit` or `semconv codebook load`.
+    effects. Of several items with the same codes, the less popular ones get the lowest free code of the last level
+    (setting codebook.collisions). New items do not get codes from their text. The embeddings of the code tokens cannot
+    start from codebook vectors. `semconv run` keeps external codes until the next `semconv codebook fit` or
+    `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
