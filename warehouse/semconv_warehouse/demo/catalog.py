@@ -1,8 +1,8 @@
 """Generate a shop whose customers choose from a known distribution, so that the best possible score is known too.
 
-An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that
-follow the kind of the last item in a sparse graph (camera, lens, tripod, ...). The next item of a customer is the item
-j that the customer does not have yet and that has the largest value of
+An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers items of kinds
+that follow the kind of the customer's last item in a sparse graph (camera, lens, tripod, ...). The next item of a
+customer is the item j that the customer does not have yet and that has the largest value of
 
     (1 - randomness) * affinity(last item, style, j) + randomness * Gumbel noise
 
