@@ -76,7 +76,7 @@ def reference_command(directory: Path, check: bool) -> None:
         outdated = {directory / name: text for name, text in pages().items() if _read(directory / name) != text}
         if check and outdated:
             names = ", ".join(path.name for path in outdated)
-            raise CheckFailedError(f"{directory}: not up to date: {names}; `make docs` writes them")
+            raise CheckFailedError(f"{directory}: these pages are out of date: {names}; `make docs` writes them")
         for path, text in outdated.items():
             write_bytes(path, text.encode())
             output.write(str(path))

@@ -40,9 +40,9 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 
     The file determines the number of levels and codes. External codes come without codebook vectors, which has three
     effects. Of several items with the same codes, the less popular ones get the lowest free code of the last level
-    (setting codebook.collisions). New items do not get codes from their text. The embeddings of the code tokens cannot
-    start from codebook vectors. `semconv run` keeps external codes until the next `semconv codebook fit` or
-    `semconv codebook load`.
+    (setting codebook.collisions). With external codes, new items do not get codes from their text. The embeddings of
+    the code tokens cannot start from codebook vectors. `semconv run` keeps external codes until the next
+    `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -53,7 +53,7 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Predict codes of new items from their text. Existing codes never change."""
+    """Predict codes of new items from their text. The command never changes codes that an item already has."""
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:

@@ -264,7 +264,7 @@ def _describe(index: int, number: int, edition: str = "") -> DemoItem:
 
 
 def _queries(rng: np.random.Generator, items: NDArray[np.int64], share: float) -> list[str | None]:
-    """Return a review of the item for a share of the interactions, and None for all other interactions."""
+    """Return a text for each interaction: a review of the item for a drawn share of them, None for the others."""
     reviews = [wording(*_parts(index)).reviews for index in range(NUM_ITEMS)]
     asked = rng.random(len(items)) < share
     forms = rng.integers(REVIEW_FORMS, size=len(items))
