@@ -15,9 +15,9 @@ _INTRODUCTION = """\
 ## Opening the published data
 
 To read the published data, open the file `data/serving.duckdb`. `data/serving.duckdb` holds one published generation:
-lists, codes, vectors and metrics that belong together. Each table in this file has the column `generation`. Each
-publish replaces `data/serving.duckdb` with one rename. So a reader never waits, and never sees half a publication. A
-connection that is open during a publish still reads the old generation; a new connection reads the new one. Open
+lists, codes, vectors and metrics that belong together. Each table in `data/serving.duckdb` has the column `generation`.
+Each publish replaces `data/serving.duckdb` with one rename. So a reader never waits, and never sees half a publication.
+A connection that is open during a publish still reads the old generation; a new connection reads the new one. Open
 `data/serving.duckdb` read-only, because its permissions do not allow writing.
 
 ```bash
@@ -28,11 +28,11 @@ semconv sql --csv - < report.sql
 ```
 
 `semconv sql` attaches the previous generation as `previous`. `semconv sql` runs only statements that read data. The
-DuckDB connection of `semconv sql` is read-only, can open only the files of these two generations, and has locked
-settings. So DuckDB refuses to write files, to attach databases, to install extensions, and to read other files with
-`read_csv('/etc/passwd')`.
+DuckDB connection of `semconv sql` is read-only, can open only the files of the served and the previous generation, and
+has locked settings. So DuckDB refuses to write files, to attach databases, to install extensions, and to read other
+files with `read_csv('/etc/passwd')`.
 
-You can also read the file from Python, or from any other tool that opens DuckDB files:
+You can also read `data/serving.duckdb` from Python, or from any other tool that opens DuckDB files:
 
 ```python
 import duckdb
