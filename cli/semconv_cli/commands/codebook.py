@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Make codes from item vectors: a sequence of a few numbers for each item."""
+    """Make codes, a few numbers per item, from item vectors."""
 
 
 @codebook_command.command("fit", cls=Job)
