@@ -36,7 +36,7 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and Du
 
 @contextlib.contextmanager
 def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Log an error of the block in one line, and raise click's ``Exit`` with the exit code of the error."""
+    """Log an error that the ``with`` block raises in one line, and raise click's ``Exit`` with its exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):

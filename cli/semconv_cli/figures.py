@@ -50,7 +50,7 @@ def write_differences(rows: Sequence[Row]) -> None:
 
 
 def protocol_line(rows: Sequence[Row]) -> str:
-    """Return one line with the number of users and the entries of the evaluation protocol that all rows share."""
+    """Return one line that says how rows were measured: the number of users and the settings that they share."""
     first = rows[0]
     shared = {
         name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN and value not in ("", None)

@@ -46,7 +46,7 @@ class Log:
 
     @contextlib.contextmanager
     def capture_output(self, *, with_warnings: bool) -> Iterator[None]:
-        """Write everything that libraries print in the block to this log, so that stdout carries only data."""
+        """Write everything that libraries print inside the ``with`` block to this log. Stdout then has only data."""
         with contextlib.ExitStack() as stack:
             target: TextIO | _LogStream = sys.stderr
             if self.form == "json":
@@ -105,7 +105,7 @@ class JobSummary:
     tasks: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, counts: Mapping[str, Any], runs: Sequence[str], generation: int | None) -> None:
-        """Add counts and run ids to the summary, and set the generation unless it is None."""
+        """Add counts and run ids to the summary, and set its generation unless ``generation`` is None."""
         self.counts.update(counts)
         self.runs += runs
         self.generation = self.generation if generation is None else generation
@@ -145,7 +145,7 @@ def peak_memory_bytes() -> int:
 
 
 def requested_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """Return the log format that a command line asks for, without parsing it: parsing errors are logged too."""
+    """Find the log format in unparsed arguments or in the environment, because parsing errors are logged too."""
     form = environment.get(LOG_FORMAT_VARIABLE, "")
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class _TakesGlobalOptions(click.Command):
-    """A command that also accepts the global options after its name. Its help does not list these options."""
+    """A command that also accepts the global options after its name, but does not list them in its help."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters, then the global options."""
@@ -41,7 +41,7 @@ class Job(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the command's options and start the job. Wrong options start a job that fails, --help starts none."""
+        """Parse the command's options and start the job. A job with wrong options fails; --help starts no job."""
         above = parent if parent is not None else click.Context(self)
         state, path = above.ensure_object(State), f"{above.command_path} {info_name}"
         try:
@@ -68,7 +68,7 @@ class DefaultGroup(_TakesGlobalOptions, Group):
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """Return the global options: ``hidden`` ones follow a command's name and read no environment variable."""
+    """Return the global options; the ``hidden`` ones may follow a command's name and read no environment variable."""
 
     def option(*names: str, help: str, variable: str = "", **attributes: Any) -> click.Option:  # noqa: A002
         return click.Option(

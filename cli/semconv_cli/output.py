@@ -66,7 +66,7 @@ def write_fields(fields: Mapping[str, Any]) -> None:
 
 
 def write_result(result: Any, as_json: bool) -> None:
-    """Print a result as JSON, or for people: a list of records as a table, one record with one field per line."""
+    """Print a result as JSON, or as text: a list of records as a table, one record with one field per line."""
     value = plain(result)
     if as_json:
         write_json(value)

@@ -14,11 +14,11 @@ _INTRODUCTION = """\
 
 ## Opening the published data
 
-To read the published data, open the file `data/serving.duckdb`. It holds one published generation: lists, codes,
-vectors and metrics that belong together. Each table in the file has the column `generation`. Each publish replaces the
-file with one rename. So a reader never waits, and never sees half a publication. A connection that is open during a
-publish still reads the old generation; a new connection reads the new one. Open the file read-only, because its
-permissions do not allow writing.
+To read the published data, open the file `data/serving.duckdb`. `data/serving.duckdb` holds one published generation:
+lists, codes, vectors and metrics that belong together. Each table in `data/serving.duckdb` has the column `generation`.
+Each publish replaces `data/serving.duckdb` with one rename. So a reader never waits, and never sees half a publication.
+A connection that is open during a publish still reads the old generation; a new connection reads the new one. Open
+`data/serving.duckdb` read-only, because its permissions do not allow writing.
 
 ```bash
 semconv sql "SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = 'user-0007' ORDER BY rank"
@@ -27,11 +27,12 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the previous generation as `previous`. The command runs only statements that read data. Its
-DuckDB connection is read-only, can open only the files of these two generations, and its settings are locked. So DuckDB
-refuses `COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`.
+`semconv sql` attaches the previous generation as `previous`. `semconv sql` runs only statements that read data. The
+DuckDB connection of `semconv sql` is read-only, can open only the files of the served and the previous generation, and
+has locked settings. So DuckDB refuses to write files, to attach databases, to install extensions, and to read other
+files with `read_csv('/etc/passwd')`.
 
-You can also read the file from Python, or from any other tool that opens DuckDB files:
+You can also read `data/serving.duckdb` from Python, or from any other tool that opens DuckDB files:
 
 ```python
 import duckdb
@@ -56,8 +57,9 @@ with engine.connect() as connection:
 With `NullPool`, SQLAlchemy closes the file when the connection is closed. If a process still has a connection to the
 old file, its new connections read the old generation too. Other processes read the new generation.
 
-To compare two generations in your own client, attach the file of the earlier generation (`semconv generations` lists
-the numbers): `ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`.
+To compare two generations in your own client, attach the file of the earlier generation with
+`ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`. `semconv generations` lists the numbers of the
+generations.
 
 ## Reading many rows
 

@@ -74,7 +74,7 @@ class State:
             self.log.say(message)
 
     def capture_output(self) -> AbstractContextManager[None]:
-        """Return a block that sends the output of libraries to stderr, and their warnings only with ``--verbose``."""
+        """Return a context manager that sends what libraries print to stderr, but warnings only with --verbose."""
         return self.log.capture_output(with_warnings=self.verbose)
 
     @contextlib.contextmanager

@@ -39,14 +39,14 @@ class BlendSettings:
     candidates: int = option(
         60,
         "Number of items per user that the transition counter proposes. The behaviour vectors propose the same"
-        " number of items.",
+        " number of items per user.",
         low=1,
     )
     shortlist: int = option(
         20,
         "Maximum number of items per user that the model scores in addition to the items that its beam search"
-        " finds. Of the items that the transition counter and the behaviour vectors propose, those with the best"
-        " scores without the model are chosen.",
+        " finds. The best of the items that the transition counter and the behaviour vectors propose are chosen,"
+        " by a score without the model.",
         low=1,
     )
     successors: int = option(
@@ -61,8 +61,9 @@ class BlendSettings:
     )
     l2: float = option(
         1e-4,
-        "Strength of the L2 penalty on the weights of the blend. The penalty applies to weights of standardised"
-        " scores.",
+        "Strength of the L2 penalty on the weights of the blend. These weights apply to standardised features.",
         low=0,
     )
-    seed: int = option(0, "Random seed for the sample of validation users and for its division into two folds.", low=0)
+    seed: int = option(
+        0, "Random seed for the sample of validation users and for the division of the sample into two folds.", low=0
+    )

@@ -64,9 +64,9 @@ class CodebookSettings:
     sample: int = option(
         200_000,
         "Maximum number of items that the codebooks are fitted on. From a larger catalogue this number of items"
-        " is drawn at random. All items get codes, also those that are not drawn. 0 fits on all items. For a"
-        " catalogue of a million items, doubling the sample makes the fit take 1.5 times as long and lowers the"
-        " reconstruction error by 1 %.",
+        " is drawn at random. All items get codes, also items that are not drawn for the fit. 0 fits on all items."
+        " For a catalogue of a million items, doubling the sample makes the fit take 1.5 times as long and lowers"
+        " the reconstruction error by 1 %.",
         low=0,
     )
     seed: int = option(0, "Random seed for the k-means++ start and for the sample of items.", low=0)

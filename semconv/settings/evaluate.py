@@ -20,8 +20,9 @@ class EvaluateSettings:
     max_users: int = option(0, "Evaluate only this many users, a fixed random sample. 0 evaluates all users.", low=0)
     counter_search_users: int = option(
         5000,
-        "Number of validation users on whom parameters for the transition counter are searched. The evaluation"
-        " has the counter with the best parameters as the method transition-tuned. 0 turns the search off.",
+        "Number of validation users on whom parameters for the transition counter are searched. `semconv"
+        " evaluate` reports the counter with the best parameters as the method transition-tuned. 0 turns the"
+        " search off.",
         low=0,
     )
     seed: int = option(0, "Random seed for the bootstrap and for the sample of users.", low=0)

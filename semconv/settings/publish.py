@@ -13,7 +13,7 @@ class PublishSettings:
 
     memory_mb: int = option(
         1024,
-        "Megabytes of memory that DuckDB may use for `semconv publish` and `semconv recommend load`. DuckDB"
-        " writes data that does not fit to temporary files in the project's data folder.",
+        "Megabytes of memory that DuckDB may use for `semconv publish` and `semconv recommend load`. Data that"
+        " needs more memory is written to temporary files in the project's data folder.",
         low=256,
     )

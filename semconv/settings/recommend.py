@@ -26,7 +26,7 @@ class RecommendSettings:
     where: str = option(
         "",
         "SQL condition on the columns of the table item; only items that meet it are listed (for example brand ="
-        " 'Acme'). Empty: all items.",
+        " 'Acme'). By default, all items may be listed.",
     )
     scores: Literal["full", "trie"] = option(
         "trie",
@@ -36,7 +36,7 @@ class RecommendSettings:
     shard_users: int = option(
         4096,
         "Number of users whose lists are computed and stored together (a shard of users). A job that was killed"
-        " recomputes at most one such shard.",
+        " recomputes at most one shard of users.",
         low=1,
     )
     batch_tokens: int = option(

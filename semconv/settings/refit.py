@@ -21,13 +21,13 @@ class RefitSettings:
     largest_first_code_growth: float = option(
         1.5,
         "A refit is due if the share of items that have the most frequent first code is more than this many times"
-        " its value at the codebook fit.",
+        " its share at the codebook fit.",
         low=1,
     )
     text_error_growth: float = option(
         1.5,
         "The error of codes predicted from text is the distance between an item's predicted vector and its codes."
-        " A refit is due if this error for new items is more than this many times the error for items held out at"
+        " A refit is due if this error of new items is more than this many times the error of items held out at"
         " the codebook fit.",
         low=1,
     )

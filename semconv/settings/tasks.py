@@ -25,7 +25,7 @@ class TaskSettings:
     negatives: int = option(
         3,
         "Number of negative items per training sample of the next-item task (paper, Table 4). The negative task"
-        " trains the model to predict these items for prompts that ask which item a user will not like. 0 turns"
+        " trains the model to predict negative items for prompts that ask which item a user will not like. 0 turns"
         " the negative task off.",
         low=0,
     )
@@ -35,23 +35,23 @@ class TaskSettings:
     late_position_share: float = option(
         0.05,
         "Share of the positions after the first 20 (split.history_length) of a sequence for which each epoch has"
-        " a sample of the next-item task. Each such position needs a prompt of its own.",
+        " a sample of the next-item task. Each position after the first 20 needs a prompt of its own.",
         low=0,
         high=1,
     )
     position_share: float | None = option(
         None,
         "Share of the first 20 positions (split.history_length) of a sequence for which each epoch has a sample"
-        " of the next-item task. The latest of these positions is always included. Unset: 1 for a pretrained"
-        " model, and 0.2 for the built-in backbone, because the loss tuning.history_loss covers all positions at"
-        " lower cost.",
+        " of the next-item task. The latest of the first 20 positions is always included. The default is 1 for a"
+        " pretrained model, and 0.2 for the built-in backbone, because the loss tuning.history_loss covers all"
+        " positions at lower cost.",
         low=0,
         high=1,
     )
     negative_rating_max: float | None = option(
         None,
-        "Items that the user rated at most this high are used as negative items and never as positive labels."
-        " Unset: ratings are not used.",
+        "Items that the user rated at most this high are used as negative items and never as positive labels. By"
+        " default, ratings are not used.",
     )
     max_prompt_tokens: int = option(
         2048, "Training leaves out prompts with more tokens than this, and reports their number.", low=16

@@ -27,12 +27,13 @@ class TuningSettings:
     )
     learning_rate: float | None = option(
         None,
-        "Peak learning rate of AdamW. Unset: 1.5e-3 for the built-in backbone and 5e-5 for a pretrained model.",
+        "Peak learning rate of AdamW. The default is 1.5e-3 for the built-in backbone and 5e-5 for a pretrained model.",
         low=0,
     )
     from_learning_rate: float | None = option(
         None,
-        "Peak learning rate of `finetune --from`, which continues an earlier run. Unset: a third of learning_rate.",
+        "Peak learning rate of `finetune --from`, which continues an earlier run. The default is a third of"
+        " tuning.learning_rate.",
         low=0,
     )
     replay: float = option(
@@ -51,8 +52,8 @@ class TuningSettings:
     )
     dropout: float | None = option(
         None,
-        "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full."
-        " Unset: 0.2 for the built-in backbone and 0.05 for a pretrained model.",
+        "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full. The"
+        " default is 0.2 for the built-in backbone and 0.05 for a pretrained model.",
         low=0,
         high=0.9,
     )
@@ -71,8 +72,8 @@ class TuningSettings:
     )
     history_loss: float | None = option(
         None,
-        "Weight of an additional loss for predicting the codes within the histories. 0 is the loss of the paper, on"
-        " labels only. Unset: 1 for the built-in backbone and 0 for a pretrained model.",
+        "Weight of an additional loss for predicting the codes within the histories. 0 is the loss of the paper,"
+        " on labels only. The default is 1 for the built-in backbone and 0 for a pretrained model.",
         low=0,
     )
     batch_tokens: int = option(
@@ -82,7 +83,7 @@ class TuningSettings:
         low=64,
     )
     accumulate: int = option(
-        1, "Number of batches in an optimizer step. The gradients of these batches are added up.", low=1
+        1, "Number of batches in an optimizer step. The gradients of the batches of a step are added up.", low=1
     )
     gradient_checkpointing: bool = option(
         False,

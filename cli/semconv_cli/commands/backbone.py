@@ -25,8 +25,8 @@ def backbone_command() -> None:
 def backbone_create(state: State, as_json: bool) -> None:
     """Create the built-in backbone, a small decoder.
 
-    The tokenizer and the input embeddings of the built-in backbone are computed from the item texts. Its other weights
-    are random.
+    The tokenizer and the input embeddings of the built-in backbone are computed from the item texts. All other weights
+    of the built-in backbone are random.
     """
     with state.open() as project:
         record = project.backbone_create()

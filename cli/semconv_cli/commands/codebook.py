@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Make codes from item vectors: a sequence of a few numbers for each item."""
+    """Make codes, a few numbers per item, from item vectors."""
 
 
 @codebook_command.command("fit", cls=Job)
@@ -39,9 +39,10 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
     The file determines the number of levels and codes. External codes come without codebook vectors, which has three
-    effects. Items with the same codes move to the lowest free code of the last level (setting codebook.collisions). New
-    items do not get codes from their text. The embeddings of the code tokens cannot start from codebook vectors.
-    `semconv run` keeps external codes until the next `semconv codebook fit` or `semconv codebook load`.
+    effects. Of several items with the same codes, the less popular ones get the lowest free code of the last level
+    (setting codebook.collisions). With external codes, new items do not get codes from their text. The embeddings of
+    the code tokens cannot start from codebook vectors. `semconv run` keeps external codes until the next
+    `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -52,7 +53,7 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Predict codes of new items from their text. Existing codes never change."""
+    """Predict codes of new items from their text. The command never changes codes that an item already has."""
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:

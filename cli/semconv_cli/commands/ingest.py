@@ -54,8 +54,8 @@ def _input_options(command: F) -> F:
             nargs=2,
             metavar="URL QUERY",
             callback=_one_kind,
-            help="Read the rows of a SELECT statement from a database instead of files. URL is an SQLAlchemy URL."
-            " docs/data.md says how to keep passwords out of it.",
+            help="Read the rows of a SELECT statement from a database instead of files. URL is the SQLAlchemy"
+            " URL of the database. docs/data.md says how to keep passwords out of the URL.",
         ),
         click.argument("files", nargs=-1, type=_FILE, is_eager=True),
     ):
@@ -174,7 +174,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @_row_options
 @pass_state
 def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a MovieLens folder. Each rating becomes an interaction, and each movie becomes an item."""
+    """Read the folder of a MovieLens data set. Each rating becomes an interaction, and each movie becomes an item."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
     _print(state, report, as_json, rejected)

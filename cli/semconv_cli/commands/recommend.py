@@ -63,7 +63,9 @@ def recommend_command(
     selects = users_file is not None or only_changed or split != "serve"
     if ctx.invoked_subcommand is not None:
         if selects or where is not None or query is not None or user_id is not None:
-            raise click.UsageError(f"put the options of `recommend {ctx.invoked_subcommand}` after its name", ctx)
+            raise click.UsageError(
+                f"put the options of `recommend {ctx.invoked_subcommand}` after `{ctx.invoked_subcommand}`", ctx
+            )
         return
     state = ctx.ensure_object(State)
     if query is None:

@@ -1,8 +1,8 @@
 """Generate a shop whose customers choose from a known distribution, so that the best possible score is known too.
 
-An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that
-follow the kind of the last item in a sparse graph (camera, lens, tripod, ...). The next item of a customer is the item
-j that the customer does not have yet and that has the largest value of
+An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers items of kinds
+that follow the kind of the customer's last item in a sparse graph (camera, lens, tripod, ...). The next item of a
+customer is the item j that the customer does not have yet and that has the largest value of
 
     (1 - randomness) * affinity(last item, style, j) + randomness * Gumbel noise
 
@@ -264,7 +264,7 @@ def _describe(index: int, number: int, edition: str = "") -> DemoItem:
 
 
 def _queries(rng: np.random.Generator, items: NDArray[np.int64], share: float) -> list[str | None]:
-    """Return a review of the item for a share of the interactions, and None for all other interactions."""
+    """Return a text for each interaction: a review of the item for a drawn share of them, None for the others."""
     reviews = [wording(*_parts(index)).reviews for index in range(NUM_ITEMS)]
     asked = rng.random(len(items)) < share
     forms = rng.integers(REVIEW_FORMS, size=len(items))

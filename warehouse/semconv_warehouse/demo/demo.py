@@ -240,7 +240,7 @@ def _figure_line(figure: DemoFigure) -> str:
 
 
 def next_commands(directory: Path, user_id: str) -> list[str]:
-    """Return three command lines to try on the demo project: SQL, a search query, and Feast."""
+    """Return three command lines to try on the demo project, for SQL, a search query and Feast."""
     project = f"--project {shlex.quote(_shortest(directory))}"
     query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"  # noqa: S608 - printed, not run
     return [

@@ -1,8 +1,8 @@
 """Run an experiment: tune and evaluate a model for each row, in a separate project in ``data/experiments``.
 
-The separate project has a copy of the items and interactions. Its lists are never published, and its models never
-become the current model. An experiment reuses a finished run that has the same settings and inputs. So several rows can
-use the same run, and a killed experiment continues where it stopped.
+The separate project has a copy of the items and interactions. No list of an experiment is published, and no model of an
+experiment becomes the current model. An experiment reuses a finished run that has the same settings and inputs. So
+several rows can use the same run, and a killed experiment continues where it stopped.
 """
 
 from __future__ import annotations

@@ -1,16 +1,7 @@
-"""Read an experiment: a table of rows. For the settings of each row, a model is tuned and evaluated.
+"""Read an experiment: a table of rows. With the settings of each row, a model is tuned and evaluated.
 
-This folder has a TOML file for each table of the paper. A user can write a file in the same form:
-
-    title = "What each part adds"
-    [settings]                  # settings of all rows; --set on the command line overrides them
-    "tuning.epochs" = 4
-    [[row]]
-    label = "w/o LA"
-    settings = { "codebook.alignment" = 0.0 }    # settings of this row; --set does not override them
-    method = "model"            # method whose metrics the row shows
-    codes = "codes.parquet"     # external codes instead of fitted ones, relative to the folder of this file
-    paper = { "hr@5" = 0.0836 } # metrics that the paper published for this row
+This folder has a TOML file for each table of the paper. A user's own experiment is a TOML file in the same form;
+docs/experiments.md describes its keys.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Integrity checks of a project: SQL rules, checksums of run files, and the age of the last publication."""
+"""Check the integrity of a project by SQL rules, checksums of run files and the age of the last publication."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Finding = dict[str, Any]  # check, ok, detail
 
 
 def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
-    """Return a row for each finding: ``check``, ``ok``, ``detail``. An unreadable warehouse ends the checks."""
+    """Return a row with ``check``, ``ok`` and ``detail`` for each finding. An unreadable warehouse ends the checks."""
     findings = [*_machine(store.layout), _permissions(store.layout)]
     try:
         with store.read() as connection:

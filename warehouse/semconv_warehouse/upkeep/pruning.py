@@ -116,9 +116,9 @@ def _states_of_finished(book: RunBook, needed: set[str]) -> Iterator[Path]:
 def _old_publications(store: DuckDBStore, kept: set[int]) -> list[int]:
     """Return the publications whose feature files can be removed.
 
-    These publications come before the first publication of a kept generation. They also come before the publication
-    that was last loaded into the online store: only the files from that publication on tell the online store which ids
-    were removed.
+    The files of all publications from the first one of a kept generation on are kept. The files of all publications
+    from the last one in the online store on are kept too, because only these files tell the online store which ids were
+    removed.
     """
     from semconv_warehouse.features.online import materialized_publication
 
@@ -167,10 +167,10 @@ def _execute(connection: sa.Connection, statement: str, removed: Sequence[object
 
 
 def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
-    """Return the ids of the runs that must be kept: ``pending`` and all runs that later commands read.
+    """Return the ids of the ``pending`` runs and of all runs that later commands read.
 
-    These are the ``pending`` runs, the current runs of every stage, killed runs that can be resumed, all inputs of
-    these runs, and the assign runs that belong to their code sets.
+    Later commands read the current runs of every stage, and killed runs that can be resumed. All inputs of these runs
+    and of the ``pending`` runs are needed too, and so are the assign runs that belong to their code sets.
     """
     runs = book.store.runs()
     by_id = {run.run_id: run for run in runs}
