@@ -129,7 +129,7 @@ def test_every_statement_that_reads_is_run(served: ProjectLayout, prefix: str, s
 def test_the_connection_reaches_no_file(served: ProjectLayout, statement: str) -> None:
     """Without the decision about statements, the connection itself refuses the attached files and those beside them."""
     paths = {"served": served.generation_file(1), "previous": served.serving, "data": served.data}
-    with open_serving(served) as connection, pytest.raises(duckdb.Error, match="disabled|locked"):
+    with open_serving(served) as connection, pytest.raises(duckdb.Error, match=r"disabled|locked"):
         connection.execute(statement.format(**paths))
 
 
