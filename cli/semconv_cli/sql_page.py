@@ -27,10 +27,10 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the previous generation as `previous`. `semconv sql` runs only statements that read data. The
-DuckDB connection of `semconv sql` is read-only, can open only the files of the served and the previous generation, and
-has locked settings. So DuckDB refuses to write files, to attach databases, to install extensions, and to read other
-files with `read_csv('/etc/passwd')`.
+`semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
+EXPLAIN of one of these. Its connection is read-only, reaches no file but these two, and has locked settings. So it refuses
+`COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and WITH too. It writes no
+temporary files, so a query that needs more than the memory ends with code 5.
 
 You can also read `data/serving.duckdb` from Python, or from any other tool that opens DuckDB files:
 
