@@ -23,14 +23,12 @@ help:
 	@echo "make lock           write the versions and hashes in requirements/; UPGRADE=--upgrade takes the newest versions"
 	@echo "make clean          delete the demo project, builds and caches"
 
-# torch's CUDA build names packages of NVIDIA among its requirements, its CPU build does not.
-NEEDS_CUDA := from importlib.metadata import requires; print(any("nvidia" in line for line in requires("torch")))
-
-$(STAMP): pyproject.toml requirements/dev.txt requirements/cuda.txt
+$(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt requirements/torch-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("semconv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) requirements/dev.txt
-	if [ "$$($(BIN)/python -c '$(NEEDS_CUDA)')" = True ]; then $(INSTALL) requirements/cuda.txt; fi
+	$(INSTALL) requirements/torch-cpu.txt || \
+		{ echo "no CPU build of torch for this Python on offer: installing the ordinary build"; $(INSTALL) requirements/torch.txt; }
 	$(PIP) --no-build-isolation -e .
 	$(BIN)/python -m pip check || { echo 'delete $(VENV) and run make again' >&2; exit 1; }
 	touch $@
