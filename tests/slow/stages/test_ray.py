@@ -24,7 +24,7 @@ from tests.worlds import listed, projects
 from tests.worlds.parts import read_parts
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed; `pip install -e '.[ray]'` brings it"
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed; `make test-slow` installs it"
 )
 SETTINGS = listed.SETTINGS.replace("shard_users = 4", "shard_users = 1")
 ALWAYS = SETTINGS.replace('use = "never"', 'use = "always"')
