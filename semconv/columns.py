@@ -31,7 +31,7 @@ SOURCES: Final = "sources"
 REASON_ITEM_ID: Final = "reason_item_id"
 METHOD: Final = "method"
 
-# Stages of a run, in the order of the data flow (column `run.stage`).
+# Names of the stages, in the order of the data flow (column `run.stage`).
 BACKBONE: Final = "backbone"
 EMBED_BEHAVIOR: Final = "embed_behavior"
 EMBED_TEXT: Final = "embed_text"

@@ -39,7 +39,7 @@ class TextVectors:
 
 
 def item_text(title: str | None, description: str | None) -> str:
-    """Join title and description to the text of an item; return an empty text if both are missing."""
+    """Join title and description into the text of an item; return an empty text if both are missing."""
     return ". ".join(part.strip() for part in (title, description) if part and part.strip())
 
 

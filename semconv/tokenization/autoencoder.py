@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set that RQ-VAE fitted. Both run in numpy, without torch."""
+"""The frozen encoder and decoder of a code set that was fitted by RQ-VAE. Both run in numpy, without torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Autoencoder:
     def _run(self, side: str, rows: Floats) -> Floats:
         if len(rows) <= BLOCK_ROWS:
             return self._layers(side, rows)
-        starts = range(0, len(rows), BLOCK_ROWS)  # the hidden layers of all rows would need more memory than the rows
+        starts = range(0, len(rows), BLOCK_ROWS)  # hidden layers for all rows at once would need much memory
         return np.concatenate([self._layers(side, rows[start : start + BLOCK_ROWS]) for start in starts])
 
     def _layers(self, side: str, rows: Floats) -> Floats:
