@@ -62,7 +62,7 @@ def machine_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``. On success, rename its file to ``path``; on an error, remove the file."""
+    """Yield a temporary path beside ``path``. On success, rename the temporary file to ``path``; else delete it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; InputError if the file is missing or damaged."""
+    """Read JSON; raise InputError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -110,7 +110,7 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; InputError if it cannot be read."""
+    """Return the SHA-256 of a file; raise InputError if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -124,7 +124,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays; InputError if the file is missing or damaged."""
+    """Read named arrays; raise InputError if the file is missing or damaged."""
     try:
         return dict(load_file(path))
     except FileNotFoundError as error:
@@ -161,7 +161,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
-    """Hold the lock of a folder inside the ``with``.
+    """Hold the lock of a folder during the ``with`` block.
 
     The kernel frees the lock when the process ends, so a killed job never leaves a lock behind.
 

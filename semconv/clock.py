@@ -9,7 +9,7 @@ seconds_since_1970 = time.time  # Tests that set the clock forward or back repla
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC. If the clock was set back, it can be earlier than the result of the last call."""
+    """Return the current time in UTC. If the clock was set back, this time can be earlier than the last one."""
     return datetime.fromtimestamp(seconds_since_1970(), UTC)
 
 

@@ -80,5 +80,5 @@ LEVEL_LETTERS: Final = "abcdefgh"
 
 
 def code_token(level: int, code: int) -> str:
-    """Return the token of a code: ``<a_17>`` for code 17 of level 0."""
+    """Return the token of a code, such as ``<a_17>`` for code 17 of level 0."""
     return f"<{LEVEL_LETTERS[level]}_{code}>"

@@ -1,8 +1,8 @@
 """Metrics of recommendation lists for each user, and bootstrap intervals of their means over users.
 
 Each user has one target, so hit ratio equals recall, NDCG is 1 / log2(rank + 1), and the mean of 1 / rank is MRR
-(docs/method.md, Evaluation). All metrics except coverage have a value for each user. Each such metric is averaged
-over the users for whom it is defined.
+(docs/method.md, Evaluation). All metrics except coverage have a value for each user. A metric is averaged over the
+users for whom it is defined.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
     Diversity is 0 where all items have the same codes, and 1 where no two items share the first code. Two items whose
     codes agree in exactly the first s of N levels have the distance (N - s) / N. The diversity of a list is the mean
     distance of all pairs of listed items that have codes; NaN without such a pair. Source: Ziegler et al., WWW 2005,
-    "Improving recommendation lists through topic diversification" (intra-list similarity). The levels of the codes
-    stand for the taxonomy.
+    "Improving recommendation lists through topic diversification" (intra-list similarity). Levels of codes take the
+    place of the taxonomy in that paper.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.

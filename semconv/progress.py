@@ -1,4 +1,4 @@
-"""The progress of a long computation. The command line draws progress bars; ``Silent``, for libraries, shows none."""
+"""The progress of a long computation. The command line draws progress bars; the class ``Silent`` draws none."""
 
 from __future__ import annotations
 

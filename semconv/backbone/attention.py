@@ -38,7 +38,7 @@ def require_attention(kind: Attention, device_type: str) -> None:
 
 @contextlib.contextmanager
 def using_attention(model: Any, kind: Attention) -> Iterator[None]:
-    """Switch the model to an attention kernel inside the ``with`` block, where backward passes must run too."""
+    """Switch the model to an attention kernel inside the ``with`` block. Backward passes must run in the block, too."""
     config = inner_model(model).config
     before = config._attn_implementation
     config._attn_implementation = _NAMES[kind]

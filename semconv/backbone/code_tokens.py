@@ -39,7 +39,7 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Return the ids of all code tokens, ``(levels, codes)``; InputError if the tokenizer lacks one of them."""
+    """Return the ids of all code tokens, ``(levels, codes)``; raise InputError if the tokenizer lacks one of them."""
     known = tokenizer.get_vocab()
     try:
         ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]

@@ -1,7 +1,7 @@
 """The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
 
-The forward pass calls the model's own decoder and reimplements no layer. It does not support sliding windows, ALiBi or
-state-space caches, so ``load_backbone`` refuses models that use one of these.
+The forward pass calls the model's own decoder and reimplements no layer. This pass does not support sliding windows,
+ALiBi or state-space caches, so ``load_backbone`` refuses models that use one of these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def decoder(model: Any) -> nn.Module:
 
 
 class _LastMlp(nn.Module):
-    """The last layer's MLP in a compiled decoder. It can compute a single position of each sequence, or all positions.
+    """The last layer's MLP in a compiled decoder. This MLP can compute one position of each sequence, or all.
 
     A forward hook cannot choose the position here, because compiled code ignores hooks that are added later.
     """
@@ -42,7 +42,8 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, for any number of prompts of any length. The first forward passes compile it.
+    """Compile the decoder in place, for any number of prompts of any length. The compiler runs during the first forward
+    passes.
 
     Compiled code adds numbers in a different order, so hidden states change by rounding errors. Compile a model only
     for search: do not save or train a compiled model.
@@ -118,7 +119,7 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
 
 
 def output_matrix(model: Any) -> Tensor:
-    """Return the output matrix ``(V, D)``, with the token rows that an adapter trained. Gradients flow through it."""
+    """Return the output matrix ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
     head = inner_model(model).get_output_embeddings()
     if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)

@@ -65,7 +65,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
 
 
 def model_from_config(config: Any) -> Any:
-    """Create a model with random weights. A training then overwrites them with the weights of its first process."""
+    """Create a model with random weights, which a training overwrites with the weights of its first process."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")

@@ -33,7 +33,7 @@ class TextVectors:
 
     @classmethod
     def load(cls, path: Path) -> TextVectors:
-        """Read a file that ``save`` wrote; InputError if it is missing or damaged."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing or damaged."""
         arrays = read_arrays(path)
         return cls(arrays["item_index"], arrays["vectors"])
 

@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Triples:
-    """A training batch: users, for each an item with an interaction (positive) and an item without (negative)."""
+    """A training batch: users, each with an item of an interaction (positive) and an item of none (negative)."""
 
     users: Tensor  # (B,)
     positives: Tensor  # (B,)
@@ -50,7 +50,7 @@ class Triples:
 
 
 class Dccf(nn.Module):
-    """The model: two embedding tables and two sets of intents."""
+    """The DCCF model: two embedding tables and two sets of intents."""
 
     def __init__(self, graph: InteractionGraph, dimensions: int, settings: DccfSettings, seed: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Dccf(nn.Module):
         self.item_intents = start(dimensions, settings.intents)
 
     def forward(self) -> tuple[Pair, list[tuple[Pair, list[Pair]]]]:
-        """Return the final vectors, and for each layer the graph view and the three other views."""
+        """Return the final vectors, and the four views of each layer: the graph view, and a list of the others."""
         ego = Pair(self.users, self.items)
         total, views = ego, []
         for _ in range(self.settings.layers):
@@ -84,7 +84,7 @@ class Dccf(nn.Module):
         return total, views
 
     def loss(self, batch: Triples) -> Tensor:
-        """Return the sum of the four terms of the loss, a scalar."""
+        """Return the loss, a scalar: the sum of its four terms."""
         settings = self.settings
         final, views = self()
         users = final.users.index_select(0, batch.users)  # (B, D)

@@ -72,8 +72,8 @@ def normalize(
 ) -> BehaviorVectors:
     """Centre the item vectors, and scale item and user vectors so that the mean norm of the items is 1.
 
-    User vectors are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``. So for every user the order of items by dot
-    product is the same as before centring. See docs/method.md, stage one.
+    User vectors are not centred. The order of a user's items by dot product is the same as before centring, because
+    ``s u . s (v - m) = s^2 (u . v - u . m)``. See docs/method.md, stage one.
 
     Args:
         item_vectors: ``(M, D)``, without NaN and infinite values.

@@ -1,9 +1,9 @@
 """The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-A first weighted sum of features picks a shortlist of the proposed items. These features need no model. The model then
-reads a user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum
-includes the model's log probabilities. It ranks the found items and the shortlist together. The module ``fit`` fits the
-weights of both sums.
+A first weighted sum, of features that need no model, picks a shortlist of the proposed items. The model then reads a
+user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum includes
+the model's log probabilities. The second sum ranks the found items and the shortlist together. The module ``fit`` fits
+the weights of both sums.
 """
 
 from __future__ import annotations

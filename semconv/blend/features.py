@@ -1,4 +1,4 @@
-"""Propose items and compute features of candidates for one block of users. This part of the blend needs no model."""
+"""Propose items and compute features of candidates for one block of users. These features need no model."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class BlockScores:
     def _sums(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
         """Three vectors ``(B, D)`` of each user for each table of item vectors, in the order of the features.
 
-        They are the sum over the history weighted by recency, the sum with almost equal weights, and the vector of the
-        latest item.
+        The three vectors are the sum over the history weighted by recency, the sum with almost equal weights, and the
+        vector of the latest item.
         """
         return {
             name: tuple(

@@ -23,9 +23,9 @@ _BLOCK_PAIRS = 1 << 19
 def blend_reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return for each listed item the history item that contributes most to the listed item's score.
 
-    A feature of the vectors is a sum with one term for each history item. The counter's feature is the logarithm of
-    such a sum plus a constant. The increase of the logarithm over that of an empty sum is divided among the history
-    items in proportion to their terms. An item is never the reason for itself.
+    A feature of the vectors is a sum with one term for each history item. The counter's feature is the logarithm of a
+    sum over history items plus a constant. The difference between this logarithm and the logarithm for an empty history
+    is divided among the history items in proportion to their terms. An item is never the reason for itself.
 
     Args:
         items: ``(B, K)`` item_index, -1 where a list is shorter.

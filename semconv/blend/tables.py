@@ -1,4 +1,4 @@
-"""The arrays from which a blend computes features: ``BlendTables`` for all items, ``BlendUsers`` for some users."""
+"""The arrays from which a blend computes features, with data of items (``BlendTables``) or users (``BlendUsers``)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class EventDays:
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
         """Return how many interactions each item had in the ``width`` days up to a given day; NaN for an unknown day.
 
-        Interactions after the given day do not count. So the result is the same as if it had been computed on that day.
+        Interactions after the given day do not count. So the count is the same as it was on the given day.
 
         Args:
             items, days: ``(n,)`` pairs of an item_index and the last day of the window.
@@ -111,7 +111,7 @@ class BlendTables:
 
     @property
     def num_items(self) -> int:
-        """Number I of items when the tables were computed. Items that were added later have no features from them."""
+        """Number I of items when the tables were computed. Items added later have no features from these tables."""
         return len(self.popularity)
 
     @cached_property

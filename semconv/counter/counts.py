@@ -2,9 +2,10 @@
 
 Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay. Two
 functions sum up the pairs in a table of items by items. ``count_transitions`` makes the table of the transition
-counter, as in ``sql/baselines/transition.sql``. Here the reverse pair counts ``symmetry`` times as much, and each row
-is divided by (its sum + 1)^alpha. The blend and the search for the counter's parameters use this table.
-``count_neighbors`` makes a symmetric table, from which ``behavior.graph = transitions`` computes behaviour vectors.
+counter, as in ``sql/baselines/transition.sql``. In the transition counter, the reverse pair counts ``symmetry`` times
+as much, and each row is divided by (row sum + 1)^alpha. The blend and the search for the counter's parameters use this
+table. ``count_neighbors`` makes a symmetric table, from which ``behavior.graph = transitions`` computes behaviour
+vectors.
 """
 
 from __future__ import annotations

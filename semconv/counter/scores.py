@@ -1,6 +1,6 @@
 """Scores of the transition counter: a matrix of histories, weighted by recency, times the table of counts.
 
-The blend, the search of the counter's parameters and ``sql/baselines/transition.sql`` use the same rules. An item of a
+The blend, the search for the counter's parameters and ``sql/baselines/transition.sql`` use the same rules. An item of a
 history has the weight (recency + 1)^-history_decay. Recency is 0 for the latest item, 1 for the one before it, and so
 on. Scores are rounded, and of two items with equal scores the more popular one comes first.
 """
@@ -45,7 +45,7 @@ def popularity_order(popularity: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def entries(matrix: sp.csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored. One binary search finds all of them.
+    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored. One binary search finds all entries.
 
     Args:
         matrix: the column indices of each row ascend.

@@ -112,7 +112,7 @@ def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Return a date, or the quantile of the sorted ``times`` for a share, in microseconds since 1970."""
+    """Return the cut in microseconds since 1970: a date, or the quantile of the sorted ``times`` for a share."""
     try:
         share = float(asked)
     except ValueError:

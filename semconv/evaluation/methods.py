@@ -35,8 +35,8 @@ class ScoreRanking:
 class Method:
     """One method of ranking items: its name in tables and reports, and the source of its lists.
 
-    The lists come from an SQL file or from behaviour vectors. Methods without either (such as the model) have their
-    lists in the evaluated recommend run.
+    The lists come from an SQL file or from behaviour vectors. The lists of all other methods (such as the model) are in
+    the evaluated recommend run.
 
     Attributes:
         name: value of the column ``method``.
@@ -84,7 +84,7 @@ METHODS: tuple[Method, ...] = (
 
 
 def sql_method(name: str) -> Method:
-    """Return the method of this name that has an SQL file; SettingsError if there is none."""
+    """Return the method of this name that has an SQL file; raise SettingsError if there is none."""
     known = {method.name: method for method in METHODS if method.sql}
     if name not in known:
         raise SettingsError(f"unknown baseline {name}; known baselines are {', '.join(known)}")

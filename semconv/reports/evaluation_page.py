@@ -160,5 +160,5 @@ def _key(row: Report) -> str:
 
 
 def _label(name: str) -> str:
-    """Return the usual name of a metric: HR@10 for ``hit_ratio@10``."""
+    """Return the usual name of a metric, such as HR@10 for ``hit_ratio@10``."""
     return name.replace("hit_ratio", "HR").replace("ndcg", "NDCG").replace("mrr", "MRR")

@@ -1,4 +1,4 @@
-"""Rendering of the templates of this package: HTML pages and SVG charts that need no script and no other file.
+"""Fill in the templates of this package. The resulting HTML pages and SVG charts need no script and no other file.
 
 The templates escape every value. Only the filter ``words`` returns markup, and it escapes its text first.
 """
@@ -19,7 +19,7 @@ _TITLE_LENGTH = 120
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of the folder ``templates/``, filled in with ``values``. A missing value is an error."""
+    """Return a template of the folder ``templates/``, filled in with ``values``. A missing value raises an error."""
     return _environment().get_template(template).render(values)
 
 

@@ -67,7 +67,7 @@ class RunBook:
     wait: float = 0.0  # seconds to wait for a run that another process computes
 
     def folder(self, record: RunRecord) -> Path:
-        """Return the folder of a run; InputError if the run table names a folder outside the project."""
+        """Return the folder of a run; raise InputError if the run table names a folder outside the project."""
         path = Path(record.artifact_path)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
@@ -76,7 +76,7 @@ class RunBook:
         return self.root / path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
-        """Return the finished run with the same fingerprint, or make it with ``compute``. It becomes the current run.
+        """Return the finished run with the same fingerprint, or make it with ``compute``, and make it the current run.
 
         ``compute`` gets the run's folder. If the process is killed, the next call runs ``compute`` again on the same
         folder, so ``compute`` must continue from the files in it.
@@ -107,7 +107,7 @@ class RunBook:
     def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
         """Find the run with a fingerprint, or record a new one; lock it. Return the run, and whether it is new.
 
-        Only one process at a time may do this. Otherwise two processes could each record a run of the same fingerprint.
+        Only one process at a time may find or record a run. Two processes could record two runs of one fingerprint.
         """
         with run_lock(self.runs_folder, wait=max(self.wait, _START_SECONDS), work="a run is being started"):
             same = self._same(request, fingerprint)

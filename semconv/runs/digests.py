@@ -1,4 +1,4 @@
-"""Checksums of the files of finished runs. They reveal any damage to a file, even a single flipped bit.
+"""Checksums of the files of finished runs. The checksums reveal any damage to a file, even a single flipped bit.
 
 ``complete.json`` in a run folder marks the run as complete and contains the SHA-256 of the run's files. Code that
 changes a file of a complete run on purpose does so inside :func:`updating_digest`.
@@ -26,7 +26,7 @@ def write_complete(folder: Path, **facts: Any) -> None:
 
 
 def read_complete(folder: Path) -> dict[str, Any]:
-    """Return the content of ``complete.json``. It is empty if the file is missing or damaged: the run is incomplete."""
+    """Return the content of ``complete.json``, or nothing if the file is missing or damaged (an incomplete run)."""
     path = folder / COMPLETE
     try:
         content = read_json(path) if path.exists() else {}
@@ -67,7 +67,7 @@ def discard_damaged(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def updating_digest(path: Path) -> Iterator[None]:
-    """Let the block change a file of a complete run. Then update the file's checksum, unless it was wrong before."""
+    """Let the block change a file of a complete run. Then update the file's checksum, if the file was intact before."""
     was_intact = _has_digest(path, _expected(path.parent).get(path.name, ""))
     yield
     if was_intact:

@@ -119,7 +119,7 @@ def find_artifact(name: str) -> Artifact | None:
 
 
 def kind_of(name: str) -> Kind:
-    """Return how a file is treated. A file without an entry counts as a result, so it gets a checksum."""
+    """Return how commands treat a file. A file without an entry counts as a result, so it gets a checksum."""
     found = find_artifact(name)
     return Kind.RESULT if found is None else found.kind
 

@@ -29,7 +29,7 @@ class Lineage:
 
     @classmethod
     def of(cls, store: Store, run: RunRecord) -> Lineage:
-        """Return a run with the inputs that it recorded. Used to evaluate or publish the lists of the run."""
+        """Return a run with the inputs that it recorded. Evaluating or publishing lists needs this lineage."""
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
         below = {record.run_id for record in runs}
@@ -43,7 +43,7 @@ class Lineage:
     def current(cls, store: Store, run: RunRecord) -> Lineage:
         """Return a model or code set with its inputs and with later runs that belong to it.
 
-        These later runs are the assign runs, which gave codes to new items, and the newest blend of the model.
+        Later runs are the assign runs, which gave codes to new items, and the newest blend of the model.
         """
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
@@ -64,7 +64,7 @@ class Lineage:
         return _first(self.runs, stage)
 
     def need(self, stage: str) -> RunRecord:
-        """Return the nearest run of a stage; InputError when there is none."""
+        """Return the nearest run of a stage; raise InputError if there is none."""
         found = self.find(stage)
         if found is None:
             raise InputError(

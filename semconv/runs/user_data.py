@@ -19,12 +19,12 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ParquetRows:
-    """A Parquet file. If it has a column ``user_id``, the rows of the user are deleted."""
+    """A Parquet file. If the file has a column ``user_id``, the rows of the user are deleted."""
 
 
 @dataclass(frozen=True)
 class WholeFile:
-    """A file from which a single user cannot be erased. The whole file is deleted; the project works without it."""
+    """A file from which a single user cannot be erased. The whole file is deleted; the project can do without it."""
 
 
 class UserArrays(ABC):
@@ -51,7 +51,7 @@ class IndexedRows(UserArrays):
 
 @dataclass(frozen=True)
 class Slices(UserArrays):
-    """Arrays in which the values from ``offsets[u]`` up to ``offsets[u + 1]`` belong to user u. They are deleted."""
+    """Arrays whose values from ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. An erased user has no values."""
 
     offsets: str
     arrays: tuple[str, ...]

@@ -55,14 +55,14 @@ class Workspace:
         return next(iter(self.book.finished(stage)), None)
 
     def need(self, stage: str) -> RunRecord:
-        """Return the current run of a stage. If there is none, raise an InputError that names the command for one."""
+        """Return the current run of a stage. If there is no run, raise an InputError that names the command for one."""
         record = self.latest(stage)
         if record is None:
             raise InputError(f"no finished run of {stage}; `{_COMMANDS[stage]}` or `semconv run` makes one")
         return record
 
     def run(self, run_id: str) -> RunRecord:
-        """Return the run with this id; InputError when there is none."""
+        """Return the run with this id; raise InputError if there is none."""
         for record in self.store.runs():
             if record.run_id == run_id:
                 return record
@@ -80,7 +80,7 @@ class Workspace:
     def intact(self, record: RunRecord, name: str = "") -> Path:
         """Verify the checksums of a finished run, and return the path of its folder or of one file.
 
-        This reads all files of the run: about a second for a model of one gigabyte, less than it takes to load it.
+        Verifying a model of one gigabyte takes about a second, which is less than loading the model takes.
 
         Args:
             name: a file or a subfolder of the run's folder; empty for the whole run.

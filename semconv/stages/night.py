@@ -129,7 +129,7 @@ class _Night:
         return state
 
     def _kept_stages(self, lineage: Lineage) -> list[Stage]:
-        """Return a row for each stage before lists. A stage is stale if its inputs, or an earlier stage's, changed."""
+        """Return a row for each stage before the lists, marked as stale if it or an earlier stage has new inputs."""
         workspace = self.workspace
         today = _settings_today(workspace, lineage)
         rows, was_stale = [], False

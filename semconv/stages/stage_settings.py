@@ -1,4 +1,4 @@
-"""The settings that each stage reads and records. If one changes, only the stages that read it are recomputed."""
+"""The settings that each stage reads and records. A changed setting makes only the stages that read it recompute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PASS_ONLY = ("full_pass_days", "engine", "ray_actors")
 
 
 def created_backbone(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings of the built-in backbone: its shape, and the split that gives training data for it."""
+    """Return the settings of the built-in backbone: its shape, and the split that chooses its training data."""
     return {**workspace.section("backbone"), "split": _training_part(workspace)}
 
 
@@ -55,8 +55,8 @@ def finetune(
 ) -> dict[str, Any]:
     """Return the settings of a tuning. Defaults that depend on the backbone or the codes are filled in.
 
-    Some settings are read only when a tuning continues an earlier one. They are under the key ``from``, so all other
-    settings can be compared with those of a tuning from the backbone.
+    Some settings are read only when a tuning continues an earlier one. Such settings are under the key ``from``, so all
+    other settings can be compared with those of a tuning from the backbone.
     """
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
@@ -69,7 +69,7 @@ def finetune(
 
 
 def recommend(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings that change the lists, without settings that determine when and where they are made."""
+    """Return the settings that change lists, without those that only determine when and where lists are made."""
     values = workspace.section("recommend")["recommend"]
     return {"recommend": {name: value for name, value in values.items() if name not in _PASS_ONLY}}
 
@@ -96,9 +96,9 @@ def resolved_tuning(
 ) -> TuningSettings:
     """Return the tuning settings. Settings without a value get the default for this kind of backbone and codes.
 
-    The built-in backbone starts from random weights. It needs a high learning rate, much dropout, code tokens that
-    start from the codebooks, and a loss on histories as well as labels. A pretrained model is tuned by the reference
-    recipe (docs/method.md, Tuning).
+    The built-in backbone starts from random weights. A model with random weights needs a high learning rate, much
+    dropout, code tokens that start from the codebooks, and a loss on histories as well as labels. A pretrained model is
+    tuned by the reference recipe (docs/method.md, Tuning).
 
     Args:
         goes_on: whether the tuning continues from an earlier one; it then has its own learning rate.

@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidates:
-    """All n samples of one task whose prompts contain text. Each epoch draws some of them."""
+    """All n samples of one task whose prompts contain text. Each epoch draws some of the samples."""
 
     items: NDArray[np.int32]  # (n,) item_index of the label
     rows: Ints  # (n,) row of ``TaskData.items`` that a text belongs to, -1 where it belongs to the item

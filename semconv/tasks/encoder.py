@@ -1,4 +1,4 @@
-"""Build prompts from pieces that are tokenized once. The result equals the token ids of the whole prompt.
+"""Build prompts from pieces that are tokenized once. The token ids equal those of the whole prompt.
 
 Code tokens are added tokens of the tokenizer. A tokenizer splits a text at added tokens, and tokenizes the words
 between two added tokens without looking at the rest of the text. So each fixed piece (the head before a history, the
@@ -65,7 +65,7 @@ class PromptEncoder:
 
     @property
     def has_codes(self) -> NDArray[np.bool_]:
-        """A mask ``(I,)`` of the items that have codes. Only these items can be in a prompt."""
+        """A mask ``(I,)`` of the items that have codes. Only items with codes can be in a prompt."""
         return self.item_tokens[:, 0] >= 0
 
     def trunk(self, items: NDArray[np.int32], head: int) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ class PaddedRows:
 
 
 class EpochRows:
-    """The R token rows of an epoch, or some of these. All lengths are known in advance; ``padded`` makes token arrays.
+    """The R token rows of an epoch, or some of these. Row lengths are known in advance; ``padded`` makes token arrays.
 
     An index (a number, a slice or a list) returns some of the rows, without copying data of the epoch.
     """

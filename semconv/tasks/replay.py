@@ -1,7 +1,8 @@
 """Incremental tuning: record the samples of a tuning, and find the samples that are new in a later tuning.
 
-An interaction is identified by user, item and time. Several interactions can be equal in all three, for example where
-no times are known. If the record has n equal interactions, the first n of them in the later sequence count as old.
+An interaction is identified by user, item and time. Several interactions can be equal in user, item and time, for
+example where no times are known. If the record has n equal interactions, the first n of them in the later sequence
+count as old.
 """
 
 from __future__ import annotations

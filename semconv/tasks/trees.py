@@ -1,8 +1,8 @@
 """The token rows of an epoch, described as trees in flat arrays.
 
-A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. It has ``tail`` tokens, which
-attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the whole
-prompt. Samples with text have no trunk: one row contains several of them, and they do not attend to each other.
+A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. A branch has ``tail`` tokens,
+which attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the
+whole prompt. Samples with text have no trunk: one row contains several of them, and they do not attend to each other.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
 
 
 def packed_trees(tokens: Ints, lengths: Ints, plan: TextPlan, label_tokens: int, row_tokens: int) -> Trees:
-    """Pack samples, in their order, into rows of at most ``row_tokens`` tokens. A longer sample gets an own row.
+    """Pack samples, in their order, into rows of at most ``row_tokens`` tokens. A longer sample has a row to itself.
 
     Args:
         tokens: ``(T,)`` tokens of all prompts, one after the other.

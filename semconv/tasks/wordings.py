@@ -41,7 +41,7 @@ def opening(text: str) -> str:
 
 
 def closing(text: str) -> str:
-    """Return the end of a prompt: ``text``, then the words that close every prompt."""
+    """Return the end of a prompt, which is ``text`` and then the words that close every prompt."""
     return text + WRAPPER_AFTER
 
 

@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set that was fitted by RQ-VAE. Both run in numpy, without torch."""
+"""The frozen encoder and decoder of a code set that was fitted by RQ-VAE. Neither of them needs torch to run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Autoencoder:
 
     @classmethod
     def load(cls, path: Path) -> Autoencoder:
-        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         if f"decoder.{2 * LAYERS - 2}.bias" not in arrays:
             raise InputError(f"{path}: contains no encoder and decoder; run `semconv codebook fit` again")

@@ -58,7 +58,7 @@ class CodeSet:
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
-        """Read the files that ``save`` wrote; InputError if one is missing or damaged."""
+        """Read the files that ``save`` wrote; raise InputError if one is missing or damaged."""
         codes, books = read_arrays(folder / CODES), read_arrays(folder / BOOKS)
         map_file, autoencoder_file = folder / TEXT_MAP, folder / AUTOENCODER
         try:

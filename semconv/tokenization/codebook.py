@@ -3,7 +3,8 @@
 Levels are fitted one after the other, each on the residuals of the level before. The objective is the quantisation
 error plus lambda times the distance from the text (``codebook.alignment`` is lambda). By default the residual alone
 decides an item's code (eq. 2), so lambda only moves the centroids. The objective may then rise from one iteration to
-the next. The result is the iteration with the lowest objective. With lambda = 0 the fit is plain residual k-means.
+the next. The result is the codebook of the iteration with the lowest objective. With lambda = 0 the fit is plain
+residual k-means.
 
 If there are more than ``codebook.sample`` items, the codebooks are fitted on a fixed sample. All items then get their
 codes block by block, so that memory holds little more than the vectors and the codes.
@@ -72,9 +73,9 @@ def fit_codebooks(
 ) -> Codebooks:
     """Fit N codebooks of C codes each.
 
-    If there are fewer different vectors than codes, some codes have no items. Such codes have zero vectors, and neither
-    old nor new items ever get them. If there are more items than ``settings.sample``, the codebooks, ``is_used`` and
-    the objectives come from the sample. Codes and errors are computed for all items.
+    If there are fewer different vectors than codes, some codes have no items. Codes without items have zero vectors,
+    and neither old nor new items ever get them. If there are more items than ``settings.sample``, the codebooks,
+    ``is_used`` and the objectives come from the sample. Codes and errors are computed for all items.
 
     Args:
         vectors: ``(M, D)`` centred and scaled.

@@ -1,7 +1,7 @@
 """Collisions: give items that share all N codes different codes, so that each code sequence belongs to one item.
 
-The paper counts collisions (its Table 5) but does not resolve them. Here the item with the most interactions keeps the
-shared codes. Each of the other items moves to the nearest free code of the last level; items with the fewest
+The paper counts collisions (its Table 5) but does not resolve them. In semconv, the item with the most interactions
+keeps the shared codes. Each of the other items moves to the nearest free code of the last level; items with the fewest
 interactions move first. If no code of the last level is free, the item moves to the nearest free code of the level
 before, and so on.
 """
@@ -147,7 +147,7 @@ class _Groups:
         self.count = int(self.is_first.sum())
 
     def _is_shared(self) -> NDArray[np.bool_]:
-        """Return a mask ``(M,)`` of the rows that share their codes with another row, in the order of ``order``."""
+        """Return a mask ``(M,)`` of the rows that share their codes with another row, sorted like ``self.order``."""
         is_last = np.append(self.is_first[1:], True)
         is_alone: NDArray[np.bool_] = self.is_first & is_last
         return ~is_alone

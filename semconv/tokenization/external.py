@@ -1,4 +1,4 @@
-"""A code set made from external codes. Such a set has no codebooks and cannot give codes to new items."""
+"""A code set made from external codes, which has no codebooks and cannot give codes to new items."""
 
 from __future__ import annotations
 

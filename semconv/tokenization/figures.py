@@ -58,9 +58,10 @@ def text_map_figures(
 ) -> dict[str, Any] | None:
     """Test the text map on held-out items: compare codes predicted from text with learned codes of the same items.
 
-    Each item gets a first code in the same way as a new item, from a prediction that was fitted without the item. This
-    code is compared with the item's learned first code. Learned codes come from vectors into which ``shrink_to_text``
-    mixed the same predictions. So a second comparison uses the first code of the item's raw behaviour vector.
+    Each item gets a first code in the same way as a new item, from a prediction that was fitted without the item. The
+    predicted code is compared with the item's learned first code. Learned codes come from vectors into which
+    ``shrink_to_text`` mixed the same predictions. So a second comparison uses the first code of the item's raw
+    behaviour vector.
 
     Args:
         predicted: ``(m, D)`` cross-fitted predictions, for the items that have both text and behaviour.

@@ -80,9 +80,9 @@ def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
     """Choose the rows that k-means starts from, by k-means++ (Arthur and Vassilvitskii 2007).
 
-    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With several
-    ``candidates`` (greedy k-means++, section 6), so many rows are drawn at each step. Of these, the row that leaves the
-    lowest sum of squared distances is chosen. This avoids outliers, which are often drawn but rarely good centroids.
+    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. Greedy
+    k-means++ (section 6) draws several ``candidates`` at each step, and chooses the row that leaves the lowest sum of
+    squared distances. The greedy choice avoids outliers, which are often drawn but rarely good centroids.
 
     Returns:
         up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there are enough
@@ -111,7 +111,7 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candida
 
 
 def _best_candidate(pool: Floats, norms: Floats, distances: Floats, drawn: NDArray[np.int64]) -> int:
-    """Return the row of ``drawn`` that reduces the sum of the squared ``distances`` ``(n,)`` most as a new centroid."""
+    """Return the row of ``drawn`` that, as a new centroid, most reduces the sum of squared ``distances`` ``(n,)``."""
     left = (pool[drawn] * np.float32(-2)) @ pool.T  # (candidates, n)
     left += norms
     left += norms[drawn][:, None]

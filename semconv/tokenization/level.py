@@ -36,7 +36,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The distance measure of one level. Its scales are computed from the rows of the fit and used for all rows."""
+    """The distance measure of one level, with scales that are computed from the rows of the fit and used for all."""
 
     settings: CodebookSettings
     weight: float = 0.0  # weight of the alignment term; the behaviour term has the weight 1
@@ -58,7 +58,7 @@ class Geometry:
         return unit_rows(masked) if self.is_cosine_text else masked * np.float32(self.text_scale)
 
     def points(self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
-        """Return the points to which the nearest codes are computed.
+        """Return the points for which the nearest codes are searched.
 
         Args:
             residual: ``(n, D)``.

@@ -1,9 +1,9 @@
 """Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map them. With
-thousands of text dimensions, a regression predicts the items that it was fitted on perfectly. Alignment with such
-predictions would change nothing. So the predictions are cross-fitted: items are split into folds, and each item is
-predicted by a regression on the other folds.
+Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map text to that
+space. With thousands of text dimensions, a regression predicts the items that it was fitted on perfectly. Alignment
+with perfect predictions would change nothing. So the predictions are cross-fitted: items are split into folds, and each
+item is predicted by a regression on the other folds.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class TextMap:
 
     @classmethod
     def load(cls, path: Path) -> TextMap:
-        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         try:
             penalty, r2 = (float(value) for value in arrays["scalars"])
@@ -88,8 +88,8 @@ class TextMap:
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
     """Fit the map on all items, and predict the same items by cross-fitting.
 
-    The ridge penalty is the value of a grid with the lowest generalised cross-validation (GCV) score over all items. A
-    regression on four of the five folds scales this penalty by its share of the items.
+    The ridge penalty is the value of a grid with the lowest generalised cross-validation (GCV) score over all items.
+    For a regression on four of the five folds, the penalty is multiplied by the share of items in these folds.
 
     Args:
         text: ``(M, D_llm)``, M at least ``MIN_ITEMS``.
@@ -178,7 +178,7 @@ class _GramRidge:
             self._cross += cross
 
     def _products(self, rows: NDArray[np.int64], vectors: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """Return X^T X, X^T Y and the sums of X (text) and Y (behaviour) over some rows, centred at overall means."""
+        """Return X^T X, X^T Y and the sums of X (text) and Y (behaviour) over some rows, minus the overall means."""
         width = self._text.shape[1]
         gram, cross = np.zeros((width, width)), np.zeros((width, vectors.shape[1]))
         text_sum, target_sum = np.zeros(width), np.zeros(vectors.shape[1])

@@ -46,7 +46,7 @@ class Batch:
 def batch_order(
     lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return the row numbers of each batch. A batch has up to ``batch_tokens`` tokens with padding, or a single row."""
+    """Return the row numbers of each batch. A batch has up to ``batch_tokens`` tokens with padding, or one long row."""
     rng = generator(seed, epoch, Stream.BATCHES)
     sizes = np.asarray(lengths)
     order = rng.permutation(len(sizes))

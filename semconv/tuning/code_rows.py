@@ -3,13 +3,14 @@
 The paper maps the 32-dimensional code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP". The
 paper trains these networks and the code vectors together with the model, and gives no further details.
 
-Here one network serves all levels. Its hidden layers are as wide as the model. Initial weights are normally distributed
-and initial biases are zero. The last layer is scaled so that the initial rows have the same root mean square as the
-input matrix.
+In semconv, one network serves all levels. The hidden layers of the network are as wide as the model. Initial weights
+are normally distributed and initial biases are zero. The last layer is scaled so that the initial rows have the same
+root mean square as the input matrix.
 
-The network computes these rows of the input matrix until tuning ends. If input and output matrix are tied, they are
-also the rows of the output matrix. An untied output matrix has its own rows, which are drawn and trained in the same
-way as without the network. Before the model is saved, the final rows are written into it and the network is removed.
+The network computes the rows of code tokens in the input matrix until tuning ends. If input and output matrix are tied,
+these rows are also rows of the output matrix. An untied output matrix has its own rows, which are drawn and trained in
+the same way as without the network. Before the model is saved, the final rows are written into it and the network is
+removed.
 
 The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into these
 matrices. After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters,
@@ -67,7 +68,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Module:
 
 
 class CodeRows:
-    """A link between a model and the network that computes the rows of its code tokens; ``fold`` ends it.
+    """A link between a model and the network that computes the rows of code tokens; ``fold`` ends the link.
 
     Args:
         model: the result of ``prepare``. The network becomes a part of the model, so that the network's weights are

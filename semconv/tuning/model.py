@@ -122,7 +122,7 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A tuned model ready for search. If it was tuned with an adapter, the adapter is merged into its weights."""
+    """A tuned model ready for search. An adapter, if there is one, is merged into the weights of the model."""
 
     model: Any
     tokenizer: Any

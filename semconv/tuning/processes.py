@@ -1,7 +1,7 @@
 """The processes that train one model together, started by torchrun, or one process alone.
 
-Only the first process reads the warehouse, locks and writes the run folder, validates and prints progress. It sends the
-other processes everything that they need. The other processes write nothing.
+Only the first process reads the warehouse, locks and writes the run folder, validates and prints progress. The
+first process sends the other processes everything that they need. The other processes write nothing.
 """
 
 from __future__ import annotations

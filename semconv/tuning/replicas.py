@@ -30,9 +30,9 @@ from semconv.tuning.processes import Processes, unsharded
 class Replicas:
     """One model in all processes of a training.
 
-    ``model`` is the trained model. ``complete`` is an unsharded model for validation and saving. Without shards both
-    are the same object. With shards, ``complete`` is a copy in the first process's main memory, and ``gather`` updates
-    it.
+    ``model`` is the trained model. ``complete`` is an unsharded model for validation and saving. Without shards,
+    ``model`` and ``complete`` are the same object. With shards, ``complete`` is a copy in the first process's main
+    memory, and ``gather`` updates it.
     """
 
     def __init__(self, model: Any, choices: CodeChoices | None, settings: TuningSettings, processes: Processes) -> None:
@@ -94,7 +94,7 @@ def _copy_weights(model: Any, processes: Processes) -> None:
 
 
 def _shard(loss: SummedLoss, model: Any, is_half: bool, processes: Processes) -> None:
-    """Shard each layer separately, so that one layer at a time is gathered. Then shard all other weights together."""
+    """Shard each layer separately, so that one layer at a time is gathered; shard all other weights together."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     policy = half if is_half else MixedPrecisionPolicy()

@@ -122,7 +122,7 @@ class Stepper:
         torch.manual_seed(self.settings.seed * 1_000_003 + number + index * _BATCH_STRIDE)
 
     def _backward(self, batch: Batch, weight: float, counts: LossCounts) -> torch.Tensor:
-        """Add the gradients of a batch. Return its loss sums and its numbers of tokens and samples, in one tensor."""
+        """Add the gradients of a batch. Return the loss sums and counts of tokens and samples, in one tensor."""
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
@@ -160,7 +160,7 @@ def peak_rate(settings: TuningSettings) -> float:
 
 
 def schedule(share_done: float, warmup: float) -> float:
-    """Return the share of the peak learning rate. It rises linearly during ``warmup``, then follows a cosine to 0."""
+    """Return the share of the peak learning rate. The share rises linearly at first, then follows a cosine to 0."""
     if share_done < warmup:
         return (share_done + 1e-3) / (warmup + 1e-3)
     rest = (share_done - warmup) / max(1e-9, 1.0 - warmup)

@@ -44,7 +44,7 @@ class StepLog:
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Sync the log to disk. Call this before each checkpoint: it must not have more steps than the log."""
+        """Sync the log to disk. Call this before saving a checkpoint, which must not have more steps than the log."""
         if self._stream is None:
             return
         with machine_errors(self.path):

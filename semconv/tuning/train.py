@@ -41,7 +41,7 @@ def tune(
 ) -> dict[str, Any]:
     """Train for the given epochs, samples or minutes. Start from the last checkpoint in the run folder, if any.
 
-    Afterwards the model has the weights with the best validation score, or the final weights if there is no validation.
+    After training, the model has the weights with the best validation score, or the final weights without validation.
     With several processes, only the first process's model has these weights.
 
     Returns:

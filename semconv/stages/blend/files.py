@@ -44,7 +44,7 @@ def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 
 
 def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Blend:
-    """Load the blend of a run; InputError when a file is missing or damaged.
+    """Load the blend of a run; raise InputError if a file is missing or damaged.
 
     Args:
         lineage: the lineage of the blend run, or of the model that the blend belongs to.

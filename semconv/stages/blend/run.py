@@ -43,8 +43,9 @@ _USERS_AT_ONCE = 1000
 def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
     """Count transitions, fit the blend's weights on validation users, and compare the blend with the model alone.
 
-    If the model was trained on the validation items, weights fitted on these items would be too optimistic. The weights
-    then come from the newest blend with the same blend settings that was fitted for a model of the train cut ``[:-2]``.
+    If the model was trained on the validation items, weights fitted on these items would be too optimistic. For a
+    model trained on validation items, the weights come from the newest blend with the same blend settings that was
+    fitted for a model of the train cut ``[:-2]``.
 
     Args:
         lineage: the current lineage of the model.

@@ -27,7 +27,7 @@ from semconv.tokenization.figures import new_item_figures
 
 
 def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
-    """Give codes to the items that have text but no codes yet. Return None if there is no such item.
+    """Give codes to the items that have text but no codes yet. Return None if no item lacks codes.
 
     An assign run only adds codes and never changes codes. A damaged assign run is recomputed with the same result.
 
@@ -89,7 +89,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
 
 
 def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:
-    """Return the servable items that have text but no codes. Say how many servable items have neither."""
+    """Return the servable items that have text but no codes. Say how many other items have neither text nor codes."""
     has_codes = np.zeros(len(catalog), dtype=bool)
     has_codes[coded.item_index] = True
     wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)

@@ -113,14 +113,14 @@ def _is_numbers(kind: pa.DataType) -> bool:
 
 
 def _width(path: Path, table: pa.Table) -> int:
-    """Return the number of codes of an item; InputError if items have different numbers of codes."""
+    """Return the number of codes of an item; raise InputError if items have different numbers of codes."""
     widths = sorted(pc.unique(pc.list_value_length(table.column(CODES))).to_pylist())
     if len(widths) > 1:
         raise InputError(
             f"{path}: every item must have the same number of codes, but the file has items with {widths} codes"
         )
     if not 1 <= widths[0] <= MAX_LEVELS:
-        raise InputError(f"{path}: each item has {widths[0]} codes; give each between 1 and {MAX_LEVELS}")
+        raise InputError(f"{path}: each item has {widths[0]} codes; give each item between 1 and {MAX_LEVELS}")
     return int(widths[0])
 
 

@@ -119,7 +119,7 @@ def _reason(row: dict[str, Any]) -> str:
 def _outgrown(coded: Coded, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return whether a new fit would learn each item's codes from a behaviour vector instead of text, ``(M,)``.
 
-    With behaviour vectors from a file, this holds for every new item.
+    If behaviour vectors come from a file, a new fit would learn the codes of every new item from them.
     """
     if coded.vectors.source == columns.GIVEN:
         return coded.is_new

@@ -16,8 +16,8 @@ from semconv.stages.codes.item_codes import ItemCodes
 def trie_file(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> Path:
     """Return the file of the code trie, in the folder of the newest run that made codes.
 
-    The trie is built if the file is missing, is damaged, or belongs to other codes. A message reports the last two
-    cases.
+    The trie is built if the file is missing, is damaged, or belongs to other codes. A message says if the file was
+    damaged or belonged to other codes.
 
     Args:
         codes: the current codes of the lineage.

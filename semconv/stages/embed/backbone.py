@@ -29,7 +29,7 @@ def backbone_run(workspace: Workspace) -> Outcome:
 
 
 def create_backbone_run(workspace: Workspace) -> Outcome:
-    """Make the built-in backbone. Its tokenizer is trained on the catalogue's text and the training queries."""
+    """Make the built-in backbone, with a tokenizer trained on the catalogue's text and the training queries."""
     catalog = workspace.store.catalog()
     if len(catalog) == 0:
         raise InputError("no items in the warehouse; add some with `semconv ingest items FILE`")

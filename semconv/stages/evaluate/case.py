@@ -108,7 +108,7 @@ class EvaluationCase:
         return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
-        """Return how lists were made and are scored. This protocol is the same for all methods."""
+        """Return the protocol that all methods of the evaluation share: how lists were made and are scored."""
         made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
         details: dict[str, Any] = {

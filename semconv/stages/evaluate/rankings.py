@@ -1,4 +1,4 @@
-"""Yield the lists that an evaluation compares. Lists of one method at a time are in memory."""
+"""Yield the lists that an evaluation compares. Memory holds the lists of one method at a time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
 
 
 def _fitted_on(workspace: Workspace, case: EvaluationCase) -> dict[str, Any]:
-    """Return the users on which the blend was fitted. The blend's figures for these users are too good."""
+    """Return which users the blend was fitted on. For the same users, the figures of the blend are too high."""
     run = case.lineage.need(columns.BLEND)
     users = read_manifest(workspace, run)["num_users"]
     mine = {"fitted_on_this_split": True} if case.split == "valid" else {}

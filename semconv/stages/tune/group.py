@@ -45,7 +45,7 @@ class TuningTask:
 
 
 class Leader:
-    """The first process of a training. It opens the project, and may be the only process."""
+    """The first process of a training, which opens the project. The training may have no other process."""
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
@@ -76,7 +76,7 @@ class Leader:
 
 @contextlib.contextmanager
 def leading() -> Iterator[Leader]:
-    """Lead the other processes during the ``with`` block. After an error in the block, torchrun ends them."""
+    """Lead the other processes during the ``with`` block. After an error in the block, torchrun ends all of them."""
     from semconv.tuning.processes import connect
 
     leader = Leader(connect())
@@ -86,7 +86,7 @@ def leading() -> Iterator[Leader]:
 
 
 def follow() -> None:
-    """Wait for a task and train, in every process except the first. Such a process opens no project and writes no file.
+    """Wait for a task and train, in every process except the first. This opens no project and writes no file.
 
     Raises:
         SemconvError: an error of this process; the message names the process.

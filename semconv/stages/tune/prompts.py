@@ -95,8 +95,8 @@ def prompt_source(
 def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:
     """Load the model and tokenizer that a tuning trains, and the token of each code ``(N, C)``, levels by codes.
 
-    A tuning that continues an earlier one in the mode ``full`` loads the earlier model. In the mode ``lora`` it loads
-    the backbone, and the adapter of the earlier model is added later.
+    A tuning that continues an earlier one in the mode ``full`` loads the earlier model. In the mode ``lora`` such a
+    tuning loads the backbone, and the adapter of the earlier model is added later.
 
     Raises:
         InputError: a file is damaged, or the codes changed since the earlier tuning.

@@ -42,8 +42,8 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
     """Tune the backbone on the current codes, or continue an earlier tuning on the same code set.
 
     A tuning that continues an earlier tuning has the same mode: it trains the whole model, or an adapter of the same
-    shape. It trains on all data that is new since the earlier tuning, and on a share of the old data, at a lower
-    learning rate. New items get codes first. If nothing is new, the result is the earlier tuning.
+    shape. A continued tuning trains on all data that is new since the earlier tuning, and on a share of the old data,
+    at a lower learning rate. New items get codes first. If nothing is new, the result is the earlier tuning.
 
     Args:
         leader: the first process that torchrun started; None to train in this process alone.

@@ -101,7 +101,7 @@ class Tuned:
 
 
 def passes(settings: Settings) -> AbstractContextManager[None]:
-    """Return a context for forward passes of a model. If the passes compile the model, it reports compiler errors."""
+    """Return a context for forward passes of a model, which may compile it: the context reports compiler errors."""
     from semconv.backbone.machine import compiler_errors
 
     return compiler_errors() if settings.recommend.compile else nullcontext()
@@ -114,7 +114,7 @@ def search_settings(settings: Settings) -> SearchSettings:
 
 
 def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
-    """Return the folder of a tuned model, after verifying its checksums. For an adapter, also verify the backbone's."""
+    """Return the folder of a tuned model, after verifying its checksums. For an adapter, also verify the backbone."""
     finetune = lineage.finetune
     if finetune.settings["tuning"]["mode"] == "lora":
         intact_backbone(workspace, lineage.backbone)
@@ -124,7 +124,7 @@ def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
 def tuned_digest(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> str:
     """Return a digest of the current codes of the items that a model was tuned on.
 
-    This digest is compared with the digest stored with the model, to refuse codes that changed since the tuning.
+    The digest is compared with the digest stored with the model, to refuse codes that changed since the tuning.
     """
     from semconv.tuning.model import codes_digest
 
