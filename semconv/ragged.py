@@ -50,7 +50,7 @@ def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
 
 
 def kept_offsets(offsets: NDArray[np.integer], keep: NDArray[np.bool_]) -> Ints:
-    """Return the offsets ``(R + 1,)`` after all values are removed that the mask ``keep`` ``(n,)`` does not mark."""
+    """Return the offsets ``(R + 1,)`` of the rows if only the values in the mask ``keep`` ``(n,)`` are kept."""
     kept: Ints = offsets_of(keep)[offsets]
     return kept
 

@@ -26,7 +26,7 @@ from semconv.behavior.graph import EdgeDots, EdgeSums, InteractionGraph
 from semconv.settings.behavior import DccfSettings
 
 _TINY = 1e-12
-_ROWS = 512  # rows of scores that the contrastive loss computes at once; so many fit into the CPU cache
+_ROWS = 512  # number of rows of scores that the contrastive loss computes at once; these fit into the CPU cache
 
 
 @dataclass(frozen=True)

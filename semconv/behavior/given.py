@@ -42,7 +42,7 @@ def check_given(
             " check that item_id matches the ingested items"
         )
     if len(index) != len(vectors):
-        raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")
+        raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors; give each item one vector")
     matrix = _matrix(index, vectors, item_ids)
     _refuse(index, np.logical_not(np.isfinite(matrix).all(axis=1)), "have NaN or infinite values", item_ids)
     _, first = np.unique(index, return_index=True)

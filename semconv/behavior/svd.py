@@ -3,11 +3,11 @@
 ``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the 0/1 matrix of interactions of the
 train cut. The diagonal matrices D_u and D_i contain the numbers of interactions of users and items. Let ``U S V^T`` be
 the first D components of the SVD of this matrix. An item's vector is its row of ``V S^1/2``, rescaled so that its new
-length is the square root of its old length. The old lengths grow with popularity, so a few popular items would get most
-of the codes, and rare items would share the rest. With length 1, the vectors would not show popularity. On the Games
-data the square root gives the fewest collisions: 0.6 % of the items with four levels of 256 codes, against 1.5 % with
-the old length and 4.0 % with length 1. The square root also gives a higher NDCG@10 by dot product than the old length:
-0.037 against 0.033 (validation items, seen items masked).
+length is the square root of its old length. Unscaled lengths grow with popularity, so a few popular items would get
+most of the codes, and rare items would share the rest. With length 1, the vectors would not show popularity. On the
+Games data the square root of the length gives the fewest collisions: 0.6 % of the items with four levels of 256 codes,
+against 1.5 % with unscaled vectors and 4.0 % with length 1. It also gives a higher NDCG@10 by dot product than unscaled
+vectors: 0.037 against 0.033 (validation items, seen items masked).
 
 ``behavior.graph = "transitions"`` uses a matrix of items by items (``counter.counts.count_neighbors``), divided by the
 square roots of both items' row sums. The matrix tells which items are close to each other in sequences. An item's

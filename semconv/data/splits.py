@@ -5,9 +5,9 @@ n - 2 (docs/method.md, Evaluation). Users with fewer than three interactions are
 never for evaluation.
 
 Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users: the validation cut and
-the test cut. Training sees only items before the validation cut. The validation target of a user is the first item at
-or after the validation cut, and the test target is the first item at or after the test cut. The history is all items
-before the target.
+the test cut. With the train cut ``[:-2]``, training sees only items before the validation cut. The validation target of
+a user is the first item at or after the validation cut, and the test target is the first item at or after the test cut.
+The history is all items before the target.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items
     """Return the sequences for training: only users and items of the k-core, and only items before the train cut.
 
     Users keep their index; a user outside the k-core has an empty sequence. The k-core is computed from all
-    interactions. With cuts in time it is computed from the interactions before the train cut.
+    interactions or, with cuts in time, only from the interactions before the train cut.
     """
     lengths = sequences.lengths
     user_of_row = row_of(lengths)

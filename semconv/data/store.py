@@ -129,7 +129,7 @@ class BaselineRequest:
     parameters: Mapping[str, float] = field(default_factory=dict)
     users: NDArray[np.int32] | None = None  # user_index of the users who get lists, None for all
     items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available items for serving, else all
-    cuts: TimeCuts | None = None  # of a split in time
+    cuts: TimeCuts | None = None  # the cuts of a split in time
     vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' reads
 
 

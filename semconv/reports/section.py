@@ -48,6 +48,6 @@ def percent(value: float | None) -> str:
 
 
 def times(row: Mapping[str, float | None]) -> str:
-    """Return the ratio of a row's overlap to the overlap with random codes, or a dash if either is unknown or zero."""
+    """Return the ratio of a row's overlap to the overlap with random codes, or a dash if it cannot be computed."""
     within, shuffled = row["within"], row["shuffled"]
     return "–" if within is None or not shuffled else f"{within / shuffled:.1f}"

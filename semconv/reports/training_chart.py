@@ -26,7 +26,7 @@ class _Panel:
 
     name: str
     top: int
-    steps: int  # at the right edge
+    steps: int  # number of steps at the right edge
     low: float
     high: float
 

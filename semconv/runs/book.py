@@ -43,7 +43,7 @@ class StageRequest:
     stage: str
     settings: Mapping[str, Any]  # only those that the stage reads
     inputs: tuple[RunRecord, ...] = ()
-    tables: tuple[str, ...] = ()  # warehouse tables whose content matters
+    tables: tuple[str, ...] = ()  # warehouse tables that determine the result
     content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as the user's files
 
 

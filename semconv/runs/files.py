@@ -133,7 +133,7 @@ def user_data_of(name: str) -> UserData | None:
 
 
 def run_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a run folder by their path inside it. Hidden files are unfinished and left out."""
+    """Return the files of a run folder by their path inside it. Hidden files are unfinished, so they are left out."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path for path in paths}
 

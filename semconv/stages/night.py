@@ -100,7 +100,7 @@ class _Night:
         return Night(self.stages, publication, {**state, "is_done": is_fitted})
 
     def _keep_or_find_due(self) -> dict[str, Any]:
-        """Give codes to new items, and measure whether a refit is due. If no refit follows, report the kept stages."""
+        """Give codes to new items, and measure whether a refit is due. If none follows, report the kept stages."""
         workspace, say = self.workspace, self.workspace.progress.say
         lineage = workspace.lineage()
         kept = self._kept_stages(lineage)

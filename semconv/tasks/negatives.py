@@ -46,7 +46,7 @@ def _put_disliked_first(data: TaskData, row_user: NDArray[np.int64], drawn: NDAr
     disliked = np.flatnonzero(~data.is_label)
     if not len(disliked):
         return
-    following = np.searchsorted(disliked, np.arange(len(row_user)))  # (n,) first disliked row at or after
+    following = np.searchsorted(disliked, np.arange(len(row_user)))  # (n,) first disliked row from each row on
     for column in range(drawn.shape[1]):
         row = disliked[np.minimum(following + column, len(disliked) - 1)]
         is_own = (following + column < len(disliked)) & (row_user[row] == row_user)

@@ -43,9 +43,9 @@ class EpochRows:
         self._size_at = offsets_of(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
         self._head_at = offsets_of(lengths_of(encoder.heads))
         self._head_tokens = np.concatenate(encoder.heads)
-        self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) tokens
+        self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) number of tokens
         self.num_samples: Ints = np.diff(self._answer_at[self._branch_at])  # (R,)
-        self._rows = np.arange(len(trees), dtype=np.int64)  # (R,) of the trees
+        self._rows = np.arange(len(trees), dtype=np.int64)  # (R,) index of each row's tree
 
     def __len__(self) -> int:
         return len(self._rows)

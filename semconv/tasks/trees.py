@@ -54,12 +54,12 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
     """
     pool = [tail for task in HISTORY_TASKS for tail in encoder.tails[task.name]]
     pool_lengths = lengths_of(pool)
-    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])[:-1]  # (T,) of each task in the pool
+    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])[:-1]  # (T,) index in the pool
     head_lengths = lengths_of(encoder.heads)
     visible = np.repeat(head_lengths[plan.head], np.diff(plan.offsets))
     visible += plan.position * encoder.separated_tokens.shape[1] - len(encoder.separator)  # (P,)
     is_asked = plan.tails >= 0  # (P, T)
-    tails = np.where(is_asked, plan.tails + first_tails, 0)  # (P, T) into the pool
+    tails = np.where(is_asked, plan.tails + first_tails, 0)  # (P, T) index in the pool
     labels = np.stack([(answers >= 0).sum(axis=1) for answers in plan.answers], axis=1)  # (P, T)
     is_long = is_asked & (visible[:, None] + pool_lengths[tails] > max_prompt_tokens)
     keep = is_asked & ~is_long  # (P, T)

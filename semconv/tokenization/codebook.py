@@ -60,7 +60,7 @@ class _Fit:
     books: Floats  # (N, C, D)
     is_used: NDArray[np.bool_]  # (N, C)
     codes: Codes  # (S, N)
-    geometries: tuple[Geometry, ...]  # one a level
+    geometries: tuple[Geometry, ...]  # one for each level
     objectives: tuple[list[float], ...]  # per level and iteration: both terms, summed over the rows
     squared_residuals: NDArray[np.float64]  # (N,) sum after each level
 

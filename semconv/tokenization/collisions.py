@@ -118,7 +118,7 @@ def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
 
 
 def code_keys(codes: Codes) -> NDArray[np.int64]:
-    """Return one number for each row of codes, ``(M,)``. Equal rows have equal numbers, in the sort order of rows.
+    """Return one number for each row of codes, ``(M,)``. Numbers are equal for equal rows, and sort in the same order.
 
     Sorting numbers is about ten times as fast as sorting rows, and needs no copy of the rows.
     """
@@ -244,7 +244,7 @@ class _FreeCodes:
         self._full = [np.ascontiguousarray(table.T) for table in reversed(tables)]  # columns are searched one by one
 
     def full_children(self, prefix: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Return a mask ``(C,)`` of the codes that make the prefix full if they are appended to it."""
+        """Return a mask ``(C,)`` of the codes c for which the prefix, followed by c, is full."""
         if prefix not in self._children:
             table = self._full[len(prefix)]
             low, high = 0, table.shape[1]

@@ -116,7 +116,7 @@ def _require_enough_codes(items: int, settings: CodebookSettings) -> None:
 
 
 def _fit_map(vectors: Floats, text: NDArray[np.floating], settings: CodebookSettings) -> tuple[TextMap | None, Floats]:
-    """Fit the text map, and predict the same items by cross-fitting. Skip this for fewer than ``MIN_ITEMS`` items."""
+    """Fit the text map, if there are at least ``MIN_ITEMS`` items, and predict the same items by cross-fitting."""
     if len(text) < MIN_ITEMS:
         return None, np.zeros((0, vectors.shape[1]), dtype=np.float32)
     return fit_text_map(text, vectors, settings.seed)

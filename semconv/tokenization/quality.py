@@ -44,7 +44,7 @@ class Features:
 
     @classmethod
     def of_titles(cls, titles: Iterable[str | None]) -> Features:
-        """Build features from titles: their lower-case words of at least two characters."""
+        """Build features from titles: the lower-case words of at least two characters of each title."""
         return cls.of_sets((word for word in _WORD.findall((title or "").lower()) if len(word) > 1) for title in titles)
 
     def overlap(self, pairs: NDArray[np.int64]) -> float | None:
@@ -80,7 +80,7 @@ def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
     group = group.ravel()
     order = np.argsort(group, kind="stable")
     starts = offsets_of(counts)[:-1]
-    position = np.empty(len(order), dtype=np.int64)  # of each row in its group
+    position = np.empty(len(order), dtype=np.int64)  # position of each row in its group
     position[order] = np.arange(len(order)) - starts[group[order]]
     candidates = np.flatnonzero(counts[group] > 1)
     if len(candidates) == 0:

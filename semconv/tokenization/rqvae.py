@@ -1,10 +1,10 @@
 """RQ-VAE: an encoder and a decoder around the codebooks (the row "ED" of the paper's Table 3).
 
 The codebooks quantise the encoder's output. Gradients skip the quantiser (straight-through estimator). The loss has
-three parts. The first part of the loss is the decoder's squared error. The second part is, at every level, the squared
-distance between code and residual. The distance moves the code, and ``commitment`` times the distance moves the
-encoder. The third part is the alignment with text (eq. 3), where the text target passes through the same encoder. The
-codebooks start from residual k-means on the outputs of the untrained encoder.
+three parts. The first part of the loss is the decoder's squared error. The second part of the loss is, at every level,
+the squared distance between code and residual. The distance moves the code, and ``commitment`` times the distance moves
+the encoder. The third part of the loss is the alignment with text (eq. 3), where the text target passes through the
+same encoder. The codebooks start from residual k-means on the outputs of the untrained encoder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map text to that
-space. With thousands of text dimensions, a regression predicts the items that it was fitted on perfectly. Alignment
-with perfect predictions would change nothing. So the predictions are cross-fitted: items are split into folds, and each
-item is predicted by a regression on the other folds.
+Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map text to the
+behaviour space. With thousands of text dimensions, a regression predicts the items that it was fitted on perfectly.
+Alignment with perfect predictions would change nothing. So the predictions are cross-fitted: items are split into
+folds, and each item is predicted by a regression on the other folds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Batch:
     input_ids: Tensor  # (B, S)
     position_ids: Tensor  # (B, S)
     mask: Tensor | None  # (B, 1, S, S) bool; None: each token sees all tokens before it
-    label_index: Tensor  # (L,) into the flattened (B * S) tokens
+    label_index: Tensor  # (L,) index in the flattened (B * S) tokens
     label_tokens: Tensor  # (L,)
     history_index: Tensor  # (H,) like label_index, for the codes of the histories
     history_tokens: Tensor  # (H,)

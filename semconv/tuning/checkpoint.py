@@ -30,8 +30,8 @@ class Counters:
     batch: int = 0  # number of finished batches in this epoch
     step: int = 0  # number of finished weight updates
     samples: int = 0
-    seconds: float = 0.0  # of training and validation, over all resumes
-    processor_seconds: float = 0.0  # of training alone, over all resumes
+    seconds: float = 0.0  # time of training and validation, over all resumes
+    processor_seconds: float = 0.0  # time of training alone, over all resumes
     best_score: float = -1.0
     best_epoch: int = -1
     rounds_without_better: int = 0
@@ -100,7 +100,7 @@ def save_best(folder: Path, model: Any) -> None:
 
 
 def load_best(folder: Path, model: Any) -> None:
-    """Load the weights that ``save_best`` wrote into the model."""
+    """Restore the weights of ``model`` from the file that ``save_best`` wrote."""
     arrays = read_arrays(folder / BEST_WEIGHTS)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

@@ -12,9 +12,9 @@ these rows are also rows of the output matrix. An untied output matrix has its o
 the same way as without the network. Before the model is saved, the final rows are written into it and the network is
 removed.
 
-The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into these
-matrices. After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters,
-search, checkpoints and saving need no special code for the network.
+During tuning, the model's embedding matrices stay ordinary parameters. Before each forward pass the network's rows are
+written into the model's matrices. After the backward pass the gradient of the rows is passed on to the network. So full
+tuning, adapters, search, checkpoints and saving need no special code for the network.
 """
 
 from __future__ import annotations

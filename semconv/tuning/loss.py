@@ -32,7 +32,7 @@ class LossCounts(NamedTuple):
 
     label: int
     history: int
-    by_task: tuple[int, ...]  # as long as TASK_NAMES
+    by_task: tuple[int, ...]  # one number for each of TASK_NAMES
 
 
 class SummedLoss(nn.Module):

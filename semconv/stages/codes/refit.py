@@ -1,7 +1,7 @@
 """Decide whether a refit is due: measure what changed since the codes were fitted and the model was tuned.
 
 Each figure is compared with its own value at the codebook fit, so no refit is due right after a fit. The distance of
-new items to their codes is compared with the distance of the items that the fit held out. An item whose codes were
+new items to their codes is compared with the same distance for items that the fit held out. An item whose codes were
 predicted from text is called outgrown when a new fit would learn its vector from interactions.
 """
 

@@ -76,7 +76,7 @@ class Leader:
 
 @contextlib.contextmanager
 def leading() -> Iterator[Leader]:
-    """Lead the other processes during the ``with`` block. After an error in the block, torchrun ends all of them."""
+    """Lead the other processes during the ``with`` block; after an error in it, torchrun ends the other processes."""
     from semconv.tuning.processes import connect
 
     leader = Leader(connect())

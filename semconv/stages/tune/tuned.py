@@ -101,7 +101,7 @@ class Tuned:
 
 
 def passes(settings: Settings) -> AbstractContextManager[None]:
-    """Return a context for forward passes of a model, which may compile it: the context reports compiler errors."""
+    """Return a context for forward passes of a model, which turns failures of the compiler into one-line errors."""
     from semconv.backbone.machine import compiler_errors
 
     return compiler_errors() if settings.recommend.compile else nullcontext()
