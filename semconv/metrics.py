@@ -146,7 +146,7 @@ def paired_bootstrap(
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return distinct values and their counts. Of many distinct values, return means and sizes of groups instead."""
+    """Return distinct values and their counts. For many distinct values, return means and sizes of groups of values."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= 2 * _GROUPS:  # Two ranks in lists of 20 make at most 21 * 21 = 441 different pairs.
         return distinct, counts

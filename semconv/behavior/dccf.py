@@ -134,8 +134,9 @@ class Dccf(nn.Module):
 class InfoNCE(torch.autograd.Function):
     """The InfoNCE loss of anchors and other vectors, where row i of both belongs to the same user or item.
 
-    The loss is the mean over anchors of -log softmax of the anchor's scores with all other vectors, at the anchor's own
-    row. Scores and derivatives are computed together in chunks of rows, so memory never holds all scores.
+    The loss is the mean over anchors of -log p. Here p is the softmax, over an anchor's scores with all other vectors,
+    of the score with the other vector in the anchor's row. Scores and derivatives are computed together in chunks of
+    rows, so memory never holds all scores.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Split each sequence into training items, history items and the held-out target.
 
-Leave-one-out: a sequence has n items in position order. The test target is item n - 1, the validation target is item
-n - 2 (docs/method.md, Evaluation). Users with fewer than three interactions are used for training and serving, but
+Leave-one-out: in a sequence of n items, numbered from 0, the test target is item n - 1 and the validation target is
+item n - 2 (docs/method.md, Evaluation). Users with fewer than three interactions are used for training and serving, but
 never for evaluation.
 
 Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users: the validation cut and

@@ -30,7 +30,7 @@ class Section:
 
     @property
     def badge(self) -> str:
-        """The word that shows the grade. In the section refit, this word says whether a refit is due."""
+        """The word that shows the grade. In the section refit, the badge says whether a refit is due."""
         due = {"good": "not due", "poor": "due"}
         return due.get(self.grade or "", "") if self.key == "refit" else self.grade or ""
 

@@ -2,7 +2,7 @@
 
 Stages take the file names from this module. :data:`ARTIFACTS` tells for each file which stages write it, whether it has
 a checksum, whether ``prune`` deletes it, and how ``forget`` erases a user from it. A new kind of file needs only one
-entry in this list.
+entry in :data:`ARTIFACTS`.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class IndexedRows(UserArrays):
 
 @dataclass(frozen=True)
 class Slices(UserArrays):
-    """Arrays whose values from ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. An erased user has no values."""
+    """Arrays whose values from ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. Erasing deletes these values."""
 
     offsets: str
     arrays: tuple[str, ...]

@@ -36,7 +36,7 @@ class Publication(Protocol):
 
     @property
     def generation(self) -> int:
-        """The number of the published generation of lists."""
+        """The number of the published generation, which contains the lists."""
         ...
 
     @property

@@ -31,7 +31,7 @@ def assign_new_items(
     settings: CodebookSettings,
     taken: Codes | None = None,
 ) -> AssignedCodes:
-    """Choose codes for items without behaviour vectors from their text. Codes of other items do not change.
+    """Choose codes from the text of items that have no behaviour vectors. Codes of other items do not change.
 
     Args:
         item_index: ``(n,)`` new items.

@@ -1,4 +1,4 @@
-"""A log with one JSON line for each training step. If a killed training resumes, no step is missing or repeated."""
+"""A log with one JSON line for each training step. If a killed training resumes, the log neither lacks nor repeats a step."""
 
 from __future__ import annotations
 

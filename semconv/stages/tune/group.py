@@ -86,7 +86,7 @@ def leading() -> Iterator[Leader]:
 
 
 def follow() -> None:
-    """Wait for a task and train, in every process except the first. This opens no project and writes no file.
+    """Wait for a task and train, as one of the other processes, which open no project and write no file.
 
     Raises:
         SemconvError: an error of this process; the message names the process.

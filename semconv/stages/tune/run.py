@@ -43,7 +43,8 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
 
     A tuning that continues an earlier tuning has the same mode: it trains the whole model, or an adapter of the same
     shape. A continued tuning trains on all data that is new since the earlier tuning, and on a share of the old data,
-    at a lower learning rate. New items get codes first. If nothing is new, the result is the earlier tuning.
+    at a lower learning rate. New items get codes before the training. If nothing is new, the result is the earlier
+    tuning.
 
     Args:
         leader: the first process that torchrun started; None to train in this process alone.
