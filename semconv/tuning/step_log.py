@@ -1,4 +1,4 @@
-"""A log with one JSON line for each training step. If a killed training resumes, the log neither lacks nor repeats a step."""
+"""A log with one JSON line for each training step. A training that was killed and resumed has each step once in it."""
 
 from __future__ import annotations
 
