@@ -29,22 +29,22 @@ from safetensors.numpy import load_file, save
 from semconv.errors import InputError, LockedError, MachineError
 from semconv.modes import GROUP_FILE, OWNER_FILE, OWNER_FOLDER, create_file, hidden_name, make_folder, set_mode
 
-UNFINISHED = ".*.tmp*"  # names of files that a process is writing, or was when it was killed
+UNFINISHED = ".*.tmp*"  # names of files that no process has finished writing
 LOCK = "lock"  # the file in a folder that a process holds locked while it works there
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
-# A finished run is reused as long as its folder exists, so the folder must go first.
+# The folder must go first, because a finished run is reused as long as its folder exists.
 _REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if lists were made from it"
-# seconds: `is_locked` takes the lock for a moment. Other processes retry for this long and so do not fail for that.
+# Seconds that other processes retry to get a lock, because `is_locked` holds it for a moment.
 _LOOK_SECONDS = 0.2
-_PAUSES = (0.01, 0.5)  # seconds between two attempts: the first and the longest
+_PAUSES = (0.01, 0.5)  # seconds between two attempts to get a lock: the first pause, and the longest one
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
 
 
 @contextlib.contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Raise a MachineError that names the path if the disk is full, a permission is missing or the folder read-only."""
+    """Raise a MachineError that names the path if the disk is full or read-only, or a permission is missing."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -118,9 +118,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left, including the side files of a database.
+    """Remove the temporary files and folders that killed processes left, including the WAL files of databases.
 
-    Only the holder of the folder's lock may call this.
+    Only a process that holds the folder's lock may call this function.
     """
     with machine_errors(folder):
         for path in sorted(folder.rglob(UNFINISHED)):
@@ -142,7 +142,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; InputError if the file is missing or damaged."""
+    """Read JSON; raise InputError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -152,7 +152,7 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; InputError if it cannot be read."""
+    """Return the SHA-256 of a file; raise InputError if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -166,7 +166,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays; InputError if the file is missing or damaged."""
+    """Read named arrays; raise InputError if the file is missing or damaged."""
     try:
         return dict(load_file(path))
     except FileNotFoundError as error:
@@ -203,13 +203,14 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
-    """Hold the lock of a folder inside the ``with``.
+    """Hold the lock of a folder during the ``with`` block.
 
     The kernel frees the lock when the process ends, so a killed job never leaves a lock behind.
 
     Args:
         wait: seconds to keep trying while another process holds the lock.
-        work: the beginning of the error message, for a folder that belongs to no run; says what the holder is doing.
+        work: the beginning of the error message, for a folder that belongs to no run. It says what the process that
+            holds the lock is doing.
 
     Raises:
         LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
@@ -236,7 +237,7 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
 
 def _locked(folder: Path) -> int | None:
-    """Lock a folder, and return the descriptor of its lock file; None if another process holds the lock."""
+    """Lock a folder and return the descriptor of its lock file, or None if another process holds the lock."""
     path, descriptor = folder / LOCK, None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
         make_folder(folder)
@@ -244,7 +245,7 @@ def _locked(folder: Path) -> int | None:
         with contextlib.suppress(PermissionError):  # the lock of another user
             set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A prune may have removed the folder since the file was opened.
+        # `semconv prune` may have removed the folder since the lock file was opened.
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     if descriptor is not None:
@@ -268,7 +269,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Return the PID in the lock file, None if there is none."""
+    """Return the PID that the lock file contains, or None if it contains none."""
     try:
         return int((folder / LOCK).read_text())
     except (FileNotFoundError, PermissionError, ValueError):

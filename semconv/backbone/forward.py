@@ -1,7 +1,7 @@
 """The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
 
-The pass calls the model's own decoder and reimplements no layer. The pass does not support sliding windows, ALiBi or
-state-space caches, so ``load_backbone`` refuses models that use them.
+The forward pass calls the model's own decoder and reimplements no layer. This pass does not support sliding windows,
+ALiBi or state-space caches, so ``load_backbone`` refuses models that use one of these.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def decoder(model: Any) -> nn.Module:
 
 
 class _LastMlp(nn.Module):
-    """The last layer's MLP in a compiled decoder, which can compute one position of each sequence only.
+    """The last layer's MLP in a compiled decoder. This MLP can compute one position of each sequence, or all.
 
     A forward hook cannot choose the position here, because compiled code ignores hooks that are added later.
     """
@@ -59,10 +59,11 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, for any number of prompts of any length. The first forward passes compile it.
+    """Compile the decoder in place, for any number of prompts of any length. The compiler runs during the first forward
+    passes.
 
-    Compiled code adds numbers in another order, so hidden states differ by rounding errors. Compile a model for search
-    only: do not save or train it afterwards.
+    Compiled code adds numbers in a different order, so hidden states change by rounding errors. Compile a model only
+    for search: do not save or train a compiled model.
     """
     stack: Any = decoder(model)
     stack.layers[-1].mlp = _LastMlp(stack.layers[-1].mlp)
@@ -89,7 +90,7 @@ def decode_hidden(model: Any, inputs: ModelInput, cache: Any | None = None) -> T
 def decode_last(model: Any, inputs: ModelInput, ends: Tensor, cache: Any) -> Tensor:
     """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
-    The output of the last layer is not needed at other positions, so its MLP computes the chosen positions only.
+    The output of the last layer is not needed at other positions, so its MLP computes only the chosen positions.
 
     Args:
         ends: ``(B,)`` the index of the position among the T positions of ``inputs``.
@@ -119,7 +120,7 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
 
 
 def output_matrix(model: Any) -> Tensor:
-    """Return the output matrix ``(V, D)``, with the trained token rows of an adapter merged in. It has gradients."""
+    """Return the output matrix ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
     head = inner_model(model).get_output_embeddings()
     if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)

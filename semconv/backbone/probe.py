@@ -1,7 +1,7 @@
-"""Test that prompts with a shared beginning get the same hidden states in one forward pass as one by one.
+"""Test that one forward pass for two prompts with a shared beginning gives the same hidden states as separate passes.
 
-Training and search compute such prompts in one pass, with a 4D mask and explicit positions. A model that adds a boolean
-mask as numbers, or that ignores given positions, would give wrong results without an error.
+Training and search compute prompts with a shared beginning in one pass, with a 4D mask and explicit positions. A model
+that adds a boolean mask as numbers, or that ignores given positions, would give wrong results without an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.errors import InputError
 
-_TRUNK, _BRANCH = 5, 3  # tokens
+_TRUNK, _BRANCH = 5, 3  # number of tokens of the shared beginning, and of each end
 _TOLERANCE = {
     torch.float32: 1e-3,
     torch.bfloat16: 1e-1,
@@ -23,7 +23,7 @@ _TOLERANCE = {
 
 @torch.no_grad()
 def check_branches(model: Any, name: str) -> None:
-    """Compare the hidden states of two prompts with a shared beginning in one pass with those of separate passes.
+    """Compute two prompts with a shared beginning in one pass and in separate passes, and compare the hidden states.
 
     Raises:
         InputError: the hidden states differ.
@@ -42,6 +42,6 @@ def check_branches(model: Any, name: str) -> None:
         difference = (plain[0, _TRUNK:] - states).float().abs().max() / plain.float().std().clamp_min(1e-6)
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(
-                f"backbone {name}: prompts with a shared beginning get other hidden states together than alone, because"
+                f"backbone {name}: prompts with a shared beginning get different hidden states in one pass than alone, because"
                 " the model's attention ignores 4D masks or given positions; use another backbone"
             )

@@ -29,11 +29,11 @@ class Histories:
 
     @classmethod
     def under(cls, sequences: Sequences, split: Split) -> Histories:
-        """Return the histories under a split; the items are not copied."""
+        """Return each user's history under a split, without copying the items."""
         return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Return the items of one user's history in order."""
+        """Return the items of one user's history, oldest first."""
         start = self.starts[user]
         return self.items[start : start + max(int(self.lengths[user]), 0)]
 
@@ -43,7 +43,7 @@ class Histories:
         return self.items[ranges(self.starts[users], lengths)], lengths
 
     def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the same as ``flat``, but only the latest ``length`` items of each user."""
+        """Return the same as ``flat``, but with at most the latest ``length`` items of each user."""
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
@@ -52,7 +52,7 @@ class Histories:
         """Return the time of each user's latest item ``(U,)``, UNKNOWN_TIME for a user without items.
 
         Args:
-            times: ``(n,)`` time of each of ``items``.
+            times: ``(n,)`` the time of each entry of ``items``.
         """
         has = self.lengths > 0
         result = np.full(len(self.lengths), UNKNOWN_TIME)
@@ -61,7 +61,7 @@ class Histories:
 
 
 def prompt_items(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
-    """Return the items of a history that its prompt contains: the latest ``length`` items with codes.
+    """Return the items of a history that the prompt contains: the latest ``length`` items that have codes.
 
     Args:
         has_codes: ``(I,)`` whether an item has codes, by item_index.

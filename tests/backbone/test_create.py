@@ -102,7 +102,7 @@ def test_catalogues_with_hardly_any_text_have_a_backbone_too(tmp_path: Path, tex
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"backbone.width = 16 is no multiple of backbone.heads = 3"):
+    with pytest.raises(InputError, match=r"backbone.width = 16 is not a multiple of backbone.heads = 3"):
         create_backbone(tmp_path, [], [], [], BackboneSettings(width=16, heads=3))
 
 
@@ -268,8 +268,8 @@ def test_an_unsupported_backbone_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("../no/such", "no such folder$"),
-        ("models/my/llama", "no such folder$"),
+        ("../no/such", "no such folder; check the path$"),
+        ("models/my/llama", "no such folder; check the path$"),
         ("model", "no such local folder, and on the hub no model configuration"),
         ("made/config.json", "this is a file; give the folder that contains it"),
     ],
@@ -291,7 +291,7 @@ def test_an_attention_that_reads_masks_as_numbers_is_refused(created: Path) -> N
         check_branches(case.model(100, kind=kind).to(torch.bfloat16), kind)
         model.set_attn_implementation("eager")
         with pytest.raises(
-            InputError, match="prompts with a shared beginning get other hidden states together than alone"
+            InputError, match="prompts with a shared beginning get different hidden states in one pass than alone"
         ):
             check_branches(model, kind)
 

@@ -1,4 +1,4 @@
-"""Export the training samples of an epoch, for people to read or other programs to train on."""
+"""Export the training samples of an epoch, so that people can read them or other programs can train on them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def search_validation(
     ]
     allowed = workspace.store.catalog().is_servable
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    # Probabilities are taken over the same tokens as in the loss.
+    # The search computes probabilities over the same tokens as the loss.
     search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")
 
     def validate(model: Any) -> float:
@@ -57,7 +57,7 @@ def search_validation(
 
 
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
-    """Return a fixed sample of the users whose validation history has an item with codes."""
+    """Return a fixed sample of the users whose history under the split valid has an item with codes."""
     ends = history_lengths(sequences, "valid")
     coded = offsets_of(has_codes[sequences.items])
     with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
