@@ -21,7 +21,7 @@ from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once
 
 RUNS = ("embed-1", "finetune-1", "recommend-1")  # whose files hold users
 
@@ -34,12 +34,16 @@ ERASED = person(3)
 Rows = dict[str, list[tuple[Any, ...]]]  # by table
 
 
-@functools.cache
 def template() -> Path:
+    """Return a project that tests copy."""
+    return made_once("erasing", _make)
+
+
+def _make(folder: Path) -> None:
     """Make two generations for four users, materialize both, serve the first one again, and write arrays as runs do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "user", person)
-        layout, store = case.make_project(scratch_folder())
+        layout, store = case.make_project(folder)
         repository.create_feature_repo(layout)
         publish(layout, store, "recommend-1")
         online.materialize(layout, store)
@@ -63,7 +67,6 @@ def template() -> Path:
     write_arrays(layout.runs / "recommend-1" / LIST_STATES, states)
     for run in RUNS:
         write_complete(layout.runs / run, tables=[], content={})
-    return layout.root
 
 
 def copied(template: Path, root: Path) -> Project:
