@@ -6,8 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, SettingsError
@@ -20,6 +21,7 @@ _FILES = {"sqlite": "SQLite", "duckdb": "DuckDB"}  # SQLAlchemy dialects of data
 _SQLITE_REFUSED = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 # Other settings of SQLite may write: a checkpoint, the journal's mode. Switching query_only off outlives no statement.
 _SQLITE_PRAGMAS = {"database_list", "foreign_key_list", "index_info", "index_list", "index_xinfo", "query_only", "table_info", "table_list", "table_xinfo"}  # fmt: skip
+_REFUSALS = (TypeError, ValueError, ArgumentError)  # of a driver; their messages may quote a secret value
 _WAL_BYTE = slice(18, 19)  # of the header of a SQLite file: 2 if the database has a write-ahead log
 
 
@@ -55,13 +57,30 @@ def reading_engine(url: sa.URL, shown: str) -> sa.Engine:
         raise SettingsError(
             f"--from-sql: the driver for {backend} is not installed; run `pip install {package}`"
         ) from error
+    except _REFUSALS as error:
+        raise _refused(shown, error) from None
     if backend == "sqlite":
         sa.event.listen(engine, "connect", lambda connection, _: _restrict(connection))
     return engine
 
 
+def connected(engine: sa.Engine, shown: str) -> sa.Connection:
+    """Open a connection; raise SettingsError if the driver does not accept a parameter of the URL."""
+    try:
+        return engine.connect()
+    except _REFUSALS as error:
+        raise _refused(shown, error) from None
+
+
+def _refused(shown: str, error: Exception) -> SettingsError:
+    return SettingsError(
+        f"--from-sql: the driver does not accept a parameter of {shown} ({type(error).__name__}); check the names and values"
+        " after the question mark"
+    )
+
+
 def readable(connection: sa.Connection, statement: str) -> str:
-    """Return the statement to run on a connection; raise SettingsError for a statement of DuckDB that may write.
+    """Return the statement to run on a connection; raise SettingsError if a statement of DuckDB may write.
 
     A statement of DuckDB may read the files that this user may read.
     """
@@ -72,8 +91,8 @@ def readable(connection: sa.Connection, statement: str) -> str:
     inner.execute("SET lock_configuration = true")  # a logging setting writes files
     try:
         return require_reading(inner, statement)
-    except SettingsError as error:
-        raise SettingsError(f"--from-sql: {error}") from error
+    except (SettingsError, duckdb.Error) as error:
+        raise SettingsError(f"--from-sql: {str(error).splitlines()[0]}; correct the statement") from error
 
 
 def _is_in_memory(url: sa.URL) -> bool:
