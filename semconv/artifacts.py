@@ -71,8 +71,8 @@ def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
     with machine_errors(path):
         make_folder(path.parent)
         temporary = hidden_name(path)
+        os.close(create_file(temporary))
         try:
-            os.close(create_file(temporary))
             yield temporary
             commit(temporary, path, mode)
         finally:
