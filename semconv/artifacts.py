@@ -65,7 +65,7 @@ def machine_errors(path: Path) -> Iterator[None]:
 def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
     """Yield a new empty file beside ``path``. On success it gets ``mode`` and the name ``path``; else it is removed.
 
-    Every file of a project is written through this function, or through :func:`private_folder` and :func:`commit` if its
+    Every file of a project is written through this function, or through :func:`private_path` and :func:`commit` if its
     writer must create the file itself.
     """
     with machine_errors(path):
@@ -80,16 +80,18 @@ def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def private_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``path`` that only its owner can open, and remove it afterwards.
+def private_path(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that does not exist yet, in a new folder beside ``path``. Remove the folder afterwards.
 
-    It is for writers that create their file themselves, such as DuckDB. Nobody else can place a link in this folder.
+    It is for writers that create their file themselves, such as DuckDB. Only the owner can open the folder, so nobody
+    else can place a link or a write-ahead log in it.
     """
     make_folder(path.parent)
     folder = hidden_name(path)
     folder.mkdir(mode=OWNER_FOLDER)
     try:
-        yield folder
+        # Not the name of `path`, because commands find databases and parts by their names.
+        yield folder / f"new{path.suffix}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -239,7 +241,8 @@ def _locked(folder: Path) -> int | None:
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
         make_folder(folder)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER_FILE)
-        set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
+        with contextlib.suppress(PermissionError):  # the lock of another user
+            set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A prune may have removed the folder since the file was opened.
         if os.path.samestat(os.fstat(descriptor), path.stat()):

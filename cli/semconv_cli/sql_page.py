@@ -27,9 +27,10 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the previous generation as `previous`. The command runs only statements that read data. Its
-DuckDB connection is read-only, can open only the files of these two generations, and its settings are locked. So DuckDB
-refuses `COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`.
+`semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
+EXPLAIN of one of these. Its DuckDB connection is read-only, reaches no file but these two generations, and its settings
+are locked. So it refuses `COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and
+WITH too. It writes no temporary files, so a query that needs more than the memory ends with code 5.
 
 You can also read the file from Python, or from any other tool that opens DuckDB files:
 

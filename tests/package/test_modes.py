@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from semconv.artifacts import atomic_path, private_folder, run_lock, write_bytes
+from semconv.artifacts import atomic_path, private_path, run_lock, write_bytes
 from semconv.modes import closed_umask, make_folder
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
@@ -126,7 +126,8 @@ def test_doctor_checks_the_group_and_others(tmp_path: Path, name: str, mode: int
 def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:
     names = []
     for _ in range(3):
-        with atomic_path(tmp_path / "file") as temporary, private_folder(tmp_path / "file") as folder:
+        with atomic_path(tmp_path / "file") as temporary, private_path(tmp_path / "file") as path:
+            folder = path.parent
             assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             names += [temporary.name, folder.name]
@@ -143,7 +144,7 @@ def test_no_link_at_a_temporary_name_is_followed(tmp_path: Path, monkeypatch: py
         (tmp_path / name).symlink_to(victim)
     with pytest.raises(FileExistsError):
         write_bytes(tmp_path / "file", b"content")
-    with pytest.raises(FileExistsError), private_folder(tmp_path / "file"):
+    with pytest.raises(FileExistsError), private_path(tmp_path / "file"):
         pass
     assert victim.read_text() == "mine"
 

@@ -11,10 +11,11 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError, MachineError, SettingsError
 from semconv_cli.main import cli
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.serving.query import open_serving, query
+from semconv_warehouse.store import statements
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.published import make_project
@@ -131,6 +132,17 @@ def test_the_connection_reaches_no_file(served: ProjectLayout, statement: str) -
     paths = {"served": served.generation_file(1), "previous": served.serving, "data": served.data}
     with open_serving(served) as connection, pytest.raises(duckdb.Error, match=r"disabled|locked"):
         connection.execute(statement.format(**paths))
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_query_beyond_the_memory_writes_no_file(served: ProjectLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def close_with_little_memory(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET memory_limit = '60MB'")
+        statements.close(connection)
+
+    monkeypatch.setattr("semconv_warehouse.serving.query.close", close_with_little_memory)
+    with pytest.raises(MachineError, match="out of memory"):
+        query(served, "SELECT max(a) FROM (SELECT range AS a, random() AS b FROM range(9000000) ORDER BY b)")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 
-from semconv.artifacts import commit, machine_errors, private_folder
+from semconv.artifacts import commit, machine_errors, private_path
 from semconv.errors import InputError
 from semconv.modes import SEALED_FILE
 from semconv_warehouse.store.database import database_errors, quote_identifier
@@ -151,8 +151,8 @@ def replace_serving(layout: ProjectLayout, generation: int) -> None:
 @contextlib.contextmanager
 def temporary_path(path: Path) -> Iterator[Path]:
     """Give the path of a temporary database, in a private folder beside ``path``. Remove the folder afterwards."""
-    with private_folder(path) as folder:
-        yield folder / path.name
+    with private_path(path) as temporary:
+        yield temporary
 
 
 def spill_folder(path: Path) -> Path:

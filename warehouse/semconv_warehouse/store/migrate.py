@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from semconv.artifacts import commit, machine_errors, private_folder, run_lock
+from semconv.artifacts import commit, machine_errors, private_path, run_lock
 from semconv.clock import as_timestamp, utc_now
 from semconv.errors import InputError
 from semconv.modes import OWNER_FILE
@@ -83,10 +83,10 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
         if path.exists():  # The process that held the lock created the file and may have filled it.
             return []
         # A new warehouse gets its name only when it is complete, so that a kill leaves no incomplete one.
-        with machine_errors(path), private_folder(path) as folder:
-            names = _apply(folder / path.name, known, wait)
+        with machine_errors(path), private_path(path) as temporary:
+            names = _apply(temporary, known, wait)
             # A reader of the warehouse would stall every job, so the group may read only what is published.
-            commit(folder / path.name, path, OWNER_FILE)
+            commit(temporary, path, OWNER_FILE)
             return names
 
 
