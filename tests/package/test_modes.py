@@ -78,11 +78,6 @@ def test_all_stages_and_a_publish_leave_no_file_open_to_others(demo: Demo) -> No
     }
 
 
-def test_exported_prompts_are_private(demo: Demo, tmp_path: Path, umask: int) -> None:
-    _semconv(demo.folder, "prompts", "export", str(tmp_path / "prompts.jsonl"))
-    assert stat.S_IMODE((tmp_path / "prompts.jsonl").stat().st_mode) == 0o600
-
-
 def test_a_group_and_its_bit_are_passed_on_to_new_folders(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o2750)
