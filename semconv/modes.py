@@ -16,7 +16,7 @@ from pathlib import Path
 
 OWNER_FILE = 0o600  # locks, keys, the warehouse, and files with user ids outside ``data/``
 GROUP_FILE = 0o640  # files in ``data/``
-PUBLIC_FILE = 0o644  # settings, definitions and reports, which name no user
+PUBLIC_FILE = 0o644  # settings, definitions and reports about codes, which name no user
 SEALED_FILE = 0o444  # published files, which never change; the mode of ``data/`` keeps others out
 OWNER_FOLDER = 0o700
 GROUP_FOLDER = 0o750

@@ -94,6 +94,8 @@ def test_every_statement_that_does_more_than_read_is_refused(served: ProjectLayo
         "PIVOT item ON item_id IN ('i0')",
         "PIVOT item ON item_id",
         "VALUES (1)",
+        f"SELECT {' || '.join(['chr(65)'] * 450)}",
+        """SELECT '"type":"INSERT_QUERY_NODE"' AS "a" """,
     ],
 )
 def test_every_statement_that_reads_is_run(served: ProjectLayout, prefix: str, statement: str) -> None:

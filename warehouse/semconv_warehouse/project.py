@@ -14,7 +14,7 @@ from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.modes import PUBLIC_FILE
+from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
@@ -246,7 +246,7 @@ class Project(OpenedProject):
 
             with machine_errors(html):
                 page = evaluation_page(evaluation_report(self.workspace, run, rows, before))
-                write_bytes(html, page.encode(), PUBLIC_FILE)
+                write_bytes(html, page.encode(), OWNER_FILE)  # the page names users
         return rows if before is None else compare_runs(self.workspace, run, before)
 
     def experiment(

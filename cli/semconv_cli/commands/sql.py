@@ -49,7 +49,7 @@ def sql_command(
     """Run one SQL statement on the served generation. The previous generation is attached as `previous`.
 
     If STATEMENT is -, the command reads the statement from stdin. The command runs SELECT, DESCRIBE, SHOW, SUMMARIZE
-    and EXPLAIN of these. A statement cannot write, and it cannot read other files.
+    and EXPLAIN of these. A statement cannot write data or read other files.
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")
