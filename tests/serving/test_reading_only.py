@@ -241,6 +241,13 @@ def test_the_folder_for_temporary_files_of_a_reader_is_not_stray(layout: Project
     assert query(layout, "SELECT 1").num_rows == 1
 
 
+def test_a_log_beside_the_previous_generation_is_refused_too(layout: ProjectLayout) -> None:
+    publish(layout, DuckDBStore(layout), "recommend-1")  # without the evaluation, so it is another generation
+    Path(f"{layout.generation_file(1)}.wal").write_bytes(b"")
+    with pytest.raises(InputError, match=r"000001\.duckdb\.wal lies beside it"):
+        query(layout, "SELECT title FROM previous.item")
+
+
 def test_publish_removes_the_log_of_the_served_name(layout: ProjectLayout) -> None:
     Path(f"{layout.serving}.wal").write_bytes(b"")
     publish(layout, DuckDBStore(layout), "recommend-1", evaluate_run_ids=["evaluate-1"])
