@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from semconv.artifacts import run_lock
+from semconv.artifacts import atomic_path, run_lock
 from semconv.errors import InputError, LockedError
 from semconv.runs.digests import damaged_files
 from semconv_cli.main import cli
@@ -179,6 +179,18 @@ def test_forget_waits_for_a_process_whose_files_it_would_have_to_remove(project:
     leave(project, (".query-abc/part-000000.parquet",))
     with run_lock(project.layout.data / ".query-abc"), pytest.raises(LockedError):
         project.forget([ERASED])
+
+
+def test_forget_removes_unfinished_files_outside_data(project: Project) -> None:
+    root = project.layout.root
+    names = (".rejected.jsonl.0123456789abcdef.tmp", "out/.prompts.jsonl.0123456789abcdef.tmp", ".mine.tmp")
+    (root / "out").mkdir()
+    for name in names:
+        (root / name).write_text(ERASED)
+    with atomic_path(root / "out" / "living.jsonl") as living:
+        project.forget([ERASED])
+        assert living.exists()
+    assert [name for name in names if (root / name).exists()] == [".mine.tmp"]  # not one of our names
 
 
 # Errors of runs

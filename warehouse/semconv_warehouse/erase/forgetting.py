@@ -7,6 +7,7 @@ kill, the same command reads the ids from this file and finishes, even if the wa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -117,7 +118,9 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         if not dry_run:
             _compact_warehouses(store)
             _require_readable(work)
+            _sync_folders(layout)
             _pending_file(layout).unlink()
+            sync_folder(layout.data)
     return {
         "dry_run": dry_run,
         "users": len(work.users),
@@ -259,6 +262,12 @@ def _compact_warehouses(store: DuckDBStore) -> None:
     for path in _warehouses(store.layout):
         with open_database(path, read_only=False, wait=store.wait) as connection:
             compact(path, raw(connection))
+
+
+def _sync_folders(layout: ProjectLayout) -> None:
+    """Sync every folder of the data, so that no deleted file is back after a power cut, also none that a prune deleted."""
+    for folder, _, _ in os.walk(layout.data):
+        sync_folder(Path(folder))
 
 
 def _remaining_traces(workspace: Workspace) -> Iterator[str]:

@@ -44,9 +44,9 @@ def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) 
         LockedError: another process writes to the store.
         SettingsError, InputError: the online store of ``feature_store.yaml`` cannot be opened.
     """
-    files = (online_store_file(layout), registry_file(layout))
+    defaults = (online_store_file(layout), registry_file(layout))
     # A killed `materialize` has filled the store without a record of a loaded publication.
-    if materialized_publication(layout) is None and not any(path.exists() for path in files):
+    if materialized_publication(layout) is None and not any(path.exists() for path in defaults):
         return 0, None
     feast_store = open_store(layout)
     with feast_errors(layout, "forget"):

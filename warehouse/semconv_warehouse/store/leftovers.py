@@ -7,14 +7,16 @@ holds while it rewrites files. So no file of a living process is removed.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from semconv.artifacts import UNFINISHED, is_locked, machine_errors, run_lock
+from semconv.artifacts import UNFINISHED, is_being_written, is_locked, machine_errors, run_lock
 from semconv.errors import LockedError
+from semconv.modes import is_hidden_name
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import ProjectLayout
 
@@ -53,7 +55,7 @@ def remove_leftovers(layout: ProjectLayout) -> None:
 
 
 def remove_all_leftovers(layout: ProjectLayout, held: Collection[Path], wait: float) -> None:
-    """Remove unfinished files of killed processes, and temporary files of all processes that read generations.
+    """Remove unfinished files of killed processes, also outside ``data/``, and temporary files of readers of generations.
 
     Args:
         held: the folders whose locks the caller holds, among them that of published generations.
@@ -71,6 +73,17 @@ def remove_all_leftovers(layout: ProjectLayout, held: Collection[Path], wait: fl
             *layout.generations.glob("*.duckdb.tmp"),
         ):
             _remove(path)
+        for path in _unfinished_outside_data(layout):
+            _remove(path)
+
+
+def _unfinished_outside_data(layout: ProjectLayout) -> Iterator[Path]:
+    """Yield files that killed processes were writing in the project but outside ``data/``, such as exported prompts."""
+    for folder, below, names in os.walk(layout.root):
+        if Path(folder) == layout.root:
+            below.remove(layout.data.name)
+        paths = (Path(folder) / name for name in names if is_hidden_name(name))
+        yield from (path for path in paths if path.is_file() and not path.is_symlink() and not is_being_written(path))
 
 
 def spill_folder(path: Path) -> Path:
