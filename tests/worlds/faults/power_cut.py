@@ -1,8 +1,8 @@
 """What a command asks of the operating system, recorded by strace, and the states of a disk that a power cut may leave.
 
 The model of the disk: the content of a file is safe up to its last fsync, and the names in a folder up to the folder's
-last fsync. What came later may be on the disk or not. So each moment has four states: later names kept or lost, and
-later contents kept or lost.
+last fsync. What came later may be on the disk or not. So each moment has six states: later names are kept or lost, and
+later contents are kept, lost or torn, that is, only the first half of a file is new.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,10 @@ class _Inode:
     now: bytearray
     safe: bytes
 
+    def after_cut(self, contents: str) -> bytes:
+        half = len(self.now) // 2
+        return {"kept": bytes(self.now), "lost": self.safe, "torn": bytes(self.now[:half]) + self.safe[half:]}[contents]
+
 
 @dataclass
 class Disk:
@@ -210,12 +215,10 @@ class Disk:
                 else:
                     self.safe.pop(name)
 
-    def state(self, *, names: bool, contents: bool) -> dict[str, bytes | None]:
-        """Return a state after a power cut: what came after the last fsync of names and contents is kept or lost."""
-        files = self.now if names else self.safe
-        found = {
-            path: None if file is None else bytes(file.now if contents else file.safe) for path, file in files.items()
-        }
+    def state(self, names: str, contents: str) -> dict[str, bytes | None]:
+        """Return a state after a power cut, in which later names and contents are ``kept``, ``lost`` or ``torn``."""
+        files = self.now if names == "kept" else self.safe
+        found = {path: None if file is None else file.after_cut(contents) for path, file in files.items()}
         # A file in a folder that is lost is lost too.
         folders = {path for path, content in found.items() if content is None}
         return {path: content for path, content in found.items() if _has_folders(path, folders, min(files, key=len))}
@@ -237,15 +240,13 @@ def states(before: Disk, calls: list[Call]) -> Iterator[tuple[str, dict[str, byt
     seen = set()
     for number, call in enumerate([*calls, None], 1):
         if call is None or call.name in ("sync", "rename", "unlink", "link"):
-            for names in (False, True):
-                for contents in (False, True):
-                    state = before.state(names=names, contents=contents)
-                    key = hash(frozenset(state.items()))
-                    if key not in seen:
-                        seen.add(key)
-                        kept = f"names {'kept' if names else 'lost'}, contents {'kept' if contents else 'lost'}"
-                        moment = "the end" if call is None else f"call {number}, {call.name} {call.path}"
-                        yield f"before {moment}: {kept}", state
+            for names, contents in product(("lost", "kept"), ("lost", "kept", "torn")):
+                state = before.state(names, contents)
+                key = hash(frozenset(state.items()))
+                if key not in seen:
+                    seen.add(key)
+                    moment = "the end" if call is None else f"call {number}, {call.name} {call.path}"
+                    yield f"before {moment}: names {names}, contents {contents}", state
         if call is not None:
             before.do(call)
 
