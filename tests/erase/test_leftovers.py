@@ -21,7 +21,7 @@ from semconv_warehouse.features import online
 from semconv_warehouse.ingest import sql_source
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.database import open_database
-from tests.worlds.erasing import ERASED, content, copied, make_template, person, traces
+from tests.worlds.erasing import ERASED, content, copied, person, template, traces
 from tests.worlds.published import lists, recommendation_rows
 
 LEFTOVERS = (
@@ -44,14 +44,9 @@ LEFTOVERS = (
 OF_READERS = ("serving.duckdb.tmp/duckdb_temp_block-1.block", "generations/000001.duckdb.tmp/duckdb_temp_block-1.block")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template") / "project")
-
-
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> Project:
-    return copied(template, tmp_path / "project")
+def project(tmp_path: Path) -> Project:
+    return copied(template(), tmp_path / "project")
 
 
 def leave(project: Project, names: tuple[str, ...] = LEFTOVERS) -> set[str]:

@@ -38,9 +38,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
     folder = tmp_path_factory.mktemp("world")
     (folder / "rows.csv").write_text(f"user_id,item_id,source_position\n{erasing.ERASED},i7,9\nnew,i1,1\n")
     pq.write_table(recommendation_rows({erasing.ERASED: ["i5", "i6"]}), folder / "lists.parquet")
-    root = erasing.make_template(folder / "project")
     # The second generation is served, so that a rollback has somewhere to go.
-    project = erasing.copied(root, folder / "served")
+    project = erasing.copied(erasing.template(), folder / "served")
     publish(project.layout, project.store, "recommend-2")
     return case.World(folder / "served", folder, erasing.ERASED)
 

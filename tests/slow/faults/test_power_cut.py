@@ -61,7 +61,7 @@ COMMANDS: dict[str, Callable[[Path], tuple[str, ...]]] = {
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two generations of which the second is served, and lists for a third."""
     folder = tmp_path_factory.mktemp("template")
-    layout, store = copy_project(erasing.make_template(folder / "first"), folder / "project")
+    layout, store = copy_project(erasing.template(), folder / "project")
     publish(layout, store, "recommend-2")
     users = {erasing.person(number): items for number, items in enumerate(lists(2).values())}
     add_recommend_run(store, "recommend-3", users)
