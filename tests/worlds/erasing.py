@@ -80,8 +80,12 @@ def copied(template: Path, root: Path) -> Project:
 
 
 def traces(project: Project, text: str = ERASED) -> set[str]:
-    """Return the files under data/ that hold a text: in their bytes, or as a value where values may be compressed."""
-    root = project.layout.data
+    """Return the files under data/ that hold a text."""
+    return traces_in(project.layout.data, text)
+
+
+def traces_in(root: Path, text: str) -> set[str]:
+    """Return the files of a folder that hold a text: in their bytes, or as a value where values may be compressed."""
     files = [path for path in root.rglob("*") if path.is_file()]
     found = {path for path in files if text.encode() in path.read_bytes()}
     found |= {path for path in files if path.suffix == ".parquet" and text in str(pq.read_table(path).to_pylist())}

@@ -58,6 +58,11 @@ class ProjectLayout:
         return self.data / "features"
 
     @property
+    def experiments(self) -> ProjectLayout:
+        """The project inside this one in which `semconv experiment` tunes and evaluates its models."""
+        return ProjectLayout(self.data / "experiments")
+
+    @property
     def feature_repo(self) -> Path:
         """The user's copy of the Feast definitions."""
         return self.root / "feature_repo"
