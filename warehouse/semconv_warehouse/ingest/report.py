@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -79,32 +80,63 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def joined(
-    parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]], files: Sequence[object]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the usable rows of all files, numbered in ``arrival``, and the rejected rows; refuse files without usable rows."""
-    rows = pl.concat(usable for usable, _ in parts).with_row_index("arrival")
-    rejected = pl.concat(rejected for _, rejected in parts)
+def joined(parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object]) -> pl.DataFrame:
+    """Return the usable rows of all files, numbered in ``arrival``; InputError if there are none."""
+    rows = pl.concat(parts).with_row_index("arrival")
     if rows.is_empty():
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in rejected.counts.most_common())
         raise InputError(
-            f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons}); correct the files"
+            f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons}); correct the files"
         )
-    return rows, rejected
+    return rows
 
 
-def counts_by_reason(rejected: pl.DataFrame) -> dict[str, int]:
-    """Return the number of rejected rows by reason."""
-    return dict(rejected["reason"].value_counts(sort=True).iter_rows())
+class Rejected:
+    """The rejected rows of an ingest: counted by reason, and written to a file while the input is read.
 
-
-def write_rejected(rejected: pl.DataFrame, path: Path) -> None:
-    """Write rejected rows as CSV if ``path`` ends with .csv, else as JSON lines.
-
-    The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes.
+    They are never all in memory, because a small compressed file can hold gigabytes of unusable rows.
     """
-    with atomic_path(path, OWNER_FILE) as temporary:
-        if path.suffix == ".csv":
-            rejected.write_csv(temporary)
+
+    def __init__(self, stream: BinaryIO | None = None, *, is_csv: bool = False) -> None:
+        self.counts: Counter[str] = Counter()
+        self._stream, self._is_csv, self._is_empty = stream, is_csv, True
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the rows are written to a file, so that callers need to make their records."""
+        return self._stream is not None
+
+    def count(self, reasons: pl.Series) -> None:
+        """Count rows by reason."""
+        self.counts.update(dict(reasons.value_counts().iter_rows()))
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Write rows with REJECTED_COLUMNS; nothing happens if there is no file."""
+        if self._stream is None or rows.is_empty():
+            return
+        if self._is_csv:
+            rows.write_csv(self._stream, include_header=self._is_empty)
         else:
-            rejected.write_ndjson(temporary)
+            rows.write_ndjson(self._stream)
+        self._is_empty = False
+
+    def end(self) -> None:
+        """Write the header of a CSV file without rows."""
+        if self._stream is not None and self._is_csv and self._is_empty:
+            self._stream.write((",".join(REJECTED_COLUMNS) + "\n").encode())
+
+
+@contextlib.contextmanager
+def rejected_file(path: Path | None) -> Iterator[Rejected]:
+    """Give the collector of rejected rows, which writes CSV if ``path`` ends with .csv, else JSON lines.
+
+    The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes. The file appears
+    at the end of the block, and only without an error.
+    """
+    if path is None:
+        yield Rejected()
+        return
+    with atomic_path(path, OWNER_FILE) as temporary, temporary.open("wb") as stream:
+        rejected = Rejected(stream, is_csv=path.suffix == ".csv")
+        yield rejected
+        rejected.end()
