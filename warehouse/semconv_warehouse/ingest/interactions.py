@@ -23,11 +23,10 @@ from semconv_warehouse.ingest.readers import (
     Source,
     open_source,
     resolve,
-    shown_columns,
     unused_columns,
 )
 from semconv_warehouse.ingest.records import usable_rows
-from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
+from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file, shown_columns
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY)
@@ -85,6 +84,7 @@ def ingest_interactions(
     *,
     order_by_file: bool = False,
     rejected: Path | None = None,
+    no_formulas: bool = False,
 ) -> IngestReport:
     """Add interactions from Parquet, CSV or JSON lines files. Rows that the warehouse already has are skipped.
 
@@ -93,12 +93,13 @@ def ingest_interactions(
         order_by_file: order each user's sequence by the order of the rows in the files. This is refused if the first
             ingest of the project ordered the sequences by a column.
         rejected: file to write rejected rows to, with their reasons.
+        no_formulas: put an apostrophe before each text of ``rejected`` that a spreadsheet would compute as a formula.
 
     Raises:
         InputError: a file or column is missing or unusable, the files lack the column by which sequences are ordered,
             or a user's position is already taken by another item. The warehouse is unchanged then.
     """
-    with rejected_file(rejected) as rows:
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
         cleaned = read_interactions(store, files, mapping, rows, order_by_file=order_by_file)
     with store.write() as connection:
         return merge(connection, cleaned)
@@ -188,9 +189,7 @@ def _offered(source: Source, found: Mapping[str, str]) -> OrderBy:
     )
 
 
-def _cleaned(
-    source: Source, found: Mapping[str, str], order_by: OrderBy, rejected: Rejected
-) -> Iterator[pl.DataFrame]:
+def _cleaned(source: Source, found: Mapping[str, str], order_by: OrderBy, rejected: Rejected) -> Iterator[pl.DataFrame]:
     """Yield the usable rows of one file with the known columns in batches, and hand the others to ``rejected``."""
     selected, raw = source.raw_columns(found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items()}

@@ -67,6 +67,7 @@ def ingest_items(
     *,
     snapshot: bool = False,
     rejected: Path | None = None,
+    no_formulas: bool = False,
 ) -> IngestReport:
     """Add or update items from Parquet, CSV or JSON lines files. Unknown columns are stored in ``attributes``.
 
@@ -76,11 +77,12 @@ def ingest_items(
         mapping: known column -> name in the files, where the two differ.
         snapshot: the files are the whole catalogue; mark all other items as removed.
         rejected: file to write rejected rows to, with their reasons.
+        no_formulas: put an apostrophe before each text of ``rejected`` that a spreadsheet would compute as a formula.
 
     Raises:
         InputError: a file or column is missing or unusable. The warehouse is unchanged then.
     """
-    with rejected_file(rejected) as rows:
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
         cleaned = read_items(files, mapping, rows)
     with store.write() as connection:
         return merge(connection, cleaned, snapshot=snapshot)
@@ -93,9 +95,7 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rej
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
     before = rejected.counts.copy()
-    parts = (
-        rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected)
-    )
+    parts = (rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected))
     rows = joined(parts, rejected, files)
     unusable = rejected.counts - before
     distinct = rows.with_columns(pl.col("arrival").min().over(ITEM_ID).alias("first")).unique(ITEM_ID, keep="last")
@@ -149,9 +149,7 @@ def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected) -> It
 def _deep_lists(raw: Mapping[str, fields.RawColumn], is_json: bool) -> list[pl.Expr]:
     """Return the reason for each column whose texts may be lists, null where they are not nested too deep."""
     columns = [CATEGORIES] if not is_json else [name for name in KNOWN if name != ITEM_ID]
-    return [
-        pl.when(fields.is_deep_list(raw[name])).then(pl.lit(fields.TOO_DEEP)) for name in columns if name in raw
-    ]
+    return [pl.when(fields.is_deep_list(raw[name])).then(pl.lit(fields.TOO_DEEP)) for name in columns if name in raw]
 
 
 def _value(ours: str, raw: fields.RawColumn, is_json: bool) -> pl.Expr:

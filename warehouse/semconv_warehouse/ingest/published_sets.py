@@ -29,7 +29,9 @@ _MOVIELENS_MOVIES: Final = {ITEM_ID: "movieId", TITLE: "title", CATEGORIES: "gen
 _NO_GENRE = "(no genres listed)"
 
 
-def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+def ingest_amazon(
+    store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
+) -> IngestReport:
     """Add Amazon 2018 reviews and product metadata (JSON lines, plain or .gz) in one transaction.
 
     The query of an interaction is the summary and text of the review. Times are whole days, so interactions of one user
@@ -42,7 +44,7 @@ def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Pa
     if texts := [name for name in ("summary", "reviewText") if source.has(name)]:
         mapping[QUERY] = "+".join(texts)
     meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
-    with rejected_file(rejected) as rows:
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
         read = interactions.read_interactions(store, [reviews], mapping, rows)
         catalogue = items.read_items([meta], meta_mapping, rows)
     return _merge(store, read, catalogue)
@@ -58,12 +60,14 @@ def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
     return source
 
 
-def ingest_movielens(store: DuckDBStore, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+def ingest_movielens(
+    store: DuckDBStore, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
+) -> IngestReport:
     """Add ``ratings.csv`` and ``movies.csv`` of a MovieLens folder in one transaction; genres become categories."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name the folder of ratings.csv and movies.csv")
-    with rejected_file(rejected) as rows:
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
         movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES, rows)
         ratings = interactions.read_interactions(store, [directory / "ratings.csv"], _MOVIELENS_RATINGS, rows)
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))

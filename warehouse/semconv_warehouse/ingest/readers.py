@@ -22,14 +22,14 @@ from polars.exceptions import PanicException, PolarsError
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.json_values import bytes_in, is_too_deep, json_part, strict_json
-from semconv_warehouse.ingest.text_files import check_rows, decoded_lines
+from semconv_warehouse.ingest.report import shortened, shown_columns
+from semconv_warehouse.ingest.text_files import check_rows, decoded_lines, first_line
 
 # Columns that a Source adds to those of the file.
 ROW, REASON, RECORD = "__row", "__reason", "__record"
-_OVERFLOW = "__overflow"
+_OVERFLOW, _FILLED = "__overflow", "__filled"
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 1000, 64 << 20
 _MOST_COLUMNS = 10_000
-_SHOWN_COLUMNS, _SHOWN_CHARACTERS = 50, 100  # of columns, in messages
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _MOST_DIGITS = 38  # the most digits of a decimal in polars
@@ -147,10 +147,6 @@ def open_source(file: Input) -> Source:
             )
         if all(batch.is_empty() for batch in source.batches(lambda rows: rows.select(ROW).head(1))):
             raise InputError(f"{file}: the file has no rows; check how it was written")
-        if len(source.columns) > _MOST_COLUMNS:
-            raise InputError(
-                f"{file}: {len(source.columns):,} columns, but at most {_MOST_COLUMNS:,} can be read; write the file with fewer"
-            )
     return source
 
 
@@ -177,18 +173,6 @@ def resolve(
                 f" with --map {ours}=COLUMN"
             )
     return found
-
-
-def shown_columns(columns: Sequence[str]) -> str:
-    """Return names of columns for a message. A file may have thousands of columns, and long names."""
-    shown = ", ".join(map(shortened, columns[:_SHOWN_COLUMNS])) or "none"
-    more = len(columns) - _SHOWN_COLUMNS
-    return shown if more <= 0 else f"{shown} and {more:,} more"
-
-
-def shortened(name: str) -> str:
-    """Return the name of a column, cut and marked with an ellipsis if it is long."""
-    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
 
 
 @contextlib.contextmanager
@@ -218,10 +202,19 @@ def _parquet(file: Path) -> Source:
     return Source(file, tuple(types), rows, record.alias(RECORD), left_out=left_out)
 
 
+def _refuse_many_columns(file: Path, number: int) -> None:
+    """Raise InputError for more columns than polars reads in seconds."""
+    if number > _MOST_COLUMNS:
+        raise InputError(
+            f"{file}: {number:,} columns, but at most {_MOST_COLUMNS:,} can be read; write the file with fewer columns"
+        )
+
+
 def _refuse_types_beyond_polars(file: Path) -> None:
     """Raise InputError for a column whose type polars cannot read; for some types polars would panic."""
     with contextlib.suppress(pa.ArrowException):  # Leave a damaged file to polars, which reports it.
         schema = pq.ParquetFile(file).schema
+        _refuse_many_columns(file, len(schema.to_arrow_schema()))
         for column in (schema.column(number) for number in range(len(schema))):
             is_long = column.converted_type == "DECIMAL" and column.precision > _MOST_DIGITS
             if is_long or column.converted_type == "INTERVAL":
@@ -233,6 +226,7 @@ def _refuse_types_beyond_polars(file: Path) -> None:
 
 def _csv(file: Path, separator: str) -> Source:
     check_rows(file, quoted=True)
+    _refuse_many_columns(file, first_line(file).count(separator.encode()) + 1)
     header = tuple(
         pl.scan_csv(
             file, separator=separator, infer_schema=False, n_rows=0, encoding="utf8-lossy", glob=False
@@ -251,7 +245,9 @@ def _csv(file: Path, separator: str) -> Source:
         glob=False,
     )
     reason = pl.when(pl.col(_OVERFLOW).is_not_null()).then(pl.lit("more fields than the header")).alias(REASON)
-    rows = rows.filter(pl.any_horizontal(pl.col(*header).is_not_null())).with_columns(reason)
+    # As a column first: in a filter, polars would take seconds for a hundred columns, by the square of their number.
+    is_filled = pl.any_horizontal(pl.col(*header).is_not_null()).alias(_FILLED)
+    rows = rows.with_columns(reason, is_filled).filter(_FILLED)
     return Source(file, header, rows, pl.struct(pl.col(*header)).alias(RECORD))
 
 
@@ -290,7 +286,7 @@ def _sampled_keys(source: Source) -> tuple[str, ...]:
     lines = characters = 0
     for batch in source.batches(lambda rows: rows.filter(pl.col(REASON).is_null()).select(RECORD).head(_SAMPLED_LINES)):
         for line in batch[RECORD]:
-            if lines == _SAMPLED_LINES or characters > _SAMPLED_CHARACTERS:
+            if lines == _SAMPLED_LINES or characters > _SAMPLED_CHARACTERS or len(keys) > _MOST_COLUMNS:
                 return tuple(keys)
             lines, characters = lines + 1, characters + len(line)
             with contextlib.suppress(ValueError):

@@ -14,9 +14,11 @@ import polars as pl
 
 from semconv.artifacts import atomic_path
 from semconv.errors import InputError
+from semconv.formulas import without_formula
 from semconv.modes import OWNER_FILE
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
+_SHOWN_COLUMNS, _SHOWN_CHARACTERS = 50, 100  # of columns, in messages
 _SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
 
 
@@ -49,14 +51,26 @@ class IngestReport:
         lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
         lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
         if self.unused_columns:
-            lines.append(f"  columns not used: {', '.join(self.unused_columns)}; read one with --map OURS=THEIRS")
+            lines.append(f"  columns not used: {shown_columns(self.unused_columns)}; read one with --map OURS=THEIRS")
         if self.left_out:
-            lines.append(f"  bytes, left out of the attributes: {', '.join(self.left_out)}")
+            lines.append(f"  bytes, left out of the attributes: {shown_columns(self.left_out)}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return dataclasses.asdict(self)
+
+
+def shown_columns(columns: Sequence[str]) -> str:
+    """Return names of columns for a message. A file may have thousands of columns, and long names."""
+    shown = ", ".join(map(shortened, columns[:_SHOWN_COLUMNS])) or "none"
+    more = len(columns) - _SHOWN_COLUMNS
+    return shown if more <= 0 else f"{shown} and {more:,} more"
+
+
+def shortened(name: str) -> str:
+    """Return the name of a column, cut and marked with an ellipsis if it is long."""
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
 
 
 def combined(parts: Sequence[IngestReport]) -> IngestReport:
@@ -97,9 +111,9 @@ class Rejected:
     They are never all in memory, because a small compressed file can hold gigabytes of unusable rows.
     """
 
-    def __init__(self, stream: BinaryIO | None = None, *, is_csv: bool = False) -> None:
+    def __init__(self, stream: BinaryIO | None = None, *, is_csv: bool = False, no_formulas: bool = False) -> None:
         self.counts: Counter[str] = Counter()
-        self._stream, self._is_csv, self._is_empty = stream, is_csv, True
+        self._stream, self._is_csv, self._no_formulas, self._is_empty = stream, is_csv, no_formulas, True
 
     @property
     def is_written(self) -> bool:
@@ -114,6 +128,11 @@ class Rejected:
         """Write rows with REJECTED_COLUMNS; nothing happens if there is no file."""
         if self._stream is None or rows.is_empty():
             return
+        if self._no_formulas:
+            texts = ("file", "reason", "record")
+            rows = rows.with_columns(
+                pl.Series(name, list(map(without_formula, rows[name])), pl.String) for name in texts
+            )
         if self._is_csv:
             rows.write_csv(self._stream, include_header=self._is_empty)
         else:
@@ -127,7 +146,7 @@ class Rejected:
 
 
 @contextlib.contextmanager
-def rejected_file(path: Path | None) -> Iterator[Rejected]:
+def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[Rejected]:
     """Give the collector of rejected rows, which writes CSV if ``path`` ends with .csv, else JSON lines.
 
     The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes. The file appears
@@ -137,6 +156,6 @@ def rejected_file(path: Path | None) -> Iterator[Rejected]:
         yield Rejected()
         return
     with atomic_path(path, OWNER_FILE) as temporary, temporary.open("wb") as stream:
-        rejected = Rejected(stream, is_csv=path.suffix == ".csv")
+        rejected = Rejected(stream, is_csv=path.suffix == ".csv", no_formulas=no_formulas)
         yield rejected
         rejected.end()

@@ -26,6 +26,8 @@ _OTHER_COMPRESSION = (b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda"
 class _Bytes(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
+    def readline(self) -> bytes: ...
+
 
 def check_rows(file: Path, *, quoted: bool) -> bool:
     """Read a text file once, and return whether it is valid UTF-8.
@@ -51,6 +53,12 @@ def check_rows(file: Path, *, quoted: bool) -> bool:
             decoder.decode(b"", final=True)
             return True
     return False
+
+
+def first_line(file: Path) -> bytes:
+    """Return the first line of a text file."""
+    with _opened(file) as stream:
+        return stream.readline()
 
 
 def decoded_lines(file: Path, row: str, text: str) -> Iterator[pl.DataFrame]:
