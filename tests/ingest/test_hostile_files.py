@@ -181,3 +181,23 @@ def test_messages_cut_long_names_and_many_names(store: DuckDBStore, tmp_path: Pa
 def test_other_compression_is_refused(store: DuckDBStore, tmp_path: Path, start: bytes) -> None:
     with pytest.raises(InputError, match="compressed, but not with gzip"):
         items(store, write(tmp_path / "i.csv", start + b"item_id\n1\n"))
+
+
+def test_rejected_rows_are_written_without_formulas(store: DuckDBStore, tmp_path: Path) -> None:
+    path = write(tmp_path / "i.jsonl", '=cmd()\n{"item_id": "i"}\n')
+    for no_formulas, record in ((True, "'=cmd()"), (False, "=cmd()")):
+        ingest_items(store, [path], {}, rejected=tmp_path / "r.csv", no_formulas=no_formulas)
+        assert pl.read_csv(tmp_path / "r.csv")["record"].to_list() == [record]
+
+
+def test_every_batch_of_rejected_rows_is_written_once(
+    store: DuckDBStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "_BLOCK", 64)
+    lines = "".join(f'{{"user_id": "\xe9", "n": {number}}}\n' for number in range(100))
+    path = write(tmp_path / "e.jsonl", lines.encode("latin-1") + b'{"user_id": "u", "item_id": "i", "event_time": 1}')
+    for name in ("r.csv", "r.jsonl"):
+        report = ingest_interactions(store, [path], {}, rejected=tmp_path / name)
+        assert report.rejected == {"no item_id": 100}
+        read = pl.read_csv if name == "r.csv" else pl.read_ndjson
+        assert read(tmp_path / name)["row"].to_list() == list(range(1, 101))

@@ -29,7 +29,7 @@ from semconv_warehouse.ingest.text_files import check_rows, decoded_lines, first
 ROW, REASON, RECORD = "__row", "__reason", "__record"
 _OVERFLOW, _FILLED = "__overflow", "__filled"
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 1000, 64 << 20
-_MOST_COLUMNS = 10_000
+_MOST_COLUMNS = 5_000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _MOST_DIGITS = 38  # the most digits of a decimal in polars
