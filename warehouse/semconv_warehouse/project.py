@@ -80,11 +80,14 @@ class Project(OpenedProject):
         *,
         order_by_file: bool = False,
         rejected: Path | None = None,
+        no_formulas: bool = False,
     ) -> IngestReport:
         """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_interactions(self.store, files, mapping, order_by_file=order_by_file, rejected=rejected)
+        return ingest.ingest_interactions(
+            self.store, files, mapping, order_by_file=order_by_file, rejected=rejected, no_formulas=no_formulas
+        )
 
     @_writing
     def ingest_items(
@@ -94,25 +97,32 @@ class Project(OpenedProject):
         *,
         snapshot: bool = False,
         rejected: Path | None = None,
+        no_formulas: bool = False,
     ) -> IngestReport:
         """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_items(self.store, files, mapping, snapshot=snapshot, rejected=rejected)
+        return ingest.ingest_items(
+            self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
+        )
 
     @_writing
-    def ingest_amazon(self, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+    def ingest_amazon(
+        self, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
         """Add the reviews and the metadata of one category of the Amazon reviews of 2018."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected)
+        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected, no_formulas=no_formulas)
 
     @_writing
-    def ingest_movielens(self, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+    def ingest_movielens(
+        self, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
         """Add a MovieLens folder with ratings.csv and movies.csv."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_movielens(self.store, directory, rejected=rejected)
+        return ingest.ingest_movielens(self.store, directory, rejected=rejected, no_formulas=no_formulas)
 
     # Stages
 
