@@ -163,6 +163,7 @@ def test_a_database_with_a_log_is_left_as_it_is(tmp_path: Path) -> None:
     assert _rows(f"sqlite:///{path}", "SELECT * FROM item", tmp_path) == [{"item_id": "i0"}]
     with pytest.raises(SettingsError):
         _rows(f"sqlite:///{path}", "DELETE FROM item RETURNING item_id", tmp_path)
+    (tmp_path / "data" / "lock").unlink()
     (tmp_path / "data").rmdir()
     assert _files(tmp_path) == before
 
