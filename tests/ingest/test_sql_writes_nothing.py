@@ -75,6 +75,44 @@ def test_functions_of_duckdb_write_nothing(outside: Path, tmp_path: Path, statem
         _rows("duckdb:///:memory:", statement.format(folder=str(outside).replace("'", "''''")), tmp_path)
 
 
+_EXECUTED = "json_execute_serialized_sql(json_serialize_sql('WITH x AS (COPY (SELECT 1) TO ''{file}'') SELECT ''i9'' AS item_id'))"
+
+
+def test_no_sql_in_a_text_is_run(tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    executed = _EXECUTED.format(file=file)
+    arguments = executed.partition("(")[2]
+    quoted = executed.replace("'", "''")
+    for statement in (
+        f"SELECT * FROM {executed}",
+        f'SELECT * FROM system.main."JSON_execute_serialized_sql" /* x */ ({arguments}',
+        f"SELECT * FROM query('SELECT * FROM {quoted}')",
+        f"SELECT (SELECT count(*) FROM {executed}) AS item_id",
+        f"WITH x AS (FROM {executed}) SELECT * FROM x",
+        f"PIVOT (SELECT * FROM {executed}) ON item_id",
+        f"EXPLAIN ANALYZE SELECT * FROM {executed}",
+        f"SUMMARIZE SELECT * FROM {executed}",
+    ):
+        with pytest.raises(SettingsError, match=r"^--from-sql: "):
+            _rows("duckdb:///:memory:", statement, tmp_path)
+        assert not file.exists(), statement
+
+
+@pytest.mark.parametrize("made", ["VIEW hidden AS SELECT * FROM ", "MACRO hidden() AS TABLE SELECT * FROM "])
+def test_no_view_or_macro_runs_sql_in_a_text(tmp_path: Path, made: str) -> None:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE item AS SELECT 'i0' AS item_id")
+        connection.execute(f"CREATE {made}{_EXECUTED.format(file=tmp_path / 'out.csv')}")
+    for statement in ("SELECT * FROM hidden", "SELECT * FROM hidden()", "PIVOT hidden ON item_id"):
+        with pytest.raises(SettingsError, match="the view or macro hidden"):
+            _rows(f"duckdb:///{tmp_path / 'shop.duckdb'}", statement, tmp_path)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_column_with_the_name_of_a_refused_function_is_read(tmp_path: Path) -> None:
+    assert _rows("duckdb:///:memory:", "SELECT query FROM (SELECT 'x' AS query)", tmp_path) == [{"query": "x"}]
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -125,6 +163,7 @@ def test_a_database_with_a_log_is_left_as_it_is(tmp_path: Path) -> None:
     assert _rows(f"sqlite:///{path}", "SELECT * FROM item", tmp_path) == [{"item_id": "i0"}]
     with pytest.raises(SettingsError):
         _rows(f"sqlite:///{path}", "DELETE FROM item RETURNING item_id", tmp_path)
+    (tmp_path / "data" / "lock").unlink()
     (tmp_path / "data").rmdir()
     assert _files(tmp_path) == before
 

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.store.database import raw
-from semconv_warehouse.store.statements import require_reading
+from semconv_warehouse.store.statements import require_plain_views, require_reading
 
 _EXTRAS = {"postgresql": "'semconv[postgres]'"}  # SQLAlchemy dialect -> package for pip
 _FILES = {"sqlite": "SQLite", "duckdb": "DuckDB"}  # SQLAlchemy dialects of databases in a file -> name
@@ -90,6 +90,7 @@ def readable(connection: sa.Connection, statement: str) -> str:
     inner.execute("SET autoinstall_known_extensions = false")  # an installation writes files
     inner.execute("SET lock_configuration = true")  # a logging setting writes files
     try:
+        require_plain_views(inner)
         return require_reading(inner, statement)
     except (SettingsError, duckdb.Error) as error:
         raise SettingsError(f"--from-sql: {str(error).splitlines()[0]}; correct the statement") from error

@@ -25,6 +25,13 @@ _REFUSED = {
     "SELECT": "a WITH clause that writes",
     "MULTI": "a statement that may write",
 }
+# Functions that run SQL from a text. The parser does not see that SQL, and it may hold a COPY.
+_RUNNING_TEXT = ("query", "json_execute_serialized_sql")
+_CALLED = re.compile(rf'"function_name":"(?:{"|".join(_RUNNING_TEXT)})"')  # in a serialized statement
+_CALLED_IN_SQL = rf'\b(?:{"|".join(_RUNNING_TEXT)})"?\s*\('
+_TEXT_REFUSED = (
+    f"{'() and '.join(_RUNNING_TEXT)}() are refused, because they run SQL from a text; write this SQL itself"
+)
 _ADVICE = "give a SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or EXPLAIN with one of these"
 
 
@@ -51,6 +58,17 @@ def require_reading(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     return query
 
 
+def require_plain_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise SettingsError if a view or a macro of an open database runs SQL from a text, which could write."""
+    found = connection.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND regexp_matches(sql, $1, 'i') UNION ALL"
+        " SELECT function_name FROM duckdb_functions() WHERE NOT internal AND regexp_matches(macro_definition, $1, 'i')",
+        [_CALLED_IN_SQL],
+    ).fetchall()
+    if found:
+        raise SettingsError(f"the view or macro {found[0][0]}: {_TEXT_REFUSED}")
+
+
 def close(connection: duckdb.DuckDBPyConnection) -> None:
     """Close a connection to all files but the databases that it has attached, and lock its settings.
 
@@ -72,12 +90,16 @@ def _reading_query(connection: duckdb.DuckDBPyConnection, text: str) -> str | No
         kind = statements[0].type
         if kind == duckdb.StatementType.SELECT:
             (serialized,) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0]
+            if _CALLED.search(serialized):
+                raise SettingsError(_TEXT_REFUSED)
             nodes = set(_NODE.findall(serialized))
             return text if nodes and nodes <= _READING_NODES else None
         if kind == duckdb.StatementType.MULTI:
             # A PIVOT without the list of its values, or a statement that contains one: only a query fits in brackets.
             nested = f"SELECT * FROM (\n{statements[0].query}\n)"  # noqa: S608
             is_query = len(connection.extract_statements(nested)) == 1
+            if re.search(_CALLED_IN_SQL, text, re.IGNORECASE):
+                raise SettingsError(_TEXT_REFUSED)
             return nested if is_query and _WRITING_WORDS.isdisjoint(word for _, word, _ in _tokens(text)) else None
     except duckdb.Error:
         pass
