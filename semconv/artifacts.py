@@ -115,9 +115,9 @@ def commit(temporary: Path, path: Path, mode: int = GROUP_FILE) -> None:
 def is_being_written(temporary: Path) -> bool:
     """Tell whether a living process writes a temporary file of :func:`atomic_path`."""
     try:
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ELOOP)  # removed meanwhile, or a link, which nobody writes here
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -129,6 +129,13 @@ def test_files_of_a_living_process_stay(project: Project, folder: str, kept: set
     assert left(project) == expected
 
 
+def test_a_file_that_is_written_without_a_lock_of_its_folder_stays(project: Project) -> None:
+    """A trie is built again in the folder of a code set, which another run may use at the same time."""
+    with atomic_path(project.layout.runs / "codebook-1" / "trie.safetensors") as temporary:
+        ingest(project)
+        assert temporary.exists()
+
+
 def test_nothing_is_removed_while_a_forget_rewrites_files(project: Project) -> None:
     expected = leave(project)
     with run_lock(project.layout.generations):

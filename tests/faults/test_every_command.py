@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from semconv_warehouse.publish.publishing import publish
@@ -13,31 +11,20 @@ from tests.worlds import erasing
 from tests.worlds.command import Commands
 from tests.worlds.faults import killed_commands as case
 from tests.worlds.faults.command_cases import CASES, READING, CommandCase, all_commands
-from tests.worlds.faults.writes import compile_library, kill_points
-from tests.worlds.published import recommendation_rows
+from tests.worlds.faults.writes import kill_points
 
-_KILLS = 3
+_KILLS = 2
 _TRIED = {
     ("ingest", "interactions"): ("{inputs}/rows.csv",),
-    ("recommend", "load"): ("{inputs}/lists.parquet",),
     ("publish",): ("--rollback",),
-    ("features", "materialize"): ("--again",),
     ("forget",): ("--user", "{erased}", "--yes"),
 }
-
-
-@pytest.fixture(scope="module")
-def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    server = Commands(compile_library(tmp_path_factory.mktemp("library")))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
     folder = tmp_path_factory.mktemp("world")
     (folder / "rows.csv").write_text(f"user_id,item_id,source_position\n{erasing.ERASED},i7,9\nnew,i1,1\n")
-    pq.write_table(recommendation_rows({erasing.ERASED: ["i5", "i6"]}), folder / "lists.parquet")
     # The second generation is served, so that a rollback has somewhere to go.
     project = erasing.copied(erasing.template(), folder / "served")
     publish(project.layout, project.store, "recommend-2")

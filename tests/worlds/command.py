@@ -57,6 +57,7 @@ class Commands:
 
     def __init__(self, library: Path | None = None) -> None:
         environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+        self.sees_writes = library is not None
         if library is not None:
             environment["LD_PRELOAD"] = str(library)
         self._server = subprocess.Popen(

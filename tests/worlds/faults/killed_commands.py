@@ -238,7 +238,7 @@ def planned_kills(done: Done, most: int | None = None) -> list[int]:
     points = kill_points(done.writes)
     if most is None or len(points) <= most:
         return points
-    return [points[number * len(points) // most] for number in range(most)]
+    return [points[(2 * number + 1) * len(points) // (2 * most)] for number in range(most)]
 
 
 def as_json(counts: Counts) -> str:

@@ -33,7 +33,7 @@ class _Place:
 
     def leftovers(self) -> list[Path]:
         found = [path for pattern in self.patterns for path in sorted(self.folder.glob(pattern))]
-        return [path for path in found if not (path.is_dir() and is_locked(path))]
+        return [path for path in found if not (is_locked(path) if path.is_dir() else is_being_written(path))]
 
     def clean(self) -> None:
         with machine_errors(self.folder):
@@ -46,7 +46,8 @@ def remove_leftovers(layout: ProjectLayout) -> None:
 
     A folder in which another process works is left alone; the next command cleans it.
     """
-    dirty = [place for place in _places(layout) if place.leftovers()]
+    # Without a look at the lock first, the lock of generations would be held while this process waits for the other one.
+    dirty = [place for place in _places(layout) if place.leftovers() and not is_locked(place.folder)]
     spilled = [path for path in _warehouses(layout) if spill_folder(path).exists()]
     if not dirty and not spilled:
         return
