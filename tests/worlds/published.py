@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from semconv.data.list_rows import LIST_SCHEMA
 from semconv.data.store import RunRecord
+from semconv.modes import make_folder
 from semconv.runs.digests import write_complete
 from semconv.runs.files import part_file
 from semconv_warehouse.store.database import insert_arrow
@@ -52,7 +53,7 @@ def make_project(root: Path) -> Project:
 def _finish_runs(folder: Path) -> None:
     """Make the project that :func:`make_project` copies."""
     layout = ProjectLayout(folder)
-    layout.data.mkdir(parents=True)
+    make_folder(layout.data)
     layout.settings_file.write_text("")
     migrate(layout.warehouse, 0.0)
     store = DuckDBStore(layout)

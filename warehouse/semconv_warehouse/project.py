@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
@@ -17,7 +15,7 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
-from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.ingesting import IngestingProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.publish.publishing import publish, rollback
@@ -29,149 +27,62 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from semconv.stages.night import Night
-    from semconv_warehouse.ingest import IngestReport
-    from semconv_warehouse.ingest.readers import Input
 
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_Method = Callable[Concatenate["Project", _P], _R]
-
-
-def _writing(method: _Method[_P, _R]) -> _Method[_P, _R]:
-    """Mark a method that writes to the project: before it starts, files that killed processes left are removed."""
-
-    @functools.wraps(method)
-    def cleaned(self: Project, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
-        remove_leftovers(self.layout)
-        return method(self, *arguments, **named)
-
-    return cleaned
-
-
-class Project(OpenedProject):
+class Project(IngestingProject):
     """An open project folder, with one method for each command.
 
     Methods report every error as a SemconvError. No connection to the warehouse stays open between calls.
     """
 
-    # Ingest
-
-    @_writing
-    @contextmanager
-    def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
-        """Give the inputs of an ingest: the files, or the rows of the query ``from_sql`` (URL, statement).
-
-        The rows of a query are stored in ``data/`` during the block.
-        """
-        if from_sql is None:
-            yield files
-            return
-        from semconv_warehouse.ingest.sql_source import Query, spooled_query
-
-        with spooled_query(Query(*from_sql), self.layout.data) as rows:
-            yield [rows]
-
-    @_writing
-    def ingest_interactions(
-        self,
-        files: Sequence[Input],
-        mapping: Mapping[str, str],
-        *,
-        order_by_file: bool = False,
-        rejected: Path | None = None,
-        no_formulas: bool = False,
-    ) -> IngestReport:
-        """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
-        from semconv_warehouse import ingest
-
-        return ingest.ingest_interactions(
-            self.store, files, mapping, order_by_file=order_by_file, rejected=rejected, no_formulas=no_formulas
-        )
-
-    @_writing
-    def ingest_items(
-        self,
-        files: Sequence[Input],
-        mapping: Mapping[str, str],
-        *,
-        snapshot: bool = False,
-        rejected: Path | None = None,
-        no_formulas: bool = False,
-    ) -> IngestReport:
-        """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
-        from semconv_warehouse import ingest
-
-        return ingest.ingest_items(
-            self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
-        )
-
-    @_writing
-    def ingest_amazon(
-        self, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
-    ) -> IngestReport:
-        """Add the reviews and the metadata of one category of the Amazon reviews of 2018."""
-        from semconv_warehouse import ingest
-
-        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected, no_formulas=no_formulas)
-
-    @_writing
-    def ingest_movielens(
-        self, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
-    ) -> IngestReport:
-        """Add a MovieLens folder with ratings.csv and movies.csv."""
-        from semconv_warehouse import ingest
-
-        return ingest.ingest_movielens(self.store, directory, rejected=rejected, no_formulas=no_formulas)
-
     # Stages
 
-    @_writing
     def backbone_create(self) -> RunRecord:
         """Create the built-in backbone."""
+        remove_leftovers(self.layout)
         from semconv.stages.embed.backbone import create_backbone_run
 
         return self._record(create_backbone_run(self.workspace))
 
-    @_writing
     def backbone_use(self, path: str) -> RunRecord:
         """Use a pretrained model from a folder or from the Hugging Face Hub as the backbone."""
+        remove_leftovers(self.layout)
         from semconv.stages.embed.backbone import use_backbone_run
 
         return self._record(use_backbone_run(self.workspace, path))
 
-    @_writing
     def embed_behavior(self) -> RunRecord:
         """Compute the behaviour vectors of items and users."""
+        remove_leftovers(self.layout)
         from semconv.stages.embed.behavior import embed_behavior_run
 
         return self._record(embed_behavior_run(self.workspace))
 
-    @_writing
     def embed_text(self) -> RunRecord:
         """Compute the text vectors of items."""
+        remove_leftovers(self.layout)
         from semconv.stages.embed.text import embed_text_run
 
         return self._record(embed_text_run(self.workspace, self.workspace.need(columns.BACKBONE)))
 
-    @_writing
     def codebook_fit(self) -> RunRecord:
         """Fit a new code set. Earlier code sets stay."""
+        remove_leftovers(self.layout)
         from semconv.stages.codes.fit import fit_codebook_run
 
         behavior, text = self.workspace.need(columns.EMBED_BEHAVIOR), self.workspace.need(columns.EMBED_TEXT)
         return self._record(fit_codebook_run(self.workspace, behavior, text))
 
-    @_writing
     def codebook_load(self, file: Path) -> RunRecord:
         """Load external codes from a Parquet file as a new code set. Earlier code sets stay."""
+        remove_leftovers(self.layout)
         from semconv.stages.codes.fit import load_codes_run
 
         return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
 
-    @_writing
     def codebook_assign(self) -> RunRecord | None:
         """Assign codes to new items, in the code set of the current model; None if there are no new items with text."""
+        remove_leftovers(self.layout)
         from semconv.stages.codes.assign import assign_run
 
         outcome = assign_run(self.workspace, self.workspace.code_lineage())
@@ -191,19 +102,19 @@ class Project(OpenedProject):
                 write_bytes(html, report_page(report).encode(), PUBLIC_FILE)
         return report
 
-    @_writing
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write the training samples of an epoch to a file, and return their number by task."""
+        remove_leftovers(self.layout)
         from semconv.stages.tune.export import export_prompts
 
         return export_prompts(self.workspace, output, epoch)
 
-    @_writing
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
         """Tune the backbone on the newest code set, or continue an earlier run (``current``: the newest).
 
         Under torchrun, only the first process calls this. The others call ``semconv.stages.tune.group.follow``.
         """
+        remove_leftovers(self.layout)
         from semconv.stages.tune.group import leading
         from semconv.stages.tune.inputs import tuning_inputs
         from semconv.stages.tune.run import finetune_run
@@ -211,19 +122,18 @@ class Project(OpenedProject):
         with leading() as leader:
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
-    @_writing
     def blend(self) -> dict[str, Any]:
         """Fit the blend of the current model on validation users.
 
         Returns:
             its weights, its metrics, and whether it is better than the model.
         """
+        remove_leftovers(self.layout)
         from semconv.stages.blend.run import blend_report, blend_run
 
         record = self._record(blend_run(self.workspace, self.workspace.lineage()))
         return blend_report(self.workspace, record)
 
-    @_writing
     def recommend(
         self,
         *,
@@ -233,6 +143,7 @@ class Project(OpenedProject):
         where: str | None = None,
     ) -> RunRecord:
         """Compute top-K lists. For serving, users who are not in ``users_file`` keep their lists of the run before."""
+        remove_leftovers(self.layout)
         from semconv.stages.lists.current import requested
         from semconv.stages.lists.run import recommend_run
 
@@ -258,9 +169,9 @@ class Project(OpenedProject):
             for rank, (item, score) in enumerate(answers, start=1)
         ]
 
-    @_writing
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
         """Load external lists from Parquet files as the lists for serving."""
+        remove_leftovers(self.layout)
         from semconv.stages.lists.load import load_lists_run
         from semconv_warehouse.publish.external_lists import KnownIds, load_lists
 
@@ -270,7 +181,6 @@ class Project(OpenedProject):
 
         return self._record(load_lists_run(self.workspace, files, load))
 
-    @_writing
     def evaluate(
         self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
     ) -> list[dict[str, Any]]:
@@ -280,6 +190,7 @@ class Project(OpenedProject):
             against: id of an evaluate run; the rows are then paired differences from that run.
             html: file for the report as an HTML page.
         """
+        remove_leftovers(self.layout)
         from semconv.stages.evaluate.comparison import compare_runs
         from semconv.stages.evaluate.run import evaluate_current
 
@@ -295,11 +206,11 @@ class Project(OpenedProject):
                 write_bytes(html, page.encode(), OWNER_FILE)  # the page names users
         return rows if before is None else compare_runs(self.workspace, run, before)
 
-    @_writing
     def experiment(
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
     ) -> Iterator[dict[str, Any]]:
         """Run an experiment (a table of the paper or a TOML file), and yield the results of each row."""
+        remove_leftovers(self.layout)
         from semconv_warehouse.experiments.experiment import run_experiment
         from semconv_warehouse.experiments.plan import read_experiment
 
@@ -307,9 +218,9 @@ class Project(OpenedProject):
 
     # Publishing
 
-    @_writing
     def publish(self) -> Publication:
         """Publish the newest lists as a generation, which readers then see."""
+        remove_leftovers(self.layout)
         from semconv.stages.evaluate.run import evaluations_of
         from semconv.stages.lists.current import newest_lists
 
@@ -322,22 +233,22 @@ class Project(OpenedProject):
             memory_mb=self.settings.publish.memory_mb,
         )
 
-    @_writing
     def rollback(self) -> Publication:
         """Serve the generation before the served one again."""
+        remove_leftovers(self.layout)
         return rollback(self.layout, self.store)
 
-    @_writing
     def features_apply(self) -> dict[str, Any]:
         """Export missing feature files, and register the Feast definitions of the project."""
+        remove_leftovers(self.layout)
         from semconv_warehouse.features import export, repository
 
         export.export_features(self.layout, self.store)
         return dict(repository.apply(self.layout, self.store.wait))
 
-    @_writing
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
         """Load the last publication into the online store; ``again`` loads all rows, for a store without data."""
+        remove_leftovers(self.layout)
         from semconv_warehouse.features import online
 
         return online.materialize(self.layout, self.store, again=again)
@@ -354,14 +265,13 @@ class Project(OpenedProject):
 
         return online.get_features(self.layout, user=user, item=item)
 
-    @_writing
     def publish_due(self, *, refit: bool = False) -> Night:
         """Run every stage that is due and publish the lists, without updating Feast."""
+        remove_leftovers(self.layout)
         from semconv.stages.night import run_night
 
         return run_night(self.workspace, self.publish, refit=refit)
 
-    @_writing
     def run(self, *, refit: bool = False) -> dict[str, Any]:
         """Run every stage that is due, publish the lists, and load the features into Feast.
 
@@ -369,6 +279,7 @@ class Project(OpenedProject):
             ``stages`` (stage, run_id, state, seconds), ``refit`` (is_due, reasons, is_done), ``publication`` and
             ``features``.
         """
+        remove_leftovers(self.layout)
         night = self.publish_due(refit=refit)
         self.features_apply()
         return {**asdict(night), "features": self.features_materialize()}

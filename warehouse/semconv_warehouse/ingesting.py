@@ -1,0 +1,86 @@
+"""The methods of a project that read interactions and items into its warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.store.leftovers import remove_leftovers
+
+if TYPE_CHECKING:
+    from semconv_warehouse.ingest import IngestReport
+    from semconv_warehouse.ingest.readers import Input
+
+
+class IngestingProject(OpenedProject):
+    """An open project folder, with one method for each command of ``semconv ingest``."""
+
+    @contextmanager
+    def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
+        """Give the inputs of an ingest: the files, or the rows of the query ``from_sql`` (URL, statement).
+
+        The rows of a query are stored in ``data/`` during the block.
+        """
+        remove_leftovers(self.layout)
+        if from_sql is None:
+            yield files
+            return
+        from semconv_warehouse.ingest.sql_source import Query, spooled_query
+
+        with spooled_query(Query(*from_sql), self.layout.data) as rows:
+            yield [rows]
+
+    def ingest_interactions(
+        self,
+        files: Sequence[Input],
+        mapping: Mapping[str, str],
+        *,
+        order_by_file: bool = False,
+        rejected: Path | None = None,
+        no_formulas: bool = False,
+    ) -> IngestReport:
+        """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_interactions(
+            self.store, files, mapping, order_by_file=order_by_file, rejected=rejected, no_formulas=no_formulas
+        )
+
+    def ingest_items(
+        self,
+        files: Sequence[Input],
+        mapping: Mapping[str, str],
+        *,
+        snapshot: bool = False,
+        rejected: Path | None = None,
+        no_formulas: bool = False,
+    ) -> IngestReport:
+        """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_items(
+            self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
+        )
+
+    def ingest_amazon(
+        self, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
+        """Add the reviews and the metadata of one category of the Amazon reviews of 2018."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected, no_formulas=no_formulas)
+
+    def ingest_movielens(
+        self, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
+        """Add a MovieLens folder with ratings.csv and movies.csv."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_movielens(self.store, directory, rejected=rejected, no_formulas=no_formulas)
