@@ -54,23 +54,26 @@ def compile_decoder(model: Any, backend: str = "inductor") -> None:
 
 def decode_hidden(
     model: Any,
-    input_ids: Tensor,
+    input_ids: Tensor | None,
     *,
     attention_mask: Tensor | None,
     position_ids: Tensor,
     cache: Any | None = None,
+    embedded: Tensor | None = None,
 ) -> Tensor:
     """Compute the hidden states after the final norm, ``(B, T, D)``.
 
     Args:
-        input_ids: ``(B, T)``.
+        input_ids: ``(B, T)``; None with ``embedded``.
         attention_mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache
             already. None for a plain causal mask.
         position_ids: ``(B, T)``.
         cache: a cache of transformers, extended in place; None for no cache.
+        embedded: ``(B, T, D)`` input embeddings that are read instead of those of tokens.
     """
     output = decoder(model)(
         input_ids=input_ids,
+        inputs_embeds=embedded,
         attention_mask=None if attention_mask is None else mask_for(model, attention_mask),
         position_ids=position_ids,
         past_key_values=cache,

@@ -15,6 +15,25 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full", "full trains all weights. lora trains low-rank adapters and the embeddings of the code tokens."
     )
+    history: Literal["auto", "tokens", "items"] = option(
+        "auto",
+        "How the model reads a history. tokens gives it the code tokens of each item in a prompt, as in the paper, and"
+        " the model generates the codes of the next item. items gives it one position for each item, with the date of the"
+        " event, and the model scores all items; this needs the mode full. auto is tokens.",
+    )
+    sampled_items: int = option(
+        0,
+        "With tuning.history = items, the number of items that are drawn for each step and compete with the label in the"
+        " loss. The draw is corrected by its probability. 0 compares with all items.",
+        low=0,
+    )
+    own_row_dropout: float = option(
+        0.3,
+        "With tuning.history = items, the probability with which a step leaves out what the model learned about an item"
+        " alone. The item is then read and scored from its codes and its text, as a new item is.",
+        low=0,
+        high=1,
+    )
     epochs: int = option(6, "Number of passes over the training users.", low=1)
     max_samples: int = option(0, "Stop after this many training samples. 0 means no limit.", low=0)
     max_minutes: float = option(

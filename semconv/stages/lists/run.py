@@ -30,6 +30,7 @@ from semconv.stages.lists.carrying import Carried, Listable, States, carry_over,
 from semconv.stages.lists.engines import require_engine, write_lists
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.lists.job import JobBlend, ListJob
+from semconv.stages.tune.item_setup import Asking
 from semconv.stages.tune.tuned import TunedFiles
 
 
@@ -124,7 +125,8 @@ class ListInputs:
 def _job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
     """Return the job of a recommend run, still without its blend and without the lists that users keep."""
     sequences, num_items = read.sequences, len(read.catalog)
-    tuned = TunedFiles.read(workspace, lineage, num_items)
+    asking = Asking(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
+    tuned = TunedFiles.read(workspace, lineage, read.catalog, asking)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     # Erased users have no interactions.
@@ -157,7 +159,7 @@ def job_blend(
     if chosen is None:
         return None
     blend = load_blend(workspace, chosen.record, lineage)
-    days = days_of(read.histories.latest_times(read.sequences.times))
+    days = days_of(read.histories.latest_times())
     if split == "serve":
         settings = {**chosen.record.settings, "train_cut": "[:]"}
         tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, settings)

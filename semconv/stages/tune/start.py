@@ -35,7 +35,7 @@ def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> No
     if run.stage != columns.FINETUNE or run.status != "finished":
         raise InputError(f"{run.run_id} is not a finished tuning; choose one that `semconv runs` lists")
     had, asked = run.settings["tuning"], workspace.settings.tuning
-    for name in ("mode", *(_ADAPTER_SHAPE if asked.mode == "lora" else ())):
+    for name in ("mode", "history", *(_ADAPTER_SHAPE if asked.mode == "lora" else ())):
         if had[name] != getattr(asked, name):
             raise SettingsError(
                 f"tuning.{name} = {getattr(asked, name)}: {run.run_id} was tuned with {had[name]}, and a tuning that"

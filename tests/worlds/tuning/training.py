@@ -25,6 +25,7 @@ from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.code_rows import LAYERS, CodeRows
+from semconv.tuning.form import TokenForm
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
@@ -90,7 +91,7 @@ class Case:
         return 1.0 / (1.0 + float(loss))
 
     def run(self, **more: Any) -> dict[str, Any]:
-        training = Training(self.rows, self.validate, 0, self.folder, self.remarks, self.choices, **more)
+        training = Training(TokenForm(self.rows, 0, self.choices), self.validate, self.folder, self.remarks, **more)
         return tune(self.model, training, self.settings)
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -131,5 +132,7 @@ if __name__ == "__main__":
 
     made = Case(Path(sys.argv[1]), replace(SETTINGS, mode=sys.argv[3], checkpoint_seconds=0))
     tune(
-        made.model, Training(made.rows, made.validate, 0, made.folder, EndingProgress(int(sys.argv[2]))), made.settings
+        made.model,
+        Training(TokenForm(made.rows, 0), made.validate, made.folder, EndingProgress(int(sys.argv[2]))),
+        made.settings,
     )
