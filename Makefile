@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := semconv cli warehouse tests benchmarks hatch_build.py
+SOURCES := semconv cli warehouse tests benchmarks hatch_build.py lock_requirements.py
 
-.PHONY: help demo test test-slow test-services check format docs bench clean
+# pip takes wheels only, in the versions and with the hashes of these files. It looks for nothing else to install.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+INSTALL := $(PIP) --require-hashes --only-binary :all: -r
+
+.PHONY: help demo test test-slow test-services check format docs bench lock clean
 
 help:
 	@echo "make demo           create a demo project in ./demo and run every stage on it"
@@ -16,12 +20,17 @@ help:
 	@echo "make bench          run small benchmarks; results are JSON files in benchmarks/results"
 	@echo "make docs           write the generated pages of the documentation"
 	@echo "make format         format the code"
+	@echo "make lock           write the versions and hashes in requirements/; UPGRADE=--upgrade takes the newest versions"
 	@echo "make clean          delete the demo project, builds and caches"
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt requirements/torch-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("semconv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) requirements/dev.txt
+	$(INSTALL) requirements/torch-cpu.txt || \
+		{ echo "no CPU build of torch for this Python on offer: installing the ordinary build"; $(INSTALL) requirements/torch.txt; }
+	$(PIP) --no-build-isolation -e .
+	$(BIN)/python -m pip check || { echo 'delete $(VENV) and run make again' >&2; exit 1; }
 	touch $@
 
 demo: $(STAMP)
@@ -43,7 +52,7 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
+	$(INSTALL) requirements/ray.txt
 	$(BIN)/python -m pytest -m slow
 
 # The tests start and stop the servers, on free ports of the loopback address, with data in temporary folders.
@@ -51,7 +60,7 @@ test-services: export OMP_NUM_THREADS ?= 1
 test-services: $(STAMP)
 	command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb || \
 		{ apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server postgresql; } # runlevel 1: do not start the servers
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,redis,postgres]'
+	$(INSTALL) requirements/online.txt
 	$(BIN)/python -m pytest -m services
 
 bench: $(STAMP)
@@ -63,6 +72,10 @@ docs: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+lock: $(STAMP)
+	$(INSTALL) requirements/lock.txt
+	$(BIN)/python lock_requirements.py $(UPGRADE)
 
 clean:
 	rm -rf demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

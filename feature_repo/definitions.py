@@ -1,7 +1,7 @@
-"""The features that Feast serves: item vectors and codes, user vectors and top-K lists, each with its generation.
+"""The features that Feast serves: item vectors and codes, user vectors and top-K lists. Each row has its generation.
 
-The sources are Parquet files that `semconv features materialize` exports: one per feature view and publication, with
-the time of the publication as event_timestamp. A row of nulls marks an id that the publication no longer has.
+The sources are Parquet files that semconv exports, one per feature view and publication. The column event_timestamp has
+the time of the publication. A row of nulls marks a user or an item that is no longer published.
 """
 
 from datetime import timedelta

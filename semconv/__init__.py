@@ -1,7 +1,7 @@
 """semconv: a batch recommender that lives beside a SQL warehouse.
 
-This package takes arrays and returns arrays. It never opens a database: it reads and writes data through the Protocol
-in :mod:`semconv.data.store`. Only :mod:`semconv.stages` knows all stages.
+This package takes arrays and returns arrays. No module of this package opens a database: stages read and write data
+through the Protocol in :mod:`semconv.data.store`. Only :mod:`semconv.stages` knows all stages.
 """
 
 __version__ = "0.1.0"

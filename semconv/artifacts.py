@@ -27,23 +27,24 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from semconv.errors import InputError, LockedError, MachineError
+from semconv.modes import GROUP_FILE, OWNER_FILE, OWNER_FOLDER, create_file, hidden_name, make_folder, set_mode
 
-UNFINISHED = ".*.tmp*"  # names of files that a process is writing, or was when it was killed
+UNFINISHED = ".*.tmp*"  # names of files that no process has finished writing
 LOCK = "lock"  # the file in a folder that a process holds locked while it works there
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
-# A finished run is reused as long as its folder exists, so the folder must go first.
+# The folder must go first, because a finished run is reused as long as its folder exists.
 _REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if lists were made from it"
-# seconds: `is_locked` takes the lock for a moment. Other processes retry for this long and so do not fail for that.
+# Seconds that other processes retry to get a lock, because `is_locked` holds it for a moment.
 _LOOK_SECONDS = 0.2
-_PAUSES = (0.01, 0.5)  # seconds between two attempts: the first and the longest
+_PAUSES = (0.01, 0.5)  # seconds between two attempts to get a lock: the first pause, and the longest one
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
 
 
 @contextlib.contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Raise a MachineError that names the path if the disk is full, a permission is missing or the folder read-only."""
+    """Raise a MachineError that names the path if the disk is full or read-only, or a permission is missing."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -61,24 +62,65 @@ def machine_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``. On success, sync the file and rename it to ``path``; else remove it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
+    """Yield a new empty file beside ``path``. On success it gets ``mode`` and the name ``path``; else it is removed.
+
+    Every file of a project is written through this function, or through :func:`private_path` and :func:`commit` if its
+    writer must create the file itself.
+    """
     with machine_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        temporary = hidden_name(path)
+        os.close(create_file(temporary))
         try:
             yield temporary
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(path)
+            commit(temporary, path, mode)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left, including the side files of a database.
+@contextlib.contextmanager
+def private_path(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that does not exist yet, in a new folder beside ``path``. Remove the folder afterwards.
 
-    Only the holder of the folder's lock may call this.
+    It is for writers that create their file themselves, such as DuckDB. Only the owner can open the folder, so nobody
+    else can place a link or a write-ahead log in it.
+    """
+    make_folder(path.parent)
+    folder = hidden_name(path)
+    folder.mkdir(mode=OWNER_FOLDER)
+    try:
+        # Not the name of `path`, because commands find databases and parts by their names.
+        yield folder / f"new{path.suffix}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit(temporary: Path, path: Path, mode: int = GROUP_FILE) -> None:
+    """Set the mode of a complete file, sync it, rename it to ``path`` and sync the folder, in this order."""
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        set_mode(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder to the disk, so that a rename in the folder survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left, including the WAL files of databases.
+
+    Only a process that holds the folder's lock may call this function.
     """
     with machine_errors(folder):
         for path in sorted(folder.rglob(UNFINISHED)):
@@ -88,9 +130,9 @@ def remove_unfinished(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int = GROUP_FILE) -> None:
     """Write a file completely or not at all."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
@@ -100,7 +142,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; InputError if the file is missing or damaged."""
+    """Read JSON; raise InputError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -110,7 +152,7 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; InputError if it cannot be read."""
+    """Return the SHA-256 of a file; raise InputError if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -124,7 +166,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays; InputError if the file is missing or damaged."""
+    """Read named arrays; raise InputError if the file is missing or damaged."""
     try:
         return dict(load_file(path))
     except FileNotFoundError as error:
@@ -161,13 +203,14 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
-    """Hold the lock of a folder inside the ``with``.
+    """Hold the lock of a folder during the ``with`` block.
 
     The kernel frees the lock when the process ends, so a killed job never leaves a lock behind.
 
     Args:
         wait: seconds to keep trying while another process holds the lock.
-        work: the beginning of the error message, for a folder that belongs to no run; says what the holder is doing.
+        work: the beginning of the error message, for a folder that belongs to no run. It says what the process that
+            holds the lock is doing.
 
     Raises:
         LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
@@ -194,13 +237,15 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
 
 def _locked(folder: Path) -> int | None:
-    """Lock a folder, and return the descriptor of its lock file; None if another process holds the lock."""
+    """Lock a folder and return the descriptor of its lock file, or None if another process holds the lock."""
     path, descriptor = folder / LOCK, None
     with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(folder)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER_FILE)
+        with contextlib.suppress(PermissionError):  # the lock of another user
+            set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A prune may have removed the folder since the file was opened.
+        # `semconv prune` may have removed the folder since the lock file was opened.
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     if descriptor is not None:
@@ -224,8 +269,8 @@ def is_locked(folder: Path) -> bool:
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Return the PID in the lock file, None if there is none."""
+    """Return the PID that the lock file contains, or None if it contains none."""
     try:
         return int((folder / LOCK).read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, PermissionError, ValueError):
         return None

@@ -9,10 +9,10 @@ seconds_since_1970 = time.time  # Tests that set the clock forward or back repla
 
 
 def utc_now() -> datetime:
-    """Return the present time in UTC. It can be earlier than the result of the last call if the clock was set back."""
+    """Return the current time in UTC. If the clock was set back, this time can be earlier than the last one."""
     return datetime.fromtimestamp(seconds_since_1970(), UTC)
 
 
 def as_timestamp(moment: datetime) -> datetime:
-    """Return a moment in UTC without a time zone, as the warehouse's TIMESTAMP columns hold it."""
+    """Convert a moment to UTC and drop its time zone, as the warehouse's TIMESTAMP columns need it."""
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

@@ -31,7 +31,7 @@ SOURCES: Final = "sources"
 REASON_ITEM_ID: Final = "reason_item_id"
 METHOD: Final = "method"
 
-# Stages of a run, in the order of the data flow (column `run.stage`).
+# Names of the stages, in the order of the data flow (column `run.stage`).
 BACKBONE: Final = "backbone"
 EMBED_BEHAVIOR: Final = "embed_behavior"
 EMBED_TEXT: Final = "embed_text"
@@ -80,5 +80,5 @@ LEVEL_LETTERS: Final = "abcdefgh"
 
 
 def code_token(level: int, code: int) -> str:
-    """Return the token of a code: ``<a_17>`` for code 17 of level 0."""
+    """Return the token of a code, such as ``<a_17>`` for code 17 of level 0."""
     return f"<{LEVEL_LETTERS[level]}_{code}>"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 
 class SemconvError(Exception):
-    """Base of all errors that the command line prints as one line."""
+    """Base class of all errors that the command line prints as one line."""
 
     exit_code = 1
 
 
 class CheckFailedError(SemconvError):
-    """The job ran, and a check of its result failed (exit code 1)."""
+    """The job ran, but a check of its result failed (exit code 1)."""
 
     exit_code = 1
 

@@ -1,8 +1,8 @@
 """Metrics of recommendation lists for each user, and bootstrap intervals of their means over users.
 
 Each user has one target, so hit ratio equals recall, NDCG is 1 / log2(rank + 1), and the mean of 1 / rank is MRR
-(docs/method.md, Evaluation). All metrics except coverage have a value for each user. Each metric is averaged over
-the users for whom it is defined.
+(docs/method.md, Evaluation). All metrics except coverage have a value for each user. A metric is averaged over the
+users for whom it is defined.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_GROUPS = 256  # groups of sorted values in a bootstrap over many different values
+_GROUPS = 256  # number of groups of sorted values in a bootstrap over many different values
 
 
 def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -38,16 +38,16 @@ def ndcg(ranks: NDArray[np.int64], k: int) -> Floats:
 
 
 def reciprocal_rank(ranks: NDArray[np.int64], k: int) -> Floats:
-    """Return 1 / rank where the target is among the first ``k``, else 0, ``(U,)``; its mean is MRR@k."""
+    """Return 1 / rank where the target is among the first ``k``, else 0, ``(U,)``. The mean over users is MRR@k."""
     inside = (ranks > 0) & (ranks <= k)
     return np.where(inside, 1.0 / np.where(inside, ranks, 1), 0.0)
 
 
 def self_information(counts: NDArray[np.int64]) -> Floats:
-    """Return the self-information of each item in bits, ``(I,)``: -log2 of its share of the training interactions.
+    """Return the self-information of each item in bits, ``(I,)``: -log2 of the item's share of training interactions.
 
-    An item without interactions counts as if it had one; otherwise the value would be infinite. Source: the novelty of
-    Zhou et al., PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma".
+    An item without interactions counts as if it had one interaction; otherwise the value would be infinite. Source: the
+    novelty of Zhou et al., PNAS 107 (2010), "Solving the apparent diversity-accuracy dilemma".
     """
     shares: Floats = np.maximum(counts, 1) / max(1, int(counts.sum()))
     return -np.log2(shares)
@@ -68,11 +68,11 @@ def novelty(items: NDArray[np.int32], information: Floats) -> Floats:
 def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
     """Return the diversity of the codes within each list, ``(U,)``.
 
-    It is 0 where all items have the same codes, and 1 where no two items share the first code. Two items whose codes
-    agree in exactly the first s of N levels have the distance (N - s) / N. The diversity of a list is the mean
-    distance of all pairs of its items with codes, NaN without such a pair. Source: Ziegler et al., WWW 2005, "Improving
-    recommendation lists through topic diversification" (intra-list similarity), with the levels of the codes as the
-    taxonomy.
+    Diversity is 0 where all items have the same codes, and 1 where no two items share the first code. Two items whose
+    codes agree in exactly the first s of N levels have the distance (N - s) / N. The diversity of a list is the mean
+    distance of all pairs of listed items that have codes; NaN without such a pair. Source: Ziegler et al., WWW 2005,
+    "Improving recommendation lists through topic diversification" (intra-list similarity). Levels of codes take the
+    place of the taxonomy in that paper.
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
@@ -90,7 +90,7 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
 
 
 def prefix_ids(item_index: NDArray[np.int32], codes: NDArray[np.uint16], num_items: int) -> NDArray[np.int32]:
-    """Return ids of the prefixes of each item's codes, ``(N, I)``: equal ids for equal prefixes, -1 without codes.
+    """Return an id for each prefix of each item's codes, ``(N, I)``: equal prefixes have equal ids; -1 without codes.
 
     Args:
         item_index: ``(M,)`` items with codes.
@@ -120,9 +120,9 @@ def bootstrap_interval(values: Floats, *, samples: int, confidence: float, seed:
     """Return the percentile bootstrap interval of the mean of ``values`` ``(U,)``; users are drawn with replacement.
 
     A multinomial draw gives the number of times that each distinct value is drawn. So the cost depends on the number of
-    distinct values, not on the number of users. The interval is exact for rank metrics, which have
-    few distinct values. More than 512 distinct values are sorted and split into 256 groups, and each group is drawn as
-    its mean.
+    distinct values, not on the number of users. For up to 512 distinct values, which all rank metrics
+    have, the result is the same as from drawing users one by one. More distinct values are sorted and split into 256
+    groups, and each value counts as the mean of its group.
     """
     if len(values) == 0:
         return float("nan"), float("nan")
@@ -146,7 +146,7 @@ def paired_bootstrap(
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the distinct values and their counts, or the means and sizes of groups of values if there are many."""
+    """Return distinct values and their counts. For many distinct values, return means and sizes of groups of values."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= 2 * _GROUPS:  # Two ranks in lists of 20 make at most 21 * 21 = 441 different pairs.
         return distinct, counts
@@ -156,6 +156,6 @@ def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _divided(sums: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Return totals divided by counts, NaN where a count is 0."""
+    """Return each sum divided by its count, NaN where the count is 0."""
     quotients: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     return quotients

@@ -1,4 +1,4 @@
-"""Progress of a long computation. The command line draws it; ``Silent`` shows nothing, for use as a library."""
+"""The progress of a long computation. The command line draws progress bars; the class ``Silent`` draws none."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Progress(Protocol):
     """Shows progress bars and lines of text."""
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
-        """Show a bar over ``total`` units. The bar of a resumed job starts at ``done`` units."""
+        """Show a progress bar that counts to ``total`` units. The bar of a resumed job starts at ``done`` units."""
         ...
 
     def say(self, message: str) -> None:
-        """Show the user one line, on stderr."""
+        """Show the user one line of text on stderr."""
         ...
 
 
@@ -32,10 +32,10 @@ class _SilentTask:
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows no progress."""
 
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> AbstractContextManager[Task]:
-        """Return a bar that is not shown."""
+        """Return a progress bar that is not shown."""
         return nullcontext(_SilentTask())
 
     def say(self, message: str) -> None:

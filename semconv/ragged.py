@@ -43,14 +43,14 @@ def position_of(lengths: NDArray[np.integer]) -> Ints:
 def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> Ints:
     """Return the numbers ``start .. start + length - 1`` of each row, one row after the other, ``(n,)``.
 
-    If ``start`` holds the offsets of some rows of a ragged array, the result indexes the values of those rows.
+    If ``starts`` are the offsets of some rows of a ragged array, the result is the indices of the values of these rows.
     """
     shift = starts - (np.cumsum(lengths, dtype=np.int64) - lengths)
     return np.asarray(np.repeat(shift, lengths) + np.arange(int(lengths.sum())), dtype=np.int64)
 
 
 def kept_offsets(offsets: NDArray[np.integer], keep: NDArray[np.bool_]) -> Ints:
-    """Return the offsets ``(R + 1,)`` of the values that ``keep`` ``(n,)`` marks, without the others."""
+    """Return the offsets ``(R + 1,)`` of the rows if only the values in the mask ``keep`` ``(n,)`` are kept."""
     kept: Ints = offsets_of(keep)[offsets]
     return kept
 
@@ -63,7 +63,7 @@ def padded(values: NDArray[Any], lengths: NDArray[np.integer], fill: int) -> NDA
 
 
 def position_among_equal(keys: NDArray[Any]) -> Ints:
-    """Return the position of each key among the equal keys of a sorted array, ``(n,)``."""
+    """Return the position of each key of a sorted array among the keys equal to it, ``(n,)``."""
     return np.arange(len(keys)) - np.searchsorted(keys, keys)
 
 
@@ -75,8 +75,8 @@ def find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[Ints, NDArray[np.boo
         wanted: an array of any shape.
 
     Returns:
-        the index of each wanted key in ``keys``, and whether it is there; both have the shape of ``wanted``. The index
-        of a missing key means nothing, but lies within ``keys`` unless ``keys`` is empty.
+        the index of each wanted key in ``keys``, and whether ``keys`` contains it; both have the shape of ``wanted``.
+        The index of a missing key has no meaning, but lies within ``keys`` unless ``keys`` is empty.
     """
     if len(keys) == 0:
         return np.zeros(wanted.shape, dtype=np.int64), np.zeros(wanted.shape, dtype=np.bool_)

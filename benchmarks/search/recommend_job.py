@@ -31,9 +31,9 @@ from semconv.settings.recommend import RecommendSettings
 from semconv.settings.tree import Settings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.lists.carrying import Listable, States, carry_over, user_states
-from semconv.stages.lists.engines import write_lists
 from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import part_table, write_part
+from semconv.stages.lists.run import write_lists
 from semconv.stages.tune.tuned import TunedFiles
 from semconv.tasks.registry import phrases
 from semconv.tuning.model import codes_digest, save_tuned

@@ -1,1 +1,1 @@
-"""Command line of semconv: parse, open the project, call one of its methods, print."""
+"""The command line of semconv. A command parses its options, calls one method of the project and prints the result."""

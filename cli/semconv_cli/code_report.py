@@ -1,4 +1,4 @@
-"""Print the code report in a terminal."""
+"""Print the report on the quality of codes in a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTH = 100
 
 
 def write_report(report: Mapping[str, Any]) -> None:
-    """Print the name of the code set and its sizes, then each section with its explanation, table, grade and notes."""
+    """Print the sizes of the code set, then each section of the report: explanation, table, grade and notes."""
     name = {"code set": report["run_id"]} if "run_id" in report else {"file": report["file"]}
     output.write_fields({**name, **dict(overview(report))})
     for section in sections(report):

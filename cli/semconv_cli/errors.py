@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,19 +31,20 @@ EXIT_CODES = {
 }
 
 _LONGEST_WORD = 1000
+_INPUT_VALUE = re.compile(r"input_value=.*?, input_type=", re.DOTALL)  # in the messages of pydantic
 _MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOMEM)
 _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and DuckDB, which are not imported here
 
 
 @contextlib.contextmanager
 def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Log any error that the block raises in one line, and raise click's Exit with the exit code."""
+    """Log an error that the ``with`` block raises in one line, and raise click's ``Exit`` with its exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
         raise
     except BaseException as error:
-        trace = "".join(traceback.format_exception(error)).rstrip() if is_verbose() else ""
+        trace = _without_input("".join(traceback.format_exception(error)).rstrip()) if is_verbose() else ""
         if trace and log.form == "text":
             log.say(trace)
         line, code = describe_error(error)
@@ -67,7 +69,7 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return f"error: {_one_line(str(error))}", error.exit_code
     if (message := _machine_message(error)) is not None:
         return f"error: {message}", MachineError.exit_code
-    text = _one_line(str(error))
+    text = _one_line(_without_input(str(error)))
     return f"internal error: {type(error).__name__}: {text}; please report it with the output of -v", INTERNAL
 
 
@@ -101,6 +103,11 @@ def _one_line(text: str) -> str:
     """Replace line breaks by spaces, and cut very long words such as ids."""
     words = (word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…" for word in text.split())
     return " ".join(words) or "no message"
+
+
+def _without_input(text: str) -> str:
+    """Return a text without the values that pydantic quotes, which may be passwords."""
+    return _INPUT_VALUE.sub("input_value=***, input_type=", text)
 
 
 def _redirect_to_null(stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""Print rows of the table ``metric``: a line per method, a column per metric, and how they were measured."""
+"""Print metrics from the table ``metric``: a line per method, a column per metric, and how the metrics were measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_SHOWN = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_th
 
 
 def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
-    """Print the metrics of each method, on request those of each user segment too, and the evaluation protocol."""
+    """Print the metrics of each method, and with ``segments`` also by user segment, and how they were measured."""
     rows = sorted(rows, key=lambda row: report_order(row["method"]))
     everybody = [row for row in rows if row["segment"] == _ALL]
     output.write_rows(_lines(everybody, ("method",)))
@@ -50,7 +50,7 @@ def write_differences(rows: Sequence[Row]) -> None:
 
 
 def protocol_line(rows: Sequence[Row]) -> str:
-    """Return one line with the number of users and the entries of the evaluation protocol that all rows share."""
+    """Return one line that says how rows were measured: the number of users and the settings that they share."""
     first = rows[0]
     shared = {
         name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN and value not in ("", None)
@@ -74,7 +74,7 @@ def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return a table line for each user segment and method, in the order of reports."""
+    """Return a table line for each user segment and method, in the order in which reports show them."""
     users = {row["segment"]: row["num_users"] for row in rows if row["name"] == "hit_ratio"}
     inner = [row for row in rows if row["segment"] != _ALL]
     lines = _lines(sorted(inner, key=lambda row: segment_order(row["segment"])), ("segment", "method"))

@@ -39,14 +39,14 @@ class Log:
     _stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Write one line to stderr. If no program reads stderr any more, the line is dropped and the job continues."""
+        """Write one line to stderr. If no program reads stderr any more, drop the line, so that the job continues."""
         with contextlib.suppress(BrokenPipeError):
             line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
             click.echo(line, file=self._stream)
 
     @contextlib.contextmanager
     def capture_output(self, *, with_warnings: bool) -> Iterator[None]:
-        """Write everything that libraries print in the block to this log, so that stdout carries only data."""
+        """Write everything that libraries print inside the ``with`` block to this log. Stdout then has only data."""
         with contextlib.ExitStack() as stack:
             target: TextIO | _LogStream = sys.stderr
             if self.form == "json":
@@ -88,7 +88,7 @@ _IDENTIFIERS = ("publication",)  # numbers among the counts that are identifiers
 
 @dataclass
 class JobSummary:
-    """The counts and results of one job, for the last line of its log.
+    """The counts and results of one job, which the last line of its log reports.
 
     Attributes:
         runs: ids of the runs that the job created, resumed or published.
@@ -105,7 +105,7 @@ class JobSummary:
     tasks: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, counts: Mapping[str, Any], runs: Sequence[str], generation: int | None) -> None:
-        """Add counts and run ids to the summary, and set the generation unless it is None."""
+        """Add counts and run ids to the summary, and set its generation unless ``generation`` is None."""
         self.counts.update(counts)
         self.runs += runs
         self.generation = self.generation if generation is None else generation
@@ -145,7 +145,7 @@ def peak_memory_bytes() -> int:
 
 
 def requested_form(arguments: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """Return the log format that a command line asks for, before it is parsed, because parsing errors are logged too."""
+    """Find the log format in unparsed arguments or in the environment, because parsing errors are logged too."""
     form = environment.get(LOG_FORMAT_VARIABLE, "")
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

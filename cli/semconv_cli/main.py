@@ -1,7 +1,7 @@
 """The entry point of the command line: global options, and all commands in the order of the data flow.
 
-A command's module is imported when the command runs or the help lists all commands. To start fast, no module imports
-torch, transformers, peft, feast, polars, duckdb or sqlalchemy at its top.
+The module of a command is imported only when the command runs or the help lists all commands. To start fast, no module
+imports torch, transformers, peft, feast, polars, duckdb or sqlalchemy at its top.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COMMANDS = {
 
 
 class Root(Group):
-    """The command `semconv`. It imports a subcommand only when it runs, and reports every error in one line."""
+    """The command `semconv`, which imports a command's module only when needed and reports errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the data flow."""
@@ -65,7 +65,7 @@ class Root(Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the global options, and report wrong ones as errors."""
+        """Parse the global options, and report wrong options as errors."""
         state = extra.setdefault("obj", State(log=Log(requested_form(args, os.environ))))
         with report_errors(state.log, lambda: False):
             return super().make_context(info_name, args, parent, **extra)
@@ -96,8 +96,8 @@ class Root(Group):
 def cli(ctx: click.Context) -> None:
     """Recommend items to every user of a shop.
 
-    semconv reads interactions and item texts. It writes a list of the best K items for every user, as SQL tables and as
-    Feast features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
+    semconv reads interactions and item texts, and writes a list of the best K items for every user, as SQL tables and
+    as Feast features. Start with `semconv demo`, or with `semconv init`, `semconv ingest` and `semconv run`.
     """
 
 
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def _quiet_libraries() -> None:
-    """Turn off progress bars and advice of libraries, unless the user has set the variable."""
+    """Turn off progress bars and advice of libraries, unless the user has set their environment variables."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

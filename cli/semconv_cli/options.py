@@ -1,4 +1,4 @@
-"""Options that many commands share: global options, ``--json``, and options that stand for a setting."""
+"""Options that many commands share: global options, ``--json``, and options that override one setting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class _TakesGlobalOptions(click.Command):
-    """A command that also accepts the global options after its name. Its help does not list them."""
+    """A command that also accepts the global options after its name, but does not list them in its help."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters, then the global options."""
@@ -41,7 +41,7 @@ class Job(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the command's options and start the job. Wrong options start a job that fails; --help starts none."""
+        """Parse the command's options and start the job. A job with wrong options fails; --help starts no job."""
         above = parent if parent is not None else click.Context(self)
         state, path = above.ensure_object(State), f"{above.command_path} {info_name}"
         try:
@@ -54,7 +54,7 @@ class Job(Command):
 
 
 class Group(click.Group):
-    """A group of commands. Its help lists the commands in the order in which the code defines them."""
+    """A group of commands. The help of the group lists its commands in the order in which the code defines them."""
 
     command_class = Command
 
@@ -64,11 +64,11 @@ class Group(click.Group):
 
 
 class DefaultGroup(_TakesGlobalOptions, Group):
-    """A group that runs a command of its own if no subcommand is given."""
+    """A group of commands that is also a command: it runs by itself if no subcommand is given."""
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """Return the global options. Hidden ones are those after a command's name; they read no environment variable."""
+    """Return the global options; the ``hidden`` ones may follow a command's name and read no environment variable."""
 
     def option(*names: str, help: str, variable: str = "", **attributes: Any) -> click.Option:  # noqa: A002
         return click.Option(
@@ -87,7 +87,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=FILE,
             metavar="DIR",
             variable="SEMCONV_PROJECT",
-            help="Project folder. Default: the current folder, or the nearest folder above it that is a project.",
+            help="Project folder; by default the current folder, or the nearest folder above it that is a project.",
         ),
         option(
             "--wait",
@@ -109,7 +109,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             type=click.Choice(FORMS),
             metavar="FORM",
             variable=LOG_FORMAT_VARIABLE,
-            help="Format of stderr: text, or json with one object per line. A job ends with a summary.",
+            help="Format of the lines on stderr: text, or json with one JSON object per line.",
         ),
         option(
             "-q",
@@ -143,7 +143,7 @@ def _setting_pair(text: str) -> tuple[str, str]:
 def setting(
     option: str, name: str, *, convert: Callable[[Any], Any] | None = None, metavar: str | None = None
 ) -> Callable[[F], F]:
-    """Return a decorator that adds an option for the setting ``section.key``, with its help, type and range."""
+    """Return a decorator that adds an option for a setting ``section.key``, with the setting's help and range."""
     field, hint = _settings()[name]
     if get_origin(hint) in (Union, types.UnionType):  # an option cannot unset a setting
         hint = next(part for part in get_args(hint) if part is not type(None))
@@ -180,7 +180,7 @@ def _click_type(hint: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def absolute(path: str) -> str:
-    """Return an absolute path for one that is relative to the current folder, as paths on the command line are."""
+    """Return ``path`` as an absolute path. A relative path on the command line is relative to the current folder."""
     return str(Path(path).expanduser().resolve())
 
 
@@ -190,7 +190,7 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Convert the text to a timedelta."""
+        """Convert the text of a time span to a timedelta."""
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         if match is None:
             self.fail(f"{value!r} is not a time span such as 30m, 36h or 7d", param, ctx)
@@ -209,5 +209,5 @@ held_out_option = click.option(
     type=click.Choice(["test", "valid"]),
     default="test",
     show_default=True,
-    help="Held-out item of each user that is predicted. Compare settings on valid; report final results on test.",
+    help="Held-out item of each user that the methods must predict. Compare settings on valid, and report final results on test.",
 )

@@ -25,7 +25,7 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Print a result as JSON. NaN and infinity become null."""
+    """Print a result as JSON. NaN and infinity are printed as null."""
     write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
 
 
@@ -66,7 +66,7 @@ def write_fields(fields: Mapping[str, Any]) -> None:
 
 
 def write_result(result: Any, as_json: bool) -> None:
-    """Print a result: as JSON, or else a list of records as a table and one record as fields."""
+    """Print a result as JSON, or as text: a list of records as a table, one record with one field per line."""
     value = plain(result)
     if as_json:
         write_json(value)
@@ -77,7 +77,7 @@ def write_result(result: Any, as_json: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Convert a value to types that JSON has: dataclasses to objects, times to ISO 8601, NaN and infinity to null."""
+    """Convert a value to JSON types: dataclasses to objects, times to ISO 8601 text, NaN and infinity to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value))
     if isinstance(value, Mapping):

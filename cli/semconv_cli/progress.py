@@ -1,4 +1,4 @@
-"""Show the progress of long computations on stderr: bars on a terminal, else a line every half minute."""
+"""Show the progress of long computations on stderr: as bars on a terminal, otherwise as a line every half minute."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def stderr_progress(log: Log) -> Progress:
-    """Return progress bars if stderr is a terminal and the log is text, else progress lines."""
+    """Return a display with progress bars if stderr is a terminal and the log is text, otherwise with progress lines."""
     console = Console(stderr=True)
     has_bars = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
     return BarProgress(console) if has_bars else LineProgress(log.say)
@@ -31,19 +31,19 @@ class RecordedProgress:
     """A progress display that also records its tasks for the summary of a job."""
 
     def __init__(self, inner: Progress, tasks: list[dict[str, Any]]) -> None:
-        """Show progress with ``inner``, and append a row with task, unit, done and total to ``tasks`` for each task."""
+        """Show progress with ``inner``, and append a row (task, unit, done, total) to ``tasks`` for each task."""
         self._inner, self._tasks = inner, tasks
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Show a task and record it."""
+        """Show the progress of a task, and record the task for the summary of the job."""
         row = {"task": label, "unit": unit, "done": done, "total": total}
         self._tasks.append(row)
         with self._inner.task(label, total, unit, done) as shown:
             yield _RecordedTask(shown, row)
 
     def say(self, message: str) -> None:
-        """Show one line of text."""
+        """Show one line of text with the inner display."""
         self._inner.say(message)
 
 
@@ -57,7 +57,7 @@ class _RecordedTask:
 
 
 class BarProgress:
-    """A progress display with a bar for every running task. Lines of text are printed above the bars."""
+    """A progress display with a bar for every running task. Messages are printed above the bars."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,7 +66,7 @@ class BarProgress:
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Show a progress bar for a task of ``total`` units."""
+        """Show a progress bar for a task that has ``total`` units."""
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
@@ -83,7 +83,7 @@ class BarProgress:
                 self._bars = None
 
     def say(self, message: str) -> None:
-        """Print one line above the bars."""
+        """Print one line of text above the progress bars."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -96,7 +96,7 @@ class LineProgress:
 
     @contextlib.contextmanager
     def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Print progress lines for a task of ``total`` units."""
+        """Print progress lines for a task that has ``total`` units."""
         line = _Line(self, label, total, unit, done)
         yield line
         line.close()
@@ -142,7 +142,7 @@ class _RateColumn(ProgressColumn):
     """The column of a progress bar that shows the units per second."""
 
     def render(self, task: BarTask) -> Text:
-        """Return the rate as text, or an empty text while it is unknown."""
+        """Return the rate of a task as text, or an empty text while the rate is unknown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else _rate(speed, task.fields["unit"]), style="progress.data.speed")
 

@@ -1,7 +1,7 @@
 """Generate three pages of the documentation: commands, settings and SQL.
 
-``python -m semconv_cli.reference docs`` writes the pages. With ``--check`` it changes nothing, and fails if a page is
-out of date.
+``python -m semconv_cli.reference docs`` writes the pages. With ``--check`` the command changes nothing, and fails if a
+page is out of date.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import click
 
 from semconv.artifacts import write_bytes
 from semconv.errors import CheckFailedError
+from semconv.modes import PUBLIC_FILE
 from semconv.settings.text import settings_page
 from semconv_cli import output
 from semconv_cli.errors import EXIT_CODES, report_errors
@@ -37,7 +38,7 @@ An error is one line on stderr. `-v` shows the traceback too.
 
 
 def command_contexts() -> Iterator[click.Context]:
-    """Yield a click context for every command, in the order of the help. A group comes before its commands."""
+    """Yield a click context for every command, in the order of the help. A group of commands comes before its commands."""
     yield from _walk(click.Context(cli, info_name="semconv", terminal_width=_WIDTH, max_content_width=_WIDTH))
 
 
@@ -76,9 +77,9 @@ def reference_command(directory: Path, check: bool) -> None:
         outdated = {directory / name: text for name, text in pages().items() if _read(directory / name) != text}
         if check and outdated:
             names = ", ".join(path.name for path in outdated)
-            raise CheckFailedError(f"{directory}: {names} out of date; `make docs` writes them")
+            raise CheckFailedError(f"{directory}: these pages are out of date: {names}; `make docs` writes them")
         for path, text in outdated.items():
-            write_bytes(path, text.encode())
+            write_bytes(path, text.encode(), PUBLIC_FILE)
             output.write(str(path))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_run(state: State, record: RunRecord, as_json: bool, more: Mapping[str, str] | None = None) -> None:
-    """Print a run: as JSON, or as its id, status and folder with the further fields ``more``."""
+    """Print a run: as JSON, or else its id, status and folder, and the fields in ``more``."""
     state.note(runs=[record.run_id])
     fields = {"run": record.run_id, "status": record.status, "artifacts": record.artifact_path, **(more or {})}
     output.write_result(record if as_json else fields, as_json)

@@ -14,10 +14,11 @@ _INTRODUCTION = """\
 
 ## Opening the published data
 
-Readers open `data/serving.duckdb`. The file holds one published generation: lists, codes, vectors and metrics that
-belong together. Each of its tables has the column `generation`. A publish replaces the file with one rename. So a
-reader never waits and never sees half a publication. An open connection keeps its generation; a new connection sees
-the new one. Open the file read-only, because its permissions do not allow writing.
+To read the published data, open the file `data/serving.duckdb`. `data/serving.duckdb` holds one published generation:
+lists, codes, vectors and metrics that belong together. Each table in `data/serving.duckdb` has the column `generation`.
+Each publish replaces `data/serving.duckdb` with one rename. So a reader never waits, and never sees half a publication.
+A connection that is open during a publish still reads the old generation; a new connection reads the new one. Open
+`data/serving.duckdb` read-only, because its permissions do not allow writing.
 
 ```bash
 semconv sql "SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = 'user-0007' ORDER BY rank"
@@ -26,11 +27,12 @@ semconv sql --list
 semconv sql --csv - < report.sql
 ```
 
-`semconv sql` attaches the previous generation as `previous`. It runs only statements that read. Its connection is
-read-only, reaches only these two files, and has locked settings. So DuckDB refuses `COPY ... TO`, `ATTACH`, `INSTALL`
-and `read_csv('/etc/passwd')`.
+`semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
+EXPLAIN of one of these. Its connection is read-only, reaches no file but these two, and has locked settings. So it refuses
+`COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and WITH too. It writes no
+temporary files, so a query that needs more than the memory ends with code 5.
 
-You can also read the file from Python, or from any other tool that opens DuckDB files:
+You can also read `data/serving.duckdb` from Python, or from any other tool that opens DuckDB files:
 
 ```python
 import duckdb
@@ -52,16 +54,17 @@ with engine.connect() as connection:
     ).all()
 ```
 
-`NullPool` closes the file with the connection. As long as a process holds a connection to the old file, its new
-connections see the old generation too. Other processes see the new one.
+With `NullPool`, SQLAlchemy closes the file when the connection is closed. If a process still has a connection to the
+old file, its new connections read the old generation too. Other processes read the new generation.
 
-To compare two generations in your own client, attach the earlier file (`semconv generations` lists the files):
-`ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`.
+To compare two generations in your own client, attach the file of the earlier generation with
+`ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`. `semconv generations` lists the numbers of the
+generations.
 
 ## Reading many rows
 
 For a mailing, a search index or a cache, read the rows in bulk with SQL. Feast is made for looking up one or a few
-keys. For a thousand keys it takes several times as long as a SQL query.
+keys. For a thousand keys, Feast takes several times as long as a SQL query.
 
 ```python
 connection.execute("COPY (SELECT * FROM current_recommendation) TO 'top_k.parquet' (FORMAT parquet)")
@@ -70,9 +73,9 @@ for batch in connection.sql("FROM recommendation").to_arrow_reader(100_000):  # 
     ...
 ```
 
-You can also read the Parquet files of Feast. `data/features/user_top_k/000042.parquet` holds all lists of publication
-42. Each row is one user, with the lists `item_ids` and `scores`, and with `generation` and `event_timestamp`. A row
-whose lists are null marks a user who no longer has a list.
+You can also read the Parquet files that semconv exports for Feast. The file `data/features/user_top_k/000042.parquet`
+has the lists of all users in publication 42. Each row is one user, with the columns `item_ids` and `scores` (both
+lists), `generation` and `event_timestamp`. If `item_ids` and `scores` are null, the user no longer has a list.
 
 ## Tables
 
@@ -88,17 +91,17 @@ whose lists are null marks a user who no longer has a list.
 _QUERIES = """\
 ## Cookbook
 
-Each query is a file of [`sql/queries`](../sql/queries), and you can run it unchanged. It reads its parameters with
-`getvariable`. To set them, use `semconv sql --query NAME --param item=...`, or in another client
+Each query is a file in [`sql/queries`](../sql/queries), and you can run it unchanged. A query reads its parameters with
+`getvariable`. To set the parameter `item`, use `semconv sql --query NAME --param item=...`, or in another client
 `SET VARIABLE item = '...'`.
 """
 
 _CHECKS = """\
 ## Checks
 
-Each file of [`sql/checks`](../sql/checks) selects the rows that break a rule. An empty result means that the check
-passes. Every publish runs the checks before readers see the new generation. `semconv check` runs the checks of the
-warehouse and of the served generation.
+Each file in [`sql/checks`](../sql/checks) selects the rows that break a rule. A check passes if it selects no rows.
+Every publish runs the checks before readers see the new generation. `semconv check` runs the checks on the warehouse
+and on the served generation.
 
 | file | rule | database |
 |---|---|---|
@@ -123,7 +126,7 @@ def sql_page() -> str:
             _QUERIES,
             *(_query(query) for query in cookbook()),
             _CHECKS + "".join(checks),
-            "[`sql/baselines`](../sql/baselines) has the baselines of the evaluation, each as one SQL statement.\n"
+            "[`sql/baselines`](../sql/baselines) has the baselines of the evaluation as SQL statements.\n"
             "[`sql/migrations`](../sql/migrations) creates the tables of the warehouse.\n",
         )
     )
@@ -140,7 +143,7 @@ def _query(query: CookbookQuery) -> str:
     if query.parameters:
         lines.append("\n".join(f"- `{name}`: {meaning}" for name, meaning in query.parameters.items()))
     if query.reads_previous:
-        lines.append("This query needs the previous generation, attached as `previous`.")
+        lines.append("This query needs the previous generation, which `semconv sql` attaches as `previous`.")
     lines.append(f"```bash\nsemconv sql --query {query.name}\n```")
     lines.append(f"```sql\n{query.statement};\n```")
     return "\n\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The global options of a command line, and opening the project with them."""
+"""The global options of a command line, and how a command opens its project with them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class State:
     job: JobSummary | None = None
 
     def start_job(self, command: str) -> None:
-        """Start a job. At its end, a summary is written to stderr."""
+        """Start a job. At the end of the job, a summary is written to stderr."""
         self.log.command = command
         self.job = JobSummary(command)
 
@@ -52,7 +52,7 @@ class State:
             self.job.add(counts or {}, runs, generation)
 
     def end_job(self, exit_code: int) -> None:
-        """Write the summary of the job. In a text log, a failed job has no summary, only its error line."""
+        """Write the summary of the job. In a text log, a failed job has an error line instead of a summary."""
         if self.job is None:
             return
         if self.log.form == "json":
@@ -62,7 +62,7 @@ class State:
             self.remark(self.job.text(exit_code))
 
     def progress(self) -> Progress:
-        """Return the object to which stages report progress. It shows bars or lines, or nothing with ``--quiet``."""
+        """Return the progress display for stages: bars on a terminal, otherwise lines, or nothing with --quiet."""
         from semconv_cli.progress import RecordedProgress, stderr_progress
 
         progress = Silent() if self.quiet else stderr_progress(self.log)
@@ -74,7 +74,7 @@ class State:
             self.log.say(message)
 
     def capture_output(self) -> AbstractContextManager[None]:
-        """Return a block that sends the output of libraries to stderr, and their warnings only with ``--verbose``."""
+        """Return a context manager that sends what libraries print to stderr, but warnings only with --verbose."""
         return self.log.capture_output(with_warnings=self.verbose)
 
     @contextlib.contextmanager
@@ -86,7 +86,7 @@ class State:
         """
         if is_follower():
             raise SettingsError(
-                "torchrun with several processes is for `semconv finetune`; start this command without torchrun"
+                "only `semconv finetune` runs in several processes of torchrun; start this command without torchrun"
             )
         with self.capture_output():
             from semconv_warehouse.project import Project
@@ -95,7 +95,7 @@ class State:
             yield Project.open(self.project, overrides=overrides, wait=self.wait_seconds, progress=self.progress())
 
     def follow(self) -> None:
-        """Train as a further process of torchrun. Only the first process opens the project and reports the job."""
+        """Train in a process of torchrun that is not the first. The first process opens the project and reports."""
         self.job = None
         with self.capture_output():
             from semconv.stages.tune.group import follow

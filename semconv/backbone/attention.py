@@ -1,6 +1,7 @@
 """The attention kernels of training, which are PyTorch's fused attention (dense mask) and FlexAttention (block mask).
 
-A training row holds one history and the ends of many prompts that share it, so most of its attention mask is empty.
+A training row holds one history and the ends of many prompts that begin with this history. So most entries of the
+row's attention mask are False.
 FlexAttention skips empty blocks of the mask. FlexAttention has no backward pass on a CPU.
 """
 
@@ -37,7 +38,7 @@ def require_attention(kind: Attention, device_type: str) -> None:
 
 @contextlib.contextmanager
 def using_attention(model: Any, kind: Attention) -> Iterator[None]:
-    """Switch the model to an attention kernel inside the ``with`` block, where backward passes must run too."""
+    """Switch the model to an attention kernel inside the ``with`` block. Backward passes must run in the block, too."""
     config = inner_model(model).config
     before = config._attn_implementation
     config._attn_implementation = _NAMES[kind]
@@ -48,7 +49,7 @@ def using_attention(model: Any, kind: Attention) -> Iterator[None]:
 
 
 def mask_for(model: Any, mask: Tensor) -> Any:
-    """Return a bool mask ``(B, 1, T, S)`` as the attention kernel reads it, for FlexAttention as a block mask."""
+    """Return a bool mask ``(B, 1, T, S)`` as the attention kernel reads it; FlexAttention reads a block mask."""
     if inner_model(model).config._attn_implementation != _NAMES["flex"]:
         return mask
     from torch.nn.attention.flex_attention import create_block_mask

@@ -1,4 +1,4 @@
-"""Code tokens: a new backbone token for each of C codes on each of N levels, by default ``<a_0>`` to ``<d_255>``."""
+"""Code tokens: one new token for each of C codes at each of N levels, by default ``<a_0>`` to ``<d_255>``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from semconv.errors import InputError
 
 
 def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Add the missing code tokens to the tokenizer, and their rows to the input and output embedding matrices.
+    """Add missing code tokens to the tokenizer, and a row for each to the input and output embedding matrices.
 
     New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows. The paper
-    starts with random rows too. In its Table 7 rows that start from the codebooks are worse.
+    starts with random rows too. According to Table 7 of the paper, rows that start from the codebooks give worse
+    results.
 
     Returns:
         token ids ``(levels, codes)``.
@@ -26,19 +27,19 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
     known = tokenizer.get_vocab()
     missing = [name for name in names if name not in known]
     if missing:
-        # Not normalised: a tokenizer that puts a mark before every word would only find the first of several in a row.
+        # Not normalised: a tokenizer that puts a mark before every word would find only the first of adjacent tokens.
         tokenizer.add_tokens([AddedToken(name, normalized=False, special=False) for name in missing])
         old_rows = model.get_input_embeddings().weight.shape[0]
         if len(tokenizer) > old_rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        # Rows that the model lacked are drawn too; otherwise they would depend on the state of the global generator.
+        # Draw all rows that resizing added; otherwise some would depend on the state of the global generator.
         new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
         _draw_rows(model, sorted(new))
     return level_tokens(tokenizer, levels, codes)
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
-    """Return the ids of all code tokens, ``(levels, codes)``; InputError if the tokenizer lacks one of them."""
+    """Return the ids of all code tokens, ``(levels, codes)``; raise InputError if the tokenizer lacks one of them."""
     known = tokenizer.get_vocab()
     try:
         ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
@@ -51,7 +52,7 @@ def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
 
 @torch.no_grad()
 def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np.float32], seed: int) -> None:
-    """Initialise the embedding rows of the code tokens with code vectors, rotated at random to the model's width.
+    """Initialise the embedding rows of code tokens with code vectors, mapped by a random rotation to the model's width.
 
     Codes with similar centroids then start with similar rows. For a pretrained model random rows are better (paper,
     Table 7). An untrained model has no embedding space yet that the code vectors could disturb.
@@ -74,7 +75,7 @@ def start_from_books(model: Any, token_ids: NDArray[np.int64], books: NDArray[np
 
 
 def _matrices(model: Any) -> list[torch.Tensor]:
-    """Return the input embedding matrix, and the output matrix unless both are the same."""
+    """Return the input embedding matrix, and the output matrix unless the model uses one matrix for both."""
     matrices = [model.get_input_embeddings().weight]
     if model.get_output_embeddings().weight is not matrices[0]:
         matrices.append(model.get_output_embeddings().weight)
@@ -83,7 +84,7 @@ def _matrices(model: Any) -> list[torch.Tensor]:
 
 @torch.no_grad()
 def _draw_rows(model: Any, token_ids: list[int]) -> None:
-    """Draw the embedding rows of new tokens from the distribution of all other rows."""
+    """Draw the embedding rows of new tokens, with the mean and standard deviation of all other rows."""
     generator = torch.Generator().manual_seed(len(token_ids))
     for weight in _matrices(model):
         old = torch.ones(weight.shape[0], dtype=torch.bool)

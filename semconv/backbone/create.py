@@ -1,9 +1,10 @@
 """The built-in backbone: a small decoder of the Llama architecture, for projects without a pretrained model.
 
-Its tokenizer is byte-level BPE, trained on the catalogue's text. Every fixed phrase of the prompts is one token,
-because an untrained model does not know the words of a phrase. A prompt with a history of 20 items then takes 102
-tokens instead of about 180. The input embeddings start from an SVD of the token-by-item PPMI matrix (positive pointwise
-mutual information). Words that occur with the same items then have similar embeddings before any training.
+The tokenizer of the built-in backbone is byte-level BPE, trained on the catalogue's text. Every fixed phrase of the
+prompts is one token, because an untrained model does not know the words of a phrase. So a prompt with a history of 20
+items has 102 tokens instead of about 180. The input embeddings start from an SVD of the token-by-item PPMI matrix
+(positive pointwise mutual information). So words that occur with the same items have similar embeddings before any
+training.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def create_backbone(
         other_texts: training queries, and other words that the tokenizer should know.
         phrases: fixed parts of prompts; each becomes one token.
     Returns:
-        size of the vocabulary, and number of parameters in all and in the layers.
+        size of the vocabulary, and number of parameters of the whole model and of its layers.
     Raises:
         InputError: the heads do not divide the width.
     """
     if settings.width % settings.heads:
         raise InputError(
-            f"backbone.width = {settings.width} is no multiple of backbone.heads = {settings.heads}; change one of them"
+            f"backbone.width = {settings.width} is not a multiple of backbone.heads = {settings.heads}; change one of them"
         )
     tokenizer = train_tokenizer([*item_texts, *other_texts], phrases, settings.vocabulary)
     torch.manual_seed(settings.seed)
@@ -79,7 +80,7 @@ def create_backbone(
 
 
 def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer on ``texts`` that makes each phrase one token and adds no start token."""
+    """Train a byte-level BPE tokenizer that adds no start token and encodes each of ``phrases`` as one token."""
     core = Tokenizer(models.BPE(unk_token=None))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

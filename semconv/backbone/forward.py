@@ -1,19 +1,46 @@
 """The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
 
-The pass calls the model's own decoder and reimplements no layer. The pass does not support sliding windows, ALiBi or
-state-space caches, so ``load_backbone`` refuses models that use them.
+The forward pass calls the model's own decoder and reimplements no layer. This pass does not support sliding windows,
+ALiBi or state-space caches, so ``load_backbone`` refuses models that use one of these.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semconv.backbone.attention import inner_model, mask_for
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """The input of one forward pass: T positions of each of B sequences.
+
+    Attributes:
+        tokens: ``(B, T)`` token ids, or None if ``embedded`` is given.
+        positions: ``(B, T)`` position of each token in its sequence, from 0.
+        mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache already. None
+            for a plain causal mask.
+        embedded: ``(B, T, D)`` input embeddings instead of tokens.
+    """
+
+    tokens: Tensor | None
+    positions: Tensor
+    mask: Tensor | None = None
+    embedded: Tensor | None = None
+
+    @classmethod
+    def causal(cls, tokens: Tensor | None, embedded: Tensor | None = None) -> ModelInput:
+        """Return tokens ``(B, T)``, or input embeddings ``(B, T, D)``, that all begin at position 0."""
+        read = tokens if embedded is None else embedded
+        assert read is not None
+        positions = torch.arange(read.shape[1], device=read.device).expand(read.shape[0], -1)
+        return cls(tokens, positions, embedded=embedded)
 
 
 def decoder(model: Any) -> nn.Module:
@@ -23,7 +50,7 @@ def decoder(model: Any) -> nn.Module:
 
 
 class _LastMlp(nn.Module):
-    """The last layer's MLP in a compiled decoder, which can compute one position of each sequence only.
+    """The last layer's MLP in a compiled decoder. This MLP can compute one position of each sequence, or all.
 
     A forward hook cannot choose the position here, because compiled code ignores hooks that are added later.
     """
@@ -42,40 +69,28 @@ class _LastMlp(nn.Module):
 
 
 def compile_decoder(model: Any, backend: str = "inductor") -> None:
-    """Compile the decoder in place, for any number of prompts of any length. The first forward passes compile it.
+    """Compile the decoder in place, for any number of prompts of any length. The compiler runs during the first forward
+    passes.
 
-    Compiled code adds numbers in another order, so hidden states differ by rounding errors. Compile a model for search
-    only: do not save or train it afterwards.
+    Compiled code adds numbers in a different order, so hidden states change by rounding errors. Compile a model only
+    for search: do not save or train a compiled model.
     """
     stack: Any = decoder(model)
     stack.layers[-1].mlp = _LastMlp(stack.layers[-1].mlp)
     stack.compile(dynamic=True, backend=backend)
 
 
-def decode_hidden(
-    model: Any,
-    input_ids: Tensor | None,
-    *,
-    attention_mask: Tensor | None,
-    position_ids: Tensor,
-    cache: Any | None = None,
-    embedded: Tensor | None = None,
-) -> Tensor:
+def decode_hidden(model: Any, inputs: ModelInput, cache: Any | None = None) -> Tensor:
     """Compute the hidden states after the final norm, ``(B, T, D)``.
 
     Args:
-        input_ids: ``(B, T)``; None with ``embedded``.
-        attention_mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache
-            already. None for a plain causal mask.
-        position_ids: ``(B, T)``.
         cache: a cache of transformers, extended in place; None for no cache.
-        embedded: ``(B, T, D)`` input embeddings that are read instead of those of tokens.
     """
     output = decoder(model)(
-        input_ids=input_ids,
-        inputs_embeds=embedded,
-        attention_mask=None if attention_mask is None else mask_for(model, attention_mask),
-        position_ids=position_ids,
+        input_ids=inputs.tokens,
+        inputs_embeds=inputs.embedded,
+        attention_mask=None if inputs.mask is None else mask_for(model, inputs.mask),
+        position_ids=inputs.positions,
         past_key_values=cache,
         use_cache=cache is not None,
     )
@@ -83,23 +98,18 @@ def decode_hidden(
     return hidden
 
 
-def decode_last(
-    model: Any, input_ids: Tensor, ends: Tensor, *, attention_mask: Tensor | None, position_ids: Tensor, cache: Any
-) -> Tensor:
+def decode_last(model: Any, inputs: ModelInput, ends: Tensor, cache: Any) -> Tensor:
     """Compute the hidden state ``(B, D)`` at one position of each sequence; ``cache`` gets the keys and values of all.
 
-    The output of the last layer is not needed at other positions, so its MLP computes the chosen positions only.
+    The output of the last layer is not needed at other positions, so its MLP computes only the chosen positions.
 
     Args:
-        ends: ``(B,)`` the position, within ``input_ids``.
-        input_ids, attention_mask, position_ids, cache: see ``decode_hidden``.
+        ends: ``(B,)`` the index of the position among the T positions of ``inputs``.
     """
     layers: Any = decoder(model).layers
     last, entries = layers[-1].mlp, torch.arange(len(ends), device=ends.device)
     with _only_at_ends(last, entries, ends):
-        hidden = decode_hidden(
-            model, input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
-        )  # (B, T, D)
+        hidden = decode_hidden(model, inputs, cache)  # (B, T, D)
     return hidden[entries, ends]
 
 
@@ -121,7 +131,7 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
 
 
 def output_matrix(model: Any) -> Tensor:
-    """Return the output matrix ``(V, D)``, with the trained token rows of an adapter merged in. It has gradients."""
+    """Return the output matrix ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
     head = inner_model(model).get_output_embeddings()
     if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
         merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)

@@ -56,7 +56,7 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            attn_implementation="sdpa",  # eager attention would add a bool mask as numbers: wrong lists and no error
+            attn_implementation="sdpa",  # eager attention adds a bool mask as numbers: wrong lists, no error
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
@@ -65,16 +65,16 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
 
 
 def model_from_config(config: Any) -> Any:
-    """Create a model with random weights, to be overwritten with the weights of the first process of a training."""
+    """Create a model with random weights, which a training overwrites with the weights of its first process."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
 def _check_folder(name: str) -> None:
-    """Raise InputError if ``name`` looks like a local path and there is no such folder.
+    """Raise InputError if ``name`` looks like a local path but no such folder exists.
 
-    A name on the hub has at most one slash and does not begin with a dot.
+    The name of a model on the Hugging Face hub has at most one slash and does not begin with a dot.
     """
     path = Path(name)
     if path.is_dir():
@@ -82,7 +82,7 @@ def _check_folder(name: str) -> None:
     if path.is_file():
         raise InputError(f"backbone {name}: this is a file; give the folder that contains it")
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
-        raise InputError(f"backbone {name}: no such folder")
+        raise InputError(f"backbone {name}: no such folder; check the path")
 
 
 def _check_config(name: str, config: Any) -> None:

@@ -1,7 +1,7 @@
-"""Test that prompts with a shared beginning get the same hidden states in one forward pass as one by one.
+"""Test that one forward pass for two prompts with a shared beginning gives the same hidden states as separate passes.
 
-Training and search compute such prompts in one pass, with a 4D mask and explicit positions. A model that adds a boolean
-mask as numbers, or that ignores given positions, would give wrong results without an error.
+Training and search compute prompts with a shared beginning in one pass, with a 4D mask and explicit positions. A model
+that adds a boolean mask as numbers, or that ignores given positions, would give wrong results without an error.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from semconv.backbone.forward import decode_hidden, model_device
+from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.errors import InputError
 
-_TRUNK, _BRANCH = 5, 3  # tokens
+_TRUNK, _BRANCH = 5, 3  # number of tokens of the shared beginning, and of each end
 _TOLERANCE = {
     torch.float32: 1e-3,
     torch.bfloat16: 1e-1,
@@ -23,7 +23,7 @@ _TOLERANCE = {
 
 @torch.no_grad()
 def check_branches(model: Any, name: str) -> None:
-    """Compare the hidden states of two prompts with a shared beginning in one pass with those of separate passes.
+    """Compute two prompts with a shared beginning in one pass and in separate passes, and compare the hidden states.
 
     Raises:
         InputError: the hidden states differ.
@@ -35,16 +35,13 @@ def check_branches(model: Any, name: str) -> None:
     mask[_TRUNK + _BRANCH :, _TRUNK : _TRUNK + _BRANCH] = False
     ahead = torch.arange(_TRUNK, _TRUNK + _BRANCH, device=device)
     positions = torch.cat([torch.arange(_TRUNK, device=device), ahead, ahead])
-    # (1, S, D)
-    shared = decode_hidden(model, tokens[None], attention_mask=mask[None, None], position_ids=positions[None])
+    shared = decode_hidden(model, ModelInput(tokens[None], positions[None], mask[None, None]))  # (1, S, D)
     for branch, states in ((first, shared[0, _TRUNK : _TRUNK + _BRANCH]), (second, shared[0, _TRUNK + _BRANCH :])):
         alone = torch.cat([trunk, branch])[None]
-        plain = decode_hidden(
-            model, alone, attention_mask=None, position_ids=torch.arange(alone.shape[1], device=device)[None]
-        )
+        plain = decode_hidden(model, ModelInput(alone, torch.arange(alone.shape[1], device=device)[None]))
         difference = (plain[0, _TRUNK:] - states).float().abs().max() / plain.float().std().clamp_min(1e-6)
         if not difference <= _TOLERANCE.get(plain.dtype, 1e-3):
             raise InputError(
-                f"backbone {name}: prompts with a shared beginning get other hidden states together than alone, because"
+                f"backbone {name}: prompts with a shared beginning get different hidden states in one pass than alone, because"
                 " the model's attention ignores 4D masks or given positions; use another backbone"
             )

@@ -33,13 +33,13 @@ class TextVectors:
 
     @classmethod
     def load(cls, path: Path) -> TextVectors:
-        """Read a file that ``save`` wrote; InputError if it is missing or damaged."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing or damaged."""
         arrays = read_arrays(path)
         return cls(arrays["item_index"], arrays["vectors"])
 
 
 def item_text(title: str | None, description: str | None) -> str:
-    """Join title and description to the text of an item; return an empty text if both are missing."""
+    """Join title and description into the text of an item; return an empty text if both are missing."""
     return ". ".join(part.strip() for part in (title, description) if part and part.strip())
 
 

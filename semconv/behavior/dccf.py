@@ -7,7 +7,7 @@ A is the matrix of interactions, and D the diagonal matrix of degrees.
 - the intent view n = softmax(E C) C^T, with one matrix of intents C for users and one for items;
 - A times E, where each edge of A has the weight (c + 1) / 2 with c the cosine of its user and item in g; the weights of
   a row are scaled to the sum 1;
-- the same with cosines in n;
+- the same product, with the cosines in n instead of g;
 - E itself.
 
 The final vectors are the sum of E and the results of all layers.
@@ -26,7 +26,7 @@ from semconv.behavior.graph import EdgeDots, EdgeSums, InteractionGraph
 from semconv.settings.behavior import DccfSettings
 
 _TINY = 1e-12
-_ROWS = 512  # rows of scores that the contrastive loss computes at once; so many fit into the CPU cache
+_ROWS = 512  # number of rows of scores that the contrastive loss computes at once; these fit into the CPU cache
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Triples:
-    """A training batch: users, for each an item with an interaction (positive) and an item without (negative)."""
+    """A training batch: users, each with an item of an interaction (positive) and an item of none (negative)."""
 
     users: Tensor  # (B,)
     positives: Tensor  # (B,)
@@ -50,7 +50,7 @@ class Triples:
 
 
 class Dccf(nn.Module):
-    """The model: two embedding tables and two sets of intents."""
+    """The DCCF model: two embedding tables and two sets of intents."""
 
     def __init__(self, graph: InteractionGraph, dimensions: int, settings: DccfSettings, seed: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Dccf(nn.Module):
         self.item_intents = start(dimensions, settings.intents)
 
     def forward(self) -> tuple[Pair, list[tuple[Pair, list[Pair]]]]:
-        """Return the final vectors, and for each layer the graph view and the three views compared with it."""
+        """Return the final vectors, and the four views of each layer: the graph view, and a list of the others."""
         ego = Pair(self.users, self.items)
         total, views = ego, []
         for _ in range(self.settings.layers):
@@ -84,7 +84,7 @@ class Dccf(nn.Module):
         return total, views
 
     def loss(self, batch: Triples) -> Tensor:
-        """Return the sum of the four terms of the loss, a scalar."""
+        """Return the loss, a scalar: the sum of its four terms."""
         settings = self.settings
         final, views = self()
         users = final.users.index_select(0, batch.users)  # (B, D)
@@ -108,7 +108,7 @@ class Dccf(nn.Module):
         )
 
     def _masked_view(self, view: Pair, ego: Pair) -> Pair:
-        """Return the mean of E over the neighbours, with weights that grow with the cosine of the edge in ``view``."""
+        """Return the mean of the neighbours' vectors; weights grow with the cosine of user and item in ``view``."""
         cosines = _apply(EdgeDots, normalize(view.users), normalize(view.items), self.graph)
         weights = ((cosines + 1) / 2).clamp_min(0)  # (E,)
         return Pair(
@@ -117,9 +117,9 @@ class Dccf(nn.Module):
         )
 
     def _contrast(self, views: list[tuple[Pair, list[Pair]]], batch: Triples) -> Tensor:
-        """Return the sum of the InfoNCE losses of the other views against the graph view.
+        """Return the sum of the InfoNCE losses that compare each of the three other views with the graph view.
 
-        Each loss is over the distinct users or the distinct items of the batch.
+        Each loss is the mean over the distinct users, or over the distinct items, of the batch.
         """
         users, items = torch.unique(batch.users), torch.unique(batch.positives)
         terms = []
@@ -132,14 +132,16 @@ class Dccf(nn.Module):
 
 
 class InfoNCE(torch.autograd.Function):
-    """The InfoNCE loss: the mean of -log softmax of the score of each anchor with its own row among all rows.
+    """The InfoNCE loss of anchors and other vectors, where row i of both belongs to the same user or item.
 
-    Scores and derivatives are computed together in chunks of rows, so memory never holds the whole matrix of scores.
+    The loss is the mean over anchors of -log p. Here p is the softmax, over an anchor's scores with all other vectors,
+    of the score with the other vector in the anchor's row. Scores and derivatives are computed together in chunks of
+    rows, so memory never holds all scores.
     """
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
-        """Return the loss, a scalar, of anchors ``(n, D)`` and other rows ``(n, D)``; all rows have length 1."""
+        """Return the loss, a scalar, of anchors ``(n, D)`` and other vectors ``(n, D)``, all of length 1."""
         count = len(anchors)
         scale = 1.0 / (temperature * count)
         to_anchors, to_others = -others * scale, -anchors * scale
@@ -159,7 +161,7 @@ class InfoNCE(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Return the gradients with respect to the anchors and to the other rows."""
+        """Return the gradients of the loss with respect to the anchors and to the other vectors."""
         to_anchors, to_others = ctx.saved_tensors
         return gradients[0] * to_anchors, gradients[0] * to_others, None
 

@@ -1,7 +1,7 @@
-"""Training of DCCF on random triples of the train cut, with recall@20 on validation users and exact resume.
+"""Train DCCF on random triples of the train cut, and measure recall@20 on validation users.
 
-Every random draw depends on the seed and the step alone. So the weights, Adam's moments and a few counters are the
-whole state of a training. A training that was killed resumes exactly (bit for bit on a CPU).
+Every random draw depends only on the seed and the step. So the weights, Adam's moments and a few counters are the
+whole state of a training. A killed training resumes exactly (bit for bit on a CPU).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHUNK_CELLS = 1 << 22  # number of validation scores in memory at once
 
 @dataclass(frozen=True)
 class DccfTraining:
-    """The inputs of a training besides its settings."""
+    """The inputs of a DCCF training, without its settings."""
 
     folder: Path
     progress: Progress
@@ -46,7 +46,7 @@ class DccfTraining:
 
 @dataclass
 class Counters:
-    """The progress of a training."""
+    """The progress of a DCCF training, saved with its state."""
 
     epoch: int = 0
     batch: int = 0  # finished batches of this epoch
@@ -61,9 +61,9 @@ class Counters:
 def fit_dccf(
     sequences: Sequences, num_items: int, settings: BehaviorSettings, dccf: DccfSettings, training: DccfTraining
 ) -> tuple[BehaviorVectors, dict[str, Any]]:
-    """Train vectors of all items and users of ``sequences``, or resume from the state in the folder.
+    """Train vectors of all items and users of ``sequences``, or resume from the state in ``training.folder``.
 
-    The result is the vectors with the best validation recall, or the last ones if there is no validation.
+    The result is the vectors with the best validation recall, or the last vectors if there is no validation.
 
     Args:
         sequences: the train part alone (``semconv.data.splits.train_part``).
@@ -132,7 +132,7 @@ class TripleSampler:
 
 
 class Validation:
-    """Measures recall@20 of held-out items, ranked among all items of the graph without the user's own."""
+    """Measures recall@20: ranks each held-out item among all items of the graph, without the user's training items."""
 
     def __init__(self, graph: InteractionGraph, targets: NDArray[np.int32], limit: int, seed: int) -> None:
         """Choose the validation users.
@@ -155,7 +155,7 @@ class Validation:
         return self._num_users
 
     def recall(self, final: Pair) -> float:
-        """Return the share of validation users whose held-out item is among their first 20 items."""
+        """Return the share of validation users whose held-out item is among the 20 items with the highest scores."""
         hits, step = 0, max(1, _CHUNK_CELLS // len(final.items))
         device = final.items.device
         for start in range(0, len(self._rows), step):
@@ -199,7 +199,7 @@ class _TrainingLoop:
 
     @property
     def final(self) -> Pair:
-        """The vectors with the best validation recall so far, or the current ones if there is no validation."""
+        """The vectors with the best validation recall so far, or the current vectors if there is no validation."""
         if self.best is not None:
             return self.best
         with torch.no_grad():
@@ -207,7 +207,7 @@ class _TrainingLoop:
         return Pair(final.users, final.items)
 
     def run_epoch(self) -> None:
-        """Train the rest of the epoch, validate and save the state."""
+        """Train the remaining batches of the epoch, measure the validation recall, and save the state."""
         counters, settings = self.counters, self.settings
         label = f"dccf epoch {counters.epoch + 1}/{settings.epochs}"
         with self.training.progress.task(label, settings.batches_per_epoch, "batches", counters.batch) as bar:

@@ -1,4 +1,4 @@
-"""Checks of given behaviour vectors: vectors that come from outside semconv, for example from another recommender."""
+"""Checks of given behaviour vectors: vectors that were made outside semconv, for example by another recommender."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_given(
     sequences: Sequences,
     item_ids: Sequence[str],
 ) -> BehaviorVectors:
-    """Check given item vectors, centre and scale them, and derive user vectors.
+    """Check given item vectors, centre and scale them, and compute user vectors from them.
 
     A user's vector is the mean of the vectors of the user's items.
 
@@ -42,7 +42,7 @@ def check_given(
             " check that item_id matches the ingested items"
         )
     if len(index) != len(vectors):
-        raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors")
+        raise InputError(f"{len(index)} items but {len(vectors)} given behaviour vectors; give each item one vector")
     matrix = _matrix(index, vectors, item_ids)
     _refuse(index, np.logical_not(np.isfinite(matrix).all(axis=1)), "have NaN or infinite values", item_ids)
     _, first = np.unique(index, return_index=True)

@@ -2,8 +2,8 @@
 
 An edge is a pair of a user and an item with an interaction. The edges are stored twice, ordered by user and ordered by
 item. ``dots`` computes the dot product of the user's and the item's vector for every edge. ``sums`` adds up the
-vectors of all neighbours, weighted by a value for each edge. The derivative of ``dots`` is computed with ``sums``, and
-that of ``sums`` with ``dots``. Memory never holds a vector for every edge.
+vectors of all neighbours of each user or item, weighted by a value for each edge. The derivative of ``dots`` is
+computed with ``sums``, and the derivative of ``sums`` with ``dots``. So memory never holds one vector for each edge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from semconv.ragged import offsets_of, row_of
 
 @dataclass(frozen=True)
 class InteractionGraph:
-    """The distinct interactions, ordered by user and then by item."""
+    """A graph with one edge for each pair of a user and an item with an interaction, ordered by user and by item."""
 
     user_index: NDArray[np.int32]  # (V,) users with an edge, ascending
     item_index: NDArray[np.int32]  # (M,) items with an edge, ascending
@@ -36,7 +36,7 @@ class InteractionGraph:
 
     @classmethod
     def build(cls, sequences: Sequences, num_items: int) -> InteractionGraph:
-        """Build the graph of ``sequences``, the train part alone; repeated interactions give one edge.
+        """Build the graph of ``sequences``, the train part alone. Repeated interactions of a pair give one edge.
 
         Raises:
             InputError: there is no interaction, or an item_index lies outside the catalogue.
@@ -80,13 +80,13 @@ class InteractionGraph:
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def degree_values(self) -> Tensor:
-        """Return for each edge ``(E,)``: 1 / sqrt(degree of the user x degree of the item)."""
+        """Return 1 / sqrt(degree of the user x degree of the item) for each edge, ``(E,)``."""
         users, items = torch.diff(self.user_starts).float(), torch.diff(self.item_starts).float()
         user_rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), users.long())
         return (users[user_rows] * items[self.item_of_edge.long()]).rsqrt()
 
     def sums(self, values: Tensor, rows: Tensor, *, of_items: bool) -> Tensor:
-        """Return the sum of the neighbours' rows, weighted by edge values, for each user or for each item.
+        """Return for each user or for each item the sum of its neighbours' rows, weighted by the values of the edges.
 
         Args:
             values: ``(E,)`` a value for each edge.
@@ -104,7 +104,7 @@ class InteractionGraph:
         return torch.sparse_csr_tensor(starts, ends, values, shape, check_invariants=False) @ rows
 
     def dots(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return for each edge ``(E,)`` the dot product of its user's and its item's vector."""
+        """Return the dot product of the user's and the item's vector for each edge, ``(E,)``."""
         pattern = torch.sparse_csr_tensor(
             self.user_starts,
             self.item_of_edge,
@@ -121,7 +121,7 @@ class EdgeDots(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, users: Tensor, items: Tensor, graph: InteractionGraph) -> Tensor:
-        """Return the dot products ``(E,)`` from user vectors ``(V, D)`` and item vectors ``(M, D)``."""
+        """Return the dot products ``(E,)`` of all edges from user vectors ``(V, D)`` and item vectors ``(M, D)``."""
         ctx.save_for_backward(users, items)
         ctx.graph = graph
         return graph.dots(users, items)
@@ -139,7 +139,7 @@ class EdgeSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor, graph: InteractionGraph, of_items: bool) -> Tensor:
-        """Return the sums ``(V, D)`` over rows of items ``(M, D)``, or ``(M, D)`` over rows of users ``(V, D)``."""
+        """Return sums of item rows ``(M, D)`` for the users ``(V, D)``, or sums of user rows for the items."""
         ctx.save_for_backward(values, rows)
         ctx.graph, ctx.of_items = graph, of_items
         return graph.sums(values, rows, of_items=of_items)

@@ -1,18 +1,18 @@
 """Behaviour vectors from a truncated SVD or from eigenvectors, in seconds on a CPU.
 
 ``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the 0/1 matrix of interactions of the
-train cut, and D_u and D_i hold the numbers of interactions of users and items. Let ``U S V^T`` be the first D
-components of its SVD. An item's vector is its row of ``V S^1/2``, with the length replaced by its square root. With
-the full length, which grows with popularity, a few popular items take most of the codes, and rare items share the rest.
-With length 1, the vectors would not show popularity. On the Games data the square root gives the fewest collisions:
-0.6 % of the items with four levels of 256 codes, against 1.5 % with the full length and 4.0 % with length 1. The square
-root also gives a higher NDCG@10 by dot product than the full length: 0.037 against 0.033 (validation items, seen items
-masked).
+train cut. The diagonal matrices D_u and D_i contain the numbers of interactions of users and items. Let ``U S V^T`` be
+the first D components of the SVD of this matrix. An item's vector is its row of ``V S^1/2``, rescaled so that its new
+length is the square root of its old length. Unscaled lengths grow with popularity, so a few popular items would get
+most of the codes, and rare items would share the rest. With length 1, the vectors would not show popularity. On the
+Games data the square root of the length gives the fewest collisions: 0.6 % of the items with four levels of 256 codes,
+against 1.5 % with unscaled vectors and 4.0 % with length 1. It also gives a higher NDCG@10 by dot product than unscaled
+vectors: 0.037 against 0.033 (validation items, seen items masked).
 
 ``behavior.graph = "transitions"`` uses a matrix of items by items (``counter.counts.count_neighbors``), divided by the
 square roots of both items' row sums. The matrix tells which items are close to each other in sequences. An item's
-vector is its row of the leading eigenvectors, scaled to length 1. Codes from these vectors predict the next item better
-than codes from ``"interactions"``.
+vector is its row in the matrix of the leading eigenvectors, scaled to length 1. Codes from these vectors predict the
+next item better than codes from ``"interactions"``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
-    """Return counts of neighbours ``(M, M)``, divided by the square roots of both row sums; empty rows stay zero."""
+    """Return counts of neighbouring items ``(M, M)``, divided by the square roots of the row sums of both items."""
     pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
@@ -80,7 +80,7 @@ def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: in
 def _leading_eigenvectors(
     matrix: sp.csr_array, dimensions: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the largest positive eigenvalues ``(D,)``, descending, and eigenvectors ``(M, D)``, padded with zeros."""
+    """Return the largest positive eigenvalues ``(D,)``, descending, and their eigenvectors ``(M, D)``, zero-padded."""
     side = matrix.shape[0]
     if side <= max(_DENSE_SIDE, dimensions + 1):
         values, vectors = np.linalg.eigh(matrix.toarray())
@@ -98,7 +98,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _damped(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Replace the length of each row by its square root."""
+    """Scale each row so that its new length is the square root of its old length."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     damped: NDArray[np.float64] = np.divide(rows, np.sqrt(lengths), out=np.zeros_like(rows), where=lengths > 0)
     return damped
@@ -115,7 +115,7 @@ def _normalized(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tupl
 
 
 def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the largest singular values ``(D,)``, descending, and item components ``(M, D)``, padded with zeros."""
+    """Return the largest singular values ``(D,)``, descending, and the item components ``(M, D)``, zero-padded."""
     side = min(matrix.shape)
     if side <= max(_DENSE_SIDE, dimensions + 1):
         _, values, right_t = np.linalg.svd(matrix.toarray(), full_matrices=False)
@@ -130,7 +130,7 @@ def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[ND
 def _signed_and_padded(
     values: NDArray[np.float64], right: NDArray[np.float64], dimensions: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Make the entry of largest absolute value of each component positive, and add missing components as zeros."""
+    """Make the largest entry (by absolute value) of each component positive, and add missing components as zeros."""
     if len(values):
         right = right * np.where(right[np.abs(right).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)
     missing = dimensions - len(values)

@@ -1,4 +1,4 @@
-"""Centring, scaling and saving of behaviour vectors, learned or given."""
+"""Centre, scale and save behaviour vectors, both learned and given ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NAMES = ("item_index", "item_vectors", "user_index", "user_vectors", "mean", "s
 
 @dataclass(frozen=True)
 class BehaviorVectors:
-    """Item and user vectors of the same D dimensions; items and users without a vector have no row."""
+    """Item and user vectors with D dimensions; items and users without a vector have no row."""
 
     item_index: NDArray[np.int32]  # (M,)
     item_vectors: NDArray[np.float32]  # (M, D) centred, mean norm 1
     user_index: NDArray[np.int32]  # (V,)
     user_vectors: NDArray[np.float32]  # (V, D) scaled like the items, not centred
-    mean: NDArray[np.float32]  # (D,) mean that was subtracted from the items
-    scale: float  # factor that items and users were then multiplied by
+    mean: NDArray[np.float32]  # (D,) mean that was subtracted from the item vectors
+    scale: float  # factor by which item and user vectors were then multiplied
     source: str  # 'learned' or 'given'
 
     def save(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class BehaviorVectors:
 
     @classmethod
     def load(cls, path: Path) -> BehaviorVectors:
-        """Read saved vectors; raise InputError if the file is missing, damaged or holds something else."""
+        """Read saved vectors; raise InputError if the file is missing, damaged or contains other arrays."""
         arrays = read_arrays(path)
         missing = [name for name in _NAMES if name not in arrays]
         if missing:
@@ -70,10 +70,10 @@ def normalize(
     user_vectors: NDArray[np.floating],
     source: str,
 ) -> BehaviorVectors:
-    """Centre the items, and scale items and users so that the mean norm of the items is 1 (docs/method.md, stage one).
+    """Centre the item vectors, and scale item and user vectors so that the mean norm of the items is 1.
 
-    Users are not centred: ``s u . s (v - m) = s^2 (u . v - u . m)``, so the order of items by dot product is the same
-    for every user.
+    User vectors are not centred. The order of a user's items by dot product is the same as before centring, because
+    ``s u . s (v - m) = s^2 (u . v - u . m)``. See docs/method.md, stage one.
 
     Args:
         item_vectors: ``(M, D)``, without NaN and infinite values.
@@ -98,7 +98,7 @@ def normalize(
 def history_means(
     item_index: NDArray[np.int32], item_vectors: NDArray[np.floating], sequences: Sequences
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the mean item vector of each user's interactions, for users with at least one item that has a vector.
+    """Return the mean item vector of each user's interactions, for each user with at least one such vector.
 
     Args:
         item_index: ``(M,)`` ascending.

@@ -1,8 +1,9 @@
 """The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-A first weighted sum, of features that need no model, picks a shortlist of the proposed items. The model reads a user's
-prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum, with the
-model's log probabilities, ranks the found items and the shortlist together. ``fit`` fits the weights of both sums.
+A first weighted sum, of features that need no model, picks a shortlist of the proposed items. The model then reads a
+user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum includes
+the model's log probabilities. The second sum ranks the found items and the shortlist together. The module ``fit`` fits
+the weights of both sums.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from semconv.blend.weights import LogitWeights
 from semconv.ragged import position_among_equal
 
 MODEL_FEATURES = ("model", "has no code")
-# Elements of the table (users, items) of one block of users.
+# Number of elements of the table (users, items) for one block of users.
 _BLOCK_ELEMENTS = 1 << 23
 _BLOCK_USERS = 512
 
@@ -31,8 +32,8 @@ class Blend:
 
     Attributes:
         tables: the arrays from which features are computed.
-        shortlist_weights: weights of the first sum, over all features but the model's; it chooses the shortlist.
-        weights: weights of the second sum, over all features; it gives the scores of the list.
+        shortlist_weights: weights of the first sum, over all features that need no model; it chooses the shortlist.
+        weights: weights of the second sum, over all features; this sum gives the scores of the list.
         num_proposals: number of items that the counter and each table of vectors propose to a user.
         shortlist_length: largest number of candidates of a user that the model scores.
     """
@@ -49,14 +50,14 @@ class Blend:
         return (*MODEL_FEATURES, *feature_names(self.tables))
 
     def blocks(self, users: BlendUsers) -> Iterator[tuple[int, int, BlockScores]]:
-        """Yield blocks of users: the index of the first user, the index after the last, and the block's scores."""
+        """Yield for each block of users: the index of its first user, the index after its last user, and its scores."""
         size = int(np.clip(_BLOCK_ELEMENTS // max(self.tables.num_items, 1), 1, _BLOCK_USERS))
         for start in range(0, len(users), size):
             stop = min(start + size, len(users))
             yield start, stop, BlockScores(self.tables, users.part(start, stop))
 
     def propose(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, NDArray[np.float32]]:
-        """Return the items that the counter and the vectors propose, and their features ``(n, F)`` without the model's.
+        """Return the items that the counter and the vectors propose, and all features ``(n, F)`` that need no model.
 
         Args:
             allowed: ``(I,)`` whether each item may be listed.
@@ -71,7 +72,7 @@ class Blend:
         return Candidates.merged(found), np.concatenate(features)
 
     def shortlist(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, Candidates]:
-        """Return all proposed items, and the shortlist of them that the model scores."""
+        """Return all proposed items, and the shortlist: those proposed items that the model scores."""
         proposed, features = self.propose(users, allowed)
         scores = self.shortlist_weights.scores(features)
         return proposed, proposed.select(proposed.best(scores, self.ties(proposed), self.shortlist_length))
@@ -83,7 +84,7 @@ class Blend:
 
         Args:
             log_probs: ``(n,)`` log probabilities by the model; -inf for an item without codes or a user without a
-                prompt, which makes the feature unknown.
+                prompt. The feature is then unknown.
         """
         result = np.empty((len(candidates.users), len(self.feature_names)), dtype=np.float32)
         has_no_code = np.isneginf(log_probs)
@@ -99,10 +100,10 @@ class Blend:
     def top_k(
         self, candidates: Candidates, scores: NDArray[np.float64], num_users: int, k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
-        """Return the best K candidates of each user.
+        """Return the K candidates of each user with the highest scores.
 
         Returns:
-            items, scores and bits of sources, each ``(B, K)``; shorter lists are padded with -1, -inf and 0.
+            item_index, scores and source bits, each ``(B, K)``; shorter lists are padded with -1, -inf and 0.
         """
         rows = candidates.best(scores, self.ties(candidates), k)
         best = candidates.select(rows)
@@ -115,7 +116,7 @@ class Blend:
         return items, values, sources
 
     def ties(self, candidates: Candidates) -> NDArray[np.int64]:
-        """Return each candidate's position by popularity, which decides between equal scores.
+        """Return each candidate's position in the order of popularity, which decides between equal scores.
 
         Items that were added after the tables were computed come last.
         """

@@ -14,11 +14,11 @@ from semconv.search.search import SearchResult
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items that may enter the lists of users, one row for each user and item.
+    """Candidates: items that may enter the lists of users, with one row for each pair of user and item.
 
     Attributes:
         users: ``(n,)`` index of each user among the B users, ascending.
-        items: ``(n,)`` item_index; distinct for each user.
+        items: ``(n,)`` item_index; a user has each item once.
         sources: ``(n,)`` one bit for each source that proposed the candidate (``source_bit``).
     """
 
@@ -30,7 +30,8 @@ class Candidates:
     def merged(cls, parts: list[Candidates]) -> Candidates:
         """Merge the candidates of several sources, which may propose the same item to a user.
 
-        The items of a user ascend by item_index. A candidate that several sources proposed has the bits of all of them.
+        The items of a user ascend by item_index. A candidate that several sources proposed gets the bits of all of
+        these sources.
         """
         columns = zip(_NOTHING, *((part.users, part.items, part.sources) for part in parts), strict=True)
         users, items, bits = (np.concatenate(column) for column in columns)
@@ -48,7 +49,7 @@ class Candidates:
         return cls(users, items, np.full(len(items), source_bit(source), dtype=np.uint8))
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Candidates:
-        """Return some of the candidates, chosen by a mask or by row indices."""
+        """Return the candidates that a mask or an array of row indices chooses."""
         return Candidates(self.users[chosen], self.items[chosen], self.sources[chosen])
 
     def best(self, scores: NDArray[np.floating], ties: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Proposed items and features of candidates, for one block of users: all of the blend that needs no model."""
+"""Propose items and compute features of candidates for one block of users. These features need no model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from semconv.columns import SOURCE_NEIGHBOR, SOURCE_TRANSITION
 from semconv.counter.scores import DECIMALS, entries
 from semconv.ragged import lengths_of, row_of
 
-# Added to the counter's score before the logarithm; about as much as one distant pair of a long history scores.
+# Added to the counter's score before the logarithm: about the score of one distant pair in a long history.
 COUNTER_FLOOR = 0.01
-FLAT_DECAY = 0.3  # decay of the sum over the whole history, in which early items count almost as much as late ones
+FLAT_DECAY = 0.3  # decay of the sum over the whole history: early items count almost as much as late ones
 WINDOWS = (7, 30, 90, 365)  # lengths in days of windows that end on the day of a user's latest interaction
-# Elements of the item vectors that are gathered at once.
+# Number of elements of item vectors that are gathered at once.
 _GATHERED = 1 << 22
 
 
@@ -49,7 +49,7 @@ class BlockScores:
 
     @cached_property
     def counter(self) -> sp.csr_array:
-        """The counter's scores ``(B, I)`` of all items, seen items included."""
+        """The transition counter's scores ``(B, I)`` of all items, including the items that a user has seen."""
         return _sorted(self._history @ self._tables.counter)
 
     @cached_property
@@ -58,10 +58,10 @@ class BlockScores:
 
     @cached_property
     def _sums(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
-        """For each table of vectors three vectors ``(B, D)`` of each user, in the order of the features.
+        """Three vectors ``(B, D)`` of each user for each table of item vectors, in the order of the features.
 
-        A table gives the sum over the history weighted by recency, the sum with almost equal weights, and the vector of
-        the latest item.
+        The three vectors are the sum over the history weighted by recency, the sum with almost equal weights, and the
+        vector of the latest item.
         """
         return {
             name: tuple(
@@ -73,10 +73,10 @@ class BlockScores:
     def proposals(
         self, count: int, allowed: NDArray[np.bool_]
     ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Return for each source the users and items ``(n,)`` of its proposals, at most ``count`` for a user and table.
+        """Return the users and items ``(n,)`` that each source proposes, with at most ``count`` items for each user.
 
-        Only items with a score above 0 are proposed: the counter's score, or the weighted sum of cosines to the
-        history. Seen items are left out.
+        A score is the counter's score, or the weighted sum of cosines to the history. Only items with a score above 0
+        are proposed. Seen items are left out.
 
         Args:
             allowed: ``(I,)`` whether each item may be listed.
@@ -130,7 +130,7 @@ class BlockScores:
         days = self._users.days[users]
         near = [np.log1p(events.count(items, days, width)) for width in WINDOWS]
         age = days - events.first[items]
-        age[age < 0] = np.nan  # before the item's first interaction its age is unknown
+        age[age < 0] = np.nan  # an item's age is unknown before the item's first interaction
         return [*near, np.log1p(age)]
 
     def _best_counted(self, count: int, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -167,7 +167,7 @@ def _dots(
     users: NDArray[np.int64],
     items: NDArray[np.int64],
 ) -> list[NDArray[np.floating]]:
-    """Return for each array of ``sums`` ``(B, D)`` the dot products ``(n,)`` of its users' rows with item vectors."""
+    """Return dot products ``(n,)`` for n pairs of a user and an item, once for each array of ``sums`` ``(B, D)``."""
     result = np.empty((len(sums), len(items)), dtype=np.float32)
     step = max(1, _GATHERED // table.shape[1])
     for start in range(0, len(items), step):
@@ -181,7 +181,7 @@ def _dots(
 def _top(
     items: NDArray[np.int64], values: NDArray[np.floating], count: int, ties: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return the ``count`` items with the largest values above 0; of equal values the more popular item comes first."""
+    """Return the ``count`` items with the largest values above 0. Of equal values the more popular item comes first."""
     if len(values) > count:
         border = np.partition(values, len(values) - count)[len(values) - count]
         inside = np.flatnonzero((values >= border) & (values > 0))
@@ -192,7 +192,7 @@ def _top(
 
 
 def _pairs(kept: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the users and items ``(n,)`` of all pairs, from one array of items for each user."""
+    """Convert arrays of items, one for each user, to pairs of a user and an item, ``(n,)`` each."""
     return row_of(lengths_of(kept)), np.concatenate([np.zeros(0, dtype=np.int64), *kept])
 
 

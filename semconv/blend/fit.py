@@ -1,8 +1,8 @@
-"""Fitting a blend on validation users, and measuring it on users that it was not fitted on.
+"""Fit a blend on validation users, and measure it by cross-validation.
 
 Users are split into two folds. For the measurement, weights that were fitted on one fold rank the candidates of the
-other fold, in both weighted sums. So no user is ranked by weights that were fitted on this user. The blend that is
-kept is fitted on all users.
+other fold, in both weighted sums. So no user's candidates are ranked by weights that were fitted on this user. The
+saved blend is fitted on all users.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_TRANSITION
 from semconv.metrics import target_ranks
 from semconv.search.search import SearchResult
 
-# A search for all B users. Its argument are the items (B, n) that the model scores besides the items that it finds.
+# A search for all B users. Its argument is the items (B, n) that the model scores in addition to the items it finds.
 Search = Callable[[NDArray[np.int64]], SearchResult]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of the fit of a blend.
+    """Settings for fitting a blend.
 
     Attributes:
         num_proposals, shortlist_length: as in ``Blend``.
         l2: strength of the L2 penalty on the weights of the standardised features.
         list_length: length K of the lists in which held-out items are ranked.
-        seed: seed of the split into folds.
+        seed: seed of the random split into folds.
     """
 
     num_proposals: int
@@ -51,9 +51,9 @@ class FittedBlend:
     Attributes:
         blend: the blend, fitted on all users.
         ranks: for each method ``(B,)`` rank of each held-out item from 1, 0 for a miss. 'model' ranks by the model
-            alone, 'blend' by the weights of the other fold, 'transition' by the transition counter alone.
-        num_fitted: number of users whose held-out item was a candidate; the others do not count in the fit.
-        num_candidates: number of candidates of all users together.
+            alone, 'blend' by weights fitted on the other fold, 'transition' by the transition counter alone.
+        num_fitted: number of users whose held-out item was a candidate; the fit ignores all other users.
+        num_candidates: total number of candidates of all users.
     """
 
     blend: Blend
@@ -102,7 +102,7 @@ def fit_blend(
 
 
 class _WeightedSum:
-    """One weighted sum: weights fitted on all users, and scores of each fold by weights fitted on the other."""
+    """One weighted sum: weights fitted on all users, and for each fold scores with weights fitted on the other fold."""
 
     def __init__(
         self,

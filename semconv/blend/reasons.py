@@ -1,6 +1,6 @@
 """The reason for an item of a blended list: the history item that contributes most to the item's score.
 
-Only the features of the counter and of the vectors are sums over history items, so only they count here.
+Only the features of the counter and of the vectors are sums over history items. Reasons ignore all other features.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from semconv.blend.tables import BlendUsers
 from semconv.counter.scores import entries, history_weights
 from semconv.ragged import offsets_of, ranges, row_of
 
-# Number of pairs of a listed item and a history item in one block.
+# Largest number of pairs (a listed item and a history item) in one block.
 _BLOCK_PAIRS = 1 << 19
 
 
 def blend_reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the history item with the largest contribution to each listed item's score.
+    """Return for each listed item the history item that contributes most to the listed item's score.
 
-    A feature of the vectors is a sum with one term for each history item. The counter's feature is the logarithm of
-    such a sum plus a constant; its excess over an empty sum is divided in proportion to the terms. An item is never the
-    reason for itself.
+    A feature of the vectors is a sum with one term for each history item. The counter's feature is the logarithm of a
+    sum over history items plus a constant. The difference between this logarithm and the logarithm for an empty history
+    is divided among the history items in proportion to their terms. An item is never the reason for itself.
 
     Args:
         items: ``(B, K)`` item_index, -1 where a list is shorter.
@@ -71,7 +71,7 @@ def _reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArr
     contribution = _contributions(blend, users, _Pairs(listed, history, index, entry, len(rows)))
     contribution[history == listed] = 0.0
     result = np.full(items.shape, -1, dtype=np.int32)
-    order = np.lexsort((index, contribution, entry))  # of equal contributions the latest item
+    order = np.lexsort((index, contribution, entry))  # of equal contributions, the latest item comes last
     best = order[np.flatnonzero(np.diff(entry[order], append=-1) != 0)]
     best = best[contribution[best] > 0]
     result[rows[entry[best]], columns[entry[best]]] = history[best]
@@ -79,7 +79,7 @@ def _reasons(blend: Blend, users: BlendUsers, items: NDArray[np.int32]) -> NDArr
 
 
 def _contributions(blend: Blend, users: BlendUsers, pairs: _Pairs) -> NDArray[np.float64]:
-    """Return ``(m,)``: how much the history item of each pair adds to the score of the listed item."""
+    """Return how much the history item of each pair adds to the score of the pair's listed item, ``(m,)``."""
     tables, history, listed = blend.tables, pairs.history, pairs.listed
     slopes = dict(zip(blend.weights.names, blend.weights.slopes.tolist(), strict=True))
     recent = history_weights(users.lengths, tables.history_decay)[pairs.history_index]
@@ -92,7 +92,7 @@ def _contributions(blend: Blend, users: BlendUsers, pairs: _Pairs) -> NDArray[np
         counted = entries(tables.counter, history, listed)
         for name, weights in (("transition", recent), ("transition of the latest item", latest)):
             terms = weights * counted
-            # Without any pair, bincount returns integers.
+            # If there is no pair, bincount returns integers.
             sums = np.bincount(pairs.list_entry, terms, pairs.num_entries).astype(np.float64)
             above = np.log1p(sums / COUNTER_FLOOR)
             share = np.divide(above, sums, out=np.zeros_like(sums), where=sums > 0)

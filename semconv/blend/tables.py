@@ -1,4 +1,4 @@
-"""The arrays from which a blend computes the features of candidates: one set for all items, one for some users."""
+"""The arrays from which a blend computes features, with data of items (``BlendTables``) or users (``BlendUsers``)."""
 
 from __future__ import annotations
 
@@ -48,14 +48,13 @@ class EventDays:
 
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
-        """Pairs of item and day, each as one number, ascending."""
+        """One number for each pair of item and day, ascending."""
         return row_of(np.diff(self.starts)) * _KEY + self.days
 
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """Return how many interactions an item had in a window of ``width`` days, NaN for an unknown day.
+        """Return how many interactions each item had in the ``width`` days up to a given day; NaN for an unknown day.
 
-        The window ends on the given day. Later interactions do not count, so the feature has the same value as if it
-        had been computed on that day.
+        Interactions after the given day do not count. So the count is the same as it was on the given day.
 
         Args:
             items, days: ``(n,)`` pairs of an item_index and the last day of the window.
@@ -70,7 +69,7 @@ _KEY = 1 << 24  # larger than any day, so that the numbers of two items never ov
 
 
 def days_of(times: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return times in microseconds since 1970 as days since 1970, NaN where unknown."""
+    """Convert times in microseconds since 1970 to days since 1970; the result is NaN where the time is unknown."""
     return np.where(times == UNKNOWN_TIME, np.nan, np.floor(times / _DAY))
 
 
@@ -98,8 +97,8 @@ class BlendTables:
         vectors: tables ``(I, D)`` of ``unit_vectors``, by name.
         popularity: ``(I,)`` number of interactions of each item in the train cut.
         events: the days of interactions; None if features of recent popularity are switched off.
-        with_popularity: whether popularity is a feature; it decides between equal scores in any case.
-        proposing: names of the ``vectors`` that propose the items nearest to a history.
+        with_popularity: whether popularity is a feature; popularity decides between equal scores in any case.
+        proposing: names of those ``vectors`` that propose the items nearest to a history.
     """
 
     counter: sp.csr_array | None
@@ -112,12 +111,12 @@ class BlendTables:
 
     @property
     def num_items(self) -> int:
-        """Number I of items when the tables were computed; items added later have only the features of the model."""
+        """Number I of items when the tables were computed. Items added later have no features from these tables."""
         return len(self.popularity)
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:
-        """Position ``(I,)`` of each item by popularity, 0 for the most popular; equal ones by item_index."""
+        """Position ``(I,)`` of each item in the order of popularity, 0 for the most popular; ties by item_index."""
         return popularity_order(self.popularity)
 
 
@@ -145,7 +144,7 @@ class BlendUsers:
         return offsets_of(self.lengths)
 
     def part(self, start: int, stop: int) -> BlendUsers:
-        """Return the users from ``start`` to before ``stop``."""
+        """Return the users from index ``start`` up to, but without, index ``stop``."""
         items = self.items[self._starts[start] : self._starts[min(stop, len(self))]]
         seen = None if self.seen is None else self.seen[start:stop]
         return BlendUsers(items, self.lengths[start:stop], self.days[start:stop], seen)
@@ -159,7 +158,7 @@ class BlendUsers:
         return BlendUsers(self.items[is_known], lengths, self.days, self.seen)
 
     def matrix(self, num_items: int, decay: float) -> sp.csr_array:
-        """Return the histories, weighted by recency, as a matrix ``(B, I)``."""
+        """Return the recency weights of history items as a matrix ``(B, I)`` of users and items."""
         return history_matrix(self.items, self.lengths, num_items, decay)
 
     def latest_matrix(self, num_items: int) -> sp.csr_array:

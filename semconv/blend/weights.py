@@ -1,8 +1,8 @@
 """Weights of a blend: a conditional logit of the held-out item among a user's candidates (McFadden 1974).
 
-The weighted features of a candidate are summed up to a score. A softmax over the scores of a user's candidates gives
-their probabilities. The loss is the mean negative log likelihood of the held-out items plus an L2 penalty on the
-weights. The loss is convex, and L-BFGS finds its minimum in float64.
+The score of a candidate is the weighted sum of its features. A softmax over the scores of a user's candidates gives
+the probability of each candidate. The loss is the mean negative log likelihood of the held-out items plus an L2 penalty
+on the weights. The loss is convex, and L-BFGS finds its minimum in float64.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class LogitWeights:
-    """Weights of standardised features.
+    """Weights of standardised features, with the means and scales that standardise them.
 
     Attributes:
         names: names of the F features.
@@ -38,12 +38,12 @@ class LogitWeights:
         return np.nan_to_num(scaled, nan=0.0, copy=False)
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the scores ``(n,)`` of candidates with features ``(n, F)``: their weighted sums."""
+        """Return the scores ``(n,)`` of candidates: the weighted sums of their features ``(n, F)``."""
         return np.asarray(self.standardize(features) @ self.weights)
 
     @property
     def slopes(self) -> NDArray[np.float64]:
-        """How much one unit of each feature, before standardising, adds to a score ``(F,)``."""
+        """The amount that one unit of each feature, before standardising, adds to a score, ``(F,)``."""
         return np.divide(self.weights, self.scale, out=np.zeros_like(self.weights), where=self.scale > 0)
 
 
@@ -60,11 +60,11 @@ def fit_weights(
         names: names of the F features.
         features: ``(n, F)`` features of the candidates, NaN where unknown.
         users: ``(n,)`` the user of each candidate, ascending.
-        is_target: ``(n,)`` whether a candidate is the held-out item; users without such a candidate do not count.
+        is_target: ``(n,)`` whether a candidate is the held-out item; users without such a candidate are ignored.
         l2: strength of the L2 penalty.
 
     Returns:
-        the weights; all are 0 if no user is left.
+        the weights; all are 0 if no user has the held-out item among the candidates.
     """
     kept = np.isin(users, users[is_target])
     rows, targets = features[kept].astype(np.float64), is_target[kept]
@@ -77,7 +77,7 @@ def fit_weights(
     mean = np.where(unknown, 0.0, rows).sum(axis=0) / count
     centred = np.where(unknown, 0.0, rows - mean)
     scale = np.sqrt((centred**2).sum(axis=0) / count)
-    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # such a feature varies only by rounding
+    scale[scale < 1e-9 * np.maximum(1.0, np.abs(mean))] = 0.0  # below this, a feature varies only by rounding errors
     start = LogitWeights(tuple(names), mean, scale, np.zeros(num_features))
     found = scipy.optimize.minimize(
         _Likelihood(start.standardize(rows), users[kept], targets, l2),

@@ -1,1 +1,1 @@
-"""Counts of transitions between items, and the scores that they give to items after a history."""
+"""Counts of transitions between items, and scores of the items that may follow a history."""

@@ -1,10 +1,11 @@
 """Counts of transitions: which items follow each other in the sequences of users.
 
 Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay. Two
-functions make a table of the pairs. ``count_transitions`` makes the table of ``sql/baselines/transition.sql``, the
-transition counter: the reverse pair counts ``symmetry`` times as much, and each row is divided by (its sum + 1)^alpha.
-The blend and the search of the counter's parameters use this table. ``count_neighbors`` makes a symmetric table, from
-which ``behavior.graph = transitions`` computes behaviour vectors.
+functions sum up the pairs in a table of items by items. ``count_transitions`` makes the table of the transition
+counter, as in ``sql/baselines/transition.sql``. In the transition counter, the reverse pair counts ``symmetry`` times
+as much, and each row is divided by (row sum + 1)^alpha. The blend and the search for the counter's parameters use this
+table. ``count_neighbors`` makes a symmetric table, from which ``behavior.graph = transitions`` computes behaviour
+vectors.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from semconv.data.store import Sequences
 from semconv.ragged import offsets_of, position_of
 
 FARTHEST = 20  # items of a sequence that are farther apart say little about each other
-# Pairs of one block of rows; a pair takes about 40 bytes.
+# Number of pairs in one block of rows; a pair needs about 40 bytes of memory.
 _BLOCK_PAIRS = 20_000_000
 
 
 @dataclass(frozen=True)
 class CounterWeights:
-    """The parameters of the transition counter; the settings of section ``[counter]`` explain each."""
+    """The parameters of the transition counter. The settings of the section ``[counter]`` explain each of them."""
 
     decay: float
     symmetry: float
@@ -36,7 +37,7 @@ class CounterWeights:
 
 
 def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeights, neighbors: int) -> sp.csr_array:
-    """Return the table of the transition counter: how often one item follows another, with divided rows.
+    """Return the table of the transition counter: how often one item follows another, with normalised rows.
 
     Rows are computed block by block. So memory holds only the pairs of one block and the entries that are kept.
 
@@ -44,8 +45,8 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
         sequences: the train cut.
         num_items: I.
         weights: the parameters of the counter.
-        neighbors: number of entries to keep of each row, those with the largest values; 0 keeps all. The division uses
-            the sum of all entries of the row, before any is dropped.
+        neighbors: number of entries to keep in each row, those with the largest values; 0 keeps all. The division uses
+            the sum of all entries of a row, before any entry is dropped.
 
     Returns:
         ``(I, I)``, float64, the columns of a row ascending.
@@ -63,10 +64,10 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
 
 
 def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_items: int, decay: float) -> sp.csr_array:
-    """Return how often two items are near each other, in either order; pairs of an item with itself are left out.
+    """Return how often two items are near each other, in either order, without pairs of an item with itself.
 
-    The counts are summed for each distance, and then over the distances. ``count_transitions`` sums in another order,
-    so the two may differ in the last bit.
+    The counts are summed for each distance, and then over the distances. ``count_transitions`` adds in a different
+    order, so the results of both functions may differ in the last bit.
 
     Args:
         items: ``(n,)`` items of all sequences, one sequence after the other.
@@ -80,26 +81,26 @@ def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_it
         values = np.full(len(first), distance**-decay)
         counts = counts + sp.csr_array((values, (first, second)), shape=counts.shape)
     counts = sp.csr_array(counts + counts.T)
-    counts.setdiag(0.0)  # an item's pairs with itself say nothing about other items
+    counts.setdiag(0.0)  # pairs of an item with itself say nothing about other items
     return counts
 
 
 def _pairs(
     items: NDArray[np.integer], left: NDArray[np.int64]
 ) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer]]]:
-    """Yield each distance up to ``FARTHEST`` with the earlier and the later items of all pairs at that distance."""
+    """Yield each distance up to ``FARTHEST``, with the earlier and the later item of each pair at this distance."""
     for distance in range(1, min(FARTHEST, int(left.max(initial=0))) + 1):
         earlier = np.flatnonzero(left >= distance)
         yield distance, items[earlier], items[earlier + distance]
 
 
 def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ``(n,)``: how many items follow each item in its sequence."""
+    """Return the number of items that follow each item in its sequence, ``(n,)``."""
     return np.repeat(lengths, lengths) - position_of(lengths) - 1
 
 
 def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float) -> Iterator[sp.csr_array]:
-    """Yield the rows of the table in order, before the division; each block has about ``_BLOCK_PAIRS`` pairs."""
+    """Yield the rows of the table in order, before they are divided, in blocks of about ``_BLOCK_PAIRS`` pairs."""
     lengths = sequences.lengths
     left = _items_left(lengths)
     pairs = np.minimum(left, FARTHEST) + np.minimum(position_of(lengths), FARTHEST)
@@ -136,7 +137,7 @@ def _divided(rows: sp.csr_array, alpha: float) -> sp.csr_array:
 
 
 def _largest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
-    """Return only the ``neighbors`` largest entries of each row; of equal entries the lower item_index is kept."""
+    """Return only the ``neighbors`` largest entries of each row; of equal entries, keep the lower item_index."""
     counts = np.diff(rows.indptr)
     if neighbors == 0 or counts.max(initial=0) <= neighbors:
         return rows

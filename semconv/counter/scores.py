@@ -1,6 +1,6 @@
-"""Scores of the transition counter: histories, weighted by recency, times the table of counts.
+"""Scores of the transition counter: a matrix of histories, weighted by recency, times the table of counts.
 
-The blend, the search of the counter's parameters and ``sql/baselines/transition.sql`` use the same rules. An item of a
+The blend, the search for the counter's parameters and ``sql/baselines/transition.sql`` use the same rules. An item of a
 history has the weight (recency + 1)^-history_decay. Recency is 0 for the latest item, 1 for the one before it, and so
 on. Scores are rounded, and of two items with equal scores the more popular one comes first.
 """
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from semconv.ragged import offsets_of, position_of
 
-DECIMALS = 9  # rounded as in SQL, so that the order of summation does not decide between equal scores
+DECIMALS = 9  # SQL rounds to as many, so that the order of summation does not decide between equal scores
 
 
 def history_weights(lengths: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
-    """Return the weights ``(m,)`` of the items of B histories, (recency + 1)^-decay, one history after the other.
+    """Return the weight (recency + 1)^-decay of each item of B histories, one history after the other, ``(m,)``.
 
     Args:
         lengths: ``(B,)`` number of items of each history.
@@ -38,14 +38,14 @@ def history_matrix(items: NDArray[np.int32], lengths: NDArray[np.int64], num_ite
 
 
 def popularity_order(popularity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ``(I,)``: each item's position by popularity, 0 for the most popular; equal ones by item_index."""
+    """Return each item's position in the order of popularity, ``(I,)``, 0 for the most popular; ties by item_index."""
     position = np.empty(len(popularity), dtype=np.int64)
     position[np.argsort(-popularity, kind="stable")] = np.arange(len(popularity))
     return position
 
 
 def entries(matrix: sp.csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored, by one binary search for all.
+    """Return entries ``(n,)`` of a sparse matrix, 0 where none is stored. One binary search finds all entries.
 
     Args:
         matrix: the column indices of each row ascend.

@@ -1,1 +1,1 @@
-"""The interface of the storage, and the arrays, splits and histories that are read through it."""
+"""The interface of the storage, the arrays that it returns, and the splits and histories of these arrays."""

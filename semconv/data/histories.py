@@ -31,11 +31,11 @@ class Histories:
 
     @classmethod
     def under(cls, sequences: Sequences, split: Split) -> Histories:
-        """Return the histories under a split; the items are not copied."""
+        """Return each user's history under a split, without copying the items."""
         return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items, sequences.times)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """Return the items of one user's history in order."""
+        """Return the items of one user's history, oldest first."""
         start = self.starts[user]
         return self.items[start : start + max(int(self.lengths[user]), 0)]
 
@@ -50,11 +50,11 @@ class Histories:
         return self.items[ranges(self.starts[users], lengths)], lengths
 
     def flat_times(self, users: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the times of the items of ``flat``, ``(m,)``."""
+        """Return the times of the items that ``flat`` returns, ``(m,)``."""
         return self.times[ranges(self.starts[users], np.maximum(self.lengths[users], 0))]
 
     def latest(self, users: NDArray[np.int32], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the same as ``flat``, but only the latest ``length`` items of each user."""
+        """Return the same as ``flat``, but with at most the latest ``length`` items of each user."""
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
@@ -68,7 +68,7 @@ class Histories:
 
 
 def prompt_items(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:
-    """Return the items of a history that its prompt contains: the latest ``length`` items with codes.
+    """Return the items of a history that the prompt contains: the latest ``length`` items that have codes.
 
     Args:
         has_codes: ``(I,)`` whether an item has codes, by item_index.

@@ -1,7 +1,7 @@
 """The columns of a recommendation row, defined in one place.
 
-:data:`LIST_COLUMNS` defines the Parquet parts of a run, the table ``recommendation`` of a published generation and the
-view on it, the check of external lists, the Feast view of a user's list, and the table in ``docs/sql.md``.
+:data:`LIST_COLUMNS` defines these columns for the Parquet parts of a run, the table ``recommendation`` of a published
+generation and its view, the check of external lists, the Feast view of a user's list, and the table in ``docs/sql.md``.
 To add a column, add an entry here and fill it in ``semconv.stages.lists.parts.part_table``.
 """
 
@@ -24,8 +24,9 @@ class ListColumn:
         sql_type: the same type in DuckDB.
         meaning: a phrase for the documentation; empty where the name is clear.
         is_required: whether external lists must have the column and a value in every row.
-        default: value if external lists lack the column.
-        feature: name of the Feast feature that holds this column of a user's whole list, in order of rank; or empty.
+        default: value for external lists that lack the column.
+        feature: name of the Feast feature that holds the values of this column for a user's whole list, in order of
+            rank; empty if there is no such feature.
     """
 
     name: str

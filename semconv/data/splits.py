@@ -1,12 +1,13 @@
 """Split each sequence into training items, history items and the held-out target.
 
-Leave-one-out: a sequence has n items in position order. The test target is item n - 1, the validation target is item
-n - 2 (docs/method.md, Evaluation). Users with fewer than three interactions are used for training and serving, but never for
-evaluation.
+Leave-one-out: in a sequence of n items, numbered from 0, the test target is item n - 1 and the validation target is
+item n - 2 (docs/method.md, Evaluation). Users with fewer than three interactions are used for training and serving, but
+never for evaluation.
 
-Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users. Training sees only items
-before the first moment. A user's target is the first item at or after a moment, and the history is all items before
-the target.
+Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users: the validation cut and
+the test cut. With the train cut ``[:-2]``, training sees only items before the validation cut. The validation target of
+a user is the first item at or after the validation cut, and the test target is the first item at or after the test cut.
+The history is all items before the target.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64]:
     """Return how many items of each sequence are for training, ``(U,)``.
 
-    Without cuts in time, all items of a sequence of fewer than three are for training. With cuts, the train cut
-    ``[:-2]`` keeps the items before the validation cut, and ``[:-1]`` the items before the test cut.
+    Without cuts in time, all items of a sequence with fewer than three items are for training. With cuts in time, the
+    train cut ``[:-2]`` keeps the items before the validation cut, and ``[:-1]`` the items before the test cut.
     """
     lengths = sequences.lengths
     if sequences.cuts is not None:
@@ -46,8 +47,8 @@ def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64
 def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
     """Return the number of history items of each user under a split, ``(U,)``; -1 for users who are not evaluated.
 
-    With cuts in time, a user is evaluated if there is an item before the cut and one at or after it. A validation
-    target must also lie before the test cut.
+    With cuts in time, a user is evaluated if the sequence has an item before the cut of the split and an item at or
+    after this cut. A validation target must also lie before the test cut.
     """
     lengths = sequences.lengths
     if split == "serve":
@@ -75,9 +76,9 @@ def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
 def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     """Return the sequences with the cuts in time that the settings section ``split`` of a run asks for.
 
-    ``temporal_at`` is empty for no cuts, a date, or the share of the interactions that lie before the test cut. The
-    same share of these interactions lies before the validation cut: with 0.9, the last tenth of all interactions is for
-    the test, and the last tenth of the remaining ones for validation.
+    ``temporal_at`` is empty (no cuts), a date, or the share of the interactions that lie before the test cut. The
+    validation cut splits the interactions before the test cut by the same share. With 0.9, the last tenth of all
+    interactions is for the test, and the last tenth of the remaining interactions is for validation.
 
     Raises:
         SettingsError: ``temporal_at`` is neither a date nor a share.
@@ -105,13 +106,13 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
 
 
 def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
-    """Return the train cut as reports show it: such as ``[:-2]``, or ``before`` a date for a split in time."""
+    """Return the train cut as reports show it: for example ``[:-2]``, or ``before`` and a date for a split in time."""
     moment = None if sequences.cuts is None else sequences.cuts.of_training(train_cut)
     return train_cut if moment is None else f"before {_written(moment)}"
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Return a date, or a quantile of the sorted ``times``, in microseconds since 1970."""
+    """Return the cut in microseconds since 1970: a date, or the quantile of the sorted ``times`` for a share."""
     try:
         share = float(asked)
     except ValueError:
@@ -145,7 +146,7 @@ def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
 def core_masks(
     users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the k-core: the largest set of users and items that each have at least k interactions within the set.
+    """Return the k-core: the largest set of users and items in which each has at least k interactions with the others.
 
     Args:
         users, items: ``(n,)`` user_index and item_index of every interaction.
@@ -167,7 +168,7 @@ def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items
     """Return the sequences for training: only users and items of the k-core, and only items before the train cut.
 
     Users keep their index; a user outside the k-core has an empty sequence. The k-core is computed from all
-    interactions or, with cuts in time, from those before the cut.
+    interactions or, with cuts in time, only from the interactions before the train cut.
     """
     lengths = sequences.lengths
     user_of_row = row_of(lengths)

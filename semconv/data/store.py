@@ -1,7 +1,7 @@
-"""The interface of a storage as a Protocol, and the arrays that are passed through it.
+"""The interface of the storage as a Protocol, and the arrays that its methods take and return.
 
-``semconv_warehouse.DuckDBStore`` implements it over DuckDB. Each call opens the database, reads or writes, and closes
-it, so no stage holds the database while it computes.
+``semconv_warehouse.DuckDBStore`` implements the Protocol with DuckDB. Each call opens the database, reads or writes,
+and closes the database. So no stage keeps the database open while it computes.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class TimeCuts:
     test: int
 
     def of_training(self, train_cut: TrainCut) -> int | None:
-        """Return the moment before which items are for training; None if all are."""
+        """Return the moment before which items are for training, or None if all items are for training."""
         return {"[:-2]": self.valid, "[:-1]": self.test, "[:]": None}[train_cut]
 
     def of_history(self, split: Split) -> int | None:
-        """Return the moment before which histories end; None if they have no end."""
+        """Return the moment before which the histories of a split end, or None if they include all items."""
         return {"valid": self.valid, "test": self.test, "serve": None}[split]
 
 
@@ -86,7 +86,7 @@ class Sequences:
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
-        """Return the sequences of the same users with only the interactions that ``keep`` ``(n,)`` marks."""
+        """Return sequences of the same users with only those interactions that the mask ``keep`` ``(n,)`` marks."""
         queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
@@ -128,8 +128,8 @@ class BaselineRequest:
     history_length: int = 20
     parameters: Mapping[str, float] = field(default_factory=dict)
     users: NDArray[np.int32] | None = None  # user_index of the users who get lists, None for all
-    items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: to serve, available ones; else all
-    cuts: TimeCuts | None = None  # of a split in time
+    items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available items for serving, else all
+    cuts: TimeCuts | None = None  # the cuts of a split in time
     vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' reads
 
 
@@ -140,7 +140,7 @@ class TopK:
     users: NDArray[np.int32]  # (R,) user_index
     items: NDArray[np.int32]  # (R, K) item_index in rank order, -1 where a list is shorter
     scores: NDArray[np.float32]  # (R, K) -inf where a list is shorter
-    is_filler: NDArray[np.bool_] | None = None  # (R, K) of a baseline: items added by popularity to fill a short list
+    is_filler: NDArray[np.bool_] | None = None  # (R, K) items that a baseline added by popularity to a short list
 
 
 class Store(Protocol):
@@ -179,7 +179,7 @@ class Store(Protocol):
         ...
 
     def start_run(self, record: RunRecord) -> None:
-        """Insert a run with status running; if the run_id exists, set its status back to running."""
+        """Insert a run with the status running; if the run_id exists already, set the run's status back to running."""
         ...
 
     def finish_run(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:

@@ -24,7 +24,7 @@ class ScoreRanking:
 
     Attributes:
         digits: decimals to which scores are rounded.
-        filler_score: score of the popular items that fill up a short list; it lies below every other score.
+        filler_score: score of the popular items that fill up a short list; it is lower than every other score.
     """
 
     digits: int
@@ -33,9 +33,9 @@ class ScoreRanking:
 
 @dataclass(frozen=True)
 class Method:
-    """One method: its name in tables and reports, and the source of its lists.
+    """One method of ranking items: its name in tables and reports, and the source of its lists.
 
-    Lists come from an SQL file or from behaviour vectors. The lists of a method with neither (such as the model) are in
+    The lists come from an SQL file or from behaviour vectors. The lists of all other methods (such as the model) are in
     the evaluated recommend run.
 
     Attributes:
@@ -43,7 +43,7 @@ class Method:
         sql: stem of the method's file in ``sql/baselines``.
         constants: parameters of the SQL file that no setting changes, with their values.
         settings: parameters of the SQL file whose values are the settings of the same names in the section ``counter``.
-        ranking: set if the SQL file computes scores; None if it ranks the items itself.
+        ranking: how the scores of the SQL file become lists; None if the SQL file ranks the items itself.
         is_tuned: whether a search on validation users replaces the parameters of the settings.
         behavior_source: value of the setting ``behavior.source`` whose vectors rank the items.
     """
@@ -84,7 +84,7 @@ METHODS: tuple[Method, ...] = (
 
 
 def sql_method(name: str) -> Method:
-    """Return the method of this name that has an SQL file; SettingsError if there is none."""
+    """Return the method of this name that has an SQL file; raise SettingsError if there is none."""
     known = {method.name: method for method in METHODS if method.sql}
     if name not in known:
         raise SettingsError(f"unknown baseline {name}; known baselines are {', '.join(known)}")
@@ -108,11 +108,11 @@ def baselines(behavior_source: str, *, is_tuned: bool = True) -> list[Method]:
 def compared_names(
     behavior_source: str, listed: Sequence[str] = (METHOD_MODEL,), *, is_tuned: bool = True
 ) -> tuple[str, ...]:
-    """Return the names of all methods of an evaluation, first those ``listed`` in the recommend run."""
+    """Return the names of all methods of an evaluation: the methods ``listed`` in the recommend run come first."""
     return (*listed, *(method.name for method in baselines(behavior_source, is_tuned=is_tuned)))
 
 
 def report_order(name: str) -> int:
-    """Return the sort key of a method in reports; names that are not registered come last."""
+    """Return the sort key of a method in reports; unknown methods come last."""
     names = [method.name for method in METHODS]
     return names.index(name) if name in names else len(names)

@@ -1,8 +1,8 @@
 """Rows of the table ``metric``, and paired comparisons of two methods (docs/method.md, Evaluation).
 
 Ranks count from 1; rank 0 means that the held-out item is not in the list. Metrics depend on the protocol as much as on
-the model. So every row states the split, the train cut and whether seen items were masked. The column ``protocol`` adds
-the wording of the prompt, the seed and the length of the lists.
+the model. So every row states the split, the train cut and whether seen items were masked. The column ``protocol`` also
+contains the wording of the prompt, the seed and the length of the lists.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class EvaluationProtocol:
 
     Attributes:
         split: ``valid`` or ``test``: the held-out item of each user.
-        train_cut: the part of each sequence that trained the model, or the time before which all interactions did.
+        train_cut: the part of each sequence that trained the model, or the time before which interactions trained it.
         seen: whether items of the history were masked in the lists.
-        list_length: K. Figures at a larger k are not reported.
-        details: everything else that a reader must know: wording of the prompt, seed, candidates, beams.
+        list_length: length K of the lists. Figures at a k above K are not reported.
+        details: further conditions: wording of the prompt, seed, candidates, beams.
     """
 
     split: Split
@@ -68,7 +68,7 @@ class ListFigures:
     coverage: float
 
     def of_lists(self, inside: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
-        """Yield novelty, diversity and fallback share with their values for the users in the mask ``inside``."""
+        """Yield the names novelty, diversity and fallback share, each with its values for the users in ``inside``."""
         for name in ("novelty", "diversity", "fallback_share"):
             values: Floats = getattr(self, name)[inside]
             yield name, values[~np.isnan(values)]
@@ -81,9 +81,9 @@ def metric_rows(
     protocol: EvaluationProtocol,
     settings: EvaluateSettings,
 ) -> list[dict[str, Any]]:
-    """Compute every figure of one method, over all users and for each segment.
+    """Compute every figure of one method, over all users and for each segment of users.
 
-    Figures that describe whole lists have the list length as their k. Coverage is one figure of all lists together.
+    Figures that describe whole lists have the list length as their k. Coverage is one figure for all lists together.
     Coverage has no bootstrap interval: the lists of resampled users contain fewer different items than all lists, so
     the interval would lie below the figure.
 
@@ -95,7 +95,8 @@ def metric_rows(
         settings: of the bootstrap.
 
     Returns:
-        rows of the table ``metric`` without ``run_id``; ``protocol`` is a plain dictionary. No rows without users.
+        rows of the table ``metric`` without ``run_id``; ``protocol`` is a plain dictionary. There are no rows if there
+        are no users.
 
     Raises:
         InputError: the split has no held-out item, or there are more or fewer ranks than users.
@@ -126,18 +127,18 @@ def metric_rows(
 def compare(
     ours: NDArray[np.int64], theirs: NDArray[np.int64], list_length: int, settings: EvaluateSettings
 ) -> list[dict[str, Any]]:
-    """Compute the metric differences ours - theirs over the same users, with paired bootstrap intervals.
+    """Compute the differences ours - theirs of each metric over the same users, with paired bootstrap intervals.
 
     Args:
         ours, theirs: ``(U,)`` ranks of the same users in the same order.
-        list_length: of the shorter lists.
+        list_length: length of the shorter lists.
         settings: of the bootstrap.
 
     Returns:
         rows with ``name``, ``k``, ``ours``, ``theirs``, ``difference``, ``ci_low``, ``ci_high``, ``num_users``.
 
     Raises:
-        InputError: there are no users, or not the same number of them.
+        InputError: there are no users, or both arrays have different lengths.
     """
     if ours.shape != theirs.shape or len(ours) == 0:
         raise InputError(f"cannot pair {len(ours)} users with {len(theirs)}; both runs must rank the same users")
@@ -151,7 +152,7 @@ def compare(
 
 
 def _values(figures: ListFigures, inside: NDArray[np.bool_], list_length: int) -> Iterator[tuple[str, int, Floats]]:
-    """Yield the name, the k and the values per user of every figure. Figures without any value are left out."""
+    """Yield the name, the k and the values ``(U,)`` of every figure. Figures without any value are left out."""
     yield from _rank_values(figures.ranks[inside], list_length)
     yield from ((name, list_length, values) for name, values in figures.of_lists(inside) if len(values))
 

@@ -1,4 +1,4 @@
-"""Segments of the evaluated users: by history length, by popularity of the held-out item, by cold or warm item."""
+"""Segments of the evaluated users: by history length, by the held-out item's popularity, and by cold or warm item."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class EvaluatedUsers:
     """The evaluated users, with the properties that divide them into segments.
 
     Attributes:
-        history_lengths: ``(U,)`` items in each user's history, before it is shortened for the prompt.
-        target_popularity: ``(U,)`` training interactions of each held-out item.
-        is_cold: ``(U,)`` held-out items without training interactions, without codes, or coded from their text.
+        history_lengths: ``(U,)`` number of items in each user's history, before it is shortened for the prompt.
+        target_popularity: ``(U,)`` number of training interactions of each held-out item.
+        is_cold: ``(U,)`` whether each held-out item has no training interactions, no codes, or codes from its text.
     """
 
     history_lengths: NDArray[np.int64]
@@ -32,7 +32,7 @@ class EvaluatedUsers:
 
 
 def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.int32]:
-    """Draw ``count`` users at random, kept in order; return all users if ``count`` is 0 or there are not more."""
+    """Draw ``count`` users at random, in ascending order. Return all users if ``count`` is 0 or too large."""
     if not 0 < count < len(users):
         return users
     chosen = np.random.default_rng(seed).choice(len(users), count, replace=False)
@@ -40,10 +40,10 @@ def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.in
 
 
 def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield the name and the mask ``(U,)`` of each segment with users, starting with the segment of all users.
+    """Yield the name and the mask ``(U,)`` of each segment that has users, starting with the segment of all users.
 
-    Popularity is divided at the quartiles of the held-out items, so that each segment has about the same number of
-    users. If many held-out items are equally popular, there are fewer segments.
+    The segments by popularity are divided at the quartiles of the held-out items' popularity, so each segment has about
+    the same number of users. If many held-out items are equally popular, there are fewer segments.
     """
     everyone = np.ones(len(users), dtype=bool)
     named = [
@@ -57,7 +57,7 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _bands(name: str, values: NDArray[np.int64], starts: tuple[int, ...]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield a name and a mask of users for each range of values, from one start up to the next."""
+    """Yield a name and a mask of users for each range of values, from one start up to the value before the next."""
     for low, high in zip(starts, (*starts[1:], None), strict=True):
         label = f"{low}+" if high is None else f"{low}-{high - 1}" if high - 1 > low else f"{low}"
         yield f"{name} {label}", (values >= low) & (high is None or values < high)

@@ -1,4 +1,4 @@
-"""Search for the best parameters of the transition counter on some users (docs/method.md, Evaluation).
+"""Search for the best parameters of the transition counter on a set of users (docs/method.md, Evaluation).
 
 Items are ranked as in ``sql/baselines/transition.sql``, but the counts are arrays from ``semconv.counter.counts``. Of
 items with equal scores, the more popular item ranks higher.
@@ -22,7 +22,7 @@ from semconv.ragged import lengths_of, row_of
 Parameters = Mapping[str, float]
 
 _CHUNK_CELLS = 1 << 22  # scores held at once, 32 MB
-# The values that a search tries for each parameter, besides the start value.
+# The values that a search tries for each parameter, in addition to the start value.
 GRID: dict[str, tuple[float, ...]] = {
     "decay": (0.3, 0.6, 1.0, 1.5),
     "symmetry": (0.0, 0.3, 0.5, 0.7, 1.0),
@@ -37,13 +37,13 @@ class Case:
     """Users with held-out items (targets) that the transition counter should rank high.
 
     Attributes:
-        train: the sequences that are counted.
-        histories: U arrays of item_index in order, whole.
-        history_length: latest items that count.
-        targets: ``(U,)`` item_index.
-        is_masked: whether items of a history are left out of its list.
-        allowed: ``(I,)`` items that may be listed.
-        popularity: ``(I,)`` training interactions.
+        train: the sequences whose transitions are counted.
+        histories: U arrays of item_index, the whole history of each user, oldest item first.
+        history_length: number of latest items of a history from which scores are computed.
+        targets: ``(U,)`` item_index of the held-out items.
+        is_masked: whether a list leaves out the items of the user's history.
+        allowed: ``(I,)`` whether each item may be listed.
+        popularity: ``(I,)`` number of training interactions of each item.
     """
 
     train: Sequences
@@ -56,15 +56,15 @@ class Case:
 
 
 def counted(case: Case, parameters: Parameters) -> sp.csr_array:
-    """Count the transitions in the training sequences of a case, ``(I, I)``."""
+    """Count the transitions between items in the training sequences of a case, ``(I, I)``."""
     return count_transitions(case.train, len(case.allowed), CounterWeights(**parameters), 0)
 
 
 def counter_ranks(case: Case, table: sp.csr_array, history_decay: float) -> NDArray[np.int64]:
-    """Rank every held-out item by the transition counter, ``(U,)`` from 1; 0 for an item that may not be listed.
+    """Return each held-out item's rank by the transition counter, ``(U,)``, from 1; 0 if it may not be listed.
 
     Args:
-        table: the counts of the case.
+        table: the transition counts of the case.
     """
     num_items = len(case.allowed)
     ties = popularity_order(case.popularity)
@@ -85,12 +85,12 @@ def counter_ranks(case: Case, table: sp.csr_array, history_decay: float) -> NDAr
 
 
 def search_parameters(case: Case, start: Parameters) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Search for the parameters with the best NDCG@10: vary one parameter at a time over its grid, in two rounds.
+    """Search for the parameters with the highest NDCG@10: try the values of one parameter at a time, in two rounds.
 
     Returns:
-        the best parameters, and a row for each trial: its parameters and ``ndcg@10``.
+        the best parameters, and a row for each trial with its parameters and ``ndcg@10``.
     """
-    tables: dict[tuple[float, ...], sp.csr_array] = {}  # only the last one; history_decay does not change the counts
+    tables: dict[tuple[float, ...], sp.csr_array] = {}  # only the last table; history_decay does not change the counts
 
     def trial_of(tried: Parameters) -> dict[str, float]:
         key = tuple(tried[name] for name in ("decay", "symmetry", "alpha"))
@@ -108,7 +108,7 @@ def search_parameters(case: Case, start: Parameters) -> tuple[dict[str, float], 
                 tried = {**best, name: value}
                 if not any(all(trial[key] == tried[key] for key in tried) for trial in trials):
                     trials.append(trial_of(tried))
-            top = max(trials, key=lambda trial: trial["ndcg@10"])  # the earliest of equals
+            top = max(trials, key=lambda trial: trial["ndcg@10"])  # the earliest of equal trials
             best = {key: top[key] for key in best}
         if best == before:
             break

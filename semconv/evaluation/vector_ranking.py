@@ -20,12 +20,12 @@ def rank_by_vectors(
     seen: Sequence[NDArray[np.int32]] | None,
     k: int,
 ) -> NDArray[np.int32]:
-    """Return the k items with the largest dot products for each user; items with equal scores are in index order.
+    """Return the k items with the largest dot products for each user; of equal scores the lower item_index comes first.
 
     Args:
         users: ``(n,)`` user_index.
         allowed: ``(I,)`` items that may be listed.
-        seen: n arrays of item_index that the list of that user leaves out; None leaves nothing out.
+        seen: n arrays of item_index, the items that each user's list leaves out; None leaves nothing out.
     Returns:
         ``(n, k)`` item_index, -1 where a list is shorter. A user without a vector has an empty list.
     """
@@ -47,15 +47,15 @@ def rank_by_vectors(
 
 
 def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the rows of the ascending item indices ``index`` that contain one of ``items``."""
+    """Return the positions in the ascending array ``index`` at which one of ``items`` stands."""
     rows, is_known = find(index, items)
     return rows[is_known]
 
 
 def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
-    """Return the item indices of the k largest scores in each row ``(n, L)``, without scores of minus infinity."""
+    """Return the item indices of the k largest scores in each row ``(n, L)``; scores of minus infinity do not count."""
     count = min(k, scores.shape[1])
-    # Find the k-th score first, so that item_index also decides ties at the end of the list.
+    # Find the k-th largest score first, so that item_index also decides between equal scores at the end of the list.
     border = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]
     result = np.full((len(scores), k), -1, dtype=np.int32)
     for row, mine in enumerate(scores):

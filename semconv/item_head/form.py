@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.backbone.forward import decode_hidden
+from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import Asking, ItemBatch, ItemRows, TextSamples, windows_with_labels
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
@@ -164,11 +164,10 @@ class ItemLoss(nn.Module):
 
     def _text_states(self, batch: ItemBatch) -> Tensor:
         """Return the hidden states ``(X, D)`` of the last tokens of the prompts with text."""
-        positions = torch.arange(batch.tokens.shape[1], device=batch.tokens.device).expand_as(batch.tokens)
         if not len(batch.ends):
             none: Tensor = self.model.get_input_embeddings().weight[:0]
             return none
-        hidden = decode_hidden(self.model, batch.tokens, attention_mask=None, position_ids=positions)
+        hidden = decode_hidden(self.model, ModelInput.causal(batch.tokens))
         return hidden[torch.arange(len(batch.ends), device=hidden.device), batch.ends]
 
     def counts(self, batches: Iterable[ItemBatch]) -> LossCounts:

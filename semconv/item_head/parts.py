@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding_bag
 
-from semconv.backbone.forward import decode_hidden
+from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.item_head.calendar import GAP_ROWS
 from semconv.item_head.popularity import NUM_FEATURES
 
@@ -102,7 +102,7 @@ class ItemParts(nn.Module):
         embedded = vectors[inputs.rows]  # (B, T, D)
         if self.periods is not None and self.gaps is not None:
             embedded = embedded + self.periods[inputs.periods] + self.gaps[inputs.gaps]
-        return decode_embedded(model, dropout(embedded, rate, self.training))
+        return decode_hidden(model, ModelInput.causal(None, dropout(embedded, rate, self.training)))
 
     def asked(self, hidden: Tensor, waits: Tensor) -> Tensor:
         """Return hidden states ``(n, D)`` that also know the days between the last event and the moment of asking."""
@@ -129,9 +129,3 @@ class ItemInputs:
     def to(self, device: torch.device) -> ItemInputs:
         """Return the inputs on another device."""
         return ItemInputs(self.rows.to(device), self.periods.to(device), self.gaps.to(device))
-
-
-def decode_embedded(model: Any, embedded: Tensor) -> Tensor:
-    """Return the hidden states ``(B, T, D)`` of input embeddings under a plain causal mask."""
-    positions = torch.arange(embedded.shape[1], device=embedded.device).expand(embedded.shape[0], -1)
-    return decode_hidden(model, None, attention_mask=None, position_ids=positions, embedded=embedded)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.backbone.forward import decode_hidden, model_device
+from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.errors import InputError
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
@@ -156,8 +156,7 @@ class ItemSearcher:
             lengths = lengths_of([prompt.tokens for prompt in prompts])
             flat = np.concatenate([prompt.tokens for prompt in prompts])
             tokens = torch.from_numpy(padded(flat, lengths, 0)).to(self._device)
-            positions = torch.arange(tokens.shape[1], device=self._device).expand_as(tokens)
-            hidden = decode_hidden(self._model, tokens, attention_mask=None, position_ids=positions)
+            hidden = decode_hidden(self._model, ModelInput.causal(tokens))
             return hidden[entries, torch.from_numpy(lengths - 1).to(self._device)]
         rows, periods, gaps, ends = (tensor.to(self._device) for tensor in padded_inputs(prompts, self._rows))
         hidden = self._parts.states(self._model, ItemInputs(rows, periods, gaps), self._vectors, 0.0)

@@ -1,1 +1,1 @@
-"""Reports as HTML pages and charts: the code report, the evaluation, and the course of a training."""
+"""Reports as HTML pages and charts: the code report, the page of an evaluation, and the chart of a training."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Colours and dashes that tell lines apart on white and on black. The first two are for the evaluated lists.
+# Colours and dashes of lines, readable on white and on black. The first two are for the methods of the evaluated lists.
 _COLOURS = ("#2563a8", "#c2410c", "#15803d", "#7c3aed", "#0e7490", "#b45309", "#be185d", "#6b7280", "#4d7c0f")
 _DASHES = ("", "", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4", "4 4")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 520, 300, 52, 510, 260
@@ -13,7 +13,7 @@ _AREA_WIDTH, _AREA_HEIGHT, _AREA_STEPS = 300, 72, 256
 
 
 def usage_chart(counts: Sequence[int]) -> dict[str, Any]:
-    """Return a chart of the number of items on each code, as an area of at most 256 steps."""
+    """Return a chart of the number of items with each code of a level, as an area of at most 256 steps."""
     steps = min(len(counts), _AREA_STEPS)
     drawn = [counts[step * len(counts) // steps] for step in range(steps)]
     top = max(*drawn, 1)
@@ -26,7 +26,7 @@ def usage_chart(counts: Sequence[int]) -> dict[str, Any]:
 
 
 def interval_bars(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a bar with a confidence interval for each method; all lengths are percentages of the chart's width."""
+    """Return a bar with a confidence interval for each method, with lengths as percentages of the chart's width."""
     top = max([row["ci_high"] for row in rows.values()] + [1e-9])
     bars = []
     for method, row in rows.items():

@@ -1,7 +1,8 @@
-"""The sections of the code report: an explanation of the figures, a table of them, and a grade.
+"""The sections of the code report. Each section has an explanation of its figures, a table, and a grade.
 
-The HTML page and the terminal show the same sections. The grades are rules of thumb, and the verdict below each grade
-names its limits. Some tables also show the value that chance alone would give.
+The HTML page and the terminal show the same sections. The grades are rules of thumb. The verdict below each grade
+states the values from which a figure counts as good or poor. Some tables also show the value that chance alone would
+give.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ _LIKENESS = {
 
 
 def sections(report: Report) -> list[Section]:
-    """Return the sections for the figures of ``codebook_report`` or ``external_report``, leaving out empty ones."""
+    """Return the sections for the figures of ``codebook_report`` or ``external_report``, without empty sections."""
     made = (_refit, _usage, _reconstruction, _spread, _collisions, _likeness, _text_map)
     return [section for make in made if (section := make(report)) is not None]
 
 
 def overview(report: Report) -> list[tuple[str, str]]:
-    """Return the numbers of items, levels and codes as pairs of a name and a text."""
+    """Return the numbers of items, levels and codes, each with its name, as pairs of texts."""
     counts = [
         ("items in the code set" if "run_id" in report else "items", report["items"]),
         ("items added since, with codes from text", report.get("items_assigned_since")),
@@ -130,8 +131,8 @@ def _reconstruction(report: Report) -> Section | None:
         grade,
         f"All codes together miss {percent(error)} of the behaviour vectors (good up to 20%, poor above 40%).",
         (
-            "The error of all codes together is measured after colliding items were given other codes, the errors in the"
-            " table before.",
+            "The errors in the table are measured before colliding items get other codes. The error of all codes together"
+            " is measured afterwards.",
         ),
     )
 
@@ -148,7 +149,7 @@ def _spread(report: Report) -> Section | None:
         "Do items that share codes behave alike?",
         "The table shows how much variance of the behaviour vectors remains among items with the same first codes. Beside"
         " it is the variance that would remain if the same codes were assigned to items at random. This figure can compare"
-        " any two sets of codes. In the last row it is near 0% if hardly any items share all their codes.",
+        " any two sets of codes. In the last row, this variance is near 0% if hardly any items share all their codes.",
         ("levels", "variance that remains", "the same with random codes"),
         tuple((f"{n}", percent(own), percent(chance)) for n, (own, chance) in enumerate(rows, start=1)),
         grade,
@@ -260,7 +261,7 @@ def _text_map(report: Report) -> Section | None:
         none = "Too few items have both text and interactions. New items get no codes and are not recommended."
         return Section("text", title, meaning, grade="poor", verdict=none, notes=(state,))
     r2, useful_r2 = found["held_out_r2"], report["useful_r2"]
-    # A learned vector may already be shrunk towards text, so the grade uses the vectors from behaviour alone.
+    # Learned vectors may already be shrunk towards text, so the grade compares with codes from behaviour alone.
     ratio = found["first_code_agreement_behavior_alone"] / max(found["most_frequent_code_behavior_alone"], 1e-9)
     grade: Grade = "poor" if r2 < useful_r2 else "good" if ratio >= 2 else "fair"
     return Section(

@@ -12,11 +12,11 @@ from semconv.reports.section import Cell, count, percent
 Report = Mapping[str, Any]
 
 _RANK_FIGURES = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
-_CHANGED = ("hit_ratio@10", "ndcg@10")  # figures that are compared with the last evaluation, besides MRR
+_CHANGED = ("hit_ratio@10", "ndcg@10")  # figures that are compared with the last evaluation, in addition to MRR
 
 
 class Table(NamedTuple):
-    """The head and the rows of a table of the page."""
+    """A table of the page: its head and its rows."""
 
     head: list[str]
     rows: list[list[Cell]]
@@ -60,7 +60,7 @@ def _figures(report: Report) -> Table:
 
 
 def _margin(report: Report, method: str) -> str:
-    """Return a sentence that compares a method with the best baseline; empty if they have no users in common."""
+    """Return a sentence that compares a method with the best baseline; empty if both have no users in common."""
     row = report["margin"][method].get(report["cutoff"])
     if row is None:
         return ""
@@ -103,7 +103,7 @@ def _lists(report: Report) -> Table:
 
 
 def _changes(changes: list[Report]) -> dict[str, Any]:
-    """Return the table of differences from the earlier run, its number of users, and remarks."""
+    """Return the table of differences from the earlier run, the number of compared users, and remarks."""
     changed = [row for row in changes if row["name"] == "mrr" or _key(row) in _CHANGED]
     moved = {row["method"] for row in changed if row["difference"] or row["ci_low"] or row["ci_high"]}
     rows: list[list[Cell]] = [
@@ -160,5 +160,5 @@ def _key(row: Report) -> str:
 
 
 def _label(name: str) -> str:
-    """Return the usual name of a metric: HR@10 for ``hit_ratio@10``."""
+    """Return the usual name of a metric, such as HR@10 for ``hit_ratio@10``."""
     return name.replace("hit_ratio", "HR").replace("ndcg", "NDCG").replace("mrr", "MRR")

@@ -1,4 +1,4 @@
-"""Rendering of the templates of this package: HTML pages and SVG charts that need no script and no other file.
+"""Fill in the templates of this package. The resulting HTML pages and SVG charts need no script and no other file.
 
 The templates escape every value. Only the filter ``words`` returns markup, and it escapes its text first.
 """
@@ -19,7 +19,7 @@ _TITLE_LENGTH = 120
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a file of ``templates/`` filled in with ``values``. A missing value is an error."""
+    """Return a template of the folder ``templates/``, filled in with ``values``. A missing value raises an error."""
     return _environment().get_template(template).render(values)
 
 
@@ -41,7 +41,7 @@ def _environment() -> Environment:
 
 
 def words(text: str) -> Markup:
-    """Return a text as HTML: escaped, and with its parts between backticks as code."""
+    """Convert a text to HTML: escape it, and mark its parts between backticks as code."""
     from markupsafe import Markup, escape
 
     parts = str(escape(text)).split("`")
@@ -50,10 +50,10 @@ def words(text: str) -> Markup:
 
 
 def short(title: str) -> str:
-    """Return the title of an item, cut to about two lines."""
+    """Return the title of an item, shortened to about two lines of the page."""
     return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def px(value: float) -> str:
-    """Return a coordinate of a chart as text, to a tenth of a pixel."""
+    """Return a coordinate of a chart as text, rounded to a tenth of a pixel."""
     return f"{value:.1f}"

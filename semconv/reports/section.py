@@ -25,29 +25,29 @@ class Section:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The verdict, if there is one, and the notes."""
+        """The verdict of the section, if it has one, and then its notes."""
         return (self.verdict, *self.notes) if self.verdict else self.notes
 
     @property
     def badge(self) -> str:
-        """The text of the grade's badge; section refit shows whether a refit is due."""
+        """The word that shows the grade. In the section refit, the badge says whether a refit is due."""
         due = {"good": "not due", "poor": "due"}
         return due.get(self.grade or "", "") if self.key == "refit" else self.grade or ""
 
 
 def count(value: int | None) -> str:
-    """Return a whole number as text; None is a dash."""
+    """Return a whole number as text, or a dash for None."""
     return "–" if value is None else f"{value:,}"
 
 
 def percent(value: float | None) -> str:
-    """Return a share as text, with more digits for small shares; None is a dash."""
+    """Return a share as a percentage, with more digits for small shares, or a dash for None."""
     if value is None:
         return "–"
     return "0%" if value == 0 else "<0.01%" if value < 0.0001 else f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
 
 
 def times(row: Mapping[str, float | None]) -> str:
-    """Return the ratio of a row's overlap to that with random codes; a dash if it is unknown or divides by zero."""
+    """Return the ratio of a row's overlap to the overlap with random codes, or a dash if it cannot be computed."""
     within, shuffled = row["within"], row["shuffled"]
     return "–" if within is None or not shuffled else f"{within / shuffled:.1f}"

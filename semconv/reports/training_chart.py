@@ -14,7 +14,7 @@ from semconv.reports.page import render
 
 _WIDTH, _LEFT, _RIGHT = 760, 64, 736
 _PANEL, _GAP, _TOP, _AXIS = 190, 52, 48, 34  # heights in pixels
-_MOST_POINTS = 300  # points of the loss curve; of more steps, means over groups of steps and their range are drawn
+_MOST_POINTS = 300  # points of the loss curve; if there are more steps, each point is the mean of several
 _MOST_LABELS = 12  # with more validations than this, only the best one has a label
 
 Lines = Sequence[Mapping[str, Any]]
@@ -26,7 +26,7 @@ class _Panel:
 
     name: str
     top: int
-    steps: int  # at the right edge
+    steps: int  # number of steps at the right edge
     low: float
     high: float
 
@@ -47,7 +47,7 @@ class _Panel:
         return self.top + _PANEL * (1.0 - min(1.0, max(0.0, share)))
 
     def points(self, pairs: Iterable[tuple[float, float]]) -> str:
-        """Return the points of an SVG line through pairs of step and value."""
+        """Return the coordinates of an SVG line through points, which are given as pairs of step and value."""
         return " ".join(f"{self.x(step):.1f},{self.y(value):.1f}" for step, value in pairs)
 
 
@@ -94,7 +94,7 @@ def training_chart(lines: Lines, validations: Sequence[Mapping[str, float]]) -> 
 
 
 def _loss_curve(panel: _Panel, lines: Lines) -> dict[str, str]:
-    """Return the points of the mean loss and, if a point stands for several steps, the outline of their range."""
+    """Return the points of the mean loss. If a point stands for several steps, add the outline of the loss range."""
     width = -(-len(lines) // _MOST_POINTS)
     groups = [lines[start : start + width] for start in range(0, len(lines), width)]
     steps = [sum(line["step"] for line in group) / len(group) for group in groups]

@@ -1,1 +1,1 @@
-"""Runs of stages: their records, files and checksums, and what a stage is given."""
+"""Runs of stages: their records, files, checksums and lineage, and the workspace that every stage gets."""

@@ -22,6 +22,7 @@ from semconv.clock import utc_now
 from semconv.columns import EVALUATE
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv.modes import closed_umask
 from semconv.progress import Progress
 from semconv.runs.digests import damaged_files, discard_damaged, is_complete, read_complete, write_complete
 from semconv.runs.files import table_file
@@ -30,9 +31,9 @@ from semconv.runs.lineage import newest_first
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1  # of the files of a run; a stage whose result changed has its own version in _OWN_FORMATS
+FORMAT_VERSION = 1  # version of all stages, except those with an own version in _OWN_FORMATS
 _OWN_FORMATS = {EVALUATE: 2}
-_START_SECONDS = 5.0  # The search for an equal run and the record of a new one take less than this.
+_START_SECONDS = 5.0  # Finding a run with the same fingerprint, or recording a new one, is faster than this.
 Tables = Mapping[str, "pa.Table"]
 
 
@@ -43,7 +44,7 @@ class StageRequest:
     stage: str
     settings: Mapping[str, Any]  # only those that the stage reads
     inputs: tuple[RunRecord, ...] = ()
-    tables: tuple[str, ...] = ()  # warehouse tables whose content matters
+    tables: tuple[str, ...] = ()  # warehouse tables that determine the result
     content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as the user's files
 
 
@@ -67,7 +68,7 @@ class RunBook:
     wait: float = 0.0  # seconds to wait for a run that another process computes
 
     def folder(self, record: RunRecord) -> Path:
-        """Return the folder of a run; InputError if the run table names a folder outside the project."""
+        """Return the folder of a run; raise InputError if the run table names a folder outside the project."""
         path = Path(record.artifact_path)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
@@ -76,9 +77,10 @@ class RunBook:
         return self.root / path
 
     def execute(self, request: StageRequest, compute: Callable[[Path], Tables]) -> Outcome:
-        """Return the finished run with the same fingerprint, or run ``compute(folder)``; make it the current run.
+        """Return the finished run with the same fingerprint, or make it with ``compute``, and make it the current run.
 
-        After a kill ``compute`` is called again on the same folder. It must continue from the files in that folder.
+        ``compute`` gets the run's folder. If the process is killed, the next call runs ``compute`` again on the same
+        folder, so ``compute`` must continue from the files in it.
 
         Raises:
             LockedError: another process computes this run, or holds the warehouse. Computed files are not deleted.
@@ -91,22 +93,22 @@ class RunBook:
                 return Outcome(self.take_up(run), True, time.monotonic() - started)
         with ExitStack() as locks:
             record, is_new = self._begun(request, fingerprint, locks)
-            # Another process may have finished it while this one waited for the lock.
+            # Another process may have finished the run while this process waited for the lock.
             is_reused = not is_new and self._is_reusable(self._again(record))
             if not is_reused:
                 if not is_new:
                     self.store.start_run(replace(record, status="running", error=None))
                 folder = self._cleaned_folder(record)
-                with self._noting_failure(record), machine_errors(folder):
+                with self._noting_failure(record), machine_errors(folder), closed_umask():
                     if not is_complete(folder):
                         _keep_tables(folder, compute(folder), hashes)
                     self.store.finish_run(record.run_id, _kept_tables(folder))
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
 
     def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
-        """Find or record the run of a fingerprint, lock it, and return it and whether it is new.
+        """Find the run with a fingerprint, or record a new one; lock it. Return the run, and whether it is new.
 
-        Only one process at a time may do this. Otherwise two processes could each record a run of the same fingerprint.
+        Only one process at a time may find or record a run. Two processes could record two runs of one fingerprint.
         """
         with run_lock(self.runs_folder, wait=max(self.wait, _START_SECONDS), work="a run is being started"):
             same = self._same(request, fingerprint)
@@ -144,7 +146,7 @@ class RunBook:
         return next(run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id)
 
     def take_up(self, run: RunRecord) -> RunRecord:
-        """Make an earlier finished run the current run of its kind again."""
+        """Make a finished run the current run of its kind, if a later run has replaced it."""
         kind = _kind(run)
         newest = next(other for other in self.finished(run.stage) if _kind(other) == kind)
         if newest.run_id == run.run_id:
@@ -153,7 +155,7 @@ class RunBook:
         return self._again(run)
 
     def is_stale(self, record: RunRecord, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is outdated: its settings differ from ``settings``, or tables that it read changed."""
+        """Return whether a run is outdated: its settings differ from ``settings``, or a table that it read changed."""
         if any(record.settings.get(name) != value for name, value in settings.items()):
             return True
         content = read_complete(self.folder(record)).get("content", {})
@@ -180,7 +182,7 @@ class RunBook:
 
     @contextmanager
     def _noting_failure(self, record: RunRecord) -> Iterator[None]:
-        """Record an error of the block as a failed run, unless it says that another process holds the warehouse."""
+        """Record the run as failed if the block raises an error, except a LockedError."""
         try:
             yield
         except LockedError:
@@ -215,13 +217,13 @@ def _fingerprint(request: StageRequest, hashes: Mapping[str, str]) -> str:
 
 
 def _kind(run: RunRecord) -> str:
-    """Return the kind of a run. A run replaces only runs of its kind: serving lists never replace evaluation lists."""
+    """Return the kind of a run. A run replaces only runs of its kind: lists for serving never replace other lists."""
     split = run.settings.get("split")
     return split if isinstance(split, str) else ""
 
 
 def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> None:
-    """Write the rows for the warehouse's tables into the run's folder, then mark the run as complete."""
+    """Write a run's rows for tables of the warehouse into files of its folder, then mark the run as complete."""
     import pyarrow.parquet as pq
 
     for name, rows in tables.items():

@@ -1,7 +1,7 @@
-"""Checksums of the files of finished runs, which reveal any damage, even a single flipped bit.
+"""Checksums of the files of finished runs. The checksums reveal any damage to a file, even a single flipped bit.
 
-``complete.json`` in a run folder marks the run as complete and holds the SHA-256 of its files. Code that changes a file
-of a complete run on purpose does so inside :func:`updating_digest`.
+``complete.json`` in a run folder marks the run as complete and contains the SHA-256 of the run's files. Code that
+changes a file of a complete run on purpose does so inside :func:`updating_digest`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from semconv.errors import InputError
 from semconv.runs.files import COMPLETE, Kind, is_part, kind_of, part_files, run_files
 
 _FILES = "files"  # key of the checksums in complete.json
-_SHOWN = 3  # names of damaged files in a message
+_SHOWN = 3  # largest number of damaged files that a message names
 
 
 def write_complete(folder: Path, **facts: Any) -> None:
@@ -26,7 +26,7 @@ def write_complete(folder: Path, **facts: Any) -> None:
 
 
 def read_complete(folder: Path) -> dict[str, Any]:
-    """Return the content of ``complete.json``; empty if it is missing or damaged, and the run counts as incomplete."""
+    """Return the content of ``complete.json``, or nothing if the file is missing or damaged (an incomplete run)."""
     path = folder / COMPLETE
     try:
         content = read_json(path) if path.exists() else {}
@@ -36,7 +36,7 @@ def read_complete(folder: Path) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a run is marked as complete and none of its files is missing, without verifying checksums."""
+    """Return whether a run is marked as complete and has all its files; do not verify their checksums."""
     return bool(read_complete(folder)) and all((folder / name).exists() for name in _expected(folder))
 
 
@@ -60,14 +60,14 @@ def discard_damaged(folder: Path) -> list[str]:
     with machine_errors(folder):
         for name in damaged:
             (folder / name).unlink(missing_ok=True)
-        if damaged:  # deleted last: after a kill, the checksums still tell which files are damaged
+        if damaged:  # deleted last: until then, the checksums still tell which files are damaged
             (folder / COMPLETE).unlink()
     return damaged
 
 
 @contextlib.contextmanager
 def updating_digest(path: Path) -> Iterator[None]:
-    """Let the caller change a file of a complete run, then update its checksum unless the file was damaged before."""
+    """Let the block change a file of a complete run. Then update the file's checksum, if the file was intact before."""
     was_intact = _has_digest(path, _expected(path.parent).get(path.name, ""))
     yield
     if was_intact:
@@ -75,7 +75,7 @@ def updating_digest(path: Path) -> Iterator[None]:
 
 
 def update_digest(path: Path) -> None:
-    """Replace the checksum of a file in ``complete.json`` by that of its current content, if there is one."""
+    """Update the checksum of a file in ``complete.json``, if it has one, to the file's current content."""
     content = read_complete(path.parent)
     digests = content.get(_FILES, {})
     if path.name in digests:
@@ -83,7 +83,7 @@ def update_digest(path: Path) -> None:
 
 
 def require_parts(folder: Path) -> None:
-    """Verify the files of top-k lists in a run folder, and delete damaged ones so that the run can be resumed.
+    """Verify the part files (top-k lists) of a run folder, and delete damaged ones so that the run can be resumed.
 
     Raises:
         InputError: the run is not marked as complete, or a file is missing, damaged or not listed in ``complete.json``.
@@ -115,7 +115,7 @@ def _has_checksum(name: str) -> bool:
 
 
 def _expected(folder: Path) -> dict[str, str]:
-    """Return the checksums of a complete run's files, without those of deleted training states."""
+    """Return the checksums of a complete run's files, without training states that `prune` has deleted."""
     digests: dict[str, str] = read_complete(folder).get(_FILES, {})
     return {
         name: digest

@@ -1,8 +1,8 @@
 """The names of all files that a run folder can hold.
 
-Stages take the file names from here. :data:`ARTIFACTS` tells for each file which stages write it, whether it has a
-checksum, whether ``prune`` deletes it, and how ``forget`` erases a user from it. A new kind of file needs one entry
-here, and no other change for these commands.
+Stages take the file names from this module. :data:`ARTIFACTS` tells for each file which stages write it, whether it has
+a checksum, whether ``prune`` deletes it, and how ``forget`` erases a user from it. A new kind of file needs only one
+entry in :data:`ARTIFACTS`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
 
 
 class Kind(Enum):
-    """How the commands treat a file of a finished run."""
+    """Kinds of files, by the way in which the commands treat the file of a finished run."""
 
     RESULT = "has a checksum in complete.json; without the file the run is incomplete"
     TRAINING_STATE = "has a checksum in complete.json while it exists; `prune` deletes it from finished runs"
@@ -60,8 +60,8 @@ class Artifact:
     Attributes:
         pattern: path inside the run folder; ``*`` stands for any characters, including slashes.
         stages: the stages that write the file.
-        kind: how the file is treated once the run is finished.
-        user_data: how a user is erased from the file; None for a file without data of single users.
+        kind: how the commands treat the file after the run has finished.
+        user_data: how a user is erased from the file; None for a file that contains no data of single users.
     """
 
     pattern: str
@@ -84,8 +84,8 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(
         BEHAVIOR_VECTORS, (columns.EMBED_BEHAVIOR,), user_data=IndexedRows(index="user_index", arrays=("user_vectors",))
     ),
-    # Several tensors have a row for each user, and a resumed training needs all rows. So `forget` deletes the file, and
-    # the training starts from the beginning.
+    # Several tensors have a row for each user, and a resumed training needs all rows. So `forget` deletes the file. The
+    # training then starts from the beginning.
     Artifact(DCCF_STATE, (columns.EMBED_BEHAVIOR,), Kind.TRAINING_STATE, WholeFile()),
     Artifact(TEXT_VECTORS, (columns.EMBED_TEXT,)),
     Artifact(CODES, (columns.CODEBOOK, columns.ASSIGN)),
@@ -106,7 +106,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(BLEND_MANIFEST, (columns.BLEND,)),
     Artifact(BLEND_TABLES, (columns.BLEND,)),
     Artifact(_PARTS, (columns.RECOMMEND,), user_data=ParquetRows()),
-    # The position of a user's row tells which part file holds the user's list, so no row may be deleted.
+    # The index of a user's row tells which part file contains the user's list, so no row may be deleted.
     Artifact(LIST_STATES, (columns.RECOMMEND,), user_data=BlankedRows(index="users", array="states")),
     Artifact(TRANSITION, (columns.TUNE_BASELINE,)),
     Artifact(USER_FIGURES, (columns.EVALUATE,), user_data=ParquetRows()),
@@ -119,7 +119,7 @@ def find_artifact(name: str) -> Artifact | None:
 
 
 def kind_of(name: str) -> Kind:
-    """Return how a file is treated. A file without an entry counts as a result, so it gets a checksum."""
+    """Return how commands treat a file. A file without an entry counts as a result, so it gets a checksum."""
     found = find_artifact(name)
     return Kind.RESULT if found is None else found.kind
 
@@ -133,7 +133,7 @@ def user_data_of(name: str) -> UserData | None:
 
 
 def run_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a run folder by their path inside it, without hidden files, which are unfinished."""
+    """Return the files of a run folder by their path inside it. Hidden files are unfinished, so they are left out."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
@@ -144,7 +144,7 @@ def training_states(folder: Path) -> list[Path]:
 
 
 def table_file(table: str) -> str:
-    """Return the name of the file that holds a run's rows for a warehouse table until they are in the warehouse."""
+    """Return the name of the file from which a run's rows are copied into a table of the warehouse."""
     return _TABLES.replace("*", table)
 
 
@@ -159,5 +159,5 @@ def part_files(folder: Path) -> list[Path]:
 
 
 def is_part(name: str) -> bool:
-    """Tell whether a path inside a run folder is a file of top-k lists."""
+    """Return whether a path inside a run folder is a file of top-k lists."""
     return fnmatchcase(name, _PARTS)

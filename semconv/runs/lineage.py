@@ -1,6 +1,6 @@
 """The runs that a model or its lists were made from.
 
-The runs are looked up in the run table once. A stage gets them as a :class:`Lineage` and reads its inputs from it.
+The runs are looked up in the run table once. A stage gets a :class:`Lineage` and finds its input runs in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Lineage:
     """One run, and all runs that it was made from.
 
     Attributes:
-        runs: the run itself first, then its inputs, then their inputs, each once.
+        runs: the run itself, then its direct inputs, then the inputs of these, and so on; each run once.
         assigns: the assign runs of the code set, which gave codes to new items, oldest first.
         blend: the blend run that the lists used (:meth:`of`), or the newest blend run of the model (:meth:`current`).
     """
@@ -29,7 +29,7 @@ class Lineage:
 
     @classmethod
     def of(cls, store: Store, run: RunRecord) -> Lineage:
-        """Return a run with the inputs that it recorded, to evaluate or publish its lists."""
+        """Return a run with the inputs that it recorded. Evaluating or publishing lists needs this lineage."""
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
         below = {record.run_id for record in runs}
@@ -41,9 +41,9 @@ class Lineage:
 
     @classmethod
     def current(cls, store: Store, run: RunRecord) -> Lineage:
-        """Return a model or code set with its inputs and with the runs that were added to it later.
+        """Return a model or code set with its inputs and with later runs that belong to it.
 
-        The later runs are the assign runs, which gave codes to new items, and the newest blend of the model.
+        Later runs are the assign runs, which gave codes to new items, and the newest blend of the model.
         """
         known = _by_id(store)
         runs = with_inputs(known, [run.run_id])
@@ -57,14 +57,14 @@ class Lineage:
         return self.runs[0]
 
     def find(self, stage: str) -> RunRecord | None:
-        """Return the nearest run of a stage, which may be the run itself; None when there is none.
+        """Return the nearest run of a stage in this lineage, which may be the run itself, or None if there is none.
 
         For example, external codes were made without a backbone and without text vectors.
         """
         return _first(self.runs, stage)
 
     def need(self, stage: str) -> RunRecord:
-        """Return the nearest run of a stage; InputError when there is none."""
+        """Return the nearest run of a stage; raise InputError if there is none."""
         found = self.find(stage)
         if found is None:
             raise InputError(
@@ -104,7 +104,7 @@ class Lineage:
 
     @property
     def code_runs(self) -> tuple[RunRecord, ...]:
-        """The runs that hold codes: the code set, then its assign runs, oldest first."""
+        """The runs that made codes: the run of the code set, then its assign runs, oldest first."""
         return (self.codebook, *self.assigns)
 
 

@@ -1,6 +1,6 @@
-"""How a user is erased from a file of a run: one class for each layout in which files hold data of users.
+"""How a user is erased from a file of a run. There is one class for each layout of files with data of users.
 
-The arrays of a file keep their names and types, so readers of the file need not know that a user was erased.
+The arrays of a file keep their names and types, so code that reads the file need not know that a user was erased.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ParquetRows:
-    """A Parquet file. If it has a column ``user_id``, the rows of the user are deleted."""
+    """A Parquet file. If the file has a column ``user_id``, the rows of the user are deleted."""
 
 
 @dataclass(frozen=True)
 class WholeFile:
-    """A file from which a single user cannot be erased. The whole file is deleted; the project works without it."""
+    """A file from which a single user cannot be erased. The whole file is deleted; the project can do without it."""
 
 
 class UserArrays(ABC):
@@ -32,12 +32,12 @@ class UserArrays(ABC):
 
     @abstractmethod
     def without(self, arrays: Arrays, users: NDArray[np.int64]) -> tuple[Arrays, int]:
-        """Return the arrays without the users of the given ``user_index``, and the number of values or rows erased."""
+        """Return the arrays without the users of the given ``user_index``, and the number of erased values or rows."""
 
 
 @dataclass(frozen=True)
 class IndexedRows(UserArrays):
-    """Arrays whose row r belongs to the user ``index[r]``. The rows of an erased user are deleted, in ``index`` too."""
+    """Arrays whose row r belongs to the user ``index[r]``. An erased user's rows are deleted, also from ``index``."""
 
     index: str
     arrays: tuple[str, ...]
@@ -51,7 +51,7 @@ class IndexedRows(UserArrays):
 
 @dataclass(frozen=True)
 class Slices(UserArrays):
-    """Arrays whose values ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. An erased user has no values left."""
+    """Arrays whose values from ``offsets[u]`` to ``offsets[u + 1]`` belong to user u. Erasing deletes these values."""
 
     offsets: str
     arrays: tuple[str, ...]
@@ -69,7 +69,7 @@ class Slices(UserArrays):
 
 @dataclass(frozen=True)
 class BlankedRows(UserArrays):
-    """An array whose row r belongs to the user ``index[r]``. An erased user's row is set to 0, so no row moves."""
+    """An array whose row r belongs to the user ``index[r]``. An erased user's row is set to 0; no other row moves."""
 
     index: str
     array: str

@@ -28,7 +28,7 @@ _COMMANDS = {
     columns.RECOMMEND: "semconv recommend",
     columns.EVALUATE: "semconv evaluate",
 }
-# These are repaired by their own command. The other stages need a refit, because later runs were made from them.
+# The command of each of these stages repairs its runs. Other stages need a refit, because later runs depend on them.
 _REPAIRED_ALONE = (columns.FINETUNE, columns.BLEND, columns.RECOMMEND, columns.EVALUATE)
 
 
@@ -47,7 +47,7 @@ class Workspace:
         return self.book.root
 
     def section(self, *names: str) -> dict[str, Any]:
-        """Return some sections of the settings as plain dictionaries."""
+        """Return the named sections of the settings as plain dictionaries."""
         return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
 
     def latest(self, stage: str) -> RunRecord | None:
@@ -55,35 +55,35 @@ class Workspace:
         return next(iter(self.book.finished(stage)), None)
 
     def need(self, stage: str) -> RunRecord:
-        """Return the current run of a stage; InputError names the command that makes one if there is none."""
+        """Return the current run of a stage. If there is no run, raise an InputError that names the command for one."""
         record = self.latest(stage)
         if record is None:
             raise InputError(f"no finished run of {stage}; `{_COMMANDS[stage]}` or `semconv run` makes one")
         return record
 
     def run(self, run_id: str) -> RunRecord:
-        """Return the run with this id; InputError when there is none."""
+        """Return the run with this id; raise InputError if there is none."""
         for record in self.store.runs():
             if record.run_id == run_id:
                 return record
         raise InputError(f"no run {run_id}; `semconv runs` lists them")
 
     def lineage(self) -> Lineage:
-        """Return the current model with its inputs; InputError when no model was tuned yet."""
+        """Return the lineage of the current model; raise InputError if no model was tuned yet."""
         return Lineage.current(self.store, self.need(columns.FINETUNE))
 
     def code_lineage(self) -> Lineage:
-        """Return the code set of the current model with its inputs, or the newest code set if no model was tuned."""
+        """Return the lineage of the current model, or of the newest code set if no model was tuned yet."""
         finetune = self.latest(columns.FINETUNE)
         return Lineage.current(self.store, self.need(columns.CODEBOOK) if finetune is None else finetune)
 
     def intact(self, record: RunRecord, name: str = "") -> Path:
         """Verify the checksums of a finished run, and return the path of its folder or of one file.
 
-        This reads all files, which costs less than loading them: about a second for a model of one gigabyte.
+        Verifying a model of one gigabyte takes about a second, which is less than loading the model takes.
 
         Args:
-            name: a file of the run, or a folder in its folder; empty for the whole run.
+            name: a file or a subfolder of the run's folder; empty for the whole run.
 
         Raises:
             InputError: a file is damaged or missing; the message names the command that repairs it.
@@ -112,7 +112,7 @@ class Workspace:
         return ", then ".join([*first, "`semconv run --refit`"])
 
     def sequences(self, *, queries: bool = False, split: Mapping[str, Any] | None = None) -> Sequences:
-        """Return the sequences of all users; for a split in time, with its cuts.
+        """Return the sequences of all users. For a split in time, the result also has the cuts of this split.
 
         Args:
             queries: whether to read the users' queries too.
@@ -128,7 +128,7 @@ class Workspace:
 
 
 def is_created(backbone: RunRecord) -> bool:
-    """Return whether a backbone run made the built-in backbone; otherwise it uses a pretrained model."""
+    """Return whether a backbone run made the built-in backbone; otherwise the run recorded a pretrained model."""
     return "width" in backbone.settings["backbone"]
 
 

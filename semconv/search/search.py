@@ -3,7 +3,7 @@
 A beam is the first codes of some item: a node of the trie, with a score. The model reads each prompt once, and the last
 hidden state scores the first codes. In each further step the model reads the last codes of all beams in one pass, and
 the search keeps the children with the best scores. A beam never enters a node if the user has seen all items below it.
-``code_scores`` computes the log probabilities, and ``score`` the scores of given items.
+``reader`` holds the passes of the model, ``beams`` the steps down the trie, ``code_scores`` the log probabilities.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semconv.backbone.forward import model_device
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import lengths_of
-from semconv.search.beam_tree import BeamTree
+from semconv.search.beams import NodeScorer, best_leaves, score_given
 from semconv.search.code_scores import CodeScorer, Normalization
-from semconv.search.frontier import ChildScorer, Frontier
-from semconv.search.given_items import score_others
 from semconv.search.memory import Batches, tokens_that_fit
-from semconv.search.prompts import PromptReader
+from semconv.search.reader import PromptReader
 from semconv.search.seen import SeenItems
 from semconv.search.trie import CodeTrie
-from semconv.search.trie_tensors import Children, TrieTensors
+from semconv.search.trie_tensors import TrieTensors
 from semconv.settings.recommend import beam_width
 
 
@@ -109,7 +106,7 @@ class Searcher:
         self._reader = PromptReader(model)
         with torch.inference_mode():
             code_scorer = CodeScorer(model, level_tokens, settings.scores)
-        self._scorer = ChildScorer(TrieTensors.of(trie, self._device), code_scorer)
+        self._scorer = NodeScorer(TrieTensors.of(trie, self._device), code_scorer)
 
     def search(
         self,
@@ -164,34 +161,6 @@ class Searcher:
         scores = np.full((len(prompts), width), -np.inf, dtype=np.float32)
         if self._trie.num_open:
             seen_items = SeenItems.of(self._trie, seen, self._device)
-            items, scores = seen_items.expand(*self._best_leaves(tree, seen_items), width)
+            items, scores = seen_items.expand(*best_leaves(self._scorer, tree, seen_items, width), width)
             tree.rewind()
-        return SearchResult(items, scores, score_others(self._scorer, tree, self._trie, others, (items, scores)))
-
-    def _best_leaves(self, tree: BeamTree, seen: SeenItems) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the leaves ``(B, W')`` of the best beams and their scores, best first."""
-        frontier = Frontier.root(len(tree.lengths), self._device)
-        scores = torch.zeros(frontier.nodes.shape, device=self._device)  # (B, W)
-        trie = self._scorer.trie
-        for level in range(self._trie.levels):
-            children = trie.children(frontier.nodes, level)  # (B, W, F)
-            grown = scores[:, :, None] + self._scorer.log_probs(tree, frontier, children, level)
-            grown.masked_fill_(~trie.may_enter(children, level), -torch.inf)
-            seen.close(grown, frontier.nodes, level)
-            scores, frontier = _best_children(grown, frontier, children, self.settings.width)
-        if bool(scores.isnan().any()):
-            raise InputError(
-                "the model yields NaN: its weights are damaged or its training diverged;"
-                " `semconv run --refit` tunes a new model"
-            )
-        return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
-
-
-def _best_children(scores: Tensor, frontier: Frontier, children: Children, width: int) -> tuple[Tensor, Frontier]:
-    """Return the ``width`` best children over all beams of each user: scores ``(B, W')``, and the new frontier."""
-    flat = scores.flatten(1)  # (B, W * F)
-    best, index = flat.topk(min(width, flat.shape[1]), dim=1)
-    parent = index // scores.shape[2]
-    ancestors = frontier.ancestors.gather(1, parent[:, :, None].expand(-1, -1, frontier.ancestors.shape[2]))
-    nodes, codes = (tensor.flatten(1).gather(1, index) for tensor in (children.nodes, children.codes))
-    return best, Frontier(nodes, codes, ancestors, best > -torch.inf)
+        return SearchResult(items, scores, score_given(self._scorer, tree, self._trie, others, (items, scores)))

@@ -14,19 +14,19 @@ class BehaviorSettings:
 
     source: Literal["svd", "dccf", "given"] = option(
         "svd",
-        "Where the vectors come from. svd decomposes a matrix of interactions. dccf trains the graph recommender of"
-        " the paper. given reads the vectors from a Parquet file.",
+        "How behaviour vectors are made. svd decomposes a matrix of interactions. dccf trains DCCF, the graph"
+        " recommender of the paper. given reads item vectors from the Parquet file behavior.vectors.",
     )
     graph: Literal["transitions", "interactions"] = option(
         "transitions",
-        "Matrix that svd decomposes. transitions is items by items: two items weigh more the closer they are in a"
-        " sequence. interactions is users by items.",
+        "Matrix that is decomposed if behavior.source = svd. transitions is items by items: two items weigh more"
+        " the closer together they are in a sequence. interactions is users by items.",
     )
     dimensions: int = option(32, "Number of dimensions D of a behaviour vector.", low=2)
     vectors: str = option(
         "",
-        "Parquet file with the columns item_id and vector, for source = given. In semconv.toml, a relative path is"
-        " relative to the project folder.",
+        "Parquet file with the columns item_id and vector, for behavior.source = given. A relative path in"
+        " semconv.toml starts at the project folder.",
     )
     seed: int = option(0, "Random seed of the SVD, or of the initial weights and the samples of DCCF.", low=0)
 
@@ -35,16 +35,16 @@ class BehaviorSettings:
 class DccfSettings:
     """The graph recommender DCCF, which computes the behaviour vectors if behavior.source = dccf."""
 
-    epochs: int = option(100, "Maximum number of epochs.", low=1)
-    batches_per_epoch: int = option(40, "Number of batches in an epoch.", low=1)
+    epochs: int = option(100, "Maximum number of training epochs of DCCF.", low=1)
+    batches_per_epoch: int = option(40, "Number of batches in a training epoch of DCCF.", low=1)
     batch_size: int = option(
         2048,
-        "Number of triples (user, positive item, negative item) in a batch. The time for the contrastive loss grows"
-        " with the square of this number.",
+        "Number of triples (user, positive item, negative item) in a batch. The time for the contrastive loss"
+        " grows with the square of the batch size.",
         low=1,
     )
     learning_rate: float = option(1e-3, "Learning rate of the Adam optimizer for DCCF.", low=0)
-    layers: int = option(2, "Number of graph propagation layers.", low=1)
+    layers: int = option(2, "Number of graph propagation layers of DCCF.", low=1)
     intents: int = option(128, "Number of intent vectors for users, and the same number for items.", low=1)
     ego_weight: float = option(2.5e-5, "Weight of the L2 penalty on the user and item embeddings of a batch.", low=0)
     intent_weight: float = option(5e-3, "Weight of the L2 penalty on the intent vectors.", low=0)
@@ -53,5 +53,7 @@ class DccfSettings:
     validation_users: int = option(
         5000, "Number of users on whom DCCF is validated after each epoch. 0 turns validation off.", low=0
     )
-    patience: int = option(10, "Training stops after this many validations in a row without a better recall@20.", low=1)
-    checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the training within an epoch.", low=1)
+    patience: int = option(
+        10, "Training of DCCF stops after this many validations in a row without a better recall@20.", low=1
+    )
+    checkpoint_seconds: int = option(60, "Seconds between two checkpoints within a training epoch of DCCF.", low=1)

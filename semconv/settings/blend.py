@@ -14,48 +14,56 @@ class BlendSettings:
 
     use: Literal["auto", "always", "never"] = option(
         "auto",
-        "When lists are ranked by the blend instead of by the model alone. auto uses the blend if it is better on"
-        " validation users: the confidence interval of its difference in NDCG@10 lies above 0.",
+        "Whether the blend or the model alone ranks the lists. auto uses the blend if it is better than the model"
+        " on validation users: the confidence interval of the difference in NDCG@10 lies above 0.",
     )
     transition: bool = option(
-        True, "Use the transition counter (section [counter]) to propose items and as a part of the score."
+        True, "Use the transition counter (section [counter]) to propose items and as a part of the blend's score."
     )
     neighbor: bool = option(
         True,
-        "Use the similarity of an item's behaviour vector to those of the user's history, to propose items and as a"
-        " part of the score.",
+        "Use the similarity of an item's behaviour vector to those of the items in the user's history, to propose"
+        " items and as a part of the blend's score.",
     )
     text: bool = option(
-        True, "Use the similarity of an item's text vector to those of the user's history as a part of the score."
+        True,
+        "Use the similarity of an item's text vector to those of the items in the user's history as a part of the"
+        " blend's score.",
     )
-    popularity: bool = option(True, "Use an item's popularity in the training data as a part of the score.")
+    popularity: bool = option(True, "Use an item's popularity in the training data as a part of the blend's score.")
     recency: bool = option(
         True,
-        "Use two numbers about an item as parts of the score: its number of interactions in the days before the user's"
-        " latest interaction, and its age on that day.",
+        "Use two numbers about an item as parts of the blend's score: its number of interactions in the days"
+        " before the user's latest interaction, and its age on that day.",
     )
     candidates: int = option(
         60,
-        "Number of items per user that the transition counter proposes. The behaviour vectors propose just as many"
-        " items.",
+        "Number of items per user that the transition counter proposes. The behaviour vectors propose the same"
+        " number of items per user.",
         low=1,
     )
     shortlist: int = option(
         20,
-        "Maximum number of proposed items per user that the model scores, in addition to the items that its beam"
-        " search finds. The proposed items with the best scores without the model are chosen.",
+        "Maximum number of items per user that the model scores in addition to the items that its beam search"
+        " finds. The best of the items that the transition counter and the behaviour vectors propose are chosen,"
+        " by a score without the model.",
         low=1,
     )
     successors: int = option(
         1000,
-        "Number of successors that the transition counter keeps of each item: those with the largest weights, 12 bytes"
-        " each. 0 keeps all. The counter proposes to a user only kept successors of the items in the user's history.",
+        "For each item, the transition counter keeps only this number of successors, those with the largest"
+        " weights (12 bytes each). 0 keeps all successors. The counter proposes to a user only kept successors of"
+        " the items in the user's history.",
         low=0,
     )
     fit_users: int = option(
         10_000, "Maximum number of validation users on whom the weights of the blend are fitted.", low=10
     )
     l2: float = option(
-        1e-4, "Strength of the L2 penalty on the weights of the blend, which apply to standardised scores.", low=0
+        1e-4,
+        "Strength of the L2 penalty on the weights of the blend. These weights apply to standardised features.",
+        low=0,
     )
-    seed: int = option(0, "Random seed for the sample of validation users and for its division into two folds.", low=0)
+    seed: int = option(
+        0, "Random seed for the sample of validation users and for the division of the sample into two folds.", low=0
+    )

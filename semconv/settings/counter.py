@@ -15,7 +15,8 @@ class CounterSettings:
         0.6, "Two items that are d positions apart in a sequence add d^-decay to the count of their pair."
     )
     symmetry: float = option(
-        0.7, "Weight of a pair of items in reverse order. A pair in the order of the sequence has weight 1."
+        0.7,
+        "Weight of a pair of items that is counted in reverse order, compared with 1 for the order of the sequence.",
     )
     history_decay: float = option(
         0.75,

@@ -9,10 +9,11 @@ from semconv.settings.option import option
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """DuckDB's memory for `semconv recommend load` and `semconv publish`, which move the lists of all users."""
+    """Memory of the commands that write the lists of all users."""
 
     memory_mb: int = option(
         1024,
-        "Megabytes of memory that DuckDB may use. It writes the rest to temporary files in the project's data folder.",
+        "Megabytes of memory that DuckDB may use for `semconv publish` and `semconv recommend load`. Data that"
+        " needs more memory is written to temporary files in the project's data folder.",
         low=256,
     )

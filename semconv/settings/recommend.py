@@ -24,7 +24,9 @@ class RecommendSettings:
         "masked", "Items that are in the user's history: masked excludes them from the list, kept allows them."
     )
     where: str = option(
-        "", "SQL condition on the table item. Only items that meet the condition are recommended. Empty: all items."
+        "",
+        "SQL condition on the columns of the table item; only items that meet it are listed (for example brand ="
+        " 'Acme'). By default, all items may be listed.",
     )
     scores: Literal["full", "trie"] = option(
         "trie",
@@ -33,37 +35,44 @@ class RecommendSettings:
     )
     shard_users: int = option(
         4096,
-        "Number of users whose lists are stored together. A job that was killed recomputes at most one such shard.",
+        "Number of users whose lists are computed and stored together (a shard of users). A job that was killed"
+        " recomputes at most one shard of users.",
         low=1,
     )
     batch_tokens: int = option(
-        16384, "Maximum number of prompt tokens in a forward pass. The search uses fewer when memory is short.", low=64
+        16384,
+        "Maximum number of prompt tokens in a forward pass of the search. If memory runs out, the search uses"
+        " smaller batches.",
+        low=64,
     )
     full_pass_days: float = option(
         7.0,
-        "Days between two full passes, in which `semconv run` recomputes the lists of all users. On other days it"
-        " recomputes only the lists that changed.",
+        "Number of days after which `semconv run` recomputes the lists of all users. On other days `semconv run`"
+        " recomputes only lists that may have changed.",
         low=0,
     )
     engine: Literal["local", "ray"] = option(
         "local",
-        "Where lists are computed. local is this process. ray is workers of Ray Data, on this machine or on the"
-        " cluster that RAY_ADDRESS names. Both engines give the same lists.",
+        "Processes that compute the lists. local is the process of the command alone. ray is workers of Ray Data,"
+        " on this machine or on the cluster that RAY_ADDRESS names. Both engines give the same lists.",
     )
     ray_actors: int = option(
         0,
-        "Number of workers, with engine = ray. 0 means one per GPU, or one per machine if there are no GPUs.",
+        "Number of workers if recommend.engine = ray. 0 means one worker per GPU, or one per machine if there are"
+        " no GPUs.",
         low=0,
     )
     compile: bool = option(
         False,
-        "Compile the model before the search. This takes a minute or two, less the next time, and shortens the job by"
-        " about a sixth. It pays off for more than about 50,000 users. It needs a C++ compiler and, on a GPU, triton.",
+        "Compile the model before the search. Compiling takes a minute or two, less the next time, and shortens"
+        " the job by about a sixth. Compiling saves time for more than about 50,000 users. Compiling needs a C++"
+        " compiler and, on a GPU, triton.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Number format of the search. auto is the format of the tuned model. bfloat16 takes half the memory and"
-        " changes a few list entries. A CPU without bfloat16 instructions is several times slower with it.",
+        " changes a few list entries. On a CPU without bfloat16 instructions, a search with bfloat16 is several"
+        " times slower.",
     )
 
     @property

@@ -14,19 +14,20 @@ class SplitSettings:
 
     train_cut: TrainCut = option(
         "[:-2]",
-        "Which part of each user's sequence is used for training: [:-2] all but the last two items (validation and"
-        " test), [:-1] all but the last item (test), [:] everything.",
+        "Part of each user's sequence that is used for training: [:-2] all but the last two items (the validation"
+        " item and the test item), [:-1] all but the last item (the test item), [:] everything.",
     )
     k_core: int = option(
         2,
-        "Users and items with fewer interactions than this are left out of training. The filter is repeated until it"
-        " removes nothing more.",
+        "Training leaves out users and items with fewer interactions than this. The filter is repeated until it"
+        " removes no more users or items.",
         low=1,
     )
     history_length: int = option(20, "Number of a user's most recent items that a prompt shows.", low=1)
     temporal_at: str = option(
         "",
-        "Split by time instead of leave-one-out. Give the date of the test cut, or the share of all interactions"
-        " before it, such as 0.9. Every stage learns only from interactions before the cuts. The held-out item of a"
-        " user is the first one after a cut.",
+        "Split by time instead of leave-one-out. The value is the date of the test cut, or the share of all"
+        " interactions before the test cut, such as 0.9. Training uses only interactions before the validation"
+        " cut, or before the test cut if split.train_cut = [:-1]. The held-out item of a user is the user's first"
+        " item after the test cut, or after the validation cut if --split is valid.",
     )

@@ -10,46 +10,49 @@ from semconv.settings.option import option
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """Training of the language model."""
+    """Training of the language model by `semconv finetune`."""
 
     mode: Literal["full", "lora"] = option(
-        "full", "full trains all weights. lora trains low-rank adapters and the embeddings of the code tokens."
+        "full",
+        "Which weights are trained. full trains all weights. lora trains low-rank adapters and the embeddings of"
+        " the code tokens.",
     )
     history: Literal["auto", "tokens", "items"] = option(
         "auto",
         "How the model reads a history. tokens gives it the code tokens of each item in a prompt, as in the paper, and"
-        " the model generates the codes of the next item. items gives it one position for each item, with the date of the"
-        " event, and the model scores all items; this needs the mode full. auto is tokens.",
+        " the model generates the codes of the next item. items gives it one position for each item, with the date of"
+        " the event, and the model scores all items. items needs tuning.mode = full. auto is tokens.",
     )
     sampled_items: int = option(
         0,
-        "With tuning.history = items, the number of items that are drawn for each step and compete with the label in the"
-        " loss. The draw is corrected by its probability. 0 compares with all items.",
+        "With tuning.history = items, the number of items that a training step draws to compete with the label. The loss"
+        " is corrected for the probability of each draw. 0 compares the label with all items.",
         low=0,
     )
     own_row_dropout: float = option(
         0.3,
-        "With tuning.history = items, the probability with which a step leaves out what the model learned about an item"
-        " alone. The item is then read and scored from its codes and its text, as a new item is.",
+        "With tuning.history = items, the probability with which a training step ignores the row that the model learned"
+        " for an item alone. The step then reads and scores the item from its codes and its text, like a new item.",
         low=0,
         high=1,
     )
-    epochs: int = option(6, "Number of passes over the training users.", low=1)
-    max_samples: int = option(0, "Stop after this many training samples. 0 means no limit.", low=0)
+    epochs: int = option(6, "Number of training epochs; an epoch passes over all training users once.", low=1)
+    max_samples: int = option(0, "Stop training after this many training samples. 0 means no limit.", low=0)
     max_minutes: float = option(
         0.0,
-        "Stop after this many minutes of training and validation, resumed runs included. 0 means no limit. A run that"
-        " is stopped by time is not reproducible.",
+        "Stop training after this many minutes of training and validation, resumed runs included. 0 means no"
+        " limit. A run that is stopped by time is not reproducible.",
         low=0,
     )
     learning_rate: float | None = option(
         None,
-        "Peak learning rate of AdamW. Unset: 1.5e-3 for the built-in backbone and 5e-5 for a pretrained model.",
+        "Peak learning rate of AdamW. The default is 1.5e-3 for the built-in backbone and 5e-5 for a pretrained model.",
         low=0,
     )
     from_learning_rate: float | None = option(
         None,
-        "Peak learning rate of `finetune --from`, which continues an earlier run. Unset: a third of learning_rate.",
+        "Peak learning rate of `finetune --from`, which continues an earlier run. The default is a third of"
+        " tuning.learning_rate.",
         low=0,
     )
     replay: float = option(
@@ -64,21 +67,21 @@ class TuningSettings:
         0.02, "Share of the training steps during which the learning rate rises to its peak.", low=0, high=1
     )
     max_gradient_norm: float = option(
-        1.0, "Gradients with a larger norm are scaled down to this norm. 0 turns this off.", low=0
+        1.0, "Gradients with a larger norm are scaled down to this norm. 0 turns the scaling off.", low=0
     )
     dropout: float | None = option(
         None,
-        "Dropout on the embeddings and on the attention and MLP outputs of each layer, in mode full. Unset: 0.2 for"
-        " the built-in backbone and 0.05 for a pretrained model.",
+        "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full. The"
+        " default is 0.2 for the built-in backbone and 0.05 for a pretrained model.",
         low=0,
         high=0.9,
     )
     code_start: Literal["auto", "random", "codebook", "mlp2", "mlp3"] = option(
         "auto",
-        "Initial embeddings of the code tokens. random draws them from the distribution of the backbone's embeddings"
-        " (as in the paper). codebook rotates the codebook vectors into the embedding space. mlp2 and mlp3 map the"
-        " codebook vectors by an MLP of 2 or 3 layers that is trained with the model (paper, Table 7). auto is"
-        " codebook for the built-in backbone if the codes have codebooks, and random otherwise.",
+        "Initial embeddings of the code tokens. random draws them from the distribution of the backbone's"
+        " embeddings (as in the paper). codebook rotates the codebook vectors into the embedding space. mlp2 and"
+        " mlp3 map the codebook vectors by an MLP of 2 or 3 layers that is trained with the model (paper, Table"
+        " 7). auto is codebook for the built-in backbone with fitted codes, and random otherwise.",
     )
     loss_over: Literal["auto", "vocabulary", "trie"] = option(
         "auto",
@@ -88,30 +91,30 @@ class TuningSettings:
     )
     history_loss: float | None = option(
         None,
-        "Weight of an additional loss for predicting the codes within the histories. 0 is the loss of the paper, on"
-        " labels only. Unset: 1 for the built-in backbone and 0 for a pretrained model.",
+        "Weight of an additional loss for predicting the codes within the histories. 0 is the loss of the paper,"
+        " on labels only. The default is 1 for the built-in backbone and 0 for a pretrained model.",
         low=0,
     )
     batch_tokens: int = option(
         2048,
-        "Maximum number of tokens in a batch over all processes, padding included. A history shared by several prompts"
-        " counts once.",
+        "Maximum number of tokens in a batch of all processes together, padding included. A history shared by"
+        " several prompts counts once.",
         low=64,
     )
     accumulate: int = option(
-        1, "Number of batches in an optimizer step. The gradients of these batches are added up.", low=1
+        1, "Number of batches in an optimizer step. The gradients of the batches of a step are added up.", low=1
     )
     gradient_checkpointing: bool = option(
         False,
-        "Recompute activations in the backward pass instead of storing them. This takes less memory and more time, and"
-        " gives the same result.",
+        "Recompute activations in the backward pass instead of storing them. Recomputing takes less memory and"
+        " more time, and gives the same result.",
     )
     parallel: Literal["ddp", "fsdp"] = option(
         "ddp",
         "How several processes under torchrun share the model. ddp keeps a copy of the model in each process. fsdp"
         " splits weights, gradients and optimizer state among the processes.",
     )
-    dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass.")
+    dtype: Literal["float32", "bfloat16"] = option("float32", "Number format of the forward pass in training.")
     attention: Literal["sdpa", "flex"] = option(
         "sdpa",
         "Attention kernel for training. sdpa is PyTorch's scaled dot product attention. flex is FlexAttention, which"
@@ -125,5 +128,5 @@ class TuningSettings:
     )
     validate_every: int = option(1, "Number of epochs from one validation to the next.", low=1)
     patience: int = option(3, "Training stops after this many validations in a row without a better NDCG@10.", low=1)
-    checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the training.", low=1)
-    seed: int = option(0, "Random seed for the order of samples, the drawn samples and dropout.", low=0)
+    checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the tuning.", low=1)
+    seed: int = option(0, "Random seed for drawing and ordering the training samples, and for dropout.", low=0)

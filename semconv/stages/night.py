@@ -1,4 +1,4 @@
-"""The nightly job: run every stage that is due, in order, and report stale stages that only a refit recomputes."""
+"""The nightly job: run every stage that is due, in order, and report outdated stages that only a refit recomputes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BEFORE_LISTS = (
     columns.CODEBOOK,
     columns.FINETUNE,
 )
-_PUBLISH_ATTEMPTS = 3  # each with new lists, in case new rows arrive before the lists are published
+_PUBLISH_ATTEMPTS = 3  # new lists are made for each attempt, because new rows may arrive before lists are published
 
 
 class Publication(Protocol):
@@ -36,7 +36,7 @@ class Publication(Protocol):
 
     @property
     def generation(self) -> int:
-        """The number of the published generation."""
+        """The number of the published generation, which contains the lists."""
         ...
 
     @property
@@ -58,7 +58,7 @@ def run_night(workspace: Workspace, publish: Callable[[], Publication], *, refit
     """Run every stage that is due, then publish.
 
     With ``refit``, or when a refit is due and ``refit.automatic`` is on, vectors, codes and model are recomputed if
-    data or settings changed. Readers see the old lists until the new ones are published.
+    data or settings changed. Readers see the old lists until the new lists are published.
 
     Args:
         publish: the function that publishes the newest lists.
@@ -100,7 +100,7 @@ class _Night:
         return Night(self.stages, publication, {**state, "is_done": is_fitted})
 
     def _keep_or_find_due(self) -> dict[str, Any]:
-        """Give codes to new items and measure whether a refit is due; if none follows, report the kept stages."""
+        """Give codes to new items, and measure whether a refit is due. If none follows, report the kept stages."""
         workspace, say = self.workspace, self.workspace.progress.say
         lineage = workspace.lineage()
         kept = self._kept_stages(lineage)
@@ -129,7 +129,7 @@ class _Night:
         return state
 
     def _kept_stages(self, lineage: Lineage) -> list[Stage]:
-        """Return a row for each stage before the lists. A stage is stale if it or an earlier one has changed inputs."""
+        """Return a row for each stage before the lists, marked as stale if it or an earlier stage has new inputs."""
         workspace = self.workspace
         today = _settings_today(workspace, lineage)
         rows, was_stale = [], False
@@ -142,7 +142,7 @@ class _Night:
         return rows
 
     def _say_waiting(self, lineage: Lineage) -> None:
-        """Say which backbone or codes the user chose after the current model was tuned; only a refit uses them."""
+        """Say which chosen backbone or codes are newer than the current model, so that only a refit uses them."""
         workspace = self.workspace
         backbone, codebook = workspace.latest(columns.BACKBONE), workspace.latest(columns.CODEBOOK)
         is_used = backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone)
@@ -155,7 +155,7 @@ class _Night:
                 )
 
     def fit(self, codes: Path | None) -> Lineage:
-        """Run every stage up to the tuning, and return the lineage of the tuned model."""
+        """Run every stage up to the tuning, and return the lineage of the new model."""
         from semconv.stages.codes.fit import load_codes_run
         from semconv.stages.embed.backbone import backbone_run
         from semconv.stages.embed.behavior import embed_behavior_run
@@ -168,7 +168,7 @@ class _Night:
         return self._tune(backbone, self._do(columns.CODEBOOK, lambda: load_codes_run(workspace, behavior, codes)))
 
     def _fit_chosen(self) -> Lineage:
-        """Do as ``fit``, but keep a backbone of `semconv backbone use` and codes of `semconv codebook load`."""
+        """Do as ``fit`` does, but keep a backbone of `semconv backbone use` and codes of `semconv codebook load`."""
         from semconv.stages.embed.backbone import backbone_run
 
         workspace = self.workspace
@@ -204,7 +204,7 @@ class _Night:
         return Lineage.current(workspace.store, finetune)
 
     def _assign(self, lineage: Lineage) -> Lineage:
-        """Give codes to new items; return the lineage with the assign run."""
+        """Give codes to new items, and return the lineage with the new assign run."""
         outcome = assign_run(self.workspace, lineage)
         if outcome is None:
             return lineage
@@ -212,7 +212,7 @@ class _Night:
         return Lineage.current(self.workspace.store, lineage.run)
 
     def _blend(self, lineage: Lineage, *, is_fitted: bool) -> Lineage:
-        """Fit the blend of a new model. Keep the blend of a kept model: a new blend would recompute all lists."""
+        """Fit a blend for a new model. Keep the blend of a kept model, because a new blend would change all lists."""
         from semconv.stages.blend.run import blend_run
 
         workspace = self.workspace
@@ -230,7 +230,7 @@ class _Night:
         return lineage
 
     def _evaluate(self, lineage: Lineage, *, is_fitted: bool) -> None:
-        """Evaluate a new model. Keep the figures of a kept model: new figures cost as much as lists for all users."""
+        """Evaluate a new model. Keep the figures of a kept model: new figures take as long as lists for all users."""
         workspace, finetune = self.workspace, lineage.finetune
         evaluations = workspace.book.finished(columns.EVALUATE)
         before = next((run for run in evaluations if finetune.run_id in run.inputs), None)
@@ -244,14 +244,14 @@ class _Night:
             self.stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
     def _publish(self, publish: Callable[[], Publication], lineage: Lineage) -> Publication:
-        """Publish. If rows arrived meanwhile, or a part is damaged, recompute the affected users and try again."""
+        """Publish the lists. If rows arrived or a part file is damaged, recompute the affected users and try again."""
         workspace = self.workspace
         for _ in range(_PUBLISH_ATTEMPTS):
             try:
                 return publish()
             except (CheckFailedError, InputError) as error:
                 run = newest_lists(workspace)
-                if not workspace.book.is_done(run):  # the damaged part was removed
+                if not workspace.book.is_done(run):  # the damaged part file was removed
                     workspace.progress.say(f"{error}; recomputing the lists now")
                 elif isinstance(error, CheckFailedError) and workspace.book.is_stale(run, {}):
                     workspace.progress.say(
@@ -278,7 +278,7 @@ def _settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[st
     named = stage_settings.named_backbone(workspace)
     if named:
         of_backbone = stage_settings.used_backbone(workspace, named)
-    else:  # a backbone of `semconv backbone use` is kept
+    else:  # a backbone from `semconv backbone use` is kept
         of_backbone = stage_settings.created_backbone(workspace) if is_created(lineage.backbone) else {}
     return {
         columns.BACKBONE: of_backbone,

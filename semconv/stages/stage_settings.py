@@ -1,4 +1,4 @@
-"""The settings that each stage reads and records. If one changes, only the stages that read it are recomputed."""
+"""The settings that each stage reads and records. A changed setting makes only the stages that read it recompute."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from semconv.runs.workspace import Workspace, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 
-# Settings that change the cost of a tuning but not its result.
+# Settings that change the time or memory of a tuning, but not its result.
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 _FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that continues from an earlier one
 _FROM_RATE = 1 / 3  # A tuning that continues from an earlier one uses this share of the learning rate.
 
-# Settings of when and where lists are made, which do not change the lists.
+# Settings that determine when and where lists are made, but do not change the lists.
 _PASS_ONLY = ("full_pass_days", "engine", "ray_actors")
 
 
 def created_backbone(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings of the built-in backbone: its shape, and the split from which its tokenizer is trained."""
+    """Return the settings of the built-in backbone: its shape, and the split that chooses its training data."""
     return {**workspace.section("backbone"), "split": _training_part(workspace)}
 
 
@@ -34,13 +34,13 @@ def used_backbone(workspace: Workspace, path: str) -> dict[str, Any]:
 
 
 def behavior(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings of the behaviour vectors, with the section of their source if it has one."""
+    """Return the settings of the behaviour vectors, and the settings section of their source if there is one."""
     own = ["dccf"] if workspace.settings.behavior.source == "dccf" else []
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
 
 
 def codebook(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings of a codebook fit, with the section of its method if it has one."""
+    """Return the settings of a codebook fit, and the settings section of its method if there is one."""
     return workspace.section("codebook", *(["rqvae"] if workspace.settings.codebook.method == "rqvae" else []))
 
 
@@ -55,8 +55,8 @@ def finetune(
 ) -> dict[str, Any]:
     """Return the settings of a tuning. Defaults that depend on the backbone or the codes are filled in.
 
-    Settings that are read only when an earlier tuning is continued are under the key ``from``. So the other settings
-    can be compared with those of a tuning from the backbone.
+    Some settings are read only when a tuning continues an earlier one. Such settings are under the key ``from``, so all
+    other settings can be compared with those of a tuning from the backbone.
     """
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
@@ -69,15 +69,15 @@ def finetune(
 
 
 def recommend(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings of lists, without those of when and where the lists are made."""
+    """Return the settings that change lists, without those that only determine when and where lists are made."""
     values = workspace.section("recommend")["recommend"]
     return {"recommend": {name: value for name, value in values.items() if name not in _PASS_ONLY}}
 
 
 def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
-    """Return the settings of a blend: its parts, the transition counter, the search and the mask.
+    """Return the settings of a blend: its parts, the transition counter, the search, and whether seen items are masked.
 
-    The setting that decides whether the blend is served is not included.
+    The setting that decides whether lists of the blend are served is not included.
     """
     values = dataclasses.asdict(workspace.settings.blend)
     recommend = workspace.settings.recommend
@@ -96,9 +96,9 @@ def resolved_tuning(
 ) -> TuningSettings:
     """Return the tuning settings. Settings without a value get the default for this kind of backbone and codes.
 
-    The built-in backbone starts from random weights. It needs a high learning rate, much dropout, code tokens that
-    start from the codebooks, and a loss on the histories too. A pretrained model is tuned by the reference recipe
-    (docs/method.md, Tuning).
+    The built-in backbone starts from random weights. A model with random weights needs a high learning rate, much
+    dropout, code tokens that start from the codebooks, and a loss on histories as well as labels. A pretrained model is
+    tuned by the reference recipe (docs/method.md, Tuning).
 
     Args:
         goes_on: whether the tuning continues from an earlier one; it then has its own learning rate.
@@ -152,7 +152,7 @@ def _training_part(workspace: Workspace) -> dict[str, Any]:
 
 
 def named_backbone(workspace: Workspace) -> str:
-    """Return the path of the backbone's folder or its hub name, as the settings name it; empty for the built-in one."""
+    """Return the backbone's folder or hub name, as the settings name it; empty for the built-in backbone."""
     path = workspace.settings.backbone.path
     inside = workspace.root / Path(path).expanduser()
     return str(inside.resolve()) if path and inside.exists() else path

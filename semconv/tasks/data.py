@@ -16,10 +16,10 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidates:
-    """All n samples of one task whose prompts contain text; an epoch draws some of them."""
+    """All n samples of one task whose prompts contain text. Each epoch draws some of the samples."""
 
     items: NDArray[np.int32]  # (n,) item_index of the label
-    rows: Ints  # (n,) row of ``TaskData.items`` that the words belong to, -1 where they belong to the item
+    rows: Ints  # (n,) row of ``TaskData.items`` that a text belongs to, -1 where it belongs to the item
     words: tuple[Sequence[str | None], ...]  # columns of n texts each
 
     @classmethod
@@ -39,39 +39,39 @@ class Candidates:
 class Replay:
     """The samples that are new since an earlier tuning, and the share of the old samples that an epoch draws again.
 
-    Epoch numbers continue those of the earlier tuning, so that two tunings in a row draw different samples.
+    Epochs are numbered from the last epoch of the earlier tuning, so both tunings draw different samples.
     """
 
     is_new_row: Bools  # (n,) of TaskData.items
-    is_new_text: tuple[Bools, ...]  # for each task with text, of its candidates
+    is_new_text: tuple[Bools, ...]  # for each task with text, a mask of its candidates
     share: float
     epochs_before: int
 
     def draw_rows(self, user: Ints, num_users: int, rng: np.random.Generator) -> Bools:
         """Draw a mask ``(n,)`` of the rows that may give samples: all new rows, and all rows of a share of the users.
 
-        Either all rows of a user are drawn or none, because a user's samples share one history.
+        Either all old rows of a user are drawn or none, because a user's samples share one history.
 
         Args:
-            user: ``(n,)`` of each row.
+            user: ``(n,)`` user of each row.
         """
         return self.is_new_row | (rng.random(num_users) < self.share)[user]
 
     def draw_texts(self, rng: np.random.Generator) -> Bools:
-        """Draw a mask of the samples with text, task after task: all new samples, and a share of the known ones."""
+        """Draw a mask of the samples with text, task after task: all new samples, and a share of the old samples."""
         is_new = np.concatenate(self.is_new_text)
         return is_new | (rng.random(len(is_new)) < self.share)
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Training sequences of U users over I items, n interactions in all, and the candidates of tasks with text."""
+    """Training sequences of U users with n interactions in total, and the candidates of tasks with text."""
 
     offsets: Ints  # (U + 1,) rows of each user
     items: NDArray[np.int32]  # (n,) item_index, all with codes
     times: Ints  # (n,) microseconds since 1970, the minimum int64 where unknown
     is_label: Bools  # (n,) False where the user dislikes the item
-    touched: Sequences  # whole training sequences, items without codes included; a user's negatives exclude them
+    touched: Sequences  # whole training sequences, with items without codes; none of them is a negative of the user
     coded_items: NDArray[np.int32]  # items with codes
     num_items: int
     texts: dict[str, Candidates]  # by task name

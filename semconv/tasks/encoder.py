@@ -1,8 +1,9 @@
-"""Build prompts from pieces that are tokenized once. The token ids equal those of tokenizing the whole prompt.
+"""Build prompts from pieces that are tokenized once. The token ids equal those of the whole prompt.
 
-Code tokens are added tokens of the tokenizer. A tokenizer splits a text at such tokens, and tokenizes the words between
-two of them without looking at the rest. So each fixed piece (the head before a history, the separator between items,
-the tail after the history) is tokenized once, next to a code token. A prompt is a concatenation of such pieces.
+Code tokens are added tokens of the tokenizer. A tokenizer splits a text at added tokens, and tokenizes the words
+between two added tokens without looking at the rest of the text. So each fixed piece (the head before a history, the
+separator between items, the tail after the history) is tokenized once, next to a code token. A prompt is a
+concatenation of such pieces.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class PromptEncoder:
 
     @property
     def has_codes(self) -> NDArray[np.bool_]:
-        """A mask ``(I,)`` of the items that have codes. Only these items can be in a prompt."""
+        """A mask ``(I,)`` of the items that have codes. Only items with codes can be in a prompt."""
         return self.item_tokens[:, 0] >= 0
 
     def trunk(self, items: NDArray[np.int32], head: int) -> NDArray[np.int64]:
@@ -86,7 +87,7 @@ class PromptEncoder:
         stream = iter(prompts)
         while batch := list(itertools.islice(stream, _PROMPTS_AT_ONCE)):
             found = self.tokenizer(batch, return_attention_mask=False, return_token_type_ids=False)["input_ids"]
-            found = [ids[:-1] if ids and ids[-1] == self.end else ids for ids in found]  # the label adds the end token
+            found = [ids[:-1] if ids and ids[-1] == self.end else ids for ids in found]  # labels add the end token
             lengths.append(lengths_of(found))
             tokens.append(np.fromiter(itertools.chain.from_iterable(found), np.int64, int(lengths[-1].sum())))
         return np.concatenate(tokens), np.concatenate(lengths)
@@ -106,7 +107,7 @@ class PromptEncoder:
         return self._split(token + text + token, token_id)[1]
 
     def _split(self, text: str, token_id: int) -> list[NDArray[np.int64]]:
-        """Return the token ids of the pieces of ``text`` around each ``token_id``."""
+        """Tokenize ``text``, and return the token ids of its pieces before, between and after each ``token_id``."""
         ids = np.array(self.tokenizer(text)["input_ids"], dtype=np.int64)
         at = np.flatnonzero(ids == token_id)
         if len(at) == 0:

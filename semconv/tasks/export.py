@@ -24,7 +24,7 @@ class Sample:
 
 
 def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
-    """Yield every sample that training uses in an epoch, and count too long prompts in ``builder.too_long``."""
+    """Yield every sample that training uses in an epoch. ``builder.too_long`` then counts prompts that are too long."""
     for question in plan.histories.questions():
         yield from _history_samples(builder, question)
     for start in range(0, len(plan.texts), _PROMPTS_AT_ONCE):

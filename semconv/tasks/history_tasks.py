@@ -23,7 +23,7 @@ class HistoryTask(ABC):
     A sample can be made at any position of a sequence: the items before the position are the history.
     """
 
-    name: ClassVar[str]  # in settings, step logs and exported prompts
+    name: ClassVar[str]  # name in settings, step logs and exported prompts
     tails: ClassVar[tuple[str, ...]]  # the wordings after the history
 
     def phrases(self) -> list[str]:
@@ -35,12 +35,12 @@ class HistoryTask(ABC):
         """Return whether any epoch can have a sample of the task."""
 
     def draw_users(self, settings: TaskSettings, num_users: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw a mask ``(U,)`` of the users who get samples in an epoch: all users unless the task sets a share."""
+        """Draw a mask ``(U,)`` of the users who get samples in an epoch: all users, unless a setting gives a share."""
         return np.ones(num_users, dtype=bool)
 
     @abstractmethod
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Draw the labels of each row of ``data.items`` as item indices ``(n, k)``, -1 where a row has fewer than k."""
+        """Draw up to k labels for each row of ``data.items``, as item indices ``(n, k)``, padded with -1."""
 
 
 class SequentialTask(HistoryTask):
@@ -61,7 +61,7 @@ class SequentialTask(HistoryTask):
     )
 
     def can_ask(self, data: TaskData, settings: TaskSettings) -> bool:
-        """Return whether the task is on and a user likes an item after the first one."""
+        """Return whether the task is on and any user likes an item after the user's first item."""
         return settings.sequential and bool(data.is_label[data.positions() >= 1].any())
 
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -96,7 +96,7 @@ class NegativeTask(HistoryTask):
         return rng.random(num_users) < settings.negative_share
 
     def draw_answers(self, data: TaskData, settings: TaskSettings, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Draw for each row items that the user dislikes or has never interacted with."""
+        """Draw for each row of ``data.items`` items that the user dislikes or has never interacted with."""
         return draw_negatives(data, settings.negatives, rng)
 
 

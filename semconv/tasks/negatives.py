@@ -1,4 +1,4 @@
-"""Draw items that a user will reject: disliked ones first, then random ones (paper, Negative sampling task)."""
+"""Draw items that a user will reject: first disliked items, then random items (paper, Negative sampling task)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _MAX_REDRAWS = 8
 def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[np.int32]:
     """Draw k negative items ``(n, k)`` for each row of ``data.items``, -1 where no item is left.
 
-    For ``k = 0`` the result is ``(n, 1)`` with -1. First come the user's disliked items at this position or later. The
-    remaining items are drawn uniformly from all items that have codes and are not in the user's training sequence.
+    The first negatives of a row are the user's disliked items at this position or later. The remaining negatives are
+    drawn uniformly from all items that have codes and are not in the user's training sequence. For ``k = 0`` the result
+    is ``(n, 1)`` with -1.
     """
     num_rows = len(data.items)
     if k == 0 or num_rows == 0:
@@ -31,7 +32,7 @@ def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[
         if not len(wrong):
             break
         drawn[wrong] = rng.choice(data.coded_items, size=len(wrong))
-    for one in np.unique(user[wrong]):  # users who touched nearly everything: draw from the rest, where there is any
+    for one in np.unique(user[wrong]):  # users with nearly every item: draw from the remaining items, if there are any
         slots = wrong[user[wrong] == one]
         left = np.setdiff1d(data.coded_items, data.touched.of(int(one)))
         drawn[slots] = rng.choice(left, size=len(slots)) if len(left) else -1
@@ -45,7 +46,7 @@ def _put_disliked_first(data: TaskData, row_user: NDArray[np.int64], drawn: NDAr
     disliked = np.flatnonzero(~data.is_label)
     if not len(disliked):
         return
-    following = np.searchsorted(disliked, np.arange(len(row_user)))  # (n,) first disliked row at or after
+    following = np.searchsorted(disliked, np.arange(len(row_user)))  # (n,) first disliked row from each row on
     for column in range(drawn.shape[1]):
         row = disliked[np.minimum(following + column, len(disliked) - 1)]
         is_own = (following + column < len(disliked)) & (row_user[row] == row_user)

@@ -16,23 +16,23 @@ from semconv.tasks.trees import Trees
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """B rows of S tokens each, padding included. A padding token attends to itself, so that no softmax is empty."""
+    """B rows of S tokens each, including padding. A padding token attends to itself, so that no softmax is empty."""
 
     tokens: Ints  # (B, S)
     positions: Ints  # (B, S)
-    # (B, S, 4) a, b, c, d: token q of a row sees the row's tokens before a, from b to before c, and from d to q
+    # (B, S, 4) the numbers a, b, c, d: token q attends to the tokens 0 .. a - 1, b .. c - 1 and d .. q of its row
     spans: NDArray[np.int32]
-    label_index: Ints  # (L,) token that predicts a label token, index into the flattened (B * S) tokens
+    label_index: Ints  # (L,) index, in the flattened (B * S) tokens, of the token that predicts a label token
     label_tokens: Ints  # (L,) the label tokens
-    history_index: Ints  # (H,) like label_index, for the codes of the histories without their first items
+    history_index: Ints  # (H,) like label_index, for the codes of all history items after the first
     history_tokens: Ints  # (H,) those codes
     sample_tasks: Ints  # (num_samples,) index into TASK_NAMES, in the order of the labels
 
 
 class EpochRows:
-    """The R token rows of an epoch, or some of them. Row lengths are known at once; ``padded`` makes token arrays.
+    """The R token rows of an epoch, or some of these. Row lengths are known in advance; ``padded`` makes token arrays.
 
-    Indexing with a number, a slice or a list returns some of the rows, as a view of the same epoch.
+    An index (a number, a slice or a list) returns some of the rows, without copying data of the epoch.
     """
 
     def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
@@ -43,9 +43,9 @@ class EpochRows:
         self._size_at = offsets_of(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
         self._head_at = offsets_of(lengths_of(encoder.heads))
         self._head_tokens = np.concatenate(encoder.heads)
-        self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) tokens
+        self.lengths: Ints = trees.trunk + np.diff(self._size_at[self._branch_at])  # (R,) number of tokens
         self.num_samples: Ints = np.diff(self._answer_at[self._branch_at])  # (R,)
-        self._rows = np.arange(len(trees), dtype=np.int64)  # (R,) of the trees
+        self._rows = np.arange(len(trees), dtype=np.int64)  # (R,) index of each row's tree
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,7 +59,7 @@ class EpochRows:
         return some
 
     def padded(self, pad: int) -> PaddedRows:
-        """Return the token arrays of all rows. Shorter rows are filled up with the token ``pad``."""
+        """Return the token arrays of these rows. Shorter rows are filled up with the token ``pad``."""
         rows = self._rows
         sheet = _Sheet(len(rows), int(self.lengths.max(initial=0)), pad)
         history = self._put_trunks(sheet, rows)
@@ -77,7 +77,7 @@ class EpochRows:
         )
 
     def _put_trunks(self, sheet: _Sheet, rows: Ints) -> Ints:
-        """Write heads and histories; return the indices of the code tokens after the first item of each history."""
+        """Write heads and histories. Return the indices of the code tokens of all history items after the first."""
         head, trunk = self._trees.head[rows], self._trees.trunk[rows]
         width, levels = self._encoder.separated_tokens.shape[1], self._encoder.num_levels
         opening = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
@@ -122,7 +122,7 @@ class EpochRows:
 
 
 class _Sheet:
-    """The flat arrays of a batch into which padded rows are written."""
+    """Flat arrays into which the rows of a batch are written."""
 
     def __init__(self, num_rows: int, longest: int, pad: int) -> None:
         self.longest = longest

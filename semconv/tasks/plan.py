@@ -1,7 +1,7 @@
 """Draw the samples of an epoch: positions, wordings and negatives, as a pure function of (seed, epoch).
 
-A run that resumes at an epoch draws the same samples again, and an export draws the samples of training. A plan holds
-flat arrays, and can also be read prompt by prompt.
+A run that resumes at an epoch draws the same samples again, and an export draws the same samples as training. A plan
+stores its samples in flat arrays, and can also be read prompt by prompt.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """The H histories of an epoch, with P positions in all at which up to T tasks have a prompt."""
+    """The H histories of an epoch, with P positions in total. At each position up to T tasks have a prompt."""
 
     user: Ints  # (H,)
     head: Ints  # (H,) index into HISTORY_HEADS
     start: Ints  # (H,) first row of the history in TaskData.items
     offsets: Ints  # (H + 1,) positions of each history
-    position: Ints  # (P,) increasing in a history; number of its items that the prompts there contain
+    position: Ints  # (P,) number of history items in the prompts at this position; increasing in a history
     tails: Ints  # (P, T) index into each task's tails, -1 where the task has no prompt
     answers: tuple[NDArray[np.int32], ...]  # for each task (P, k) item_index, -1 where there are fewer
 
@@ -91,7 +91,7 @@ class TextUnit(NamedTuple):
 
 @dataclass(frozen=True)
 class TextPlan:
-    """The n samples of the tasks with text in an epoch; iterating yields a ``TextUnit`` for each sample."""
+    """The n samples of tasks with text in an epoch. Iteration yields a ``TextUnit`` for each sample."""
 
     task: Ints  # (n,) index into TEXT_TASKS
     sample: Ints  # (n,) index into the task's candidates
@@ -103,7 +103,7 @@ class TextPlan:
         return len(self.item)
 
     def select(self, which: Any) -> TextPlan:
-        """Return some of the samples, by a slice or an array of indices."""
+        """Return the samples that a slice, a mask or an array of indices chooses."""
         return TextPlan(*(column[which] for column in vars(self).values()))
 
     def __iter__(self) -> Iterator[TextUnit]:
@@ -120,7 +120,7 @@ class EpochPlan:
 
 
 def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
-    """Draw the samples of an epoch; with ``data.replay`` all new samples and a share of the known ones."""
+    """Draw the samples of an epoch. With ``data.replay``, draw from all new samples and a share of the old samples."""
     epoch = continued_epoch(data, epoch)
     histories = _plan_histories(data, settings, epoch, history_length)
     return EpochPlan(histories, _draw_texts(data, settings, epoch))
@@ -169,7 +169,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
     answers = [task.draw_answers(data, settings, rng) for task in HISTORY_TASKS]  # (n, k) each
     has_answer = np.stack([(items >= 0).any(axis=1) for items in answers], axis=1)  # (n, T)
     tails[~(has_answer & is_asked[user])] = -1
-    is_late = position > history_length  # such a history is cut at its start, so it needs a trunk of its own
+    is_late = position > history_length  # such a history lacks its oldest items, so its prompts need an own trunk
     takes_position = np.where(is_late, takes_late, _draw_positions(data, settings, epoch, history_length))
     is_drawn = (tails >= 0).any(axis=1) & (position >= 1) & takes_position
     if data.replay is not None:
@@ -191,7 +191,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
 
 
 def _draw_positions(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> NDArray[np.bool_]:
-    """Draw a mask ``(n,)`` of positions whose history is not cut; a user's latest such position is always drawn."""
+    """Draw a mask ``(n,)`` of positions, always with each user's latest position that has an uncut history."""
     latest = np.minimum(np.diff(data.offsets) - 1, history_length)  # (U,)
     share = 1.0 if settings.position_share is None else settings.position_share
     is_latest: NDArray[np.bool_] = data.positions() == latest[data.users()]

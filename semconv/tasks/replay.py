@@ -1,7 +1,8 @@
 """Incremental tuning: record the samples of a tuning, and find the samples that are new in a later tuning.
 
-An interaction is identified by user, item and time. Several interactions can be equal in all three, for example where
-no times are known. If the record has n equal interactions, the first n in the later sequence count as known.
+An interaction is identified by user, item and time. Several interactions can be equal in user, item and time, for
+example where no times are known. If the record has n equal interactions, the first n of them in the later sequence
+count as old.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class TunedOn:
 def replay_since(before: TunedOn, data: TaskData, share: float, epochs_before: int) -> Replay:
     """Find the samples of ``data`` that the earlier tuning ``before`` did not have.
 
-    User indices and item indices must mean the same in ``before`` and in ``data``.
+    The same user index or item index must mean the same user or item in ``before`` and in ``data``.
     """
     row_before = _match_rows(before, data)  # (n,)
     is_new_text = tuple(_is_new(task, before, data.texts[task.name], row_before) for task in TEXT_TASKS)
@@ -55,7 +56,7 @@ def replay_since(before: TunedOn, data: TaskData, share: float, epochs_before: i
 
 
 def count_new(data: TaskData) -> dict[str, int]:
-    """Count the new samples: positions that give samples of history tasks, and the samples of each task with text.
+    """Count the new samples: new positions for tasks with a history, and new samples of each task with text.
 
     A user's first item has no history before it, so no task has a sample there and the item is not counted.
     """
@@ -76,7 +77,7 @@ def _record(task: TextTask, data: TaskData) -> NDArray[Any]:
 
 
 def _is_new(task: TextTask, before: TunedOn, candidates: Candidates, row_before: Ints) -> Bools:
-    """Return a mask of the candidates of a task that are not in the record ``before``."""
+    """Return a mask of the candidates of a task that the record ``before`` does not contain."""
     record = before.texts[task.record_name]
     if not task.is_from_interactions:
         return ~np.isin(candidates.items, record)
@@ -87,7 +88,7 @@ def _is_new(task: TextTask, before: TunedOn, candidates: Candidates, row_before:
 
 
 def _match_rows(before: TunedOn, data: TaskData) -> Ints:
-    """Return for each row of ``data`` its row in ``before`` ``(n,)``, -1 where it has none."""
+    """Return for each row of ``data`` the row of this interaction in ``before``, ``(n,)``, -1 if there is none."""
     num_before = len(before.items)
     found = np.full(len(data.items), -1, dtype=np.int64)
     if num_before == 0 or len(found) == 0:
@@ -100,10 +101,10 @@ def _match_rows(before: TunedOn, data: TaskData) -> Ints:
     is_from_data = np.arange(num_before + len(found)) >= num_before
     order = np.lexsort((is_from_data, *keys))  # equal interactions side by side, rows of ``before`` first
     differs = [key[order][1:] != key[order][:-1] for key in keys]
-    begin = np.flatnonzero(np.concatenate([[True], np.logical_or.reduce(differs)]))  # (G,) of each group of equals
+    begin = np.flatnonzero(np.concatenate([[True], np.logical_or.reduce(differs)]))  # (G,) start of each equal group
     sizes = np.diff(np.append(begin, len(order)))
     num_known = np.add.reduceat(~is_from_data[order], begin, dtype=np.int64)  # (G,)
-    number = np.arange(len(order)) - np.repeat(begin + num_known, sizes)  # of a row of ``data`` among its equals
+    number = np.arange(len(order)) - np.repeat(begin + num_known, sizes)  # of a row among equal rows of ``data``
     is_known = (number >= 0) & (number < np.repeat(num_known, sizes))
     found[order[is_known] - num_before] = order[(np.repeat(begin, sizes) + number)[is_known]]
     return found

@@ -1,12 +1,12 @@
-"""Turn the plan of an epoch into token rows. Prompts with the same history share a row; several prompts with text do too.
+"""Turn the plan of an epoch into token rows. Prompts with the same history share a row, and so do prompts with text.
 
 A row is a flat sequence of tokens. Each token has a position and the spans of the row to which it attends. In a row of
 prompts with the same history, the trunk (head and history) is written once. The tail of each prompt is a branch: it
-attends to its own prefix of the trunk and to itself, and has the positions that it would have alone. Each label attends
-to its own prompt and to itself. So the loss of a row equals the loss of its samples computed one at a time, at a
-fraction of the tokens.
+attends to its own prefix of the trunk and to itself, and its tokens have the same positions as in a separate row. Each
+label attends to its own prompt and to itself. So the loss of a row equals the loss of its samples computed one at a
+time, with far fewer tokens.
 
-The samples of an epoch are held as flat arrays with a few bytes for each sample. Token arrays are made batch by batch.
+Flat arrays store the samples of an epoch with a few bytes for each sample. Token arrays are made batch by batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RowBuilder:
         self.too_long = 0
 
     def history_trees(self, plan: HistoryPlan) -> Trees:
-        """Build one tree for each history; all prompts with this history are its branches."""
+        """Build one tree for each history. The branches of the tree are all prompts with this history."""
         trees, too_long = history_trees(self.encoder, plan, self.settings.max_prompt_tokens)
         self.too_long += too_long
         return trees
@@ -55,10 +55,10 @@ class RowBuilder:
 
 
 def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -> EpochRows:
-    """Build all rows of an epoch. Samples with text are shuffled, so that in each epoch other samples share a row.
+    """Build all rows of an epoch. Samples with text are shuffled, so different samples share a row in each epoch.
 
     Raises:
-        InputError: there are prompts, and all of them are too long.
+        InputError: there are prompts, but all of them are too long.
     """
     texts = plan.texts.select(rng.permutation(len(plan.texts)))
     trees = builder.history_trees(plan.histories).joined(builder.text_trees(texts))

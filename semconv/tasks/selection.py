@@ -28,8 +28,8 @@ def task_data(
     Args:
         train: the training part (``semconv.data.splits.train_part``), with queries.
         has_codes: ``(I,)``.
-        touched: the training sequences with the items outside the core; a user's negatives exclude all of them. None:
-            ``train``.
+        touched: training sequences that include items outside the k-core. None of a user's items in them becomes a
+            negative. None means ``train``.
     Raises:
         InputError: no task can ever have a sample; the message gives the reasons.
     """

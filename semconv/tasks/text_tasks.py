@@ -1,6 +1,6 @@
 """The tasks whose prompts contain text: find the item with a title and description, or the item for a user's query.
 
-Each task is one object with its wordings and the choice of its samples. ``TEXT_TASKS`` lists all of them.
+Each task is one object with its wordings and the choice of its samples. ``TEXT_TASKS`` lists the objects of all tasks.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class TextSource:
 class TextTask(ABC):
     """A task whose prompt contains text and whose label is one item."""
 
-    name: ClassVar[str]  # in settings, step logs and exported prompts
-    plural: ClassVar[str]  # several samples of the task, in progress lines
+    name: ClassVar[str]  # name in settings, step logs and exported prompts
+    plural: ClassVar[str]  # name of several samples of the task, in progress lines
     without_samples: ClassVar[str]  # why the task has no samples, in a progress line
     record_name: ClassVar[str]  # the array that records the samples of a tuning (``semconv.tasks.replay``)
     is_from_interactions: ClassVar[bool]  # the words belong to an interaction; False: they belong to an item
@@ -46,7 +46,7 @@ class TextTask(ABC):
 
     @abstractmethod
     def candidates(self, source: TextSource) -> Candidates:
-        """Choose the samples from which the epochs draw."""
+        """Choose the samples from which every epoch draws."""
 
     def phrases(self) -> list[str]:
         """Return every fixed piece of the task's prompts."""
@@ -135,5 +135,5 @@ class QueryTask(TextTask):
 
 TEXT: Final = ItemTextTask()
 QUERY: Final = QueryTask()
-# The order of random draws and of sample counts; a new task goes last.
+# The order of random draws and of sample counts. Add a new task at the end.
 TEXT_TASKS: Final[tuple[TextTask, ...]] = (TEXT, QUERY)

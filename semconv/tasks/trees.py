@@ -1,8 +1,8 @@
 """The token rows of an epoch, described as trees in flat arrays.
 
-A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. It has ``tail`` tokens, which
-attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the whole
-prompt. Samples with text have no trunk: several of them stand in one row and do not attend to each other.
+A tree is a trunk (head and history) with branches. A branch is the tail of a prompt. A branch has ``tail`` tokens,
+which attend to the first ``visible`` tokens of the trunk. Each label of a branch has N tokens, which attend to the
+whole prompt. Samples with text have no trunk: one row contains several of them, and they do not attend to each other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from semconv.tasks.plan import HistoryPlan, TextPlan
 
 @dataclass(frozen=True)
 class Trees:
-    """R trees, one for each row, with B branches and A labels in all."""
+    """R trees, one for each token row, with B branches and A labels in total."""
 
     head: Ints  # (R,) index into HISTORY_HEADS, -1 without a trunk
     start: Ints  # (R,) first row of the history in TaskData.items
     trunk: Ints  # (R,) tokens of head and history
-    branches: Ints  # (R,) branches of each tree
-    visible: Ints  # (B,) trunk tokens to which a branch attends
+    branches: Ints  # (R,) number of branches of each tree
+    visible: Ints  # (B,) number of trunk tokens to which each branch attends
     tail_start: Ints  # (B,) start of the branch's tokens in ``tails``
     tail: Ints  # (B,) tokens of the branch, without its labels
     labels: Ints  # (B,) number of labels of each branch
@@ -48,18 +48,18 @@ class Trees:
 
 
 def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: int) -> tuple[Trees, int]:
-    """Build one tree for each history that has a short enough prompt, and count the samples with too long prompts.
+    """Build one tree for each history with a short enough prompt, and count the samples whose prompts are too long.
 
-    Items that no prompt contains are not part of the trunk.
+    The trunk ends with the last item that a prompt contains.
     """
     pool = [tail for task in HISTORY_TASKS for tail in encoder.tails[task.name]]
     pool_lengths = lengths_of(pool)
-    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])[:-1]  # (T,) of each task in the pool
+    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])[:-1]  # (T,) index in the pool
     head_lengths = lengths_of(encoder.heads)
     visible = np.repeat(head_lengths[plan.head], np.diff(plan.offsets))
     visible += plan.position * encoder.separated_tokens.shape[1] - len(encoder.separator)  # (P,)
     is_asked = plan.tails >= 0  # (P, T)
-    tails = np.where(is_asked, plan.tails + first_tails, 0)  # (P, T) into the pool
+    tails = np.where(is_asked, plan.tails + first_tails, 0)  # (P, T) index in the pool
     labels = np.stack([(answers >= 0).sum(axis=1) for answers in plan.answers], axis=1)  # (P, T)
     is_long = is_asked & (visible[:, None] + pool_lengths[tails] > max_prompt_tokens)
     keep = is_asked & ~is_long  # (P, T)
@@ -85,13 +85,13 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
 
 
 def packed_trees(tokens: Ints, lengths: Ints, plan: TextPlan, label_tokens: int, row_tokens: int) -> Trees:
-    """Pack samples into rows of at most ``row_tokens`` tokens, in their order; a longer sample has a row for itself.
+    """Pack samples, in their order, into rows of at most ``row_tokens`` tokens. A longer sample has a row to itself.
 
     Args:
-        tokens: ``(T,)`` of all prompts, one after the other.
-        lengths: ``(n,)`` tokens of each prompt.
+        tokens: ``(T,)`` tokens of all prompts, one after the other.
+        lengths: ``(n,)`` number of tokens of each prompt.
         plan: the n samples.
-        label_tokens: tokens of a label.
+        label_tokens: number of tokens of a label.
     """
     branches, used = [], row_tokens
     for size in (lengths + label_tokens).tolist():

@@ -2,8 +2,8 @@
 
 A prompt with a history is head + history + tail (docs/method.md, stage two). Each task has its own tails. All tasks
 share the heads, so every head must read well with every tail. The first head and the first tail of the sequential task
-are the wording that the paper prints under "Inference"; search uses this wording. The second head, and the second
-wording of each task, are the paper's examples.
+are the wording that the paper prints under "Inference", and search uses this wording. The second head, and the second
+wording of each task, are examples from the paper.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ HISTORY_HEADS: Final = (
 
 
 def opening(text: str) -> str:
-    """Return the first words of a prompt, after the instruction text that opens every prompt."""
+    """Return the beginning of a prompt: the instruction that opens every prompt, then ``text``."""
     return WRAPPER_BEFORE + text
 
 
 def closing(text: str) -> str:
-    """Return the last words of a prompt, followed by the text that closes every prompt."""
+    """Return the end of a prompt, which is ``text`` and then the words that close every prompt."""
     return text + WRAPPER_AFTER
 
 
 def clean(text: str) -> str:
-    """Remove the angle brackets of everything that looks like a tag or special token, and the spaces at both ends."""
+    """Remove the angle brackets around everything that looks like a tag or special token, and spaces at both ends."""
     while (bare := _TAG.sub(r"\1", text)) != text:  # nested brackets: removing the inner pair makes a new tag
         text = bare
     return text.strip()

@@ -1,1 +1,1 @@
-"""Give each item a few codes: quantise behaviour vectors with codebooks that are pulled towards text vectors."""
+"""Give each item a few codes: quantise its behaviour vector with codebooks that are pulled towards text vectors."""

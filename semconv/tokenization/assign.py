@@ -21,7 +21,7 @@ class AssignedCodes:
 
     codes: Codes  # (n, N)
     vectors: Floats  # (n, D) predicted from text
-    is_reassigned: NDArray[np.bool_]  # (n,) moved because another item has the nearest codes
+    is_reassigned: NDArray[np.bool_]  # (n,) True for items that got other codes because the nearest codes were taken
 
 
 def assign_new_items(
@@ -31,7 +31,7 @@ def assign_new_items(
     settings: CodebookSettings,
     taken: Codes | None = None,
 ) -> AssignedCodes:
-    """Choose codes for items without behaviour vectors from their text. Codes of other items do not change.
+    """Choose codes from the text of items that have no behaviour vectors. Codes of other items do not change.
 
     Args:
         item_index: ``(n,)`` new items.
@@ -39,7 +39,7 @@ def assign_new_items(
         taken: ``(T, N)`` codes that earlier assign runs gave to other items.
     Raises:
         InputError: an item has codes already, the code set has no text map, or the text vectors are not finite or of
-            another width.
+            a different width.
     """
     known = np.intersect1d(code_set.item_index, item_index)
     if len(known):

@@ -1,4 +1,4 @@
-"""The frozen encoder and decoder of a code set that RQ-VAE fitted. Both run in numpy, without torch."""
+"""The frozen encoder and decoder of a code set that was fitted by RQ-VAE. Neither of them needs torch to run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Autoencoder:
     def _run(self, side: str, rows: Floats) -> Floats:
         if len(rows) <= BLOCK_ROWS:
             return self._layers(side, rows)
-        starts = range(0, len(rows), BLOCK_ROWS)  # the hidden layers of all rows would need more memory than the rows
+        starts = range(0, len(rows), BLOCK_ROWS)  # hidden layers for all rows at once would need much memory
         return np.concatenate([self._layers(side, rows[start : start + BLOCK_ROWS]) for start in starts])
 
     def _layers(self, side: str, rows: Floats) -> Floats:
@@ -48,7 +48,7 @@ class Autoencoder:
 
     @classmethod
     def load(cls, path: Path) -> Autoencoder:
-        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         if f"decoder.{2 * LAYERS - 2}.bias" not in arrays:
             raise InputError(f"{path}: contains no encoder and decoder; run `semconv codebook fit` again")

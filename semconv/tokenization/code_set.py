@@ -1,4 +1,4 @@
-"""A code set: item codes from one codebook fit or one file, and everything needed to give codes to new items."""
+"""A code set: item codes from one codebook fit or one file, and the data from which new items get codes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class CodeSet:
 
     item_index: NDArray[np.int32]  # (M,)
     codes: Codes  # (M, N)
-    is_reassigned: NDArray[np.bool_]  # (M,) moved because another item had the same codes
-    popularity: NDArray[np.int64]  # (M,) interactions of the train cut
+    is_reassigned: NDArray[np.bool_]  # (M,) True for items that moved because another item had the same codes
+    popularity: NDArray[np.int64]  # (M,) number of interactions in the train cut
     books: Floats  # (N, C, D); D = 0 for external codes, which have no vectors
-    is_used: NDArray[np.bool_]  # (N, C) codes of at least one item of the fit
+    is_used: NDArray[np.bool_]  # (N, C) whether at least one item of the fit has the code
     text_map: TextMap | None  # None if too few items have both text and interactions
     figures: dict[str, Any] = field(default_factory=dict)
     autoencoder: Autoencoder | None = None  # only for the method rqvae
 
     @property
     def has_books(self) -> bool:
-        """Whether the codes have vectors. External codes have no vectors."""
+        """Whether the code set has codebooks, with a vector for each code. External codes have no codebooks."""
         return bool(self.books.shape[2])
 
     def points(self, vectors: Floats) -> Floats:
-        """Return the points ``(n, D)`` that the codebooks quantise: the vectors, or for RQ-VAE encoder outputs."""
+        """Return the points ``(n, D)`` that the codebooks quantise: the vectors, or the outputs of RQ-VAE's encoder."""
         return vectors if self.autoencoder is None else self.autoencoder.latents(vectors)
 
     def reconstruct(self, codes: Codes) -> Floats:
@@ -58,7 +58,7 @@ class CodeSet:
 
     @classmethod
     def load(cls, folder: Path) -> CodeSet:
-        """Read the files that ``save`` wrote; InputError if one is missing or damaged."""
+        """Read the files that ``save`` wrote; raise InputError if one is missing or damaged."""
         codes, books = read_arrays(folder / CODES), read_arrays(folder / BOOKS)
         map_file, autoencoder_file = folder / TEXT_MAP, folder / AUTOENCODER
         try:

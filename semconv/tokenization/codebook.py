@@ -3,7 +3,8 @@
 Levels are fitted one after the other, each on the residuals of the level before. The objective is the quantisation
 error plus lambda times the distance from the text (``codebook.alignment`` is lambda). By default the residual alone
 decides an item's code (eq. 2), so lambda only moves the centroids. The objective may then rise from one iteration to
-the next, and the iteration with the lowest objective is kept. With lambda = 0 this is plain residual k-means.
+the next. The result is the codebook of the iteration with the lowest objective. With lambda = 0 the fit is plain
+residual k-means.
 
 If there are more than ``codebook.sample`` items, the codebooks are fitted on a fixed sample. All items then get their
 codes block by block, so that memory holds little more than the vectors and the codes.
@@ -23,23 +24,23 @@ from semconv.tokenization.kmeans import Codes, Floats, chunk_rows, sample_rows, 
 from semconv.tokenization.level import Geometry, Level, unit_rows
 
 Reconstruct = Callable[[Codes], Floats]  # codes (n, N) -> vectors (n, D)
-BLOCK_ROWS = 1 << 16  # most rows worked on at once, so that memory never holds a second copy of all vectors
+BLOCK_ROWS = 1 << 16  # largest number of rows computed at once, so that memory never holds a second copy of all vectors
 
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Fitted codebooks, and the codes of all M items. The fit uses a sample of S items, or all of them (S = M)."""
+    """Fitted codebooks, and the codes of all M items. The fit uses a sample of S items, or all items (S = M)."""
 
     books: Floats  # (N, C, D); rows of unused codes are zero
-    is_used: NDArray[np.bool_]  # (N, C) codes of at least one item of the sample; only these are ever assigned
-    codes: Codes  # (M, N) nearest codes; items may share all of them
+    is_used: NDArray[np.bool_]  # (N, C) whether an item of the sample has the code; no other codes are ever assigned
+    codes: Codes  # (M, N) nearest codes; several items may have the same codes
     objectives: tuple[tuple[float, ...], ...]  # per level and iteration: both terms, mean over the sample
-    errors: tuple[float, ...]  # per level: squared residuals of all items after it, over their squared vectors
+    errors: tuple[float, ...]  # per level: squared residuals of all items after it, divided by the squared vectors
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The vectors of some items and their text targets."""
+    """The vectors and the text targets of some items."""
 
     vectors: Floats  # (n, D)
     aligned: Floats | None = None  # (n, D)
@@ -59,7 +60,7 @@ class _Fit:
     books: Floats  # (N, C, D)
     is_used: NDArray[np.bool_]  # (N, C)
     codes: Codes  # (S, N)
-    geometries: tuple[Geometry, ...]  # one a level
+    geometries: tuple[Geometry, ...]  # one for each level
     objectives: tuple[list[float], ...]  # per level and iteration: both terms, summed over the rows
     squared_residuals: NDArray[np.float64]  # (N,) sum after each level
 
@@ -72,9 +73,9 @@ def fit_codebooks(
 ) -> Codebooks:
     """Fit N codebooks of C codes each.
 
-    With fewer different vectors than codes, some codes have no items. Such codes have zero vectors and are never given
-    to an item, not even to a new one. With more items than ``settings.sample``, the codebooks, ``is_used`` and the
-    objectives come from the sample; codes and errors cover all items.
+    If there are fewer different vectors than codes, some codes have no items. Codes without items have zero vectors,
+    and neither old nor new items ever get them. If there are more items than ``settings.sample``, the codebooks,
+    ``is_used`` and the objectives come from the sample. Codes and errors are computed for all items.
 
     Args:
         vectors: ``(M, D)`` centred and scaled.
@@ -153,7 +154,7 @@ def checked_vectors(vectors: Floats, aligned: Floats | None, has_text: NDArray[n
 
 
 def _refuse_not_finite(rows: Floats, kind: str, counts: NDArray[np.bool_] | None = None) -> None:
-    """Raise InputError if a row has NaN or infinite values; the mask ``counts`` chooses the rows to check."""
+    """Raise InputError if a row has NaN or infinite values. The mask ``counts`` marks the rows to check."""
     is_bad = np.empty(len(rows), dtype=bool)
     for start in range(0, len(rows), BLOCK_ROWS):
         is_bad[start : start + BLOCK_ROWS] = ~np.isfinite(rows[start : start + BLOCK_ROWS]).all(axis=1)
@@ -191,7 +192,7 @@ def _fit_level(
 def _reseed(
     level: Level, book: Floats, codes: NDArray[np.int64], counts: NDArray[np.float64]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Move the centroids of codes without rows to the rows with the largest remaining error, if it is above zero."""
+    """Move the centroids of codes without rows to the rows with the largest remaining errors above zero."""
     empty = np.flatnonzero(counts == 0)
     is_active = counts > 0
     if len(empty) == 0:
@@ -207,7 +208,7 @@ def _reseed(
 
 
 def next_residual(residual: Floats, chosen: Floats, settings: CodebookSettings) -> Floats:
-    """Return the residual minus the chosen code vectors, absolute if ``codebook.residual`` says so (paper, eq. 1)."""
+    """Return the next residual: the residual minus the chosen code vectors, signed or absolute (paper, eq. 1)."""
     rest = residual - chosen
     return np.abs(rest) if settings.residual == "absolute" else rest
 
@@ -225,7 +226,7 @@ def encode(vectors: Floats, books: Floats, is_used: NDArray[np.bool_], settings:
     The rows are coded in blocks, so that memory never holds a second copy of all vectors.
 
     Raises:
-        InputError: the vectors have another width than the codebooks.
+        InputError: the width of the vectors differs from that of the codebooks.
     """
     if vectors.ndim != 2 or vectors.shape[1] != books.shape[2]:
         raise InputError(f"vectors of shape {vectors.shape} cannot be coded by codebooks of width {books.shape[2]}")
@@ -239,10 +240,10 @@ def _quantize(
     geometries: tuple[Geometry, ...],
     squared_residuals: NDArray[np.float64] | None = None,
 ) -> Codes:
-    """Return the codes ``(n, N)`` of the rows. All levels of a block are computed while it is in the CPU cache.
+    """Return the codes ``(n, N)`` of the rows. All levels of a block are computed while the block is in the CPU cache.
 
     Args:
-        squared_residuals: ``(N,)``; the sum of the squared residuals after each level is added to it in place.
+        squared_residuals: ``(N,)``; the function adds the sum of the squared residuals after each level to it.
     """
     count, size = len(rows.vectors), min(BLOCK_ROWS, chunk_rows(books.shape[1]))
     codes = np.empty((count, len(books)), dtype=np.uint16)
@@ -270,7 +271,7 @@ def decode(codes: Codes, books: Floats) -> Floats:
 
 
 def squared_errors(vectors: Floats, codes: Codes, reconstruct: Reconstruct) -> Floats:
-    """Return the squared distance ``(M,)`` of each vector from the vector that ``reconstruct`` makes of its codes."""
+    """Return the squared distance of each vector from the vector that ``reconstruct`` makes of its codes, ``(M,)``."""
     errors = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)

@@ -1,8 +1,9 @@
 """Collisions: give items that share all N codes different codes, so that each code sequence belongs to one item.
 
-The paper counts collisions (its Table 5) but does not resolve them. Here the item with the most interactions keeps the
-shared codes. The other items move, fewest interactions first, to the nearest free code of the last level. If no code of
-that level is free, an item moves to the nearest free code of the level before, and so on.
+The paper counts collisions (its Table 5) but does not resolve them. In semconv, the item with the most interactions
+keeps the shared codes. Each of the other items moves to the nearest free code of the last level; items with the fewest
+interactions move first. If no code of the last level is free, the item moves to the nearest free code of the level
+before, and so on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Resolution:
 
     codes: Codes  # (M, N)
     is_moved: NDArray[np.bool_]  # (M,)
-    share_before: float  # share of the items that have the same codes as another item
+    share_before: float  # share of the items that had the same codes as another item
     share_after: float
 
 
@@ -40,7 +41,7 @@ def resolve_collisions(
     The result is deterministic: of equally popular items, the item in the earlier row keeps its codes.
 
     Args:
-        vectors: ``(M, D)`` the quantised vectors; nearness is measured from their residuals.
+        vectors: ``(M, D)`` the quantised vectors; distances to codes are measured from their residuals.
         codes: ``(M, N)``.
         popularity: ``(M,)`` interactions.
         books: ``(N, C, D)``.
@@ -73,7 +74,7 @@ def settle_collisions(
     books: Floats,
     settings: CodebookSettings,
 ) -> Resolution:
-    """Resolve collisions, or keep and count them, as ``settings.collisions`` says."""
+    """Resolve collisions, or keep and count them, depending on ``settings.collisions``."""
     if settings.collisions == "resolve":
         return resolve_collisions(vectors, codes, popularity, books, settings)
     share = float(colliding(codes).mean())
@@ -87,9 +88,10 @@ def collision_figures(
     books: Floats,
     settings: CodebookSettings,
 ) -> list[dict[str, float]]:
-    """Return the collision rates of the first n levels, for each n from 1 to N (``share_before`` is CR in Table 5).
+    """Return the collision rates of the first n levels, for each n from 1 to N.
 
     Levels are fitted one after the other, so the first n levels are the same as in a fit with n levels.
+    ``share_before`` is the collision rate CR of the paper's Table 5.
 
     Args:
         codes: ``(M, N)`` nearest codes, before collisions are resolved.
@@ -102,7 +104,7 @@ def collision_figures(
         if settings.collisions == "resolve":
             free = books.shape[1] ** n - groups.count
             stays = np.ones(len(codes), dtype=bool)
-            stays[_movers(groups, popularity)[:free]] = False  # items move in this order while codes are free
+            stays[_movers(groups, popularity)[:free]] = False  # items move in this order as long as codes are free
             has_room = books.shape[1] ** n >= len(codes)
             moved = 1.0 - groups.count / len(codes) if has_room else float((~stays).mean())
             share_after = float(colliding(codes[stays, :n]).sum() / len(codes))
@@ -116,14 +118,14 @@ def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
 
 
 def code_keys(codes: Codes) -> NDArray[np.int64]:
-    """Return one number for each row of codes, ``(M,)``: equal rows have equal numbers, and numbers sort like rows.
+    """Return one number for each row of codes, ``(M,)``. Numbers are equal for equal rows, and sort in the same order.
 
     Sorting numbers is about ten times as fast as sorting rows, and needs no copy of the rows.
     """
     keys, size = np.zeros(len(codes), dtype=np.int64), 1
     for column in codes.T if len(codes) else ():
         base = int(column.max()) + 1
-        if size > np.iinfo(np.int64).max // base:  # the keys would overflow: number the distinct ones instead
+        if size > np.iinfo(np.int64).max // base:  # the keys would overflow, so number the different keys instead
             keys = np.unique(keys, return_inverse=True)[1].ravel()
             size = len(codes)
         keys *= base
@@ -145,19 +147,19 @@ class _Groups:
         self.count = int(self.is_first.sum())
 
     def _is_shared(self) -> NDArray[np.bool_]:
-        """Return a mask ``(M,)`` of the rows that share their codes, sorted like ``order``."""
+        """Return a mask ``(M,)`` of the rows that share their codes with another row, sorted like ``self.order``."""
         is_last = np.append(self.is_first[1:], True)
         is_alone: NDArray[np.bool_] = self.is_first & is_last
         return ~is_alone
 
     def is_shared(self) -> NDArray[np.bool_]:
-        """Return a mask ``(M,)`` of the rows that share their codes."""
+        """Return a mask ``(M,)`` of the rows that share their codes with another row."""
         flags = np.empty(len(self.order), dtype=bool)
         flags[self.order] = self._is_shared()
         return flags
 
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows ``(S,)`` that share their codes with another row, and the group number of each."""
+        """Return the rows ``(S,)`` that share their codes with another row, and the number of each row's group."""
         positions = np.flatnonzero(self._is_shared())
         return self.order[positions], np.cumsum(self.is_first[positions])
 
@@ -167,12 +169,12 @@ class _Groups:
 
 
 def _movers(groups: _Groups, popularity: NDArray[np.int64], num_frozen: int = 0) -> NDArray[np.int64]:
-    """Return the rows whose items must move, fewest interactions first; of equally popular items the later row first.
+    """Return the rows whose items must move: fewest interactions first, and of equally popular items the later row.
 
-    The first ``num_frozen`` rows never move. Returned row numbers start at 0 after the frozen rows.
+    The first ``num_frozen`` rows never move. Row numbers in the result count from the first row after the frozen rows.
     """
     rows, group = groups.shared()
-    # In each group frozen rows come first, then the most popular. The first of a group stays.
+    # In each group the frozen rows come first, then the most popular items. The first row of a group stays.
     is_frozen = rows < num_frozen
     rank = np.full(len(rows), np.iinfo(np.int64).max)
     rank[~is_frozen] = popularity[rows[~is_frozen] - num_frozen]
@@ -199,11 +201,11 @@ def _nearest_free(
     settings: CodebookSettings,
     free: _FreeCodes,
 ) -> list[int] | None:
-    """Return the nearest free code sequence that keeps as many first ``codes`` as possible; None if none is free.
+    """Return the nearest free code sequence that keeps as many first ``codes`` as possible, or None if none is free.
 
     Args:
         vector: ``(D,)``.
-        last: ``(D,)`` its residual after all codes but the last.
+        last: ``(D,)`` residual of the vector after all codes except the last.
     """
     levels = len(books)
     for kept in range(levels - 1, -1, -1):
@@ -242,7 +244,7 @@ class _FreeCodes:
         self._full = [np.ascontiguousarray(table.T) for table in reversed(tables)]  # columns are searched one by one
 
     def full_children(self, prefix: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Return a mask ``(C,)`` of the next codes after which no code sequence is free."""
+        """Return a mask ``(C,)`` of the codes c for which the prefix, followed by c, is full."""
         if prefix not in self._children:
             table = self._full[len(prefix)]
             low, high = 0, table.shape[1]
@@ -259,7 +261,7 @@ class _FreeCodes:
         return bool(self.full_children(prefix).all())
 
     def take(self, codes: list[int]) -> None:
-        """Mark a code sequence as taken, and mark its prefixes that become full."""
+        """Mark a code sequence as taken, and mark those of its prefixes that become full."""
         for length in range(len(codes) - 1, -1, -1):
             prefix = tuple(codes[:length])
             self.full_children(prefix)[codes[length]] = True

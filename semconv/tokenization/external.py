@@ -1,4 +1,4 @@
-"""A code set made from external codes. Such a set has no codebooks and cannot give codes to new items."""
+"""A code set made from external codes, which has no codebooks and cannot give codes to new items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def external_code_set(
 ) -> CodeSet:
     """Make a code set of external codes. Items that share all codes get different codes, unless ``collisions = keep``.
 
-    Codebooks of width 0 stand in for the missing codebooks, so all codes are equally near. An item that moves takes the
+    Codebooks of width 0 stand for the missing codebooks, so all codes are equally near. An item that must move gets the
     lowest free code of the last level, or of the level before if the last level is full. Items with the fewest
     interactions move first.
 
@@ -28,7 +28,7 @@ def external_code_set(
         popularity: ``(M,)`` interactions of the train cut.
         settings: only ``levels``, ``codes`` and ``collisions`` are used.
     Raises:
-        InputError: collisions are to be resolved, and there are more items than code sequences.
+        InputError: collisions must be resolved, but there are more items than code sequences.
     """
     if settings.collisions == "resolve" and settings.codes**settings.levels < len(codes):
         raise InputError(

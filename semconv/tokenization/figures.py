@@ -29,7 +29,7 @@ def use_figures(resolution: Resolution, num_codes: int) -> dict[str, Any]:
 
 
 def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code_set: CodeSet) -> dict[str, Any]:
-    """Return the figures of ``use_figures``, and how well the codes reconstruct the vectors ``(M, D)``."""
+    """Return the figures of ``use_figures``, and figures of how well the codes reconstruct the vectors ``(M, D)``."""
     figures = use_figures(resolution, fitted.books.shape[1])
     for level, error, objective in zip(figures["levels"], fitted.errors, fitted.objectives, strict=True):
         level |= {"reconstruction_error": error, "objective": list(objective)}
@@ -41,7 +41,7 @@ def fit_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code
 
 
 def _moved_figures(vectors: Floats, fitted: Codebooks, resolution: Resolution, code_set: CodeSet) -> dict[str, Any]:
-    """Return the reconstruction error of items with collisions before and after they moved to free codes."""
+    """Return the reconstruction error of the items that moved to free codes, before and after the move."""
     moved = resolution.is_moved
     scale = float(squared_norms(vectors).mean(dtype=np.float64)) or 1.0
     errors = [
@@ -58,16 +58,17 @@ def text_map_figures(
 ) -> dict[str, Any] | None:
     """Test the text map on held-out items: compare codes predicted from text with learned codes of the same items.
 
-    Each item gets a first code as a new item would, from a prediction that was fitted without the item. This code is
-    compared with the item's learned first code. Learned codes come from vectors into which ``shrink_to_text`` has mixed
-    the same predictions from text. So a second comparison uses the first code of the item's raw behaviour vector.
+    Each item gets a first code in the same way as a new item, from a prediction that was fitted without the item. The
+    predicted code is compared with the item's learned first code. Learned codes come from vectors into which
+    ``shrink_to_text`` mixed the same predictions. So a second comparison uses the first code of the item's raw
+    behaviour vector.
 
     Args:
         predicted: ``(m, D)`` cross-fitted predictions, for the items that have both text and behaviour.
         raw_vectors: ``(m, D)`` behaviour vectors of the same items before shrinkage.
-        learned: ``(m,)`` their first codes.
+        learned: ``(m,)`` learned first codes of these items.
     Returns:
-        None without a text map.
+        the figures, or None if the code set has no text map.
     """
     text_map = code_set.text_map
     if text_map is None:
@@ -95,10 +96,10 @@ def text_map_figures(
 
 
 def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSettings) -> float | None:
-    """Return the squared error of coding vectors ``(n, D)`` by their nearest codes, as a share of their squared length.
+    """Return the squared error of coding vectors ``(n, D)`` by the nearest codes, as a share of their squared length.
 
     Returns:
-        None if there are no vectors, or all are zero.
+        the error, or None if there are no vectors or all vectors are zero.
     """
     total = float(squared_norms(vectors).sum(dtype=np.float64))
     if total == 0:
@@ -108,11 +109,11 @@ def nearest_code_error(code_set: CodeSet, vectors: Floats, settings: CodebookSet
 
 
 def new_item_figures(codes: Codes) -> dict[str, Any]:
-    """Count the items that got codes ``(n, N)`` from text alone, and measure how they spread over the first codes."""
+    """Count the items with codes ``(n, N)`` from text alone, and measure how evenly they use the first codes."""
     used = len(np.unique(codes[:, 0])) if len(codes) else 0
     return {"coded": len(codes), "first_codes_in_use": used, "largest_share": _largest_share(codes[:, 0])}
 
 
 def _largest_share(codes: Codes) -> float | None:
-    """Return the share of the most frequent code among ``codes``, None if there are no codes."""
+    """Return the share of the most frequent code among ``codes``, or None if there are no codes."""
     return float(np.bincount(codes).max() / len(codes)) if len(codes) else None

@@ -28,20 +28,21 @@ def fit_code_set(
     settings: CodebookSettings,
     rqvae_settings: RqvaeSettings | None = None,
 ) -> CodeSet:
-    """Fit a code set over all items with behaviour vectors.
+    """Fit a code set for all items with behaviour vectors.
 
-    The codebooks are fitted on at most ``settings.sample`` items. Text map, shrinkage, codes, collisions and figures
-    cover all items. Only the objectives of the k-means iterations are those of the sample.
+    The codebooks are fitted on a sample of at most ``settings.sample`` items. The text map is fitted on all items that
+    have both vectors. All items get codes. Only the objectives of the k-means iterations are measured on the sample;
+    all other figures are measured on all items.
 
     Args:
         text_item_index: ``(T,)`` items that have text; T may be 0.
         text_vectors: ``(T, D_llm)``.
-        popularity: ``(I,)`` interactions of the train cut, for every item of the catalogue.
-        rqvae_settings: of the method rqvae; None takes the defaults.
+        popularity: ``(I,)`` number of interactions in the train cut, for every item of the catalogue.
+        rqvae_settings: settings of the method rqvae; None means the defaults.
     Raises:
         InputError: no behaviour vectors, NaN or infinite values.
-        SettingsError: the method does not support the chosen distances, or there are fewer code sequences than items
-            although each item must have its own.
+        SettingsError: the method does not support the chosen distances, or each item must have its own code sequence
+            but there are fewer code sequences than items.
     """
     _require_enough_codes(len(vectors.item_index), settings)
     _, rows, text_rows = np.intersect1d(vectors.item_index, text_item_index, return_indices=True)  # items with both
@@ -79,20 +80,20 @@ def fit_code_set(
 def shrink_to_text(
     vectors: Floats, counts: NDArray[np.int64], rows: NDArray[np.int64], predicted: Floats, shrinkage: float
 ) -> Floats:
-    """Mix vectors of items with predictions from their text.
+    """Mix the vectors of items with predictions of these vectors from the items' text.
 
     The vector x of an item with n interactions and its prediction t become (n x + k t) / (n + k), where k is
     ``codebook.shrinkage``.
 
-    A vector learned from few interactions mostly encodes the users of these interactions. Codes from such a vector give
-    away the training labels of these users and do not help to find held-out items. The text counts as much as k
-    interactions, so that new items (n = 0) and popular items get vectors on the same scale.
+    A vector learned from few interactions mostly tells which users these interactions belong to. Codes from such a
+    vector reveal the training labels of these users, and do not help to find held-out items. The text has the weight of
+    k interactions, so new items (n = 0) and popular items get vectors on the same scale.
 
     Args:
         vectors: ``(M, D)``.
-        counts: ``(M,)`` interactions of the train cut.
+        counts: ``(M,)`` number of interactions of each item in the train cut.
         rows: ``(m,)`` rows of the items that have text.
-        predicted: ``(m, D)`` cross-fitted predictions from their text.
+        predicted: ``(m, D)`` cross-fitted predictions from the text of these items.
         shrinkage: k; 0 changes nothing.
     """
     if shrinkage == 0:
@@ -115,7 +116,7 @@ def _require_enough_codes(items: int, settings: CodebookSettings) -> None:
 
 
 def _fit_map(vectors: Floats, text: NDArray[np.floating], settings: CodebookSettings) -> tuple[TextMap | None, Floats]:
-    """Fit the text map and predict the same items by cross-fitting; no map for fewer than ``MIN_ITEMS`` items."""
+    """Fit the text map, if there are at least ``MIN_ITEMS`` items, and predict the same items by cross-fitting."""
     if len(text) < MIN_ITEMS:
         return None, np.zeros((0, vectors.shape[1]), dtype=np.float32)
     return fit_text_map(text, vectors, settings.seed)
@@ -137,7 +138,7 @@ def _fit_books(
 
 
 def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None:
-    """Return the reason why alignment with text is off, None if it is on."""
+    """Return the reason why alignment with text is off, or None if it is on."""
     if settings.alignment == 0:
         return "codebook.alignment is 0"
     if text_map is None:

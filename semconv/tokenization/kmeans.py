@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint16]
 
-_CHUNK_CELLS = 1 << 20  # distances computed at once: 4 MB, which stays in cache
+_CHUNK_CELLS = 1 << 20  # number of distances computed at once: 4 MB, which fits into the CPU cache
 _SAMPLE_STREAM = 1
 _START_ROWS = 32_768  # k-means++ draws from a sample of at least this many rows
 
@@ -23,16 +23,17 @@ def chunk_rows(num_codes: int) -> int:
 
 
 def nearest(points: Floats, features: Floats, offsets: Floats, scores: Floats | None = None) -> NDArray[np.int64]:
-    """Return for each row the code with the lowest ``offsets_c - 2 points . features_c``, ``(M,)``.
+    """Return for each row the code c with the lowest ``offsets_c - 2 points . features_c``, ``(M,)``.
 
-    With centroids as ``features`` and their squared norms as ``offsets``, this is the nearest centroid in squared L2.
+    With centroids as ``features`` and the squared norms of the centroids as ``offsets``, this code is the nearest
+    centroid in squared L2 distance.
     An infinite offset excludes a code. If several codes have the lowest value, the first of them is returned.
 
     Args:
         points: ``(M, D)``.
         features: ``(C, D)``.
         offsets: ``(C,)``.
-        scores: a buffer ``(chunk_rows(C) or M, C)`` for the distances; callers that work in blocks reuse one.
+        scores: a buffer ``(chunk_rows(C) or M, C)`` for the distances; callers that work in blocks reuse one buffer.
     """
     transposed = np.ascontiguousarray(features.T) * np.float32(-2)  # (D, C)
     rows = chunk_rows(len(features))
@@ -68,7 +69,7 @@ def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None
     """Draw ``size`` different row numbers with the seed, and return them in ascending order.
 
     Returns:
-        ``(size,)``, or None if ``size`` is 0 or there are no more rows than that: then all rows are used.
+        ``(size,)``; or None, which means all rows, if ``size`` is 0 or there are not more than ``size`` rows.
     """
     if size == 0 or num_rows <= size:
         return None
@@ -79,13 +80,13 @@ def sample_rows(num_rows: int, size: int, seed: int) -> NDArray[np.int64] | None
 def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candidates: int = 1) -> NDArray[np.int64]:
     """Choose the rows that k-means starts from, by k-means++ (Arthur and Vassilvitskii 2007).
 
-    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. With several
-    ``candidates`` (greedy k-means++, section 6) that many rows are drawn at each step, and the row that leaves the
-    lowest sum of squared distances is chosen. This avoids outliers, which are often drawn and rarely good centroids.
+    Each row is drawn with a probability proportional to its squared distance from the rows chosen so far. Greedy
+    k-means++ (section 6) draws several ``candidates`` at each step, and chooses the row that leaves the lowest sum of
+    squared distances. The greedy choice avoids outliers, which are often drawn but rarely good centroids.
 
     Returns:
-        up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there is a code
-        for every point, nothing is drawn: all different points come back in their order.
+        up to ``num_codes`` rows with different points; fewer if there are fewer different points. If there are enough
+        codes for all points, nothing is drawn, and the result is all different points in their order.
     """
     if num_codes >= len(points):
         return np.sort(np.unique(points, axis=0, return_index=True)[1])
@@ -110,7 +111,7 @@ def start_rows(points: Floats, num_codes: int, rng: np.random.Generator, candida
 
 
 def _best_candidate(pool: Floats, norms: Floats, distances: Floats, drawn: NDArray[np.int64]) -> int:
-    """Return the row among ``drawn`` that lowers the sum of the squared ``distances`` ``(n,)`` most."""
+    """Return the row of ``drawn`` that, as a new centroid, most reduces the sum of squared ``distances`` ``(n,)``."""
     left = (pool[drawn] * np.float32(-2)) @ pool.T  # (candidates, n)
     left += norms
     left += norms[drawn][:, None]

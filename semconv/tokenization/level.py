@@ -1,12 +1,12 @@
-"""The k-means problem of one level: residuals, text targets on the same scale, and the two alternating steps.
+"""The k-means problem of one level: residuals, text targets on the same scale, and the two steps of an iteration.
 
 Squared L2 and cosine distances are both computed from sums over the rows of each code. An iteration then needs one
 matrix product for the assignment and one pass over the rows for the sums; centroids and objective follow from the sums.
 
-With ``distance = cosine`` a code is a direction. The length of a code vector is the mean projection of its residuals,
-so that subtracting the vector shortens the residuals. An L2 alignment distance is then measured between unit vectors,
-where squared L2 is twice the cosine distance. With ``distance = l2`` and a cosine alignment, lambda (the alignment
-weight) is multiplied by the level's mean squared residual, so that it has the same effect at every level.
+With ``distance = cosine`` a code is a direction. The length of a code vector is the mean projection of its residuals on
+the direction, so that subtracting the vector shortens the residuals. An L2 alignment distance is then measured between
+unit vectors, where squared L2 is twice the cosine distance. With ``distance = l2`` and a cosine alignment, lambda (the
+alignment weight) is multiplied by the level's mean squared residual, so that it has the same effect at every level.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sums:
     """Sums over the rows of each code, for one assignment of rows to codes."""
 
     counts: NDArray[np.float64]  # (C,)
-    text_counts: NDArray[np.float64]  # (C,) rows that have a text target
+    text_counts: NDArray[np.float64]  # (C,) number of rows that have a text target
     residual: NDArray[np.float64]  # (C, D) sum of r
     unit: NDArray[np.float64]  # (C, D) sum of r / |r|, only for distance = cosine
     text: NDArray[np.float64]  # (C, D) sum of t, or of t / |t| if the alignment is a cosine
@@ -36,33 +36,33 @@ class Sums:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The distance measure of one level. The rows of the fit determine its scales for all other rows."""
+    """The distance measure of one level, with scales that are computed from the rows of the fit and used for all."""
 
     settings: CodebookSettings
-    weight: float = 0.0  # of the alignment term; the behaviour term weighs 1
+    weight: float = 0.0  # weight of the alignment term; the behaviour term has the weight 1
     text_scale: float = 1.0  # factor that gives t the length of the level's residuals
 
     @property
     def is_sphere(self) -> bool:
-        """Whether only the direction of the residuals counts, not their length."""
+        """Whether distances depend only on the direction of residuals, not on their length."""
         return self.settings.distance == "cosine"
 
     @property
     def is_cosine_text(self) -> bool:
-        """Whether only the direction of the text targets counts, not their length."""
+        """Whether distances depend only on the direction of text targets, not on their length."""
         return self.is_sphere or self.settings.alignment_distance == "cosine"
 
     def target(self, text: Floats, has_text: NDArray[np.bool_]) -> Floats:
-        """Return the text targets ``(n, D)`` on the level's scale, or their directions. Rows without text are zero."""
+        """Return the text targets ``(n, D)`` on the level's scale, or as directions. Rows without text are zero."""
         masked = np.where(has_text[:, None], text, np.float32(0))
         return unit_rows(masked) if self.is_cosine_text else masked * np.float32(self.text_scale)
 
     def points(self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None) -> Floats:
-        """Return the points whose nearest codes are searched.
+        """Return the points for which the nearest codes are searched.
 
         Args:
             residual: ``(n, D)``.
-            text: t, ``(n, D)``; used only if items are assigned with both residual and text.
+            text: t, ``(n, D)``; used only if residual and text together decide an item's code.
             has_text: ``(n,)``; used with ``text``.
         Returns:
             ``(n, D)``, or ``(n, 2 D)`` for an L2 and a cosine distance together.
@@ -82,7 +82,7 @@ class Geometry:
     def nearest(
         self, points: Floats, book: Floats, is_active: NDArray[np.bool_], scores: Floats | None = None
     ) -> NDArray[np.int64]:
-        """Return the nearest active code of ``book`` ``(C, D)`` for each of the ``points``, ``(n,)``."""
+        """Return for each of the ``points`` the nearest active code of ``book`` ``(C, D)``, ``(n,)``."""
         features = unit_rows(book) if self.is_sphere else book
         offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
         if points.shape[1] > book.shape[1]:
@@ -91,7 +91,7 @@ class Geometry:
 
 
 class Level:
-    """Residuals ``(M, D)`` of one level and their text targets, with the steps of k-means on them."""
+    """Residuals ``(M, D)`` and text targets of one level, with the steps of k-means on these residuals."""
 
     def __init__(
         self, residual: Floats, text: Floats | None, has_text: NDArray[np.bool_] | None, settings: CodebookSettings
@@ -133,7 +133,7 @@ class Level:
         return self.geometry.nearest(self._points, book, is_active)
 
     def sums(self, codes: NDArray[np.int64], num_codes: int) -> Sums:
-        """Return the sums over the rows of each code, for the rows' ``codes`` ``(M,)``."""
+        """Return the sums over the rows of each code; ``codes`` ``(M,)`` are the codes of the rows."""
         residual = sums_by_code(self.residual, codes, num_codes)
         counts = np.bincount(codes, minlength=num_codes).astype(np.float64)
         if self.weight > 0:
@@ -166,7 +166,7 @@ class Level:
         return centroids
 
     def _mixed_centroids(self, sums: Sums, book: Floats) -> NDArray[np.float64]:
-        """Fit direction and length of the centroids in turn, with L2 distance to residuals and cosine to text."""
+        """Fit directions and lengths of centroids in turn, for L2 distance to residuals and cosine distance to text."""
         counts = np.maximum(sums.counts, 1)
         length = np.linalg.norm(book, axis=1).astype(np.float64)  # (C,)
         for _ in range(_LENGTH_ROUNDS):
@@ -177,7 +177,7 @@ class Level:
         return centroids
 
     def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
-        """Return the behaviour term and the alignment term (times lambda) of the objective of codebook ``book``."""
+        """Return both terms of the objective of codebook ``book``: behaviour, and alignment times lambda."""
         wide = book.astype(np.float64)
         norms = np.einsum("cd,cd->c", wide, wide)  # (C,)
         unit = wide / np.maximum(np.sqrt(norms), _TINY)[:, None]

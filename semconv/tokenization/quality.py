@@ -1,7 +1,7 @@
-"""Figures of any codes, fitted or external: use of the codes, collisions, and whether items that share codes are alike.
+"""Figures of fitted or external codes: use of the codes, collisions, and similarity of items that share codes.
 
 Similarity is measured on three samples of item pairs. Pairs of the first sample share their first codes. Pairs of the
-second sample share their first codes after a shuffle of all codes over the items. The third sample has random pairs.
+second sample share their first codes after all codes were shuffled over the items. The third sample has random pairs.
 The second sample shows how similar items are in random groups of the same sizes.
 """
 
@@ -20,7 +20,7 @@ from semconv.ragged import offsets_of
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.kmeans import Codes, Floats, squared_norms, sums_by_code
 
-PREFIX = 2  # first codes that both items of a pair have
+PREFIX = 2  # number of first codes that both items of a pair share
 _PAIRS = 20_000
 _WORD = re.compile(r"[^\W_]+")
 
@@ -44,7 +44,7 @@ class Features:
 
     @classmethod
     def of_titles(cls, titles: Iterable[str | None]) -> Features:
-        """Build features from titles: their lower-case words of at least two characters."""
+        """Build features from titles: the lower-case words of at least two characters of each title."""
         return cls.of_sets((word for word in _WORD.findall((title or "").lower()) if len(word) > 1) for title in titles)
 
     def overlap(self, pairs: NDArray[np.int64]) -> float | None:
@@ -58,12 +58,12 @@ class Features:
 
 
 def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, float | None]:
-    """Return the mean overlap of pairs with equal first codes, of such pairs after a shuffle, and of random pairs.
+    """Return the mean overlap of pairs with equal first codes, of pairs with equal shuffled codes, and of random pairs.
 
     Args:
         codes: ``(M, N)``, in the row order of ``features``. With one level, pairs share one code.
     Returns:
-        ``within``, ``shuffled``, ``random``; None if no pair can be drawn.
+        ``within``, ``shuffled`` and ``random``; a value is None if no pair can be drawn.
     """
     rng = np.random.default_rng(seed)
     shuffled = shuffled_codes(codes, seed)
@@ -75,12 +75,12 @@ def agreement(codes: Codes, features: Features, seed: int = 0) -> dict[str, floa
 
 
 def pairs_within(prefix: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw pairs of different rows ``(P, 2)`` with equal ``prefix``, first any row and then another with its prefix."""
+    """Draw pairs of different rows with equal ``prefix``, ``(P, 2)``: first any row, then another with its prefix."""
     _, group, counts = np.unique(prefix, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     order = np.argsort(group, kind="stable")
     starts = offsets_of(counts)[:-1]
-    position = np.empty(len(order), dtype=np.int64)  # of each row in its group
+    position = np.empty(len(order), dtype=np.int64)  # position of each row in its group
     position[order] = np.arange(len(order)) - starts[group[order]]
     candidates = np.flatnonzero(counts[group] > 1)
     if len(candidates) == 0:
@@ -104,8 +104,8 @@ def level_figures(codes: Codes, num_codes: int) -> list[dict[str, Any]]:
 
     Returns:
         a dictionary for each level: ``level`` (from 0), ``entropy_bits``, ``effective_codes`` (2^entropy: the number of
-        equally used codes with this entropy), ``dead_codes``, ``largest_share`` (items with the most frequent code),
-        ``counts`` (items of each code, descending).
+        equally used codes with this entropy), ``dead_codes``, ``largest_share`` (share of items with the most
+        frequent code), ``counts`` (number of items of each code, descending).
     """
     figures = []
     for n, level in enumerate(codes.T):
@@ -131,7 +131,7 @@ def prefix_collisions(codes: Codes) -> list[dict[str, float]]:
 
 
 def variance_within(codes: Codes, vectors: Floats) -> list[float]:
-    """Return the share of the vectors' variance within groups with equal first n codes, for each n from 1 to N.
+    """Return the share of the vectors' variance inside groups with equal first n codes, for each n from 1 to N.
 
     Args:
         codes: ``(M, N)``.
@@ -148,7 +148,7 @@ def variance_within(codes: Codes, vectors: Floats) -> list[float]:
 
 
 def shuffled_codes(codes: Codes, seed: int = 0) -> Codes:
-    """Shuffle the code sequences ``(M, N)`` over the items, so that groups keep their sizes but not their items."""
+    """Shuffle the code sequences ``(M, N)`` over the items. Groups of equal codes keep their sizes, not their items."""
     return codes[np.random.default_rng(seed).permutation(len(codes))]
 
 

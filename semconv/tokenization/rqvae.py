@@ -1,10 +1,10 @@
 """RQ-VAE: an encoder and a decoder around the codebooks (the row "ED" of the paper's Table 3).
 
 The codebooks quantise the encoder's output. Gradients skip the quantiser (straight-through estimator). The loss has
-three parts. The first is the decoder's squared error. The second is, on every level, the squared distance between code
-and residual. It moves the code, and ``commitment`` times the same distance moves the encoder. The third is the
-alignment with text (eq. 3), where the text target passes through the same encoder. The codebooks start from residual
-k-means on the outputs of the untrained encoder.
+three parts. The first part of the loss is the decoder's squared error. The second part of the loss is, at every level,
+the squared distance between code and residual. The distance moves the code, and ``commitment`` times the distance moves
+the encoder. The third part of the loss is the alignment with text (eq. 3), where the text target passes through the
+same encoder. The codebooks start from residual k-means on the outputs of the untrained encoder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Model(nn.Module):
         self.books = nn.Parameter(torch.from_numpy(books.copy()))  # (N, C, D)
 
     def loss(self, rows: Tensor, text: Tensor | None, has_text: Tensor, weights: tuple[float, float]) -> Tensor:
-        """Return the loss, a sum of means over the rows ``(B, D)``; ``weights`` are commitment and alignment weight."""
+        """Return the loss, a sum of means over the rows ``(B, D)``; ``weights`` are for commitment and alignment."""
         commitment, alignment = weights
         latent = self.encoder(rows)  # (B, D)
         target = None if text is None else self.encoder(text).detach()
@@ -70,7 +70,7 @@ def fit_rqvae(
     settings: CodebookSettings,
     rqvae: RqvaeSettings,
 ) -> tuple[Autoencoder, Codebooks]:
-    """Train encoder, decoder and codebooks on at most ``settings.sample`` items, then give all items nearest codes.
+    """Train encoder, decoder and codebooks on at most ``settings.sample`` items, then give codes to all items.
 
     In the result, ``errors`` are the decoder's errors with the first 1 to N levels, and ``objectives`` are the losses
     of the epochs. All random draws come from the seed. A killed fit starts from the beginning.

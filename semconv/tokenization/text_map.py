@@ -1,9 +1,9 @@
 """Map text vectors to the behaviour space: a ridge regression, fitted once and then frozen.
 
-Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to get there. With
-thousands of text dimensions a regression predicts its own items perfectly, and alignment to such predictions would do
-nothing. So the predictions are cross-fitted: items are split into folds, and each item is predicted by a regression on
-the other folds.
+Alignment needs text and behaviour vectors in one space (paper, eq. 3). The paper does not say how to map text to the
+behaviour space. With thousands of text dimensions, a regression predicts the items that it was fitted on perfectly.
+Alignment with perfect predictions would change nothing. So the predictions are cross-fitted: items are split into
+folds, and each item is predicted by a regression on the other folds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semconv.errors import InputError
 from semconv.tokenization.kmeans import Floats
 
 USEFUL_R2 = 0.02
-MIN_ITEMS = 10  # too few items with both vectors tell nothing about new items
+MIN_ITEMS = 10  # fewer items with text and behaviour vectors tell nothing about new items
 _FOLDS = 5
 _PENALTIES = np.logspace(-6, 4, 41)  # multiples of the mean squared singular value of the centred text
 _CHUNK = 8192
@@ -41,7 +41,7 @@ class TextMap:
 
     @property
     def is_useful(self) -> bool:
-        """Whether text predicts behaviour well enough for alignment and shrinkage."""
+        """Whether text predicts behaviour vectors well enough for alignment and shrinkage."""
         return self.held_out_r2 >= USEFUL_R2
 
     def predict(self, text: NDArray[np.floating]) -> Floats:
@@ -51,7 +51,7 @@ class TextMap:
         of the behaviour vectors.
 
         Raises:
-            InputError: text vectors of another width.
+            InputError: the text vectors have a different width.
         """
         if text.ndim != 2 or text.shape[1] != len(self.text_mean):
             raise InputError(
@@ -76,7 +76,7 @@ class TextMap:
 
     @classmethod
     def load(cls, path: Path) -> TextMap:
-        """Read a file that ``save`` wrote; InputError if it is missing, damaged or has other contents."""
+        """Read a file that ``save`` wrote; raise InputError if it is missing, damaged or has other contents."""
         arrays = read_arrays(path)
         try:
             penalty, r2 = (float(value) for value in arrays["scalars"])
@@ -88,8 +88,8 @@ class TextMap:
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
     """Fit the map on all items, and predict the same items by cross-fitting.
 
-    The ridge penalty is chosen from a grid by the lowest generalised cross-validation (GCV) score over all items. A
-    regression on four of the five folds uses the penalty in proportion to its number of items.
+    The ridge penalty is the value of a grid with the lowest generalised cross-validation (GCV) score over all items.
+    For a regression on four of the five folds, the penalty is multiplied by the share of items in these folds.
 
     Args:
         text: ``(M, D_llm)``, M at least ``MIN_ITEMS``.
@@ -143,7 +143,7 @@ def _check(text: NDArray[np.floating], vectors: NDArray[np.floating]) -> None:
 
 
 def _choose_penalty(eigenvalues: Doubles, projected: Doubles, vectors: Doubles) -> float:
-    """Return the penalty with the lowest GCV score ``M RSS / (M - 1 - df)^2``, from the spectrum of the centred text.
+    """Return the penalty with the lowest GCV score ``M RSS / (M - 1 - df)^2``, given the spectrum of the centred text.
 
     Args:
         eigenvalues: ``(R,)`` squared singular values.
@@ -156,7 +156,7 @@ def _choose_penalty(eigenvalues: Doubles, projected: Doubles, vectors: Doubles) 
     kept = eigenvalues / (eigenvalues + unit * _PENALTIES[:, None])  # (grid, R)
     residual = np.maximum(total - (projected * (1 - (1 - kept) ** 2)).sum(axis=1), 0)
     freedom = rows - 1 - kept.sum(axis=1)
-    # A fit with hardly any degrees of freedom left interpolates: its score is 0 / 0 and means nothing.
+    # A fit with almost no degrees of freedom left interpolates. Its score is 0 / 0, which means nothing.
     score = np.where(freedom > 0.01 * rows, residual / np.maximum(freedom, 1e-9) ** 2, np.inf)
     return float(unit * _PENALTIES[int(score.argmin())])
 
@@ -204,7 +204,7 @@ class _GramRidge:
         k = int(self._fold[int(is_out.argmax())])
         gram, cross, text_sum, target_sum = self._parts[k]
         rows = int(self._rows.sum() - self._rows[k])
-        # The sums over all rows are zero, so the sums over the other folds are minus the sums over this one.
+        # The sums over all rows are zero, so the sums over the other folds are minus the sums over this fold.
         text_mean, target_mean = -text_sum / rows, -target_sum / rows
         weights = _solve(
             self._gram - gram - rows * np.outer(text_mean, text_mean),

@@ -14,7 +14,7 @@ from torch import Tensor
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import Stream, generator
 
-_BATCHES_A_WINDOW = 64  # rows are sorted by length within so many batches: little padding, an order still random
+_BATCHES_A_WINDOW = 64  # rows are sorted by length within so many batches: little padding, and a random order
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Batch:
     input_ids: Tensor  # (B, S)
     position_ids: Tensor  # (B, S)
     mask: Tensor | None  # (B, 1, S, S) bool; None: each token sees all tokens before it
-    label_index: Tensor  # (L,) into the flattened (B * S) tokens
+    label_index: Tensor  # (L,) index in the flattened (B * S) tokens
     label_tokens: Tensor  # (L,)
     history_index: Tensor  # (H,) like label_index, for the codes of the histories
     history_tokens: Tensor  # (H,)
@@ -41,7 +41,7 @@ class Batch:
         return self.input_ids.numel()
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on another device."""
+        """Return a copy of the batch on a device."""
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
@@ -51,7 +51,7 @@ class Batch:
 def batch_order(
     lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return the row numbers of each batch: at most ``batch_tokens`` tokens with padding, or a single longer row."""
+    """Return the row numbers of each batch. A batch has up to ``batch_tokens`` tokens with padding, or one long row."""
     rng = generator(seed, epoch, Stream.BATCHES)
     sizes = np.asarray(lengths)
     order = rng.permutation(len(sizes))
@@ -78,7 +78,7 @@ def collate(rows: EpochRows, pad: int) -> Batch:
 
 
 def span_mask(spans: Tensor) -> Tensor:
-    """Turn the spans ``(B, S, 4)`` of ``PaddedRows`` into a mask ``(B, 1, S, S)``, queries by keys."""
+    """Turn the spans ``(B, S, 4)`` of ``PaddedRows`` into an attention mask ``(B, 1, S, S)``, queries by keys."""
     first, start, stop, own = spans[..., None].unbind(dim=2)  # each (B, S, 1)
     key = torch.arange(spans.shape[1], dtype=spans.dtype, device=spans.device)
     mask = key < first  # (B, S, S)

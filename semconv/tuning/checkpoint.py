@@ -24,14 +24,14 @@ from semconv.tuning.processes import Processes, unsharded
 
 @dataclass
 class Counters:
-    """The progress of a training, saved with its weights."""
+    """The progress of a training, saved together with the weights."""
 
     epoch: int = 0
-    batch: int = 0  # batches done in this epoch
-    step: int = 0  # updates done
+    batch: int = 0  # number of finished batches in this epoch
+    step: int = 0  # number of finished weight updates
     samples: int = 0
-    seconds: float = 0.0  # of training and validation, over all resumes
-    processor_seconds: float = 0.0  # of training alone, over all resumes
+    seconds: float = 0.0  # time of training and validation, over all resumes
+    processor_seconds: float = 0.0  # time of training alone, over all resumes
     best_score: float = -1.0
     best_epoch: int = -1
     rounds_without_better: int = 0
@@ -42,7 +42,7 @@ class Counters:
 def save_state(
     folder: Path, model: Any, optimizer: torch.optim.Optimizer, counters: Counters, processes: Processes
 ) -> None:
-    """Write the state atomically, with unsharded tensors. Every process must call this; the first process writes."""
+    """Write the state of a training atomically, with unsharded tensors. Every process must call this function."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trainable(model).items():
         for kind, value in {"weight": parameter, **optimizer.state.get(parameter, {})}.items():
@@ -55,9 +55,9 @@ def save_state(
 
 
 def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, processes: Processes) -> Counters:
-    """Restore weights and optimizer moments, and return the counters; without a saved state the counters are 0.
+    """Restore weights and optimizer moments, and return the counters. Without a saved state, the counters are 0.
 
-    The number of processes may differ from the number that wrote the state.
+    The number of processes may differ from the number of processes that wrote the state.
 
     Raises:
         InputError: the file is damaged.
@@ -87,20 +87,20 @@ def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
 def _distribute(
     tensors: dict[str, torch.Tensor], key: str, parameter: torch.Tensor, processes: Processes
 ) -> torch.Tensor:
-    """Return a tensor of the state, sharded like its parameter. The optimizer's step count stays on the CPU."""
+    """Return a tensor of the saved state, sharded like its parameter. The optimizer's step count stays on the CPU."""
     if key.startswith("step/"):
         return torch.tensor(processes.broadcast_number(float(tensors[key]) if tensors else 0.0))
     return processes.distribute(tensors.get(key), parameter.detach())
 
 
 def save_best(folder: Path, model: Any) -> None:
-    """Save the trained weights of the best validation so far."""
+    """Save the trained weights of a model, which has the best validation score so far."""
     with atomic_path(folder / BEST_WEIGHTS) as path:
         save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable(model).items()}, path)
 
 
 def load_best(folder: Path, model: Any) -> None:
-    """Put the weights that ``save_best`` wrote into the model."""
+    """Restore the weights of ``model`` from the file that ``save_best`` wrote."""
     arrays = read_arrays(folder / BEST_WEIGHTS)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

@@ -1,9 +1,9 @@
-"""A loss in which each code competes only with the codes that existing items have after the same prefix of codes.
+"""A loss in which each code competes only with codes that follow the same prefix in the codes of an existing item.
 
-Search chooses among existing items only. A loss over the whole vocabulary mostly teaches which code sequences exist.
-With 4 levels of 256 codes such a loss starts at 22 nats for each item, although a uniform choice among 17,000 items has
-less than 10 nats. A loss over existing codes teaches only the choice among items. Search must then score codes in the
-same way (``recommend.scores = "trie"``).
+Search chooses only among existing items. A loss over the whole vocabulary mostly teaches the model which code sequences
+exist. With 4 levels of 256 codes, such a loss starts at 22 nats for each item, although a uniform choice among 17,000
+items has less than 10 nats. A loss over existing codes teaches only the choice among items. Search must then score
+codes in the same way (``recommend.scores = "trie"``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CodeChoices:
 
     Args:
         level_tokens: ``(N, C)`` token id of each code.
-        codes: ``(M, N)`` codes of the items that have any.
+        codes: ``(M, N)`` codes of all items that have codes.
     """
 
     def __init__(self, level_tokens: NDArray[np.int64], codes: NDArray[Any]) -> None:
@@ -61,7 +61,7 @@ class CodeChoices:
         return torch.stack(found, dim=1)
 
     def _exists(self, prefix: Tensor, children: Tensor, offsets: Tensor) -> Tensor:
-        """Return a mask ``(n, C)`` of the codes that follow each of n prefixes in the codes of any item."""
+        """Return a mask ``(n, C)`` of the codes that follow each of n prefixes in the codes of an existing item."""
         counts = offsets[prefix + 1] - offsets[prefix]
         row = torch.repeat_interleave(torch.arange(len(prefix), device=prefix.device), counts)
         first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)

@@ -1,19 +1,20 @@
 """A small network that computes the embedding rows of the code tokens from the codebooks (paper, Table 7).
 
 The paper maps the 32-dimensional code vectors to the model's width by "MLP-Relu-MLP" or "MLP-Relu-MLP-Relu-MLP". The
-paper trains these networks and the code vectors together with the model, and says no more about them.
+paper trains these networks and the code vectors together with the model, and gives no further details.
 
-Here one network serves all levels. Its hidden layers are as wide as the model. Initial weights are normally distributed
-and initial biases are zero. The last layer is scaled so that the initial rows have the root mean square of the input
-matrix.
+In semconv, one network serves all levels. The hidden layers of the network are as wide as the model. Initial weights
+are normally distributed and initial biases are zero. The last layer is scaled so that the initial rows have the same
+root mean square as the input matrix.
 
-The network computes the rows until tuning ends. The rows are those of the input matrix, and with tied matrices those of
-the output matrix as well. An untied output matrix has its own rows, which are drawn and trained as without the network.
-Before the model is saved, the final rows are written into it and the network is removed.
+The network computes the rows of code tokens in the input matrix until tuning ends. If input and output matrix are tied,
+these rows are also rows of the output matrix. An untied output matrix has its own rows, which are drawn and trained in
+the same way as without the network. Before the model is saved, the final rows are written into it and the network is
+removed.
 
-The model keeps its plain matrices during tuning. Before each forward pass the network's rows are written into these
-matrices. After the backward pass the gradient of these rows is passed on to the network. So full tuning, adapters,
-search, checkpoints and saving need no special code for the network.
+During tuning, the model's embedding matrices stay ordinary parameters. Before each forward pass the network's rows are
+written into the model's matrices. After the backward pass the gradient of the rows is passed on to the network. So full
+tuning, adapters, search, checkpoints and saving need no special code for the network.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _NAME = "code_rows"
 
 
 class RowNetwork(nn.Module):
-    """The code vectors and the layers that map them to rows ``(N * C, width)``."""
+    """The code vectors, and the layers that map code vectors to embedding rows ``(N * C, width)``."""
 
     def __init__(self, books: NDArray[np.float32], width: int, layers: int, seed: int) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class RowNetwork(nn.Module):
 
     @torch.no_grad()
     def scale_to(self, size: float) -> None:
-        """Scale the rows to the root mean square ``size``, unless all of them are zero."""
+        """Scale the rows to the root mean square ``size``, unless all rows are zero."""
         current = float(self.forward().pow(2).mean().sqrt())
         if current > 0:
             next(self.linears[-1].parameters()).mul_(size / current)  # the weight; the bias is zero
@@ -60,18 +61,18 @@ class RowNetwork(nn.Module):
 
 @torch.no_grad()
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Module:
-    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no weights that would be replaced
+    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no random weights
     linear.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
     linear.bias.zero_()
     return linear
 
 
 class CodeRows:
-    """A link between a model and the network that computes the rows of its code tokens; ``fold`` ends it.
+    """A link between a model and the network that computes the rows of code tokens; ``fold`` ends the link.
 
     Args:
-        model: the result of ``prepare``. The network becomes a part of it, so that its weights are trained, clipped,
-            checkpointed and restored with the others.
+        model: the result of ``prepare``. The network becomes a part of the model, so that the network's weights are
+            trained, clipped, saved and restored like all other weights.
         token_ids: ``(N, C)``.
         books: ``(N, C, D)``.
         layers: 2 or 3.
@@ -84,7 +85,7 @@ class CodeRows:
         self.network = RowNetwork(books, self.target.shape[1], layers, seed).to(self.target.device)
         self.network.scale_to(float(embedding.weight.detach().float().pow(2).mean().sqrt()))
         model.add_module(_NAME, self.network)
-        self._rows: Tensor | None = None  # with their graph, between a forward pass and its backward pass
+        self._rows: Tensor | None = None  # the rows with their graph, between a forward pass and its backward pass
         self._handles = [
             embedding.register_forward_pre_hook(lambda *_: self._write()),
             self.target.register_post_accumulate_grad_hook(self._pass_gradient),  # type: ignore[no-untyped-call]
@@ -103,7 +104,7 @@ class CodeRows:
     def _write(self) -> None:
         """Write the network's rows into the model, unless a backward pass through the current rows is still to come.
 
-        The rows are written before every forward pass, because a change of the network cannot be detected: fused
+        The rows are written before every forward pass, because changed network weights cannot be detected: fused
         optimizers do not raise the version number of a tensor.
         """
         if self._rows is not None and torch.is_grad_enabled():
@@ -115,7 +116,7 @@ class CodeRows:
         self._rows = rows if rows.requires_grad else None
 
     def _pass_gradient(self, target: Tensor) -> None:
-        """Pass the gradient of the rows on to the network, and set it to zero in the model's matrix."""
+        """Pass the gradient of the rows on to the network, and set the rows of the matrix's gradient to zero."""
         if self._rows is None or target.grad is None:
             return
         rows, self._rows = self._rows, None
@@ -124,7 +125,7 @@ class CodeRows:
 
 
 def _trained_rows(embedding: Any, token_ids: NDArray[np.int64]) -> tuple[nn.Parameter, Tensor]:
-    """Return the parameter that holds the input rows of the code tokens, and their indices in it."""
+    """Return the parameter that contains the input rows of the code tokens, and the indices of these rows in it."""
     if not hasattr(embedding, "token_adapter"):
         matrix: nn.Parameter = embedding.weight
         return matrix, torch.from_numpy(token_ids.ravel()).to(matrix.device)

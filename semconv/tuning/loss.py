@@ -1,4 +1,4 @@
-"""Cross entropy over the label tokens of a batch, as sums that can be added up over the batches of a step."""
+"""Cross entropy over the label tokens of a batch, as a sum. The sums of all batches of a step can be added up."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from semconv.backbone.forward import decode_hidden, output_matrix
+from semconv.backbone.forward import ModelInput, decode_hidden, output_matrix
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.batches import Batch
 from semconv.tuning.choices import CodeChoices
 
-_LOGITS_AT_ONCE = 64_000_000  # elements; more logits are computed in chunks, and again in the backward pass
+_LOGITS_AT_ONCE = 64_000_000  # logits above this number are computed in chunks, and again in the backward pass
 
 
 class LossSums(NamedTuple):
-    """The cross entropies of the tokens of a batch, summed; ``label`` and ``history`` have gradients."""
+    """Summed cross entropies of the tokens of a batch. Gradients flow through the fields ``label`` and ``history``."""
 
-    label: Tensor  # () over label tokens
-    history: Tensor  # () over the codes of the histories
+    label: Tensor  # () sum over label tokens
+    history: Tensor  # () sum over the codes of the histories
     by_task: Tensor  # (len(TASK_NAMES),) ``label`` split by task
 
 
 class LossCounts(NamedTuple):
-    """The numbers of tokens over which the sums of ``LossSums`` run."""
+    """The numbers of tokens in the sums of ``LossSums``."""
 
     label: int
     history: int
-    by_task: tuple[int, ...]  # as long as TASK_NAMES
+    by_task: tuple[int, ...]  # one number for each of TASK_NAMES
 
 
 class SummedLoss(nn.Module):
     """A model together with its loss. A training with several processes wraps this module for DDP or FSDP.
 
     Args:
-        choices: the codes that a code competes with; None: the method's full vocabulary, with the end token.
-        history_weight: weight of a second mean, over the codes of the histories, each predicted from the tokens
-            before it in the prompt. The method uses the labels alone (0). A model that starts from random weights
-            learns transitions several times faster with the second mean, and it costs no additional tokens.
+        choices: the codes that a code competes with; None: the full vocabulary and the end token, as in the paper.
+        history_weight: weight of a second mean, over the codes of the histories. Each code is predicted from the
+            tokens before it in the prompt. The paper uses the labels alone (0). A model that starts from random weights
+            learns transitions several times faster with the second mean, and the mean needs no additional tokens.
     """
 
     def __init__(self, model: Any, choices: CodeChoices | None = None, history_weight: float = 0.0) -> None:
@@ -53,9 +53,7 @@ class SummedLoss(nn.Module):
 
     def forward(self, batch: Batch) -> LossSums:
         """Return the summed cross entropies of one batch."""
-        hidden = decode_hidden(
-            self.model, batch.input_ids, attention_mask=batch.mask, position_ids=batch.position_ids
-        )  # (B, S, D)
+        hidden = decode_hidden(self.model, ModelInput(batch.input_ids, batch.position_ids, batch.mask))  # (B, S, D)
         states = hidden.flatten(0, 1)
         matrix = output_matrix(self.model)  # (V, D)
         labels = self._losses(states, matrix, batch.label_index, batch.label_tokens, 1)
@@ -77,12 +75,12 @@ class SummedLoss(nn.Module):
         return LossCounts(int(tokens.sum()), history, tuple(tokens.tolist()))
 
     def weighted(self, sums: LossSums, counts: LossCounts) -> Tensor:
-        """Return a batch's contribution to the mean loss of a step; ``counts`` are the token numbers of the step."""
+        """Return a batch's contribution to the mean loss of a step; ``counts`` are the token counts of the step."""
         loss = sums.label / max(1, counts.label)
         return loss + self.history_weight * (sums.history / counts.history) if counts.history else loss
 
     def _losses(self, states: Tensor, matrix: Tensor, index: Tensor, tokens: Tensor, ends: int) -> Tensor:
-        """Return the loss of each token; with ``choices``, the last ``ends`` tokens of each label are left out."""
+        """Return the loss of each token. With ``choices``, leave out the last ``ends`` tokens of each label."""
         if self.choices is None:
             return _in_chunks(states[index], matrix, tokens)
         width = self.choices.num_levels

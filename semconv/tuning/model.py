@@ -26,7 +26,7 @@ ADAPTER = "adapter_model.safetensors"  # PEFT's file name
 
 
 def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
-    """Return a digest of the codes of each item, independent of row order."""
+    """Return a digest of the items and their codes that does not depend on the order of rows."""
     order = np.argsort(item_index, kind="stable")
     content = (
         np.ascontiguousarray(item_index[order].astype("<i4")).tobytes()
@@ -38,8 +38,8 @@ def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> st
 def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings) -> Any:
     """Choose the weights to train: all weights, or LoRA adapters and the embedding rows of the code tokens.
 
-    If input and output matrix are not tied, the rows of both are trained. PEFT's ``trainable_token_indices`` must then
-    name both matrices, because a plain list of tokens would leave the output rows frozen without an error.
+    If input and output matrix are not tied, the rows of both matrices are trained. PEFT's ``trainable_token_indices``
+    must then name both matrices, because a plain list of tokens would leave the output rows frozen without an error.
     """
     if settings.mode == "full":
         model.requires_grad_(True)
@@ -68,7 +68,7 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
 
 
 def take_adapter(model: Any, folder: Path) -> None:
-    """Load a saved adapter and its code token rows into a model that has an adapter of the same shape.
+    """Load a saved adapter and its embedding rows of code tokens into a model with an adapter of the same shape.
 
     Args:
         model: the result of ``prepare``.
@@ -93,9 +93,9 @@ def take_adapter(model: Any, folder: Path) -> None:
 
 
 def add_dropout(model: Any, probability: float) -> list[Any]:
-    """Add dropout to the embeddings and to the attention and MLP outputs of each layer; return the hooks' handles.
+    """Add dropout to the embeddings and to the attention and MLP outputs of each layer. Return handles of the hooks.
 
-    Published decoders have no such dropout, so hooks add it. The dropout acts in training only and is not saved.
+    Published decoders have no such dropout, so hooks add it. The dropout acts only in training and is not saved.
     """
     stack: Any = decoder(model)
     modules = [stack.embed_tokens]
@@ -122,7 +122,7 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A tuned model ready for search. If it was tuned with an adapter, the adapter is merged into its weights."""
+    """A tuned model ready for search. An adapter, if there is one, is merged into the weights of the model."""
 
     model: Any
     tokenizer: Any
@@ -136,14 +136,14 @@ def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any
     The manifest is written last, so a folder without a manifest is not a complete model. ``manifest["backbone"]`` is a
     path relative to ``folder``, an absolute path, or a hub name.
     """
-    # By default PEFT adds both whole matrices to an adapter of an extended backbone, besides the trained rows.
+    # By default PEFT saves both whole matrices with an adapter of an extended backbone, in addition to trained rows.
     model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
     tokenizer.save_pretrained(folder)
     write_json(folder / MANIFEST, manifest)
 
 
 def tuned_manifest(folder: Path, codes_digest: str | None) -> dict[str, Any]:
-    """Read the manifest of a saved model; with a ``codes_digest``, check that the model was tuned on these codes.
+    """Read the manifest of a saved model. With a ``codes_digest``, check that the model was tuned on these codes.
 
     Raises:
         InputError: there is no saved model, or it was tuned on other codes.
@@ -164,7 +164,7 @@ def load_tuned(
     Args:
         codes_digest: digest of the current codes of the items that the model was tuned on; None: not checked.
         dtype: number format of the weights, ``auto`` for the format of the saved model.
-        trust_remote_code: run code that comes with the backbone; the saved model cannot allow it.
+        trust_remote_code: whether to run code that comes with the backbone; a saved model cannot allow this itself.
 
     Raises:
         InputError: there is no saved model, it was tuned on other codes, or it cannot be loaded.

@@ -1,7 +1,7 @@
 """The processes that train one model together, started by torchrun, or one process alone.
 
-The first process alone reads the warehouse, locks and writes the run folder, validates and prints progress. The first
-process sends the other processes everything they need. The other processes write nothing.
+Only the first process reads the warehouse, locks and writes the run folder, validates and prints progress. The
+first process sends the other processes everything that they need. The other processes write nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from semconv.errors import MachineError
 from semconv.tuning.launch import process_count
 
 Value = TypeVar("Value")
-_TIMEOUT = timedelta(days=2)  # other processes wait while the first validates; torchrun notices dead ones
-_LOST_PROCESS_WORDS = ("gloo", "NCCL", "Connection", "ProcessGroup")  # in errors of an exchange
+_TIMEOUT = timedelta(days=2)  # other processes wait while the first validates; torchrun notices dead processes
+_LOST_PROCESS_WORDS = ("gloo", "NCCL", "Connection", "ProcessGroup")  # words in the errors of a failed exchange
 
 
 def _cpu() -> torch.device:
@@ -43,7 +43,7 @@ class Processes:
         return self.rank == 0
 
     def broadcast(self, value: Value) -> Value:
-        """Return the first process's value in every process; the values of the other processes are ignored."""
+        """Return the first process's value in every process. Values of other processes are ignored."""
         if self.count == 1:
             return value
         box = [value]
@@ -65,7 +65,7 @@ class Processes:
         return values
 
     def distribute(self, tensor: Tensor | None, like: Tensor) -> Tensor:
-        """Return the first process's tensor, sharded like ``like``; the other processes pass None."""
+        """Return the first process's tensor, sharded like ``like``. Other processes pass None as the tensor."""
         if self.count == 1 and tensor is not None:
             return tensor.to(like)
         full = torch.empty(like.shape, dtype=like.dtype, device=self.device)
@@ -77,14 +77,14 @@ class Processes:
         return full
 
     def disconnect(self) -> None:
-        """Close the connection between the processes; every process must call this."""
+        """Close the connection between the processes. Every process must call this function."""
         if self.count > 1:
             dist.barrier()
             dist.destroy_process_group()
 
     @contextlib.contextmanager
     def naming_lost_process(self) -> Iterator[None]:
-        """Replace the error that follows the end of another process by a one-line error that names this cause.
+        """If another process ended, replace the resulting error by a one-line error that names this cause.
 
         Raises:
             MachineError: another process ended.
@@ -100,12 +100,12 @@ class Processes:
 
 
 def unsharded(tensor: Tensor) -> Tensor:
-    """Return the complete tensor if ``tensor`` is sharded, else ``tensor``; every process must call this."""
+    """Return the complete tensor if ``tensor`` is sharded, else ``tensor``. Every process must call this function."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def connect() -> Processes:
-    """Connect to the other processes that torchrun started; the device is this process's GPU if there is one."""
+    """Connect to the other processes that torchrun started. The device is this process's GPU, if there is one."""
     if process_count() == 1:
         return Processes(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     from accelerate import PartialState

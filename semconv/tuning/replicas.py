@@ -1,8 +1,8 @@
 """A model that several processes train together: each process holds a copy (ddp) or a shard (fsdp).
 
-PyTorch's DDP or FSDP wraps the loss module instead of the model, because a step computes hidden states and rows of the
-output matrix without calling the model. A backward pass averages gradients over the processes. So every process
-multiplies the loss of its part of a batch by the number of processes.
+PyTorch's DDP or FSDP wraps the loss module instead of the model, because a training step computes hidden states and
+rows of the output matrix without calling the model. A backward pass averages gradients over the processes. So every
+process multiplies the loss of its part of a batch by the number of processes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from semconv.tuning.processes import Processes, unsharded
 class Replicas:
     """One model in all processes of a training.
 
-    ``model`` is the trained model. ``complete`` is an unsharded model for validation and saving. Without shards both
-    are the same object. With shards, ``complete`` is a copy in the first process's main memory, and ``gather`` updates
-    it.
+    ``model`` is the trained model. ``complete`` is an unsharded model for validation and saving. Without shards,
+    ``model`` and ``complete`` are the same object. With shards, ``complete`` is a copy in the first process's main
+    memory, and ``gather`` updates it.
     """
 
     def __init__(self, model: Any, form: Form, settings: TuningSettings, processes: Processes) -> None:
@@ -53,7 +53,8 @@ class Replicas:
     def without_exchange(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Return a context that delays the exchange of gradients to the last batch of a step, where this is possible.
 
-        Copies (ddp) can delay the exchange. Shards (fsdp) cannot, because their gradients would stay unsharded.
+        Processes with copies (ddp) can delay the exchange. Processes with shards (fsdp) cannot, because gradients would
+        stay unsharded until then.
         """
         if isinstance(self.module, DistributedDataParallel) and not is_last:
             return self.module.no_sync()
@@ -61,7 +62,7 @@ class Replicas:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Update the first process's complete model from the shards; every process must call this."""
+        """Update the first process's complete model from the shards. Every process must call this function."""
         if not self.is_sharded:
             return
         target = trainable(self.complete) if self.processes.is_first else {}
@@ -92,7 +93,7 @@ def _copy_weights(model: Any, processes: Processes) -> None:
 
 
 def _shard(loss: nn.Module, model: Any, is_half: bool, processes: Processes) -> None:
-    """Shard each layer separately, so that one layer at a time is gathered, then shard all other weights together."""
+    """Shard each layer separately, so that one layer at a time is gathered; shard all other weights together."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     policy = half if is_half else MixedPrecisionPolicy()

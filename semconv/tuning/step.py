@@ -1,4 +1,4 @@
-"""Update the weights once from several batches and processes, with the result of one large batch."""
+"""Update the weights once from several batches and processes, with the same result as from one large batch."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class StepFigures:
     """The figures of one update of the weights."""
 
     loss: float  # mean cross entropy of the label tokens
-    by_task: dict[str, float]  # the same for each task with samples in the step
-    gradient_norm: float  # before clipping
+    by_task: dict[str, float]  # mean cross entropy by task, for tasks with samples in the step
+    gradient_norm: float  # norm before clipping
     samples: int
-    tokens: int  # padding included
+    tokens: int  # number of tokens, including padding
 
 
 class Stepper:
@@ -59,16 +59,17 @@ class Stepper:
         return loss
 
     def step(self, batches: Sequence[Rows], number: int, rate: float) -> StepFigures:
-        """Update the weights once from the rows of some batches; every process computes its part of each batch.
+        """Update the weights once from the rows of some batches. Every process computes its part of each batch.
 
-        The docstring of ``update`` describes the other arguments and the errors.
+        The docstring of ``update`` describes the arguments ``number`` and ``rate``, and the errors.
         """
         return self.update([self._part(rows) for rows in batches], number, rate)
 
     def _part(self, rows: Rows) -> tuple[Batch, float]:
-        """Return this process's rows of a batch and their weight.
+        """Return this process's rows of a batch, and the weight of these rows.
 
-        Every process must take part in every exchange. A process without own rows computes the first one with weight 0.
+        Every process must take part in every exchange. A process without own rows computes the batch's first row with
+        weight 0.
         """
         own = rows[self.processes.rank :: self.processes.count]
         collate = self.form.collate
@@ -78,11 +79,11 @@ class Stepper:
         """Update the weights once from this process's part of each batch.
 
         Args:
-            parts: this process's part of each batch with its weight: the number of processes, or 0 to ignore it.
-            number: steps done before; with the settings' seed it determines the dropout.
+            parts: this process's part of each batch, with a weight: the number of processes, or 0 to ignore the part.
+            number: number of earlier steps; together with the seed of the settings, it determines the dropout.
             rate: learning rate.
         Raises:
-            CheckFailedError: the loss or the gradient is not finite; the weights are those before the step.
+            CheckFailedError: the loss or the gradient is not finite. The weights are then unchanged.
         """
         loss = self.loss
         counts = self._counts([batch for batch, weight in parts if weight])
@@ -106,7 +107,7 @@ class Stepper:
         return StepFigures(label / counts.label, means, norm, int(samples), int(tokens))
 
     def _counts(self, batches: Sequence[Batch]) -> LossCounts:
-        """Count the tokens in the loss of a step, summed over all processes."""
+        """Count the tokens in the loss of a step, over all batches and processes."""
         own = self.loss.counts(batches)
         if self.processes.count == 1:
             return own
@@ -120,7 +121,7 @@ class Stepper:
         torch.manual_seed(self.settings.seed * 1_000_003 + number + index * _BATCH_STRIDE)
 
     def _backward(self, batch: Batch, weight: float, counts: LossCounts) -> torch.Tensor:
-        """Add the gradients of a batch; return its loss sums and its numbers of tokens and samples in one tensor."""
+        """Add the gradients of a batch. Return the loss sums and counts of tokens and samples, in one tensor."""
         device = self.processes.device
         batch = batch.to(device)
         half = self.settings.dtype == "bfloat16"
@@ -151,14 +152,14 @@ def _require_finite(what: str, value: float, step: int) -> None:
 
 
 def peak_rate(settings: TuningSettings) -> float:
-    """Return the peak learning rate, which must already be chosen for the kind of backbone."""
+    """Return the peak learning rate. Raise an error if the settings do not contain one."""
     if settings.learning_rate is None:
         raise SettingsError("tuning.learning_rate is not set; set it to a number")
     return settings.learning_rate
 
 
 def schedule(share_done: float, warmup: float) -> float:
-    """Return the share of the peak learning rate: it rises linearly during ``warmup``, then follows a cosine to 0."""
+    """Return the share of the peak learning rate. The share rises linearly at first, then follows a cosine to 0."""
     if share_done < warmup:
         return (share_done + 1e-3) / (warmup + 1e-3)
     rest = (share_done - warmup) / max(1e-9, 1.0 - warmup)

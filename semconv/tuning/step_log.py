@@ -1,4 +1,4 @@
-"""A log with one JSON line for each training step. After a kill and a resume no step is missing or repeated."""
+"""A log with one JSON line for each training step. A training that was killed and resumed has each step once in it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from semconv.tuning.step import StepFigures
 
 
 class StepLog:
-    """The log of a training that continues after ``steps`` steps; without a folder nothing is written."""
+    """The log of a training that continues after ``steps`` steps. Without a folder, nothing is written."""
 
     def __init__(self, folder: Path | None, steps: int) -> None:
-        """Open the log, and drop the lines of steps that will be repeated and an incomplete last line."""
+        """Open the log. Remove an incomplete last line, and the lines of all steps that will be repeated."""
         self._stream: TextIO | None = None
         if folder is None:
             return
@@ -44,7 +44,7 @@ class StepLog:
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Sync the log to disk; call this before every checkpoint: none may have more steps than the log."""
+        """Sync the log to disk. Call this before saving a checkpoint, which must not have more steps than the log."""
         if self._stream is None:
             return
         with machine_errors(self.path):
@@ -52,14 +52,14 @@ class StepLog:
             os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the log."""
         if self._stream is not None:
             with machine_errors(self.path):
                 self._stream.close()
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:
-    """Read the log in a run folder, without an incomplete last line; return an empty list if there is no log yet."""
+    """Read the log in a run folder, without an incomplete last line. Return an empty list if there is no log yet."""
     path = folder / STEPS
     lines: list[dict[str, Any]] = []
     for text in path.read_bytes().splitlines() if path.exists() else []:

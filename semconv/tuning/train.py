@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, limits on samples and minutes, validation by search, exact resume."""
+"""The training loop: epochs and steps, limits on samples and minutes, validation by search, and exact resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Training:
     """The inputs of a training, without its settings."""
 
     form: Form
-    validate: Callable[[Any], float] | None  # NDCG@10 of a search for some users
+    validate: Callable[[Any], float] | None  # returns a model's NDCG@10 for validation users
     folder: Path
     progress: Progress
     clock: Callable[[], float] = time.monotonic  # in seconds
@@ -35,17 +35,17 @@ class Training:
 def tune(
     model: Any, training: Training, settings: TuningSettings, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Train for the given epochs, samples or minutes, starting from the last checkpoint in the run folder if any.
+    """Train for the given epochs, samples or minutes. Start from the last checkpoint in the run folder, if any.
 
-    Afterwards the model has the weights of the best validation, or the final weights if there is no validation. With
-    several processes, only the first process's model has these weights.
+    After training, the model has the weights with the best validation score, or the final weights without validation.
+    With several processes, only the first process's model has these weights.
 
     Returns:
         figures: epochs, steps, samples, seconds and processor seconds over all resumes, validations, best epoch, and
-        whether the same settings give the same weights again (not with a budget in minutes). Processor seconds count
-        the training in this process without validation, so other jobs on the machine do not change them.
+        whether the same settings give the same weights again (with a limit in minutes they do not). Processor seconds
+        count the training in this process without validation, so other jobs on the machine do not change them.
     Raises:
-        CheckFailedError: loss or gradient are no longer finite; the last checkpoint is kept.
+        CheckFailedError: the loss or the gradient is not finite. The last checkpoint is kept.
     """
     processes = processes or Processes()
     with processes.naming_lost_process():
@@ -92,19 +92,19 @@ class _Loop:
     @property
     def finished(self) -> bool:
         counters = self.counters
-        if counters.batch:  # the current epoch must still be validated, even if the budget is spent
+        if counters.batch:  # the current epoch must still be validated, even if a limit is reached
             return False
         return counters.stopped or counters.epoch >= self.settings.epochs or self._share_of_budgets() >= 1.0
 
     def _share_of_budgets(self) -> float:
-        """Return how much of the limit on samples or minutes is used, the larger share of both; 0 without limits."""
+        """Return the used share of the limit on samples or on minutes, whichever share is larger; 0 without limits."""
         settings, counters = self.settings, self.counters
         of_samples = counters.samples / settings.max_samples if settings.max_samples else 0.0
         of_minutes = counters.seconds / (60.0 * settings.max_minutes) if settings.max_minutes else 0.0
         return max(of_samples, of_minutes)
 
     def _now(self) -> float:
-        """Return the first process's clock in seconds, so that all processes make the same decisions."""
+        """Return the first process's clock time in seconds, so that all processes make the same decisions."""
         return self.processes.broadcast_number(self.training.clock())
 
     def _count_time(self) -> float:
@@ -121,7 +121,7 @@ class _Loop:
         self.processor_at = now
 
     def run_epoch(self) -> None:
-        """Train the rest of the current epoch, then validate and save."""
+        """Train the remaining batches of the current epoch, then validate and save the state."""
         counters, settings = self.counters, self.settings
         form = self.training.form
         rows = form.rows(counters.epoch)
@@ -143,7 +143,7 @@ class _Loop:
             write_chart(self.training.folder / TRAINING_CHART, read_steps(self.training.folder), counters.validations)
 
     def _save(self) -> None:
-        self.log.flush()  # first: the log may have more steps than the state, never fewer
+        self.log.flush()  # before saving the state: the log may have more steps than the state, never fewer
         self._count_time()
         self._count_processor()
         save_state(

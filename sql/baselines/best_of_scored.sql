@@ -1,7 +1,7 @@
 -- database: warehouse.duckdb, after sequences.sql and a file that creates the table scored_row (user_index, item_index, score). Parameters: $users (user_index of the users to rank for), $k, $digits, $filler_score.
--- Lists each user's k best items that the user has not seen. Ties are broken by training popularity. If fewer than k items
--- have a score, the most popular other items fill the list. A user can have thousands of scored items, so only the items
--- that can be among the k best are sorted.
+-- Lists the k best items of each user that the user has not seen. Ties are broken by popularity in the training data.
+-- If fewer than k items have a score, the list is filled with the most popular of the other items. A user can have
+-- thousands of scored items, so only the items that can be among the k best are sorted.
 WITH user_seen AS (
     SELECT user_index, count(seen_row.item_index) AS seen_items
     FROM (SELECT DISTINCT user_index FROM history_row WHERE user_index IN (SELECT unnest($users)))

@@ -1,8 +1,9 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $vectors (run_id of behaviour vectors), $history_decay, $users (user_index of the users to rank for). best_of_scored.sql ranks the scores.
--- Scores items by the cosine of behaviour vectors. The score of item j is the weighted mean of cos(h, j) over the items h
--- of the history. The weight of h is (recency + 1)^-history_decay; the latest item has recency 0. A cosine is linear in
--- the unit vector of h, so the weighted mean of these unit vectors, the user's profile, is computed first. If fewer than
--- k items have a vector, or no item of the history has one, popular items with score -2 fill the list.
+-- Scores items by the cosine of behaviour vectors. The score of item j is the weighted mean of cos(h, j) over the items
+-- h of the history. The weight of h is (recency + 1)^-history_decay; the latest item has recency 0. A cosine is linear
+-- in the unit vector of h, so the weighted mean of the unit vectors of the history is computed first: the profile of
+-- the user. If fewer than k items have a vector, or no item of the history has one, the list is filled with popular
+-- items, which get the score -2.
 CREATE OR REPLACE TEMP TABLE unit_vector AS
 SELECT item_index, list_transform(vector, lambda x: (x / norm)::FLOAT) AS vector
 FROM (

@@ -1,6 +1,7 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $half_life_days, $users (user_index of the users to rank for), $k.
--- Lists the items with the most training interactions. Each interaction has the weight 2^-(age / half life). Age is the time before the
--- newest training interaction. An interaction without a time is as old as the oldest; if none has a time, all weigh 1.
+-- Lists the items with the most training interactions. Each interaction has the weight 2^-(age / half life). The age of
+-- an interaction is the time from this interaction to the newest training interaction. An interaction without a time is
+-- as old as the oldest; if none has a time, all weigh 1.
 CREATE OR REPLACE TEMP TABLE recent_item AS
 WITH bounds AS (SELECT min(event_time) AS oldest, max(event_time) AS newest FROM train_row),
 weighted AS (

@@ -1,14 +1,14 @@
--- database: warehouse.duckdb, read-only is enough. Parameters: $train_without, $history_without, $evaluated_from, $is_temporal, $train_before, $history_before, $target_before, $history_length, $mask_seen, $items.
--- Splits the sequences into temporary tables. The other files of this folder read these tables, so run this file first.
+-- database: warehouse.duckdb, which may be open read-only. Parameters: $train_without, $history_without, $evaluated_from, $is_temporal, $train_before, $history_before, $target_before, $history_length, $mask_seen, $items.
+-- Splits the sequences of all users into temporary tables. The other files of this folder read these tables.
 --   $train_without    number of last items of a sequence that are not used for training: 2 for '[:-2]', 1 for '[:-1]', 0 for '[:]'
---   $history_without  number of last items of a sequence that are not history: 1 for test, 2 for valid, 0 for serving
+--   $history_without  number of last items that are not in the history: 1 for test, 2 for valid, 0 for serving
 --   $evaluated_from   length of the shortest sequence that gets a list: 3 for test and valid, 1 for serving. A
 --                     sequence shorter than 3 is used for training as a whole
 --   $is_temporal      whether sequences are split by time instead. The next three parameters are these times, in
 --                     microseconds since 1970, NULL for no end:
 --   $train_before     interactions before this time are used for training
---   $history_before   interactions before this time are history; the next one is the target
---   $target_before    the target must lie before this time
+--   $history_before   interactions before this time are the history; the next interaction is the target
+--   $target_before    targets must lie before this time
 --   $history_length   number of latest items of a history that are used
 --   $mask_seen        whether the items before the target are left out of the list
 --   $items            item_index of the items that may be listed, NULL for all

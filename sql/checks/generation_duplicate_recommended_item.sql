@@ -1,7 +1,7 @@
 -- database: generation
 -- No list contains an item twice.
--- Sorting the hashes of (user, item) pairs takes a fraction of the memory that the pairs would take. Then only the pairs
--- whose hash occurs twice are compared.
+-- Sorting the hashes of (user, item) pairs takes a fraction of the memory that sorting the pairs takes. Then only the
+-- pairs whose hash occurs twice are compared.
 WITH suspect AS (
     SELECT pair
     FROM (

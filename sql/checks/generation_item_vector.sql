@@ -1,5 +1,5 @@
 -- database: generation
--- Every item has at most one vector. Every vector belongs to an item of the table item and has only finite numbers.
+-- Every item has at most one vector. Every vector belongs to an item of the table item, and all its numbers are finite.
 SELECT item_id, count(*) AS num_rows
 FROM item_embedding
 GROUP BY item_id

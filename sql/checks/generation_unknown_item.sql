@@ -1,6 +1,7 @@
 -- database: generation
 -- Every recommended item and every reason item is in the table item.
--- There are few distinct ids, so they are looked up first. Then only the unknown ids are searched for in the rows.
+-- The lists have few different items, so these are looked up first. Then only unknown items are searched for in the
+-- rows.
 WITH named AS (
     SELECT item_id FROM recommendation GROUP BY item_id
     UNION

@@ -1,6 +1,6 @@
 -- database: publish
 -- If seen items are masked, no list contains an item that the user has interacted with.
--- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that the pairs would take.
+-- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that comparing the pairs takes.
 WITH suspect AS (
     SELECT * FROM recommendation
     WHERE hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM warehouse.interaction)

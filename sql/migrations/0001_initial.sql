@@ -1,20 +1,21 @@
 -- database: warehouse.duckdb
--- The truth of inputs, lineage, codes and figures. No autoincrement: ids are given by the writer.
+-- The tables of the warehouse: inputs, runs, codes and metrics. The program that inserts a row chooses its id, so no column
+-- is auto-incremented.
 CREATE TABLE item (
     item_id VARCHAR NOT NULL PRIMARY KEY,
-    item_index INTEGER NOT NULL UNIQUE, -- dense from 0, never reused
+    item_index INTEGER NOT NULL UNIQUE, -- from 0 without gaps, never reused
     title VARCHAR,
     description VARCHAR,
     brand VARCHAR,
     categories VARCHAR[],
     attributes JSON,
-    in_core BOOLEAN, -- as last computed by a training stage
+    in_core BOOLEAN, -- whether the item is in the k-core, as the last training stage computed it
     is_available BOOLEAN NOT NULL DEFAULT true,
     removed_at TIMESTAMP
 );
 CREATE TABLE user_account (
     user_id VARCHAR NOT NULL PRIMARY KEY,
-    user_index INTEGER NOT NULL UNIQUE, -- dense from 0, never reused
+    user_index INTEGER NOT NULL UNIQUE, -- from 0 without gaps, never reused
     in_core BOOLEAN
 );
 CREATE TABLE interaction (
@@ -22,11 +23,11 @@ CREATE TABLE interaction (
     item_id VARCHAR NOT NULL,
     event_time TIMESTAMP,
     source_position BIGINT,
-    position INTEGER NOT NULL, -- dense from 0 within the user, in the order of the sequence
+    position INTEGER NOT NULL, -- from 0 without gaps in each user's sequence
     rating DOUBLE,
     query VARCHAR
 );
-CREATE TABLE project_setting ( -- what the first ingest fixed for good
+CREATE TABLE project_setting ( -- choices that the first ingest makes for all later ones
     name VARCHAR NOT NULL PRIMARY KEY, -- 'order_by': 'source_position', 'event_time' or 'file'
     value VARCHAR NOT NULL
 );
@@ -35,7 +36,7 @@ CREATE TABLE run (
     stage VARCHAR NOT NULL,
     status VARCHAR NOT NULL CHECK (status IN ('running', 'finished', 'failed')),
     settings JSON NOT NULL,
-    inputs JSON NOT NULL, -- array of run ids
+    inputs JSON NOT NULL, -- array of the ids of the runs that this run read
     fingerprint VARCHAR NOT NULL,
     started_at TIMESTAMP NOT NULL, -- UTC
     finished_at TIMESTAMP,
@@ -47,7 +48,7 @@ CREATE TABLE item_embedding (
     run_id VARCHAR NOT NULL,
     item_id VARCHAR NOT NULL,
     vector_source VARCHAR NOT NULL,
-    vector FLOAT[] NOT NULL -- one width a run, checked
+    vector FLOAT[] NOT NULL -- a check requires the same length for all vectors of a run
 );
 CREATE TABLE user_embedding (
     run_id VARCHAR NOT NULL,
@@ -87,12 +88,12 @@ CREATE TABLE metric (
 );
 CREATE TABLE generation (
     generation BIGINT NOT NULL PRIMARY KEY,
-    run_ids JSON NOT NULL, -- {"recommend": ..., "codebook": ..., ...}: lineage of the file
+    run_ids JSON NOT NULL, -- {"recommend": ..., "codebook": ..., ...}: the runs from which the generation was computed
     status VARCHAR NOT NULL CHECK (status IN ('built', 'published', 'pruned')),
     created_at TIMESTAMP NOT NULL
 );
-CREATE TABLE publication ( -- append-only: which generation was put in place when
+CREATE TABLE publication ( -- which generation was published when; rows are never changed
     publication BIGINT NOT NULL PRIMARY KEY,
     generation BIGINT NOT NULL,
-    published_at TIMESTAMP NOT NULL -- strictly increasing; Feast's event_timestamp
+    published_at TIMESTAMP NOT NULL -- later in each row than in the row before; the event_timestamp of Feast
 );

@@ -1,8 +1,8 @@
 -- database: serving
--- The items that users bought since the previous generation was published, with their ranks in its lists.
--- An item counts as bought since then if its position in the user's sequence is after the last position that the
--- previous generation has for this user. A generation keeps the last 20 items of each history. `previous_rank` is NULL
--- if the item was not on the user's list.
+-- The items that users bought since the previous generation, with the rank of each in the user's previous list.
+-- An item counts as bought since the previous generation if it comes after all items that the previous generation has
+-- in the user's history. A generation keeps only the last 20 items of each history. `previous_rank` is NULL if the item
+-- was not on the user's previous list.
 WITH known AS (
     SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
 )

@@ -1,5 +1,5 @@
 -- database: serving
--- For each user whose list changed since the previous generation, the items added to the list and dropped from it.
+-- For each user whose list changed since the previous generation, the items that were added to the list or dropped from it.
 -- If the user had no list before, `dropped` is NULL. If the user has no list now, `added` is NULL.
 WITH was AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM previous.recommendation GROUP BY user_id),
 now_is AS (SELECT user_id, list(item_id ORDER BY rank) AS items FROM recommendation GROUP BY user_id)

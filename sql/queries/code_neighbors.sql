@@ -1,7 +1,7 @@
 -- database: serving
--- Items whose first codes are the same as those of one given item, most shared levels first.
--- parameter item: id of the item; default: the first item that has codes
--- parameter k: number of rows; default: 20
+-- Items whose codes begin with the same codes as those of one given item, most shared levels first.
+-- parameter item: id of the given item; default: the first item that has codes
+-- parameter k: largest number of rows to return; default: 20
 WITH wanted AS (
     SELECT item_id, codes
     FROM item_code

@@ -1,8 +1,8 @@
 -- database: serving
--- Available items with too few interactions to learn from, and the number of users who have each of them on their list.
--- The codes of these items come from their text. An item without a `semantic_id` has no codes and cannot be recommended: it has no
--- text, or it was ingested after the last `semconv run`.
--- parameter k: number of rows; default: 100
+-- Available items with too few interactions to learn from, and the number of lists that have each of these items.
+-- Items with too few interactions get their codes from their text. An item without a `semantic_id` has no codes and
+-- cannot be recommended. An item without codes has no text, or it was ingested after the last `semconv run`.
+-- parameter k: largest number of rows to return; default: 100
 SELECT
     item.item_id,
     item.title,

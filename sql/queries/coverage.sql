@@ -1,7 +1,7 @@
 -- database: serving
 -- The share of the catalogue that is recommended to at least one user, and how unevenly items are recommended.
--- `item_coverage` is the share of available items that are on at least one list. `share_of_ten_most_recommended` is the
--- share of all list rows that belong to the ten most recommended items.
+-- `item_coverage` is the share of available items that are on at least one user's list. `share_of_ten_most_recommended`
+-- is the share of the rows of all lists that belong to the ten most recommended items.
 WITH shown AS (
     SELECT item_id, count(*) AS num_users FROM recommendation GROUP BY item_id
 ),

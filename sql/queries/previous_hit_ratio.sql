@@ -1,9 +1,9 @@
 -- database: serving
 -- The share of users who bought an item among the first k of their list of the previous generation.
--- Only users who had a list in the previous generation and have bought something since then are counted. This figure is
--- measured on published lists, while `hit_ratio` in the table `metric` is measured on held-out items. An item counts as
--- bought since then if its position in the user's sequence is after the last position that the previous generation has
--- for this user.
+-- Only users who had a list in the previous generation and have bought something since are counted. The query measures
+-- this share on published lists, while `hit_ratio` in the table `metric` is measured on held-out items. An item counts
+-- as bought since the previous generation if it comes after all items that the previous generation has in the user's
+-- history.
 WITH known AS (
     SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
 ),

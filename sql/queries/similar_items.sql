@@ -1,9 +1,9 @@
 -- database: serving
 -- The items whose behaviour vectors are nearest to that of one given item, with their codes.
--- The same users tend to choose such items. Distances are cosine distances, 0 for the same direction. For an item
--- without a behaviour vector there are no rows; use `code_neighbors` for it.
--- parameter item: id of the item; default: the first item that has a vector
--- parameter k: number of rows; default: 10
+-- The same users tend to choose items with near vectors. Distances are cosine distances; 0 means the same direction.
+-- For an item without a behaviour vector, this query returns no rows; use the query `code_neighbors` instead.
+-- parameter item: id of the given item; default: the first item that has a vector
+-- parameter k: largest number of rows to return; default: 10
 SELECT near.item_id, near.title, near.distance, current_item_code.semantic_id
 FROM similar_item(
     coalesce(getvariable('item'), (SELECT min(item_id) FROM item_embedding)), coalesce(getvariable('k'), 10)::BIGINT

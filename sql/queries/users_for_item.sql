@@ -1,7 +1,7 @@
 -- database: serving
--- The users who have one given item on their list, best rank first; for example, to send them a mailing about it.
--- parameter item: id of the item; default: the most recommended item
--- parameter k: number of users; default: 100
+-- The users who have one given item on their list, best rank first; for example, to send these users a mailing.
+-- parameter item: id of the given item; default: the most recommended item
+-- parameter k: largest number of users to return; default: 100
 SELECT user_id, rank, score, title, reason_title
 FROM current_recommendation
 WHERE item_id = coalesce(

@@ -1,5 +1,5 @@
 -- database: generation
--- The number of items with each code of each level. Level 0 has the letter a in code tokens, and level 1 the letter b.
+-- This view has the number of items with each code of each level. Code tokens have the letter a for level 0, and b for level 1.
 CREATE VIEW code_usage AS
 SELECT level, code, count(*) AS num_items, generation
 FROM (

@@ -1,5 +1,5 @@
 -- database: generation
--- The codes of every item that has codes, with its title.
+-- This view has the codes and the title of every item that has codes.
 CREATE VIEW current_item_code AS
 SELECT
     item_code.item_id,

@@ -1,6 +1,6 @@
 -- database: generation
--- The top-K list of every user, with titles. The rows have no order: add ORDER BY rank.
--- It has the columns of the table recommendation in the same order, and the titles between them.
+-- This view has the top-K list of every user, with titles. Add ORDER BY rank, because the rows of a view have no order.
+-- The view has the columns of the table recommendation in the same order, and the titles between them.
 CREATE VIEW current_recommendation AS
 SELECT
     recommendation.user_id,

@@ -1,5 +1,5 @@
 -- database: generation
--- The k available items whose behaviour vectors have the smallest cosine distance to that of one item, nearest first.
+-- This macro returns the k available items whose behaviour vectors are nearest to that of one item, by cosine distance.
 CREATE MACRO similar_item(item, k) AS TABLE
 SELECT other.item_id, known.title, array_cosine_distance(other.vector, own.vector) AS distance, other.generation
 FROM item_embedding AS own

@@ -23,7 +23,7 @@ from transformers import (
 from semconv.backbone.attention import require_attention, using_attention
 from semconv.backbone.code_tokens import add_code_tokens, level_tokens, start_from_books
 from semconv.backbone.create import create_backbone, ppmi_rows, train_tokenizer
-from semconv.backbone.forward import decode_hidden
+from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.backbone.load import load_backbone
 from semconv.backbone.probe import check_branches
 from semconv.backbone.text_vectors import TextVectors, embed_texts, item_text
@@ -103,7 +103,7 @@ def test_catalogues_with_hardly_any_text_have_a_backbone_too(tmp_path: Path, tex
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"backbone.width = 16 is no multiple of backbone.heads = 3"):
+    with pytest.raises(InputError, match=r"backbone.width = 16 is not a multiple of backbone.heads = 3"):
         create_backbone(tmp_path, [], [], [], BackboneSettings(width=16, heads=3))
 
 
@@ -269,8 +269,8 @@ def test_an_unsupported_backbone_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("../no/such", "no such folder$"),
-        ("models/my/llama", "no such folder$"),
+        ("../no/such", "no such folder; check the path$"),
+        ("models/my/llama", "no such folder; check the path$"),
         ("model", "no such local folder, and on the hub no model configuration"),
         ("made/config.json", "this is a file; give the folder that contains it"),
     ],
@@ -292,7 +292,7 @@ def test_an_attention_that_reads_masks_as_numbers_is_refused(created: Path) -> N
         check_branches(case.model(100, kind=kind).to(torch.bfloat16), kind)
         model.set_attn_implementation("eager")
         with pytest.raises(
-            InputError, match="prompts with a shared beginning get other hidden states together than alone"
+            InputError, match="prompts with a shared beginning get different hidden states in one pass than alone"
         ):
             check_branches(model, kind)
 
@@ -311,7 +311,7 @@ def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
         states = []
         for attention in ("sdpa", "flex"):
             with torch.no_grad(), torch._dynamo.config.patch(disable=True), using_attention(model, attention):
-                states.append(decode_hidden(model, tokens, attention_mask=mask, position_ids=positions))
+                states.append(decode_hidden(model, ModelInput(tokens, positions, mask)))
         torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-5)
         assert model.config._attn_implementation == "sdpa"
     require_attention("sdpa", "cpu")

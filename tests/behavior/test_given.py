@@ -77,7 +77,7 @@ def test_the_command_says_what_the_file_and_the_catalogue_lack(tmp_path: Path) -
     ids = [*(case.item_id(number) for number in range(case.NUM_ITEMS - 2)), "unheard-of"]
     file, rows = tmp_path / "vectors.parquet", np.random.default_rng(0).normal(size=(len(ids), 6))
     pq.write_table(pa.table({"item_id": ids, "vector": rows.tolist()}), file)
-    assert "--vectors needs --source given" in embed(root, "--vectors", str(file), code=2).stderr
+    assert "--vectors can be used only with --source given" in embed(root, "--vectors", str(file), code=2).stderr
     result = embed(root, "--source", "given", "--vectors", str(file), code=0)
     assert f"{file}: 1 items of the file are not in the catalogue and were left out" in result.stderr
     assert (

@@ -98,7 +98,7 @@ def test_other_exit_codes_are_kept() -> None:
         (["runs", "--set", "epochs"], "SECTION.KEY=VALUE"),
         (["finetune", "--epochs", "0"], "--epochs"),
         (["finetune", "--mode", "half"], "--mode"),
-        (["finetune", "--replay", "1"], "without --from, --replay has no effect"),
+        (["finetune", "--replay", "1"], "--replay can be used only with --from"),
         (["ingest", "interactions"], "FILES"),
         (["ingest", "interactions", "f", "--map", "event_time"], "is not OURS=THEIRS"),
         (["ingest", "interactions", "f", "--map", "rating=a", "--map", "rating=b"], "mapped twice"),

@@ -152,6 +152,7 @@ def test_query_answers_with_items(project: Path) -> None:
 
 def test_prompts_export(project: Path, tmp_path: Path) -> None:
     counts = read(project, "prompts", "export", "--output", str(tmp_path / "p.jsonl"))
+    assert (tmp_path / "p.jsonl").stat().st_mode & 0o777 == 0o600  # it holds user ids
     rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert {"task", "prompt", "label", "user_id", "item_id"} <= set(rows[0])
     assert {"sequential", "text", "negative"} <= {row["task"] for row in rows}

@@ -99,6 +99,6 @@ def test_it_leaves_other_folders_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not empty"):
         run_demo(tmp_path, Silent(), SHAPE)
     (tmp_path / "semconv.toml").write_text(DEMO_SETTINGS + "# mine\n")
-    with pytest.raises(InputError, match="already a project"):
+    with pytest.raises(InputError, match="already a project with other settings"):
         run_demo(tmp_path, Silent(), SHAPE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letter.txt", "semconv.toml"]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -24,13 +21,14 @@ from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
+from tests.worlds.command import KILLED, Commands
 from tests.worlds.erasing import (
     ERASED,
     content,
     copied,
-    make_template,
     person,
     run_folders,
+    template,
     traces,
     values,
     without,
@@ -49,14 +47,9 @@ Project.open(Path(sys.argv[1])).forget([sys.argv[3]])
 """
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template") / "project")
-
-
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> Project:
-    return copied(template, tmp_path / "project")
+def project(tmp_path: Path) -> Project:
+    return copied(template(), tmp_path / "project")
 
 
 def test_no_trace_is_left_and_other_users_keep_everything(project: Project) -> None:
@@ -165,10 +158,9 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(project: Project) -> None
 @pytest.mark.parametrize(
     "step", ["_erase_from_files", "erase_from_generation", "replace_serving", "_erase_from_online_store", "compact"]
 )
-def test_a_kill_anywhere_is_finished_by_the_same_command(project: Project, step: str) -> None:
-    arguments = [sys.executable, "-c", _KILLED, str(project.layout.root), step, ERASED]
-    killed = subprocess.run(arguments, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_kill_anywhere_is_finished_by_the_same_command(commands: Commands, project: Project, step: str) -> None:
+    killed = commands.program(_KILLED, project.layout.root, step, ERASED)
+    assert killed.status == KILLED, killed.stderr
     assert traces(project)
     project = Project.open(project.layout.root)
     assert [row["ok"] for row in project.doctor() if row["check"] == "forget"] == [False]
@@ -218,10 +210,10 @@ def test_experiments_lose_the_user_too(project: Project) -> None:
 
 
 def test_features_in_another_online_store_are_emptied_and_a_remark_names_the_store(
-    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(WORLDS / "features"))
-    shutil.copytree(template, tmp_path / "project")
+    shutil.copytree(template(), tmp_path / "project")
     project = Project.open(tmp_path / "project")
     yaml = project.layout.feature_repo / "feature_store.yaml"
     yaml.write_text(yaml.read_text().replace("type: sqlite", "type: renamed_store.RenamedSqliteOnlineStore"))

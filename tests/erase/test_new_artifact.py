@@ -13,7 +13,7 @@ from semconv.runs.digests import damaged_files, write_complete
 from semconv.runs.files import Artifact, Kind
 from semconv.runs.user_data import IndexedRows
 from semconv_warehouse.project import Project
-from tests.worlds.erasing import copied, make_template, person
+from tests.worlds.erasing import copied, person, template
 
 HOLDS_USERS = IndexedRows(index="of", arrays=("ages",))
 
@@ -21,7 +21,7 @@ HOLDS_USERS = IndexedRows(index="of", arrays=("ages",))
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with two new files in a finished run: a result and a training state, both with a row for each user."""
-    project = copied(make_template(tmp_path / "template"), tmp_path / "project")
+    project = copied(template(), tmp_path / "project")
     new = (
         Artifact("ages.safetensors", ("embed_behavior",), user_data=HOLDS_USERS),
         Artifact("ages_state.safetensors", ("embed_behavior",), Kind.TRAINING_STATE, HOLDS_USERS),

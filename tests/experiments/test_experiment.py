@@ -88,7 +88,7 @@ def test_a_file_that_is_missing_is_told_from_a_table_that_nobody_knows(tmp_path:
     project = make_project(tmp_path)
     with pytest.raises(InputError, match=r"^mine\.toml: no such file; give the path of a TOML file$"):
         list(project.experiment("mine.toml"))
-    with pytest.raises(InputError, match="no experiment table2: give one of table1"):
+    with pytest.raises(InputError, match="there is no experiment table2; give one of table1"):
         list(project.experiment("table2"))
 
 
@@ -110,16 +110,16 @@ def test_new_data_is_seen(tmp_path: Path) -> None:
     [
         ("row = ", InputError, "TOML"),
         ("", InputError, "at least one"),
-        ("[[row]]\n", InputError, "no label"),
+        ("[[row]]\n", InputError, "the row has no label"),
         ('[[row]]\nlabel = "a"\n[[row]]\nlabel = "a"\n', InputError, "same label"),
         ('[[row]]\nlabel = "a"\nsettings = { "tuning.epoch" = 1 }\n', SettingsError, "tuning.epoch"),
         ('[[row]]\nlabel = "a"\nset = 1\n', SettingsError, "unknown key set"),
         ('[[row]]\nlabel = "a"\npaper = { "mrr" = 1.0 }\n', SettingsError, "unknown key mrr"),
         ('[[row]]\nlabel = "a"\npaper = { "hr@5" = "high" }\n', InputError, "is not a number"),
-        ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a table"),
+        ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a TOML table"),
         ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "does not exist"),
         ("row = 3\n", InputError, "not a list of tables"),
-        ("row = [3]\n", InputError, "row 1: not a table"),
+        ("row = [3]\n", InputError, "row 1: this is not a table"),
     ],
 )
 def test_bad_plans_are_named(tmp_path: Path, text: str, error: type[SemconvError], says: str) -> None:
@@ -155,11 +155,11 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     [
         (
             'method = "sasrec"',
-            "row x: no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
+            "row x: there is no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
         ),
         (
             'settings = { "recommend.top_k" = 5 }',
-            "row x: metrics at 10 need longer lists; set recommend.top_k to at least 10",
+            "row x: metrics at 10 need lists of 10 items; set recommend.top_k to at least 10",
         ),
         ('settings = { "codebook.levels" = 9 }', "codebook.levels = 9"),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -20,6 +19,7 @@ from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
+from tests.worlds.command import Commands
 from tests.worlds.parts import read_parts
 
 SERVED = "SELECT user_id, rank, item_id, score FROM recommendation ORDER BY user_id, rank"
@@ -45,11 +45,6 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def run(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "semconv_cli", "--project", str(project), *words]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
 def write_files(folder: Path) -> None:
     draw = random.Random(0)
     items = [f"i{item},thing number {item}" for item in range(40)]
@@ -60,24 +55,26 @@ def write_files(folder: Path) -> None:
     (folder / "rows.csv").write_text("user_id,item_id,source_position\n" + "\n".join(rows))
 
 
-def test_a_full_disk_ends_a_stage_with_5_and_the_same_command_then_succeeds(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_stage_with_5_and_the_same_command_then_succeeds(
+    commands: Commands, small_disk: Path, tmp_path: Path
+) -> None:
     project = small_disk / "p"
     write_files(tmp_path)
-    subprocess.run([sys.executable, "-m", "semconv_cli", "init", str(project)], check=True, capture_output=True)
-    assert run(project, "ingest", "items", str(tmp_path / "items.csv")).returncode == 0
-    assert run(project, "ingest", "interactions", str(tmp_path / "rows.csv")).returncode == 0
+    Project.init(project)
+    assert commands.run(project, "ingest", "items", str(tmp_path / "items.csv")).status == 0
+    assert commands.run(project, "ingest", "interactions", str(tmp_path / "rows.csv")).status == 0
     filler = small_disk / "filler"
     free = os.statvfs(small_disk)
     filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 60_000))
     options = [word for setting in SMALL for word in ("--set", setting)]
 
-    full = run(project, *options, "backbone", "create")
-    assert full.returncode == 5, full.stderr
-    assert full.stderr.strip().splitlines()[-1].startswith("error: ")
+    full = commands.run(project, *options, "backbone", "create")
+    assert full.status == 5, full.stderr
+    assert full.error.startswith("error: ")
     assert "no space left" in full.stderr
 
     filler.unlink()
-    assert run(project, *options, "backbone", "create").returncode == 0
+    assert commands.run(project, *options, "backbone", "create").status == 0
 
 
 @pytest.mark.parametrize("small_disk", ["24m"], indirect=True)

@@ -16,7 +16,7 @@ from tests.worlds import listed
 from tests.worlds import projects as case
 from tests.worlds.command import Commands
 
-WRITING, READING = "semconv.stages.lists.job:write_part", "semconv.stages.lists.run:allowed_items"
+WRITING, READING = "semconv.stages.lists.run:write_part", "semconv.stages.lists.job:allowed_items"
 
 
 @pytest.fixture(scope="module")

@@ -145,9 +145,38 @@ def test_files_and_a_query_exclude_each_other(project: Path, database: Path) -> 
     assert "--from-sql" in ingest(project, *both, code=2).stderr
 
 
-def test_secrets_of_a_url_are_not_shown() -> None:
-    url = sql_source._url("postgresql+psycopg://me:hush@db:5432/shop?sslpassword=hush&application_name=x")
-    assert sql_source._shown(url) == "postgresql+psycopg://me:***@db:5432/shop?application_name=x"
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "sslpassword=hush-hush",
+        "odbc_connect=DRIVER%3D%7Bx%7D%3BSERVER%3Ddb%3BUID%3Dme%3BPWD%3Dhush-hush",
+        "options=-c+my.pin%3Dhush-hush",
+        "auth=hush-hush",
+        "PIN=hush-hush",
+        "user=hush-hush",
+        "credentials_base64=hush-hush",
+        "a=1&a=hush-hush",
+    ],
+)
+def test_secrets_of_a_url_are_not_shown(parameter: str) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    url = sql_source._url(f"postgresql+psycopg://me:hush-hush@db:5432/shop?{parameter}&application_name=x")
+    shown = sql_source._shown(url)
+    assert shown == "postgresql+psycopg://me:***@db:5432/shop?application_name=x"
+    for message in ("login 'hush-hush' failed", f"bad {parameter}", "PWD=hush-hush;", "hush%2Dhush"):
+        with pytest.raises(InputError) as caught, sql_source._reported(url, shown):
+            raise OperationalError(None, None, Exception(message))  # type: ignore[arg-type]
+        assert "hush-hush" not in str(caught.value)
+        assert caught.value.__cause__ is None or "hush-hush" not in str(caught.value.__cause__)
+
+
+def test_a_parameter_that_the_driver_does_not_know_is_not_shown(project: Path, database: Path) -> None:
+    url = f"sqlite:///{database}?pin=hush-hush&timeout=soon"
+    for flags in ((), ("-v",)):
+        result = ingest(project, "items", "--from-sql", url, "SELECT * FROM product", *flags, code=2)
+        assert "the driver does not accept a parameter" in result.stderr
+        assert "hush-hush" not in result.output
 
 
 def test_a_password_in_the_message_of_a_driver_is_hidden() -> None:

@@ -38,18 +38,6 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             assert length <= MOST_LINES_OF_FUNCTION, f"{node.name} has {length} lines"
 
 
-def test_constraints_pin_every_dependency_exactly() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {}
-    for line in lines:
-        match = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)
-        assert match is not None, f"{line}: not an exact version of a release"
-        pins[match[1].lower().replace("_", "-")] = match[2]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
-        assert re.split(r"[\[>=<~ ]", requirement)[0].lower().replace("_", "-") in pins
-
-
 def test_every_dependency_says_why() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     for line in re.findall(r'^    "[\w-]+(?:\[\w+\])?>=.*$', text, flags=re.MULTILINE):

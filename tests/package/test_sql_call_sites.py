@@ -43,12 +43,13 @@ KNOWN: dict[str, set[str]] = {
         "values", "columns", "' OR '.join((f'{name} IS NULL' for name in _REQUIRED))", "examples", "_EXAMPLES",
     },
     "publish/ordered_lists.py": {"name", "select"},  # a quoted name; a query of the caller
-    "serving/query.py": {"kind", "name"},  # kind: in an error message
+    "serving/query.py": {"name"},
     "serving/show.py": {"SIMILAR_ITEMS"},
     "store/database.py": {"name"},  # arrow_rows_1 and so on
     "store/duckdb_store.py": {"table", "name", "index"},
     "store/reading.py": {"columns", "table", "where.strip() or 'true'", "'query' if queries else 'NULL AS query'"},
     "store/run_table.py": {"_COLUMNS"},
+    "store/statements.py": {"statements[0].query"},  # the statement itself, which is decided on
     "store/user_files.py": {"asked"},  # arrow_rows_1 and so on
     "upkeep/pruning.py": {"table"},
 }  # fmt: skip

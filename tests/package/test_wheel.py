@@ -54,8 +54,9 @@ def test_wheel_has_three_top_level_names_and_every_file(built: Path) -> None:
 def test_sdist_holds_what_builds_and_tests_it(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    expected = {"pyproject.toml", "hatch_build.py", "LICENSE", "README.md", "constraints.txt", "Makefile"}
-    assert expected | set(checked_in("semconv", "cli", "warehouse", "sql", "feature_repo")) <= names
+    expected = {"pyproject.toml", "hatch_build.py", "LICENSE", "README.md", "lock_requirements.py", "Makefile"}
+    folders = ("semconv", "cli", "warehouse", "sql", "feature_repo", "requirements")
+    assert expected | set(checked_in(*folders)) <= names
     assert not [name for name in names if name.startswith((".venv", "demo", "dist"))]
 
 

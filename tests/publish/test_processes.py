@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +20,10 @@ from semconv_warehouse.publish.publishing import publish, reconcile, rollback
 from semconv_warehouse.serving.query import query
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.command import KILLED, Commands
 from tests.worlds.published import SERVE, Project, add_recommend_run, copy_project, lists, make_project
 
+Kill = Callable[..., None]
 # Kills itself at the first call of one function, so that no handler and no clean-up runs.
 _KILLED = """
 import os, signal, sys
@@ -83,11 +84,15 @@ def ask(process: subprocess.Popen[str], statement: str) -> str:
     return process.stdout.readline().strip()
 
 
-def kill_at(layout: ProjectLayout, moment: str, act: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(layout.root), moment, act, *arguments], capture_output=True, text=True
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+@pytest.fixture
+def kill_at(commands: Commands, project: Project) -> Kill:
+    """Kills a publish or a rollback of the project before it calls a function."""
+
+    def kill(moment: str, act: str, *arguments: str) -> None:
+        done = commands.program(_KILLED, project[0].root, moment, act, *arguments)
+        assert done.status == KILLED, done.stderr
+
+    return kill
 
 
 GENERATION = "SELECT DISTINCT generation FROM recommendation"
@@ -122,9 +127,9 @@ def test_a_warehouse_in_use_stops_a_publish_and_changes_nothing(project: Project
 
 
 @pytest.mark.parametrize("moment", ["build:run_checks", "publishing:seal", "publishing:replace_serving"])
-def test_killed_before_the_commit_point(project: Project, moment: str) -> None:
+def test_killed_before_the_commit_point(kill_at: Kill, project: Project, moment: str) -> None:
     layout, store = project
-    kill_at(layout, moment, "publish", "recommend-2")
+    kill_at(moment, "publish", "recommend-2")
     assert len(list(layout.generations.iterdir())) > 2  # something was left behind
     assert reconcile(layout, store) is None
     assert served_generation(layout) == 1
@@ -133,10 +138,10 @@ def test_killed_before_the_commit_point(project: Project, moment: str) -> None:
     assert {path.name for path in layout.generations.iterdir()} == {"000001.duckdb", "000002.duckdb", "lock"}
 
 
-def test_killed_between_the_rename_and_the_row(project: Project) -> None:
+def test_killed_between_the_rename_and_the_row(kill_at: Kill, project: Project) -> None:
     layout, store = project
     before = publications(store)
-    kill_at(layout, "publishing:write_publication", "publish", "recommend-2")
+    kill_at("publishing:write_publication", "publish", "recommend-2")
     assert served_generation(layout) == 2
     assert publications(store) == before
     late = reconcile(layout, store)
@@ -148,10 +153,10 @@ def test_killed_between_the_rename_and_the_row(project: Project) -> None:
     assert not publish(layout, store, "recommend-2").is_new
 
 
-def test_rollback_killed_between_the_rename_and_the_row(project: Project) -> None:
+def test_rollback_killed_between_the_rename_and_the_row(kill_at: Kill, project: Project) -> None:
     layout, store = project
     second = publish(layout, store, "recommend-2")
-    kill_at(layout, "publishing:write_publication", "rollback")
+    kill_at("publishing:write_publication", "rollback")
     assert served_generation(layout) == 1
     late = reconcile(layout, store)
     assert late is not None
@@ -159,9 +164,9 @@ def test_rollback_killed_between_the_rename_and_the_row(project: Project) -> Non
     assert late.published_at > second.published_at
 
 
-def test_a_publish_repairs_the_record_of_a_killed_one_by_itself(project: Project) -> None:
+def test_a_publish_repairs_the_record_of_a_killed_one_by_itself(kill_at: Kill, project: Project) -> None:
     layout, store = project
-    kill_at(layout, "publishing:write_publication", "publish", "recommend-2")
+    kill_at("publishing:write_publication", "publish", "recommend-2")
     add_recommend_run(store, "recommend-3", lists(), settings={**SERVE, "again": True})
     publish(layout, store, "recommend-3")
     assert [(entry.publication, entry.generation) for entry in publications(store)] == [(1, 1), (2, 2), (3, 3)]

@@ -244,7 +244,7 @@ def test_a_common_beginning_is_read_once_a_job_and_changes_nothing(architecture,
     assert len(read) > 7
     longest = max(map(len, case.prompts))
     assert max(length for _, length in read) < longest, "and nobody reads a whole prompt"
-    monkeypatch.setattr("semconv.search.prompts._WORTHWHILE_HEAD", 1000)
+    monkeypatch.setattr("semconv.search.reader._WORTHWHILE_HEAD", 1000)
     read.clear()
     items, values = search(case, top_k=8, beams=30)
     assert read[0] == (8, longest)

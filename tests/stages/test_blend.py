@@ -26,8 +26,7 @@ from semconv.stages.blend.choice import chosen_blend
 from semconv.stages.blend.run import blend_report
 from semconv.stages.evaluate.run import evaluate_run
 from semconv.stages.lists import run as recommend
-from semconv.stages.lists.job import ListJob, ListWorker
-from semconv.stages.lists.run import ListInputs, job_blend
+from semconv.stages.lists.job import ListInputs, ListJob, job_blend
 from semconv.stages.night import _Night, fit_all
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
@@ -150,7 +149,7 @@ def test_another_process_makes_the_same_lists_of_a_job_that_it_is_sent(
         assert buffers
         received = pickle.loads(sent, buffers=[bytes(buffer.raw()) for buffer in buffers])  # arrays that are read alone
         for place in range(len(job.shards)):
-            ListWorker(received).write(place)
+            recommend.ListWorker(received).write(place)
 
     monkeypatch.setattr(recommend, "write_lists", write_elsewhere)
     folders.append(there.book.folder(there.recommend(split=split)))

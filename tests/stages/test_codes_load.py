@@ -48,7 +48,7 @@ def test_every_kind_of_list_and_ids_that_are_numbers(tmp_path: Path, kind: pa.Da
     ("ids", "codes", "message"),
     [
         (["a", "b"], [[1], [1, 2]], r"same number of codes, but the file has items with \[1, 2\] codes"),
-        (["a"], [[1] * 7], r"each item has 7 codes; give each between 1 and 6"),
+        (["a"], [[1] * 7], r"each item has 7 codes; give each item between 1 and 6"),
         (["a"], pa.array([[]], pa.list_(pa.int64())), r"each item has 0 codes"),
         (["a", "a", "b"], [[1], [2], [3]], r"1 items occur more than once, the first is a"),
         (["x"], [[1]], r"no item of the catalogue"),

@@ -168,7 +168,7 @@ def invoke(project: Project, *words: str) -> Result:
     [
         (["--where", "title LIKE"], 2, "is not a condition on the table item"),
         (["--where", "no_such_column = 1"], 2, "is not a condition on the table item"),
-        (["--where", "title"], 2, "give one that is true or false"),
+        (["--where", "title"], 2, "not true or false for each item"),
         (["--where", "true; SELECT 1"], 2, "is not a condition"),
         (["--where", "title = 'nothing'"], 2, "allows no available item"),
         (["--set", "recommend.where=false"], 2, "(recommend.where) allows no available item"),

@@ -268,7 +268,7 @@ def test_prompts_are_exported_as_training_sees_them(project: Project) -> None:
 
 def test_lists_for_serving_are_never_scored(project: Project) -> None:
     serve = next(run for run in project.book.finished("recommend") if run.settings["split"] == "serve")
-    with pytest.raises(InputError, match="from histories with the held-out items"):
+    with pytest.raises(InputError, match="from histories that include the held-out items"):
         evaluate_run(project.workspace, serve)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,18 +22,18 @@ from semconv_warehouse.store.database import insert_arrow, open_database, quote_
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import Migration, migrate, migrations
+from tests.worlds.command import KILLED, Commands
 
 # Opens the database, prints "open", and holds it until its standard input is closed.
 HOLDER = """
 import sys
-from pathlib import Path
-from semconv_warehouse.store.database import open_database
-with open_database(Path(sys.argv[1]), read_only=sys.argv[2] == "read") as connection:
+import duckdb
+with duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "read"):
     print("open", flush=True)
     sys.stdin.read()
 """
 # Ingests, and kills itself by SIGKILL before the merge or inside it.
-KILLED = """
+_KILLED = """
 import os, signal, sys
 from pathlib import Path
 from semconv_warehouse.ingest import interactions, merge
@@ -110,15 +109,17 @@ def test_two_modes_in_one_process_are_a_lock_too(layout: ProjectLayout) -> None:
 
 
 @pytest.mark.parametrize("where", ["before", "inside"])
-def test_a_killed_ingest_changes_nothing_and_runs_again(layout: ProjectLayout, tmp_path: Path, where: str) -> None:
+def test_a_killed_ingest_changes_nothing_and_runs_again(
+    commands: Commands, layout: ProjectLayout, tmp_path: Path, where: str
+) -> None:
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     first.write_text("user_id,item_id,event_time\nu,a,10\nu,b,20\n")
     second.write_text("user_id,item_id,event_time\nu,c,15\nv,a,1\n")
     store = DuckDBStore(layout)
     ingest_interactions(store, [first], {})
     before = store.content_hash("item"), store.content_hash("interaction")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(layout.root), str(second), where], timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    done = commands.program(_KILLED, layout.root, second, where)
+    assert done.status == KILLED, done.stderr
     assert (store.content_hash("item"), store.content_hash("interaction")) == before
     with store.read() as connection:
         names = connection.exec_driver_sql("SELECT table_name FROM duckdb_tables()").scalars().all()
@@ -143,7 +144,7 @@ def test_an_ingest_that_is_locked_out_changes_nothing(layout: ProjectLayout, tmp
     assert len(store.catalog()) == 0
 
 
-def test_no_space_is_a_machine_error_and_rolls_back(layout: ProjectLayout) -> None:
+def test_no_space_is_a_machine_error_and_rolls_back(commands: Commands, layout: ProjectLayout) -> None:
     """A limit on file size stands for a full disk. The test needs its own process, because limits cannot be lifted."""
     code = (
         "import resource, signal, sys\n"
@@ -162,10 +163,8 @@ def test_no_space_is_a_machine_error_and_rolls_back(layout: ProjectLayout) -> No
         "except MachineError as error:\n"
         "    sys.exit(5)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(layout.warehouse)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == MachineError.exit_code, done.stderr
+    done = commands.program(code, layout.warehouse)
+    assert done.status == MachineError.exit_code, done.stderr
     assert len(DuckDBStore(layout).sequences()) == 0
 
 

@@ -6,9 +6,6 @@ The stored files are made by ``tests/stored/make_warehouse.py``, one for each sc
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from semconv_warehouse.store import migrate as migrate_module
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import Migration, migrate, migrations, schema_version
+from tests.worlds.command import KILLED, Commands
 from tests.worlds.paths import ROOT
 
 STORED = sorted((ROOT / "tests" / "stored").glob("warehouse-*.duckdb"))
@@ -106,12 +104,11 @@ def test_any_command_upgrades_and_keeps_every_row(
 
 
 def test_an_upgrade_that_is_killed_changes_nothing_and_is_repeated(
-    upgraded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, upgraded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, number = ProjectLayout(upgraded).warehouse, len(migrations())
-    arguments = [sys.executable, "-c", _KILLED, str(path), str(tmp_path / "next.sql")]
-    killed = subprocess.run(arguments, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = commands.program(_KILLED, path, tmp_path / "next.sql")
+    assert killed.status == KILLED, killed.stderr
     with open_database(path, read_only=True) as connection:
         assert schema_version(connection) == number
     assert rows(path, "SELECT table_name FROM duckdb_tables() WHERE table_name = 'visit'") == []

@@ -6,13 +6,14 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from semconv.data.store import RunRecord, Store
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError, LockedError, SettingsError
 from semconv_warehouse.store.database import insert_arrow, open_database
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -328,3 +329,35 @@ def test_the_database_is_free_after_a_call(store: DuckDBStore) -> None:
     with pytest.raises(SettingsError):
         store.allowed_items("no condition")
     store.start_run(run())
+
+
+def test_runs_and_hashes_of_an_unchanged_warehouse_are_read_once(store: DuckDBStore) -> None:
+    store.start_run(run())
+    runs, digest = store.runs(), store.content_hash("item")
+    writer = duckdb.connect(str(store.layout.warehouse))  # what holds the file, no reader can open
+    with pytest.raises(LockedError):
+        store.catalog()
+    assert (store.runs(), store.runs(stage="tune"), store.content_hash("item")) == (runs, [], digest)
+    writer.close()
+
+
+def test_what_another_process_wrote_is_seen_at_once(store: DuckDBStore) -> None:
+    other = DuckDBStore(store.layout)
+    for number in range(10):
+        assert len(store.runs()) == len(store.runs(status="running")) == number
+        digest = store.content_hash("item")
+        other.start_run(run(f"r{number}"))
+        with other.write() as connection:
+            insert_arrow(
+                connection,
+                "item",
+                pa.table({"item_id": [f"n{number}"], "item_index": pa.array([9 + number], pa.int32())}),
+            )
+        assert store.content_hash("item") != digest
+
+
+def test_a_lost_warehouse_is_an_error_although_its_runs_were_read(store: DuckDBStore) -> None:
+    assert store.runs() == []
+    store.layout.warehouse.unlink()
+    with pytest.raises(InputError, match="no such database"):
+        store.runs()

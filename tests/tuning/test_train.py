@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from semconv.errors import CheckFailedError, InputError
 from semconv.runs.files import BEST_WEIGHTS, STEPS, TUNING_STATE
 from semconv.tuning.step import schedule
 from semconv.tuning.step_log import read_steps
-from tests.worlds.paths import ROOT
+from tests.worlds.command import KILLED, Commands
 from tests.worlds.tuning.training import SETTINGS, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -90,13 +88,22 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     require_equal(again, undisturbed[mode][0])
 
 
+_KILLED = """
+import sys
+from pathlib import Path
+from tests.worlds.tuning.training import Case, EndingProgress
+
+case = Case(Path(sys.argv[1]))
+case.remarks = EndingProgress(step=7)
+case.run()
+"""
+
+
 def test_a_killed_process_ends_with_the_same_bits(
-    tmp_path: Path, undisturbed: dict[str, tuple[Case, dict[str, Any]]]
+    commands: Commands, tmp_path: Path, undisturbed: dict[str, tuple[Case, dict[str, Any]]]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.worlds.tuning.training", tmp_path, "7", "full"], capture_output=True, cwd=ROOT
-    )
-    assert done.returncode == -9, done.stderr
+    done = commands.program(_KILLED, tmp_path)
+    assert done.status == KILLED, done.stderr
     assert 0 < len(steps(tmp_path)) < len(steps(undisturbed["full"][0].folder))
     last = Case(tmp_path)
     assert same(last.run(), undisturbed["full"][1])

@@ -1,4 +1,4 @@
-"""Commands of the real command line in processes of their own that may be killed, starved or misled.
+"""Commands and other programs in processes of their own that may be killed, stopped or short of disk space.
 
 Run as a program, this file is a server: it imports the whole product once and forks a process for each request, so that
 a hundred commands cost the imports of one. :class:`Commands` is its client.
@@ -18,9 +18,12 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.worlds.paths import ROOT
 
 KILLED = -signal.SIGKILL
 # What Python does to a project's files; what DuckDB and SQLite do to them lies between.
@@ -47,14 +50,15 @@ class Commands:
     """The server's client, one request at a time."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+        environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.worlds.command"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
+            cwd=ROOT,
         )
 
     def run(self, root: Path, *words: str, **conditions: Any) -> Done:
@@ -63,7 +67,6 @@ class Commands:
         Args:
             conditions: ``kill_event`` (die at so many touches of the project's files), ``kill_after`` (seconds),
                 ``stop_in`` ('module:function': stand still before its first call there, and go on in :meth:`wait`),
-                ``kill_in`` ('module:function': die before its first call there),
                 ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds).
         """
         return self.wait(self.start(root, *words, **conditions))
@@ -71,6 +74,10 @@ class Commands:
     def start(self, root: Path, *words: str, **conditions: Any) -> dict[str, Any]:
         """Begin a command; :meth:`wait` takes what this returns. One that is to stand still does so, or has ended, by then."""
         return dict(self._ask({"root": str(root), "words": words, **conditions}))
+
+    def program(self, code: str, *words: object) -> Done:
+        """Run a Python program like ``python -c CODE WORDS`` and wait for its end."""
+        return self.wait(self._ask({"program": code, "words": [str(word) for word in words]}))
 
     def wait(self, begun: dict[str, Any]) -> Done:
         """The end of a command that :meth:`start` began."""
@@ -142,17 +149,17 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
-    touched = _watch(request["root"], request.get("kill_event"))
-    for condition, number in (("stop_in", signal.SIGSTOP), ("kill_in", signal.SIGKILL)):
-        if request.get(condition):
-            _signal_in(*request[condition].split(":"), number)
+    touched = _watch(request["root"], request.get("kill_event")) if "root" in request else []
+    if request.get("stop_in"):
+        _stop_in(*request["stop_in"].split(":"))
     code = 1
     try:
-        from semconv_cli.main import cli
-
-        cli(["--project", request["root"], *request["words"]], prog_name="semconv")
+        _work(request)
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -161,17 +168,27 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os._exit(code)
 
 
-def _signal_in(module: str, name: str, number: int) -> None:
-    """Send this process a signal before the first call of a function."""
+def _work(request: dict[str, Any]) -> None:
+    if "program" in request:
+        sys.argv = ["-c", *request["words"]]
+        exec(compile(request["program"], "-c", "exec"), {"__name__": "__main__"})
+    else:
+        from semconv_cli.main import cli
+
+        cli(["--project", request["root"], *request["words"]], prog_name="semconv")
+
+
+def _stop_in(module: str, name: str) -> None:
+    """Stop this process before the first call of a function."""
     holder = importlib.import_module(module)
     function = getattr(holder, name)
 
-    def signalled(*arguments: Any, **named: Any) -> Any:
+    def stopping(*arguments: Any, **named: Any) -> Any:
         setattr(holder, name, function)
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGSTOP)
         return function(*arguments, **named)
 
-    setattr(holder, name, signalled)
+    setattr(holder, name, stopping)
 
 
 def _watch(root: str, kill_event: int | None) -> list[None]:

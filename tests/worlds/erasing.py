@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
+from tests.worlds.once import scratch_folder
 
 RUNS = ("embed-1", "finetune-1", "recommend-1")  # whose files hold users
 
@@ -32,11 +34,12 @@ ERASED = person(3)
 Rows = dict[str, list[tuple[Any, ...]]]  # by table
 
 
-def make_template(root: Path) -> Path:
+@functools.cache
+def template() -> Path:
     """Make two generations for four users, materialize both, serve the first one again, and write arrays as runs do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "user", person)
-        layout, store = case.make_project(root)
+        layout, store = case.make_project(scratch_folder())
         repository.create_feature_repo(layout)
         publish(layout, store, "recommend-1")
         online.materialize(layout, store)

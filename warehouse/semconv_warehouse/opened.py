@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.errors import InputError, LockedError, SemconvError, SettingsError
+from semconv.modes import PUBLIC_FILE, PUBLIC_FOLDER, make_folder
 from semconv.progress import Progress, Silent
 from semconv.runs.book import RunBook
 from semconv.runs.workspace import Workspace
@@ -18,8 +19,6 @@ from semconv_warehouse.publish.publishing import reconcile
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, find_project
 from semconv_warehouse.store.migrate import migrate
-
-_FOLDER_MODE = 0o750  # interactions are personal data: the owner's group may read, others may not
 
 
 class OpenedProject:
@@ -85,13 +84,12 @@ class OpenedProject:
                 f"{layout.settings_file} exists, so this folder is a project already; choose another folder"
             )
         with machine_errors(directory):
-            layout.root.mkdir(parents=True, exist_ok=True)
-            layout.data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            for folder in (layout.runs, layout.generations, layout.features):
-                folder.mkdir(exist_ok=True)
+            make_folder(layout.root, PUBLIC_FOLDER)
+            for folder in (layout.data, layout.runs, layout.generations, layout.features):
+                make_folder(folder)
         migrate(layout.warehouse)
         create_feature_repo(layout)
-        write_bytes(layout.settings_file, (settings_text or settings_template()).encode())
+        write_bytes(layout.settings_file, (settings_text or settings_template()).encode(), PUBLIC_FILE)
         return layout
 
     @cached_property

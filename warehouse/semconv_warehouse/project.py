@@ -14,6 +14,7 @@ from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.modes import PUBLIC_FILE
 from semconv.runs.book import Outcome
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
@@ -147,7 +148,7 @@ class Project(OpenedProject):
             report = external_report(self.workspace, codes)
         if html is not None:
             with machine_errors(html):
-                write_bytes(html, report_page(report).encode())
+                write_bytes(html, report_page(report).encode(), PUBLIC_FILE)
         return report
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
@@ -244,7 +245,8 @@ class Project(OpenedProject):
             from semconv.stages.evaluate.report import evaluation_report
 
             with machine_errors(html):
-                write_bytes(html, evaluation_page(evaluation_report(self.workspace, run, rows, before)).encode())
+                page = evaluation_page(evaluation_report(self.workspace, run, rows, before))
+                write_bytes(html, page.encode(), PUBLIC_FILE)
         return rows if before is None else compare_runs(self.workspace, run, before)
 
     def experiment(

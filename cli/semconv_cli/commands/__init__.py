@@ -1,1 +1,1 @@
-"""The commands, by subject. Each parses its options, calls one method of the project and prints the result."""
+"""The commands of semconv, in one module per subject. A command parses its options and calls one method of the project."""

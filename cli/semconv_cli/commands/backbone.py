@@ -25,7 +25,8 @@ def backbone_command() -> None:
 def backbone_create(state: State, as_json: bool) -> None:
     """Create the built-in backbone, a small decoder.
 
-    Its weights are random, and its tokenizer is trained on the item texts.
+    The tokenizer and the input embeddings of the built-in backbone are computed from the item texts. All other weights
+    of the built-in backbone are random.
     """
     with state.open() as project:
         record = project.backbone_create()
@@ -38,7 +39,7 @@ def backbone_create(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def backbone_use(state: State, path: str, as_json: bool) -> None:
-    """Use a pretrained causal language model. PATH is a local folder or a name on the Hugging Face Hub."""
+    """Use a pretrained causal language model as the backbone. PATH is a local folder or a name on the Hugging Face Hub."""
     with state.open() as project:
         record = project.backbone_use(path)
     runs.write_run(state, record, as_json)

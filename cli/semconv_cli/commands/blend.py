@@ -1,4 +1,4 @@
-"""``semconv blend``: combine the model's scores with simpler scores."""
+"""``semconv blend``: combine the scores of the model with the scores of simpler methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semconv_cli.state import State, pass_state
 @json_option
 @pass_state
 def blend_command(state: State, as_json: bool) -> None:
-    """Fit the weights of the blend for the current model on validation users. Test items are never used.
+    """Fit the weights of the blend for the current model on validation users. The fit never uses test items.
 
     The command prints the weights, the metrics of each method on validation users, and whether `semconv recommend` uses
     the blend (setting blend.use). The metrics are cross-fitted: no user is measured with weights that were fitted on

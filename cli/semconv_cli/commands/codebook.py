@@ -13,7 +13,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("codebook", cls=Group)
 def codebook_command() -> None:
-    """Turn item vectors into codes, a few numbers per item."""
+    """Make codes, a few numbers per item, from item vectors."""
 
 
 @codebook_command.command("fit", cls=Job)
@@ -38,10 +38,11 @@ def codebook_fit(state: State, as_json: bool) -> None:
 def codebook_load(state: State, file: Path, as_json: bool) -> None:
     """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
 
-    The file determines the number of levels and codes. External codes have no codebooks, which has three effects.
-    Items with identical codes move to the lowest free code of the last level (setting codebook.collisions). New items
-    get no codes from their text. Tuning cannot start from codebook vectors. `semconv run` keeps external codes until
-    the next `semconv codebook fit` or `semconv codebook load`.
+    The file determines the number of levels and codes. External codes come without codebook vectors, which has three
+    effects. Of several items with the same codes, the less popular ones get the lowest free code of the last level
+    (setting codebook.collisions). With external codes, new items do not get codes from their text. The embeddings of
+    the code tokens cannot start from codebook vectors. `semconv run` keeps external codes until the next
+    `semconv codebook fit` or `semconv codebook load`.
     """
     with state.open() as project:
         record = project.codebook_load(file)
@@ -52,7 +53,7 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Predict codes of new items from their text. Existing codes never change."""
+    """Predict codes of new items from their text. The command never changes codes that an item already has."""
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:
@@ -76,7 +77,8 @@ def codebook_assign(state: State, as_json: bool) -> None:
 def codebook_report(state: State, codes: Path | None, html: Path | None, as_json: bool) -> None:
     """Report the quality of the codes.
 
-    The report shows how evenly codes are used, collisions, errors, and whether a refit is due.
+    The report shows how evenly the codes are used, how many items got the same codes, how large the errors are, and
+    whether a refit is due.
     """
     with state.open() as project:
         report = project.codebook_report(codes=codes, html=html)

@@ -24,11 +24,11 @@ def embed_command() -> None:
 def embed_behavior(state: State, as_json: bool) -> None:
     """Compute behaviour vectors of items and users from interactions.
 
-    With --source given, the item vectors are read from the file --vectors.
+    With --source given, the command reads item vectors from the file that --vectors names.
     """
     with state.open() as project:
         if "behavior.vectors" in state.options and project.settings.behavior.source != "given":
-            raise click.UsageError("--vectors needs --source given", click.get_current_context())
+            raise click.UsageError("--vectors can be used only with --source given", click.get_current_context())
         record = project.embed_behavior()
     runs.write_run(state, record, as_json)
 

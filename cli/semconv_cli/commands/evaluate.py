@@ -35,9 +35,9 @@ def evaluate_command(
 ) -> None:
     """Measure hit ratio and NDCG of the model and the baselines on held-out items.
 
-    --json prints more: MRR, coverage, novelty, diversity, the share of fallback items, all segments, and the settings
-    of each method. The file users.parquet in the run's folder has a row per user and method. docs/evaluation.md
-    defines all metrics.
+    With --json, the command also prints MRR, coverage, novelty, diversity, the share of fallback items, all segments,
+    and the settings of each method. The file users.parquet in the folder of the evaluate run has a row per user and
+    method. docs/evaluation.md defines all metrics.
     """
     with state.open() as project:
         rows = project.evaluate(against=against, split=split, html=html)

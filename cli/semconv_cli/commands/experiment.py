@@ -20,7 +20,7 @@ from semconv_cli.state import State, pass_state
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of runs per row, each with another random seed.",
+    help="Number of tunings per row, each with a different random seed.",
 )
 @json_option
 @pass_state

@@ -25,7 +25,9 @@ def features_apply(state: State, as_json: bool) -> None:
 
 
 @features_command.command("materialize", cls=Job)
-@click.option("--again", is_flag=True, help="Load all rows again, if the server of the online store has lost its data.")
+@click.option(
+    "--again", is_flag=True, help="Load all rows again, because the server of the online store lost its data."
+)
 @json_option
 @pass_state
 def features_materialize(state: State, again: bool, as_json: bool) -> None:
@@ -40,9 +42,9 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
 @json_option
 @pass_state
 def features_status(state: State, as_json: bool) -> None:
-    """Show how current the online store is.
+    """Show whether Feast's online store has the newest publication.
 
-    Prints the last publication, and the last one that was loaded into Feast's online store.
+    The command prints the last publication, and the last publication that was loaded into the online store.
     """
     with state.open() as project:
         result = project.features_status()
@@ -50,8 +52,8 @@ def features_status(state: State, as_json: bool) -> None:
 
 
 @features_command.command("get")
-@click.option("--user", "user_id", metavar="USER", help="Look up this user.")
-@click.option("--item", "item_id", metavar="ITEM", help="Look up this item.")
+@click.option("--user", "user_id", metavar="USER", help="Look up the features of this user.")
+@click.option("--item", "item_id", metavar="ITEM", help="Look up the features of this item.")
 @json_option
 @click.pass_context
 def features_get(ctx: click.Context, user_id: str | None, item_id: str | None, as_json: bool) -> None:

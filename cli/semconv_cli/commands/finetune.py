@@ -18,7 +18,8 @@ _NEED_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_
     "--from",
     "from_run",
     metavar="RUN",
-    help="Continue this finished finetune run (`current`: the newest one) on all new and some of the old samples.",
+    help="Continue the training of this finished finetune run (`current` for the newest one) on all new and some of the old"
+    " samples.",
 )
 @setting("--replay", "tuning.replay")
 @setting("--from-learning-rate", "tuning.from_learning_rate")
@@ -40,16 +41,16 @@ _NEED_FROM = {"--replay": "tuning.replay", "--from-learning-rate": "tuning.from_
 def finetune_command(state: State, from_run: str | None, as_json: bool) -> None:
     """Train the backbone to predict the codes of items. To continue a killed training, run the same command again.
 
-    With --from, new items get codes first. If there are no new data, nothing is trained and the earlier run stays the
-    current model.
+    With --from, the command first predicts codes for new items. If there is no new data, the command trains nothing,
+    and the earlier run stays the current model.
 
-    This command line trains in two processes: torchrun --nproc-per-node 2 -m semconv_cli finetune.
+    To train in two processes, run torchrun --nproc-per-node 2 -m semconv_cli finetune.
     """
     if is_follower():
         state.follow()
         return
     if from_run is None and (unused := [option for option, name in _NEED_FROM.items() if name in state.options]):
-        raise click.UsageError(f"without --from, {' and '.join(unused)} has no effect", click.get_current_context())
+        raise click.UsageError(f"{' and '.join(unused)} can be used only with --from", click.get_current_context())
     with state.open() as project:
         record = project.finetune(from_run=from_run)
         paths = {name: f"{record.artifact_path}/{file}" for name, file in _FILES.items()}

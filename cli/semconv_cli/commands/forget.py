@@ -32,14 +32,16 @@ def forget_command(
 ) -> None:
     """Erase users from the warehouse, run folders, generations, feature files and the online store.
 
-    This cannot be undone. The command names the models and files that still contain data of the erased users. After a
-    kill, run the same command again: it finishes the erasing.
+    The erasing cannot be undone. The command names the models and files that still contain data of the erased users.
+    After a kill, run the same command again: it finishes the erasing.
     """
     if not user_ids and users_file is None:
-        raise click.UsageError("give --user or --users", ctx)
+        raise click.UsageError("name the users to erase with --user or --users", ctx)
     if not (yes or dry_run):
         if not sys.stdin.isatty():
-            raise click.UsageError("forget cannot be undone; without a terminal to ask on, confirm with --yes", ctx)
+            raise click.UsageError(
+                "forget cannot be undone, and there is no terminal to ask for confirmation; confirm with --yes", ctx
+            )
         named = ", ".join(user_ids) + (f" and those in {users_file}" if users_file else "")
         click.confirm(f"erase {named.removeprefix(' and ')}?", abort=True, err=True)
     state = ctx.ensure_object(State)

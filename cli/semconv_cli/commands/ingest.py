@@ -54,8 +54,8 @@ def _input_options(command: F) -> F:
             nargs=2,
             metavar="URL QUERY",
             callback=_one_kind,
-            help="Read the rows of a SELECT statement from a database instead of files. URL is an SQLAlchemy URL."
-            " docs/data.md says how to keep passwords out of it.",
+            help="Read the rows of a SELECT statement from a database instead of files. URL is the SQLAlchemy"
+            " URL of the database. docs/data.md says how to keep passwords out of the URL.",
         ),
         click.argument("files", nargs=-1, type=_FILE, is_eager=True),
     ):
@@ -65,7 +65,7 @@ def _input_options(command: F) -> F:
 
 def _one_kind(ctx: click.Context, param: click.Parameter, query: tuple[str, str] | None) -> tuple[str, str] | None:
     if bool(ctx.params.get("files")) == (query is not None):
-        raise click.UsageError("give FILES, or --from-sql URL QUERY", ctx)
+        raise click.UsageError("give either FILES or --from-sql URL QUERY", ctx)
     return query
 
 
@@ -97,8 +97,8 @@ def _print(state: State, report: IngestReport, as_json: bool, rejected: Path | N
 @click.option(
     "--order",
     type=click.Choice(["file"]),
-    help="Keep the order of the rows in the file as the order of each user's interactions. Only for input that has"
-    " neither event_time nor source_position.",
+    help="Use the order of the rows in the file as the order of each user's interactions. The input must have neither"
+    " event_time nor source_position.",
 )
 @_row_options
 @pass_state
@@ -111,10 +111,10 @@ def ingest_interactions(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add interactions. Each row is one interaction.
+    """Add interactions to the warehouse. Each row of the input is one interaction.
 
-    Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query. A row that
-    was ingested before changes nothing. New rows of a known user extend the user's sequence.
+    Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query. Rows that
+    were ingested before change nothing. New rows of a known user extend the user's sequence.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_interactions(inputs, mapping, order_by_file=order == "file", rejected=rejected)
@@ -127,7 +127,7 @@ def ingest_interactions(
 @click.option(
     "--snapshot",
     is_flag=True,
-    help="Mark all items that are not in the files as removed. The files are the whole catalogue.",
+    help="Treat the files as the whole catalogue, and mark all items that are not in the files as removed.",
 )
 @_row_options
 @pass_state
@@ -140,10 +140,10 @@ def ingest_items(
     rejected: Path | None,
     as_json: bool,
 ) -> None:
-    """Add or update items. Each row is one item.
+    """Add items to the warehouse, or update them. Each row of the input is one item.
 
     Required column: item_id. Optional columns: title, description, brand, categories. All other columns except binary
-    ones are kept as attributes of the item.
+    columns are stored as attributes of the item.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)
@@ -151,8 +151,12 @@ def ingest_items(
 
 
 @ingest_command.command("amazon", cls=Job)
-@click.option("--reviews", required=True, type=_FILE, metavar="FILE", help="Review file of one category, 2018 edition.")
-@click.option("--meta", required=True, type=_FILE, metavar="FILE", help="Product metadata file of the same category.")
+@click.option(
+    "--reviews", required=True, type=_FILE, metavar="FILE", help="Amazon's file with the reviews of one category."
+)
+@click.option(
+    "--meta", required=True, type=_FILE, metavar="FILE", help="Amazon's file with the products of the same category."
+)
 @_row_options
 @pass_state
 def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
@@ -170,7 +174,7 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @_row_options
 @pass_state
 def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
-    """Read a MovieLens folder. Each rating becomes an interaction, and each movie becomes an item."""
+    """Read the folder of a MovieLens data set. Each rating becomes an interaction, and each movie becomes an item."""
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected)
     _print(state, report, as_json, rejected)

@@ -22,7 +22,7 @@ def prompts_command() -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Epoch whose samples are exported. Epochs count from 0.",
+    help="Number of the epoch whose samples are exported; the first epoch is 0.",
 )
 @click.option(
     "--output",
@@ -30,13 +30,15 @@ def prompts_command() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("prompts.jsonl"),
     show_default=True,
-    help="File to write: JSON lines, or Parquet if the name ends in .parquet.",
+    help="Write to this file, as Parquet if its name ends in .parquet, and as JSON lines otherwise.",
 )
 @setting("--negatives", "tasks.negatives")
 @json_option
 @pass_state
 def prompts_export(state: State, epoch: int, path: Path, as_json: bool) -> None:
-    """Write the training samples of one epoch to a file. Each row has task, prompt, label, user_id and item_id."""
+    """Write the training samples of one epoch to a file. Each row of the file has task, prompt, label, user_id and
+    item_id.
+    """
     with state.open() as project:
         counts = project.export_prompts(path, epoch=epoch)
     state.note(counts)

@@ -1,4 +1,4 @@
-"""``semconv publish``: serve the newest lists, or go back to the generation before."""
+"""``semconv publish``: publish the newest lists, or serve the previous generation again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from semconv_cli.state import State, pass_state
 @json_option
 @pass_state
 def publish_command(state: State, rollback: bool, as_json: bool) -> None:
-    """Check the newest lists and publish them as a generation. SQL readers see either the old or the new one."""
+    """Check the newest lists and publish them as a generation.
+
+    SQL readers see either the old generation or the new one, never a mixture of both.
+    """
     with state.open() as project:
         publication = project.rollback() if rollback else project.publish()
     state.note({"publication": publication.publication}, generation=publication.generation)

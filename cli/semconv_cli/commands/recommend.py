@@ -28,20 +28,22 @@ from semconv_cli.state import State, pass_state
     "users_file",
     type=FILE,
     metavar="FILE",
-    help="Compute the lists of only the users in this file, one user_id per line.",
+    help="Compute lists only for the users in this file, which has one user_id per line.",
 )
-@click.option("--only-changed", is_flag=True, help="Compute only lists that may differ from the published ones.")
+@click.option("--only-changed", is_flag=True, help="Compute only lists that may differ from the published lists.")
 @click.option(
     "--split",
     type=click.Choice(["serve", "valid", "test"]),
     default="serve",
     show_default=True,
-    help="serve uses whole histories, and its lists can be published. valid and test hold items out for evaluation.",
+    help="Purpose of the lists. serve computes lists to publish, from whole histories. valid and test compute lists to"
+    " evaluate, without the held-out items.",
 )
 @click.option(
     "--where",
     metavar="SQL",
-    help="Recommend only items that meet this SQL condition on the table item. Such lists cannot be published.",
+    help="Recommend only items that meet this SQL condition on the columns of the table item. Lists that were computed"
+    " with this option cannot be published.",
 )
 @click.option("--query", metavar="TEXT", help="Print the best items for this search query instead of computing lists.")
 @click.option("--user", "user_id", metavar="USER", help="With --query, also use the history of this user.")
@@ -61,12 +63,16 @@ def recommend_command(
     selects = users_file is not None or only_changed or split != "serve"
     if ctx.invoked_subcommand is not None:
         if selects or where is not None or query is not None or user_id is not None:
-            raise click.UsageError(f"put the options of `recommend {ctx.invoked_subcommand}` after its name", ctx)
+            raise click.UsageError(
+                f"put the options of `recommend {ctx.invoked_subcommand}` after `{ctx.invoked_subcommand}`", ctx
+            )
         return
     state = ctx.ensure_object(State)
     if query is None:
         if user_id is not None:
-            raise click.UsageError("--user needs --query; to compute lists of some users, give --users FILE", ctx)
+            raise click.UsageError(
+                "--user can be used only with --query; to compute lists for some users only, give --users FILE", ctx
+            )
         state.start_job(ctx.command_path)
         with state.open() as project:
             record = project.recommend(split=split, users_file=users_file, only_changed=only_changed, where=where)

@@ -17,7 +17,7 @@ from semconv_warehouse.upkeep.disk import in_words
 @json_option
 @pass_state
 def runs_command(state: State, limit: int, as_json: bool) -> None:
-    """List the runs of stages, newest first, each with the size of its folder and the generations that need it."""
+    """List the runs of stages, newest first, with the size of each run's folder and the generations that need the run."""
     with state.open() as project:
         rows = project.runs()[: limit or None]
     if as_json:
@@ -36,7 +36,7 @@ def generations_command(state: State, as_json: bool) -> None:
     """List the published generations, newest first, with the times of publication and the sizes.
 
     bytes is the size of the generation's file. run_bytes is the size of the run folders that only this generation
-    needs. feature_bytes is the size of its Parquet files for Feast.
+    needs. feature_bytes is the size of the Parquet files that were exported for Feast.
     """
     with state.open() as project:
         rows, usage = project.generations(), project.disk_usage()

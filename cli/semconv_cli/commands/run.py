@@ -18,7 +18,8 @@ from semconv_cli.state import State, pass_state
 def run_command(state: State, refit: bool, as_json: bool) -> None:
     """Run all stages that are due, publish the lists and update Feast. Run this command every night.
 
-    Vectors, codes and the model stay the same without --refit. The command reports when a refit is due.
+    Without --refit, the vectors, the codes of known items and the model stay the same. The command reports when a refit
+    is due.
     """
     with state.open() as project:
         result = project.run(refit=refit)

@@ -40,7 +40,7 @@ def show_item(state: State, item_id: str, as_json: bool) -> None:
 
 
 def _write(record: Mapping[str, Any], as_json: bool) -> None:
-    """Print single values first, then each list of records as a table."""
+    """Print the single values of a record first, then each of its lists of records as a table."""
     if as_json:
         output.write_json(record)
         return

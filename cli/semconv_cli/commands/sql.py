@@ -25,7 +25,7 @@ _TABLE_ROWS = 100
     metavar="NAME=VALUE",
     multiple=True,
     callback=lambda ctx, param, values: _parameters(values),
-    help="Set a value that the SQL reads with getvariable('NAME'). Repeatable.",
+    help="Set the variable NAME, which the SQL reads with getvariable('NAME'). Repeatable.",
 )
 @click.option("--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters.")
 @click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
@@ -48,8 +48,8 @@ def sql_command(
 ) -> None:
     """Run one SQL statement on the served generation. The previous generation is attached as `previous`.
 
-    If STATEMENT is -, the command reads the statement from stdin. A statement cannot write, and it cannot read other
-    files.
+    If STATEMENT is -, the command reads the statement from stdin. The command runs SELECT, DESCRIBE, SHOW, SUMMARIZE
+    and EXPLAIN of these. A statement cannot write, and it cannot read other files.
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")

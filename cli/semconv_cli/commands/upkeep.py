@@ -50,10 +50,12 @@ def check_command(state: State, max_age: timedelta | None, as_json: bool) -> Non
 
 
 def _failure(result: CheckResult) -> str:
-    """Return the name of a failed check, and the reason if it fits in one line."""
+    """Return the name of a failed check, and the reason of the failure if it fits in one line."""
     found = result.examples[0]
     if result.name == "run_files":
         return f"run_files ({found['file']}: damaged or missing; restore it from a copy, or make it again with {found['way_out']})"
+    if result.name == "stray_files":
+        return f"stray_files ({found['problem']})"
     if result.name != "publication_age":
         return result.name
     age = found["age"] if found["generation"] is None else f"generation {found['generation']} is {found['age']} old"

@@ -22,7 +22,7 @@ class ChosenBlend:
     """The blend that a recommend run uses.
 
     Attributes:
-        served: the method whose lists are for serving, METHOD_BLEND or METHOD_MODEL.
+        served: the method that makes the lists for serving, METHOD_BLEND or METHOD_MODEL.
     """
 
     record: RunRecord
@@ -30,10 +30,10 @@ class ChosenBlend:
 
 
 def chosen_blend(workspace: Workspace, lineage: Lineage, split: Split) -> ChosenBlend | None:
-    """Return the blend for the lists of a split; None when only the model's own lists are made.
+    """Return the blend that a recommend run uses for a split, or None if the lists come from the model alone.
 
-    For evaluation, lists of the model and of the blend are made. For serving, the blend is used only if its lists are
-    served.
+    Runs for evaluation make the lists of the model and the lists of the blend. Runs for serving use the blend only if
+    its figures are better than the model's, or if the setting ``blend.use`` is ``always``.
 
     Args:
         lineage: the current lineage of the model.
@@ -48,7 +48,7 @@ def chosen_blend(workspace: Workspace, lineage: Lineage, split: Split) -> Chosen
 
 
 def say_without_blend(workspace: Workspace, lineage: Lineage) -> None:
-    """If a blend could be fitted and was not, say that the lists will come from the model alone."""
+    """Say that lists come from the model alone, if a blend could be fitted but has not been fitted."""
     is_wanted = workspace.settings.blend.use != "never" and lineage.blend is None
     if is_wanted and reason_against(workspace, lineage.finetune) is None:
         workspace.progress.say(
@@ -58,7 +58,7 @@ def say_without_blend(workspace: Workspace, lineage: Lineage) -> None:
 
 
 def reason_against(workspace: Workspace, finetune: RunRecord) -> str | None:
-    """Return why no blend can be fitted for a model; None when one can."""
+    """Return the reason why no blend can be fitted for a model, or None if one can be fitted."""
     if not (targets(workspace.sequences(split=finetune.settings["split"]), "valid") >= 0).any():
         return "no user has the three interactions that fitting a blend needs"
     settings = stage_settings.blend(workspace, finetune)

@@ -25,7 +25,7 @@ BEHAVIOR, TEXT = "behavior", "text"
 
 
 def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
-    """Write a blend without its vectors, which are in the runs that made them."""
+    """Write a blend without its vectors. The vectors are in the folders of the runs that made them."""
     tables = blend.tables
     arrays: dict[str, NDArray[Any]] = {"popularity": tables.popularity}
     if tables.counter is not None:
@@ -38,13 +38,13 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
-    """Read the weights, the figures and ``is_better`` of a blend run; InputError if they are missing or damaged."""
+    """Read the manifest of a blend run (weights, figures, ``is_better``); InputError if it is missing or damaged."""
     manifest: dict[str, Any] = read_json(workspace.intact(record, BLEND_MANIFEST))
     return manifest
 
 
 def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Blend:
-    """Load the blend of a run; InputError when a file is missing or damaged.
+    """Load the blend of a run; raise InputError if a file is missing or damaged.
 
     Args:
         lineage: the lineage of the blend run, or of the model that the blend belongs to.

@@ -46,8 +46,9 @@ _USERS_AT_ONCE = 1000
 def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
     """Count transitions, fit the blend's weights on validation users, and compare the blend with the model alone.
 
-    When the train cut contains the validation items, weights fitted on them would be too optimistic. Then the weights
-    come from the newest blend with the same blend settings that was fitted for a model of the train cut ``[:-2]``.
+    If the model was trained on the validation items, weights fitted on these items would be too optimistic. For a
+    model trained on validation items, the weights come from the newest blend with the same blend settings that was
+    fitted for a model of the train cut ``[:-2]``.
 
     Args:
         lineage: the current lineage of the model.
@@ -85,7 +86,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
 
 
 def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
-    """Return rows of the ``weights`` and ``figures`` of a blend, its comparison with the model, and ``is_better``."""
+    """Return the ``weights`` and ``figures`` of a blend as rows, its comparison with the model, and ``is_better``."""
     manifest = read_manifest(workspace, record)
     both = manifest["weights"]
     first = dict(zip(manifest["first"]["names"], manifest["first"]["weights"], strict=True))
@@ -100,7 +101,7 @@ def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 def blend_tables(
     workspace: Workspace, lineage: Lineage, num_items: int, sequences: Sequences, settings: dict[str, Any]
 ) -> BlendTables:
-    """Count the transitions that a blend needs on the train cut in ``settings``; ``[:]`` means all interactions.
+    """Make the tables of a blend from the train cut in ``settings``; the train cut ``[:]`` means all interactions.
 
     Args:
         settings: the settings of a blend run.
@@ -123,7 +124,7 @@ def blend_tables(
 
 @dataclass(frozen=True)
 class _Read:
-    """The inputs of a blend fit from the warehouse, read in one snapshot."""
+    """The inputs from the warehouse for fitting a blend, read in one snapshot."""
 
     catalog: Catalog
     sequences: Sequences
@@ -172,7 +173,7 @@ class _ByShards:
 
 
 def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:
-    """Return each method's validation figures, the comparison of blend and model, and whether the blend is better."""
+    """Return the validation figures of each method, the blend's comparison with the model, and whether it is better."""
     settings, ranks = workspace.settings.evaluate, fitted.ranks
     figures: list[dict[str, Any]] = []
     for method, mine in ranks.items():

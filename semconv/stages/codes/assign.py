@@ -27,9 +27,9 @@ from semconv.tokenization.figures import new_item_figures
 
 
 def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
-    """Give codes to the items that have text but no codes yet; return None when there is no such item.
+    """Give codes to the items that have text but no codes yet. Return None if no item lacks codes.
 
-    An assign run only adds codes and changes none. A damaged assign run is recomputed with the same result.
+    An assign run only adds codes and never changes codes. A damaged assign run is recomputed with the same result.
 
     Args:
         lineage: the current lineage of a code set or of a model tuned on it.
@@ -68,7 +68,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
         assigned = assign_new_items(code_set, index, vectors.vectors, settings, coded.codes)
         spread = new_item_figures(assigned.codes)
         workspace.progress.say(
-            f"{len(index)} items got codes from their text, with {spread['first_codes_in_use']} distinct first codes"
+            f"{len(index)} items got codes from their text, with {spread['first_codes_in_use']} different codes at the first level"
         )
         no_interactions = np.zeros(len(index), np.int64)
         save_codes(folder / CODES, index, assigned.codes, assigned.is_reassigned, no_interactions)
@@ -89,7 +89,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
 
 
 def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:
-    """Return the servable items with text but no codes; say how many have neither."""
+    """Return the servable items that have text but no codes. Say how many other items have neither text nor codes."""
     has_codes = np.zeros(len(catalog), dtype=bool)
     has_codes[coded.item_index] = True
     wanted = np.flatnonzero(~has_codes & catalog.is_servable).astype(np.int32)
@@ -105,13 +105,13 @@ def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> 
 def _that_fit(
     workspace: Workspace, wanted: NDArray[np.int32], coded: ItemCodes, settings: CodebookSettings
 ) -> NDArray[np.int32]:
-    """Return as many of the wanted items as there are unused combinations of codes; all if items may share codes."""
+    """Return the wanted items for which code combinations are free, or all wanted items if items may share codes."""
     capacity = settings.codes**settings.levels
     room = max(capacity - len(coded.item_index), 0)
     if settings.collisions == "keep" or len(wanted) <= room:
         return wanted
     workspace.progress.say(
         f"{len(wanted) - room} new items get no codes: all {capacity} combinations of codes are taken;"
-        " `semconv codebook fit` with more levels or codes makes more of them"
+        " `semconv codebook fit` with more levels or codes gives more combinations"
     )
     return wanted[:room]

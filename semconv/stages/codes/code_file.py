@@ -23,7 +23,7 @@ _LARGEST = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class FileCodes:
-    """The codes that a file has for items of the catalogue; N is the number of levels."""
+    """The codes that a file contains for items of the catalogue; N is the number of levels."""
 
     item_index: NDArray[np.int32]  # (M,) ascending
     codes: NDArray[np.uint16]  # (M, N)
@@ -31,7 +31,7 @@ class FileCodes:
 
     @property
     def num_codes(self) -> int:
-        """The number of codes of a level: the largest code plus 1, at least 2."""
+        """The number of different codes for each level: the largest code in the file plus 1, but at least 2."""
         return max(2, int(self.codes.max()) + 1)
 
 
@@ -49,7 +49,7 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
     known = {item_id: index for index, item_id in enumerate(item_ids)}
     kept = np.array([row for row, item_id in enumerate(ids) if item_id in known], dtype=np.int64)
     if len(kept) == 0:
-        raise InputError(f"{path}: holds no item of the catalogue; check that item_id matches the ingested items")
+        raise InputError(f"{path}: contains no item of the catalogue; check that item_id matches the ingested items")
     codes = _numbers(path, table).reshape(-1, width)[kept]  # (M, N)
     index = np.array([known[ids[row]] for row in kept], dtype=np.int32)
     values, counts = np.unique(index, return_counts=True)
@@ -69,7 +69,7 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
 
 
 def _checked_table(path: Path) -> pa.Table:
-    """Read the columns of ids and codes; refuse wrong types, a file without rows, and empty cells."""
+    """Read the columns of item ids and codes. Refuse wrong types, a file without rows, and empty cells."""
     try:
         schema = pq.read_schema(path)
         _check_columns(path, schema)
@@ -81,7 +81,7 @@ def _checked_table(path: Path) -> pa.Table:
             f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write the file again"
         ) from error
     if table.num_rows == 0:
-        raise InputError(f"{path}: no rows; it must hold the codes of at least one item")
+        raise InputError(f"{path}: no rows; give a file with the codes of at least one item")
     for name in (ITEM_ID, CODES):
         if table.column(name).null_count:
             raise InputError(f"{path}: {table.column(name).null_count} rows have no {name}; remove or fill them")
@@ -113,14 +113,14 @@ def _is_numbers(kind: pa.DataType) -> bool:
 
 
 def _width(path: Path, table: pa.Table) -> int:
-    """Return the number of codes of an item; InputError if items have different numbers of codes."""
+    """Return the number of codes of an item; raise InputError if items have different numbers of codes."""
     widths = sorted(pc.unique(pc.list_value_length(table.column(CODES))).to_pylist())
     if len(widths) > 1:
         raise InputError(
             f"{path}: every item must have the same number of codes, but the file has items with {widths} codes"
         )
     if not 1 <= widths[0] <= MAX_LEVELS:
-        raise InputError(f"{path}: each item has {widths[0]} codes; give each between 1 and {MAX_LEVELS}")
+        raise InputError(f"{path}: each item has {widths[0]} codes; give each item between 1 and {MAX_LEVELS}")
     return int(widths[0])
 
 

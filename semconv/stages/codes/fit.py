@@ -49,18 +49,18 @@ def fit_codebook_run(workspace: Workspace, behavior: RunRecord, text: RunRecord)
         return {"item_code": codes, "codebook_vector": _book_rows(code_set.books)}
 
     read = stage_settings.codebook(workspace)
-    # The interactions matter because collisions are resolved in order of popularity.
+    # The result depends on interactions, because collisions are resolved in the order of popularity.
     request = StageRequest(columns.CODEBOOK, read, (behavior, text), ("interaction",))
     return workspace.book.execute(request, compute)
 
 
 def _say_text_map(workspace: Workspace, figures: dict[str, Any] | None) -> None:
-    """Say how well codes predicted from text alone match learned codes, on held-out items with interactions."""
+    """Say how often the first code predicted from text equals the learned first code, for held-out items."""
     if figures is not None:
         workspace.progress.say(
             f"test of codes for new items on {figures['items']} held-out items: text explains {figures['held_out_r2']:.1%} of the"
-            f" variance of the behaviour vectors; the first code predicted from text is the learned one for"
-            f" {figures['first_code_agreement']:.1%} of the items (the most frequent code would be for"
+            f" variance of the behaviour vectors; the first code predicted from text equals the learned first code for"
+            f" {figures['first_code_agreement']:.1%} of the items (always predicting the most frequent code would reach"
             f" {figures['most_frequent_code']:.1%}); {figures['codes_in_use']} different first codes are predicted"
         )
 
@@ -68,8 +68,8 @@ def _say_text_map(workspace: Workspace, figures: dict[str, Any] | None) -> None:
 def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Outcome:
     """Make a code set from external codes: a Parquet file of ``item_id`` and ``codes``.
 
-    The file sets the number of levels and of codes for each level. The behaviour run only gives the
-    popularity of items, and the vectors from which the reasons in lists are chosen.
+    The file determines the number of levels, and the number of codes for each level. The behaviour run only gives the
+    popularity of items, and the vectors from which reasons in lists are chosen.
 
     Raises:
         InputError: ``read_codes`` refuses the file, or the file has more items than there are code sequences.
@@ -109,7 +109,7 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
 def _say_missing(
     workspace: Workspace, path: Path, found: FileCodes, catalog: Catalog, popularity: NDArray[np.int64]
 ) -> None:
-    """Say how many items are only in the file, and how many servable items are not in it."""
+    """Say how many items of the file are not in the catalogue, and how many servable items are not in the file."""
     without = catalog.is_servable.copy()
     without[found.item_index] = False
     if found.num_unknown:

@@ -16,7 +16,7 @@ from semconv.runs.workspace import Workspace
 
 @dataclass(frozen=True)
 class ItemCodes:
-    """N codes for each of M items: first those of the code set, then those of each assign run."""
+    """N codes for each of M items: first the items of the code set, then the items of each assign run."""
 
     item_index: NDArray[np.int32]  # (M,)
     codes: NDArray[np.uint16]  # (M, N)
@@ -29,7 +29,7 @@ class ItemCodes:
         return cls(*(np.concatenate([part[name] for part in parts]) for name in ("item_index", "codes", "popularity")))
 
     def of(self, item_index: NDArray[np.int32]) -> NDArray[np.uint16]:
-        """Return the codes ``(n, N)`` of some items; InputError if some have none."""
+        """Return the codes ``(n, N)`` of the given items; raise InputError if an item has no codes."""
         row_of = {int(item): row for row, item in enumerate(self.item_index)}
         missing = [int(item) for item in item_index if int(item) not in row_of]
         if missing:

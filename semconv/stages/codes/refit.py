@@ -1,8 +1,8 @@
 """Decide whether a refit is due: measure what changed since the codes were fitted and the model was tuned.
 
-Each figure is compared with its own value at the codebook fit, so no refit is due right after one. The distance of new
-items to their codes is compared with that of the items that the fit held out. An item whose codes were predicted from
-text is outgrown when a new fit would learn its vector from interactions.
+Each figure is compared with its own value at the codebook fit, so no refit is due right after a fit. The distance of
+new items to their codes is compared with the same distance for items that the fit held out. An item whose codes were
+predicted from text is called outgrown when a new fit would learn its vector from interactions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.tokenization.code_set import CodeSet
 from semconv.tokenization.figures import nearest_code_error
 
-MIN_NEW_ITEMS = 20  # With fewer new items, their mean distance to their codes varies too much by chance.
+MIN_NEW_ITEMS = 20  # With fewer new items, the mean distance of items to their codes varies too much by chance.
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A code set, the codes assigned to new items since its fit, and the vectors that it was fitted on."""
+    """A code set, the codes assigned to new items since the codebook fit, and the vectors used for the fit."""
 
     lineage: Lineage
     code_set: CodeSet
@@ -47,7 +47,7 @@ class Coded:
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> Coded:
-        """Load a code set, its assign runs, and the vectors that it was fitted on."""
+        """Load a code set, the codes of its assign runs, and the vectors used for the codebook fit."""
         folder, text = workspace.book.folder, lineage.text
         return cls(
             lineage,
@@ -64,7 +64,7 @@ class Coded:
 
     @property
     def is_new(self) -> NDArray[np.bool_]:
-        """Whether the item of each row of ``codes`` came into the catalogue after the codebook fit, ``(M,)``."""
+        """Whether the item of each row of ``codes`` was added to the catalogue after the codebook fit, ``(M,)``."""
         return self.is_assigned & ~np.isin(self.codes.item_index, self.text_index)
 
 
@@ -86,7 +86,7 @@ def refit_state(workspace: Workspace, coded: Coded) -> dict[str, Any]:
 
 
 def _code_drift(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Return the rows of the figures that a new codebook fit would improve."""
+    """Return one row for each figure that a new codebook fit would improve."""
     limits = workspace.settings.refit
     everything = np.ones(len(coded.codes.item_index), bool)
     load_at_fit, load_now = (_fullest(coded.codes.codes[rows]) for rows in (~coded.is_new, everything))
@@ -117,9 +117,9 @@ def _reason(row: dict[str, Any]) -> str:
 
 
 def _outgrown(coded: Coded, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether a new fit would learn each item from its vector instead of its text, ``(M,)``.
+    """Return whether a new fit would learn each item's codes from a behaviour vector instead of text, ``(M,)``.
 
-    With behaviour vectors from the user's file, a new fit would learn every new item from its vector.
+    If behaviour vectors come from a file, a new fit would learn the codes of every new item from them.
     """
     if coded.vectors.source == columns.GIVEN:
         return coded.is_new
@@ -131,7 +131,7 @@ def _fullest(codes: NDArray[np.uint16]) -> float:
 
 
 def _text_errors(workspace: Workspace, coded: Coded) -> tuple[float | None, float | None]:
-    """Return the errors of codes predicted from text, for held-out items and for new items."""
+    """Return the errors of codes predicted from text: for held-out items of the codebook fit, and for new items."""
     at_fit = (coded.code_set.figures.get("text_map") or {}).get("nearest_code_error")
     is_new = coded.is_new[coded.is_assigned]
     if at_fit is None or is_new.sum() < MIN_NEW_ITEMS:
@@ -150,7 +150,7 @@ def _assigned_vectors(workspace: Workspace, assign: RunRecord) -> Floats:
 
 
 def _interactions(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -> tuple[int, int]:
-    """Return the training interactions at the tuning and today; without a model, only those of items with codes."""
+    """Return the number of training interactions at the tuning and today; without a model, only of items with codes."""
     finetune = coded.lineage.find(columns.FINETUNE)
     if finetune is None:
         return int(coded.code_set.popularity.sum()), int(counts[coded.code_set.item_index].sum())

@@ -1,4 +1,4 @@
-"""Measure how good the codes of a project are, or the external codes of a file."""
+"""Measure the quality of the codes of a project, or of the external codes in a file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from semconv.tokenization.text_map import USEFUL_R2
 
 
 def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
-    """Return the figures of a code set and of the codes assigned since its fit, and whether a refit is due.
+    """Return the figures of a code set with the codes assigned since its fit, and whether a refit is due.
 
-    ``variance_within`` is measured on the behaviour vectors, so it can be compared with that of external codes. The
-    reconstruction errors are measured on the vectors that the codebooks were fitted on. ``tree`` and the ``counts`` of
-    each level are for the HTML page.
+    ``variance_within`` is measured on the behaviour vectors, so it can be compared with the value for external codes.
+    The reconstruction errors are measured on the vectors that the codebooks were fitted on. ``tree`` and the ``counts``
+    of each level are for the HTML page.
 
     Args:
         lineage: the current lineage of the code set, or of the model that was tuned on it.
@@ -61,7 +61,7 @@ def _untouched(workspace: Workspace, index: NDArray[np.int32]) -> NDArray[np.boo
 
 
 def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
-    """Return the figures of the external codes in a Parquet file (item_id, codes), without those that need codebooks.
+    """Return the figures of external codes in a Parquet file (item_id, codes), except figures that need codebooks.
 
     Raises:
         InputError: ``read_codes`` refuses the file.
@@ -86,7 +86,7 @@ def external_report(workspace: Workspace, path: Path) -> dict[str, Any]:
 def _shared(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], popularity: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Return the figures of both reports: similarity of items with equal codes, code tree, and items without codes."""
+    """Return the figures that both reports have: likeness of items with equal codes, code tree, items without codes."""
     catalog, facets = workspace.store.catalog(), workspace.store.item_facets()
     titles = [catalog.titles[item] for item in index]
     without = catalog.is_servable.copy()
@@ -115,7 +115,7 @@ def _facets(facets: ItemFacets, index: NDArray[np.int32]) -> list[tuple[str, qua
 def _variance(
     workspace: Workspace, index: NDArray[np.int32], codes: NDArray[np.uint16], vectors: BehaviorVectors
 ) -> dict[str, list[float]]:
-    """Return the variance of the behaviour vectors within groups of equal first codes, also with the codes shuffled."""
+    """Return the variance of the behaviour vectors within groups of equal first codes, with real and shuffled codes."""
     _, mine, theirs = np.intersect1d(index, vectors.item_index, return_indices=True)
     if len(mine) == 0:
         return {}

@@ -44,7 +44,7 @@ def code_rows(
 
 
 def training_counts(workspace: Workspace, behavior: RunRecord, num_items: int) -> NDArray[np.int64]:
-    """Return each item's training interactions today, ``(I,)``, with the behaviour run's train cut and k-core."""
+    """Return each item's number of training interactions today, ``(I,)``, with train cut and k-core of ``behavior``."""
     split = behavior.settings["split"]
     sequences = cut_in_time(workspace.store.sequences(), split)
     train = train_part(sequences, split["train_cut"], split["k_core"], num_items)

@@ -1,4 +1,4 @@
-"""The file of the code trie, which every process of this job and of later jobs maps into memory."""
+"""The file of the code trie. Every process of this job and of later jobs maps this file into memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from semconv.stages.codes.item_codes import ItemCodes
 
 
 def trie_file(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> Path:
-    """Return the file of the code trie, in the folder of the newest run that holds codes.
+    """Return the file of the code trie, in the folder of the newest run that made codes.
 
-    The trie is built if the file is missing, damaged or of other codes. The last two cases are reported.
+    The trie is built if the file is missing, is damaged, or belongs to other codes. A message says if the file was
+    damaged or belonged to other codes.
 
     Args:
         codes: the current codes of the lineage.

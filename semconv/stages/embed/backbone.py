@@ -29,7 +29,7 @@ def backbone_run(workspace: Workspace) -> Outcome:
 
 
 def create_backbone_run(workspace: Workspace) -> Outcome:
-    """Make the built-in backbone; its tokenizer is built from the catalogue's text and the training queries."""
+    """Make the built-in backbone, with a tokenizer trained on the catalogue's text and the training queries."""
     catalog = workspace.store.catalog()
     if len(catalog) == 0:
         raise InputError("no items in the warehouse; add some with `semconv ingest items FILE`")
@@ -71,7 +71,7 @@ def backbone_path(workspace: Workspace, record: RunRecord) -> str:
 
 
 def intact_backbone(workspace: Workspace, record: RunRecord) -> str:
-    """Return the same as ``backbone_path``, after verifying the checksums of a local model's files.
+    """Return the result of ``backbone_path``, after verifying the checksums of a local model's files.
 
     Raises:
         InputError: a file is missing, damaged or was replaced.

@@ -22,7 +22,7 @@ from semconv.stages.embed.rows import embedding_rows
 
 
 def embed_behavior_run(workspace: Workspace) -> Outcome:
-    """Make item and user vectors from the interactions in the train cut, or read item vectors from the user's file."""
+    """Make item and user vectors from the interactions in the train cut, or read item vectors from an external file."""
     settings = workspace.settings
     sequences = workspace.sequences()
     catalog = workspace.store.catalog()
@@ -51,7 +51,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     content, tables = {}, ["interaction"]
     if settings.behavior.source == "given":
         content["vectors"] = file_digest(_given_path(workspace))
-        tables.append("item")  # A new item may already have a vector in the file.
+        tables.append("item")  # The file may already contain vectors of items that are added to the catalogue later.
     request = StageRequest(columns.EMBED_BEHAVIOR, stage_settings.behavior(workspace), (), tuple(tables), content)
     return workspace.book.execute(request, compute)
 
@@ -65,7 +65,7 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
     if settings.behavior.source == "dccf":
         from semconv.behavior.dccf_training import DccfTraining, fit_dccf
 
-        # If the train cut contains the validation items, early stopping has no held-out items.
+        # If the train cut contains the validation items, there are no held-out items for early stopping.
         held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
         training = DccfTraining(folder, workspace.progress, held_out)
         vectors, figures = fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)

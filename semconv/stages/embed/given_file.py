@@ -1,4 +1,4 @@
-"""Read the user's own item vectors from a Parquet file."""
+"""Read item vectors that were made outside semconv from a Parquet file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from semconv.errors import InputError
 
 
 def read_given(path: Path, item_ids: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.float64]], int]:
-    """Read vectors from a Parquet file, for the items that are in the catalogue.
+    """Read vectors from a Parquet file for the items of the catalogue.
 
     Returns:
-        item index ``(M,)``, the M vectors, and the number of items that are not in the catalogue.
+        item index ``(M,)``, the M vectors, and the number of items of the file that are not in the catalogue.
 
     Raises:
         InputError: the file is not a Parquet file, or a column is missing or of another type.

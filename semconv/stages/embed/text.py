@@ -31,7 +31,7 @@ def embed_text_run(workspace: Workspace, backbone: RunRecord) -> Outcome:
 
 
 def text_vectors(workspace: Workspace, backbone: RunRecord, catalog: Catalog, wanted: NDArray[np.int32]) -> TextVectors:
-    """Return the text vectors of those items in ``wanted`` ``(n,)`` (item index) that have text."""
+    """Return the text vectors of the items in ``wanted`` ``(n,)`` (item index) that have text."""
     from semconv.backbone.text_vectors import embed_texts
 
     all_texts = catalog_texts(catalog)

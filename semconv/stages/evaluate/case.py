@@ -36,7 +36,7 @@ class EvaluationCase:
         users: ``(U,)`` user index of the evaluated users, ascending.
         targets: ``(U,)`` item index of each user's held-out item.
         item_ids: item ids by item index.
-        allowed: ``(I,)`` whether the run could list an item; every method chooses from these items.
+        allowed: ``(I,)`` whether the recommend run could list an item; every method chooses from these items.
         popularity: ``(I,)`` interactions of each item in the train cut.
         prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
         sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
@@ -54,7 +54,7 @@ class EvaluationCase:
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
-        """Read the users and items that evaluate a recommend run; ``lineage`` has the inputs that the run recorded."""
+        """Read the users and items for evaluating a recommend run. ``lineage`` has the inputs that the run recorded."""
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
             sequences, users = evaluated_users(workspace, lineage.finetune, split)
@@ -82,7 +82,7 @@ class EvaluationCase:
 
     @property
     def split(self) -> Split:
-        """The split whose items are held out."""
+        """The split, ``valid`` or ``test``, whose target items are held out."""
         split: Split = self.recommend.settings["split"]
         return split
 
@@ -102,13 +102,13 @@ class EvaluationCase:
         return Histories.under(self.sequences, self.split)
 
     def evaluated(self) -> EvaluatedUsers:
-        """The properties of the evaluated users that define the segments of the report."""
+        """Return the properties of the evaluated users that define the segments of the report."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
         return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
-        """The way that lists were made and are scored, which is the same for all methods."""
+        """Return the protocol that all methods of the evaluation share: how lists were made and are scored."""
         made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
         details: dict[str, Any] = {
@@ -138,7 +138,7 @@ class EvaluationCase:
 
 
 def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
-    """Return the sequences under the split of a model, and the users with a held-out item or a fixed sample of them.
+    """Return the sequences under the split of a model, and the users with a held-out item, or a fixed sample of these.
 
     Raises:
         InputError: no user has a held-out item.
@@ -163,7 +163,7 @@ def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray
 
 
 def _codes(workspace: Workspace, lineage: Lineage, num_items: int) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-    """Return the prefix ids ``(N, I)`` and the sources ``(I,)`` of the codes behind the evaluated lists."""
+    """Return the prefix ids ``(N, I)`` and the sources ``(I,)`` of the codes from which the lists were made."""
     codes = ItemCodes.read(workspace, lineage.code_runs)
     fitted = len(ItemCodes.read(workspace, (lineage.codebook,)).item_index)
     sources = np.full(num_items, NO_CODE, dtype=object)

@@ -23,8 +23,8 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
     """Compare every method of two evaluate runs by a paired bootstrap over users with the same held-out item.
 
     Returns:
-        rows with ``method``, the values of ``evaluation.rows.compare``, and ``protocol``: the properties of the
-        two runs' lists. A property that differs is ``{"ours": ..., "theirs": ...}``.
+        rows with ``method``, the values of ``evaluation.rows.compare``, and ``protocol``: the properties of both
+        runs' lists. A property that differs between the runs is ``{"ours": ..., "theirs": ...}``.
 
     Raises:
         InputError: a run is of another stage, its ranks are missing, or no user has the same held-out item in both.
@@ -47,7 +47,7 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
 
 @dataclass(frozen=True)
 class Scored:
-    """One method of an evaluate run."""
+    """One method of an evaluate run, as a side of a comparison."""
 
     run: RunRecord
     method: str
@@ -69,7 +69,7 @@ def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[
 
 
 def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:
-    """Return the newest other evaluate run on the same split whose files still exist."""
+    """Return the newest evaluate run on the same split, other than ``run``, whose files still exist."""
     split = _made(workspace, run)["split"]
     for other in workspace.book.finished(columns.EVALUATE):
         if other.run_id != run.run_id and _made(workspace, other)["split"] == split and _is_kept(workspace, other):
@@ -82,7 +82,7 @@ def _is_kept(workspace: Workspace, run: RunRecord) -> bool:
 
 
 def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
-    """Return the properties of the lists of an evaluate run: how they were made."""
+    """Return the properties that tell how the lists of an evaluate run were made."""
     lineage = Lineage.of(workspace.store, run)
     made, split = lineage.recommend.settings, lineage.finetune.settings["split"]
     return {
@@ -104,7 +104,7 @@ def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _paired(ours: UserRanks, theirs: UserRanks) -> tuple[Any, Any]:
-    """Return both methods' ranks of the users who have the same held-out item in both, in the same order."""
+    """Return the ranks of both methods for the users with the same held-out item in both runs, in the same order."""
     index = pc.index_in(ours.user_ids, value_set=theirs.user_ids)
     kept = index.is_valid().to_numpy(zero_copy_only=False)
     rows = pc.fill_null(index, 0).to_numpy()

@@ -25,10 +25,10 @@ _MOST_INTERACTIONS = 2_000_000  # This many interactions are enough to choose th
 
 
 def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome | None:
-    """Search the transition counter's best parameters for an evaluation; None when there are no validation users.
+    """Search for the transition counter's best parameters; return None if there are no validation users.
 
     The search always uses the held-out items of the split valid and the counts of the train cut ``[:-2]``. So the
-    parameters are never chosen on the held-out items of the test. A search is reused until the interactions change.
+    parameters are never chosen on the held-out items of the split test. A search is reused until interactions change.
     """
     wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.finetune.settings["split"]
     held_out = targets(case.sequences, "valid")
@@ -73,7 +73,7 @@ def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
 
 
 def _some(train: Sequences, seed: int) -> Sequences:
-    """Return the sequences of a sample of users with about two million interactions in all."""
+    """Return the sequences of a random sample of users that have about two million interactions in total."""
     total = len(train.items)
     if total <= _MOST_INTERACTIONS:
         return train

@@ -1,4 +1,4 @@
-"""Yield the lists that an evaluation compares, one method at a time, so that few lists are in memory."""
+"""Yield the lists that an evaluation compares. Memory holds the lists of one method at a time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Ranking:
     Attributes:
         method: the method's name in the column ``method``.
         items: ``(U, K)`` item index, -1 where a list is shorter.
-        is_fallback: ``(U, K)`` whether an item comes from the fallback ranking; None if no item does.
-        details: entries of the protocol that only this method has.
+        is_fallback: ``(U, K)`` whether an item comes from the fallback ranking; None if no item comes from it.
+        details: conditions of the evaluation that only this method has.
     """
 
     method: str
@@ -42,7 +42,7 @@ class Ranking:
 
 
 def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | None) -> Iterator[Ranking]:
-    """Yield the lists of every method: those of the recommend run, then the baselines.
+    """Yield the lists of every method: first the methods of the recommend run, then the baselines.
 
     Args:
         tuning: the run that searched the transition counter's parameters, None if there was none.
@@ -60,19 +60,19 @@ def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | Non
 
 
 def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
-    """Return the methods whose lists a recommend run holds, the model first."""
+    """Return the methods whose lists a recommend run contains, the model first."""
     return sorted(part_methods(workspace.book.folder(recommend)), key=lambda name: (report_order(name), name))
 
 
 def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
-    """Yield the lists of each method in the parts of the recommend run."""
+    """Yield the lists of each method from the part files of the recommend run."""
     for method in listed_methods(workspace, case.recommend):
         details = _fitted_on(workspace, case) if method == columns.METHOD_BLEND else {}
         yield replace(_of_parts(workspace, case, method), details=details)
 
 
 def _fitted_on(workspace: Workspace, case: EvaluationCase) -> dict[str, Any]:
-    """Return on which users the blend was fitted. On the split valid, its figures are too good for that reason."""
+    """Return which users the blend was fitted on. For the same users, the figures of the blend are too high."""
     run = case.lineage.need(columns.BLEND)
     users = read_manifest(workspace, run)["num_users"]
     mine = {"fitted_on_this_split": True} if case.split == "valid" else {}
@@ -104,7 +104,7 @@ def _index_of(names: pa.ChunkedArray, index_of: Mapping[str, int]) -> NDArray[np
 
 
 def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Return whether the item of each row comes from the fallback ranking."""
+    """Return for each row whether the fallback ranking proposed the item."""
     column = sources.combine_chunks()
     proposed = pc.equal(column.flatten(), columns.SOURCE_FALLBACK).to_numpy(zero_copy_only=False)
     result = np.zeros(len(column), dtype=bool)
@@ -115,7 +115,7 @@ def _is_fallback(sources: pa.ChunkedArray) -> NDArray[np.bool_]:
 def _tuned(
     workspace: Workspace, case: EvaluationCase, method: Method, tuning: RunRecord, untuned: Ranking | None
 ) -> Ranking:
-    """Rank with the parameters that a search found; reuse the lists ``untuned`` if they have the same parameters."""
+    """Rank with the parameters that a search found. Reuse ``untuned`` if these lists have the same parameters."""
     found = tuned_parameters(workspace, tuning)
     best: dict[str, float] = found["parameters"]
     is_same = untuned is not None and untuned.details.get("parameters") == best
@@ -162,7 +162,7 @@ def _for_all(case: EvaluationCase, top: TopK) -> TopK:
 
 
 def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
-    """Rank by behaviour vectors alone, with the same candidate items and masked items as the model."""
+    """Rank by behaviour vectors alone, with the candidate items and masked items of the model."""
     vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, BEHAVIOR_VECTORS))
     histories = case.histories
     seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None

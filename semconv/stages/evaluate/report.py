@@ -1,4 +1,4 @@
-"""Collect the values of an evaluation's HTML page: figures, curves, segments, example users and changes."""
+"""Collect the values for the HTML page of an evaluation: figures, curves, segments, example users and changes."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def evaluation_report(
 def _changes(
     workspace: Workspace, run: RunRecord, against: RunRecord | None
 ) -> tuple[RunRecord | None, list[dict[str, Any]]]:
-    """Return the run to compare with, and the paired differences of each method from it.
+    """Return the run to compare with, and for each method the paired differences between both runs.
 
-    Without ``against``, compare with the newest other run on the split. Return None if there is none, or if no user has
-    the same held-out item in it.
+    Without ``against``, compare with the newest other run on the split. Return None if there is no such run, or if no
+    user has the same held-out item in both runs.
     """
     before = against or last_run_before(workspace, run)
     if before is None:
@@ -102,7 +102,7 @@ def _figures(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 
 def _shared_protocol(figures: Mapping[str, Mapping[str, Row]], methods: Sequence[str]) -> dict[str, Any]:
-    """Return the protocol of the evaluation. An entry that only some methods have is named ``method: entry``."""
+    """Return the protocol of the evaluation. An entry that not all methods have is named ``method: entry``."""
     first = [next(iter(figures[name].values())) for name in methods]
     shared = {name: first[0][name] for name in ("split", "train_cut", "seen")}
     protocols = [row["protocol"] for row in first]
@@ -125,7 +125,7 @@ def _curves(workspace: Workspace, run: RunRecord, list_length: int) -> dict[str,
 
 
 def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
-    """Return the rows of NDCG by segment and method, both in the order of reports."""
+    """Return the NDCG rows by segment and method, with both in the order of reports."""
     chosen = [row for row in rows if f"{row['name']}@{row['k']}" == cutoff]
     result: dict[str, dict[str, Row]] = {}
     for row in sorted(chosen, key=lambda row: segment_order(row["segment"])):
@@ -134,7 +134,7 @@ def _segments(rows: Sequence[Row], cutoff: str) -> dict[str, dict[str, Row]]:
 
 
 def _examples(workspace: Workspace, case: EvaluationCase) -> list[dict[str, Any]]:
-    """Return a fixed sample of users: their latest items, the held-out item, and their lists of the recommend run."""
+    """Return a fixed sample of users, each with the latest items, the held-out item, and the lists of each method."""
     catalog, histories = workspace.store.catalog(), case.histories
     rows = draw_users(np.arange(len(case.users), dtype=np.int32), NUM_EXAMPLES, workspace.settings.evaluate.seed)[
         :NUM_EXAMPLES

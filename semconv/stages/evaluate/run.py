@@ -23,11 +23,12 @@ from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
 from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
 from semconv.stages.evaluate.user_file import user_file
-from semconv.stages.lists.run import Request, recommend_run
+from semconv.stages.lists.job import Request
+from semconv.stages.lists.run import recommend_run
 
 
 def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["valid", "test"] = "test") -> Outcome:
-    """Make the lists of a model for a split and score them; reuse finished runs if nothing changed.
+    """Make the lists of a model for a split and score these lists. Reuse finished runs if nothing changed.
 
     Args:
         lineage: the current lineage of the model.
@@ -46,7 +47,7 @@ def has_test_targets(workspace: Workspace, finetune: RunRecord) -> bool:
 
 
 def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:
-    """Return the newest evaluate run of the model that made some lists; empty if there is none."""
+    """Return the newest evaluate run of the model that made the lists ``lists``; empty if there is none."""
     models = set(lists.inputs)
     return next(([run] for run in workspace.book.finished(columns.EVALUATE) if models & set(run.inputs)), [])
 
@@ -59,7 +60,8 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
     """
     if recommend.settings["split"] == "serve":
         raise InputError(
-            f"{recommend.run_id} was made for serving, from histories with the held-out items; `semconv recommend --split test` makes lists to score"
+            f"{recommend.run_id} cannot be scored: its lists were made for serving, from histories that include the"
+            " held-out items; make lists to score with `semconv recommend --split test`"
         )
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
     tuned = tune_transition_run(workspace, case)

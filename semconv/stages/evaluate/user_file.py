@@ -1,4 +1,4 @@
-"""Write and read a Parquet file of an evaluation's figures, with one row for each user and method."""
+"""Write and read the Parquet file with the figures of an evaluation: one row for each user and method."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class UserRanks:
-    """The ranks of the held-out items in one method's lists; each row is one user."""
+    """The ranks of the held-out items in one method's lists, with one row for each user."""
 
     user_ids: pa.Array  # (U,)
     targets: pa.Array  # (U,) ids of the held-out items
@@ -54,7 +54,7 @@ class UserFile:
     """Writes the figures of each user, one method after the other."""
 
     def __init__(self, writer: pq.ParquetWriter, case: EvaluationCase, users: EvaluatedUsers) -> None:
-        """Prepare the columns that have the same values for all methods."""
+        """Prepare the columns whose values are the same for all methods."""
         targets = pa.array(case.targets)
         self._writer = writer
         self._shared = {
@@ -80,13 +80,13 @@ class UserFile:
 
 @contextmanager
 def user_file(folder: Path, case: EvaluationCase, users: EvaluatedUsers) -> Iterator[UserFile]:
-    """Open the file of an evaluation for writing; it appears under its name only when it is complete."""
+    """Open the file of an evaluation for writing. The file appears under its name only when it is complete."""
     with atomic_path(folder / USER_FIGURES) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
         yield UserFile(writer, case, users)
 
 
 def read_ranks(workspace: Workspace, run: RunRecord) -> dict[str, UserRanks]:
-    """Read the ranks of an evaluate run by method.
+    """Read the ranks of an evaluate run, as a dictionary by method.
 
     Raises:
         InputError: the run is of another stage or unfinished, or its ranks cannot be read.

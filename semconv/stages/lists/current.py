@@ -18,7 +18,8 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import chosen_blend, say_without_blend
-from semconv.stages.lists.run import Request, recommend_run
+from semconv.stages.lists.job import Request
+from semconv.stages.lists.run import recommend_run
 
 _FOR_ALL = {"split": "serve", "users": "all", "where": ""}
 

@@ -1,14 +1,12 @@
-"""The job of a recommend run, which is split into shards of users, and the worker that computes shards.
+"""The job of a recommend run: the data that all its shards of users share, and how this data is read.
 
-A job consists of arrays and settings, so it can be sent to another process or machine. A worker is a job with its model
-loaded. It computes one shard at a time and writes the shard's Parquet part into the run's folder. The
-engines only hand out shards.
+A job consists of arrays and settings, so it can be sent to another process or machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,16 +16,45 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import machine_errors
+from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
-from semconv.blend.tables import BlendUsers
-from semconv.columns import Split
+from semconv.blend.tables import days_of, unit_vectors
+from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
-from semconv.runs.files import part_file, part_files
+from semconv.data.splits import history_lengths
+from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
+from semconv.evaluation.methods import RECENT_POPULARITY
+from semconv.lists.recommender import cut_into_shards
+from semconv.runs.files import BEHAVIOR_VECTORS, part_file, part_files
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
-from semconv.stages.lists.carrying import Carried
-from semconv.stages.lists.parts import holds_part, part_table, write_part
-from semconv.stages.tune.tuned import Tuned, TunedFiles, passes
+from semconv.stages.blend.choice import ChosenBlend
+from semconv.stages.blend.files import load_blend
+from semconv.stages.blend.run import blend_tables
+from semconv.stages.lists.carrying import Carried, Listable, States, carry_over, user_states
+from semconv.stages.lists.filters import allowed_items
+from semconv.stages.lists.parts import holds_part
+from semconv.stages.tune.item_setup import Asking
+from semconv.stages.tune.tuned import TunedFiles
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request for a recommend run.
+
+    Attributes:
+        users: ``(R,)`` user index; None for all.
+        where: a filter in addition to ``recommend.where``. A run with such a filter cannot be published.
+        carry_from: the earlier run whose lists unchanged users keep.
+        refresh: with ``carry_from``, the users to recompute, besides new users; all other users keep their lists.
+    """
+
+    split: Split = "serve"
+    users: NDArray[np.int32] | None = None
+    where: str | None = None
+    carry_from: RunRecord | None = None
+    refresh: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,52 +140,128 @@ class ListJob:
         return [shard for shard in range(len(self.shards)) if self.path(shard) in wanted]
 
 
-class ListWorker:
-    """Computes shards of a job. It loads the model when the first list has to be computed."""
+@dataclass(frozen=True)
+class ListInputs:
+    """The inputs of a recommend run from the warehouse, read in one snapshot."""
 
-    def __init__(self, job: ListJob, say: Callable[[str], None] = lambda _: None) -> None:
-        """Prepare a worker; ``say`` is called with a line of text for each batch that did not fit into memory."""
-        self.job, self._say = job, say
+    catalog: Catalog
+    allowed: NDArray[np.bool_]  # (I,)
+    sequences: Sequences
+    histories: Histories
+    fallback_ranking: NDArray[np.int32]  # (F,) item index
 
-    def write(self, shard: int) -> None:
-        """Compute the lists of one shard and write them as its Parquet part.
+    @classmethod
+    def now(cls, workspace: Workspace, lineage: Lineage, request: Request) -> ListInputs:
+        """Read the inputs from the warehouse."""
+        with workspace.store.snapshot():
+            catalog = workspace.store.catalog()
+            allowed = allowed_items(workspace, catalog, request.where)
+            split = lineage.finetune.settings["split"]
+            sequences = workspace.sequences(split=split)
+            ranking = _fallback_ranking(workspace, request.split, split["train_cut"], allowed, sequences)
+        return cls(catalog, allowed, sequences, Histories.under(sequences, request.split), ranking)
 
-        Raises:
-            InputError: the model is damaged, or a part of the earlier run is.
-            MachineError: the part cannot be written, or the model cannot be compiled.
-        """
-        job = self.job
-        chosen = job.shards[shard]
-        users = job.users[chosen]
-        tables = [] if job.carried is None else job.carried.rows(chosen, job.user_ids.take(pa.array(users)))
-        computed = users if job.carried is None else users[job.carried.shards[chosen] < 0]
-        served, others = columns.METHOD_MODEL if job.blend is None else job.blend.served, {}
-        if len(computed) or not tables:
-            with passes(job.settings):
-                lists = self._recommender.lists(self._shard_users(computed))
-            methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
-            tables.append(methods.pop(served))
-            others = methods if job.blend is not None and job.blend.with_both else {}
-        write_part(job.path(shard), tables, job.label(shard), served, others)
 
-    @cached_property
-    def _tuned(self) -> Tuned:
-        return self.job.tuned.load(self.job.settings, self.job.allowed, self._say)
+def list_job(
+    workspace: Workspace, lineage: Lineage, request: Request, chosen: ChosenBlend | None, folder: Path
+) -> tuple[ListJob, States]:
+    """Read the inputs of a recommend run, and return its job and the states of its users.
 
-    @cached_property
-    def _recommender(self) -> Recommender:
-        job = self.job
-        blend = None if job.blend is None else job.blend.blend
-        return Recommender(self._tuned.searcher, job.fallback_ranking, job.vectors, blend, job.allowed)
+    Args:
+        chosen: the blend that ranks the lists; None for the model's own lists.
+        folder: the folder of the run.
+    """
+    read = ListInputs.now(workspace, lineage, request)
+    job = _full_job(workspace, lineage, request, folder, read)
+    job = replace(job, blend=job_blend(workspace, lineage, chosen, request.split, read))
+    states = user_states(job.users, job.histories, job.tuned.codes.by_item(len(job.item_ids)))
+    if request.carry_from is not None:
+        carried, states = _carried(workspace, request.carry_from, request.refresh, states, job)
+        job = replace(job, carried=carried)
+    return job, states
 
-    def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
-        job, settings = self.job, self.job.settings
-        whole = [job.histories.of(int(user)) for user in users]
-        prompts = self._tuned.prompts(job.histories, users)
-        visible = self._tuned.visible(job.histories, users, settings.split.history_length)
-        seen = whole if settings.recommend.seen == "masked" else None
-        for_blend = None
-        if job.blend is not None:
-            items, lengths = job.histories.latest(users, settings.split.history_length)
-            for_blend = BlendUsers(items, lengths, job.blend.days[users], seen)
-        return ShardUsers(users, prompts, visible, seen, for_blend)
+
+def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
+    """Return the job that computes the lists of all requested users, still without its blend."""
+    sequences, num_items = read.sequences, len(read.catalog)
+    asking = Asking(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
+    tuned = TunedFiles.read(workspace, lineage, read.catalog, asking)
+    vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
+    asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
+    # Erased users have no interactions.
+    has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)
+    return ListJob(
+        folder=folder,
+        fingerprint=_fingerprint(workspace, folder),
+        tuned=tuned,
+        split=request.split,
+        settings=workspace.settings,
+        users=asked[has_history],
+        user_ids=pa.array(sequences.user_ids, pa.string()),
+        item_ids=pa.array(read.catalog.item_ids, pa.string()),
+        histories=read.histories,
+        allowed=read.allowed,
+        fallback_ranking=read.fallback_ranking,
+        vectors=unit_vectors(vectors.item_index, vectors.item_vectors, num_items),
+    )
+
+
+def job_blend(
+    workspace: Workspace, lineage: Lineage, chosen: ChosenBlend | None, split: Split, read: ListInputs
+) -> JobBlend | None:
+    """Return the blend of a job, None for the model's own lists.
+
+    For serving, transitions are counted in all interactions, and the day of every list is the day of the newest
+    interaction. For evaluation, the counts of the blend run are used, and each user's day is the day of the latest
+    item of the history.
+    """
+    if chosen is None:
+        return None
+    blend = load_blend(workspace, chosen.record, lineage)
+    days = days_of(read.histories.latest_times())
+    if split == "serve":
+        settings = {**chosen.record.settings, "train_cut": "[:]"}
+        tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, settings)
+        blend = replace(blend, tables=tables)
+        days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+    return JobBlend(blend, chosen.served, days, with_both=split != "serve")
+
+
+def _fingerprint(workspace: Workspace, folder: Path) -> str:
+    """Return the fingerprint of the run that is being computed in a folder."""
+    running = workspace.store.runs(stage=columns.RECOMMEND, status="running")
+    return next(run.fingerprint for run in running if workspace.book.folder(run) == folder)
+
+
+def _fallback_ranking(
+    workspace: Workspace, split: Split, train_cut: TrainCut, allowed: NDArray[np.bool_], sequences: Sequences
+) -> NDArray[np.int32]:
+    """Return allowed items by recent popularity: enough to fill a list after the longest history is left out."""
+    longest = int(sequences.lengths.max(initial=0))
+    some_user = np.array([int(np.argmax(history_lengths(sequences, split)))], dtype=np.int32)
+    count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
+    cut: TrainCut = "[:]" if split == "serve" else train_cut
+    request = BaselineRequest(
+        RECENT_POPULARITY, split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
+    )
+    top_k = workspace.store.baseline_top_k(request)
+    ranking: NDArray[np.int32] = top_k.items[:1].ravel()  # empty when no user has a history under the split
+    return ranking[ranking >= 0]
+
+
+def _carried(
+    workspace: Workspace, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
+) -> tuple[Carried, States]:
+    coded = job.tuned.codes.item_index
+    with_codes = np.unique(np.concatenate([coded[job.allowed[coded]], job.fallback_ranking]))
+    listed = with_codes if job.blend is None else np.flatnonzero(job.allowed)  # a blend lists items without codes too
+    is_masked = workspace.settings.recommend.seen == "masked"
+    listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
+    shard_users = int(before.settings["recommend"]["shard_users"])
+    carried, states = carry_over(
+        workspace.book.folder(before), shard_users, states, refresh, listable, workspace.progress.say
+    )
+    count = int((carried.shards >= 0).sum())
+    if count:
+        workspace.progress.say(f"{count} of {len(job.users)} users are unchanged and keep their lists")
+    return carried, states

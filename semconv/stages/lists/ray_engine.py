@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
-from collections.abc import Generator, Iterator, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from semconv import errors
 from semconv.artifacts import machine_errors, remove_unfinished
 from semconv.errors import MachineError, SemconvError, SettingsError
-from semconv.stages.lists.job import ListJob, ListWorker
+from semconv.modes import OWNER_FILE
+from semconv.stages.lists.job import ListJob
 from semconv.stages.lists.parts import holds_part
 from semconv.stages.lists.ray_start import connected
 
@@ -30,8 +32,18 @@ def require_ray() -> None:
         )
 
 
-def ray_shards(job: ListJob, shards: Sequence[int]) -> Generator[int]:
+class ShardWorker(Protocol):
+    """Computes shards of a job, one at a time."""
+
+    def write(self, shard: int) -> None:
+        """Compute the lists of one shard and write them as its Parquet part."""
+
+
+def ray_shards(job: ListJob, shards: Sequence[int], make_worker: Callable[[ListJob], ShardWorker]) -> Generator[int]:
     """Compute shards in Ray workers; yield each shard when its Parquet part is written, in any order.
+
+    Args:
+        make_worker: called in each Ray worker, to get the object that computes its shards.
 
     Raises:
         SettingsError: the machines have too few cores or GPUs for the workers.
@@ -42,18 +54,20 @@ def ray_shards(job: ListJob, shards: Sequence[int]) -> Generator[int]:
         return
     with connected(job.settings.recommend.ray_actors) as ray:
         try:
-            yield from _computed(ray, job, shards)
+            yield from _computed(ray, job, shards, make_worker)
         finally:
             remove_unfinished(job.folder)  # files that workers left when they died
 
 
-def _computed(ray: Any, job: ListJob, shards: Sequence[int]) -> Iterator[int]:
+def _computed(
+    ray: Any, job: ListJob, shards: Sequence[int], make_worker: Callable[[ListJob], ShardWorker]
+) -> Iterator[int]:
     shared = ray.put(job)  # one copy on each machine, which all its workers read
     rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
     workers, room = _workers(ray, job)
     rows = rows.map_batches(
         _ShardWriter,
-        fn_constructor_args=(shared,),
+        fn_constructor_args=(shared, make_worker),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=1),
         **room,
@@ -75,19 +89,19 @@ def _computed(ray: Any, job: ListJob, shards: Sequence[int]) -> Iterator[int]:
 class _ShardWriter:
     """A Ray worker that loads the model once, then writes the part of every shard that it gets."""
 
-    def __init__(self, shared: Any) -> None:
+    def __init__(self, shared: Any, make_worker: Callable[[ListJob], ShardWorker]) -> None:
         import ray
 
-        self._worker = ListWorker(ray.get(shared))
+        self._job: ListJob = ray.get(shared)
+        self._worker = make_worker(self._job)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         shard = int(batch["shard"][0])
         failure = message = ""
-        job = self._worker.job
         try:
             # A worker that died may have written the part already.
-            if not holds_part(job.path(shard), job.label(shard)):
-                with counted(job.path(shard)):
+            if not holds_part(self._job.path(shard), self._job.label(shard)):
+                with counted(self._job.path(shard)):
                     self._worker.write(shard)
         except SemconvError as error:  # Ray would not keep the type of an exception.
             failure, message = type(error).__name__, str(error)
@@ -105,8 +119,11 @@ def counted(part: Path) -> Iterator[None]:
                 f"{part}: {begun} workers died while computing this shard, most likely for lack of memory; set a smaller"
                 " recommend.batch_tokens, recommend.shard_users or recommend.ray_actors"
             )
-        with trace.open("ab") as stream:
-            stream.write(b".")
+        descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, OWNER_FILE)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
     yield
     trace.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """Connect a job to Ray: to a running cluster, or to one that is started for the job.
 
 If ``RAY_ADDRESS`` is set, the job joins that cluster. Otherwise Ray is started on this machine. It then listens only on
-the loopback address and ends with the job. Usage statistics are never sent.
+the loopback address, and all its processes end with the job. Usage statistics are never sent.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def connected(workers: int) -> Iterator[Any]:
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        _start(ray, options)
+        _start(ray, options, folder)
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray
     finally:
-        ray.shutdown()
+        _end(ray, folder)
         _remove(folder)
 
 
@@ -94,18 +94,15 @@ def _prepared(folder: Path, workers: int) -> dict[str, Any]:
     return options
 
 
-def _start(ray: Any, options: dict[str, Any]) -> None:
+def _start(ray: Any, options: dict[str, Any], folder: Path) -> None:
     """Start or join Ray. Retry a start that timed out, which happens on a busy machine."""
-    import psutil  # is installed with Ray
-
-    before = set(psutil.Process().children(recursive=True))
     for left in reversed(range(_STARTS)):
         try:
             ray.init(**options)
             return
         except Exception as error:  # Ray raises no narrower class when its node fails to start
             said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            _end_children(before)
+            _end(ray, folder)
             if left and "timed out" in said and "address" in options:
                 continue
             raise MachineError(
@@ -114,15 +111,45 @@ def _start(ray: Any, options: dict[str, Any]) -> None:
             ) from error
 
 
-def _end_children(before: set[Any]) -> None:
-    """Kill the processes that a failed start left running."""
-    import psutil
+def _end(ray: Any, folder: Path) -> None:
+    """Disconnect from Ray, and end all processes of a Ray that was started with this folder.
 
-    started = set(psutil.Process().children(recursive=True)) - before
-    for process in started:
+    ``ray.shutdown`` gives the parent of the workers one second to end them, then kills it. On a busy machine that is too
+    short, and the workers would outlive the job.
+    """
+    import psutil  # is installed with Ray
+
+    processes = _processes(ray, folder)  # once the parent has ended, nothing connects its workers with this job
+    ray.shutdown()
+    processes |= _processes(ray, folder)  # a worker that was just being started
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(started, timeout=_END_SECONDS)
+    end = time.monotonic() + _END_SECONDS
+    while any(_is_running(process) for process in processes) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _processes(ray: Any, folder: Path) -> set[Any]:
+    """Return the processes of a Ray that was started with this folder: its programs, and all their children."""
+    import psutil
+
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if str(folder) in words and str(Path(ray.__file__).parent) in words:
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def _is_running(process: Any) -> bool:
+    """Return whether a process has not ended; a zombie has ended, and its parent may never collect it."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _remove(folder: Path) -> None:

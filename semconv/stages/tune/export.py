@@ -1,4 +1,4 @@
-"""Export the training samples of an epoch, for people to read or other programs to train on."""
+"""Export the training samples of an epoch, so that people can read them or other programs can train on them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from semconv import columns
 from semconv.artifacts import atomic_path
 from semconv.errors import InputError
+from semconv.modes import OWNER_FILE
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.codes.item_codes import ItemCodes
@@ -68,7 +69,7 @@ def _write_samples(
                 "item_id": item_ids[sample.item],
             }
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, OWNER_FILE) as temporary:
         if path.suffix == ".parquet":
             with pq.ParquetWriter(temporary, _SCHEMA) as writer:
                 stream = rows()

@@ -1,4 +1,4 @@
-"""The file of the figures of a finished tuning, and the names in it."""
+"""The file with the figures of a finished tuning, and the names of these figures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from semconv.data.store import RunRecord
 from semconv.runs.files import FIGURES
 from semconv.runs.workspace import Workspace
 
-EPOCHS_BEFORE = "epochs_before"  # epochs of all earlier tunings that the model continued from
-TRAIN_INTERACTIONS = "train_interactions"  # interactions of the train cut, also those outside the k-core
+EPOCHS_BEFORE = "epochs_before"  # total number of epochs of all earlier tunings that the model continued from
+TRAIN_INTERACTIONS = "train_interactions"  # number of interactions in the train cut, including those outside the k-core
 
 
 def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
@@ -20,6 +20,6 @@ def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
 
 
 def epochs_trained(workspace: Workspace, finetune: RunRecord) -> int:
-    """Return the epochs that a model was trained for, in its tuning and in the earlier tunings that it continued."""
+    """Return the number of epochs of a model's training: those of its tuning and of earlier tunings it continued."""
     figures = tuning_figures(workspace, finetune)
     return int(figures["epochs"]) + int(figures.get(EPOCHS_BEFORE, 0))

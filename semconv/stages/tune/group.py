@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from semconv.tuning.form import Form
     from semconv.tuning.processes import Processes
 
-# With these, a network computes the embeddings of the code tokens. The processes do not exchange its gradients.
+# With these values, a network computes the embeddings of the code tokens. Processes do not exchange its gradients.
 _ONE_PROCESS_STARTS = ("mlp2", "mlp3")
 
 
 @dataclass(frozen=True)
 class TuningTask:
-    """The data that another process needs for a training; the weights are sent separately as tensors."""
+    """The data that another process needs for a training. Model weights are sent separately, as tensors."""
 
-    config: Any  # of the model, with the code tokens
+    config: Any  # configuration of the model, with the code tokens
     encoder: PromptEncoder
     data: TaskData
     settings: Settings
@@ -60,7 +60,7 @@ class TuningTask:
 
 
 class Leader:
-    """The first process, which opens the project. It may be the only process."""
+    """The first process of a training, which opens the project. The training may have no other process."""
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
@@ -91,7 +91,7 @@ class Leader:
 
 @contextlib.contextmanager
 def leading() -> Iterator[Leader]:
-    """Lead the other processes for the length of the block; after an error torchrun ends them."""
+    """Lead the other processes during the ``with`` block; after an error in it, torchrun ends the other processes."""
     from semconv.tuning.processes import connect
 
     leader = Leader(connect())
@@ -101,7 +101,7 @@ def leading() -> Iterator[Leader]:
 
 
 def follow() -> None:
-    """Work as a process other than the first: wait for a task and train. It opens no project and writes no file.
+    """Wait for a task and train, as one of the other processes, which open no project and write no file.
 
     Raises:
         SemconvError: an error of this process; the message names the process.

@@ -1,4 +1,4 @@
-"""The runs that a tuning reads."""
+"""The input runs of a tuning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semconv.data.store import RunRecord
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 
-CURRENT = "current"  # means the newest tuning, instead of a run id
+CURRENT = "current"  # given instead of a run id, this means the newest tuning
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TuningInputs:
 def tuning_inputs(workspace: Workspace, from_run: str | None) -> TuningInputs:
     """Return the inputs of a tuning on the newest code set.
 
-    Say so if the codes were fitted to text vectors of another backbone than the one that is tuned.
+    Print a warning if the codes were fitted to text vectors of another backbone than the backbone to tune.
 
     Args:
         from_run: the id of a tuning to continue from, or ``current``; None to start from the backbone.
@@ -50,6 +50,6 @@ def tuning_inputs(workspace: Workspace, from_run: str | None) -> TuningInputs:
     if aligned_to is not None and backbone.run_id != aligned_to.run_id:
         workspace.progress.say(
             f"the codes were fitted to text vectors of another backbone than {backbone.run_id};"
-            " `semconv embed text` and then `semconv codebook fit` make codes for this one"
+            " `semconv embed text` and then `semconv codebook fit` make codes for this backbone"
         )
     return TuningInputs(backbone, codes, start)

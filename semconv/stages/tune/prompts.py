@@ -29,20 +29,20 @@ from semconv.tasks.selection import task_data, tasks_without_samples
 
 @dataclass(frozen=True)
 class PromptSource:
-    """Builds the training rows of an epoch; every process of a launch builds the same rows."""
+    """Builds the token rows of an epoch. Every process of a training builds the same rows."""
 
     encoder: PromptEncoder
     data: TaskData
     settings: Settings
     progress: Progress
-    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> left-out prompts, for epochs trained here
+    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> number of left-out prompts
 
     def builder(self) -> RowBuilder:
-        """Return a new builder of samples, which has its own counts."""
+        """Return a new row builder, which counts too long prompts from 0."""
         return RowBuilder(self.encoder, self.data, self.settings.tasks)
 
     def rows(self, epoch: int) -> EpochRows:
-        """Return the training rows of an epoch."""
+        """Return the token rows of an epoch."""
         tasks = self.settings.tasks
         plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
         builder = self.builder()
@@ -56,7 +56,7 @@ class PromptSource:
 
 
 def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None = None) -> TaskData:
-    """Read the training data; mark everything that is new since the tuning ``start``."""
+    """Read the training data, and mark all samples that are new since the tuning ``start``."""
     settings = workspace.settings
     with workspace.store.snapshot():
         catalog, sequences = workspace.store.catalog(), workspace.sequences(queries=settings.tasks.query)
@@ -74,7 +74,7 @@ def prompt_source(
 ) -> PromptSource:
     """Read the training data, and return the source of its prompts.
 
-    Each prompt with its label fits into the backbone's context.
+    A prompt that does not fit into the backbone's context together with its label is left out.
 
     Args:
         loaded: the result of ``prepared_backbone``.
@@ -95,8 +95,8 @@ def prompt_source(
 def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:
     """Load the model and tokenizer that a tuning trains, and the token of each code ``(N, C)``, levels by codes.
 
-    A tuning that continues from an earlier one loads that model in the mode ``full``. In the mode ``lora`` it loads the
-    backbone; the earlier adapter is added later.
+    A tuning that continues an earlier one in the mode ``full`` loads the earlier model. In the mode ``lora`` such a
+    tuning loads the backbone, and the adapter of the earlier model is added later.
 
     Raises:
         InputError: a file is damaged, or the codes changed since the earlier tuning.

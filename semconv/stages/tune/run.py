@@ -42,12 +42,13 @@ from semconv.tokenization.code_set import CodeSet
 def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | None = None) -> Outcome:
     """Tune the backbone on the current codes, or continue an earlier tuning on the same code set.
 
-    A tuning that continues an earlier one keeps its mode: the whole model, or an adapter of the same shape. It trains
-    on all data that is new since then and on a share of the old data, at a lower learning rate. New items get codes
-    first. When nothing is new, the result is the earlier tuning.
+    A tuning that continues an earlier tuning has the same mode: it trains the whole model, or an adapter of the same
+    shape. A continued tuning trains on all data that is new since the earlier tuning, and on a share of the old data,
+    at a lower learning rate. New items get codes before the training. If nothing is new, the result is the earlier
+    tuning.
 
     Args:
-        leader: the first process of a launch by torchrun; None to train in this process alone.
+        leader: the first process that torchrun started; None to train in this process alone.
 
     Raises:
         InputError: the earlier run is not a finished tuning on this code set, or its codes have changed.
@@ -74,10 +75,10 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
 
 
 def _with_new_codes(workspace: Workspace, inputs: TuningInputs, start: Lineage) -> TuningInputs:
-    """Give codes to new items and return the new inputs; refuse an earlier tuning whose codes have changed."""
+    """Give codes to new items and return the new inputs. Refuse the earlier tuning if its codes have changed since."""
     from semconv.tuning.model import tuned_manifest
 
-    # Called only to raise the error of wrong settings early.
+    # Called here only so that wrong settings raise an error early.
     resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=True)
     check_start(workspace, start, inputs.codes.codebook)
     digest = tuned_digest(workspace, start, ItemCodes.read(workspace, start.code_runs))
@@ -88,7 +89,7 @@ def _with_new_codes(workspace: Workspace, inputs: TuningInputs, start: Lineage) 
 
 @dataclass(frozen=True)
 class _Tuning:
-    """One tuning: loads the model, trains it and saves it."""
+    """One tuning: it loads a model, trains it and saves it."""
 
     workspace: Workspace
     inputs: TuningInputs
@@ -115,7 +116,7 @@ class _Tuning:
         return ItemSetup.of(self.workspace, self.inputs.codes, self.source, folder)
 
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
-        """Train the model; return it on the CPU, and the figures of ``tune``."""
+        """Train the model. Return the model, moved to the CPU, and the figures from ``tune``."""
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
@@ -149,8 +150,8 @@ class _Tuning:
         """Return the model with its trainable weights chosen and the embeddings of its code tokens initialised.
 
         Returns:
-            the model, and the network that computes the embeddings of the code tokens, or None without one. After the
-            training, its results replace the embeddings.
+            the model, and the network that computes the embeddings of the code tokens, or None if there is no network.
+            After the training, the network's results replace the embeddings.
         """
         from semconv.backbone.code_tokens import start_from_books
         from semconv.tuning.code_rows import LAYERS, CodeRows

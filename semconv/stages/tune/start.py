@@ -1,7 +1,7 @@
 """Continue an earlier tuning: check that this is possible, and find the samples that are new since then.
 
-Every tuning records the interactions and items that it was trained on. A tuning that continues from it trains on all
-interactions and items that came later, and on a random share of the earlier ones (``tuning.replay``).
+Every tuning records the interactions and items that it was trained on. A tuning that continues an earlier one trains on
+all interactions and items that came later, and on a random share of the old interactions and items (``tuning.replay``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from semconv.stages.tune.figures import epochs_trained
 from semconv.tasks.data import TaskData
 from semconv.tasks.replay import TunedOn, count_new, replay_since
 
-# The size of the matrices of a LoRA adapter, and the factor of their product.
+# The rank of a LoRA adapter's matrices, and the scale of their product.
 _ADAPTER_SHAPE = ("lora_rank", "lora_alpha")
 
 
 def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> None:
-    """Raise an error if a tuning on the code set ``codebook`` cannot continue from ``run``.
+    """Raise an error if a tuning on the code set ``codebook`` cannot continue from the tuning ``start``.
 
     Raises:
         InputError: the run is not a finished tuning, or was tuned on another code set.
@@ -39,7 +39,7 @@ def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> No
         if had[name] != getattr(asked, name):
             raise SettingsError(
                 f"tuning.{name} = {getattr(asked, name)}: {run.run_id} was tuned with {had[name]}, and a tuning that"
-                f" continues from it must keep that; set tuning.{name} = {had[name]}, or tune from the backbone without --from"
+                f" continues from it must keep this value; set tuning.{name} = {had[name]}, or tune from the backbone without --from"
             )
     if start.codebook.run_id != codebook.run_id:
         raise InputError(
@@ -48,19 +48,19 @@ def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> No
 
 
 def record_samples(folder: Path, data: TaskData) -> None:
-    """Record in a tuning's folder which interactions and items it was trained on."""
+    """Record in a tuning's folder the interactions and items that the tuning was trained on."""
     write_arrays(folder / TUNED_ON, TunedOn.of(data).arrays())
 
 
 def since_start(workspace: Workspace, start: RunRecord, data: TaskData) -> TaskData:
-    """Return ``data`` with a mark on everything that the model of ``start`` was not tuned on."""
+    """Return ``data`` with marks on all samples that the model of the tuning ``start`` was not trained on."""
     before = TunedOn.from_arrays(read_arrays(workspace.intact(start, TUNED_ON)))
     share = workspace.settings.tuning.replay
     return dataclasses.replace(data, replay=replay_since(before, data, share, epochs_trained(workspace, start)))
 
 
 def has_work(workspace: Workspace, start: RunRecord, data: TaskData) -> bool:
-    """Say how much data is new since ``start``; return whether there is anything to tune on."""
+    """Say how many samples are new since the tuning ``start``, and return whether there is anything to tune on."""
     assert data.replay is not None
     say, new, share = workspace.progress.say, count_new(data), data.replay.share
     if share < 1 and not any(new.values()):

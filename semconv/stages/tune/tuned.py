@@ -74,7 +74,7 @@ class TunedFiles:
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:
-        """Load the model on the device for lists, with the number format and the search that the settings name.
+        """Load the model on the device that computes lists, with the number format and search that the settings name.
 
         Args:
             allowed: ``(I,)`` items that may be listed.
@@ -142,7 +142,7 @@ class TokenPrompts:
 
 
 def passes(settings: Settings) -> AbstractContextManager[None]:
-    """Return a context for forward passes of a model; with ``recommend.compile``, the first passes compile it."""
+    """Return a context for forward passes of a model, which turns failures of the compiler into one-line errors."""
     from semconv.backbone.machine import compiler_errors
 
     return compiler_errors() if settings.recommend.compile else nullcontext()
@@ -155,7 +155,7 @@ def search_settings(settings: Settings) -> SearchSettings:
 
 
 def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
-    """Return the folder of a tuned model, after verifying its checksums and, for an adapter, the backbone's."""
+    """Return the folder of a tuned model, after verifying its checksums. For an adapter, also verify the backbone."""
     finetune = lineage.finetune
     if finetune.settings["tuning"]["mode"] == "lora":
         intact_backbone(workspace, lineage.backbone)
@@ -165,7 +165,7 @@ def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
 def tuned_digest(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> str:
     """Return a digest of the current codes of the items that a model was tuned on.
 
-    The digest is compared with the one stored with the model, to refuse codes that changed since the tuning.
+    The digest is compared with the digest stored with the model, to refuse codes that changed since the tuning.
     """
     from semconv.tuning.model import codes_digest
 

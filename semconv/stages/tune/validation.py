@@ -77,7 +77,7 @@ def _token_search(
     length = source.settings.split.history_length
     prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in seen]
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    # Probabilities are taken over the same tokens as in the loss.
+    # The search computes probabilities over the same tokens as the loss.
     search = SearchSettings(_LIST_LENGTH, beams=20, scores="trie" if tuning.loss_over == "trie" else "full")
     return lambda model: Searcher(model, trie, level_tokens, search).search(prompts, seen).items
 
@@ -110,7 +110,7 @@ def _item_search(
 
 
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
-    """Return a fixed sample of the users whose validation history has an item with codes."""
+    """Return a fixed sample of the users whose history under the split valid has an item with codes."""
     ends = history_lengths(sequences, "valid")
     coded = offsets_of(has_codes[sequences.items])
     with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])

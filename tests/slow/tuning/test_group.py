@@ -89,7 +89,7 @@ def test_the_command_tunes_a_project_under_torchrun(project: Path, tmp_path: Pat
     again = launched(*finetune(project, "--parallel", "fsdp", *options))  # reused: no process waits forever
     assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
     refused = launched("-m", "semconv_cli", "--project", str(project), "check", code=1)
-    assert "torchrun with several processes is for `semconv finetune`" in refused.stderr
+    assert "only `semconv finetune` runs in several processes of torchrun" in refused.stderr
     Project.open(project).recommend(split="test")  # the saved model is complete
 
 

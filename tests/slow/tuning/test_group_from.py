@@ -90,5 +90,5 @@ def test_two_processes_say_once_that_another_mode_is_refused(tuned: tuple[Path, 
     said = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     # The other process prints that the first one ended.
     (line,) = [line for line in said if "another process of this training ended" not in line]
-    assert f"was tuned with {mode}, and a tuning that continues from it must keep that" in line
+    assert f"was tuned with {mode}, and a tuning that continues from it must keep this value" in line
     assert len(Project.open(root).store.runs(stage="finetune")) == 1

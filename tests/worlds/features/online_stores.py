@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from semconv_warehouse.features.export import export_features, feature_file
 from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
+from tests.worlds.command import KILLED, Commands
 from tests.worlds.published import (
     SERVE,
     Project,
@@ -121,10 +119,10 @@ class OnlineStoreBehaviour:
         assert online.materialize(layout, store)["is_current"]
         assert top_k(layout, "u1")["generation"] == 2
 
-    def test_a_killed_materialize_is_repeated(self, project: Project) -> None:
+    def test_a_killed_materialize_is_repeated(self, commands: Commands, project: Project) -> None:
         layout, store = project
-        done = subprocess.run([sys.executable, "-c", _KILLED, str(layout.root)], capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        done = commands.program(_KILLED, layout.root)
+        assert done.status == KILLED, done.stderr
         assert online.status(layout, store)["materialized"] is None
         assert online.materialize(layout, store)["is_current"]
         assert top_k(layout, "u1")["generation"] == 1

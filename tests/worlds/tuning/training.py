@@ -1,14 +1,9 @@
-"""A small training with real parts: rows of four users, a tiny decoder, and a validation by its loss.
-
-As a program it trains in a folder and kills itself: ``python -m tests.worlds.tuning.training FOLDER STEP MODE`` sends itself
-SIGKILL after so many steps, 0 for never.
-"""
+"""A small training with real parts: rows of four users, a tiny decoder, and a validation by its loss."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,14 +120,3 @@ class EndingProgress(Silent):
                     outer.end()
 
         return Bar()
-
-
-if __name__ == "__main__":
-    from dataclasses import replace
-
-    made = Case(Path(sys.argv[1]), replace(SETTINGS, mode=sys.argv[3], checkpoint_seconds=0))
-    tune(
-        made.model,
-        Training(TokenForm(made.rows, 0), made.validate, made.folder, EndingProgress(int(sys.argv[2]))),
-        made.settings,
-    )

@@ -1,1 +1,1 @@
-"""A generated shop with a known best score."""
+"""A generated shop whose best possible score is known."""

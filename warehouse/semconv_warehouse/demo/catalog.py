@@ -1,14 +1,14 @@
 """Generate a shop whose customers choose from a known distribution, so that the best possible score is known too.
 
-An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers kinds that
-follow the kind of the last item in a sparse graph (camera, lens, tripod, ...). The next item is the item j, of those
-that the customer does not have yet, with the largest value of
+An item has a kind (what it is), a style (who likes it) and a brand. A customer has a style, and prefers items of kinds
+that follow the kind of the customer's last item in a sparse graph (camera, lens, tripod, ...). The next item of a
+customer is the item j that the customer does not have yet and that has the largest value of
 
     (1 - randomness) * affinity(last item, style, j) + randomness * Gumbel noise
 
-This is a draw from softmax(affinity * (1 - randomness) / randomness). At randomness 0 the next item is certain, at 1
-every item is equally likely. A chosen item of another style may change the customer's style. This module needs only
-numpy, no model and no database.
+So the next item is drawn from softmax(affinity * (1 - randomness) / randomness). At randomness 0 the next item is
+certain; at randomness 1 every item is equally likely. If the chosen item has another style, the customer may change to
+this style. This module needs only numpy, no model and no database.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _START = 1_704_067_200_000_000  # 2024-01-01, microseconds since 1970
 
 @dataclass(frozen=True)
 class DemoShape:
-    """The size of the shop, and how its customers choose."""
+    """The size of the generated shop, and how its customers choose items."""
 
     users: int = 2000
     cold_items: int = 24  # further items in the catalogue that no customer chooses
@@ -57,7 +57,7 @@ class Affinity:
 
 @dataclass(frozen=True)
 class DemoItem:
-    """One row of the item file. Title and description are None for an item without text."""
+    """One item of the generated shop. The title and the description of an item without text are None."""
 
     item_id: str
     title: str | None
@@ -69,7 +69,7 @@ class DemoItem:
 
 @dataclass(frozen=True)
 class DemoData:
-    """The generated data and its true distribution. Row n of the arrays ``(n,)`` is one interaction."""
+    """The generated data and its true distribution. Arrays ``(n,)`` have one entry per interaction."""
 
     shape: DemoShape
     items: list[DemoItem]  # rows of the item file: all but the item without metadata, then the cold items
@@ -85,10 +85,10 @@ class DemoData:
     appeal: NDArray[np.float64] = field(repr=False)  # (NUM_ITEMS,)
 
     def next_item_probabilities(self, users: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the true distribution of each user's last item given the earlier items, ``(B, NUM_ITEMS)``.
+        """Return the probability that each item is the user's last item, given the earlier items, ``(B, NUM_ITEMS)``.
 
-        The probabilities depend on the user's style before the last item. Items that the user
-        has already have probability 0.
+        The probabilities depend on the style that the user had before the last item. Items that the user already has
+        get probability 0.
         """
         rows = self.offsets[users + 1] - 1  # (B,) row of each user's test target
         seen = np.zeros((len(users), NUM_ITEMS), dtype=bool)
@@ -98,15 +98,15 @@ class DemoData:
         return choice_probabilities(affinity, seen, self.shape.randomness)
 
     def evaluated_users(self) -> NDArray[np.int64]:
-        """Return the users with enough interactions for leave-one-out, ``(E,)``."""
+        """Return the users with enough interactions for leave-one-out evaluation, ``(E,)``."""
         return np.flatnonzero(np.diff(self.offsets) >= MIN_EVALUATED_LENGTH)
 
     def best_possible_ndcg(self, k: int = 10) -> float:
-        """Return the expected NDCG@k on the test targets if unseen items are ranked by the true distribution."""
+        """Return the NDCG@k to expect on the test items if items are ranked by their true probabilities."""
         return float((self._best_probabilities(k) / np.log2(np.arange(2, k + 2))).sum(axis=1).mean())
 
     def best_possible_hit_ratio(self, k: int = 10) -> float:
-        """Return the expected HR@k on the test targets if unseen items are ranked by the true distribution."""
+        """Return the HR@k to expect on the test items if items are ranked by their true probabilities."""
         return float(self._best_probabilities(k).sum(axis=1).mean())
 
     def _best_probabilities(self, k: int) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ class DemoData:
 
 
 def kind_style_brand(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the kind, the style and the brand number within the style of items, each in the shape of ``items``."""
+    """Return the kind, the style and the brand of ``items`` as numbers; brands are numbered within a style."""
     per_kind = len(STYLES) * BRANDS_PER_STYLE
     return items // per_kind, items % per_kind // BRANDS_PER_STYLE, items % BRANDS_PER_STYLE
 
@@ -123,7 +123,7 @@ def kind_style_brand(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 def item_affinity(
     last_items: NDArray[np.int64], styles: NDArray[np.int64], appeal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the affinity of customers to each item, ``(B, NUM_ITEMS)``; -1 as last item means no item yet."""
+    """Return the affinity of customers to each item, ``(B, NUM_ITEMS)``. A customer without items has the last item -1."""
     weights = Affinity()
     kinds, item_styles, brands = kind_style_brand(np.arange(NUM_ITEMS))
     last_kinds, _, last_brands = kind_style_brand(np.maximum(last_items, 0))
@@ -138,7 +138,7 @@ def item_affinity(
 def choice_probabilities(
     affinity: NDArray[np.float64], seen: NDArray[np.bool_], randomness: float
 ) -> NDArray[np.float64]:
-    """Return the probability of each item as the next choice, ``(B, NUM_ITEMS)``; 0 for items already chosen."""
+    """Return the probability that a customer chooses an item next, ``(B, NUM_ITEMS)``; 0 for items chosen before."""
     affinity = np.where(seen, -np.inf, affinity)
     best = affinity.max(axis=1, keepdims=True)
     if randomness == 0:
@@ -150,7 +150,7 @@ def choice_probabilities(
 
 
 def generate(shape: DemoShape | None = None) -> DemoData:
-    """Generate the shop and its customers. Equal shapes give equal data."""
+    """Generate the shop and its customers. Two calls with equal shapes return equal data."""
     shape = shape or DemoShape()
     if not 0 <= shape.randomness <= 1:
         raise ValueError(f"randomness is {shape.randomness}, but must lie between 0 and 1")
@@ -242,7 +242,7 @@ def _item_id(index: int) -> str:
 
 
 def _catalog_rows(shape: DemoShape) -> list[DemoItem]:
-    """Return the rows of the item file: one item has no text, one has no row, and cold items come last."""
+    """Return the rows of the item file. One item has no text, one has no row, and cold items come last."""
     rows = [_describe(index, index) for index in range(NUM_ITEMS)]
     without_text, without_metadata = NUM_ITEMS // 3, NUM_ITEMS // 2
     rows[without_text] = DemoItem(rows[without_text].item_id, None, None, None, [], {})
@@ -264,7 +264,7 @@ def _describe(index: int, number: int, edition: str = "") -> DemoItem:
 
 
 def _queries(rng: np.random.Generator, items: NDArray[np.int64], share: float) -> list[str | None]:
-    """Return a review that names features of the item for a share of the interactions, None for the others."""
+    """Return a text for each interaction: a review of the item for a drawn share of them, None for the others."""
     reviews = [wording(*_parts(index)).reviews for index in range(NUM_ITEMS)]
     asked = rng.random(len(items)) < share
     forms = rng.integers(REVIEW_FORMS, size=len(items))

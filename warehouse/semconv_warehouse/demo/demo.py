@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from semconv import columns
 from semconv.artifacts import atomic_path, machine_errors, write_bytes
 from semconv.errors import InputError
+from semconv.modes import OWNER_FILE, make_folder
 from semconv.progress import Progress
 from semconv_warehouse.demo.catalog import DemoData, DemoShape, generate
 from semconv_warehouse.project import Project
@@ -61,7 +62,7 @@ validate_every = 6
 
 @dataclass(frozen=True)
 class DemoFigure:
-    """NDCG@10, its confidence interval and the hit ratio at 10 of one method, on the test split."""
+    """The NDCG@10 of one method on the test split with its confidence interval, and the hit ratio at 10."""
 
     method: str
     ndcg: float
@@ -86,11 +87,11 @@ class DemoResult:
     next_commands: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values for JSON."""
+        """Return the result of the demo as plain values for JSON."""
         return asdict(self) | {"directory": str(self.directory)}
 
     def text(self) -> str:
-        """Return the result as text for a terminal."""
+        """Return the result of the demo as text for a terminal."""
         history = [f"  {entry['title'] or entry['item_id']}" for entry in self.history]
         top_k = [f"  {entry['rank']:>2}  {entry['title'] or entry['item_id']}" for entry in self.top_k]
         best = f"  {'best possible':<14} {self.best_possible_ndcg:>8.4f} {'':>18} {self.best_possible_hit_ratio:>8.4f}"
@@ -115,7 +116,7 @@ class DemoResult:
 def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None) -> DemoResult:
     """Create a project in ``directory``, ingest generated data, run every stage, and return the results.
 
-    A second call for the same folder finds the data ingested and the runs finished, and returns the same results.
+    A second call for the same folder reuses the ingested data and the finished runs, and returns the same results.
 
     Args:
         shape: size of the shop, and how its customers choose items; by default that of the demo.
@@ -129,7 +130,7 @@ def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None
     data = generate(shape)
     files = directory / "input"
     with machine_errors(files):
-        files.mkdir(exist_ok=True)
+        make_folder(files)
     write_items(data, files / ITEM_FILE)
     write_interactions(data, files / INTERACTION_FILE)
     project = Project.open(directory, progress=progress)
@@ -144,7 +145,7 @@ def run_demo(directory: Path, progress: Progress, shape: DemoShape | None = None
 
 
 def write_items(data: DemoData, path: Path) -> None:
-    """Write the items as JSON lines. Fields without a column in the warehouse become attributes."""
+    """Write the items as JSON lines. Ingest stores fields for which the warehouse has no column as attributes."""
     rows = [
         {
             columns.ITEM_ID: item.item_id,
@@ -176,7 +177,7 @@ def write_interactions(data: DemoData, path: Path) -> None:
             INTERACTION_COLUMNS[columns.QUERY]: pa.array(data.queries, pa.string()),
         }
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path, OWNER_FILE) as temporary:
         pq.write_table(table.take(pa.array(data.file_rows)), temporary)
 
 
@@ -184,7 +185,9 @@ def _prepare(directory: Path) -> None:
     settings = directory / SETTINGS_FILE
     if settings.is_file():
         if settings.read_text() != DEMO_SETTINGS:
-            raise InputError(f"{directory} is already a project, and not a demo; give `semconv demo` a new folder")
+            raise InputError(
+                f"{directory} is already a project with other settings than the demo; give `semconv demo` a new folder"
+            )
         return
     if directory.exists() and any(directory.iterdir()):
         raise InputError(f"{directory} is not empty; give `semconv demo` a new folder")
@@ -237,7 +240,7 @@ def _figure_line(figure: DemoFigure) -> str:
 
 
 def next_commands(directory: Path, user_id: str) -> list[str]:
-    """Return three command lines to try on the demo project: SQL, a search query, and Feast."""
+    """Return three command lines to try on the demo project, for SQL, a search query and Feast."""
     project = f"--project {shlex.quote(_shortest(directory))}"
     query = f"SELECT rank, title, reason_title FROM current_recommendation WHERE user_id = '{user_id}' ORDER BY rank"  # noqa: S608 - printed, not run
     return [

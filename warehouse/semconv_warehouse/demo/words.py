@@ -1,7 +1,8 @@
 """The words of the demo shop: hobbies, kinds of goods, styles and brands, and the texts of an item.
 
-A kind says what an item is and which kinds customers look at next. A style says which customers like the item. Every
-title, description and review contains words of both, so that texts say something about customers' tastes.
+The kind of an item says what the item is; customers who have it look at certain other kinds next. The style of an item
+says which customers like it. Every title, description and review contains words of the item's kind and style, so that
+texts say something about customers' tastes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of goods."""
+    """A kind of goods, such as tripods."""
 
     noun: str
     hobby: str

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import duckdb
 
+from semconv.artifacts import commit
 from semconv.columns import USER_ID
+from semconv.modes import OWNER_FILE
 from semconv_warehouse.publish.generation_files import open_generation, seal, temporary_path
 from semconv_warehouse.store.database import database_errors, quote_identifier
 
@@ -31,8 +33,7 @@ def erase_from_generation(path: Path, users: Sequence[str], *, dry_run: bool) ->
     if num_rows and not dry_run:
         with temporary_path(path) as temporary:
             _copy(path, temporary, {table: list(users) for table in tables})
-            seal(temporary)
-            temporary.replace(path)
+            seal(temporary, path)
     return num_rows
 
 
@@ -70,5 +71,4 @@ def compact(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute("CHECKPOINT compacted")
         finally:
             connection.execute("DETACH compacted")
-        temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
+        commit(temporary, path, OWNER_FILE)

@@ -25,6 +25,7 @@ from semconv.artifacts import (
     read_json,
     remove_unfinished,
     run_lock,
+    sync_folder,
     write_json,
 )
 from semconv.errors import InputError
@@ -39,7 +40,6 @@ from semconv_warehouse.publish.generation_files import (
     remove_leftovers,
     replace_serving,
     served_generation,
-    sync_folder,
 )
 from semconv_warehouse.store.database import open_database, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -250,7 +250,6 @@ def _compact_warehouses(store: DuckDBStore) -> None:
     for path in _warehouses(store.layout):
         with open_database(path, read_only=False, wait=store.wait) as connection:
             compact(path, raw(connection))
-        sync_folder(path.parent)
 
 
 def _remaining_traces(workspace: Workspace) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Tables of the paper and experiments from a file."""
+"""Experiments: the tables of the paper, and tables of a user's own file."""

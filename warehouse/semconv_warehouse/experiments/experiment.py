@@ -1,8 +1,8 @@
 """Run an experiment: tune and evaluate a model for each row, in a separate project in ``data/experiments``.
 
-That project has a copy of the items and interactions. Nothing of it is published, so no experiment becomes the current
-model. A finished run with the same settings and inputs is reused. So rows share runs, and a killed experiment continues
-where it stopped.
+The separate project has a copy of the items and interactions. No list of an experiment is published, and no model of an
+experiment becomes the current model. An experiment reuses a finished run that has the same settings and inputs. So
+several rows can use the same run, and a killed experiment continues where it stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tunin
 def run_experiment(
     project: OpenedProject, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """Run every row of an experiment with every seed, and yield the results of each as soon as they are complete.
+    """Run every row of an experiment with every seed, and yield the results of a row as soon as they are complete.
 
     Yields:
         A dictionary with
@@ -66,16 +66,16 @@ def run_experiment(
     layout = _copy_inputs(project)
     first: dict[int, Scored] = {}  # by seed
     for row, seed, settings in planned:
-        project.progress.say(f"{experiment.name}: {row.label}, seed {seed}")
+        project.progress.say(f"experiment {experiment.name}: computing row {row.label} with seed {seed}")
         own = OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
         figures, scored = _run_row(own, row, split, seed)
         yield {**figures, **_less_first(own, scored, first.setdefault(seed, scored))}
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row per label: each metric as its mean over seeds, and with several seeds the deviation of NDCG@10.
+    """Return one row per label: the mean of each metric over seeds, and the standard deviation of NDCG@10.
 
-    ``ndcg@10_less_first`` is the mean of the differences from the first row.
+    ``ndcg@10_less_first`` is the mean over seeds of the difference in NDCG@10 from the first row.
     """
     labels = dict.fromkeys(row["label"] for row in rows)
     result = []
@@ -95,13 +95,13 @@ def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean, or None if a value is missing, because a mean over some of the seeds would mislead."""
+    """Return the mean. Return None if a value is missing, because a mean over some of the seeds would mislead."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[str, float | None]:
-    """Return the difference of a row's NDCG@10 from the first row, over the users that both have, with its interval."""
+    """Return the paired difference in NDCG@10 between a row and the first row, with its confidence interval."""
     from semconv.stages.evaluate.comparison import compare_methods
 
     found = {} if scored == first else compare_methods(project.workspace, scored, first).get("ndcg@10", {})
@@ -112,7 +112,7 @@ def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[s
 def _run_row(
     project: OpenedProject, row: ExperimentRow, split: Literal["test", "valid"], seed: int
 ) -> tuple[dict[str, Any], Scored]:
-    """Compute one row; return its results, and the evaluate run and the method that they come from."""
+    """Compute one row; return its figures, and the evaluate run and the method that the figures belong to."""
     from semconv.stages.blend.run import blend_run
     from semconv.stages.evaluate.comparison import Scored
     from semconv.stages.evaluate.run import evaluate_current
@@ -142,14 +142,14 @@ def _run_row(
 
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:
-    """Raise SettingsError if the evaluation of a row will not have the metrics that the row shows."""
+    """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
     listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
     known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if row.method not in known:
-        raise SettingsError(f"row {row.label}: no method {row.method}; give one of {', '.join(known)}")
+        raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")
     if settings.recommend.top_k < _CUTOFF:
         raise SettingsError(
-            f"row {row.label}: metrics at {_CUTOFF} need longer lists; set recommend.top_k to at least {_CUTOFF}"
+            f"row {row.label}: metrics at {_CUTOFF} need lists of {_CUTOFF} items; set recommend.top_k to at least {_CUTOFF}"
         )
 
 
@@ -176,7 +176,7 @@ def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]
 
 
 def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
-    """Return what the tuning cost: samples, processor seconds (unaffected by other load), and NDCG@10 per minute."""
+    """Return the cost of a tuning: its number of samples, its processor seconds, and NDCG@10 per processor minute."""
     from semconv.stages.tune.figures import tuning_figures
 
     figures = tuning_figures(project.workspace, finetune)
@@ -187,9 +187,10 @@ def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg
 
 
 def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
-    """Return the settings of a row with a seed.
+    """Return the settings for one row and one seed of an experiment.
 
-    Later ones win: defaults, semconv.toml, environment, settings of the table, options, seed, settings of the row.
+    A later source in this list wins: defaults, semconv.toml, environment, settings of the table, options, seed,
+    settings of the row.
     """
     overrides = {
         "backbone.path": _chosen_backbone(project),
@@ -206,7 +207,7 @@ def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow
 
 
 def _chosen_backbone(project: OpenedProject) -> str:
-    """Return the backbone that the settings or `semconv backbone use` name; empty for the built-in backbone."""
+    """Return the pretrained backbone of the settings or of `semconv backbone use`; empty for the built-in one."""
     kept = project.workspace.latest(columns.BACKBONE)
     if project.settings.backbone.path or kept is None:
         return project.settings.backbone.path
@@ -217,9 +218,9 @@ def _chosen_backbone(project: OpenedProject) -> str:
 
 
 def _copy_inputs(project: OpenedProject) -> ProjectLayout:
-    """Copy the current items and interactions into the project of experiments, and return its folder.
+    """Copy the current items and interactions into the separate project for experiments, and return its folder.
 
-    Runs of earlier experiments stay there.
+    The folder keeps the runs of earlier experiments.
     """
     layout = ProjectLayout(project.layout.data / "experiments")
     if not layout.warehouse.exists():

@@ -1,16 +1,7 @@
-"""Read an experiment: a table of rows, each with settings for which a model is tuned and evaluated.
+"""Read an experiment: a table of rows. With the settings of each row, a model is tuned and evaluated.
 
-The package has a TOML file for each table of the paper. A user's own file has the same form:
-
-    title = "What each part adds"
-    [settings]                  # settings of all rows; --set on the command line overrides them
-    "tuning.epochs" = 4
-    [[row]]
-    label = "w/o LA"
-    settings = { "codebook.alignment" = 0.0 }    # settings of this row; --set does not override them
-    method = "model"            # method whose metrics the row shows
-    codes = "codes.parquet"     # external codes instead of fitted ones, relative to the folder of this file
-    paper = { "hr@5" = 0.0836 } # metrics that the paper published for this row
+This folder has a TOML file for each table of the paper. A user's own experiment is a TOML file in the same form;
+docs/experiments.md describes its keys.
 """
 
 from __future__ import annotations
@@ -31,7 +22,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One row of an experiment: settings, the method whose metrics it shows, and published metrics."""
+    """One row of an experiment: settings, the method whose metrics it shows, and metrics that the paper reports."""
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # 'section.key' -> value
@@ -42,7 +33,7 @@ class ExperimentRow:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: a table of rows, and the settings that its rows share."""
+    """An experiment: a table of rows, and the settings that all rows share."""
 
     name: str
     title: str
@@ -51,12 +42,12 @@ class Experiment:
 
 
 def shipped() -> list[str]:
-    """Return the names of the experiments in the package."""
+    """Return the names of the experiments that semconv brings along, such as ``table3``."""
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
 def read_experiment(name: str) -> Experiment:
-    """Read an experiment of the package by its name, or a user's experiment from a TOML file.
+    """Read an experiment: one that semconv brings along, by its name, or a user's own from a TOML file.
 
     Raises:
         InputError: there is no such experiment or file, or the file is not TOML or has no row.
@@ -69,20 +60,20 @@ def read_experiment(name: str) -> Experiment:
         if name.endswith(".toml"):
             raise InputError(f"{name}: no such file; give the path of a TOML file") from error
         raise InputError(
-            f"no experiment {name}: give one of {', '.join(shipped())}, or the path of a TOML file"
+            f"there is no experiment {name}; give one of {', '.join(shipped())}, or the path of a TOML file"
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: cannot be read as TOML ({error})") from error
     _check_keys(content, ("title", "settings", "row"), str(file))
     listed = content.get("row", [])
     if not isinstance(listed, list):
-        raise InputError(f"{file}: row is not a list of tables; begin each row with a line [[row]]")
+        raise InputError(f"{file}: `row` is not a list of tables; begin each row of the experiment with a line [[row]]")
     rows = tuple(_row(row, number, file) for number, row in enumerate(listed, start=1))
     if not rows:
-        raise InputError(f"{file}: no rows; add at least one [[row]] with a label")
+        raise InputError(f"{file}: the experiment has no rows; add at least one [[row]] with a label")
     labels = [row.label for row in rows]
     if len(set(labels)) < len(labels):
-        raise InputError(f"{file}: two rows have the same label; give each row its own")
+        raise InputError(f"{file}: two rows have the same label; give each row a different label")
     settings = _settings(content, str(file))
     return Experiment(file.stem, str(content.get("title", file.stem)), settings, rows)
 
@@ -90,13 +81,13 @@ def read_experiment(name: str) -> Experiment:
 def _row(content: Any, number: int, file: Path) -> ExperimentRow:
     where = f"{file}, row {number}"
     if not isinstance(content, dict):
-        raise InputError(f"{where}: not a table; begin each row with a line [[row]]")
+        raise InputError(f"{where}: this is not a table; begin each row with a line [[row]]")
     _check_keys(content, ("label", "settings", "method", "codes", "paper"), where)
     if not content.get("label"):
-        raise InputError(f'{where}: no label; add a line label = "..."')
+        raise InputError(f'{where}: the row has no label; add a line label = "..."')
     codes = None if content.get("codes") is None else file.parent / str(content["codes"])
     if codes is not None and not codes.is_file():
-        raise InputError(f"{where}: the file of codes {codes} does not exist")
+        raise InputError(f"{where}: the file with external codes, {codes}, does not exist")
     return ExperimentRow(
         label=str(content["label"]),
         settings=_settings(content, where),
@@ -111,12 +102,12 @@ def _published(content: Mapping[str, Any], where: str) -> dict[str, float]:
     _check_keys(paper, FIGURES, where)
     for name, value in paper.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"{where}: paper {name} = {value!r} is not a number")
+            raise InputError(f"{where}: in paper, the value {value!r} of {name} is not a number")
     return {name: float(value) for name, value in paper.items()}
 
 
 def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return settings by ``section.key``. A file may write them so, in quotes, or as tables like ``semconv.toml``."""
+    """Return settings by ``section.key``, from quoted keys ``"section.key"`` or from tables ``[section]``."""
     known = {f"{section}.{option.name}" for section, option, _ in iter_options()}
     settings: dict[str, Any] = {}
     for name, value in _table(content, "settings", where).items():
@@ -132,11 +123,11 @@ def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _table(content: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
     value = content.get(name, {})
     if not isinstance(value, dict):
-        raise InputError(f"{where}: {name} must be a table, not {value!r}")
+        raise InputError(f"{where}: {name} must be a TOML table, not {value!r}")
     return value
 
 
 def _check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
-            raise SettingsError(f"{where}: unknown key {key}; known are {', '.join(known)}")
+            raise SettingsError(f"{where}: unknown key {key}; the known keys are {', '.join(known)}")

@@ -22,6 +22,11 @@ def online_store_file(layout: ProjectLayout) -> Path:
     return layout.data / "online_store.db"
 
 
+def key_file(layout: ProjectLayout) -> Path:
+    """Return the path of the random key with which the marker's hash of the Feast configuration is made."""
+    return layout.features / "marker.key"
+
+
 def marker_file(layout: ProjectLayout) -> Path:
     """Return the path of the file that names the last loaded publication. Without it, materialize loads all rows."""
     return layout.features / "materialized.json"

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from semconv.artifacts import read_json, remove_unfinished, write_json
+from semconv.artifacts import machine_errors, read_json, remove_unfinished, write_bytes, write_json
 from semconv.columns import ITEM_ID, USER_ID
 from semconv.errors import InputError, SettingsError
+from semconv.modes import OWNER_FILE
 from semconv_warehouse.features.export import VIEWS, export_publications, exported_publications
-from semconv_warehouse.features.files import feature_store_yaml, marker_file, online_store_file
+from semconv_warehouse.features.files import feature_store_yaml, key_file, marker_file, online_store_file
 from semconv_warehouse.features.repair import remove_damaged
 from semconv_warehouse.features.repository import apply_locked, feast_errors, open_store
 from semconv_warehouse.publish.publications import Publication, publications
@@ -23,6 +26,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import features_lock
 
+_KEY_BYTES = 32
 _SERVICES = {ITEM_ID: "item_v1", USER_ID: "user_v1"}
 
 
@@ -138,6 +142,8 @@ def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
         marker: dict[str, Any] = read_json(marker_file(layout))
     except InputError:  # missing or damaged
         return None
+    if not key_file(layout).exists():
+        return None
     return marker if marker.get("online_store") == _online_store(layout) else None
 
 
@@ -150,11 +156,27 @@ def _described(publication: Publication) -> dict[str, Any]:
 
 
 def _online_store(layout: ProjectLayout) -> str:
-    """Return a hash that identifies the online store: of the yaml file and the inode of the default SQLite file."""
+    """Return a keyed hash that identifies the online store: of the yaml file and the inode of the default SQLite file.
+
+    The expanded yaml file may hold a password. Without the key, nobody can try passwords against the hash.
+    """
     yaml, file = feature_store_yaml(layout), online_store_file(layout)
     try:
         text = os.path.expandvars(yaml.read_text())
     except FileNotFoundError as error:
         raise InputError(f"{yaml}: missing; `semconv init` copies it into a project") from error
     identity = f"{text}\0{file.stat().st_ino if file.is_file() else ''}"
-    return hashlib.sha256(identity.encode()).hexdigest()
+    return hmac.new(_key(layout), identity.encode(), hashlib.sha256).hexdigest()
+
+
+def _key(layout: ProjectLayout) -> bytes:
+    """Return the key of the project's marker. If it is missing or damaged, a new one is made, and all rows are loaded."""
+    path = key_file(layout)
+    with machine_errors(path):
+        with contextlib.suppress(FileNotFoundError):
+            key = path.read_bytes()
+            if len(key) == _KEY_BYTES:
+                return key
+        key = secrets.token_bytes(_KEY_BYTES)
+        write_bytes(path, key, OWNER_FILE)
+        return key

@@ -13,6 +13,7 @@ import polars as pl
 
 from semconv.artifacts import atomic_path
 from semconv.errors import InputError
+from semconv.modes import OWNER_FILE
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
 _SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
@@ -102,7 +103,7 @@ def write_rejected(rejected: pl.DataFrame, path: Path) -> None:
 
     The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, OWNER_FILE) as temporary:
         if path.suffix == ".csv":
             rejected.write_csv(temporary)
         else:

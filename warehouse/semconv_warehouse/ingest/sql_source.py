@@ -1,7 +1,7 @@
 """Read the rows of an SQL query as input of an ingest: write them to a Parquet file, batch by batch.
 
 This works for every database that SQLAlchemy has a driver for. The whole result is never in memory. Connections to
-SQLite and PostgreSQL are read-only. No message contains a password.
+DuckDB, SQLite and PostgreSQL cannot write. No message contains a password.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from semconv.artifacts import is_locked, machine_errors, run_lock
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest.readers import Spooled
+from semconv_warehouse.ingest.sql_connection import connected, readable, reading_engine
+from semconv_warehouse.store.secrets import secret_parts, without
 
 BATCH_ROWS = 20_000
-_HIDDEN = "***"
 _PREFIX = ".query-"
-_SECRET_PARTS = ("pass", "pwd", "token", "secret", "key")  # words in the names of URL parameters that hold secrets
-_EXTRAS = {"postgresql": "'semconv[postgres]'"}  # SQLAlchemy dialect -> package for pip
+# Parameters of a URL that messages may show. All others may hold a password, such as `odbc_connect`.
+_HARMLESS = {"application_name", "charset", "client_encoding", "connect_timeout", "driver", "sslmode", "timeout"}
 _KEPT = (bool, int, float, str, bytes)
 
 
@@ -59,7 +59,7 @@ def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
         own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # only its owner can read the folder (mode 0700)
         try:
             with run_lock(own), _reported(url, shown):
-                path = _spool(_engine(url, shown), url, query.statement, own)
+                path = _spool(reading_engine(url, shown), shown, query.statement, own)
                 yield Spooled(path, shown)
         finally:
             shutil.rmtree(own, ignore_errors=True)
@@ -82,37 +82,18 @@ def _url(text: str) -> sa.URL:
 
 
 def _shown(url: sa.URL) -> str:
-    """Return a database URL without its secrets."""
-    secret = [name for name in url.query if _is_secret(name)]
-    return url.difference_update_query(secret).render_as_string(hide_password=True)
+    """Return a database URL without its password, and with harmless parameters alone."""
+    hidden = [name for name in url.query if name.lower() not in _HARMLESS]
+    return url.difference_update_query(hidden).render_as_string(hide_password=True)
 
 
-def _is_secret(parameter: str) -> bool:
-    return any(part in parameter.lower() for part in _SECRET_PARTS)
-
-
-def _secrets(url: sa.URL) -> list[str]:
+def _secrets(url: sa.URL) -> set[str]:
+    """Return the password and the values of all parameters that may hold a secret, as a driver may print them."""
     values = [str(url.password or "")]
-    values += [str(v) for name, v in url.query.items() if _is_secret(name)]
-    return [value for value in values if value]
-
-
-def _engine(url: sa.URL, shown: str) -> sa.Engine:
-    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-        # SQLite would create the file.
-        raise InputError(f"{shown}: no such SQLite file; give the path of an existing one")
-    backend = url.get_backend_name()
-    try:
-        return sa.create_engine(url, poolclass=NullPool)
-    except NoSuchModuleError as error:
-        raise SettingsError(
-            f"--from-sql: SQLAlchemy does not know the dialect {url.drivername}; install its package with pip"
-        ) from error
-    except ImportError as error:
-        package = _EXTRAS.get(backend, error.name or "its driver")
-        raise SettingsError(
-            f"--from-sql: the driver for {backend} is not installed; run `pip install {package}`"
-        ) from error
+    for name, value in url.query.items():
+        if name.lower() not in _HARMLESS:
+            values += [value] if isinstance(value, str) else value
+    return secret_parts(values)
 
 
 @contextmanager
@@ -123,8 +104,7 @@ def _reported(url: sa.URL, shown: str) -> Iterator[None]:
     except DBAPIError as error:
         line = str(error.orig).strip().partition("\n")[0]
         secrets = _secrets(url)
-        for secret in secrets:
-            line = line.replace(secret, _HIDDEN)
+        line = without(line, secrets)
         unreachable = error.connection_invalidated or error.statement is None
         failure = (
             InputError(f"{shown}: cannot be reached ({line}); check the address, user and password")
@@ -134,15 +114,13 @@ def _reported(url: sa.URL, shown: str) -> Iterator[None]:
         raise failure from (None if any(secret in str(error) for secret in secrets) else error)
 
 
-def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path:
+def _spool(engine: sa.Engine, shown: str, statement: str, folder: Path) -> Path:
     options: dict[str, Any] = {"stream_results": True, "max_row_buffer": BATCH_ROWS, "no_parameters": True}
-    if url.get_backend_name() == "postgresql":
+    if engine.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
     try:
-        with engine.connect() as connection:
-            if url.get_backend_name() == "sqlite":
-                connection.exec_driver_sql("PRAGMA query_only = ON")
-            result = connection.execution_options(**options).exec_driver_sql(statement)
+        with connected(engine, shown) as connection:
+            result = connection.execution_options(**options).exec_driver_sql(readable(connection, statement))
             if not result.returns_rows:
                 raise SettingsError("--from-sql: the statement returns no rows; give a SELECT")
             names = list(result.keys())
@@ -157,7 +135,7 @@ def _spool(engine: sa.Engine, url: sa.URL, statement: str, folder: Path) -> Path
     finally:
         engine.dispose()
     if not parts:
-        raise InputError(f"{_shown(url)}: the statement returned no rows; check its conditions")
+        raise InputError(f"{shown}: the statement returned no rows; check its conditions")
     return _joined(parts, folder / "rows.parquet")
 
 

@@ -20,7 +20,7 @@ from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
 from semconv.runs.files import part_files
 from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
-from semconv_warehouse.publish.generation_files import spill_folder
+from semconv_warehouse.publish.generation_files import require_alone, spill_folder
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
 from semconv_warehouse.publish.sql_files import sql_files
@@ -201,6 +201,7 @@ def _copy_tables(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
 
 def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Build) -> None:
     seen = build.plan.recommend.settings.get("recommend", {}).get("seen", "masked")
+    require_alone(served)
     connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
     connection.execute(_CARRY_OVER, {"generation": build.generation, "masked": seen == "masked"})
     connection.execute("DETACH served")

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from semconv.artifacts import atomic_path
 from semconv.data.list_rows import LIST_COLUMNS, ListColumn
 from semconv.errors import InputError
+from semconv.modes import make_folder
 from semconv_warehouse.publish.generation_files import spill_folder, temporary_path
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk
@@ -116,7 +117,7 @@ def load_lists(
     if len({file.resolve() for file in files}) < len(files):
         raise InputError("a file is given twice; give each file once")
     held = {name for file in files for name in _checked_columns(file)}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with _scratch(folder, memory_mb) as connection:
         for name, ids in (("known_item", known.items), ("known_user", known.users)):
             connection.register(name, pa.table({"id": ids}, schema=pa.schema([("id", pa.string())])))

@@ -17,8 +17,9 @@ from typing import Any
 
 import duckdb
 
-from semconv.artifacts import machine_errors
+from semconv.artifacts import commit, machine_errors, private_path
 from semconv.errors import InputError
+from semconv.modes import SEALED_FILE
 from semconv_warehouse.store.database import database_errors, quote_identifier
 from semconv_warehouse.store.layout import ProjectLayout
 
@@ -70,11 +71,30 @@ def generation_path(layout: ProjectLayout, generation: int) -> Path:
 # Read and check
 
 
+def require_alone(path: Path) -> None:
+    """Raise InputError if a stray file lies beside a generation file; DuckDB would read it as a part of the database.
+
+    A generation file never changes, so no write-ahead log belongs to it. A folder for temporary files may: a program
+    that reads much of the file creates it.
+    """
+    strays = [
+        beside
+        for beside in path.parent.iterdir()
+        if beside.name.startswith(f"{path.name}.") and not (beside == spill_folder(path) and beside.is_dir())
+    ]
+    if strays:
+        names = ", ".join(sorted(beside.name for beside in strays))
+        raise InputError(
+            f"{path}: the stray file {names} lies beside it and could change what it says, so it was not opened; find out who wrote the file, then delete it"
+        )
+
+
 @contextlib.contextmanager
 def open_generation(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a generation file read-only; raise InputError if it is missing or damaged."""
+    """Open a generation file read-only; raise InputError if it is missing, damaged or not alone."""
     if not path.exists():
         raise InputError(f"{path}: missing; `semconv publish` creates it")
+    require_alone(path)
     with database_errors(path), duckdb.connect(str(path), read_only=True) as connection:
         yield connection
 
@@ -110,12 +130,10 @@ def is_undamaged(path: Path) -> bool:
 # Write and serve
 
 
-def seal(path: Path) -> None:
-    """Make a complete file read-only, and sync it to the disk."""
+def seal(temporary: Path, path: Path) -> None:
+    """Make a complete file read-only, sync it to the disk, and rename it to ``path``."""
     with machine_errors(path):
-        path.chmod(0o444)
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
+        commit(temporary, path, SEALED_FILE)
 
 
 def replace_serving(layout: ProjectLayout, generation: int) -> None:
@@ -127,27 +145,14 @@ def replace_serving(layout: ProjectLayout, generation: int) -> None:
             shutil.copy2(layout.generation_file(generation), link)
         # DuckDB would replay a write-ahead log of the old file into the new one.
         layout.serving.with_name(f"{layout.serving.name}.wal").unlink(missing_ok=True)
-        link.replace(layout.serving)
-    sync_folder(layout.data)
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync a folder to the disk, so that a rename in the folder survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        commit(link, layout.serving, SEALED_FILE)
 
 
 @contextlib.contextmanager
 def temporary_path(path: Path) -> Iterator[Path]:
-    """Give the path of a temporary database beside ``path``. Remove the database and DuckDB's files afterwards."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Give the path of a temporary database, in a private folder beside ``path``. Remove the folder afterwards."""
+    with private_path(path) as temporary:
         yield temporary
-    finally:
-        _remove_database(temporary)
 
 
 def spill_folder(path: Path) -> Path:

@@ -25,7 +25,6 @@ from semconv_warehouse.publish.generation_files import (
     require_undamaged,
     seal,
     served_generation,
-    sync_folder,
     temporary_path,
 )
 from semconv_warehouse.publish.plan import plan_generation
@@ -73,9 +72,7 @@ def publish(
         target = layout.generation_file(generation)
         with temporary_path(target) as temporary:
             build_generation(layout, store, Build(plan, generation, published_at, served_file, memory_mb), temporary)
-            seal(temporary)
-            temporary.replace(target)
-        sync_folder(layout.generations)
+            seal(temporary, target)
         publication = _serve(layout, store, generation, published_at)
         if same:
             layout.generation_file(same).unlink(missing_ok=True)

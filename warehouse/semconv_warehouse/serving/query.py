@@ -10,11 +10,16 @@ import duckdb
 import pyarrow as pa
 
 from semconv.errors import InputError, SettingsError
-from semconv_warehouse.publish.generation_files import generation_path, previous_generation, served_generation
+from semconv_warehouse.publish.generation_files import (
+    generation_path,
+    previous_generation,
+    require_alone,
+    served_generation,
+)
 from semconv_warehouse.store.database import database_errors, is_damage, quote_identifier
 from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.statements import close, require_reading
 
-_READING = {"SELECT", "EXPLAIN", "PRAGMA", "MULTI"}  # MULTI: a PIVOT
 # A macro reads tables of the database in use, so `previous.similar_item` would read the served generation instead.
 _PREVIOUS_MACRO = re.compile(r'"?\bprevious\b"?\s*\.\s*("?main"?\s*\.\s*)?"?similar_item\b', re.IGNORECASE)
 
@@ -29,26 +34,28 @@ def open_serving(
     ``getvariable('name')``.
 
     Raises:
-        InputError: nothing is published yet, or the file is damaged.
+        InputError: nothing is published yet, a file is damaged, or a stray file lies beside it.
     """
     served = served_generation(layout)
     if served is None:
         problem = "damaged" if layout.serving.exists() else "nothing is published yet"
         raise InputError(f"{layout.serving}: {problem}; `semconv run` or `semconv publish` creates it")
     # Not by the path serving.duckdb: if this process still holds an older one, DuckDB would attach that file again.
+    require_alone(layout.serving)
     attached = {"previous": previous_generation(layout, served), "serving": served}
-    spill = str(layout.data / ".spill")
-    with database_errors(layout.serving), duckdb.connect(config={"temp_directory": spill}) as connection:
+    with database_errors(layout.serving), duckdb.connect() as connection:
         for name, generation in attached.items():
+            if generation is None:
+                continue
+            path = generation_path(layout, generation)
+            require_alone(path)
             # A previous generation that cannot be read must not prevent queries on the served one.
             with contextlib.suppress(*((duckdb.Error,) if name == "previous" else ())):
-                if generation is not None:
-                    connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(generation_path(layout, generation))])
+                connection.execute(f"ATTACH ? AS {name} (READ_ONLY)", [str(path)])
         connection.execute("USE serving")
         for name, value in (variables or {}).items():
             connection.execute(f"SET VARIABLE {quote_identifier(name)} = ?", [value])
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        close(connection)
         yield connection
 
 
@@ -68,8 +75,7 @@ def query(
     """
     with open_serving(layout, variables) as connection:
         try:
-            _require_reading(connection, statement)
-            relation = connection.sql(statement)
+            relation = connection.sql(_reading(connection, statement))
             if relation is None:
                 raise SettingsError("SQL: the statement returns no rows; give a SELECT statement")
             return _fetch(relation.to_arrow_reader(), limit)
@@ -86,17 +92,16 @@ def query(
             raise SettingsError(f"SQL: {line}") from error
 
 
-def _require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    statements = connection.extract_statements(statement)
-    if len(statements) != 1:
-        raise SettingsError(f"SQL: the text has {len(statements)} statements; give exactly one")
-    kind = statements[0].type.name
-    if kind not in _READING:
-        raise SettingsError(f"SQL: {kind} is refused, because published data is read-only; give a SELECT statement")
+def _reading(connection: duckdb.DuckDBPyConnection, statement: str) -> str:
+    try:
+        reading = require_reading(connection, statement)
+    except SettingsError as error:
+        raise SettingsError(f"SQL: {error}") from error
     if _PREVIOUS_MACRO.search(statement):
         raise SettingsError(
             "SQL: similar_item reads only the served generation; for the other one, use previous.item_embedding"
         )
+    return reading
 
 
 def _has_previous(connection: duckdb.DuckDBPyConnection) -> bool:

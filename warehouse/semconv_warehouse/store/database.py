@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from semconv.errors import InputError, LockedError, MachineError, SemconvError
+from semconv.modes import closed_umask
 
 DEFAULT_MEMORY_MB = 1024  # memory of DuckDB while it copies the lists of all users; see the setting `publish.memory_mb`
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
@@ -66,7 +67,8 @@ def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator
     """
     if read_only and not path.exists():
         raise InputError(f"{path}: no such database; create a project with `semconv init`, then ingest")
-    with database_errors(path):
+    # DuckDB creates a write-ahead log beside the file, which nobody else may write.
+    with database_errors(path), contextlib.nullcontext() if read_only else closed_umask():
         engine, connection = _connect(path, read_only=read_only, wait=wait)
         try:
             yield connection

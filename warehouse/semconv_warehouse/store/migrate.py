@@ -8,9 +8,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from semconv.artifacts import atomic_path, run_lock
+from semconv.artifacts import commit, machine_errors, private_path, run_lock
 from semconv.clock import as_timestamp, utc_now
 from semconv.errors import InputError
+from semconv.modes import OWNER_FILE
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import package_folder
 
@@ -82,8 +83,11 @@ def migrate(path: Path, wait: float = 0.0) -> list[str]:
         if path.exists():  # The process that held the lock created the file and may have filled it.
             return []
         # A new warehouse gets its name only when it is complete, so that a kill leaves no incomplete one.
-        with atomic_path(path) as temporary:
-            return _apply(temporary, known, wait)
+        with machine_errors(path), private_path(path) as temporary:
+            names = _apply(temporary, known, wait)
+            # A reader of the warehouse would stall every job, so the group may read only what is published.
+            commit(temporary, path, OWNER_FILE)
+            return names
 
 
 def _apply(path: Path, known: list[Migration], wait: float) -> list[str]:

@@ -15,6 +15,7 @@ from semconv.data.store import UNKNOWN_TIME, Catalog, ItemFacets, Sequences
 from semconv.errors import InputError, SettingsError
 from semconv.ragged import offsets_of
 from semconv_warehouse.store.database import raw
+from semconv_warehouse.store.statements import close, require_reading
 
 _CATALOG = "SELECT item_id, title, description, is_available, item_index FROM item ORDER BY item_index"
 _FACETS = "SELECT brand, categories FROM item ORDER BY item_index"
@@ -88,21 +89,14 @@ def allowed_items(connection: sa.Connection, where: str) -> NDArray[np.bool_]:
         SettingsError: the text is not a condition on the table ``item``.
     """
     inner = raw(connection)
-    inner.execute("SET enable_external_access = false")  # A user's filter must not read files.
+    close(inner)
     sql = f"SELECT item_index, (\n{where.strip() or 'true'}\n) AS allowed FROM item"  # noqa: S608
     try:
-        statements = inner.extract_statements(sql)
-        if len(statements) != 1:
-            raise SettingsError(
-                f"the filter {where!r} has more than one statement; give one condition on the table item"
-            )
-        relation = inner.sql(sql)
+        relation = inner.sql(require_reading(inner, sql))
         if relation.columns != ["item_index", "allowed"] or str(relation.types[1]) != "BOOLEAN":
-            raise SettingsError(
-                f"the filter {where!r} is not a condition; give one that is true or false for each item"
-            )
+            raise SettingsError("it is not true or false for each item")
         table = relation.to_arrow_table()
-    except duckdb.Error as error:
+    except (duckdb.Error, SettingsError) as error:
         reason = str(error).partition("\n")[0]
         raise SettingsError(
             f"the filter {where!r} is not a condition on the table item ({reason}); correct it"

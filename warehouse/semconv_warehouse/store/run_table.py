@@ -32,15 +32,9 @@ _COLUMNS = (
 )
 
 
-def select_runs(connection: sa.Connection, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
-    """Return the runs of a stage and status, newest first; None stands for any stage or status."""
-    rows = connection.execute(
-        sa.text(
-            f"SELECT {_COLUMNS} FROM run WHERE (:stage IS NULL OR stage = :stage)"  # noqa: S608
-            " AND (:status IS NULL OR status = :status) ORDER BY started_at DESC, run_id DESC"
-        ),
-        {"stage": stage, "status": status},
-    )
+def select_runs(connection: sa.Connection) -> list[RunRecord]:
+    """Return all runs, newest first."""
+    rows = connection.execute(sa.text(f"SELECT {_COLUMNS} FROM run ORDER BY started_at DESC, run_id DESC"))  # noqa: S608
     return [_record(row) for row in rows.mappings()]
 
 

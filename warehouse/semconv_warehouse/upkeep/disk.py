@@ -1,4 +1,4 @@
-"""Disk usage of the parts of a project. A file with several names (hard links) counts once."""
+"""Disk usage of the parts of a project. A file that has several names (hard links) is counted once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # every command imports this module; the layout would load Du
 
 
 def size(paths: Iterable[Path]) -> int:
-    """Return the bytes of files and of all files in folders; a file that is deleted meanwhile counts 0."""
+    """Return the total size of files and folders in bytes. A file that is deleted meanwhile counts as 0."""
     sizes: dict[tuple[int, int], int] = {}
     for path in _files(paths):
         try:
@@ -24,9 +24,9 @@ def size(paths: Iterable[Path]) -> int:
 
 
 def usage(layout: ProjectLayout) -> dict[str, int]:
-    """Return the bytes of each part of ``data/``, with ``total`` last.
+    """Return the size of each part of the folder ``data/`` in bytes, and their sum as ``total``.
 
-    ``serving.duckdb`` is a hard link to a generation file, so it takes no bytes of its own.
+    ``serving.duckdb`` is a hard link to a generation file, so it adds nothing to the size.
     """
     parts = {
         "generations": [layout.generations, layout.serving],

@@ -1,4 +1,4 @@
-"""Removing generation files, run folders, training states and feature files that are no longer needed."""
+"""Removal of generation files, run folders, training states and feature files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _VECTORS = ("item_embedding", "user_embedding", "codebook_vector")
 
 @dataclass(frozen=True)
 class _Plan:
-    """The files, folders and records that one prune removes."""
+    """The files, folders and records that one call of ``prune`` removes."""
 
     generations: tuple[int, ...]  # newest first
     runs: tuple[RunRecord, ...]
@@ -41,7 +41,7 @@ class _Plan:
     states: tuple[Path, ...]  # training states of finished runs
 
     def sizes(self, book: RunBook, layout: ProjectLayout) -> list[dict[str, Any]]:
-        """Return a row for each file or folder to remove: kind, name, bytes."""
+        """Return a row for each file or folder that will be removed: kind, name, bytes."""
         things = [("generation", str(number), [layout.generation_file(number)]) for number in self.generations]
         things += [("run", run.run_id, [book.folder(run)]) for run in self.runs]
         things += [("features", str(number), feature_files(layout, number)) for number in self.publications]
@@ -52,9 +52,9 @@ class _Plan:
 def prune(workspace: Workspace, store: DuckDBStore, keep: int, dry_run: bool) -> dict[str, Any]:
     """Remove files that are not needed by the served generation, the ``keep`` newest generations or the current model.
 
-    A generation file contains all of its lists, so list runs are kept only for the served and the newest generation.
-    Training states of finished runs are removed. The warehouse keeps the rows of runs, codes and figures; rows of
-    vectors are removed with their run. A run that is being computed is kept.
+    A generation file contains all of its lists, so the runs that computed lists are kept only for the served and the
+    newest generation. Training states of finished runs are removed. The warehouse keeps the rows of runs, codes and
+    figures; the vectors of a run are removed with the run. A run that is being computed is kept.
 
     Returns:
         ``dry_run``; the removed ``generations`` and ``runs``; ``publications`` whose feature files are removed; the
@@ -80,7 +80,7 @@ def prune(workspace: Workspace, store: DuckDBStore, keep: int, dry_run: bool) ->
 
 
 def runs_by_generation(store: DuckDBStore) -> dict[int, frozenset[str]]:
-    """Return the ids of the runs from which each generation was made, for generations whose file exists."""
+    """Return the ids of the runs from which each generation was computed, for generations whose file exists."""
     files = generation_files(store.layout)
     with store.read() as connection:
         rows = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
@@ -107,16 +107,17 @@ def _planned(book: RunBook, store: DuckDBStore, keep: int) -> _Plan:
 
 
 def _states_of_finished(book: RunBook, needed: set[str]) -> Iterator[Path]:
-    """Yield the training states in the folders of finished runs that are kept."""
+    """Yield the files of training states in the folders of finished runs that are kept."""
     for run in book.store.runs():
         if run.run_id in needed and book.is_done(run):
             yield from training_states(book.folder(run))
 
 
 def _old_publications(store: DuckDBStore, kept: set[int]) -> list[int]:
-    """Return the publications with feature files that come before the first publication of a kept generation.
+    """Return the publications whose feature files can be removed.
 
-    Publications from the last materialized one on are kept too: only their files tell the online store which ids were
+    The files of all publications from the first one of a kept generation on are kept. The files of all publications
+    from the last one in the online store on are kept too, because only these files tell the online store which ids were
     removed.
     """
     from semconv_warehouse.features.online import materialized_publication
@@ -166,10 +167,10 @@ def _execute(connection: sa.Connection, statement: str, removed: Sequence[object
 
 
 def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
-    """Return the ids of the runs that must be kept.
+    """Return the ids of the ``pending`` runs and of all runs that later commands read.
 
-    Needed are the ``pending`` runs, the current runs of every stage, killed runs that can be resumed, all inputs of
-    these runs, and the assign runs of their code sets.
+    Later commands read the current runs of every stage, and killed runs that can be resumed. All inputs of these runs
+    and of the ``pending`` runs are needed too, and so are the assign runs that belong to their code sets.
     """
     runs = book.store.runs()
     by_id = {run.run_id: run for run in runs}
@@ -192,6 +193,6 @@ def _of(made_from: dict[int, frozenset[str]], generations: set[int]) -> set[str]
 
 
 def _lists(store: DuckDBStore) -> set[str]:
-    """Return the ids of runs of lists for serving."""
+    """Return the ids of the runs that computed lists for serving."""
     runs = store.runs(stage=columns.RECOMMEND)
     return {run.run_id for run in runs if run.settings.get("split") == "serve"}

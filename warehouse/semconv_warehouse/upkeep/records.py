@@ -1,4 +1,4 @@
-"""Lists of a project's runs and generations, with the disk space that each takes."""
+"""A project's runs and generations, with the disk space that each of them takes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from semconv_warehouse.upkeep.pruning import runs_by_generation
 
 
 def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
-    """Return the runs, newest first, with the bytes of their folders and the generations that were made from them.
+    """Return the runs, newest first, with the size of their folders and the generations that were computed from them.
 
-    Only generations whose file exists are listed.
+    Generations whose file no longer exists are left out.
     """
     made_from = runs_by_generation(store)
     return [
@@ -37,9 +37,9 @@ def runs(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
 def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]]:
     """Return the generations, newest first, with their publications and sizes.
 
-    ``bytes`` is the size of the generation file. ``run_bytes`` is the size of the folders of runs from which only this
-    generation was made; it is 0 if the file is gone. ``feature_bytes`` is the size of the Parquet files of its
-    publications.
+    ``bytes`` is the size of the generation file. ``run_bytes`` is the size of the run folders that only this generation
+    needs, or 0 if the generation file no longer exists. ``feature_bytes`` is the size of the Parquet files that were
+    exported for Feast.
     """
     layout = store.layout
     with store.read() as connection:
