@@ -24,7 +24,8 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.embed.rows import catalog_texts
 from semconv.stages.embed.text import text_vectors
-from semconv.stages.tune.prompts import PromptSource
+from semconv.tasks.data import TaskData
+from semconv.tasks.encoder import PromptEncoder
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,22 @@ class ItemSetup:
     start: ItemFile | None
 
     @classmethod
-    def of(cls, workspace: Workspace, codes: Lineage, source: PromptSource, start: Path | None) -> ItemSetup:
+    def of(
+        cls, workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
+    ) -> ItemSetup:
         """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar and projection.
 
         Args:
+            encoder: knows the code tokens of all items.
+            data: the training data.
             start: the folder of the model that is continued; None to start from the backbone.
         """
-        catalog, data = workspace.store.catalog(), source.data
+        catalog = workspace.store.catalog()
         texts = item_texts(workspace, codes, catalog)
         file = None if start is None else ItemFile.load(start)
         basis = TextBasis.of(texts.vectors) if file is None else file.basis
         return cls(
-            source.encoder.item_tokens,
+            encoder.item_tokens,
             basis.project(texts.item_index, texts.vectors, data.num_items),
             np.bincount(data.items, minlength=data.num_items),
             Calendar.of(day_numbers(data.times)) if file is None else file.calendar,

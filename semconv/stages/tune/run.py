@@ -113,7 +113,7 @@ class _Tuning:
             return None
         start = self.inputs.start
         folder = None if start is None else tuned_folder(self.workspace, start)
-        return ItemSetup.of(self.workspace, self.inputs.codes, self.source, folder)
+        return ItemSetup.of(self.workspace, self.inputs.codes, self.source.encoder, self.source.data, folder)
 
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
         """Train the model. Return the model, moved to the CPU, and the figures from ``tune``."""
