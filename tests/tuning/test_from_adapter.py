@@ -89,7 +89,7 @@ def test_the_result_is_what_training_the_adapter_further_gives(
     tuning = resolved_tuning(workspace, inputs.backbone, codes_of.codebook, goes_on=True)
     assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
-    validate = search_validation(workspace, source, codes, level_tokens, "trie")
+    validate = search_validation(workspace, source, codes, level_tokens, tuning, None)
     choices = CodeChoices(level_tokens, codes.codes)
     tune(model, Training(TokenForm(source.rows, tokenizer.pad_token_id, choices), validate, tmp_path, Silent()), tuning)
     by_hand = tmp_path / "by-hand"
