@@ -4,6 +4,7 @@ The sources are Parquet files that semconv exports, one per feature view and pub
 the time of the publication. A row of nulls marks a user or an item that is no longer published.
 """
 
+import glob
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,9 @@ FEATURES = Path(__file__).resolve().parents[1] / "data" / "features"
 
 def _view(name: str, entity: Entity, features: dict[str, Array | PrimitiveFeastType]) -> FeatureView:
     schema = {entity.join_key: String, **features, "generation": Int64}
-    source = FileSource(name=name, path=str(FEATURES / name / "*.parquet"), timestamp_field="event_timestamp")
+    # DuckDB reads the path as a pattern, but the folder of the project may hold a bracket or an asterisk.
+    files = f"{glob.escape(str(FEATURES / name))}/*.parquet"
+    source = FileSource(name=name, path=files, timestamp_field="event_timestamp")
     return FeatureView(
         name=name,
         entities=[entity],

@@ -65,17 +65,21 @@ def machine_errors(path: Path) -> Iterator[None]:
 def atomic_path(path: Path, mode: int = GROUP_FILE) -> Iterator[Path]:
     """Yield a new empty file beside ``path``. On success it gets ``mode`` and the name ``path``; else it is removed.
 
+    The new file is locked, which tells the file of a living process from that of a killed one (:func:`is_being_written`).
     Every file of a project is written through this function, or through :func:`private_path` and :func:`commit` if its
     writer must create the file itself.
     """
     with machine_errors(path):
         make_folder(path.parent)
         temporary = hidden_name(path)
-        os.close(create_file(temporary))
+        descriptor = create_file(temporary)
         try:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield temporary
             commit(temporary, path, mode)
         finally:
+            os.close(descriptor)
             temporary.unlink(missing_ok=True)
 
 
@@ -106,6 +110,21 @@ def commit(temporary: Path, path: Path, mode: int = GROUP_FILE) -> None:
         os.close(descriptor)
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def is_being_written(temporary: Path) -> bool:
+    """Tell whether a living process writes a temporary file of :func:`atomic_path`."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 import threading
@@ -16,12 +17,13 @@ from pathlib import Path
 
 OWNER_FILE = 0o600  # locks, keys, the warehouse, and files with user ids outside ``data/``
 GROUP_FILE = 0o640  # files in ``data/``
-PUBLIC_FILE = 0o644  # settings, definitions and reports, which name no user
+PUBLIC_FILE = 0o644  # settings, definitions and reports about codes, which name no user
 SEALED_FILE = 0o444  # published files, which never change; the mode of ``data/`` keeps others out
 OWNER_FOLDER = 0o700
 GROUP_FOLDER = 0o750
 PUBLIC_FOLDER = 0o755
 
+_HIDDEN = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _CLOSED = 0o027  # umask: the group may not write, others may nothing
 _UMASK_LOCK = threading.Lock()
 _umasks: list[int] = []  # the umask before each block of `closed_umask` that is open
@@ -50,6 +52,11 @@ def set_mode(descriptor: int, mode: int) -> None:
 def hidden_name(path: Path) -> Path:
     """Return an unpredictable name beside ``path`` for a temporary file or folder. The name begins with a dot."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def is_hidden_name(name: str) -> bool:
+    """Tell whether a name is one that :func:`hidden_name` gives."""
+    return _HIDDEN.fullmatch(name) is not None
 
 
 def create_file(path: Path, mode: int = OWNER_FILE) -> int:

@@ -2,9 +2,14 @@
 
 import atexit
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+# Tensors and tables of the tests are small, and two test processes run at the same time.
+for _threads in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 pytest.register_assert_rewrite("tests.worlds")
 pytest_plugins = ["tests.worlds.fixtures"]
@@ -18,6 +23,11 @@ def _end_stderr() -> None:
 
 def pytest_configure() -> None:
     atexit.register(_end_stderr)
+    from tests.worlds.once import begin_test_run  # after its assertions are registered to be rewritten
+
+    of_run = begin_test_run()
+    if of_run is not None:
+        atexit.register(shutil.rmtree, of_run, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

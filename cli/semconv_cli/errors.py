@@ -21,11 +21,8 @@ INTERRUPTED = 130
 OUTPUT_CLOSED = 141  # the code of a program that SIGPIPE ended, as a shell reports it
 EXIT_CODES = {
     0: "success",
-    CheckFailedError.exit_code: "the command ran, but a check failed; or semconv has a defect (internal error)",
-    SettingsError.exit_code: "wrong usage or settings",
-    LockedError.exit_code: "another process is using the warehouse or the same run",
-    InputError.exit_code: "an input file, or a file of an earlier run, is missing or invalid",
-    MachineError.exit_code: "disk space, memory or permissions were not sufficient",
+    CheckFailedError.exit_code: f"the command ran, but {CheckFailedError.meaning}; or {SemconvError.meaning} (internal error)",
+    **{kind.exit_code: kind.meaning for kind in (SettingsError, LockedError, InputError, MachineError)},
     INTERRUPTED: "interrupted; run the same command again to continue",
     OUTPUT_CLOSED: "the program that reads stdout has ended",
 }

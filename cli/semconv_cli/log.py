@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import resource
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any, Literal, TextIO
 import click
 
 from semconv.clock import utc_now
-from semconv_cli.output import plain, printable
+from semconv_cli.output import json_text, printable
 from semconv_warehouse.upkeep.disk import in_words
 
 Form = Literal["text", "json"]
@@ -31,27 +30,25 @@ class Log:
     Attributes:
         form: text, or one JSON object per line.
         command: full name of the running command, such as ``semconv features get``.
+        stream: the original stderr, also while ``capture_output`` replaces ``sys.stderr``.
     """
 
     form: Form = "text"
     command: str = "semconv"
-    # The original stream, also while ``capture_output`` replaces sys.stderr.
-    _stream: TextIO = field(default_factory=lambda: sys.stderr)
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def say(self, message: str, level: str = "info", **fields: Any) -> None:
         """Write one line to stderr. If no program reads stderr any more, drop the line, so that the job continues."""
         with contextlib.suppress(BrokenPipeError):
             line = printable(message, "\n") if self.form == "text" else self._object(message, level, fields)
-            click.echo(line, file=self._stream)
+            click.echo(line, file=self.stream)
 
     @contextlib.contextmanager
     def capture_output(self, *, with_warnings: bool) -> Iterator[None]:
         """Write everything that libraries print inside the ``with`` block to this log. Stdout then has only data."""
         with contextlib.ExitStack() as stack:
-            target: TextIO | _LogStream = sys.stderr
-            if self.form == "json":
-                target = stack.enter_context(_LogStream(self))
-                stack.enter_context(contextlib.redirect_stderr(target))
+            target = stack.enter_context(_LogStream(self))
+            stack.enter_context(contextlib.redirect_stderr(target))
             stack.enter_context(contextlib.redirect_stdout(target))
             stack.enter_context(warnings.catch_warnings())
             if not with_warnings:
@@ -61,11 +58,11 @@ class Log:
     def _object(self, message: str, level: str, fields: Mapping[str, Any]) -> str:
         now = utc_now().isoformat(timespec="milliseconds")
         line = {"time": now, "level": level, "command": self.command, "message": message, **fields}
-        return json.dumps(plain(line), ensure_ascii=False, allow_nan=False)
+        return json_text(line)
 
 
 class _LogStream(io.TextIOBase):
-    """A text stream that writes each line to a log."""
+    """A text stream that writes each line to a log, without control characters."""
 
     def __init__(self, log: Log) -> None:
         self._log, self._rest = log, ""
@@ -74,7 +71,7 @@ class _LogStream(io.TextIOBase):
         *lines, self._rest = f"{self._rest}{text}".split("\n")
         for line in lines:
             if line.strip():
-                self._log.say(line.strip(), source="library")
+                self._log.say(line.rstrip() if self._log.form == "text" else line.strip(), source="library")
         return len(text)
 
     def close(self) -> None:

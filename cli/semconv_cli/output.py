@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -15,18 +16,29 @@ from typing import Any, Literal
 
 import click
 
+from semconv.formulas import without_formula
+
 Format = Literal["table", "json", "ndjson", "csv"]
 _MAX_CELL = 60
 
 
 def write(text: str) -> None:
-    """Print a text, then a line break."""
-    click.echo(text)
+    """Print a text, then a line break. Control characters become spaces."""
+    click.echo(printable(text, "\n"))
 
 
 def write_json(value: Any) -> None:
     """Print a result as JSON. NaN and infinity are printed as null."""
-    write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+    write(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as strict JSON whose texts have escapes in place of control characters."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    # A control character can only be inside a text. JSON itself allows DEL and the C1 controls there unescaped.
+    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 
 def write_rows(
@@ -36,24 +48,30 @@ def write_rows(
     columns: Sequence[str] | None = None,
     null: str = "-",
     is_cut: bool = True,
+    no_formulas: bool = False,
 ) -> None:
     """Print rows as a table, JSON, JSON lines or CSV.
+
+    CSV holds texts as they are, but with spaces for control characters if stdout is a terminal.
 
     Args:
         columns: columns of a table or of CSV; JSON always has all of them.
         null: text of a missing value in a table.
         is_cut: shorten long cells of a table and mark them with an ellipsis.
+        no_formulas: put an apostrophe before each cell of CSV that a spreadsheet would compute.
     """
     rows = list(rows)
     if form == "json":
         write_json(rows)
     elif form == "ndjson":
         for row in rows:
-            write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False))
+            write(json_text(row))
     else:
         names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
         if form == "csv":
-            write(_csv(names, rows).rstrip("\n"))
+            text = _csv(names, rows, no_formulas=no_formulas).rstrip("\n")
+            # color: or click removes the escapes of terminals from the data of a pipe
+            click.echo(printable(text, "\n") if sys.stdout.isatty() else text, color=True)
         else:
             write(_table(names, rows, null, _MAX_CELL if is_cut else None))
 
@@ -62,7 +80,7 @@ def write_fields(fields: Mapping[str, Any]) -> None:
     """Print a record with one field per line."""
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
-        write(f"{name:<{width}}  {_cell(value, '-')}")
+        write(f"{printable(name):<{width}}  {_cell(value, '-')}")
 
 
 def write_result(result: Any, as_json: bool) -> None:
@@ -96,14 +114,16 @@ def plain(value: Any) -> Any:
     return plain(to_list()) if to_list is not None else str(value)
 
 
-def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]], *, no_formulas: bool = False) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(names)
+    writer.writerow(map(without_formula, names) if no_formulas else names)
     for row in rows:
         values = [value if isinstance(value, Decimal) else plain(value) for value in map(row.get, names)]
         cells = [json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for v in values]
+        if no_formulas:
+            cells = [without_formula(cell) if isinstance(cell, str) else cell for cell in cells]
         # csv does not quote a carriage return, but many readers take it for a line break.
         has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
         (quoting if has_return else writer).writerow(cells)
@@ -116,13 +136,14 @@ def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], null: str, m
         all(isinstance(row.get(name), (int, float, Decimal)) or row.get(name) is None for row in rows) and bool(rows)
         for name in names
     ]
-    widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)] if names else []
+    heads = [_shorten(printable(name), max_cell) for name in names]
+    widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)] if names else []
 
     def line(values: Sequence[str]) -> str:
         parts = [_pad(text, width, right) for text, width, right in zip(values, widths, is_number, strict=True)]
         return "  ".join(parts).rstrip()
 
-    return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+    return "\n".join([line(heads), line(["-" * width for width in widths]), *map(line, cells)])
 
 
 def _cell(value: Any, null: str) -> str:
@@ -137,12 +158,14 @@ def _cell(value: Any, null: str) -> str:
     if isinstance(value, list):
         return ", ".join(_cell(inner, null) for inner in value)
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_cell(inner, null)}" for name, inner in value.items())
+        return ", ".join(f"{printable(name)} {_cell(inner, null)}" for name, inner in value.items())
     return printable(str(value))
 
 
 def printable(text: str, also: str = "") -> str:
     """Replace control characters except those in ``also`` by spaces, because they could move the terminal's cursor."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() or character in also else " " for character in text)
 
 

@@ -16,13 +16,14 @@ from rich.text import Text
 
 from semconv.progress import Progress, Task
 from semconv_cli.log import Log
+from semconv_cli.output import printable
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
 def stderr_progress(log: Log) -> Progress:
     """Return a display with progress bars if stderr is a terminal and the log is text, otherwise with progress lines."""
-    console = Console(stderr=True)
+    console = Console(file=log.stream)  # not sys.stderr, which may stand for the log while a command runs
     has_bars = log.form == "text" and console.is_terminal and not console.is_dumb_terminal
     return BarProgress(console) if has_bars else LineProgress(log.say)
 
@@ -84,7 +85,7 @@ class BarProgress:
 
     def say(self, message: str) -> None:
         """Print one line of text above the progress bars."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(message, "\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -157,6 +158,8 @@ def _bars(console: Console) -> Bars:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", markup=False),
         console=console,
+        redirect_stdout=False,  # what libraries print goes to the log
+        redirect_stderr=False,
     )
 
 

@@ -28,9 +28,9 @@ semconv sql --csv - < report.sql
 ```
 
 `semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
-EXPLAIN of one of these. Its connection is read-only, reaches no file but these two, and has locked settings. So it refuses
-`COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and WITH too. It writes no
-temporary files, so a query that needs more than the memory ends with code 5.
+EXPLAIN of one of these. Its DuckDB connection is read-only, reaches no file but these two generations, and its settings
+are locked. So it refuses `COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and
+WITH too. It writes no temporary files, so a query that needs more than the memory ends with code 5.
 
 You can also read `data/serving.duckdb` from Python, or from any other tool that opens DuckDB files:
 

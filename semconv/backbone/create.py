@@ -1,7 +1,7 @@
 """The built-in backbone: a small decoder of the Llama architecture, for projects without a pretrained model.
 
-The tokenizer of the built-in backbone is byte-level BPE, trained on the catalogue's text. Every fixed phrase of the
-prompts is one token, because an untrained model does not know the words of a phrase. So a prompt with a history of 20
+The tokenizer of the built-in backbone is byte-level BPE, trained on the catalogue's text and on words of
+queries that many users share. Every fixed phrase of the prompts is one token, because an untrained model does not know the words of a phrase. So a prompt with a history of 20
 items has 102 tokens instead of about 180. The input embeddings start from an SVD of the token-by-item PPMI matrix
 (positive pointwise mutual information). So words that occur with the same items have similar embeddings before any
 training.
@@ -9,6 +9,7 @@ training.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from semconv.backbone.vocabulary import pieces_of_words, shared_words
 from semconv.errors import InputError
 from semconv.ragged import lengths_of, row_of
 from semconv.settings.backbone import BackboneSettings
@@ -30,7 +32,7 @@ PAD = "<pad>"
 def create_backbone(
     folder: Path,
     item_texts: Sequence[str],
-    other_texts: Iterable[str],
+    queries: Sequence[tuple[int, str]],
     phrases: Sequence[str],
     settings: BackboneSettings,
 ) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def create_backbone(
     Args:
         folder: gets the model and the tokenizer, in the format of transformers.
         item_texts: text of each item that has one.
-        other_texts: training queries, and other words that the tokenizer should know.
+        queries: user and training query, sorted by user. The tokenizer learns the words that many users share.
         phrases: fixed parts of prompts; each becomes one token.
     Returns:
         size of the vocabulary, and number of parameters of the whole model and of its layers.
@@ -50,7 +52,8 @@ def create_backbone(
         raise InputError(
             f"backbone.width = {settings.width} is not a multiple of backbone.heads = {settings.heads}; change one of them"
         )
-    tokenizer = train_tokenizer([*item_texts, *other_texts], phrases, settings.vocabulary)
+    texts = itertools.chain(item_texts, shared_words(item_texts, queries))
+    tokenizer = train_tokenizer(texts, phrases, settings.vocabulary)
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -79,10 +82,10 @@ def create_backbone(
     return {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "layer_parameters": body}
 
 
-def train_tokenizer(texts: Sequence[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], phrases: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer that adds no start token and encodes each of ``phrases`` as one token."""
     core = Tokenizer(models.BPE(unk_token=None))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pieces_of_words()
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

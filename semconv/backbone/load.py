@@ -2,64 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 
 from semconv.backbone.probe import check_branches
 from semconv.errors import InputError
 
 _ROTARY_FULL_ATTENTION = ("llama", "qwen2", "qwen3", "mistral")
+_QUANTISED = ("quantization_config", "compression_config")  # keys of config.json
+_WEIGHT_TYPES = {"F64", "F32", "F16", "BF16"}
+ATTENTION = "sdpa"
 MIN_CONTEXT = 64
 
 
 def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> tuple[Any, Any]:
     """Load a model and its tokenizer from a local folder, or by name from the Hugging Face hub.
 
+    No file of the model can choose code to run, so that a stranger's model may be tried: weights are read from
+    safetensors alone, and the attention implementation, which may name a kernel on the hub, is always torch's own.
+
     Raises:
-        InputError: there is no such model or no tokenizer, the model cannot compute several prompts with a shared
-            beginning in one pass, or its context is too short.
+        InputError: there is no such model or no tokenizer, its weights are quantised or incomplete, the model cannot
+            compute several prompts with a shared beginning in one pass, or its context is too short.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     name = str(path)
     _check_folder(name)
-    try:
+    where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
+    with _reported(name, f"{where}no model configuration that transformers knows"):
+        _refuse_adapter(name)
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        own = (
-            "; if you trust this code, allow it with --trust-remote-code"
-            if "contains custom code" in str(error)
-            else ""
-        )
-        where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
-        raise InputError(
-            f"backbone {name}: {where}no model configuration that transformers knows ({_first_line(error)}){own}"
-        ) from error
     _check_config(name, config)
-    try:
+    _refuse_numbers_of_8_bits(name)
+    with _reported(
+        name,
+        "no tokenizer beside the model",
+        "; its tokenizer.json and tokenizer_config.json must be in the same folder",
+    ):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"backbone {name}: no tokenizer beside the model ({_first_line(error)}); its tokenizer.json and tokenizer_config.json must be in the same folder"
-        ) from error
     if tokenizer.eos_token_id is None:
         raise InputError(
             f"backbone {name}: its tokenizer has no end-of-sequence token, which every training label needs; use another backbone"
         )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
+    with _reported(name, "weights cannot be loaded"):
+        # Not the implementation that config.json names. Eager attention would add a bool mask as numbers, which gives
+        # wrong lists and no error, and any other name stands for code on the hub.
+        config._attn_implementation = ATTENTION
+        config.return_dict, config.output_attentions = True, False  # as `forward` reads the outputs
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             name,
+            config=config,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            attn_implementation="sdpa",  # eager attention adds a bool mask as numbers: wrong lists, no error
+            attn_implementation=ATTENTION,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"backbone {name}: weights cannot be loaded ({_first_line(error)})") from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"backbone {name}: {len(missing)} of its weights are missing, such as {missing[0]}; download the model again"
+        )
     check_branches(model, name)
     return model, tokenizer
 
@@ -68,7 +77,44 @@ def model_from_config(config: Any) -> Any:
     """Create a model with random weights, which a training overwrites with the weights of its first process."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=ATTENTION)
+
+
+@contextlib.contextmanager
+def _reported(name: str, problem: str, advice: str = "") -> Iterator[None]:
+    """Turn what transformers raises for a wrong file of a model into an InputError of one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # of any class, because the files may hold anything
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+            raise
+        if "contains custom code" in str(error):
+            advice = "; if you trust this code, allow it with --trust-remote-code"
+        elif isinstance(error, ImportError):
+            advice = "; install what it needs, or use another backbone"
+        raise InputError(f"backbone {name}: {problem} ({_first_line(error)}){advice}") from error
+
+
+def _refuse_adapter(name: str) -> None:
+    """Raise InputError for an adapter. With it, transformers would load the model that the adapter names."""
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    if find_adapter_config_file(name) is not None:
+        raise InputError(f"backbone {name}: this is an adapter and no model; name the model that it was made for")
+
+
+def _refuse_numbers_of_8_bits(name: str) -> None:
+    """Raise InputError for a folder with quantised weights that its config.json does not mention."""
+    for path in sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else ():
+        with _reported(name, "weights cannot be loaded"), safe_open(path, framework="pt") as file:
+            kinds = {file.get_slice(key).get_dtype(): key for key in file.keys()}  # noqa: SIM118
+        if odd := sorted(kinds.keys() - _WEIGHT_TYPES):
+            raise InputError(
+                f"backbone {name}: quantised weights ({kinds[odd[0]]} is {odd[0]}) cannot be tuned; name the model it was"
+                " made from"
+            )
 
 
 def _check_folder(name: str) -> None:
@@ -91,6 +137,14 @@ def _check_config(name: str, config: Any) -> None:
             f"backbone {name}: architecture {config.model_type} is not supported; use one with rotary positions and full"
             f" attention: {', '.join(_ROTARY_FULL_ATTENTION)}"
         )
+    quantised = next((value for key in _QUANTISED if (value := getattr(config, key, None)) is not None), None)
+    if quantised is not None:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise InputError(
+            f"backbone {name}: quantised weights{f' ({method})' if method else ''} cannot be tuned; name the model it was made from"
+        )
+    if not config.num_hidden_layers or config.num_hidden_layers < 1:
+        raise InputError(f"backbone {name}: it has no layers; check num_hidden_layers in its config.json")
     windowed = getattr(config, "use_sliding_window", config.model_type == "mistral")
     if windowed and getattr(config, "sliding_window", None) is not None:
         raise InputError(
@@ -104,4 +158,5 @@ def _check_config(name: str, config: Any) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return textwrap.shorten(str(error).strip().split("\n")[0], 200, placeholder=" ...").rstrip(": ")
+    line = str(error)[:2000].strip().split("\n")[0] or type(error).__name__
+    return textwrap.shorten(line, 200, placeholder=" ...").rstrip(": ")

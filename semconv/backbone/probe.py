@@ -26,7 +26,7 @@ def check_branches(model: Any, name: str) -> None:
     """Compute two prompts with a shared beginning in one pass and in separate passes, and compare the hidden states.
 
     Raises:
-        InputError: the hidden states differ.
+        InputError: the hidden states differ or are not finite.
     """
     device = model_device(model)
     tokens = torch.arange(1, _TRUNK + 2 * _BRANCH + 1, device=device) % model.get_input_embeddings().weight.shape[0]
@@ -36,6 +36,11 @@ def check_branches(model: Any, name: str) -> None:
     ahead = torch.arange(_TRUNK, _TRUNK + _BRANCH, device=device)
     positions = torch.cat([torch.arange(_TRUNK, device=device), ahead, ahead])
     shared = decode_hidden(model, ModelInput(tokens[None], positions[None], mask[None, None]))  # (1, S, D)
+    if not torch.isfinite(shared).all():
+        raise InputError(
+            f"backbone {name}: it computes NaN or infinity, so its weights are damaged or too large for their number"
+            " format; download the model again, or use another backbone"
+        )
     for branch, states in ((first, shared[0, _TRUNK : _TRUNK + _BRANCH]), (second, shared[0, _TRUNK + _BRANCH :])):
         alone = torch.cat([trunk, branch])[None]
         plain = decode_hidden(model, ModelInput(alone, torch.arange(alone.shape[1], device=device)[None]))

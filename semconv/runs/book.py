@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from semconv import __version__
 from semconv.artifacts import atomic_path, machine_errors, remove_unfinished, run_lock
 from semconv.clock import utc_now
-from semconv.columns import EVALUATE
+from semconv.columns import BACKBONE, EVALUATE
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.modes import closed_umask
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT_VERSION = 1  # version of all stages, except those with an own version in _OWN_FORMATS
-_OWN_FORMATS = {EVALUATE: 2}
+_OWN_FORMATS = {EVALUATE: 2, BACKBONE: 2}
 _START_SECONDS = 5.0  # Finding a run with the same fingerprint, or recording a new one, is faster than this.
 Tables = Mapping[str, "pa.Table"]
 
@@ -182,21 +182,24 @@ class RunBook:
 
     @contextmanager
     def _noting_failure(self, record: RunRecord) -> Iterator[None]:
-        """Record the run as failed if the block raises an error, except a LockedError."""
+        """Record the run as failed if the block raises an error, except a LockedError.
+
+        Only the kind of the error is recorded, because its message may quote ids of users.
+        """
         try:
             yield
         except LockedError:
             raise
         except SemconvError as error:
-            self._note_failure(record, str(error))
+            self._note_failure(record, error.meaning)
             raise
         except MemoryError:
             self._note_failure(record, "out of memory")
             raise
 
-    def _note_failure(self, record: RunRecord, message: str) -> None:
+    def _note_failure(self, record: RunRecord, reason: str) -> None:
         try:
-            self.store.fail_run(record.run_id, message.split("\n")[0])
+            self.store.fail_run(record.run_id, f"{reason}; the command that failed printed the details")
         except SemconvError:
             self.progress.say(
                 f"{record.run_id}: the failure could not be recorded, so `semconv runs` shows the run as killed"

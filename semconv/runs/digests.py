@@ -1,21 +1,22 @@
 """Checksums of the files of finished runs. The checksums reveal any damage to a file, even a single flipped bit.
 
 ``complete.json`` in a run folder marks the run as complete and contains the SHA-256 of the run's files. Code that
-changes a file of a complete run on purpose does so inside :func:`updating_digest`.
+changes a file of a complete run on purpose does so inside :func:`replacing_file`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from semconv.artifacts import file_digest, machine_errors, read_json, write_json
+from semconv.artifacts import atomic_path, file_digest, machine_errors, read_json, write_json
 from semconv.errors import InputError
 from semconv.runs.files import COMPLETE, Kind, is_part, kind_of, part_files, run_files
 
 _FILES = "files"  # key of the checksums in complete.json
+_REPLACING = "replacing"  # key of the checksums of new contents, while files are being replaced
 _SHOWN = 3  # largest number of damaged files that a message names
 
 
@@ -47,8 +48,8 @@ def damaged_files(folder: Path, name: str = "") -> list[str]:
         name: a file or a subfolder to which the check is limited; empty for all files.
     """
     inside = f"{name}/" if name else ""
-    expected = {file: digest for file, digest in _expected(folder).items() if file == name or file.startswith(inside)}
-    return sorted(file for file, digest in expected.items() if not _has_digest(folder / file, digest))
+    expected = {file: digests for file, digests in _expected(folder).items() if file == name or file.startswith(inside)}
+    return sorted(file for file, digests in expected.items() if not _has_digest(folder / file, digests))
 
 
 def discard_damaged(folder: Path) -> list[str]:
@@ -66,20 +67,31 @@ def discard_damaged(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def updating_digest(path: Path) -> Iterator[None]:
-    """Let the block change a file of a complete run. Then update the file's checksum, if the file was intact before."""
-    was_intact = _has_digest(path, _expected(path.parent).get(path.name, ""))
-    yield
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path for the new content of a file of a run, then replace the file and its checksum.
+
+    The new checksum is recorded beside the old one before the file is replaced. So after a kill at any moment the file
+    has one of two recorded checksums, and :func:`settle_checksums` can tell which. A file that was damaged before keeps
+    its old checksum, so it still counts as damaged.
+    """
+    was_intact = _has_digest(path, _expected(path.parent).get(path.name, ()))
+    with atomic_path(path) as temporary:
+        yield temporary
+        if was_intact:
+            content = read_complete(path.parent)
+            replacing = {**content.get(_REPLACING, {}), path.name: file_digest(temporary)}
+            write_json(path.parent / COMPLETE, {**content, _REPLACING: replacing})
     if was_intact:
-        update_digest(path)
+        settle_checksums(path.parent)
 
 
-def update_digest(path: Path) -> None:
-    """Update the checksum of a file in ``complete.json``, if it has one, to the file's current content."""
-    content = read_complete(path.parent)
-    digests = content.get(_FILES, {})
-    if path.name in digests:
-        write_json(path.parent / COMPLETE, {**content, _FILES: {**digests, path.name: file_digest(path)}})
+def settle_checksums(folder: Path) -> None:
+    """Finish what a killed :func:`replacing_file` began: record the checksums of the files that it replaced."""
+    content = read_complete(folder)
+    replacing = content.pop(_REPLACING, {})
+    if replacing:
+        new = {name: digest for name, digest in replacing.items() if _has_digest(folder / name, (digest,))}
+        write_json(folder / COMPLETE, {**content, _FILES: {**content[_FILES], **new}})
 
 
 def require_parts(folder: Path) -> None:
@@ -91,9 +103,9 @@ def require_parts(folder: Path) -> None:
     way_out = "nothing was published; to recompute them, repeat `semconv run` or the command that made these lists"
     if not read_complete(folder):
         raise InputError(f"{folder / COMPLETE}: missing or damaged, so the lists cannot be verified; {way_out}")
-    expected = {name: digest for name, digest in _expected(folder).items() if is_part(name)}
-    found = {path.name: file_digest(path) for path in part_files(folder)}
-    damaged = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    expected = {name: digests for name, digests in _expected(folder).items() if is_part(name)}
+    found = {path.name for path in part_files(folder)}
+    damaged = sorted(name for name in {*expected, *found} if not _has_digest(folder / name, expected.get(name, ())))
     for name in damaged:
         with machine_errors(folder / name):
             (folder / name).unlink(missing_ok=True)
@@ -114,18 +126,23 @@ def _has_checksum(name: str) -> bool:
     return kind_of(name) in (Kind.RESULT, Kind.TRAINING_STATE)
 
 
-def _expected(folder: Path) -> dict[str, str]:
-    """Return the checksums of a complete run's files, without training states that `prune` has deleted."""
-    digests: dict[str, str] = read_complete(folder).get(_FILES, {})
+def _expected(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the valid checksums of a complete run's files, without those of deleted training states.
+
+    A file has one valid checksum, or two while it is being replaced.
+    """
+    content = read_complete(folder)
+    digests: dict[str, str] = content.get(_FILES, {})
+    replacing: dict[str, str] = content.get(_REPLACING, {})
     return {
-        name: digest
+        name: (digest, *([replacing[name]] if name in replacing else []))
         for name, digest in digests.items()
         if kind_of(name) is not Kind.TRAINING_STATE or (folder / name).exists()
     }
 
 
-def _has_digest(path: Path, digest: str) -> bool:
+def _has_digest(path: Path, digests: Collection[str]) -> bool:
     try:
-        return file_digest(path) == digest
+        return bool(digests) and file_digest(path) in digests
     except InputError:  # missing or unreadable
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from semconv.errors import InputError
 from semconv.settings.tuning import TuningSettings
 
 MANIFEST = "semconv.json"
-ADAPTER = "adapter_model.safetensors"  # PEFT's file name
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's file names
+# The fields of its config that `prepare` sets. No other field is read, because some name modules to import.
+_ADAPTER_FIELDS = ("task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices")
 
 
 def codes_digest(item_index: NDArray[np.int32], codes: NDArray[np.uint16]) -> str:
@@ -75,21 +78,26 @@ def take_adapter(model: Any, folder: Path) -> None:
     Raises:
         InputError: the adapter is missing or damaged, or does not fit the model.
     """
-    from peft import set_peft_model_state_dict
-
     path = folder / ADAPTER
     try:
-        found = set_peft_model_state_dict(model, load_file(path))
+        odd = _set_adapter(model, path)
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{path}: the adapter cannot be loaded ({str(error).strip().splitlines()[0][:200]}); tune from the backbone instead"
         ) from error
-    missing = set(trainable(model)).intersection(found.missing_keys)
-    if missing or found.unexpected_keys:
-        odd = sorted([*missing, *found.unexpected_keys])[0]
+    if odd is not None:
         raise InputError(
             f"{path}: the adapter does not fit this backbone and these codes ({odd}); tune from the backbone"
         )
+
+
+def _set_adapter(model: Any, path: Path) -> str | None:
+    """Copy the weights of a saved adapter into a model; return the name of a weight that only one of them has."""
+    from peft import set_peft_model_state_dict
+
+    found = set_peft_model_state_dict(model, load_file(path))
+    odd = sorted([*set(trainable(model)).intersection(found.missing_keys), *found.unexpected_keys])
+    return odd[0] if odd else None
 
 
 def add_dropout(model: Any, probability: float) -> list[Any]:
@@ -187,7 +195,6 @@ def load_tuned(
 
 
 def _load_adapter(folder: Path, manifest: dict[str, Any], trust_remote_code: bool) -> tuple[Any, Any]:
-    from peft import PeftModel
     from transformers import AutoTokenizer
 
     beside = folder / manifest["backbone"]
@@ -197,9 +204,21 @@ def _load_adapter(folder: Path, manifest: dict[str, Any], trust_remote_code: boo
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        adapted = PeftModel.from_pretrained(model, folder)
+        adapted = _with_adapter(model, folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{folder}: the adapter or its tokenizer cannot be loaded ({str(error).strip().splitlines()[0][:200]}); tune again with `semconv finetune`"
         ) from error
     return adapted.merge_and_unload(), tokenizer
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    """Add a saved adapter to a model. PEFT's own loader would also read pickle, and modules that the config names."""
+    from peft import LoraConfig, get_peft_model
+
+    saved = json.loads((folder / ADAPTER_CONFIG).read_text())
+    adapted = get_peft_model(model, LoraConfig(**{name: saved[name] for name in _ADAPTER_FIELDS}))
+    odd = _set_adapter(adapted, folder / ADAPTER)
+    if odd is not None:
+        raise ValueError(f"it does not fit its backbone: {odd}")
+    return adapted

@@ -41,7 +41,7 @@ SMALL = BackboneSettings(width=16, layers=1, heads=2, mlp_width=32, vocabulary=3
 @pytest.fixture(scope="module")
 def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backbone")
-    create_backbone(folder, case.sentences(50), ["a query"], phrases(), SMALL)
+    create_backbone(folder, case.sentences(50), [(0, "a query")], phrases(), SMALL)
     return folder
 
 
@@ -59,13 +59,13 @@ def test_transformers_loads_it_and_texts_and_seed_determine_it(created: Path, tm
     model = AutoModelForCausalLM.from_pretrained(created)
     assert len(AutoTokenizer.from_pretrained(created)) == model.get_input_embeddings().weight.shape[0]
     torch.manual_seed(77)
-    figures = create_backbone(tmp_path / "again", case.sentences(50), ["a query"], phrases(), SMALL)
+    figures = create_backbone(tmp_path / "again", case.sentences(50), [(0, "a query")], phrases(), SMALL)
     assert figures["parameters"] == model.num_parameters()
     assert figures["vocabulary"] == model.config.vocab_size
     for name in ("model.safetensors", "tokenizer.json"):
         assert (tmp_path / "again" / name).read_bytes() == (created / name).read_bytes()
     other = BackboneSettings(**{**vars(SMALL), "seed": 1})
-    create_backbone(tmp_path / "other", case.sentences(50), ["a query"], phrases(), other)
+    create_backbone(tmp_path / "other", case.sentences(50), [(0, "a query")], phrases(), other)
     assert (tmp_path / "other" / "model.safetensors").read_bytes() != (created / "model.safetensors").read_bytes()
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import LockedError
-from semconv_cli.log import Log, requested_form
+from semconv_cli.log import FORMS, requested_form
 from semconv_cli.main import Root, cli
 from semconv_cli.options import Job
 from semconv_cli.progress import LineProgress, RecordedProgress
@@ -146,9 +150,15 @@ def test_the_requested_format_is_found_before_parsing(args: list[str], environme
     assert requested_form(args, environment) == form
 
 
-def test_a_closed_stderr_does_not_end_a_job() -> None:
-    class Gone:
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    Log("json", "semconv", Gone()).say("x")  # type: ignore[arg-type]
+@pytest.mark.parametrize("form", FORMS)
+def test_a_closed_stderr_does_not_end_a_job(fresh: Path, tmp_path: Path, form: str) -> None:
+    root = shutil.copytree(fresh, tmp_path / "project")
+    read, write = os.pipe()
+    os.close(read)  # nobody reads what the job says
+    job = ["--project", root, "--log-format", form, "-v", "ingest", "items", root / "items.jsonl", "--json"]
+    done = subprocess.run([sys.executable, "-m", "semconv_cli", *job], stdout=subprocess.PIPE, stderr=write)
+    os.close(write)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["read"] == 5
+    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM item WHERE title IS NOT NULL").fetchall() == [(5,)]

@@ -210,3 +210,57 @@ def test_differences_name_settings_that_differ_between_the_runs(capsys: pytest.C
     assert "+0.1000" in lines[2]
     assert "+0.0500 to +0.1500" in lines[2]
     assert lines[-1] == "1,200 users; split test, seen masked here and kept there"
+
+
+HOSTILE = "a\x1b]0;title\x07\x9b31m\x7f\u202eb"
+
+
+def test_no_control_character_reaches_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}, "n\nm": 1}
+    output.write_rows([row])
+    output.write_fields(row)
+    output.write(HOSTILE)
+    for form in ("json", "ndjson"):
+        output.write_rows([row], form=form)
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert json.loads(printed.splitlines()[-1]) == row
+
+
+def test_csv_is_exact_in_a_pipe_and_printable_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output.write_rows([{HOSTILE: HOSTILE}], form="csv")
+    assert capsys.readouterr().out == f"{HOSTILE}\n{HOSTILE}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    output.write_rows([{HOSTILE: HOSTILE}], form="csv")
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def test_progress_messages_are_printable() -> None:
+    stream = io.StringIO()
+    BarProgress(Console(file=stream)).say(HOSTILE)
+    assert all(line.isprintable() for line in stream.getvalue().split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+SUM(A1)", "'+SUM(A1)"),
+        ("-2+3", "'-2+3"),
+        ("@x", "'@x"),
+        (" \t=x", "' \t=x"),
+        ("\uff1dx", "'\uff1dx"),
+        ("-2.5", "-2.5"),
+        ("+1e9", "+1e9"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_csv_without_formulas(capsys: pytest.CaptureFixture[str], text: str, cell: str) -> None:
+    for is_guarded, expected in ((True, cell), (False, text)):
+        output.write_rows([{"=head": text, "x": -1.5}], form="csv", no_formulas=is_guarded)
+        head, row = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+        assert row == [expected, "-1.5"]
+        assert head == ["'=head" if is_guarded else "=head", "x"]

@@ -28,7 +28,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", WILD)
-@bounded(15)
+@bounded(10)
 @given(data=st.data())
 def test_wild_rows(empty: Path, tmp_path: Path, kind: str, data: st.DataObject) -> None:
     suffix, rows = data.draw(WILD[kind])

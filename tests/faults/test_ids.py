@@ -198,6 +198,7 @@ def test_pages_escape_them(project: Project, tmp_path: Path) -> None:
         run(project, *words, "--html", str(path))
         page = path.read_text("utf-8")
         assert "<script" not in page
+        assert path.stat().st_mode & 0o777 == (0o600 if words == ("evaluate",) else 0o644)
         if words == ("evaluate",):  # ids stay as they are; ingest strips markup from titles
             assert any(f"<b>{escape(strange(number))}</b>" in page for number in range(case.NUM_USERS))
 

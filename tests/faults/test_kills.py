@@ -20,8 +20,8 @@ _ATTEMPTS = 10  # a moment drawn by time may come after the command's end
 
 
 @pytest.fixture(scope="module")
-def cases(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    return make_cases(commands, tmp_path_factory.mktemp("kills"))
+def cases(commands: Commands) -> dict[str, Case]:
+    return make_cases(commands)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.features.two_publications import make_template
+from tests.worlds.once import made_once
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template") / "project")
+@pytest.fixture(scope="session")
+def template() -> Path:
+    return made_once("two-publications", make_template)

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from semconv.artifacts import read_json, write_json
 from semconv_cli.main import cli
-from semconv_warehouse.features import online
+from semconv_warehouse.features import online, repository
 from semconv_warehouse.features.files import feature_store_yaml, key_file, marker_file
 from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.secrets import without
 
 SECRET = "hush-hush"
 STORES = {
@@ -22,6 +23,7 @@ STORES = {
     "a value from the environment": "  type: sqlite\n  path: ['${STORE_PASSWORD}']\n",
     "an unknown store": "  type: nothing\n  password: hush-hush\n",
     "an invalid file": "  type: sqlite\n  password: hush-hush: x\n",
+    "a list": "  type: sqlite\n  passwords: [a, hush-hush]\n",
     "a connection string": "  type: redis\n  redis_type: none\n  connection_string: db:6379,password=hush-hush\n",
     "a store that cannot be reached": "  type: postgres\n  host: 127.0.0.1\n  port: 1\n  user: me\n  password: hush-hush\n  database: d\n",
 }
@@ -52,6 +54,12 @@ def test_no_message_shows_the_password(layout: ProjectLayout, name: str, monkeyp
         assert "feature_repo: Feast failed to" in result.stderr
         assert SECRET not in result.output
     assert "Traceback" in result.stderr
+
+
+def test_a_password_of_digits_is_not_shown(layout: ProjectLayout) -> None:
+    _set_store(layout, "  type: postgres\n  port: 5432\n  password: 271828\n  database: d\n  host: db\n")
+    text = "login failed: me:271828@db:5432/d"
+    assert without(text, repository._secrets(layout)) == "login failed: me:***@db:5432/d"
 
 
 def test_the_marker_does_not_let_a_password_be_guessed(layout: ProjectLayout, monkeypatch: pytest.MonkeyPatch) -> None:

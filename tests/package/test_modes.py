@@ -88,7 +88,7 @@ def test_a_group_and_its_bit_are_passed_on_to_new_folders(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "mode", "message"),
     [
-        ("data/generations", 0o770, "data/generations can be written by the group; `chmod g-w` it"),
+        ("data/generations", 0o770, "data/generations can be written by the group; run `chmod g-w` on each of these"),
         (
             "data/generations/000001.duckdb",
             0o464,
@@ -99,7 +99,7 @@ def test_a_group_and_its_bit_are_passed_on_to_new_folders(tmp_path: Path) -> Non
         ("feature_repo/views.py", 0o664, "feature_repo/views.py can be written by the group"),
         ("semconv.toml", 0o664, "semconv.toml can be written by the group"),
         (".", 0o775, ". can be written by the group"),
-        ("data", 0o755, "data can be opened by everybody; `chmod o-rwx` it"),
+        ("data", 0o755, "data can be opened by everybody; run `chmod o-rwx` on each of these"),
         ("data/warehouse.duckdb", 0o640, "data/warehouse.duckdb can be opened by others than its owner"),
         ("data/generations/lock", 0o644, "data/generations/lock can be opened by others than its owner"),
     ],

@@ -16,7 +16,7 @@ from semconv.artifacts import write_bytes
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, LockedError, MachineError
 from semconv.runs.book import RunBook, StageRequest
-from semconv.runs.digests import damaged_files, updating_digest, write_complete
+from semconv.runs.digests import damaged_files, replacing_file, write_complete
 from semconv.runs.files import COMPLETE
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.database import insert_arrow
@@ -161,12 +161,13 @@ def test_a_dead_run_goes_on_in_its_own_folder(project: Project, death: BaseExcep
 
 def test_a_failed_run_says_why_and_goes_on_when_asked_again(project: Project) -> None:
     for error, line in (
-        (CheckFailedError("the loss is nan\nmore"), "the loss is nan"),
+        (CheckFailedError("the loss of user u17 is nan"), "a check failed"),
         (MemoryError(), "out of memory"),
     ):
         with pytest.raises(type(error)):
             project.book.execute(request(), Compute(error))
-        assert [(run.status, run.error) for run in project.store.runs()] == [("failed", line)]
+        stored = f"{line}; the command that failed printed the details"
+        assert [(run.status, run.error) for run in project.store.runs()] == [("failed", stored)]
     living = Compute()
     assert project.book.execute(request(), living).record.error is None
     assert living.found == [["shard-0", "shard-1"]]
@@ -345,12 +346,12 @@ def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Pro
 def test_a_file_that_was_damaged_before_a_change_that_is_meant_stays_damaged(project: Project) -> None:
     folder = project.book.folder(project.book.execute(request(), Compute()).record)
     path = folder / "shard-0"
-    with updating_digest(path):
-        path.write_bytes(b"without somebody")
+    with replacing_file(path) as new:
+        new.write_bytes(b"without somebody")
     assert damaged_files(folder) == []
     path.write_bytes(b"flipped")
-    with updating_digest(path):
-        path.write_bytes(b"flipped, without somebody")
+    with replacing_file(path) as new:
+        new.write_bytes(b"flipped, without somebody")
     assert damaged_files(folder) == ["shard-0"]
 
 

@@ -94,6 +94,8 @@ def test_every_statement_that_does_more_than_read_is_refused(served: ProjectLayo
         "PIVOT item ON item_id IN ('i0')",
         "PIVOT item ON item_id",
         "VALUES (1)",
+        f"SELECT {' || '.join(['chr(65)'] * 450)}",
+        """SELECT '"type":"INSERT_QUERY_NODE"' AS "a" """,
     ],
 )
 def test_every_statement_that_reads_is_run(served: ProjectLayout, prefix: str, statement: str) -> None:
@@ -237,6 +239,13 @@ def test_every_name_beside_a_generation_is_stray(layout: ProjectLayout, name: st
 def test_the_folder_for_temporary_files_of_a_reader_is_not_stray(layout: ProjectLayout) -> None:
     Path(f"{layout.generation_file(1)}.tmp").mkdir()
     assert query(layout, "SELECT 1").num_rows == 1
+
+
+def test_a_log_beside_the_previous_generation_is_refused_too(layout: ProjectLayout) -> None:
+    publish(layout, DuckDBStore(layout), "recommend-1")  # without the evaluation, so it is another generation
+    Path(f"{layout.generation_file(1)}.wal").write_bytes(b"")
+    with pytest.raises(InputError, match=r"000001\.duckdb\.wal lies beside it"):
+        query(layout, "SELECT title FROM previous.item")
 
 
 def test_publish_removes_the_log_of_the_served_name(layout: ProjectLayout) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,15 @@ from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.faults.damage import flip_a_bit
 from tests.worlds.parts import read_parts
-from tests.worlds.stages.catalog import codes_of, listed, make_finished, night, require_item_leaves_and_returns
+from tests.worlds.stages.catalog import codes_of, listed, night, require_item_leaves_and_returns
+from tests.worlds.stages.night import make_finished
 
 SERVED = "SELECT item_id, semantic_id FROM current_item_code ORDER BY item_id"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tests work on copies."""
-    return make_finished(tmp_path_factory.mktemp("shop") / "project")
-
-
 @pytest.fixture
-def project(finished: Path, tmp_path: Path) -> Project:
-    return case.reopened(Project.open(shutil.copytree(finished, tmp_path / "project")))
+def project(tmp_path: Path) -> Project:
+    return case.reopened(Project.open(make_finished(tmp_path / "project")))
 
 
 def served_codes(project: Project) -> dict[str, str]:

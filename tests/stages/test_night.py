@@ -18,16 +18,9 @@ from tests.worlds.parts import read_parts
 from tests.worlds.stages.night import FITTED, add_events, codes, make_finished, night, served
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tests work on copies."""
-    return make_finished(tmp_path_factory.mktemp("shop") / "project")
-
-
 @pytest.fixture
-def project(finished: Path, tmp_path: Path) -> Project:
-    shutil.copytree(finished, tmp_path / "project")
-    return Project.open(tmp_path / "project", progress=case.Remarks())
+def project(tmp_path: Path) -> Project:
+    return Project.open(make_finished(tmp_path / "project"), progress=case.Remarks())
 
 
 def add_items(project: Project, items: list[dict[str, Any]], *, snapshot: bool = False) -> None:

@@ -62,13 +62,24 @@ def coded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return project.layout.root, own_code
 
 
-@pytest.fixture(params=MODES)
-def tuned(coded: tuple[Path, bool], request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+@pytest.fixture(scope="module", params=MODES)
+def tuned_once(
+    coded: tuple[Path, bool], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """The project after a tuning; tests work on copies."""
     root, own_code = coded
-    shutil.copytree(root, tmp_path / "project")
-    project = opened(tmp_path / "project", request.param, **{"backbone.trust_remote_code": own_code})
+    folder = shutil.copytree(root, tmp_path_factory.mktemp(f"{root.parent.name}-{request.param}") / "project")
+    project = opened(folder, request.param, **{"backbone.trust_remote_code": own_code})
     project.finetune()
     return project
+
+
+@pytest.fixture
+def tuned(tuned_once: Project, tmp_path: Path) -> Project:
+    shutil.copytree(tuned_once.layout.root, tmp_path / "project")
+    settings = tuned_once.settings
+    trust = settings.backbone.trust_remote_code
+    return opened(tmp_path / "project", settings.tuning.mode, **{"backbone.trust_remote_code": trust})
 
 
 def test_lists_blend_question_and_a_further_tuning_use_one_model(tuned: Project) -> None:

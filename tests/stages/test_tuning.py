@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from semconv.artifacts import read_arrays, write_arrays
-from semconv.runs.digests import updating_digest
+from semconv.runs.digests import replacing_file
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import projects, prompts
@@ -142,8 +142,8 @@ def change_codes(root: Path, *, drop: bool) -> None:
         }
     else:
         arrays["codes"] = arrays["codes"][::-1].copy()
-    with updating_digest(file):
-        write_arrays(file, arrays)
+    with replacing_file(file) as new:
+        write_arrays(new, arrays)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ a hundred commands cost the imports of one. :class:`Commands` is its client.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -39,6 +40,7 @@ class Done:
     stderr: str
     seconds: float
     events: int  # how often it touched a file of the project, of a command that ended by itself
+    writes: list[str]  # every change of the project's files, as "operation /path"; empty unless the server sees them
 
     @property
     def error(self) -> str:
@@ -47,10 +49,16 @@ class Done:
 
 
 class Commands:
-    """The server's client, one request at a time."""
+    """The server's client, one request at a time.
 
-    def __init__(self) -> None:
+    Args:
+        library: a library of ``writes.c``, with which the server sees every change of a project's files.
+    """
+
+    def __init__(self, library: Path | None = None) -> None:
         environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+        if library is not None:
+            environment["LD_PRELOAD"] = str(library)
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.worlds.command"],
             stdin=subprocess.PIPE,
@@ -66,8 +74,10 @@ class Commands:
 
         Args:
             conditions: ``kill_event`` (die at so many touches of the project's files), ``kill_after`` (seconds),
+                ``kill_write`` (die before so many changes of the project's files, counted below Python; 0: only list them),
                 ``stop_in`` ('module:function': stand still before its first call there, and go on in :meth:`wait`),
-                ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds).
+                ``largest_file`` (bytes), ``user`` (number), ``clock_ahead`` (seconds), ``environment`` (variables),
+                ``small_demo`` (a demo of few users).
         """
         return self.wait(self.start(root, *words, **conditions))
 
@@ -123,7 +133,8 @@ def _finish(begun: dict[str, Any]) -> dict[str, Any]:
     status = os.waitstatus_to_exitcode(os.waitpid(begun["pid"], 0)[1])
     seconds = time.monotonic() - begun["started"]
     folder = Path(begun["folder"])
-    texts = {name: (folder / name).read_text() if (folder / name).exists() else "" for name in ("out", "err", "events")}
+    names = ("out", "err", "events", "writes")
+    texts = {name: (folder / name).read_text() if (folder / name).exists() else "" for name in names}
     subprocess.run(["rm", "-rf", folder], check=True)
     return {
         "status": status,
@@ -131,6 +142,7 @@ def _finish(begun: dict[str, Any]) -> dict[str, Any]:
         "stderr": texts["err"],
         "seconds": seconds,
         "events": int(texts["events"] or 0),
+        "writes": texts["writes"].splitlines(),
     }
 
 
@@ -149,7 +161,14 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
+    for name, value in request.get("environment", {}).items():
+        os.environ[name] = value
+    if request.get("small_demo"):
+        _make_demo_small()
     touched = _watch(request["root"], request.get("kill_event")) if "root" in request else []
+    if request.get("kill_write") is not None:
+        log = os.open(folder / "writes", os.O_WRONLY | os.O_CREAT)
+        ctypes.CDLL(None).watch_writes(os.fsencode(request["root"]), log, ctypes.c_long(request["kill_write"]))
     if request.get("stop_in"):
         _stop_in(*request["stop_in"].split(":"))
     code = 1
@@ -166,6 +185,13 @@ def _be_the_command(request: dict[str, Any], folder: Path) -> None:
         if not request.get("largest_file") and not request.get("user"):
             (folder / "events").write_text(str(len(touched)))
         os._exit(code)
+
+
+def _make_demo_small() -> None:
+    from semconv_warehouse.demo import catalog, demo
+
+    shape = catalog.DemoShape(users=60, longest=8, cold_items=5)
+    demo.generate = lambda _: catalog.generate(shape)
 
 
 def _work(request: dict[str, Any]) -> None:

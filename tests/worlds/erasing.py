@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once
 
 RUNS = ("embed-1", "finetune-1", "recommend-1")  # whose files hold users
 
@@ -34,12 +33,16 @@ ERASED = person(3)
 Rows = dict[str, list[tuple[Any, ...]]]  # by table
 
 
-@functools.cache
 def template() -> Path:
+    """Return a project that tests copy."""
+    return made_once("erasing", _make)
+
+
+def _make(folder: Path) -> None:
     """Make two generations for four users, materialize both, serve the first one again, and write arrays as runs do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "user", person)
-        layout, store = case.make_project(scratch_folder())
+        layout, store = case.make_project(folder)
         repository.create_feature_repo(layout)
         publish(layout, store, "recommend-1")
         online.materialize(layout, store)
@@ -63,7 +66,6 @@ def template() -> Path:
     write_arrays(layout.runs / "recommend-1" / LIST_STATES, states)
     for run in RUNS:
         write_complete(layout.runs / run, tables=[], content={})
-    return layout.root
 
 
 def copied(template: Path, root: Path) -> Project:
@@ -78,8 +80,12 @@ def copied(template: Path, root: Path) -> Project:
 
 
 def traces(project: Project, text: str = ERASED) -> set[str]:
-    """Return the files under data/ that hold a text: in their bytes, or as a value where values may be compressed."""
-    root = project.layout.data
+    """Return the files under data/ that hold a text."""
+    return traces_in(project.layout.data, text)
+
+
+def traces_in(root: Path, text: str) -> set[str]:
+    """Return the files of a folder that hold a text: in their bytes, or as a value where values may be compressed."""
     files = [path for path in root.rglob("*") if path.is_file()]
     found = {path for path in files if text.encode() in path.read_bytes()}
     found |= {path for path in files if path.suffix == ".parquet" and text in str(pq.read_table(path).to_pylist())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from semconv.data.store import RunRecord
 from semconv.stages.night import fit_all
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once
 from tests.worlds.parts import read_parts
 
 SETTINGS = case.SETTINGS.replace("shard_users = 30", "shard_users = 4")
@@ -25,18 +24,16 @@ UNKNOWN = ("x0", "x1", "x2")  # items that nobody described and that have no cod
 
 def make_tuned(root: Path) -> Path:
     """The project folder."""
-    return Path(shutil.copytree(_tuned(), root))
+    return Path(shutil.copytree(made_once("tuned", _make), root))
 
 
-@functools.cache
-def _tuned() -> Path:
-    project = case.make_project(scratch_folder(), settings=SETTINGS)
+def _make(folder: Path) -> None:
+    project = case.make_project(folder, settings=SETTINGS)
     fit_all(project.workspace)
     rows: list[dict[str, Any]] = case.events({HAS_ALL: list(range(case.NUM_ITEMS))})
     rows += [{"user_id": COLD, "item_id": item, "source_position": place} for place, item in enumerate(UNKNOWN)]
     root = project.layout.root
     project.ingest_interactions([case.write_lines(root / "inputs" / "odd.jsonl", rows)], {})
-    return root
 
 
 def copied(root: Path, to: Path, settings: str = SETTINGS) -> Project:

@@ -1,36 +1,42 @@
-"""Folders that many tests start from, each made once."""
+"""Folders that many tests start from, each made once in a test run, whichever process of it comes first."""
 
 from __future__ import annotations
 
-import atexit
 import fcntl
+import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-
-class MadeOnce:
-    """Makes a folder when the first test asks for it, for all processes of a test run. Tests only read or copy it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(exist_ok=True)
-
-    def __call__(self, name: str, make: Callable[[Path], object]) -> Path:
-        """Return the folder of this name; ``make`` gets a path that does not exist yet and fills it."""
-        folder, done = self._folder / name, self._folder / f"{name}.done"
-        with (self._folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # left by a test that failed while it made the folder
-                make(folder)
-                done.touch()
-        return folder
+_FOLDER = "SEMCONV_TESTS_MADE_ONCE"  # an environment variable, which the processes of a test run inherit
 
 
-def scratch_folder() -> Path:
-    """Return a new folder that lasts as long as this process."""
-    folder = Path(tempfile.mkdtemp(prefix="semconv-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def begin_test_run() -> Path | None:
+    """Choose the folder of this test run; None in a process that another one of the same run started."""
+    if _FOLDER in os.environ:
+        return None
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="semconv-tests-")
+    return Path(os.environ[_FOLDER])
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of this name; ``make`` gets a path that does not exist yet and fills it.
+
+    Tests only read the folder or copy it.
+    """
+    of_run = Path(os.environ[_FOLDER])
+    folder, done = of_run / name, of_run / f"{name}.done"
+    with (of_run / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # left by a test that failed while it made the folder
+            make(folder)
+            done.touch()
     return folder
+
+
+def short_name(*words: object) -> str:
+    """Return a name for a folder that differs for different words, whatever characters they hold."""
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:12]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from click.testing import CliRunner, Result
 from semconv.progress import Silent
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once, short_name
 
 NUM_ITEMS, NUM_USERS = 60, 80
 # A metric's protocol without the ids of runs, which hold the second in which they began.
@@ -108,12 +107,13 @@ class Remarks(Silent):
 
 def make_project(root: Path, *, settings: str = SETTINGS, items: int = NUM_ITEMS) -> Project:
     """A project with everything ingested and nothing run."""
-    return _copied(_ingested(items, item_id(0), user_id(0), *KINDS), root, settings)
+    names = short_name(item_id(0), user_id(0), *KINDS)  # projects with other names are other ones
+    return _copied(made_once(f"ingested-{items}-{names}", lambda folder: _ingest(folder, items)), root, settings)
 
 
 def make_coded_project(root: Path) -> Project:
     """The same with codes, and nothing tuned."""
-    return _copied(_coded(), root, SETTINGS)
+    return _copied(made_once("coded", _code), root, SETTINGS)
 
 
 def _copied(template: Path, root: Path, settings: str) -> Project:
@@ -122,24 +122,20 @@ def _copied(template: Path, root: Path, settings: str) -> Project:
     return Project.open(root, progress=Remarks())
 
 
-@functools.cache
-def _ingested(items: int, *names: str) -> Path:
-    """Make the project that :func:`make_project` copies; ``names`` tells projects with other names apart."""
-    root = Project.init(scratch_folder() / "project", SETTINGS).root
+def _ingest(folder: Path, items: int) -> None:
+    """Make the project that :func:`make_project` copies."""
+    root = Project.init(folder, SETTINGS).root
     project = Project.open(root, progress=Remarks())
     inputs = root / "inputs"
     inputs.mkdir()
     project.ingest_items([write_lines(inputs / "items.jsonl", [item(number) for number in range(items)])], {})
     project.ingest_interactions([write_lines(inputs / "events.jsonl", events(histories()))], {})
-    return root
 
 
-@functools.cache
-def _coded() -> Path:
-    project = make_project(scratch_folder())
+def _code(folder: Path) -> None:
+    project = make_project(folder)
     for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
-    return project.layout.root
 
 
 def finetune(root: Path, *args: str, code: int = 0) -> Result:

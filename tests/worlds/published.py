@@ -6,7 +6,6 @@ items. Behaviour vectors lie on a circle, so it is known which items are similar
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -27,7 +26,7 @@ from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import migrate
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once, short_name
 
 Project = tuple[ProjectLayout, DuckDBStore]
 NUM_ITEMS, NUM_USERS, LIST_LENGTH = 10, 4, 3
@@ -44,15 +43,15 @@ def user(number: int) -> str:
 
 def make_project(root: Path) -> Project:
     """Make a warehouse whose last runs are the recommend run ``recommend-1`` and the evaluate run ``evaluate-1``."""
-    shutil.copytree(_finished_runs(item(0), user(0)), root, dirs_exist_ok=True)
+    template = made_once(f"finished-runs-{short_name(item(0), user(0))}", _finish_runs)
+    shutil.copytree(template, root, dirs_exist_ok=True)
     layout = ProjectLayout(root)
     return layout, DuckDBStore(layout)
 
 
-@functools.cache
-def _finished_runs(*names: str) -> Path:
-    """Make the project that :func:`make_project` copies; ``names`` tells projects with other names apart."""
-    layout = ProjectLayout(scratch_folder())
+def _finish_runs(folder: Path) -> None:
+    """Make the project that :func:`make_project` copies."""
+    layout = ProjectLayout(folder)
     layout.data.mkdir(parents=True)
     layout.settings_file.write_text("")
     migrate(layout.warehouse, 0.0)
@@ -86,7 +85,6 @@ def _finished_runs(*names: str) -> Path:
     add_run(store, "finetune-1", "finetune", inputs=["codebook-1"])
     add_recommend_run(store, "recommend-1", lists())
     add_run(store, "evaluate-1", "evaluate", inputs=["finetune-1"], tables={"metric": metrics("evaluate-1", 0.25)})
-    return layout.root
 
 
 def copy_project(root: Path, to: Path, *, served: int = 1) -> Project:

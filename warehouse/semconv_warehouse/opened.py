@@ -17,7 +17,7 @@ from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
 from semconv_warehouse.publish.publishing import reconcile
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from semconv_warehouse.store.layout import ProjectLayout, find_project
+from semconv_warehouse.store.layout import ProjectLayout, find_project, require_usable
 from semconv_warehouse.store.migrate import migrate
 
 
@@ -53,6 +53,7 @@ class OpenedProject:
         layout = find_project(Path.cwd()) if path is None else ProjectLayout(path.resolve())
         if not layout.settings_file.is_file():
             raise InputError(f"{layout.root}: no semconv.toml in this folder; `semconv init` creates a project")
+        require_usable(layout.root)
         settings = load_settings(layout.settings_file, overrides=overrides)
         store = DuckDBStore(layout, wait)
         progress = progress or Silent()
@@ -83,6 +84,7 @@ class OpenedProject:
             raise SettingsError(
                 f"{layout.settings_file} exists, so this folder is a project already; choose another folder"
             )
+        require_usable(layout.root)
         with machine_errors(directory):
             make_folder(layout.root, PUBLIC_FOLDER)
             for folder in (layout.data, layout.runs, layout.generations, layout.features):

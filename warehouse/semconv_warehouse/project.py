@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.modes import PUBLIC_FILE
+from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.publish.publishing import publish, rollback
+from semconv_warehouse.store.leftovers import remove_leftovers
 from semconv_warehouse.upkeep import checking, disk, pruning, records
 from semconv_warehouse.upkeep.doctor import doctor
 
@@ -31,6 +33,22 @@ if TYPE_CHECKING:
     from semconv_warehouse.ingest.readers import Input
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Method = Callable[Concatenate["Project", _P], _R]
+
+
+def _writing(method: _Method[_P, _R]) -> _Method[_P, _R]:
+    """Mark a method that writes to the project: before it starts, files that killed processes left are removed."""
+
+    @functools.wraps(method)
+    def cleaned(self: Project, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        remove_leftovers(self.layout)
+        return method(self, *arguments, **named)
+
+    return cleaned
+
+
 class Project(OpenedProject):
     """An open project folder, with one method for each command.
 
@@ -39,6 +57,7 @@ class Project(OpenedProject):
 
     # Ingest
 
+    @_writing
     @contextmanager
     def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
         """Give the inputs of an ingest: the files, or the rows of the query ``from_sql`` (URL, statement).
@@ -53,6 +72,7 @@ class Project(OpenedProject):
         with spooled_query(Query(*from_sql), self.layout.data) as rows:
             yield [rows]
 
+    @_writing
     def ingest_interactions(
         self,
         files: Sequence[Input],
@@ -60,12 +80,16 @@ class Project(OpenedProject):
         *,
         order_by_file: bool = False,
         rejected: Path | None = None,
+        no_formulas: bool = False,
     ) -> IngestReport:
         """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_interactions(self.store, files, mapping, order_by_file=order_by_file, rejected=rejected)
+        return ingest.ingest_interactions(
+            self.store, files, mapping, order_by_file=order_by_file, rejected=rejected, no_formulas=no_formulas
+        )
 
+    @_writing
     def ingest_items(
         self,
         files: Sequence[Input],
@@ -73,50 +97,64 @@ class Project(OpenedProject):
         *,
         snapshot: bool = False,
         rejected: Path | None = None,
+        no_formulas: bool = False,
     ) -> IngestReport:
         """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_items(self.store, files, mapping, snapshot=snapshot, rejected=rejected)
+        return ingest.ingest_items(
+            self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
+        )
 
-    def ingest_amazon(self, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+    @_writing
+    def ingest_amazon(
+        self, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
         """Add the reviews and the metadata of one category of the Amazon reviews of 2018."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected)
+        return ingest.ingest_amazon(self.store, reviews, meta, rejected=rejected, no_formulas=no_formulas)
 
-    def ingest_movielens(self, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+    @_writing
+    def ingest_movielens(
+        self, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
+    ) -> IngestReport:
         """Add a MovieLens folder with ratings.csv and movies.csv."""
         from semconv_warehouse import ingest
 
-        return ingest.ingest_movielens(self.store, directory, rejected=rejected)
+        return ingest.ingest_movielens(self.store, directory, rejected=rejected, no_formulas=no_formulas)
 
     # Stages
 
+    @_writing
     def backbone_create(self) -> RunRecord:
         """Create the built-in backbone."""
         from semconv.stages.embed.backbone import create_backbone_run
 
         return self._record(create_backbone_run(self.workspace))
 
+    @_writing
     def backbone_use(self, path: str) -> RunRecord:
         """Use a pretrained model from a folder or from the Hugging Face Hub as the backbone."""
         from semconv.stages.embed.backbone import use_backbone_run
 
         return self._record(use_backbone_run(self.workspace, path))
 
+    @_writing
     def embed_behavior(self) -> RunRecord:
         """Compute the behaviour vectors of items and users."""
         from semconv.stages.embed.behavior import embed_behavior_run
 
         return self._record(embed_behavior_run(self.workspace))
 
+    @_writing
     def embed_text(self) -> RunRecord:
         """Compute the text vectors of items."""
         from semconv.stages.embed.text import embed_text_run
 
         return self._record(embed_text_run(self.workspace, self.workspace.need(columns.BACKBONE)))
 
+    @_writing
     def codebook_fit(self) -> RunRecord:
         """Fit a new code set. Earlier code sets stay."""
         from semconv.stages.codes.fit import fit_codebook_run
@@ -124,12 +162,14 @@ class Project(OpenedProject):
         behavior, text = self.workspace.need(columns.EMBED_BEHAVIOR), self.workspace.need(columns.EMBED_TEXT)
         return self._record(fit_codebook_run(self.workspace, behavior, text))
 
+    @_writing
     def codebook_load(self, file: Path) -> RunRecord:
         """Load external codes from a Parquet file as a new code set. Earlier code sets stay."""
         from semconv.stages.codes.fit import load_codes_run
 
         return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
 
+    @_writing
     def codebook_assign(self) -> RunRecord | None:
         """Assign codes to new items, in the code set of the current model; None if there are no new items with text."""
         from semconv.stages.codes.assign import assign_run
@@ -151,12 +191,14 @@ class Project(OpenedProject):
                 write_bytes(html, report_page(report).encode(), PUBLIC_FILE)
         return report
 
+    @_writing
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write the training samples of an epoch to a file, and return their number by task."""
         from semconv.stages.tune.export import export_prompts
 
         return export_prompts(self.workspace, output, epoch)
 
+    @_writing
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
         """Tune the backbone on the newest code set, or continue an earlier run (``current``: the newest).
 
@@ -169,6 +211,7 @@ class Project(OpenedProject):
         with leading() as leader:
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
+    @_writing
     def blend(self) -> dict[str, Any]:
         """Fit the blend of the current model on validation users.
 
@@ -180,6 +223,7 @@ class Project(OpenedProject):
         record = self._record(blend_run(self.workspace, self.workspace.lineage()))
         return blend_report(self.workspace, record)
 
+    @_writing
     def recommend(
         self,
         *,
@@ -214,6 +258,7 @@ class Project(OpenedProject):
             for rank, (item, score) in enumerate(answers, start=1)
         ]
 
+    @_writing
     def recommend_load(self, files: Sequence[Path]) -> RunRecord:
         """Load external lists from Parquet files as the lists for serving."""
         from semconv.stages.lists.load import load_lists_run
@@ -225,6 +270,7 @@ class Project(OpenedProject):
 
         return self._record(load_lists_run(self.workspace, files, load))
 
+    @_writing
     def evaluate(
         self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
     ) -> list[dict[str, Any]]:
@@ -246,9 +292,10 @@ class Project(OpenedProject):
 
             with machine_errors(html):
                 page = evaluation_page(evaluation_report(self.workspace, run, rows, before))
-                write_bytes(html, page.encode(), PUBLIC_FILE)
+                write_bytes(html, page.encode(), OWNER_FILE)  # the page names users
         return rows if before is None else compare_runs(self.workspace, run, before)
 
+    @_writing
     def experiment(
         self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
     ) -> Iterator[dict[str, Any]]:
@@ -260,6 +307,7 @@ class Project(OpenedProject):
 
     # Publishing
 
+    @_writing
     def publish(self) -> Publication:
         """Publish the newest lists as a generation, which readers then see."""
         from semconv.stages.evaluate.run import evaluations_of
@@ -274,10 +322,12 @@ class Project(OpenedProject):
             memory_mb=self.settings.publish.memory_mb,
         )
 
+    @_writing
     def rollback(self) -> Publication:
         """Serve the generation before the served one again."""
         return rollback(self.layout, self.store)
 
+    @_writing
     def features_apply(self) -> dict[str, Any]:
         """Export missing feature files, and register the Feast definitions of the project."""
         from semconv_warehouse.features import export, repository
@@ -285,6 +335,7 @@ class Project(OpenedProject):
         export.export_features(self.layout, self.store)
         return dict(repository.apply(self.layout, self.store.wait))
 
+    @_writing
     def features_materialize(self, *, again: bool = False) -> dict[str, Any]:
         """Load the last publication into the online store; ``again`` loads all rows, for a store without data."""
         from semconv_warehouse.features import online
@@ -303,12 +354,14 @@ class Project(OpenedProject):
 
         return online.get_features(self.layout, user=user, item=item)
 
+    @_writing
     def publish_due(self, *, refit: bool = False) -> Night:
         """Run every stage that is due and publish the lists, without updating Feast."""
         from semconv.stages.night import run_night
 
         return run_night(self.workspace, self.publish, refit=refit)
 
+    @_writing
     def run(self, *, refit: bool = False) -> dict[str, Any]:
         """Run every stage that is due, publish the lists, and load the features into Feast.
 
@@ -364,6 +417,8 @@ class Project(OpenedProject):
 
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
         """Remove generation files, run folders and feature files that are no longer needed."""
+        if not dry_run:
+            remove_leftovers(self.layout)
         return pruning.prune(self.workspace, self.store, keep, dry_run)
 
     def forget(

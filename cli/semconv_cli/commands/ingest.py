@@ -40,11 +40,28 @@ def _row_options(command: F) -> F:
     for option in (
         json_option,
         click.option(
-            "--rejected", type=_FILE, metavar="FILE", help="Write each rejected row, with the reason, to this file."
+            "--no-formulas",
+            is_flag=True,
+            callback=_needs_csv,
+            help="With --rejected FILE.csv: put an apostrophe before each text that a spreadsheet would compute as a formula.",
+        ),
+        click.option(
+            "--rejected",
+            type=_FILE,
+            metavar="FILE",
+            is_eager=True,
+            help="Write each rejected row, with the reason, to this file: CSV if its name ends with .csv, else JSON lines.",
         ),
     ):
         command = option(command)
     return command
+
+
+def _needs_csv(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    rejected = ctx.params.get("rejected")
+    if value and (rejected is None or rejected.suffix != ".csv"):
+        raise click.UsageError("--no-formulas is for --rejected FILE.csv; give both", ctx)
+    return value
 
 
 def _input_options(command: F) -> F:
@@ -109,6 +126,7 @@ def ingest_interactions(
     mapping: dict[str, str],
     order: str | None,
     rejected: Path | None,
+    no_formulas: bool,
     as_json: bool,
 ) -> None:
     """Add interactions to the warehouse. Each row of the input is one interaction.
@@ -117,7 +135,9 @@ def ingest_interactions(
     were ingested before change nothing. New rows of a known user extend the user's sequence.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
-        report = project.ingest_interactions(inputs, mapping, order_by_file=order == "file", rejected=rejected)
+        report = project.ingest_interactions(
+            inputs, mapping, order_by_file=order == "file", rejected=rejected, no_formulas=no_formulas
+        )
     _print(state, report, as_json, rejected)
 
 
@@ -138,6 +158,7 @@ def ingest_items(
     mapping: dict[str, str],
     snapshot: bool,
     rejected: Path | None,
+    no_formulas: bool,
     as_json: bool,
 ) -> None:
     """Add items to the warehouse, or update them. Each row of the input is one item.
@@ -146,7 +167,7 @@ def ingest_items(
     columns are stored as attributes of the item.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
-        report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected)
+        report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
 
 
@@ -159,13 +180,15 @@ def ingest_items(
 )
 @_row_options
 @pass_state
-def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None, as_json: bool) -> None:
+def ingest_amazon(
+    state: State, reviews: Path, meta: Path, rejected: Path | None, no_formulas: bool, as_json: bool
+) -> None:
     """Read one category of the Amazon reviews of 2018.
 
     Each review becomes an interaction, with the review text as its query. Each product becomes an item.
     """
     with state.open() as project:
-        report = project.ingest_amazon(reviews, meta, rejected=rejected)
+        report = project.ingest_amazon(reviews, meta, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
 
 
@@ -173,8 +196,8 @@ def ingest_amazon(state: State, reviews: Path, meta: Path, rejected: Path | None
 @click.argument("directory", type=_FILE)
 @_row_options
 @pass_state
-def ingest_movielens(state: State, directory: Path, rejected: Path | None, as_json: bool) -> None:
+def ingest_movielens(state: State, directory: Path, rejected: Path | None, no_formulas: bool, as_json: bool) -> None:
     """Read the folder of a MovieLens data set. Each rating becomes an interaction, and each movie becomes an item."""
     with state.open() as project:
-        report = project.ingest_movielens(directory, rejected=rejected)
+        report = project.ingest_movielens(directory, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)

@@ -29,6 +29,11 @@ _TABLE_ROWS = 100
 )
 @click.option("--list", "is_list", is_flag=True, help="List the queries of the cookbook with their parameters.")
 @click.option("--csv", "forms", multiple=True, flag_value="csv", help="Print CSV.")
+@click.option(
+    "--no-formulas",
+    is_flag=True,
+    help="With --csv: put an apostrophe before each text that a spreadsheet would compute as a formula.",
+)
 @click.option("--json", "forms", multiple=True, flag_value="json", help="Print one JSON array.")
 @click.option("--ndjson", "forms", multiple=True, flag_value="ndjson", help="Print one JSON object per line.")
 @click.option(
@@ -44,18 +49,21 @@ def sql_command(
     parameters: dict[str, str],
     is_list: bool,
     forms: tuple[output.Format, ...],
+    no_formulas: bool,
     limit: int | None,
 ) -> None:
     """Run one SQL statement on the served generation. The previous generation is attached as `previous`.
 
     If STATEMENT is -, the command reads the statement from stdin. The command runs SELECT, DESCRIBE, SHOW, SUMMARIZE
-    and EXPLAIN of these. A statement cannot write, and it cannot read other files.
+    and EXPLAIN of these. A statement cannot write data or read other files.
     """
     if sum((statement is not None, name is not None, is_list)) != 1:
         raise click.UsageError("give one of a STATEMENT, --query NAME and --list")
     if len(set(forms)) > 1:
         raise click.UsageError("give one of --csv, --json and --ndjson")
     form = forms[0] if forms else "table"
+    if no_formulas and form != "csv":
+        raise click.UsageError("--no-formulas is for --csv; give both")
     if is_list:
         _list(state, form)
         return
@@ -68,7 +76,7 @@ def sql_command(
             table = project.sql(text, limit=most or None, parameters=parameters)
     is_cut = bool(most) and table.num_rows > most
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
-    output.write_rows(rows, form=form, columns=table.column_names, null="NULL")
+    output.write_rows(rows, form=form, columns=table.column_names, null="NULL", no_formulas=no_formulas)
     if is_cut:
         state.remark(f"these are the first {most} rows; --limit 0 prints all")
 

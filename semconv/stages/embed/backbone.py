@@ -14,6 +14,7 @@ from semconv.artifacts import file_digest, read_json, write_json
 from semconv.data.splits import cut_in_time, train_part
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.ragged import row_of
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import BACKBONE_MANIFEST, MODEL_FOLDER
 from semconv.runs.workspace import Workspace
@@ -29,7 +30,7 @@ def backbone_run(workspace: Workspace) -> Outcome:
 
 
 def create_backbone_run(workspace: Workspace) -> Outcome:
-    """Make the built-in backbone, with a tokenizer trained on the catalogue's text and the training queries."""
+    """Make the built-in backbone, with a tokenizer that learns words of the catalogue's text and of training queries."""
     catalog = workspace.store.catalog()
     if len(catalog) == 0:
         raise InputError("no items in the warehouse; add some with `semconv ingest items FILE`")
@@ -38,7 +39,7 @@ def create_backbone_run(workspace: Workspace) -> Outcome:
         from semconv.backbone.create import create_backbone
 
         texts = [text for text in catalog_texts(catalog) if text]
-        queries = _training_queries(workspace)
+        queries = list(_training_queries(workspace))
         figures = create_backbone(folder / MODEL_FOLDER, texts, queries, phrases(), workspace.settings.backbone)
         write_json(folder / BACKBONE_MANIFEST, {"path": MODEL_FOLDER, "is_relative": True, **figures})
         return {}
@@ -97,11 +98,13 @@ def load_run_backbone(workspace: Workspace, record: RunRecord) -> tuple[Any, Any
     )
 
 
-def _training_queries(workspace: Workspace) -> Iterator[str]:
+def _training_queries(workspace: Workspace) -> Iterator[tuple[int, str]]:
+    """Yield the user and the text of each training query, sorted by user."""
     settings = workspace.settings.split
     sequences = cut_in_time(workspace.store.sequences(queries=True), workspace.section("split")["split"])
     train = train_part(sequences, settings.train_cut, settings.k_core, len(workspace.store.catalog()))
-    yield from (query for query in train.queries or () if query)
+    users = row_of(train.lengths).tolist()
+    yield from ((user, query) for user, query in zip(users, train.queries or (), strict=False) if query)
 
 
 def _files_digest(folder: Path) -> str:

@@ -18,8 +18,8 @@ from tests.worlds.faults.writing_commands import (
 
 
 @pytest.fixture(scope="module")
-def cases(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    return make_cases(commands, tmp_path_factory.mktemp("kills"))
+def cases(commands: Commands) -> dict[str, Case]:
+    return make_cases(commands)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

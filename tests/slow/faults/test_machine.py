@@ -16,8 +16,8 @@ from tests.worlds.faults.writing_commands import (
 
 
 @pytest.fixture(scope="module")
-def cases(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    return make_cases(commands, tmp_path_factory.mktemp("machine"))
+def cases(commands: Commands) -> dict[str, Case]:
+    return make_cases(commands)
 
 
 @pytest.mark.parametrize("free", [300_000, 1_200_000])

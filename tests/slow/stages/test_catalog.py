@@ -8,7 +8,8 @@ import pytest
 
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.stages.catalog import make_finished, require_item_leaves_and_returns
+from tests.worlds.stages.catalog import require_item_leaves_and_returns
+from tests.worlds.stages.night import make_finished
 
 
 @pytest.fixture

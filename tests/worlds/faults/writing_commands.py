@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import shutil
 import sqlite3
@@ -20,6 +21,7 @@ from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import KILLED, Commands, Done
+from tests.worlds.once import made_once
 from tests.worlds.published import add_recommend_run, lists, make_project, recommendation_rows
 
 NEW_USERS, NEW_ITEMS = 400, 1_500
@@ -115,11 +117,19 @@ def write_inputs(folder: Path) -> Path:
     return folder
 
 
-def make_cases(commands: Commands, folder: Path) -> dict[str, Case]:
-    """Every command on a copy of its own, undisturbed.
+def make_cases(commands: Commands) -> dict[str, Case]:
+    """Return each command with what it does undisturbed; tests work on copies of its project."""
+    folder = made_once("writing-commands", lambda path: _run_undisturbed(commands, path))
+    cases: dict[str, Case] = pickle.loads((folder / "cases").read_bytes())
+    return cases
+
+
+def _run_undisturbed(commands: Commands, folder: Path) -> None:
+    """Run every command on a copy of its own.
 
     Generation 1 is served and materialized, the lists of the next one are there; it is published where it is to be materialized.
     """
+    folder.mkdir()
     inputs = write_inputs(folder)
     layout, store = make_project(folder / "published")
     create_feature_repo(layout)
@@ -138,7 +148,7 @@ def make_cases(commands: Commands, folder: Path) -> dict[str, Case]:
         assert leftovers(done_in) == []
         found[name] = Case(root, filled, state(root), state(done_in), done)
         assert found[name].before != found[name].after
-    return found
+    (folder / "cases").write_bytes(pickle.dumps(found))
 
 
 def moment(draw: random.Random, undisturbed: Done) -> dict[str, float | int]:

@@ -1,8 +1,6 @@
-"""The small shop with a published generation, and items that come and go in it."""
+"""Items that come and go in the small shop after its first run."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +8,6 @@ from semconv.errors import SettingsError
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.parts import read_parts
-
-
-def make_finished(root: Path) -> Path:
-    """Make the small shop and publish its first generation."""
-    project = case.make_project(root)
-    project.publish_due(refit=False)
-    return project.layout.root
 
 
 def night(project: Project) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,24 @@ import duckdb
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publications import Publication
 from tests.worlds import projects as case
+from tests.worlds.once import made_once
 
 FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
 
 
 def make_finished(root: Path) -> Path:
-    """Make the small shop and do its first run."""
-    project = case.make_project(root)
+    """Copy the small shop after its first run."""
+    return Path(shutil.copytree(made_once("first-run", _do_first_run), root))
+
+
+def _do_first_run(folder: Path) -> None:
+    project = case.make_project(folder)
     summary = project.run()
     assert [(row["stage"], row["state"]) for row in summary["stages"]] == [
         (stage, "done") for stage in (*FITTED, "recommend", "evaluate")
     ]
     assert summary["publication"]["generation"] == 1
     assert summary["features"]["is_current"]
-    return root
 
 
 def served(project: Project) -> dict[str, list[tuple[Any, ...]]]:

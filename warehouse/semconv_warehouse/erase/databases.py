@@ -65,6 +65,8 @@ def compact(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     """
     own = connection.execute("SELECT current_database()").fetchall()[0][0]
     with temporary_path(path) as temporary, database_errors(path):
+        # Otherwise changes of an earlier process may be in the write-ahead log only, which outlives the rename.
+        connection.execute("CHECKPOINT")
         connection.execute("ATTACH ? AS compacted", [str(temporary)])
         try:
             connection.execute(f"COPY FROM DATABASE {quote_identifier(own)} TO compacted")

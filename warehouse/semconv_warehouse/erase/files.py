@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from semconv.artifacts import atomic_path, read_arrays, write_arrays
+from semconv.artifacts import read_arrays, write_arrays
 from semconv.columns import USER_ID
 from semconv.errors import InputError
-from semconv.runs.digests import updating_digest
+from semconv.runs.digests import replacing_file
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData
 
 
@@ -47,16 +47,12 @@ def erase_from_parquet(path: Path, users: Sequence[str], *, dry_run: bool) -> in
     A file without such rows or without the column ``user_id`` is not changed.
 
     Raises:
-        InputError: the file has the column, but the file is damaged.
+        InputError: the file is damaged.
     """
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError):
-        return 0  # a kill cut the file off; the command that needs it writes it again
-    if USER_ID not in schema.names:
-        return 0
     names = pa.array(users, pa.string())
     try:
+        if USER_ID not in pq.read_schema(path).names:
+            return 0
         ids = pq.read_table(path, columns=[USER_ID]).column(USER_ID).cast(pa.string())
         num_rows = int(pc.sum(pc.is_in(ids, value_set=names)).as_py() or 0)
         if num_rows and not dry_run:
@@ -70,7 +66,7 @@ def erase_from_parquet(path: Path, users: Sequence[str], *, dry_run: bool) -> in
 def _write_without(path: Path, names: pa.Array) -> None:
     table = pq.read_table(path, partitioning=None)
     kept = table.filter(pc.invert(pc.is_in(table.column(USER_ID).cast(pa.string()), value_set=names)))
-    with updating_digest(path), atomic_path(path) as temporary:
+    with replacing_file(path) as temporary:
         pq.write_table(kept, temporary, compression="zstd")  # the schema keeps its metadata, the label of the part
 
 
@@ -78,6 +74,6 @@ def erase_from_arrays(path: Path, user_data: UserArrays, indices: NDArray[np.int
     """Erase users from a file of arrays by their ``user_index``; return the number of erased rows or values."""
     changed, count = user_data.without(read_arrays(path), indices)
     if count and not dry_run:
-        with updating_digest(path):
-            write_arrays(path, changed)
+        with replacing_file(path) as temporary:
+            write_arrays(temporary, changed)
     return count

@@ -7,8 +7,9 @@ kill, the same command reads the ids from this file and finishes, even if the wa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,15 @@ import sqlalchemy as sa
 from semconv import columns
 from semconv.artifacts import (
     LOCK,
-    UNFINISHED,
     is_locked,
     machine_errors,
     read_json,
-    remove_unfinished,
     run_lock,
     sync_folder,
     write_json,
 )
 from semconv.errors import InputError
-from semconv.runs.digests import update_digest
+from semconv.runs.digests import settle_checksums
 from semconv.runs.files import run_files, user_data_of
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData
 from semconv.runs.workspace import Workspace
@@ -37,13 +36,13 @@ from semconv_warehouse.erase.databases import compact, erase_from_generation
 from semconv_warehouse.erase.files import erase_from_file
 from semconv_warehouse.publish.generation_files import (
     generation_files,
-    remove_leftovers,
     replace_serving,
     served_generation,
 )
 from semconv_warehouse.store.database import open_database, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.leftovers import remove_all_leftovers
 from semconv_warehouse.store.locks import features_lock, generations_lock
 
 _TABLES = ("interaction", "user_embedding")
@@ -56,9 +55,9 @@ class _Erasure:
 
     indices: dict[str, list[int]]  # user_index of each user_id; two for an erased user who was ingested again
     dry_run: bool
-    is_resumed: bool  # True if an earlier forget was killed
     rows: dict[str, int] = field(default_factory=dict)  # by kind of data: number of rows, array values, files or keys
     remarks: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # messages about damaged files
 
     @property
     def users(self) -> list[str]:
@@ -66,6 +65,14 @@ class _Erasure:
 
     def count(self, where: str, number: int) -> None:
         self.rows[where] = self.rows.get(where, 0) + number
+
+    @contextmanager
+    def noting_damage(self) -> Iterator[None]:
+        """Note the message of an InputError in the block, so that everything else is still erased."""
+        try:
+            yield
+        except InputError as error:
+            self.unreadable.append(str(error))
 
 
 def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dry_run: bool = False) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         ``remarks`` (a sentence for each kind of data that is not erased).
 
     Raises:
-        InputError: none of the ids is known.
+        InputError: none of the ids is known, or a damaged file cannot be read; the users are erased from everything else.
         LockedError: a job is computing, publishing or materializing. The same command finishes the work later.
     """
     layout = store.layout
@@ -91,7 +98,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         locks.enter_context(generations_lock(layout, store.wait))
         locks.enter_context(features_lock(layout, store.wait))
         pending = _read_pending(layout)
-        work = _Erasure(_known_indices(store, {*users, *pending}, pending), dry_run, bool(pending))
+        work = _Erasure(_known_indices(store, {*users, *pending}, pending), dry_run)
         unknown = sorted(set(users) - set(work.indices))
         if not set(users) & set(work.indices):
             shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
@@ -102,19 +109,24 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         _erase_from_warehouses(store, work)
         _require_idle(store)  # a job that started meanwhile may have read the rows before they were deleted
         if not dry_run:
-            _delete_unfinished(store)
+            remove_all_leftovers(layout, (layout.generations, layout.features), store.wait)
+            for folder in _run_folders(layout):
+                settle_checksums(folder)
         _erase_from_files(layout, work)
         _erase_from_generations(layout, work)
         _erase_from_online_store(layout, work)
         if not dry_run:
             _compact_warehouses(store)
+            _require_readable(work)
+            _sync_folders(layout)
             _pending_file(layout).unlink()
+            sync_folder(layout.data)
     return {
         "dry_run": dry_run,
         "users": len(work.users),
         "unknown": unknown,
         "rows": work.rows,
-        "remarks": [*work.remarks, *_remaining_traces(workspace)],
+        "remarks": [*work.remarks, *work.unreadable, *_remaining_traces(workspace)],
     }
 
 
@@ -159,6 +171,7 @@ def _erase_from_warehouses(store: DuckDBStore, work: _Erasure) -> None:
             work.count("user_account", _execute(connection, _ACCOUNTS, work))
             if not work.dry_run:
                 _execute(connection, _RENAME, work)
+                connection.execute(sa.text(_CLEAR_ERRORS))
 
 
 _ACCOUNTS = "SELECT count(*) FROM user_account WHERE user_id IN :users"
@@ -169,6 +182,8 @@ UPDATE user_account SET in_core = false, user_id = 'forgotten-' || user_index ||
     ELSE '' END
 WHERE user_id IN :users
 """
+# Earlier versions stored the whole message of an error, which may quote user ids.
+_CLEAR_ERRORS = "UPDATE run SET error = 'removed by `semconv forget`' WHERE error IS NOT NULL"
 
 
 def _execute(connection: sa.Connection, statement: str, work: _Erasure) -> int:
@@ -176,25 +191,20 @@ def _execute(connection: sa.Connection, statement: str, work: _Erasure) -> int:
     return int(connection.execute(bound).scalar_one())
 
 
-def _delete_unfinished(store: DuckDBStore) -> None:
-    """Delete temporary files of killed jobs, because they may contain data of the users."""
-    layout = store.layout
-    remove_leftovers(layout, set(generation_files(layout)))
-    remove_unfinished(layout.features)
-    for folder in _run_folders(layout):
-        if any(folder.rglob(UNFINISHED)):
-            with run_lock(folder, wait=store.wait):
-                remove_unfinished(folder)
-
-
 def _erase_from_files(layout: ProjectLayout, work: _Erasure) -> None:
     """Erase users from feature files and from the files of all runs, finished or not."""
     indices = np.array(sorted({index for numbers in work.indices.values() for index in numbers}), dtype=np.int64)
     for path, user_data in _files_with_users(layout):
-        count = erase_from_file(path, user_data, work.users, indices, dry_run=work.dry_run)
-        work.count(_label(layout, path, user_data), count)
-        if work.is_resumed and not work.dry_run and path.exists():
-            update_digest(path)  # the kill may have come after writing the file and before recording its checksum
+        with work.noting_damage():
+            count = erase_from_file(path, user_data, work.users, indices, dry_run=work.dry_run)
+            work.count(_label(layout, path, user_data), count)
+
+
+def _require_readable(work: _Erasure) -> None:
+    """Raise InputError if a damaged file may still contain the users. Everything else is erased by then."""
+    if work.unreadable:
+        more = f" (and {len(work.unreadable) - 1} more damaged files)" if len(work.unreadable) > 1 else ""
+        raise InputError(f"the users are erased from everything but this file: {work.unreadable[0]}{more}")
 
 
 def _files_with_users(layout: ProjectLayout) -> Iterator[tuple[Path, UserData]]:
@@ -225,13 +235,15 @@ def _label(layout: ProjectLayout, path: Path, user_data: UserData) -> str:
 def _erase_from_generations(layout: ProjectLayout, work: _Erasure) -> None:
     served = served_generation(layout)
     for path in generation_files(layout).values():
-        work.count("generations", erase_from_generation(path, work.users, dry_run=work.dry_run))
+        with work.noting_damage():
+            work.count("generations", erase_from_generation(path, work.users, dry_run=work.dry_run))
     if work.dry_run or served is None:
         return
     sync_folder(layout.generations)
     own = layout.generation_file(served)
     if not own.exists():  # serving.duckdb is the only file of the served generation
-        erase_from_generation(layout.serving, work.users, dry_run=False)
+        with work.noting_damage():
+            erase_from_generation(layout.serving, work.users, dry_run=False)
     elif not own.samefile(layout.serving):
         replace_serving(layout, served)
 
@@ -250,6 +262,12 @@ def _compact_warehouses(store: DuckDBStore) -> None:
     for path in _warehouses(store.layout):
         with open_database(path, read_only=False, wait=store.wait) as connection:
             compact(path, raw(connection))
+
+
+def _sync_folders(layout: ProjectLayout) -> None:
+    """Sync every folder of the data, so that no deleted file is back after a power cut, also none that a prune deleted."""
+    for folder, _, _ in os.walk(layout.data):
+        sync_folder(Path(folder))
 
 
 def _remaining_traces(workspace: Workspace) -> Iterator[str]:

@@ -222,7 +222,7 @@ def _copy_inputs(project: OpenedProject) -> ProjectLayout:
 
     The folder keeps the runs of earlier experiments.
     """
-    layout = ProjectLayout(project.layout.data / "experiments")
+    layout = project.layout.experiments
     if not layout.warehouse.exists():
         OpenedProject.init(
             layout.root,

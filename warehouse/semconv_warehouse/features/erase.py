@@ -17,7 +17,7 @@ from semconv.clock import utc_now
 from semconv.columns import USER_ID
 from semconv.errors import LockedError
 from semconv_warehouse.features.export import VIEWS
-from semconv_warehouse.features.files import online_store_file
+from semconv_warehouse.features.files import online_store_file, registry_file
 from semconv_warehouse.features.online import materialized_publication
 from semconv_warehouse.features.repository import feast_errors, open_store
 from semconv_warehouse.store.database import quote_identifier
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 _KEYS_AT_ONCE = 500
+_TABLES = """
+SELECT name FROM sqlite_master AS found
+WHERE type = 'table' AND EXISTS (SELECT 1 FROM pragma_table_info(found.name) WHERE pragma_table_info.name = 'entity_key')
+"""
 
 
 def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) -> tuple[int, str | None]:
@@ -40,12 +44,18 @@ def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) 
         LockedError: another process writes to the store.
         SettingsError, InputError: the online store of ``feature_store.yaml`` cannot be opened.
     """
-    if materialized_publication(layout) is None and not online_store_file(layout).exists():
+    defaults = (online_store_file(layout), registry_file(layout))
+    # A killed `materialize` has filled the store without a record of a loaded publication.
+    if materialized_publication(layout) is None and not any(path.exists() for path in defaults):
         return 0, None
     feast_store = open_store(layout)
     with feast_errors(layout, "forget"):
+        keys = [_key(feast_store, user) for user in users]
+        # The default file may hold users of the time before another store was chosen.
+        files = {online_store_file(layout), *_sqlite_files(feast_store)}
+        deleted = set().union(*(_delete(path, keys, dry_run) for path in sorted(files) if path.exists()))
         if feast_store.config.online_store.type == "sqlite":
-            return _delete(feast_store, users, dry_run), None
+            return len(deleted), None
         if not dry_run:
             _empty(feast_store, users)
         kind = str(feast_store.config.online_store.type).rpartition(".")[2]
@@ -54,23 +64,20 @@ def erase_online(layout: ProjectLayout, users: Sequence[str], *, dry_run: bool) 
         ), f"the online store is {kind}: features were overwritten with nulls, but the user ids stay in it"
 
 
-def _user_views(feast_store: FeatureStore) -> list[Any]:
-    return [view for view in feast_store.list_feature_views() if view.join_keys == [USER_ID] and view.name in VIEWS]
-
-
-def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> int:
+def _sqlite_files(feast_store: FeatureStore) -> list[Path]:
+    """Return the file of the configured online store if it is a SQLite file."""
     from feast.infra.online_stores.sqlite import SqliteOnlineStore
 
-    path = Path(SqliteOnlineStore._get_db_path(feast_store.config))
-    if not path.exists():
-        return 0
-    keys = [_key(feast_store, user) for user in users]
+    is_sqlite = feast_store.config.online_store.type == "sqlite"
+    return [Path(SqliteOnlineStore._get_db_path(feast_store.config))] if is_sqlite else []
+
+
+def _delete(path: Path, keys: Sequence[bytes], dry_run: bool) -> set[bytes]:
+    """Delete the rows of some keys from all tables of a SQLite store, also from tables of views that are gone."""
     found: set[bytes] = set()
     with machine_errors(path), contextlib.closing(sqlite3.connect(path)) as connection:
-        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        tables = [name for view in _user_views(feast_store) if (name := f"{feast_store.project}_{view.name}") in known]
         try:
-            for table in tables:
+            for (table,) in connection.execute(_TABLES).fetchall():
                 for first in range(0, len(keys), _KEYS_AT_ONCE):
                     found |= _delete_keys(connection, table, keys[first : first + _KEYS_AT_ONCE], dry_run)
             connection.commit()
@@ -80,7 +87,7 @@ def _delete(feast_store: FeatureStore, users: Sequence[str], dry_run: bool) -> i
             if "locked" not in str(error):
                 raise
             raise LockedError("the online store is in use by another process; run the same command again") from error
-    return len(found)
+    return found
 
 
 def _delete_keys(connection: sqlite3.Connection, table: str, keys: Sequence[bytes], dry_run: bool) -> set[bytes]:
@@ -103,6 +110,10 @@ def _entity(user: str) -> Any:
     from feast.protos.feast.types.Value_pb2 import Value
 
     return EntityKey(join_keys=[USER_ID], entity_values=[Value(string_val=user)])
+
+
+def _user_views(feast_store: FeatureStore) -> list[Any]:
+    return [view for view in feast_store.list_feature_views() if view.join_keys == [USER_ID] and view.name in VIEWS]
 
 
 def _empty(feast_store: FeatureStore, users: Sequence[str]) -> None:

@@ -126,6 +126,8 @@ def _values(settings: Any, name: str) -> Iterator[str]:
             yield from _values(value, name)
     elif isinstance(settings, str) and (name not in _HARMLESS or "://" in settings):
         yield settings
+    elif isinstance(settings, int | float) and "pass" in name.lower():  # a password of digits without quotes
+        yield str(settings)
 
 
 def _without_message(error: BaseException) -> Exception:

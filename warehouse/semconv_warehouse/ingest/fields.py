@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
 from semconv.errors import InputError
+from semconv_warehouse.ingest.json_values import MOST_LEVELS, changed, is_too_deep, levels
 
 _TIME: Final = pl.Datetime("us")
 _TEXT_TIMES: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
@@ -27,7 +27,10 @@ _HIDDEN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
 # Tags that begin or end a line. They are replaced by a blank.
 _BREAK = r"(?i)</?(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr)\b[^<>]*>"
 _TAG = r"</?[a-zA-Z][^<>]*>"
-_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
+_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x9f]"
+
+LONGEST_ID: Final = 10_000  # characters
+TOO_DEEP: Final = f"lists nested deeper than {MOST_LEVELS} levels"
 
 _BETWEEN = "\ue000"  # a private-use character that separates the parts of a list while these are joined to one text
 
@@ -52,6 +55,13 @@ def id_text(raw: RawColumn) -> pl.Expr:
         raise _wrong_type(raw, "text or whole numbers")
     text = value.cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text)
+
+
+def id_problem(column: str) -> pl.Expr:
+    """Return why ids in a column of cleaned rows cannot be used, null for usable ids."""
+    problem = pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}"))
+    is_long = pl.col(column).str.len_chars() > LONGEST_ID
+    return problem.when(is_long).then(pl.lit(f"{column} longer than {LONGEST_ID:,} characters"))
 
 
 def time(raw: RawColumn) -> pl.Expr:
@@ -126,7 +136,7 @@ def text(raw: RawColumn, *, may_be_json: bool = False) -> pl.Expr:
     elif raw.dtype.is_nested() or isinstance(raw.dtype, pl.Binary | pl.Object):
         raise _wrong_type(raw, "text")
     elif may_be_json:
-        value = _changed(value, "[", lambda item: _joined(item, " "))
+        value = changed(value, r"\[", lambda item: _joined(item, " "))
     return without_html(printable(value, raw.dtype).cast(pl.String))
 
 
@@ -139,7 +149,7 @@ def text_list(raw: RawColumn) -> pl.Expr:
         raise _wrong_type(raw, "text or lists of text")
     else:
         text = printable(value, raw.dtype).cast(pl.String)
-        array = _changed(text, "[", lambda item: _joined(item, _BETWEEN))
+        array = changed(text, r"\[", lambda item: _joined(item, _BETWEEN))
         joined = pl.when(array == text).then(text.str.replace_all("|", _BETWEEN, literal=True)).otherwise(array)
     # The parts are cleaned as one text, because a call of the Python functions for each list would be slow.
     parts = without_html(joined).str.split(_BETWEEN).list.eval(pl.element().str.strip_chars())
@@ -147,31 +157,26 @@ def text_list(raw: RawColumn) -> pl.Expr:
     return pl.when(cleaned.list.len() > 0).then(cleaned)
 
 
+def is_deep_list(raw: RawColumn) -> pl.Expr:
+    """Return whether each value is the text of a list that is nested too deep to be parsed."""
+    if not isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum):
+        return pl.lit(False)
+    value = pl.col(raw.name).cast(pl.String)
+    return value.str.contains(r"^\s*\[").fill_null(value=False) & is_too_deep(value)
+
+
 def without_html(value: pl.Expr) -> pl.Expr:
     """Return text as a browser shows it, on one line. A code token such as ``<a_17>`` is removed like any other tag."""
-    shown = _changed(value, "&", html.unescape)
+    shown = changed(value, "&", html.unescape)
     for pattern, replacement in ((_HIDDEN, " "), (_BREAK, " "), (_TAG, ""), (_CONTROL, ""), (r"\s+", " ")):
         shown = shown.str.replace_all(pattern, replacement)
     shown = shown.str.strip_chars()
     return pl.when(shown != "").then(shown)
 
 
-def _changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
-    """Apply a Python function only to texts that contain ``sign``, which are usually few."""
-
-    def apply(texts: pl.Series) -> pl.Series:
-        touched = texts.str.contains(sign, literal=True).fill_null(value=False)
-        if not touched.any():
-            return texts
-        rows = touched.arg_true()
-        return texts.scatter(rows, pl.Series([change(item) for item in texts.gather(rows)], dtype=pl.String))
-
-    return value.map_batches(apply, return_dtype=pl.String)
-
-
 def _joined(value: str, between: str) -> str:
     """Join the texts of a JSON array; return any other text unchanged."""
-    if not re.match(r"\s*\[", value):
+    if not re.match(r"\s*\[", value) or levels(value) > MOST_LEVELS:
         return value
     try:
         parsed: Any = json.loads(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,15 +17,16 @@ from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.merge import OrderBy, merge_interactions, odd_interactions, stored_order
 from semconv_warehouse.ingest.readers import (
     REASON,
+    RECORD,
+    ROW,
     Input,
     Source,
     open_source,
-    reading,
     resolve,
     unused_columns,
 )
-from semconv_warehouse.ingest.records import rejected_rows
-from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, joined, write_rejected
+from semconv_warehouse.ingest.records import usable_rows
+from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file, shown_columns
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY)
@@ -61,7 +62,7 @@ class Interactions:
         files: names of the files, for reports.
         read: number of rows in the files.
         duplicate: number of rows that repeat an earlier row of these files.
-        rejected: rows that cannot be used, with REJECTED_COLUMNS.
+        rejected: reason -> number of rows that cannot be used.
         odd: kind of an unusual value -> the number of such values.
         unused_columns: columns of the files that are not read.
     """
@@ -71,7 +72,7 @@ class Interactions:
     files: tuple[str, ...]
     read: int
     duplicate: int
-    rejected: pl.DataFrame
+    rejected: Mapping[str, int]
     odd: Mapping[str, int]
     unused_columns: tuple[str, ...]
 
@@ -83,6 +84,7 @@ def ingest_interactions(
     *,
     order_by_file: bool = False,
     rejected: Path | None = None,
+    no_formulas: bool = False,
 ) -> IngestReport:
     """Add interactions from Parquet, CSV or JSON lines files. Rows that the warehouse already has are skipped.
 
@@ -91,20 +93,25 @@ def ingest_interactions(
         order_by_file: order each user's sequence by the order of the rows in the files. This is refused if the first
             ingest of the project ordered the sequences by a column.
         rejected: file to write rejected rows to, with their reasons.
+        no_formulas: put an apostrophe before each text of ``rejected`` that a spreadsheet would compute as a formula.
 
     Raises:
         InputError: a file or column is missing or unusable, the files lack the column by which sequences are ordered,
             or a user's position is already taken by another item. The warehouse is unchanged then.
     """
-    cleaned = read_interactions(store, files, mapping, order_by_file=order_by_file)
-    if rejected is not None:
-        write_rejected(cleaned.rejected, rejected)
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        cleaned = read_interactions(store, files, mapping, rows, order_by_file=order_by_file)
     with store.write() as connection:
         return merge(connection, cleaned)
 
 
 def read_interactions(
-    store: DuckDBStore, files: Sequence[Input], mapping: Mapping[str, str], *, order_by_file: bool = False
+    store: DuckDBStore,
+    files: Sequence[Input],
+    mapping: Mapping[str, str],
+    rejected: Rejected,
+    *,
+    order_by_file: bool = False,
 ) -> Interactions:
     """Read and clean files without keeping the warehouse open; raise the errors of :func:`ingest_interactions`."""
     if not files:
@@ -114,17 +121,23 @@ def read_interactions(
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, REQUIRED) for source in sources]
     order_by = _order(fixed, sources, columns, order_by_file=order_by_file)
-    parts = [_clean(source, found, order_by) for source, found in zip(sources, columns, strict=True)]
-    rows, rejected = joined(parts, files)
+    before = rejected.counts.copy()
+    parts = (
+        rows
+        for source, found in zip(sources, columns, strict=True)
+        for rows in _cleaned(source, found, order_by, rejected)
+    )
+    rows = joined(parts, rejected, files)
+    unusable = rejected.counts - before
     distinct = _distinct(rows, order_by)
     unused = [name for source, found in zip(sources, columns, strict=True) for name in unused_columns(source, found)]
     return Interactions(
         rows=distinct.select(*KNOWN, "arrival", "occurrence").to_arrow(),
         order_by=order_by,
         files=tuple(map(str, files)),
-        read=rows.height + rejected.height,
+        read=rows.height + unusable.total(),
         duplicate=rows.height - distinct.height,
-        rejected=rejected,
+        rejected=dict(unusable),
         odd={_ODD_TIME: int(rows["odd_time"].sum()), _ODD_RATING: int(rows["odd_rating"].sum())},
         unused_columns=tuple(dict.fromkeys(unused)),
     )
@@ -140,7 +153,7 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
         read=cleaned.read,
         added=added,
         duplicate=cleaned.duplicate + cleaned.rows.num_rows - added,
-        rejected=counts_by_reason(cleaned.rejected),
+        rejected=cleaned.rejected,
         odd={kind: number for kind, number in odd.items() if number},
         unused_columns=cleaned.unused_columns,
     )
@@ -160,7 +173,7 @@ def _order(
         if order_by != "file" and order_by not in found:
             raise InputError(
                 f"{source.file}: no column {order_by}, by which the sequences of this project have been ordered since its first ingest; "
-                f"the file has {', '.join(source.columns)}; name its column with --map {order_by}=COLUMN"
+                f"the file has {shown_columns(source.columns)}; name its column with --map {order_by}=COLUMN"
             )
     return order_by
 
@@ -171,32 +184,30 @@ def _offered(source: Source, found: Mapping[str, str]) -> OrderBy:
     if EVENT_TIME in found:
         return "event_time"
     raise InputError(
-        f"{source.file}: no column gives the order of a user's interactions; the file has {', '.join(source.columns)}; "
+        f"{source.file}: no column gives the order of a user's interactions; the file has {shown_columns(source.columns)}; "
         "name a column with --map event_time=COLUMN or --map source_position=COLUMN, or give --order file"
     )
 
 
-def _clean(source: Source, found: Mapping[str, str], order_by: OrderBy) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the usable rows of one file with the known columns, and its rejected rows with their reasons."""
-    rows, raw = source.raw_columns(found)
+def _cleaned(source: Source, found: Mapping[str, str], order_by: OrderBy, rejected: Rejected) -> Iterator[pl.DataFrame]:
+    """Yield the usable rows of one file with the known columns in batches, and hand the others to ``rejected``."""
+    selected, raw = source.raw_columns(found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items()}
     values |= {ours: _FIELDS[ours](column) for ours, column in raw.items()}
-    shaped = rows.with_columns(values[ours].alias(ours) for ours in KNOWN).with_columns(
-        _reason(order_by, raw).alias(REASON)
-    )
-    usable = shaped.filter(pl.col(REASON).is_null()).select(
-        *KNOWN, _is_lost(EVENT_TIME, raw).alias("odd_time"), _is_lost(RATING, raw).alias("odd_rating")
-    )
-    rejected = rejected_rows(source, shaped.filter(pl.col(REASON).is_not_null()))
-    with reading(source.file):
-        usable_rows, rejected_frame = pl.collect_all([usable, rejected])
-    return usable_rows, rejected_frame
+    odd = _is_lost(EVENT_TIME, raw).alias("odd_time"), _is_lost(RATING, raw).alias("odd_rating")
+    kept = [ROW, RECORD] if rejected.is_written else []
+
+    def shape(rows: pl.LazyFrame) -> pl.LazyFrame:
+        shaped = rows.select(selected).with_columns(values[ours].alias(ours) for ours in KNOWN)
+        return shaped.select(*KNOWN, *odd, *kept, _reason(order_by, raw).alias(REASON))
+
+    for batch in source.batches(shape):
+        yield usable_rows(source, batch, rejected).select(*KNOWN, "odd_time", "odd_rating")
 
 
 def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
     """Return the first reason why each row cannot be used, null if it can."""
-    reasons = [pl.col(REASON)]
-    reasons += [pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}")) for column in REQUIRED]
+    reasons = [pl.col(REASON), *(fields.id_problem(column) for column in REQUIRED)]
     if order_by != "file":
         missing = (
             pl.when(_is_given(order_by, raw)).then(pl.lit(f"unreadable {order_by}")).otherwise(pl.lit(f"no {order_by}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,10 @@ from semconv_warehouse.ingest.readers import (
     Input,
     Source,
     open_source,
-    reading,
     resolve,
 )
-from semconv_warehouse.ingest.records import rejected_rows, rest_as_json
-from semconv_warehouse.ingest.report import IngestReport, counts_by_reason, joined, write_rejected
+from semconv_warehouse.ingest.records import rest_as_json, usable_rows
+from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (ITEM_ID, TITLE, DESCRIPTION, BRAND, CATEGORIES)
@@ -47,7 +46,7 @@ class Items:
         files: names of the files, for reports.
         read: number of rows in the files.
         duplicate: number of rows that a later row of the same item replaces.
-        rejected: rows that cannot be used, with REJECTED_COLUMNS.
+        rejected: reason -> number of rows that cannot be used.
         columns: the known columns that at least one file has.
         left_out: columns of bytes, which cannot be stored as attributes.
     """
@@ -56,7 +55,7 @@ class Items:
     files: tuple[str, ...]
     read: int
     duplicate: int
-    rejected: pl.DataFrame
+    rejected: Mapping[str, int]
     columns: frozenset[str]
     left_out: tuple[str, ...]
 
@@ -68,6 +67,7 @@ def ingest_items(
     *,
     snapshot: bool = False,
     rejected: Path | None = None,
+    no_formulas: bool = False,
 ) -> IngestReport:
     """Add or update items from Parquet, CSV or JSON lines files. Unknown columns are stored in ``attributes``.
 
@@ -77,32 +77,34 @@ def ingest_items(
         mapping: known column -> name in the files, where the two differ.
         snapshot: the files are the whole catalogue; mark all other items as removed.
         rejected: file to write rejected rows to, with their reasons.
+        no_formulas: put an apostrophe before each text of ``rejected`` that a spreadsheet would compute as a formula.
 
     Raises:
         InputError: a file or column is missing or unusable. The warehouse is unchanged then.
     """
-    cleaned = read_items(files, mapping)
-    if rejected is not None:
-        write_rejected(cleaned.rejected, rejected)
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        cleaned = read_items(files, mapping, rows)
     with store.write() as connection:
         return merge(connection, cleaned, snapshot=snapshot)
 
 
-def read_items(files: Sequence[Input], mapping: Mapping[str, str]) -> Items:
+def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rejected) -> Items:
     """Read and clean files without opening the warehouse; raise the errors of :func:`ingest_items`."""
     if not files:
         raise InputError("no file to read items from; name at least one")
     sources = [open_source(file) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
-    parts = [_clean(source, found) for source, found in zip(sources, columns, strict=True)]
-    rows, rejected = joined(parts, files)
+    before = rejected.counts.copy()
+    parts = (rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected))
+    rows = joined(parts, rejected, files)
+    unusable = rejected.counts - before
     distinct = rows.with_columns(pl.col("arrival").min().over(ITEM_ID).alias("first")).unique(ITEM_ID, keep="last")
     return Items(
         rows=distinct.with_columns(pl.col("first").alias("arrival")).drop("first").sort("arrival"),
         files=tuple(map(str, files)),
-        read=rows.height + rejected.height,
+        read=rows.height + unusable.total(),
         duplicate=rows.height - distinct.height,
-        rejected=rejected,
+        rejected=dict(unusable),
         columns=frozenset(ours for found in columns for ours in found),
         left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
     )
@@ -119,7 +121,7 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
         added=counts.added,
         updated=counts.updated,
         duplicate=cleaned.duplicate + cleaned.rows.height - counts.added - counts.updated,
-        rejected=counts_by_reason(cleaned.rejected),
+        rejected=cleaned.rejected,
         odd={"items without text": without_text} if without_text else {},
         removed=counts.removed,
         restored=counts.restored,
@@ -127,20 +129,27 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
     )
 
 
-def _clean(source: Source, found: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the usable rows of one file with known columns and attributes, and the rejected rows with reasons."""
-    rows, raw = source.raw_columns(found)
+def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected) -> Iterator[pl.DataFrame]:
+    """Yield the usable rows of one file with known columns and attributes in batches; hand the others to ``rejected``."""
+    selected, raw = source.raw_columns(found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _TYPES.items()}
     values |= {ours: _value(ours, column, source.is_json) for ours, column in raw.items()}
-    shaped = rows.select(ROW, REASON, RECORD, *(values[ours].alias(ours) for ours in KNOWN)).with_columns(
-        pl.coalesce(REASON, pl.when(pl.col(ITEM_ID).is_null()).then(pl.lit(f"no {ITEM_ID}"))).alias(REASON)
-    )
     used = [part for theirs in found.values() for part in source.parts(theirs)]
-    with reading(source.file):
-        frame = shaped.collect()
-        usable, rejected = frame.filter(pl.col(REASON).is_null()), frame.filter(pl.col(REASON).is_not_null())
-        usable = usable.with_columns(rest_as_json(source, usable, used).alias(ATTRIBUTES))
-        return usable.select(*KNOWN, ATTRIBUTES), rejected_rows(source, rejected.lazy()).collect()
+    reason = pl.coalesce(REASON, *_deep_lists(raw, source.is_json), fields.id_problem(ITEM_ID)).alias(REASON)
+
+    def shape(rows: pl.LazyFrame) -> pl.LazyFrame:
+        shaped = rows.select(selected).with_columns(values[ours].alias(ours) for ours in KNOWN)
+        return shaped.select(ROW, RECORD, *KNOWN, reason)
+
+    for batch in source.batches(shape):
+        usable = usable_rows(source, batch, rejected)
+        yield usable.select(*KNOWN, rest_as_json(source, usable, used).alias(ATTRIBUTES))
+
+
+def _deep_lists(raw: Mapping[str, fields.RawColumn], is_json: bool) -> list[pl.Expr]:
+    """Return the reason for each column whose texts may be lists, null where they are not nested too deep."""
+    columns = [CATEGORIES] if not is_json else [name for name in KNOWN if name != ITEM_ID]
+    return [pl.when(fields.is_deep_list(raw[name])).then(pl.lit(fields.TOO_DEEP)) for name in columns if name in raw]
 
 
 def _value(ours: str, raw: fields.RawColumn, is_json: bool) -> pl.Expr:

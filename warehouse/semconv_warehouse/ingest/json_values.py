@@ -1,11 +1,67 @@
-"""Select the parts of values that JSON can hold, because Parquet columns may have bytes inside lists and structs."""
+"""Values as strict JSON: without bytes, which Parquet columns may have inside lists and structs, NaN and deep nesting."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
 
 import polars as pl
 from polars.datatypes import DataType, DataTypeClass
 
+MOST_LEVELS: Final = 100  # of lists and objects inside each other; polars reads JSON up to 126 levels
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+# A text in double quotes, or one of the numbers that Python and DuckDB write into JSON although JSON has none of them.
+_NO_NUMBER = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[-+]?\b(?:Infinity|NaN)\b', re.DOTALL)
 _NO_JSON = (pl.Binary, pl.Object, pl.Float16, pl.Int128, pl.UInt128, pl.BaseExtension)
+
+
+def is_too_deep(text: pl.Expr) -> pl.Expr:
+    """Return whether JSON text has more than MOST_LEVELS levels. Parsers of JSON would exceed the stack."""
+
+    def test(texts: pl.Series) -> pl.Series:
+        has_many = (texts.str.count_matches(r"[\[{]") > MOST_LEVELS).fill_null(value=False)
+        if not has_many.any():
+            return has_many
+        rows = has_many.arg_true()
+        return has_many.scatter(rows, pl.Series([levels(one) > MOST_LEVELS for one in texts.gather(rows)]))
+
+    return text.map_batches(test, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def levels(text: str) -> int:
+    """Return how many lists and objects are open at once at most; brackets in quoted text do not count."""
+    level = most = 0
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign in "[{":
+            level += 1
+            most = max(most, level)
+        elif sign in "]}":
+            level -= 1
+    return most
+
+
+def strict_json(text: pl.Expr) -> pl.Expr:
+    """Return JSON text with null in place of NaN and infinity, which JSON does not have."""
+
+    def without_them(one: str) -> str:
+        return _NO_NUMBER.sub(lambda match: match[0] if match[0].startswith('"') else "null", one)
+
+    return changed(text, r"NaN|Infinity", without_them)
+
+
+def changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
+    """Apply a Python function only to texts that match the pattern ``sign``, which are usually few."""
+
+    def apply(texts: pl.Series) -> pl.Series:
+        touched = texts.str.contains(sign).fill_null(value=False)
+        if not touched.any():
+            return texts
+        rows = touched.arg_true()
+        return texts.scatter(rows, pl.Series([change(item) for item in texts.gather(rows)], dtype=pl.String))
+
+    return value.map_batches(apply, return_dtype=pl.String, is_elementwise=True)
 
 
 def json_part(value: pl.Expr, dtype: DataType | DataTypeClass) -> pl.Expr | None:

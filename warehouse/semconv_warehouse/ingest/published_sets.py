@@ -13,7 +13,7 @@ from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, EVENT_TIME, ITEM_ID,
 from semconv.errors import InputError
 from semconv_warehouse.ingest import interactions, items
 from semconv_warehouse.ingest.readers import Source, open_source
-from semconv_warehouse.ingest.report import IngestReport, combined, write_rejected
+from semconv_warehouse.ingest.report import IngestReport, combined, rejected_file
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 _AMAZON_REVIEWS: Final = {USER_ID: "reviewerID", ITEM_ID: "asin", EVENT_TIME: "unixReviewTime"}
@@ -29,7 +29,9 @@ _MOVIELENS_MOVIES: Final = {ITEM_ID: "movieId", TITLE: "title", CATEGORIES: "gen
 _NO_GENRE = "(no genres listed)"
 
 
-def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None) -> IngestReport:
+def ingest_amazon(
+    store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False
+) -> IngestReport:
     """Add Amazon 2018 reviews and product metadata (JSON lines, plain or .gz) in one transaction.
 
     The query of an interaction is the summary and text of the review. Times are whole days, so interactions of one user
@@ -42,12 +44,10 @@ def ingest_amazon(store: DuckDBStore, reviews: Path, meta: Path, *, rejected: Pa
     if texts := [name for name in ("summary", "reviewText") if source.has(name)]:
         mapping[QUERY] = "+".join(texts)
     meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
-    return _ingest(
-        store,
-        interactions.read_interactions(store, [reviews], mapping),
-        items.read_items([meta], meta_mapping),
-        rejected,
-    )
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        read = interactions.read_interactions(store, [reviews], mapping, rows)
+        catalogue = items.read_items([meta], meta_mapping, rows)
+    return _merge(store, read, catalogue)
 
 
 def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
@@ -60,24 +60,23 @@ def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
     return source
 
 
-def ingest_movielens(store: DuckDBStore, directory: Path, *, rejected: Path | None = None) -> IngestReport:
+def ingest_movielens(
+    store: DuckDBStore, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
+) -> IngestReport:
     """Add ``ratings.csv`` and ``movies.csv`` of a MovieLens folder in one transaction; genres become categories."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name the folder of ratings.csv and movies.csv")
-    movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES)
+    with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES, rows)
+        ratings = interactions.read_interactions(store, [directory / "ratings.csv"], _MOVIELENS_RATINGS, rows)
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
     genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
     movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
-    ratings = interactions.read_interactions(store, [directory / "ratings.csv"], _MOVIELENS_RATINGS)
-    return _ingest(store, ratings, movies, rejected)
+    return _merge(store, ratings, movies)
 
 
-def _ingest(
-    store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items, rejected: Path | None
-) -> IngestReport:
-    if rejected is not None:
-        write_rejected(pl.concat([read.rejected, catalogue.rejected]), rejected)
+def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:
     with store.write() as connection:
         # Items first: otherwise the interactions would report these items as items without metadata.
         merged = items.merge(connection, catalogue)

@@ -7,9 +7,9 @@ required column, raises an InputError.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,15 @@ from polars.exceptions import PanicException, PolarsError
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.ingest.json_values import bytes_in, json_part
+from semconv_warehouse.ingest.json_values import bytes_in, is_too_deep, json_part, strict_json
+from semconv_warehouse.ingest.report import shortened, shown_columns
+from semconv_warehouse.ingest.text_files import check_rows, decoded_lines, first_line
 
 # Columns that a Source adds to those of the file.
 ROW, REASON, RECORD = "__row", "__reason", "__record"
-_OVERFLOW = "__overflow"
-_SAMPLED_LINES = 1000
+_OVERFLOW, _FILLED = "__overflow", "__filled"
+_SAMPLED_LINES, _SAMPLED_CHARACTERS = 1000, 64 << 20
+_MOST_COLUMNS = 5_000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _MOST_DIGITS = 38  # the most digits of a decimal in polars
@@ -56,6 +59,7 @@ class Source:
         rows: ROW, which counts from 1; REASON, null for a readable row; and for JSON lines RECORD, the text of the
             line, else the file's columns.
         record: the whole row as RECORD: the text of a JSON line, else a struct of the columns without bytes.
+        blocks: the rows in blocks of limited size, of a text file that polars cannot scan; ``rows`` is empty then.
         is_json: whether the file is JSON lines.
         left_out: columns, and parts of columns, that the record lacks because they hold bytes.
     """
@@ -64,6 +68,7 @@ class Source:
     columns: tuple[str, ...]
     rows: pl.LazyFrame
     record: pl.Expr
+    blocks: Callable[[], Iterator[pl.LazyFrame]] | None = None
     is_json: bool = False
     left_out: tuple[str, ...] = ()
 
@@ -77,23 +82,32 @@ class Source:
             return True
         if not self.is_json:
             return False
-        with reading(self.file):
-            return bool(self.rows.select(_json_value(column).is_not_null().any()).collect().item())
+        found = _json_value(column).is_not_null().any().alias("found")
+        return any(bool(batch["found"].any()) for batch in self.batches(lambda rows: rows.select(found)))
 
-    def raw_columns(self, found: Mapping[str, str]) -> tuple[pl.LazyFrame, dict[str, fields.RawColumn]]:
-        """Return the rows with ROW, REASON, RECORD and the raw values of known columns, and a RawColumn for each.
+    def raw_columns(self, found: Mapping[str, str]) -> tuple[list[pl.Expr], dict[str, fields.RawColumn]]:
+        """Return expressions for ROW, REASON, RECORD and the raw values of known columns, and a RawColumn for each.
 
         Args:
             found: known column NAME -> the file's column; its values are in the column ``raw_NAME``.
         """
         values = [self._value(theirs).alias(f"raw_{ours}") for ours, theirs in found.items()]
-        rows = self.rows.select(ROW, REASON, self.record, *values)
+        selected = [pl.col(ROW), pl.col(REASON), self.record, *values]
         with reading(self.file):
-            types = rows.collect_schema()
-        return rows, {
+            types = self.rows.select(selected).collect_schema()
+        return selected, {
             ours: fields.RawColumn(f"raw_{ours}", theirs, types[f"raw_{ours}"], self.file)
             for ours, theirs in found.items()
         }
+
+    def batches(self, shape: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+        """Yield the rows in the shape that a function gives them, in order; only one batch is in memory at a time."""
+        with reading(self.file):
+            if self.blocks is None:
+                yield from shape(self.rows).collect_batches(maintain_order=True, engine="streaming")
+            else:
+                for block in self.blocks():
+                    yield shape(block).collect()
 
     def _value(self, column: str) -> pl.Expr:
         parts = [_json_value(part) if self.is_json else pl.col(part) for part in self.parts(column)]
@@ -131,7 +145,7 @@ def open_source(file: Input) -> Source:
                 f"{file}: unknown kind of file; known are .parquet, .csv, .tsv, .jsonl and .json (JSON lines), all but .parquet also"
                 " as .gz"
             )
-        if source.rows.select(ROW).head(1).collect().is_empty():
+        if all(batch.is_empty() for batch in source.batches(lambda rows: rows.select(ROW).head(1))):
             raise InputError(f"{file}: the file has no rows; check how it was written")
     return source
 
@@ -154,9 +168,9 @@ def resolve(
         if all(source.has(part) for part in source.parts(theirs)):
             found[ours] = theirs
         elif ours in mapping or ours in required:
-            columns = ", ".join(source.columns) or "none"
             raise InputError(
-                f"{source.file}: no column {theirs}; it has {columns}; name another column with --map {ours}=COLUMN"
+                f"{source.file}: no column {shortened(theirs)}; it has {shown_columns(source.columns)}; name another column"
+                f" with --map {ours}=COLUMN"
             )
     return found
 
@@ -166,10 +180,12 @@ def reading(file: Input | str) -> Iterator[None]:
     """Turn errors while reading a damaged file into an InputError that names the file."""
     try:
         yield
-    except (PolarsError, PanicException, duckdb.Error, pa.ArrowException, OSError, EOFError, UnicodeError) as error:
-        raise InputError(
-            f"{file}: cannot be read ({str(error).strip().partition(chr(10))[0]}); check the file"
-        ) from error
+    except (
+        PolarsError, PanicException, duckdb.Error, pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error,
+    ) as error:  # fmt: skip
+        # Cut, because polars quotes the content of the file, which may be long.
+        line = str(error)[:2000].strip().partition("\n")[0][:300]
+        raise InputError(f"{file}: cannot be read ({line}); check the file") from error
 
 
 def _parquet(file: Path) -> Source:
@@ -186,10 +202,19 @@ def _parquet(file: Path) -> Source:
     return Source(file, tuple(types), rows, record.alias(RECORD), left_out=left_out)
 
 
+def _refuse_many_columns(file: Path, number: int) -> None:
+    """Raise InputError for more columns than polars reads in seconds."""
+    if number > _MOST_COLUMNS:
+        raise InputError(
+            f"{file}: {number:,} columns, but at most {_MOST_COLUMNS:,} can be read; write the file with fewer columns"
+        )
+
+
 def _refuse_types_beyond_polars(file: Path) -> None:
     """Raise InputError for a column whose type polars cannot read; for some types polars would panic."""
     with contextlib.suppress(pa.ArrowException):  # Leave a damaged file to polars, which reports it.
         schema = pq.ParquetFile(file).schema
+        _refuse_many_columns(file, len(schema.to_arrow_schema()))
         for column in (schema.column(number) for number in range(len(schema))):
             is_long = column.converted_type == "DECIMAL" and column.precision > _MOST_DIGITS
             if is_long or column.converted_type == "INTERVAL":
@@ -200,6 +225,8 @@ def _refuse_types_beyond_polars(file: Path) -> None:
 
 
 def _csv(file: Path, separator: str) -> Source:
+    check_rows(file, quoted=True)
+    _refuse_many_columns(file, first_line(file).count(separator.encode()) + 1)
     header = tuple(
         pl.scan_csv(
             file, separator=separator, infer_schema=False, n_rows=0, encoding="utf8-lossy", glob=False
@@ -218,45 +245,53 @@ def _csv(file: Path, separator: str) -> Source:
         glob=False,
     )
     reason = pl.when(pl.col(_OVERFLOW).is_not_null()).then(pl.lit("more fields than the header")).alias(REASON)
-    rows = rows.filter(pl.any_horizontal(pl.col(*header).is_not_null())).with_columns(reason)
+    # As a column first: in a filter, polars would take seconds for a hundred columns, by the square of their number.
+    is_filled = pl.any_horizontal(pl.col(*header).is_not_null()).alias(_FILLED)
+    rows = rows.with_columns(reason, is_filled).filter(_FILLED)
     return Source(file, header, rows, pl.struct(pl.col(*header)).alias(RECORD))
 
 
 def _json_lines(file: Path) -> Source:
-    lines = _lines(file)
-    sample = lines.head(_SAMPLED_LINES).collect()[RECORD].to_list()
-    keys: dict[str, None] = {}
-    for line in sample:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            keys.update(dict.fromkeys(value))
+    lines = {ROW: pl.UInt32(), RECORD: pl.String()}
+    if check_rows(file, quoted=False):
+        rows = _json_rows(pl.scan_lines(file, name=RECORD, row_index_name=ROW, row_index_offset=1, glob=False))
+        source = Source(file, (), rows, pl.col(RECORD), is_json=True)
+    else:
+
+        def blocks() -> Iterator[pl.LazyFrame]:
+            return (_json_rows(block.lazy()) for block in decoded_lines(file, ROW, RECORD))
+
+        source = Source(file, (), _json_rows(pl.LazyFrame(schema=lines)), pl.col(RECORD), blocks, is_json=True)
+    return replace(source, columns=_sampled_keys(source))
+
+
+def _json_rows(lines: pl.LazyFrame) -> pl.LazyFrame:
     whole = pl.col(RECORD).str.json_path_match("$")
     reason = (
-        pl.when(whole.is_null())
+        pl.when(is_too_deep(pl.col(RECORD)))
+        .then(pl.lit(fields.TOO_DEEP))
+        .when(whole.is_null())
         .then(pl.lit("malformed JSON"))
         .when(~whole.str.starts_with("{"))
         .then(pl.lit("no JSON object"))
         .alias(REASON)
     )
-    rows = lines.filter(pl.col(RECORD).str.strip_chars() != "").with_columns(reason)
-    return Source(file, tuple(keys), rows, pl.col(RECORD), is_json=True)
+    filled = lines.filter(pl.col(RECORD).str.strip_chars() != "")
+    return filled.with_columns(strict_json(pl.col(RECORD))).with_columns(reason)
 
 
-def _lines(file: Path) -> pl.LazyFrame:
-    lines = pl.scan_lines(file, name=RECORD, row_index_name=ROW, row_index_offset=1, glob=False)
-    try:
-        lines.select(pl.col(RECORD).str.len_bytes().sum()).collect()  # reads every line
-    except PolarsError as error:
-        if "utf8" not in str(error):
-            raise
-    else:
-        return lines
-    content = gzip.decompress(file.read_bytes()) if file.suffix.lower() == ".gz" else file.read_bytes()
-    text = content.decode("utf-8", errors="replace").split("\n")
-    return pl.DataFrame({RECORD: text}).lazy().with_row_index(ROW, offset=1)
+def _sampled_keys(source: Source) -> tuple[str, ...]:
+    """Return the keys of the first lines, in order of appearance."""
+    keys: dict[str, None] = {}
+    lines = characters = 0
+    for batch in source.batches(lambda rows: rows.filter(pl.col(REASON).is_null()).select(RECORD).head(_SAMPLED_LINES)):
+        for line in batch[RECORD]:
+            if lines == _SAMPLED_LINES or characters > _SAMPLED_CHARACTERS or len(keys) > _MOST_COLUMNS:
+                return tuple(keys)
+            lines, characters = lines + 1, characters + len(line)
+            with contextlib.suppress(ValueError):
+                keys.update(dict.fromkeys(json.loads(line)))
+    return tuple(keys)
 
 
 def _json_value(key: str) -> pl.Expr:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import polars as pl
 
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.ingest.json_values import instance
+from semconv_warehouse.ingest.json_values import instance, strict_json
 from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Source
+from semconv_warehouse.ingest.report import Rejected
 
 
-def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
+def usable_rows(source: Source, batch: pl.DataFrame, rejected: Rejected) -> pl.DataFrame:
+    """Return the rows without a reason why they cannot be used. The others are counted and written."""
+    usable = pl.col(REASON).is_null()
+    others = batch.filter(~usable)
+    rejected.count(others[REASON])
+    if rejected.is_written:
+        rejected.write(_rejected_rows(source, others))
+    return batch.filter(usable)
+
+
+def _rejected_rows(source: Source, rows: pl.DataFrame) -> pl.DataFrame:
     """Return rejected rows with REJECTED_COLUMNS, as they are shown to users; ``record`` is JSON text."""
     if source.is_json:
         record = pl.col(RECORD)
     else:
         values = [
             fields.printable(pl.col(RECORD).struct.field(name), dtype).alias(name)
-            for name, dtype in _record_types(rows.collect_schema()).items()
+            for name, dtype in _record_types(rows.schema).items()
         ]
         record = pl.struct(values).struct.json_encode() if values else pl.lit("{}")
     return rows.select(
@@ -32,21 +43,32 @@ def rejected_rows(source: Source, rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def rest_as_json(source: Source, frame: pl.DataFrame, used: Sequence[str]) -> pl.Series:
-    """Return the unused columns of each row as JSON text, null for a row without values in them."""
+    """Return the unused columns of each row as strict JSON text, null for a row without values in them.
+
+    NaN and infinity count as missing values.
+    """
     records = frame.select(RECORD)
     if source.is_json:
         value, parameters = f"json_merge_patch({RECORD}, $without)", {"without": json.dumps(dict.fromkeys(used))}
     else:
-        rest = [name for name in _record_types(frame.schema) if name not in used]
-        if not rest:
+        names = [name for name in _record_types(frame.schema) if name not in used]
+        if not names:
             return pl.Series(RECORD, [None] * frame.height, dtype=pl.String)
-        records = records.select(pl.struct(pl.col(RECORD).struct.field(*rest)).alias(RECORD))
+        records = records.select(pl.struct(pl.col(RECORD).struct.field(*names)).alias(RECORD))
         # json_merge_patch into {} drops members that are null.
         value, parameters = f"json_merge_patch('{{}}', to_json({RECORD}))", {}
+    rest = _computed(records, value, parameters)
+    strict = rest.to_frame().select(strict_json(pl.col(RECORD)))
+    # The members that became null are dropped too.
+    return rest if strict[RECORD].equals(rest) else _computed(strict, f"json_merge_patch('{{}}', {RECORD})", {})
+
+
+def _computed(records: pl.DataFrame, value: str, parameters: Mapping[str, str]) -> pl.Series:
+    """Return the value of an SQL expression for each record as text, null for an empty object."""
     with duckdb.connect() as memory:
         memory.register("records", records.with_row_index("row").to_arrow())
         sql = f"SELECT nullif(({value})::VARCHAR, '{{}}') AS {RECORD} FROM records ORDER BY row"  # noqa: S608
-        result = pl.from_arrow(memory.sql(sql, params=parameters).to_arrow_table())
+        result = pl.from_arrow(memory.sql(sql, params=dict(parameters)).to_arrow_table())
     return pl.DataFrame(result)[RECORD]
 
 

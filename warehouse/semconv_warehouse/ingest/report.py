@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from semconv.artifacts import atomic_path
 from semconv.errors import InputError
+from semconv.formulas import without_formula
 from semconv.modes import OWNER_FILE
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
+_SHOWN_COLUMNS, _SHOWN_CHARACTERS = 50, 100  # of columns, in messages
 _SUMMED = ("read", "added", "updated", "duplicate", "removed", "restored")
 
 
@@ -48,14 +51,26 @@ class IngestReport:
         lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
         lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
         if self.unused_columns:
-            lines.append(f"  columns not used: {', '.join(self.unused_columns)}; read one with --map OURS=THEIRS")
+            lines.append(f"  columns not used: {shown_columns(self.unused_columns)}; read one with --map OURS=THEIRS")
         if self.left_out:
-            lines.append(f"  bytes, left out of the attributes: {', '.join(self.left_out)}")
+            lines.append(f"  bytes, left out of the attributes: {shown_columns(self.left_out)}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return dataclasses.asdict(self)
+
+
+def shown_columns(columns: Sequence[str]) -> str:
+    """Return names of columns for a message. A file may have thousands of columns, and long names."""
+    shown = ", ".join(map(shortened, columns[:_SHOWN_COLUMNS])) or "none"
+    more = len(columns) - _SHOWN_COLUMNS
+    return shown if more <= 0 else f"{shown} and {more:,} more"
+
+
+def shortened(name: str) -> str:
+    """Return the name of a column, cut and marked with an ellipsis if it is long."""
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
 
 
 def combined(parts: Sequence[IngestReport]) -> IngestReport:
@@ -79,32 +94,68 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def joined(
-    parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]], files: Sequence[object]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the usable rows of all files, numbered in ``arrival``, and the rejected rows; refuse files without usable rows."""
-    rows = pl.concat(usable for usable, _ in parts).with_row_index("arrival")
-    rejected = pl.concat(rejected for _, rejected in parts)
+def joined(parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object]) -> pl.DataFrame:
+    """Return the usable rows of all files, numbered in ``arrival``; InputError if there are none."""
+    rows = pl.concat(parts).with_row_index("arrival")
     if rows.is_empty():
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in counts_by_reason(rejected).items())
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in rejected.counts.most_common())
         raise InputError(
-            f"{', '.join(map(str, files))}: none of {rejected.height} rows can be used ({reasons}); correct the files"
+            f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons}); correct the files"
         )
-    return rows, rejected
+    return rows
 
 
-def counts_by_reason(rejected: pl.DataFrame) -> dict[str, int]:
-    """Return the number of rejected rows by reason."""
-    return dict(rejected["reason"].value_counts(sort=True).iter_rows())
+class Rejected:
+    """The rejected rows of an ingest: counted by reason, and written to a file while the input is read.
 
-
-def write_rejected(rejected: pl.DataFrame, path: Path) -> None:
-    """Write rejected rows as CSV if ``path`` ends with .csv, else as JSON lines.
-
-    The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes.
+    They are never all in memory, because a small compressed file can hold gigabytes of unusable rows.
     """
-    with atomic_path(path, OWNER_FILE) as temporary:
-        if path.suffix == ".csv":
-            rejected.write_csv(temporary)
+
+    def __init__(self, stream: BinaryIO | None = None, *, is_csv: bool = False, no_formulas: bool = False) -> None:
+        self.counts: Counter[str] = Counter()
+        self._stream, self._is_csv, self._no_formulas, self._is_empty = stream, is_csv, no_formulas, True
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the rows are written to a file, so that callers need to make their records."""
+        return self._stream is not None
+
+    def count(self, reasons: pl.Series) -> None:
+        """Count rows by reason."""
+        self.counts.update(dict(reasons.value_counts().iter_rows()))
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Write rows with REJECTED_COLUMNS; nothing happens if there is no file."""
+        if self._stream is None or rows.is_empty():
+            return
+        if self._no_formulas:
+            texts = ("file", "reason", "record")
+            rows = rows.with_columns(
+                pl.Series(name, list(map(without_formula, rows[name])), pl.String) for name in texts
+            )
+        if self._is_csv:
+            rows.write_csv(self._stream, include_header=self._is_empty)
         else:
-            rejected.write_ndjson(temporary)
+            rows.write_ndjson(self._stream)
+        self._is_empty = False
+
+    def end(self) -> None:
+        """Write the header of a CSV file without rows."""
+        if self._stream is not None and self._is_csv and self._is_empty:
+            self._stream.write((",".join(REJECTED_COLUMNS) + "\n").encode())
+
+
+@contextlib.contextmanager
+def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[Rejected]:
+    """Give the collector of rejected rows, which writes CSV if ``path`` ends with .csv, else JSON lines.
+
+    The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes. The file appears
+    at the end of the block, and only without an error.
+    """
+    if path is None:
+        yield Rejected()
+        return
+    with atomic_path(path, OWNER_FILE) as temporary, temporary.open("wb") as stream:
+        rejected = Rejected(stream, is_csv=path.suffix == ".csv", no_formulas=no_formulas)
+        yield rejected
+        rejected.end()

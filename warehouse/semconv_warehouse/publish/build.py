@@ -20,13 +20,14 @@ from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
 from semconv.runs.files import part_files
 from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
-from semconv_warehouse.publish.generation_files import require_alone, spill_folder
+from semconv_warehouse.publish.generation_files import require_alone
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
 from semconv_warehouse.publish.sql_files import sql_files
 from semconv_warehouse.store.database import database_errors, prepare_bulk, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
+from semconv_warehouse.store.leftovers import spill_folder
 
 HISTORY_ITEMS = 20  # the latest of each user, in the table `user_history`
 # Checks that a publish leaves out: the history is a part of the interactions, and the publish checks all of those.

@@ -20,9 +20,10 @@ from semconv.artifacts import atomic_path
 from semconv.data.list_rows import LIST_COLUMNS, ListColumn
 from semconv.errors import InputError
 from semconv.modes import make_folder
-from semconv_warehouse.publish.generation_files import spill_folder, temporary_path
+from semconv_warehouse.publish.generation_files import temporary_path
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk
+from semconv_warehouse.store.leftovers import spill_folder
 
 PART_ROWS = 2_000_000
 _EXAMPLES = 3

@@ -17,11 +17,12 @@ from typing import Any
 
 import duckdb
 
-from semconv.artifacts import commit, machine_errors, private_path
+from semconv.artifacts import UNFINISHED, commit, machine_errors, private_path
 from semconv.errors import InputError
 from semconv.modes import SEALED_FILE
 from semconv_warehouse.store.database import database_errors, quote_identifier
 from semconv_warehouse.store.layout import ProjectLayout
+from semconv_warehouse.store.leftovers import spill_folder
 
 
 @dataclass(frozen=True)
@@ -155,20 +156,15 @@ def temporary_path(path: Path) -> Iterator[Path]:
         yield temporary
 
 
-def spill_folder(path: Path) -> Path:
-    """Return the folder for temporary files of a database, with the name that DuckDB itself would choose."""
-    return path.with_name(f"{path.name}.tmp")
-
-
-def remove_leftovers(layout: ProjectLayout, known: set[int]) -> None:
+def remove_killed_publish(layout: ProjectLayout, known: set[int]) -> None:
     """Remove files that a killed publish left: temporary files, and a generation file that was never served.
 
     Args:
         known: numbers of the generations that the warehouse has recorded.
     """
-    for folder in (layout.generations, layout.data):
-        for path in folder.glob(".*.duckdb.*.tmp*"):
-            _remove_database(path)
+    unfinished = (*layout.generations.glob(UNFINISHED), *layout.data.glob(f".{layout.serving.name}{UNFINISHED}"))
+    for path in unfinished:
+        _remove_database(path)
     newest = max([*known, served_generation(layout) or 0])
     for number, path in generation_files(layout).items():
         if number > newest:

@@ -56,11 +56,14 @@ def publications(store: DuckDBStore) -> list[Publication]:
 
 def read_record(store: DuckDBStore) -> Record:
     """Read the tables ``generation`` and ``publication``."""
-    with store.read() as connection:
-        generations = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
-        rows = connection.execute(
-            sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
-        ).all()
+    return store.read_once("publications", _read_tables)
+
+
+def _read_tables(connection: sa.Connection) -> Record:
+    generations = connection.execute(sa.text("SELECT generation, CAST(run_ids AS VARCHAR) FROM generation")).all()
+    rows = connection.execute(
+        sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
+    ).all()
     return Record(
         {int(row[0]): json.loads(row[1]) for row in generations},
         [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows],

@@ -20,7 +20,7 @@ from semconv_warehouse.publish.generation_files import (
     is_undamaged,
     previous_generation,
     read_info,
-    remove_leftovers,
+    remove_killed_publish,
     replace_serving,
     require_undamaged,
     seal,
@@ -146,7 +146,7 @@ def _reconcile(layout: ProjectLayout, store: DuckDBStore) -> tuple[Record, Publi
         The current record, and the publication that was recorded late, if any.
     """
     record = read_record(store)
-    remove_leftovers(layout, known=set(record.generations))
+    remove_killed_publish(layout, known=set(record.generations))
     last, served = record.last, served_generation(layout)
     if served is None and last is not None and layout.generation_file(last.generation).exists():
         replace_serving(layout, last.generation)

@@ -1,7 +1,7 @@
 """The project's ``warehouse.duckdb`` as a ``semconv.data.store.Store``. Each call opens and closes the file.
 
-An open takes about 15 ms, whatever is read. Stages ask for the runs and for hashes of tables dozens of times, so these
-are kept until the file changes.
+An open takes about 15 ms, whatever is read. A nightly run asks for runs, publications and hashes of tables dozens of
+times, so these are kept until the file changes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class DuckDBStore:
         with open_database(self.layout.warehouse, read_only=False, wait=self.wait) as connection, connection.begin():
             yield connection
 
-    def _read_once(self, name: str, read: Callable[[sa.Connection], _Result]) -> _Result:
+    def read_once(self, name: str, read: Callable[[sa.Connection], _Result]) -> _Result:
         """Return what ``read`` returns; if the file has not changed since the last call, without opening it."""
         self._require_usable()
         if name not in self._kept or self._kept_state != _file_state(self.layout.warehouse):
@@ -121,11 +121,16 @@ class DuckDBStore:
 
     def content_hash(self, table: str) -> str:
         """Return a hash of the content of ``item`` or ``interaction``, independent of storage order."""
-        return self._read_once(f"hash of {table}", lambda connection: reading.content_hash(connection, table))
+
+        def read(connection: sa.Connection) -> str:
+            self._kept.setdefault("runs", run_table.select_runs(connection))  # the next thing that a stage asks for
+            return reading.content_hash(connection, table)
+
+        return self.read_once(f"hash of {table}", read)
 
     def runs(self, *, stage: str | None = None, status: str | None = None) -> list[RunRecord]:
         """Return the runs of a stage and status, newest first; None stands for any stage or status."""
-        every = self._read_once("runs", run_table.select_runs)
+        every = self.read_once("runs", run_table.select_runs)
         return [run for run in every if stage in (None, run.stage) and status in (None, run.status)]
 
     def start_run(self, record: RunRecord) -> None:

@@ -10,6 +10,7 @@ from semconv.errors import InputError
 from semconv_warehouse.store.database import WAREHOUSE
 
 SETTINGS_FILE = "semconv.toml"
+_UNUSABLE = ("?", "\\")  # DuckDB takes them for the begin of a query, and for another sign between folders
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class ProjectLayout:
         return self.data / "features"
 
     @property
+    def experiments(self) -> ProjectLayout:
+        """The project inside this one in which `semconv experiment` tunes and evaluates its models."""
+        return ProjectLayout(self.data / "experiments")
+
+    @property
     def feature_repo(self) -> Path:
         """The user's copy of the Feast definitions."""
         return self.root / "feature_repo"
@@ -71,6 +77,15 @@ def find_project(start: Path) -> ProjectLayout:
     raise InputError(
         f"no {SETTINGS_FILE} in {start.resolve()} or above; create a project with `semconv init`, or name a project folder with --project"
     )
+
+
+def require_usable(root: Path) -> None:
+    """Raise InputError for a project folder in which DuckDB would write its files to another place."""
+    holds = next((sign for sign in _UNUSABLE if sign in str(root)), None)
+    if holds is None and "\N{REPLACEMENT CHARACTER}" in bytes(root).decode(errors="replace"):
+        holds = "bytes that are not UTF-8"
+    if holds is not None:
+        raise InputError(f"{root}: DuckDB cannot write files in a folder whose path holds {holds}; rename the folder")
 
 
 def package_folder(name: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
@@ -31,9 +32,10 @@ def read_user_ids(path: Path) -> list[str]:
         )
     try:
         if path.suffix == ".parquet":
-            rows = pl.scan_parquet(path)
+            pq.read_schema(path)  # refuses types nested so deep that polars would exceed the stack
+            rows = pl.scan_parquet(path, glob=False)
         elif path.suffix == ".csv":
-            rows = pl.scan_csv(path, infer_schema=False)
+            rows = pl.scan_csv(path, infer_schema=False, glob=False)
         else:
             lines = path.read_text("utf-8").split("\n")  # splitlines() would split at other line breaks of Unicode too
             rows = pl.LazyFrame({USER_ID: lines}, {USER_ID: pl.String})
@@ -42,7 +44,7 @@ def read_user_ids(path: Path) -> list[str]:
             raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}; rename the column with the ids")
         text = rows.select(pl.col(USER_ID).cast(pl.String).str.strip_chars()).drop_nulls()
         ids = text.filter(pl.col(USER_ID) != "").unique(maintain_order=True).collect()
-    except (PolarsError, UnicodeDecodeError) as error:
+    except (PolarsError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({str(error).partition(chr(10))[0]}); write the file again"
         ) from error

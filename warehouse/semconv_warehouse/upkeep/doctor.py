@@ -36,7 +36,7 @@ SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM user_account), (SELECT
 
 
 def doctor(workspace: Workspace, store: DuckDBStore) -> list[Finding]:
-    """Return a row with ``check``, ``ok`` and ``detail`` for each finding. An unreadable warehouse ends the checks."""
+    """Return a row for each finding: ``check``, ``ok``, ``detail``. An unreadable warehouse ends the checks."""
     findings = [*_machine(store.layout), permissions(store.layout)]
     try:
         with store.read() as connection:

@@ -37,13 +37,18 @@ def _is_private(layout: ProjectLayout, path: Path) -> bool:
 
 
 _RULES = (
-    _Rule(stat.S_IWOTH, "can be written by everybody", "`chmod o-w` it", lambda layout, path: True),
-    _Rule(stat.S_IWGRP, "can be written by the group", "`chmod g-w` it", lambda layout, path: True),
-    _Rule(stat.S_IRWXO, "can be opened by everybody", "`chmod o-rwx` it", lambda layout, path: path == layout.data),
+    _Rule(stat.S_IWOTH, "can be written by everybody", "run `chmod o-w` on each of these", lambda layout, path: True),
+    _Rule(stat.S_IWGRP, "can be written by the group", "run `chmod g-w` on each of these", lambda layout, path: True),
+    _Rule(
+        stat.S_IRWXO,
+        "can be opened by everybody",
+        "run `chmod o-rwx` on each of these",
+        lambda layout, path: path == layout.data,
+    ),
     _Rule(
         stat.S_IRWXG | stat.S_IRWXO,
         "can be opened by others than its owner, who could stall jobs or guess passwords",
-        "`chmod go-rwx` it",
+        "run `chmod go-rwx` on each of these",
         _is_private,
     ),
 )
