@@ -30,6 +30,8 @@ def test_every_row_but_the_first_is_predicted_once(lengths: list[int], history: 
     assert predicted.tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(("length", "history", "expected"), [(1, 20, 0), (2, 20, 1), (21, 20, 1), (22, 20, 2), (31, 20, 2)])
+@pytest.mark.parametrize(
+    ("length", "history", "expected"), [(1, 20, 0), (2, 20, 1), (21, 20, 1), (22, 20, 2), (31, 20, 2)]
+)
 def test_the_number_of_windows(length: int, history: int, expected: int) -> None:
     assert len(Windows.of(np.array([0, length]), history)) == expected
