@@ -107,9 +107,10 @@ def trained_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any])
 def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return the lists ``(n, 20)`` of item_index that ``semconv recommend --query`` gives, for many texts at a time."""
     workspace = project.workspace
-    files = TunedFiles.read(workspace, workspace.lineage(), len(allowed))
+    files = TunedFiles.read(workspace, workspace.lineage(), workspace.store.catalog(), None)
     tuned = files.load(workspace.settings, allowed, workspace.progress.say)
-    prompts = [tuned.encoder.query_prompt(text)[-workspace.settings.tasks.max_prompt_tokens :] for text in texts]
+    limit = workspace.settings.tasks.max_prompt_tokens
+    prompts = [tuned.maker.of_query(tuned.encoder.query_prompt(text)[-limit:]) for text in texts]
     return tuned.searcher.search(prompts, None).items[:, : workspace.settings.recommend.top_k]
 
 

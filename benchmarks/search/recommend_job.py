@@ -21,7 +21,7 @@ from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
 from semconv.data.histories import Histories
-from semconv.data.store import TopK
+from semconv.data.store import UNKNOWN_TIME, TopK
 from semconv.lists.recommender import ShardLists
 from semconv.progress import Silent
 from semconv.search.trie import CodeTrie
@@ -120,7 +120,9 @@ def make_job(folder: Path, users: int, name: str) -> ListJob:
         users=np.arange(users, dtype=np.int32),
         user_ids=pa.array([f"user-{user:08d}" for user in range(users)]),
         item_ids=pa.array([f"item-{item:06d}" for item in range(ITEMS)]),
-        histories=Histories(np.arange(users) * HISTORY, np.full(users, HISTORY), items),
+        histories=Histories(
+            np.arange(users) * HISTORY, np.full(users, HISTORY), items, np.full(len(items), UNKNOWN_TIME)
+        ),
         allowed=np.ones(ITEMS, dtype=bool),
         fallback_ranking=index[:100],
         vectors=np.random.default_rng(2).normal(size=(ITEMS, 8)).astype(np.float32),

@@ -26,12 +26,14 @@ from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.history_tasks import HISTORY_TASKS
+from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import EpochPlan, plan_epoch
 from semconv.tasks.registry import phrases
 from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tasks.selection import task_data
 from semconv.tuning.batches import Batch, batch_order, collate
 from semconv.tuning.choices import CodeChoices
+from semconv.tuning.form import TokenForm
 from semconv.tuning.model import prepare
 from semconv.tuning.step import Stepper
 
@@ -93,7 +95,7 @@ class Bench:
     def score_over(self, what: str) -> None:
         """Choose the tokens that a code competes with in the loss: the whole 'vocabulary', or only existing 'codes'."""
         choices = CodeChoices(self.level_tokens, self.codes) if what == "codes" else None
-        self.stepper = Stepper(self.model, 0, choices, TUNING)
+        self.stepper = Stepper(self.model, TokenForm(_no_epoch, 0, choices), TUNING)
 
     def epoch(self, train: Sequences, tasks: TaskSettings) -> tuple[RowBuilder, EpochPlan]:
         """Draw the samples of an epoch of some users."""
@@ -136,6 +138,10 @@ class Bench:
             sums += float(self.stepper.loss(batch).label)
             count += self.stepper.loss.counts([batch]).label
         return sums / count
+
+
+def _no_epoch(_epoch: int) -> EpochRows:
+    raise AssertionError("the batches of the sides are measured, no epoch")
 
 
 def shared(builder: RowBuilder, plan: EpochPlan) -> Side:

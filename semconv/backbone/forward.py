@@ -22,15 +22,25 @@ class ModelInput:
     """The input of one forward pass: T positions of each of B sequences.
 
     Attributes:
-        tokens: ``(B, T)`` token ids.
+        tokens: ``(B, T)`` token ids, or None if ``embedded`` is given.
         positions: ``(B, T)`` position of each token in its sequence, from 0.
         mask: bool ``(B, 1, T, P + T)``, True where a query attends to a key; P tokens are in the cache already. None
             for a plain causal mask.
+        embedded: ``(B, T, D)`` input embeddings instead of tokens.
     """
 
-    tokens: Tensor
+    tokens: Tensor | None
     positions: Tensor
     mask: Tensor | None = None
+    embedded: Tensor | None = None
+
+    @classmethod
+    def causal(cls, tokens: Tensor | None, embedded: Tensor | None = None) -> ModelInput:
+        """Return tokens ``(B, T)``, or input embeddings ``(B, T, D)``, that all begin at position 0."""
+        read = tokens if embedded is None else embedded
+        assert read is not None
+        positions = torch.arange(read.shape[1], device=read.device).expand(read.shape[0], -1)
+        return cls(tokens, positions, embedded=embedded)
 
 
 def decoder(model: Any) -> nn.Module:
@@ -78,6 +88,7 @@ def decode_hidden(model: Any, inputs: ModelInput, cache: Any | None = None) -> T
     """
     output = decoder(model)(
         input_ids=inputs.tokens,
+        inputs_embeds=inputs.embedded,
         attention_mask=None if inputs.mask is None else mask_for(model, inputs.mask),
         position_ids=inputs.positions,
         past_key_values=cache,

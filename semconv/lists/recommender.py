@@ -16,6 +16,7 @@ from semconv.blend.tables import BlendUsers
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_FALLBACK, SOURCE_MODEL
 from semconv.data.store import TopK
 from semconv.errors import InputError
+from semconv.item_head.search import ItemSearcher
 from semconv.lists.fallback import fill_from_ranking
 from semconv.lists.nearest import nearest_in_history
 from semconv.search.search import Searcher
@@ -27,14 +28,14 @@ class ShardUsers:
 
     Attributes:
         users: ``(R,)`` user_index.
-        prompts: R arrays of token ids. An empty prompt means that the history has no item with codes.
+        prompts: R inputs of the search. An empty prompt means that the history has no item with codes.
         histories: R arrays of item_index, the oldest item first; reasons are chosen from them.
         seen: R arrays of item_index to leave out, or None to leave out nothing.
         for_blend: the histories of the same users as the blend needs them; None without a blend.
     """
 
     users: NDArray[np.int32]
-    prompts: Sequence[NDArray[Any]]
+    prompts: Sequence[Any]
     histories: Sequence[NDArray[Any]]
     seen: Sequence[NDArray[Any]] | None
     for_blend: BlendUsers | None = None
@@ -54,7 +55,7 @@ class Recommender:
     """Computes the lists of any shard.
 
     Attributes:
-        searcher: the search with the tuned model.
+        searcher: the search with the tuned model, by its codes or by whole items.
         fallback_ranking: ``(F,)`` item_index of items that may be listed, best first, for users without a history and
             for lists with fewer than K items.
         vectors: ``(I, D)`` behaviour vectors of length 1 (``blend.tables.unit_vectors``), from which reasons are
@@ -63,7 +64,7 @@ class Recommender:
         allowed: ``(I,)`` whether each item may be listed, with codes or without; required with a blend.
     """
 
-    searcher: Searcher
+    searcher: Searcher | ItemSearcher
     fallback_ranking: NDArray[Any]
     vectors: NDArray[np.float32] | None
     blend: Blend | None = None

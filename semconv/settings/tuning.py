@@ -17,6 +17,25 @@ class TuningSettings:
         "Which weights are trained. full trains all weights. lora trains low-rank adapters and the embeddings of"
         " the code tokens.",
     )
+    history: Literal["auto", "tokens", "items"] = option(
+        "auto",
+        "How the model reads a history. tokens gives it the code tokens of each item in a prompt, as in the paper, and"
+        " the model generates the codes of the next item. items gives it one position for each item, with the date of"
+        " the event, and the model scores all items. items needs tuning.mode = full. auto is tokens.",
+    )
+    sampled_items: int = option(
+        0,
+        "With tuning.history = items, the number of items that a training step draws to compete with the label. The loss"
+        " is corrected for the probability of each draw. 0 compares the label with all items.",
+        low=0,
+    )
+    own_row_dropout: float = option(
+        0.3,
+        "With tuning.history = items, the probability with which a training step ignores the row that the model learned"
+        " for an item alone. The step then reads and scores the item from its codes and its text, like a new item.",
+        low=0,
+        high=1,
+    )
     epochs: int = option(6, "Number of training epochs; an epoch passes over all training users once.", low=1)
     max_samples: int = option(0, "Stop training after this many training samples. 0 means no limit.", low=0)
     max_minutes: float = option(

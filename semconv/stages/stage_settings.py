@@ -119,8 +119,12 @@ def resolved_tuning(
     rate = rate if tuning.learning_rate is None else tuning.learning_rate
     if goes_on:
         rate = rate * _FROM_RATE if tuning.from_learning_rate is None else tuning.from_learning_rate
+    history: Literal["tokens", "items"] = "tokens" if tuning.history == "auto" else tuning.history
+    if history == "items" and tuning.mode != "full":
+        raise SettingsError("tuning.history = items needs tuning.mode = full; change one of them")
     return dataclasses.replace(
         tuning,
+        history=history,
         learning_rate=rate,
         dropout=dropout if tuning.dropout is None else tuning.dropout,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,

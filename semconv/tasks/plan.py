@@ -31,6 +31,7 @@ class Stream(IntEnum):
     REPLAYED_USERS = 3
     REPLAYED_TEXTS = 4
     POSITIONS = 5
+    MOMENTS = 6
     BATCHES = 8
 
 
@@ -120,13 +121,22 @@ class EpochPlan:
 
 def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
     """Draw the samples of an epoch. With ``data.replay``, draw from all new samples and a share of the old samples."""
-    if data.replay is not None:
-        epoch += data.replay.epochs_before
+    epoch = continued_epoch(data, epoch)
     histories = _plan_histories(data, settings, epoch, history_length)
-    return EpochPlan(histories, _plan_texts(data, settings, epoch))
+    return EpochPlan(histories, _draw_texts(data, settings, epoch))
 
 
-def _plan_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
+def continued_epoch(data: TaskData, epoch: int) -> int:
+    """Return the number of an epoch counted from the first tuning, if this tuning continues an earlier one."""
+    return epoch if data.replay is None else epoch + data.replay.epochs_before
+
+
+def plan_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
+    """Draw the samples with text of an epoch, as ``plan_epoch`` does."""
+    return _draw_texts(data, settings, continued_epoch(data, epoch))
+
+
+def _draw_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
     words = generator(settings.seed, epoch, Stream.TEXT_WORDINGS)
     candidates = [data.texts[task.name] for task in TEXT_TASKS]
     counts = np.array([len(one) for one in candidates])

@@ -35,6 +35,11 @@ class Batch:
         """The number of samples in all rows."""
         return len(self.sample_tasks)
 
+    @property
+    def num_tokens(self) -> int:
+        """The number of tokens in all rows, padding included."""
+        return self.input_ids.numel()
+
     def to(self, device: torch.device) -> Batch:
         """Return a copy of the batch on a device."""
         tensors: dict[str, Any] = {

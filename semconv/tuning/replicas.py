@@ -21,8 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from semconv.backbone.forward import decoder
 from semconv.settings.tuning import TuningSettings
-from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import SummedLoss
+from semconv.tuning.form import Form
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
 
@@ -35,14 +34,14 @@ class Replicas:
     memory, and ``gather`` updates it.
     """
 
-    def __init__(self, model: Any, choices: CodeChoices | None, settings: TuningSettings, processes: Processes) -> None:
+    def __init__(self, model: Any, form: Form, settings: TuningSettings, processes: Processes) -> None:
         self.processes = processes
         self.complete = model
         self.is_sharded = processes.count > 1 and settings.parallel == "fsdp"
         if processes.count > 1:
             _copy_weights(model, processes)
         self.model = copy.deepcopy(model) if self.is_sharded and processes.is_first else model
-        self.loss = SummedLoss(self.model, choices, settings.history_loss or 0.0)
+        self.loss = form.loss(self.model, settings)
         self.module: nn.Module = self.loss
         if self.is_sharded:
             _shard(self.loss, self.model, settings.dtype == "bfloat16", processes)
@@ -93,7 +92,7 @@ def _copy_weights(model: Any, processes: Processes) -> None:
         weight.copy_(value)
 
 
-def _shard(loss: SummedLoss, model: Any, is_half: bool, processes: Processes) -> None:
+def _shard(loss: nn.Module, model: Any, is_half: bool, processes: Processes) -> None:
     """Shard each layer separately, so that one layer at a time is gathered; shard all other weights together."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)

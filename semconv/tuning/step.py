@@ -13,11 +13,9 @@ import torch
 from semconv.backbone.attention import require_attention, using_attention
 from semconv.errors import CheckFailedError, SettingsError
 from semconv.settings.tuning import TuningSettings
-from semconv.tasks.padded import EpochRows
 from semconv.tasks.registry import TASK_NAMES
-from semconv.tuning.batches import Batch, collate
-from semconv.tuning.choices import CodeChoices
-from semconv.tuning.loss import LossCounts, SummedLoss
+from semconv.tuning.form import Batch, Form, Loss, Rows
+from semconv.tuning.loss import LossCounts
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
 from semconv.tuning.replicas import Replicas
@@ -43,38 +41,39 @@ class Stepper:
     def __init__(
         self,
         model: Any,
-        pad: int,
-        choices: CodeChoices | None,
+        form: Form,
         settings: TuningSettings,
         processes: Processes | None = None,
     ) -> None:
-        self.pad = pad
+        self.form = form
         self.settings = settings
         self.processes = processes or Processes()
         require_attention(settings.attention, self.processes.device.type)
-        self.replicas = Replicas(model, choices, settings, self.processes)
+        self.replicas = Replicas(model, form, settings, self.processes)
         self.optimizer = _optimizer(self.replicas.model, settings)
 
     @property
-    def loss(self) -> SummedLoss:
+    def loss(self) -> Loss:
         """The loss module that this process trains."""
-        return self.replicas.loss
+        loss: Loss = self.replicas.loss
+        return loss
 
-    def step(self, batches: Sequence[EpochRows], number: int, rate: float) -> StepFigures:
+    def step(self, batches: Sequence[Rows], number: int, rate: float) -> StepFigures:
         """Update the weights once from the rows of some batches. Every process computes its part of each batch.
 
         The docstring of ``update`` describes the arguments ``number`` and ``rate``, and the errors.
         """
         return self.update([self._part(rows) for rows in batches], number, rate)
 
-    def _part(self, rows: EpochRows) -> tuple[Batch, float]:
+    def _part(self, rows: Rows) -> tuple[Batch, float]:
         """Return this process's rows of a batch, and the weight of these rows.
 
         Every process must take part in every exchange. A process without own rows computes the batch's first row with
         weight 0.
         """
         own = rows[self.processes.rank :: self.processes.count]
-        return (collate(own, self.pad), float(self.processes.count)) if len(own) else (collate(rows[:1], self.pad), 0.0)
+        collate = self.form.collate
+        return (collate(own), float(self.processes.count)) if len(own) else (collate(rows[:1]), 0.0)
 
     def update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
         """Update the weights once from this process's part of each batch.
@@ -130,7 +129,7 @@ class Stepper:
             with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
                 sums = self.replicas.module(batch)
             (weight * self.loss.weighted(sums, counts)).backward()  # type: ignore[no-untyped-call]
-        sizes = sums.label.new_tensor([batch.input_ids.numel(), batch.num_samples], dtype=torch.float64)
+        sizes = sums.label.new_tensor([batch.num_tokens, batch.num_samples], dtype=torch.float64)
         of_loss = torch.stack([sums.label.detach(), sums.history.detach()]).double()
         found = torch.cat([of_loss, sizes, sums.by_task.double()])
         return found if weight else torch.zeros_like(found)

@@ -13,10 +13,8 @@ from semconv.progress import Progress, Task
 from semconv.reports.training_chart import write_chart
 from semconv.runs.files import BEST_WEIGHTS, TRAINING_CHART
 from semconv.settings.tuning import TuningSettings
-from semconv.tasks.padded import EpochRows
-from semconv.tuning.batches import batch_order
 from semconv.tuning.checkpoint import load_best, load_state, save_best, save_state
-from semconv.tuning.choices import CodeChoices
+from semconv.tuning.form import Form, Rows
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog, read_steps
@@ -26,12 +24,10 @@ from semconv.tuning.step_log import StepLog, read_steps
 class Training:
     """The inputs of a training, without its settings."""
 
-    rows: Callable[[int], EpochRows]  # returns the rows of an epoch
+    form: Form
     validate: Callable[[Any], float] | None  # returns a model's NDCG@10 for validation users
-    pad: int  # the token that fills up short rows
     folder: Path
     progress: Progress
-    choices: CodeChoices | None = None  # the codes that a code competes with; None: the whole vocabulary
     clock: Callable[[], float] = time.monotonic  # in seconds
     processor_clock: Callable[[], float] = time.process_time  # in seconds, of all threads of this process
 
@@ -83,7 +79,7 @@ class _Loop:
         self.training = training
         self.settings = settings
         self.processes = processes
-        self.stepper = Stepper(model, training.pad, training.choices, settings, processes)
+        self.stepper = Stepper(model, training.form, settings, processes)
         self.counters = load_state(training.folder, self.stepper.replicas.model, self.stepper.optimizer, processes)
         self.log = StepLog(training.folder if processes.is_first else None, self.counters.step)
         self.saved_at = self.counted_at = self._now()
@@ -127,8 +123,9 @@ class _Loop:
     def run_epoch(self) -> None:
         """Train the remaining batches of the current epoch, then validate and save the state."""
         counters, settings = self.counters, self.settings
-        rows = self.training.rows(counters.epoch)
-        batches = batch_order(rows.lengths, settings.batch_tokens, settings.seed, counters.epoch)
+        form = self.training.form
+        rows = form.rows(counters.epoch)
+        batches = form.batches(rows, settings, counters.epoch)
         samples = int(rows.num_samples.sum())
         done = int(sum(rows.num_samples[batch].sum() for batch in batches[: counters.batch]))
         label = f"epoch {counters.epoch + 1}/{settings.epochs}"
@@ -154,7 +151,7 @@ class _Loop:
         )
         self.saved_at = self._now()
 
-    def _step(self, batches: Sequence[EpochRows], share_done: float, bar: Task) -> None:
+    def _step(self, batches: Sequence[Rows], share_done: float, bar: Task) -> None:
         counters = self.counters
         share_done = max(share_done, self._share_of_budgets())
         rate = peak_rate(self.settings) * schedule(share_done, self.settings.warmup)

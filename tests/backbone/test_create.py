@@ -31,6 +31,7 @@ from semconv.errors import InputError, SettingsError
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.registry import phrases
+from semconv.tuning.form import TokenForm
 from semconv.tuning.step import Stepper
 from tests.worlds import prompts as case
 
@@ -316,4 +317,8 @@ def test_attention_by_blocks_gives_the_same_states_and_needs_a_gpu_to_train(
     require_attention("sdpa", "cpu")
     require_attention("flex", "cuda")
     with pytest.raises(SettingsError, match="attention = flex needs a CUDA GPU, but this process computes on cpu"):
-        Stepper(model, 0, None, TuningSettings(attention="flex", learning_rate=1e-3))
+        Stepper(
+            model,
+            TokenForm(lambda _: pytest.fail("no epoch is needed"), 0),
+            TuningSettings(attention="flex", learning_rate=1e-3),
+        )

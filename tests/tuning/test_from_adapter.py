@@ -22,6 +22,7 @@ from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.prompts import prompt_source
 from semconv.stages.tune.validation import search_validation
 from semconv.tuning.choices import CodeChoices
+from semconv.tuning.form import TokenForm
 from semconv.tuning.model import load_tuned
 from semconv.tuning.train import Training, tune
 from semconv_warehouse.project import Project
@@ -88,9 +89,9 @@ def test_the_result_is_what_training_the_adapter_further_gives(
     tuning = resolved_tuning(workspace, inputs.backbone, codes_of.codebook, goes_on=True)
     assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
-    validate = search_validation(workspace, source, codes, level_tokens, "trie")
+    validate = search_validation(workspace, source, codes, level_tokens, tuning, None)
     choices = CodeChoices(level_tokens, codes.codes)
-    tune(model, Training(source.rows, validate, tokenizer.pad_token_id, tmp_path, Silent(), choices), tuning)
+    tune(model, Training(TokenForm(source.rows, tokenizer.pad_token_id, choices), validate, tmp_path, Silent()), tuning)
     by_hand = tmp_path / "by-hand"
     model.save_pretrained(by_hand, save_embedding_layers=False)
 

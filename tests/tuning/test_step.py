@@ -17,6 +17,7 @@ from semconv.tasks.padded import EpochRows
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.checkpoint import Counters, load_state
 from semconv.tuning.choices import CodeChoices
+from semconv.tuning.form import TokenForm
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import StepFigures, Stepper
@@ -33,7 +34,7 @@ def updated(
     """Return the figures of one update and the clipped gradient of the optimizer."""
     made = Case(folder, settings, tied=tied)
     choices = CodeChoices(made.level_tokens, case.item_codes(40, (11, 12))[1]) if over == "trie" else None
-    stepper = Stepper(made.model, 0, choices, settings)
+    stepper = Stepper(made.model, TokenForm(made.rows, 0, choices), settings)
     figures = stepper.step(batches, 0, 1e-3)
     gradients = {
         name: stepper.optimizer.state[weight]["exp_avg"] / (1.0 - 0.9) for name, weight in trainable(made.model).items()
@@ -112,7 +113,7 @@ def test_checkpointing_computes_a_layer_twice(tmp_path: Path, mode: str) -> None
         inner = made.model.get_base_model() if mode == "lora" else made.model
         counted: list[int] = []
         inner.get_decoder().layers[0].mlp.register_forward_pre_hook(lambda *_, into=counted: into.append(1))
-        Stepper(made.model, 0, None, made.settings).step([made.rows(0)], 0, 1e-3)
+        Stepper(made.model, TokenForm(made.rows, 0), made.settings).step([made.rows(0)], 0, 1e-3)
         calls[checkpointing] = len(counted)
         made.model.eval()
         made.score(made.model)
@@ -173,7 +174,7 @@ def test_a_gradient_that_breaks_in_the_middle_keeps_the_checkpoint_before_it(tmp
     assert len((tmp_path / STEPS).read_text().splitlines()) == 3
     after = Case(tmp_path, replace(SETTINGS, epochs=1))
     counters: Counters = load_state(
-        tmp_path, after.model, Stepper(after.model, 0, None, after.settings).optimizer, Processes()
+        tmp_path, after.model, Stepper(after.model, TokenForm(after.rows, 0), after.settings).optimizer, Processes()
     )
     assert counters.step == 3
     assert all(torch.equal(weight, made.weights()[name]) for name, weight in after.weights().items())

@@ -31,10 +31,13 @@ from semconv.stages import stage_settings
 from semconv.stages.blend.choice import HONEST_CUT, fitted_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
 from semconv.stages.lists.filters import allowed_items
+from semconv.stages.tune.item_setup import Asking
 from semconv.stages.tune.tuned import TunedFiles, passes
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from semconv.item_head.search import ItemSearcher
 
 _LIST_LENGTH = 10
 _USERS_AT_ONCE = 1000
@@ -138,12 +141,14 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
     histories = Histories.under(sequences, "valid")
     whole = [histories.of(int(user)) for user in users]
     say, length = workspace.progress.say, workspace.settings.split.history_length
-    tuned = TunedFiles.read(workspace, lineage, len(read.catalog)).load(workspace.settings, read.allowed, say)
+    asking = Asking(sequences, "valid", lineage.finetune.settings["split"]["train_cut"])
+    files = TunedFiles.read(workspace, lineage, read.catalog, asking)
+    tuned = files.load(workspace.settings, read.allowed, say)
     items, lengths = histories.latest(users, length)
     seen = whole if workspace.settings.recommend.seen == "masked" else None
-    of_users = BlendUsers(items, lengths, days_of(histories.latest_times(sequences.times))[users], seen)
+    of_users = BlendUsers(items, lengths, days_of(histories.latest_times())[users], seen)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
-    compute = _ByShards(workspace, tuned.searcher, tuned.prompts(whole, length)[0], seen)
+    compute = _ByShards(workspace, tuned.searcher, tuned.prompts(histories, users), seen)
     with passes(workspace.settings):
         return fit_blend(tables, of_users, held_out[users], read.allowed, compute, fit)
 
@@ -153,8 +158,8 @@ class _ByShards:
     """Searches and scores lists for all users, shard by shard, with a progress bar."""
 
     workspace: Workspace
-    searcher: Searcher
-    prompts: list[NDArray[Any]]
+    searcher: Searcher | ItemSearcher
+    prompts: list[Any]
     seen: Sequence[NDArray[np.int32]] | None
 
     def __call__(self, others: NDArray[np.int64]) -> SearchResult:

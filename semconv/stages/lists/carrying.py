@@ -33,7 +33,7 @@ class States:
 
     Attributes:
         users: ``(R,)`` user index, ascending, in the order of the shards.
-        states: ``(R,)`` hash of the user's history and of the codes of its items.
+        states: ``(R,)`` hash of the user's history, of its times and of the codes of its items.
     """
 
     users: NDArray[np.int32]
@@ -80,20 +80,23 @@ class Carried:
 
 
 def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[np.int64]) -> States:
-    """Return a hash of each user's history and of its items' codes; ``codes`` is ``(I, N)``, items by levels."""
+    """Return a hash of each user's items, their times and their codes; ``codes`` is ``(I, N)``, items by levels."""
     states = np.zeros(len(users), dtype=np.uint64)
     for first in range(0, len(users), _USERS_AT_ONCE):
         some = users[first : first + _USERS_AT_ONCE]
         items, lengths = histories.flat(some)
         item_bytes, code_bytes = items.tobytes(), codes[items].tobytes()
+        time_bytes = histories.flat_times(some).tobytes()
         offsets = offsets_of(lengths)
         bounds = np.stack([offsets[:-1], offsets[1:]], axis=1)  # (r, 2)
-        of_items, of_codes = bounds * items.itemsize, bounds * codes.itemsize * codes.shape[1]
-        for row, ((start, end), (code_start, code_end)) in enumerate(
-            zip(of_items.tolist(), of_codes.tolist(), strict=True), first
-        ):
-            content = item_bytes[start:end] + code_bytes[code_start:code_end]
-            states[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+        sizes = items.itemsize, 8, codes.itemsize * codes.shape[1]  # bytes of an item, a time and the codes of an item
+        columns_of = [
+            (column, (bounds * size).tolist())
+            for column, size in zip((item_bytes, time_bytes, code_bytes), sizes, strict=True)
+        ]
+        for row in range(len(some)):
+            content = b"".join(column[slice(*of[row])] for column, of in columns_of)
+            states[first + row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
     return States(users, states)
 
 

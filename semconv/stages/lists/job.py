@@ -35,6 +35,7 @@ from semconv.stages.blend.run import blend_tables
 from semconv.stages.lists.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.lists.parts import holds_part
+from semconv.stages.tune.item_setup import Asking
 from semconv.stages.tune.tuned import TunedFiles
 
 
@@ -183,7 +184,8 @@ def list_job(
 def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
     """Return the job that computes the lists of all requested users, still without its blend."""
     sequences, num_items = read.sequences, len(read.catalog)
-    tuned = TunedFiles.read(workspace, lineage, num_items)
+    asking = Asking(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
+    tuned = TunedFiles.read(workspace, lineage, read.catalog, asking)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     # Erased users have no interactions.
@@ -216,7 +218,7 @@ def job_blend(
     if chosen is None:
         return None
     blend = load_blend(workspace, chosen.record, lineage)
-    days = days_of(read.histories.latest_times(read.sequences.times))
+    days = days_of(read.histories.latest_times())
     if split == "serve":
         settings = {**chosen.record.settings, "train_cut": "[:]"}
         tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, settings)

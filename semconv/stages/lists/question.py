@@ -36,8 +36,8 @@ def answer_question(
             seen = [workspace.sequences().of(user)]
     # Compiling takes longer than one search saves.
     as_it_is = replace(settings, recommend=replace(settings.recommend, compile=False))
-    tuned = TunedFiles.read(workspace, lineage, len(catalog)).load(as_it_is, allowed, workspace.progress.say)
-    prompt, limit = tuned.encoder.query_prompt(text), settings.tasks.max_prompt_tokens
+    tuned = TunedFiles.read(workspace, lineage, catalog, None).load(as_it_is, allowed, workspace.progress.say)
+    prompt, limit = tuned.query(text), settings.tasks.max_prompt_tokens
     if len(prompt) > limit:
         raise InputError(
             f"the prompt of the query has {len(prompt)} tokens, but at most {limit} are allowed (tasks.max_prompt_tokens);"

@@ -143,7 +143,8 @@ class ListWorker:
     def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
         job, settings = self.job, self.job.settings
         whole = [job.histories.of(int(user)) for user in users]
-        prompts, visible = self._tuned.prompts(whole, settings.split.history_length)
+        prompts = self._tuned.prompts(job.histories, users)
+        visible = self._tuned.visible(job.histories, users, settings.split.history_length)
         seen = whole if settings.recommend.seen == "masked" else None
         for_blend = None
         if job.blend is not None:

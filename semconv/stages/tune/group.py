@@ -18,11 +18,13 @@ from semconv.errors import CheckFailedError, SemconvError, SettingsError
 from semconv.progress import Silent
 from semconv.settings.tree import Settings
 from semconv.settings.tuning import TuningSettings
+from semconv.stages.tune.item_setup import ItemSetup
 from semconv.stages.tune.prompts import PromptSource
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
 
 if TYPE_CHECKING:
+    from semconv.tuning.form import Form
     from semconv.tuning.processes import Processes
 
 # With these values, a network computes the embeddings of the code tokens. Processes do not exchange its gradients.
@@ -42,6 +44,19 @@ class TuningTask:
     codes: NDArray[np.uint16]  # (M, N) codes of all items that have codes
     pad: int
     is_validated: bool
+    setup: ItemSetup | None  # of the item parts; None when histories are code tokens
+
+    def form(self, source: PromptSource) -> Form:
+        """Return the form in which the model reads histories, for the training data of ``source``."""
+        from semconv.item_head.form import ItemForm
+        from semconv.tuning.choices import CodeChoices
+        from semconv.tuning.form import TokenForm
+
+        if self.setup is not None:
+            tasks, length = source.settings.tasks, source.settings.split.history_length
+            return ItemForm(source.data, source.encoder, tasks, length, self.setup.calendar, self.pad)
+        choices = CodeChoices(self.level_tokens, self.codes) if self.tuning.loss_over == "trie" else None
+        return TokenForm(source.rows, self.pad, choices)
 
 
 class Leader:
@@ -110,16 +125,16 @@ def follow() -> None:
 
 def _train(task: TuningTask, processes: Processes) -> None:
     from semconv.backbone.load import model_from_config
-    from semconv.tuning.choices import CodeChoices
     from semconv.tuning.model import prepare
     from semconv.tuning.train import Training, tune
 
     source = PromptSource(task.encoder, task.data, task.settings, Silent())
     model = prepare(model_from_config(task.config), task.level_tokens, task.tuning)
-    choices = CodeChoices(task.level_tokens, task.codes) if task.tuning.loss_over == "trie" else None
+    if task.setup is not None:
+        task.setup.attach(model, task.tuning.seed)
     judge = _not_asked if task.is_validated else None
     nowhere = Path()  # only the first process writes
-    tune(model, Training(source.rows, judge, task.pad, nowhere, Silent(), choices), task.tuning, processes)
+    tune(model, Training(task.form(source), judge, nowhere, Silent()), task.tuning, processes)
 
 
 def _not_asked(_model: Any) -> float:

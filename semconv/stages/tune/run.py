@@ -31,6 +31,7 @@ from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.figures import EPOCHS_BEFORE, TRAIN_INTERACTIONS, epochs_trained
 from semconv.stages.tune.group import Leader, TuningTask
 from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.item_setup import ItemSetup
 from semconv.stages.tune.prompts import PromptSource, prepared_backbone, prompt_source, training_data
 from semconv.stages.tune.start import check_start, has_work, record_samples
 from semconv.stages.tune.tuned import tuned_digest, tuned_folder
@@ -105,9 +106,17 @@ class _Tuning:
         """The source that builds the training prompts."""
         return prompt_source(self.workspace, self.inputs, self.loaded, self.codes)
 
+    @cached_property
+    def setup(self) -> ItemSetup | None:
+        """The arrays of the item parts of the model; None when histories are code tokens."""
+        if self.tuning.history != "items":
+            return None
+        start = self.inputs.start
+        folder = None if start is None else tuned_folder(self.workspace, start)
+        return ItemSetup.of(self.workspace, self.inputs.codes, self.source.encoder, self.source.data, folder)
+
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
         """Train the model. Return the model, moved to the CPU, and the figures from ``tune``."""
-        from semconv.tuning.choices import CodeChoices
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
@@ -116,17 +125,17 @@ class _Tuning:
         _check_context(model, source)
         config = copy.deepcopy(model.config)
         model, rows = self._prepared()
+        if self.setup is not None:
+            self.setup.attach(model, tuning.seed)
         pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-        validate = search_validation(workspace, source, self.codes, level_tokens, tuning.loss_over)
-        choices = CodeChoices(level_tokens, self.codes.codes) if tuning.loss_over == "trie" else None
-        training = Training(source.rows, validate, pad, folder, workspace.progress, choices)
-        group = leader or Leader(connect())
-        group.start(
-            TuningTask(
-                config, source.encoder, source.data, source.settings, tuning,
-                level_tokens, self.codes.codes, pad, validate is not None,
-            )
+        validate = search_validation(workspace, source, self.codes, level_tokens, tuning, self.setup)
+        task = TuningTask(
+            config, source.encoder, source.data, source.settings, tuning,
+            level_tokens, self.codes.codes, pad, validate is not None, self.setup,
         )  # fmt: skip
+        training = Training(task.form(source), validate, folder, workspace.progress)
+        group = leader or Leader(connect())
+        group.start(task)
         figures = tune(model, training, tuning, group.processes)
         if figures["samples"] == 0:
             raise InputError(
@@ -170,6 +179,8 @@ class _Tuning:
 
         _, tokenizer, _ = self.loaded
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+        if self.setup is not None:
+            self.setup.detach(model, folder / MODEL_FOLDER)
         write_arrays(folder / TUNED_CODES, {"item_index": self.codes.item_index})
         record_samples(folder, self.source.data)
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, self._manifest(folder / MODEL_FOLDER))
@@ -188,6 +199,7 @@ class _Tuning:
         is_inside = Path(path).is_relative_to(workspace.root)  # so that it stays valid when the project folder is moved
         return {
             "mode": settings.tuning.mode,
+            "history": self.tuning.history,
             "dtype": settings.tuning.dtype,
             "backbone": os.path.relpath(path, folder) if is_inside else path,
             "trust_remote_code": settings.backbone.trust_remote_code,

@@ -16,6 +16,7 @@ from semconv.errors import InputError, SettingsError
 from semconv.runs.files import TUNED_ON
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.figures import epochs_trained
 from semconv.tasks.data import TaskData
 from semconv.tasks.replay import TunedOn, count_new, replay_since
@@ -34,8 +35,9 @@ def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> No
     run = start.run
     if run.stage != columns.FINETUNE or run.status != "finished":
         raise InputError(f"{run.run_id} is not a finished tuning; choose one that `semconv runs` lists")
-    had, asked = run.settings["tuning"], workspace.settings.tuning
-    for name in ("mode", *(_ADAPTER_SHAPE if asked.mode == "lora" else ())):
+    had = run.settings["tuning"]
+    asked = resolved_tuning(workspace, start.backbone, codebook, goes_on=True)
+    for name in ("mode", "history", *(_ADAPTER_SHAPE if asked.mode == "lora" else ())):
         if had[name] != getattr(asked, name):
             raise SettingsError(
                 f"tuning.{name} = {getattr(asked, name)}: {run.run_id} was tuned with {had[name]}, and a tuning that"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays
-from semconv.data.histories import prompt_items
+from semconv.data.histories import Histories, prompt_items
+from semconv.data.store import Catalog
 from semconv.runs.files import MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -22,7 +23,12 @@ from semconv.settings.tree import Settings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.trie_store import trie_file
 from semconv.stages.embed.backbone import intact_backbone
+from semconv.stages.tune.item_search import ItemPrompts, ItemSearchData
+from semconv.stages.tune.item_setup import Asking
 from semconv.tasks.encoder import PromptEncoder
+
+if TYPE_CHECKING:
+    from semconv.item_head.search import ItemSearcher
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class TunedFiles:
         codes: current codes of all items that have codes.
         trie: file of the trie of these codes.
         num_items: the number I of items in the catalogue.
+        items: what a model that reads items needs besides; None for a model that reads code tokens.
     """
 
     model: Path
@@ -42,17 +49,28 @@ class TunedFiles:
     codes: ItemCodes
     trie: Path
     num_items: int
+    items: ItemSearchData | None = None
 
     @classmethod
-    def read(cls, workspace: Workspace, lineage: Lineage, num_items: int) -> TunedFiles:
-        """Verify and return the files of a tuned model and of its codes; ``lineage`` is the model's current lineage."""
+    def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, asking: Asking | None) -> TunedFiles:
+        """Verify and describe the files of a tuned model and its codes.
+
+        Args:
+            lineage: the current lineage of the model.
+            asking: when the users are asked; None for queries in words, which know no moment.
+        """
+        from semconv.tuning.model import tuned_manifest
+
         codes = ItemCodes.read(workspace, lineage.code_runs)
+        folder = tuned_folder(workspace, lineage)
+        reads_items = tuned_manifest(folder, None)["history"] == "items"
         return cls(
-            tuned_folder(workspace, lineage),
+            folder,
             tuned_digest(workspace, lineage, codes),
             codes,
             trie_file(workspace, lineage, codes),
-            num_items,
+            len(catalog),
+            ItemSearchData.read(workspace, lineage, folder, catalog, asking) if reads_items else None,
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:
@@ -74,30 +92,53 @@ class TunedFiles:
         model = tuned.model.to(lists_device())
         if settings.recommend.compile:
             compile_decoder(model)
-        codes = self.codes
+        codes, search = self.codes, search_settings(settings)
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, self.num_items)
+        length = settings.split.history_length
+        if self.items is not None:
+            item_searcher, maker = self.items.searcher(model, encoder, self.model, allowed, search, length)
+            return Tuned(item_searcher, encoder, maker)
         trie = open_trie(self.trie).restrict(allowed)
-        return Tuned(Searcher(model, trie, tuned.level_tokens, search_settings(settings), say), encoder)
+        return Tuned(Searcher(model, trie, tuned.level_tokens, search, say), encoder, TokenPrompts(encoder, length))
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A loaded model: its beam search over the allowed items, and the encoder of its prompts."""
+    """A loaded model: its search over the allowed items, the encoder of texts, and the maker of users' prompts."""
 
-    searcher: Searcher
+    searcher: Searcher | ItemSearcher
     encoder: PromptEncoder
+    maker: TokenPrompts | ItemPrompts
 
-    def prompts(
-        self, histories: Sequence[NDArray[np.int32]], length: int
-    ) -> tuple[list[NDArray[Any]], list[NDArray[np.int32]]]:
-        """Return for each history the prompt and the items in the prompt; both are empty if no item has codes.
+    def prompts(self, histories: Histories, users: NDArray[np.int32]) -> list[Any]:
+        """Return the input of the search for each user; it is empty if no item of the history has codes."""
+        return self.maker.of_users(histories, users)
 
-        Args:
-            length: the largest number of items in a prompt (``split.history_length``).
-        """
-        visible = [prompt_items(items, self.encoder.has_codes, length) for items in histories]
-        empty = np.zeros(0, np.int64)
-        return [self.encoder.inference_prompt(items) if len(items) else empty for items in visible], visible
+    def query(self, text: str) -> Any:
+        """Return the input of the search for a query in words."""
+        return self.maker.of_query(self.encoder.query_prompt(text))
+
+    def visible(self, histories: Histories, users: NDArray[np.int32], length: int) -> list[NDArray[np.int32]]:
+        """Return the items of each user's history that the prompt contains, at most ``length``."""
+        return [prompt_items(histories.of(int(user)), self.encoder.has_codes, length) for user in users]
+
+
+@dataclass(frozen=True)
+class TokenPrompts:
+    """Makes the prompts of a model that reads code tokens; ``length`` is the largest number of items in one."""
+
+    encoder: PromptEncoder
+    length: int
+
+    def of_users(self, histories: Histories, users: NDArray[np.int32]) -> list[NDArray[Any]]:
+        """Return the tokens of each user's prompt."""
+        encoder, empty = self.encoder, np.zeros(0, np.int64)
+        shown = (prompt_items(histories.of(int(user)), encoder.has_codes, self.length) for user in users)
+        return [encoder.inference_prompt(items) if len(items) else empty for items in shown]
+
+    def of_query(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens of a query's prompt as they are."""
+        return tokens
 
 
 def passes(settings: Settings) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Compute the score for early stopping, which is NDCG@10 of the beam search for a sample of validation users."""
+"""Compute the score for early stopping, which is NDCG@10 of the lists of a sample of validation users."""
 
 from __future__ import annotations
 
@@ -15,45 +15,98 @@ from semconv.metrics import ndcg, target_ranks
 from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
+from semconv.settings.tuning import TuningSettings
 from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.tune.item_setup import Asking, ItemSetup
 from semconv.stages.tune.prompts import PromptSource
+
+_LIST_LENGTH = 10
 
 
 def search_validation(
-    workspace: Workspace, source: PromptSource, codes: ItemCodes, level_tokens: NDArray[np.int64], loss_over: str
+    workspace: Workspace,
+    source: PromptSource,
+    codes: ItemCodes,
+    level_tokens: NDArray[np.int64],
+    tuning: TuningSettings,
+    setup: ItemSetup | None,
 ) -> Callable[[Any], float] | None:
     """Return a function that computes a model's NDCG@10 on a fixed sample of users, with seen items left out.
 
     Return None when the train cut contains the validation items, because scores on them would be too optimistic.
+
+    Args:
+        setup: of a model that reads items; None for one that reads code tokens.
     """
     settings = workspace.settings
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
         return None
-    from semconv.search.search import Searcher, SearchSettings
-    from semconv.search.trie import CodeTrie
-
     sequences = workspace.sequences()
-    held_out = targets(sequences, "valid")
     users = validation_users(sequences, source.encoder.has_codes, settings)
     if len(users) == 0:
         return None
-    all_histories = Histories.under(sequences, "valid")
-    histories = [all_histories.of(int(user)) for user in users]
-    length = settings.split.history_length
-    prompts = [
-        source.encoder.inference_prompt(prompt_items(history, source.encoder.has_codes, length))
-        for history in histories
-    ]
+    histories = Histories.under(sequences, "valid")
     allowed = workspace.store.catalog().is_servable
-    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
-    # The search computes probabilities over the same tokens as the loss.
-    search = SearchSettings(top_k=10, beams=20, scores="trie" if loss_over == "trie" else "full")
+    if setup is None:
+        items_of = _token_search(source, codes, level_tokens, tuning, allowed, histories, users)
+    else:
+        asking = Asking(sequences, "valid", settings.split.train_cut)
+        items_of = _item_search(source, codes, setup, allowed, histories, users, asking)
+    held_out = targets(sequences, "valid")[users]
 
     def validate(model: Any) -> float:
-        items = Searcher(model, trie, level_tokens, search).search(prompts, histories).items
-        return float(ndcg(target_ranks(items, held_out[users]), 10).mean())
+        return float(ndcg(target_ranks(items_of(model), held_out), _LIST_LENGTH).mean())
 
     return validate
+
+
+def _token_search(
+    source: PromptSource,
+    codes: ItemCodes,
+    level_tokens: NDArray[np.int64],
+    tuning: TuningSettings,
+    allowed: NDArray[np.bool_],
+    histories: Histories,
+    users: NDArray[np.int64],
+) -> Callable[[Any], NDArray[np.int32]]:
+    """Return a function that makes the users' lists by beam search."""
+    from semconv.search.search import Searcher, SearchSettings
+    from semconv.search.trie import CodeTrie
+
+    seen, encoder = [histories.of(int(user)) for user in users], source.encoder
+    length = source.settings.split.history_length
+    prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in seen]
+    trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
+    # The search computes probabilities over the same tokens as the loss.
+    search = SearchSettings(_LIST_LENGTH, beams=20, scores="trie" if tuning.loss_over == "trie" else "full")
+    return lambda model: Searcher(model, trie, level_tokens, search).search(prompts, seen).items
+
+
+def _item_search(
+    source: PromptSource,
+    codes: ItemCodes,
+    setup: ItemSetup,
+    allowed: NDArray[np.bool_],
+    histories: Histories,
+    users: NDArray[np.int64],
+    asking: Asking,
+) -> Callable[[Any], NDArray[np.int32]]:
+    """Return a function that makes the users' lists by the scores of all items."""
+    from semconv.item_head.parts import NAME
+    from semconv.item_head.prompts import PromptMaker
+    from semconv.item_head.search import ItemSearcher
+    from semconv.search.search import SearchSettings
+
+    moments = asking.moments(source.data.num_items, is_dated=setup.calendar.num_periods > 0)
+    maker = PromptMaker(setup.calendar, source.encoder.has_codes, source.settings.split.history_length)
+    prompts = maker.prompts(histories, users.astype(np.int32), moments)
+    seen, search = [histories.of(int(user)) for user in users], SearchSettings(_LIST_LENGTH)
+
+    def items_of(model: Any) -> NDArray[np.int32]:
+        parts = getattr(model, NAME)
+        return ItemSearcher(model, parts, codes.item_index, allowed, moments.table, search).search(prompts, seen).items
+
+    return items_of
 
 
 def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from semconv.errors import SemconvError
 from semconv.settings.tuning import TuningSettings
+from semconv.tuning.form import TokenForm
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, connect
 from semconv.tuning.train import Training, tune
@@ -35,7 +36,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def train(case: Case, processes: Processes, rows: Any = None) -> None:
-    training = Training(rows or case.rows, case.validate, 0, case.folder, case.remarks)
+    training = Training(TokenForm(rows or case.rows, 0), case.validate, case.folder, case.remarks)
     tune(case.model, training, case.settings, processes)
     if processes.is_first:
         save_file({name: weight.contiguous() for name, weight in case.weights().items()}, case.folder / WEIGHTS)

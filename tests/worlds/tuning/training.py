@@ -20,6 +20,7 @@ from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tuning.batches import Batch, collate
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.code_rows import LAYERS, CodeRows
+from semconv.tuning.form import TokenForm
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import prepare, trainable
 from semconv.tuning.train import Training, tune
@@ -85,7 +86,7 @@ class Case:
         return 1.0 / (1.0 + float(loss))
 
     def run(self, **more: Any) -> dict[str, Any]:
-        training = Training(self.rows, self.validate, 0, self.folder, self.remarks, self.choices, **more)
+        training = Training(TokenForm(self.rows, 0, self.choices), self.validate, self.folder, self.remarks, **more)
         return tune(self.model, training, self.settings)
 
     def weights(self) -> dict[str, torch.Tensor]:

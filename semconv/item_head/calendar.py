@@ -1,0 +1,85 @@
+"""Dates as small numbers: the period of an event, the gap to the event before, and a grid of moments.
+
+A model knows the periods of its training interactions only. An earlier or later day gets the nearest trained period.
+Every table has a row 0 for an unknown day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.store import UNKNOWN_TIME
+from semconv.ragged import Ints
+
+PERIOD_DAYS: Final = 60
+GAP_ROWS: Final = 14  # unknown, the same day, and twelve powers of two
+UNKNOWN_DAY: Final = np.iinfo(np.int64).min
+_MICROSECONDS: Final = 86_400_000_000  # of a day
+
+
+def day_numbers(times: NDArray[np.int64]) -> Ints:
+    """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown."""
+    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // _MICROSECONDS)
+
+
+def gap_rows(earlier: Ints, later: Ints) -> Ints:
+    """Return the row of the gap between two days: 0 if a day is unknown or the second is earlier, else log2 of the days.
+
+    Args:
+        earlier, later: days since 1970, of the same shape.
+    """
+    known = (earlier != UNKNOWN_DAY) & (later != UNKNOWN_DAY) & (later >= earlier)
+    days = np.where(known, later, 0) - np.where(known, earlier, 0)
+    rows = 1 + np.minimum(np.rint(np.log2(days + 1.0)), GAP_ROWS - 2).astype(np.int64)
+    return np.where(known, rows, 0)
+
+
+def gaps_before(days: Ints, offsets: Ints) -> Ints:
+    """Return the row of the gap between each event and the event before it in the same sequence, ``(n,)``.
+
+    Args:
+        days: ``(n,)`` of the events of all users, one user after the other.
+        offsets: ``(U + 1,)`` the first event of each user.
+    """
+    before = np.full(len(days), UNKNOWN_DAY)
+    before[1:] = days[:-1]
+    before[offsets[:-1][np.diff(offsets) > 0]] = UNKNOWN_DAY
+    return gap_rows(before, days)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The periods between the first and the last training interaction.
+
+    Attributes:
+        first_day: first day of the first period, in days since 1970.
+        num_periods: number of periods; 0 if no training interaction has a time.
+    """
+
+    first_day: int
+    num_periods: int
+
+    @classmethod
+    def of(cls, days: Ints) -> Calendar:
+        """Return the calendar of the days ``(n,)`` of training interactions."""
+        known = days[days != UNKNOWN_DAY]
+        if len(known) == 0:
+            return cls(0, 0)
+        first = int(known.min())
+        return cls(first, (int(known.max()) - first) // PERIOD_DAYS + 1)
+
+    def period_rows(self, days: Ints) -> Ints:
+        """Return the row of each day's period: 0 for an unknown day, else 1 to ``num_periods``."""
+        known = (days != UNKNOWN_DAY) & (self.num_periods > 0)
+        period = (np.where(known, days, self.first_day) - self.first_day) // PERIOD_DAYS
+        return np.where(known, 1 + np.clip(period, 0, max(self.num_periods - 1, 0)), 0)
+
+    def period_starts(self, days: Ints) -> Ints:
+        """Return the first day of the period of each day; ``UNKNOWN_DAY`` stays unknown."""
+        known = days != UNKNOWN_DAY
+        start = self.first_day + (np.where(known, days, self.first_day) - self.first_day) // PERIOD_DAYS * PERIOD_DAYS
+        return np.where(known, start, UNKNOWN_DAY)

@@ -1,0 +1,216 @@
+"""The training rows of an epoch whose histories are items: windows of sequences, and prompts of the tasks with text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semconv.item_head.calendar import UNKNOWN_DAY, Calendar, gap_rows
+from semconv.item_head.popularity import MomentTable
+from semconv.item_head.sequences import DatedSequences, Windows
+from semconv.ragged import Ints, offsets_of, padded, ranges
+
+_BATCHES_AT_ONCE = 64  # windows are sorted by length within so many batches: little padding, an order still random
+
+
+@dataclass(frozen=True)
+class ItemBatch:
+    """The tensors of a batch: histories as items, and prompts with text as tokens.
+
+    Attributes:
+        items, periods, gaps: ``(B, T)`` of the histories, 0 in the padding.
+        asked: ``(n,)`` the positions that predict, as indices into the flattened (B * T) positions.
+        waits: ``(n,)`` row of the days between the event at the position and the moment of asking.
+        moments: ``(n,)`` row of the moment in the table of popularity.
+        tokens: ``(X, S)`` tokens of the prompts with text, padded.
+        ends: ``(X,)`` index of the last token of each prompt.
+        labels: ``(n + X,)`` item index that follows each position, then that of each prompt.
+        sample_tasks: ``(n + X,)`` index into TASK_NAMES.
+    """
+
+    items: Tensor
+    periods: Tensor
+    gaps: Tensor
+    asked: Tensor
+    waits: Tensor
+    moments: Tensor
+    tokens: Tensor
+    ends: Tensor
+    labels: Tensor
+    sample_tasks: Tensor
+
+    @property
+    def num_samples(self) -> int:
+        """The number of labels."""
+        return len(self.labels)
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of positions and tokens that the model reads, padding included."""
+        return self.items.numel() + self.tokens.numel()
+
+    def to(self, device: torch.device) -> ItemBatch:
+        """Return the batch on another device."""
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class TextSamples:
+    """X prompts with text.
+
+    Attributes:
+        tokens: tokens of all prompts, one after the other.
+        lengths: ``(X,)`` number of tokens of each prompt.
+        items: ``(X,)`` item index of the label.
+        tasks: ``(X,)`` index into TASK_NAMES.
+    """
+
+    tokens: Ints
+    lengths: Ints
+    items: NDArray[np.int32]
+    tasks: Ints
+
+    def select(self, which: Ints) -> TextSamples:
+        """Return some of the samples, by an array of indices."""
+        starts = offsets_of(self.lengths)[:-1][which]
+        lengths = self.lengths[which]
+        return TextSamples(self.tokens[ranges(starts, lengths)], lengths, self.items[which], self.tasks[which])
+
+
+@dataclass(frozen=True)
+class Asking:
+    """When each row of the sequences is predicted.
+
+    Attributes:
+        moments: ``(n,)`` row of the moment of asking in the table of popularity.
+        waits: ``(n,)`` row of the days between the event before and the moment.
+    """
+
+    moments: Ints
+    waits: Ints
+
+    @classmethod
+    def draw(
+        cls, sequences: DatedSequences, calendar: Calendar, table: MomentTable, rng: np.random.Generator
+    ) -> Asking:
+        """Draw for each row whether it is asked at the start of its period or at the event before it, half of them each.
+
+        A night knows its own date but not the date of the next event. The start of a period never comes before the
+        event that was last seen.
+        """
+        before = np.full(len(sequences.days), UNKNOWN_DAY)
+        before[1:] = sequences.days[:-1]
+        start = np.maximum(calendar.period_starts(sequences.days), before)
+        at_start = (rng.random(len(before)) < 0.5) & (sequences.days != UNKNOWN_DAY) & (before != UNKNOWN_DAY)
+        day = np.where(at_start, start, before)
+        return cls(table.rows(day), gap_rows(before, day))
+
+
+class ItemRows:
+    """The rows of an epoch: W windows, then X prompts with text. Indexing returns some of the rows."""
+
+    def __init__(
+        self,
+        sequences: DatedSequences,
+        windows: Windows,
+        is_label: NDArray[np.bool_],
+        asking: Asking,
+        texts: TextSamples,
+    ) -> None:
+        """Prepare the rows.
+
+        Args:
+            is_label: ``(n,)`` rows of the sequences that are predicted.
+        """
+        self._sequences, self._windows, self._asking, self._texts = sequences, windows, asking, texts
+        self._is_label = is_label
+        total = offsets_of(is_label)
+        ends = windows.start + windows.length
+        of_windows = total[ends] - total[windows.start + windows.first_label]
+        self.lengths: Ints = np.concatenate([windows.length - 1, texts.lengths])  # (W + X,) positions or tokens
+        self.num_samples: Ints = np.concatenate([of_windows, np.ones(len(texts.lengths), dtype=np.int64)])
+        self._rows = np.arange(len(self.lengths), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, which: int | slice | Sequence[int]) -> ItemRows:
+        if isinstance(which, int):
+            which = [range(len(self))[which]]
+        some = copy(self)
+        some._rows, some.lengths, some.num_samples = self._rows[which], self.lengths[which], self.num_samples[which]
+        return some
+
+    def batches(self, batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+        """Return the row numbers of each batch: windows of similar length, and an equal part of the prompts with text.
+
+        Args:
+            batch_tokens: largest number of positions in the windows of a batch, padding included.
+        """
+        num_windows = len(self._windows)
+        order, texts = rng.permutation(num_windows), num_windows + rng.permutation(len(self) - num_windows)
+        mean = max(1.0, float(self.lengths[:num_windows].mean())) if num_windows else 1.0
+        chunk = max(1, int(_BATCHES_AT_ONCE * batch_tokens / mean))
+        found: list[list[int]] = []
+        for start in range(0, num_windows, chunk):
+            part = order[start : start + chunk]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            at = 0
+            while at < len(part):
+                count = max(1, batch_tokens // int(self.lengths[part[at]]))
+                found.append(part[at : at + count].tolist())
+                at += count
+        if not found:
+            tokens = np.cumsum(self.lengths[texts])
+            return [part.tolist() for part in np.split(texts, np.flatnonzero(np.diff(tokens // batch_tokens)) + 1)]
+        rng.shuffle(found)
+        for batch, part in zip(found, np.array_split(texts, len(found)), strict=True):
+            batch.extend(part.tolist())
+        return found
+
+    def collate(self, pad: int) -> ItemBatch:
+        """Return the tensors of all rows; short prompts are filled up with the token ``pad``."""
+        num_windows = len(self._windows)
+        windows = self._windows.select(self._rows[self._rows < num_windows])
+        texts = self._texts.select(self._rows[self._rows >= num_windows] - num_windows)
+        read = windows.length - 1  # (B,) the last row of a window is not read
+        rows = ranges(windows.start, read)
+        sequences = self._sequences
+        width = int(read.max(initial=0))
+        # Each read row predicts the row after it, unless another window or no window predicts that row.
+        is_asked = (ranges(np.zeros_like(read), read) >= np.repeat(windows.first_label - 1, read)) & self._is_label[
+            rows + 1
+        ]
+        flat = ranges(np.arange(len(read)) * width, read)[is_asked]
+        label_rows = rows[is_asked] + 1
+        columns: dict[str, Any] = {
+            **{
+                name: padded(np.asarray(values[rows], dtype=np.int64), read, 0)
+                for name, values in (
+                    ("items", sequences.items),
+                    ("periods", sequences.periods),
+                    ("gaps", sequences.gaps),
+                )
+            },
+            "asked": flat,
+            "waits": self._asking.waits[label_rows],
+            "moments": self._asking.moments[label_rows],
+            "tokens": padded(texts.tokens, texts.lengths, pad),
+            "ends": texts.lengths - 1,
+            "labels": np.concatenate([sequences.items[label_rows], texts.items]).astype(np.int64),
+            "sample_tasks": np.concatenate([np.zeros(len(flat), dtype=np.int64), texts.tasks]),
+        }
+        return ItemBatch(**{name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in columns.items()})
+
+
+def windows_with_labels(windows: Windows, is_label: NDArray[np.bool_]) -> Windows:
+    """Return the windows in which any row is predicted."""
+    total = offsets_of(is_label)
+    return windows.select(total[windows.start + windows.length] > total[windows.start + windows.first_label])

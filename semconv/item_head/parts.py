@@ -1,0 +1,131 @@
+"""The weights that a decoder needs to read and score items: item vectors, dates, and the weights of popularity.
+
+The vector of an item is the sum of the embedding rows of its codes, its projected text vector, and a row of its own. The
+own row is scaled by n / (n + 10), where n is the number of the item's training interactions, and is left out at random
+during training. So an item that nobody has taken is scored from its codes and its text alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import dropout, embedding_bag
+
+from semconv.backbone.forward import ModelInput, decode_hidden
+from semconv.item_head.calendar import GAP_ROWS
+from semconv.item_head.popularity import NUM_FEATURES
+
+NAME: Final = "item_parts"  # of the module inside the model
+_START_SCALE: Final = 0.02  # standard deviation of new weights
+_HALF_AT: Final = 10.0  # training interactions at which an item's own row counts half
+
+
+@dataclass(frozen=True)
+class PartsShape:
+    """The sizes of the weights.
+
+    Attributes:
+        num_items: number I of items that have a row of their own.
+        width: hidden size D of the decoder.
+        text_width: length of a projected text vector, 0 without text vectors.
+        num_periods: number of periods of the calendar, 0 without dates.
+    """
+
+    num_items: int
+    width: int
+    text_width: int
+    num_periods: int
+
+
+class ItemParts(nn.Module):
+    """The weights besides those of the decoder; they are trained and saved with it.
+
+    Args:
+        code_tokens: ``(I, N)`` code tokens of each item, -1 for an item without codes, whose vector means nothing.
+        texts: ``(I, T)`` text vectors, as ``texts.TextBasis`` makes them.
+        counts: ``(I,)`` training interactions of each item.
+    """
+
+    own_scale: Tensor  # (I, 1)
+    code_tokens: Tensor  # (I, N)
+    texts: Tensor  # (I, T)
+
+    def __init__(
+        self, shape: PartsShape, code_tokens: NDArray[np.int64], texts: NDArray[np.float32], counts: Any, seed: int
+    ) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+
+        def drawn(*sizes: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(sizes, generator=generator) * _START_SCALE)
+
+        self.shape = shape
+        self.own = drawn(shape.num_items, shape.width)
+        self.text = drawn(shape.text_width, shape.width) if shape.text_width else None
+        self.periods = nn.Parameter(torch.zeros(shape.num_periods + 1, shape.width)) if shape.num_periods else None
+        self.gaps = nn.Parameter(torch.zeros(GAP_ROWS, shape.width)) if shape.num_periods else None
+        self.waits = nn.Parameter(torch.zeros(GAP_ROWS, shape.width)) if shape.num_periods else None
+        self.popularity = nn.Parameter(torch.zeros(NUM_FEATURES, shape.width)) if shape.num_periods else None
+        scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
+        self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
+        self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
+        self.register_buffer("texts", torch.from_numpy(texts), persistent=False)
+
+    def vectors(self, matrix: Tensor, items: Tensor, own_dropout: float = 0.0) -> Tensor:
+        """Return the vectors ``(n, D)`` of some items.
+
+        Args:
+            matrix: ``(V, D)`` the model's input embeddings.
+            items: ``(n,)`` item index; all of them have codes.
+            own_dropout: probability with which the own row of an item is left out while the model is trained.
+        """
+        vectors = embedding_bag(self.code_tokens[items], matrix, mode="sum")  # (n, D)
+        if self.text is not None:
+            vectors = vectors + self.texts[items] @ self.text
+        scale = self.own_scale[items]
+        if self.training and own_dropout:
+            scale = scale * (torch.rand_like(scale) >= own_dropout)
+        return vectors + self.own[items] * scale
+
+    def states(self, model: Any, inputs: ItemInputs, vectors: Tensor, rate: float) -> Tensor:
+        """Return the decoder's hidden states ``(B, T, D)``.
+
+        Args:
+            vectors: ``(n, D)`` item vectors, to which ``inputs.rows`` refers.
+            rate: dropout of the inputs while the model is trained.
+        """
+        embedded = vectors[inputs.rows]  # (B, T, D)
+        if self.periods is not None and self.gaps is not None:
+            embedded = embedded + self.periods[inputs.periods] + self.gaps[inputs.gaps]
+        return decode_hidden(model, ModelInput.causal(None, dropout(embedded, rate, self.training)))
+
+    def asked(self, hidden: Tensor, waits: Tensor) -> Tensor:
+        """Return hidden states ``(n, D)`` that also know the days between the last event and the moment of asking."""
+        return hidden if self.waits is None else hidden + self.waits[waits]
+
+    def popularity_weights(self, hidden: Tensor) -> Tensor | None:
+        """Return the weights ``(n, 4)`` of the popularity numbers for hidden states ``(n, D)``; None without dates."""
+        return None if self.popularity is None else hidden @ self.popularity.t()
+
+
+@dataclass(frozen=True)
+class ItemInputs:
+    """B histories of at most T items, each padded at its end.
+
+    Attributes:
+        rows: ``(B, T)`` row of each item in a table of item vectors; 0 in the padding.
+        periods, gaps: ``(B, T)`` rows of the date of each item.
+    """
+
+    rows: Tensor
+    periods: Tensor
+    gaps: Tensor
+
+    def to(self, device: torch.device) -> ItemInputs:
+        """Return the inputs on another device."""
+        return ItemInputs(self.rows.to(device), self.periods.to(device), self.gaps.to(device))

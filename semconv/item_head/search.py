@@ -1,0 +1,164 @@
+"""Find the best items for users, or for queries in words, with the item head: every item is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semconv.backbone.forward import ModelInput, decode_hidden, model_device
+from semconv.errors import InputError
+from semconv.item_head.parts import ItemInputs, ItemParts
+from semconv.item_head.popularity import MomentTable
+from semconv.item_head.prompts import ItemPrompt, padded_inputs
+from semconv.ragged import lengths_of, padded
+from semconv.search.search import SearchResult, SearchSettings
+
+_SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
+_USERS_AT_ONCE: Final = 512
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The best items of a batch and the scores of given items; rows of padding have -inf."""
+
+    columns: Tensor  # (B, W)
+    scores: Tensor  # (B, W)
+    others: Tensor  # (B, n)
+
+
+class ItemSearcher:
+    """Scores all items that have codes, for many users. A job creates one searcher.
+
+    A score is the log probability of an item among all items that have codes. It does not depend on which items may be
+    listed or were seen.
+
+    Args:
+        model: the decoder, in eval mode.
+        parts: its item parts.
+        item_index: ``(M,)`` items that have codes.
+        allowed: ``(I,)`` items that may be listed.
+        table: popularity of items at the moments that the prompts name.
+        settings: length of the lists.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        parts: ItemParts,
+        item_index: NDArray[np.int32],
+        allowed: NDArray[np.bool_],
+        table: MomentTable,
+        settings: SearchSettings,
+    ) -> None:
+        self.settings = settings
+        self._model, self._parts, self._device = model, parts.to(model_device(model)).eval(), model_device(model)
+        self._items = np.sort(item_index).astype(np.int64)  # (M,)
+        self._rows = np.full(len(allowed), -1, dtype=np.int64)  # (I,) row of an item with codes
+        self._rows[self._items] = np.arange(len(self._items))
+        self._may_list = torch.from_numpy(allowed[self._items]).to(self._device)  # (M,)
+        self._features = torch.from_numpy(table.features[:, :, self._items]).to(self._device)  # (moments + 1, 4, M)
+        with torch.inference_mode():
+            index = torch.from_numpy(self._items).to(self._device)
+            matrix = model.get_input_embeddings().weight
+            self._vectors = parts.vectors(matrix, index).to(matrix.dtype)  # (M, D)
+
+    def search(
+        self,
+        prompts: Sequence[ItemPrompt],
+        seen: Sequence[NDArray[Any]] | None,
+        others: NDArray[Any] | None = None,
+    ) -> SearchResult:
+        """Find the best items for each prompt, and also score given items; ``Searcher.search`` describes the result.
+
+        Raises:
+            InputError: the arguments differ in length, or the model yields NaN.
+        """
+        count, width = len(prompts), self.settings.width
+        others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
+        if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
+            raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
+        result = SearchResult(
+            np.full((count, width), -1, dtype=np.int32),
+            np.full((count, width), -np.inf, dtype=np.float32),
+            np.full(others.shape, -np.inf, dtype=np.float32),
+        )
+        with torch.inference_mode():
+            for users in self._batches(prompts):
+                seen_items = None if seen is None else [seen[user] for user in users.tolist()]
+                self._fill(result, users, [prompts[user] for user in users.tolist()], seen_items, others[users])
+        return result
+
+    def _batches(self, prompts: Sequence[ItemPrompt]) -> Iterator[NDArray[np.int64]]:
+        """Yield the indices of the prompts of each batch: users and queries apart, similar lengths together."""
+        if not len(self._items):
+            return
+        size = int(np.clip(_SCORES_AT_ONCE // len(self._items), 1, _USERS_AT_ONCE))
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        is_query = np.array([len(prompt.tokens) > 0 for prompt in prompts], dtype=bool)
+        for kind in (False, True):
+            chosen = np.flatnonzero((lengths > 0) & (is_query == kind))
+            chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
+            for start in range(0, len(chosen), size):
+                yield chosen[start : start + size]
+
+    def _fill(
+        self,
+        result: SearchResult,
+        users: NDArray[np.int64],
+        prompts: list[ItemPrompt],
+        seen: list[NDArray[Any]] | None,
+        others: NDArray[np.int64],
+    ) -> None:
+        """Compute a batch and write its rows into the result."""
+        scores = self._log_probs(prompts)  # (B, M)
+        if bool(scores.isnan().any()):
+            raise InputError(
+                "the model yields NaN: its weights are damaged or its training diverged;"
+                " `semconv run --refit` tunes a new model"
+            )
+        rows = np.where(others >= 0, self._rows[others], -1)
+        found = scores.gather(1, torch.from_numpy(np.maximum(rows, 0)).to(self._device)).float().cpu().numpy()
+        result.other_scores[users] = np.where(rows >= 0, found, -np.inf)
+        scores.masked_fill_(~self._may_list, -torch.inf)
+        if seen is not None:
+            columns = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in seen])]
+            entry = np.repeat(np.arange(len(seen)), lengths_of(seen))
+            known = columns >= 0
+            scores[torch.from_numpy(entry[known]), torch.from_numpy(columns[known])] = -torch.inf
+        width = min(self.settings.width, scores.shape[1])
+        best, column = (tensor.cpu().numpy() for tensor in scores.topk(width, dim=1))
+        result.scores[users, :width] = best
+        result.items[users, :width] = np.where(np.isneginf(best), -1, self._items[column])
+
+    def _log_probs(self, prompts: list[ItemPrompt]) -> Tensor:
+        """Return the log probability of every item with codes, ``(B, M)``."""
+        states = self._states(prompts)  # (B, D)
+        scores = (states @ self._vectors.t()).float()
+        weights = self._parts.popularity_weights(states)
+        if weights is not None:
+            moments = np.array([prompt.moment for prompt in prompts])
+            moments[moments < 0] = len(self._features) - 1
+            for moment in np.unique(moments).tolist():
+                rows = torch.from_numpy(np.flatnonzero(moments == moment)).to(self._device)
+                scores[rows] += (weights[rows] @ self._features[moment].to(weights.dtype)).float()
+        return scores.log_softmax(dim=1)
+
+    def _states(self, prompts: list[ItemPrompt]) -> Tensor:
+        """Return the hidden state ``(B, D)`` from which each prompt is scored."""
+        entries = torch.arange(len(prompts), device=self._device)
+        if len(prompts[0].tokens):
+            lengths = lengths_of([prompt.tokens for prompt in prompts])
+            flat = np.concatenate([prompt.tokens for prompt in prompts])
+            tokens = torch.from_numpy(padded(flat, lengths, 0)).to(self._device)
+            hidden = decode_hidden(self._model, ModelInput.causal(tokens))
+            return hidden[entries, torch.from_numpy(lengths - 1).to(self._device)]
+        rows, periods, gaps, ends = (tensor.to(self._device) for tensor in padded_inputs(prompts, self._rows))
+        hidden = self._parts.states(self._model, ItemInputs(rows, periods, gaps), self._vectors, 0.0)
+        waits = torch.tensor([prompt.wait for prompt in prompts], device=self._device)
+        return self._parts.asked(hidden[entries, ends - 1], waits)

@@ -1,0 +1,176 @@
+"""The cross entropy of the next item among all items, or among a sample of them, without a large table of scores.
+
+The scores of n positions and J items are computed in blocks of positions. Each block gives its part of the loss and of the
+gradients at once, so that no block is computed twice and no more than one is in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_BLOCK_SCORES: Final = 1 << 22  # scores of one block; about the size of a processor's cache
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The popularity of items at the moments of a batch.
+
+    Attributes:
+        features: ``(M, 4, I)`` of ``popularity.MomentTable``.
+        moments: ``(n,)`` row of ``features`` for each position.
+    """
+
+    features: Tensor
+    moments: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The items among which a batch chooses.
+
+    Attributes:
+        items: ``(J,)`` item index, ascending.
+        offsets: ``(J,)`` number that is added to the score of an item where it is not the label: 0 in a full softmax,
+            minus the log probability of being drawn in a sampled one, -inf for an item that was not drawn.
+    """
+
+    items: Tensor
+    offsets: Tensor
+
+    def columns(self, labels: Tensor) -> Tensor:
+        """Return the index ``(n,)`` of each label in ``items``."""
+        return torch.searchsorted(self.items, labels)
+
+
+class ItemSampler:
+    """Draws the items of a sampled softmax, with the probabilities that the correction needs.
+
+    An item is drawn in proportion to the root of its number of training interactions. With ``sample`` of 0, or at least
+    as large as the number of candidates, all candidates are chosen.
+
+    Args:
+        candidates: ``(J,)`` item index, ascending.
+        counts: ``(J,)`` training interactions of the candidates.
+        sample: number of draws.
+    """
+
+    def __init__(self, candidates: NDArray[np.integer], counts: NDArray[np.integer], sample: int) -> None:
+        self._candidates = torch.from_numpy(np.asarray(candidates, dtype=np.int64))
+        self._sample = sample if sample < len(candidates) else 0
+        weights = np.sqrt(np.maximum(counts, 1.0))
+        shares = weights / weights.sum() if len(weights) else weights
+        self._cumulative = torch.from_numpy(np.cumsum(shares))
+        # Of an item, the probability that at least one of the draws takes it.
+        drawn = -np.expm1(max(self._sample, 1) * np.log1p(-np.minimum(shares, 1 - 1e-9)))
+        self._offsets = torch.from_numpy(-np.log(drawn)).float()
+
+    def draw(self, labels: Tensor) -> Choice:
+        """Draw the choice of a batch; it contains every label. The draw depends on torch's generator of the CPU."""
+        device = labels.device
+        if not self._sample:
+            return Choice(self._candidates.to(device), torch.zeros(len(self._candidates), device=device))
+        rows = torch.searchsorted(self._cumulative, torch.rand(self._sample, dtype=torch.float64))
+        rows = torch.unique(rows.clamp(max=len(self._candidates) - 1))
+        of_labels = torch.searchsorted(self._candidates, torch.unique(labels.cpu()))
+        chosen, where = torch.unique(torch.cat([rows, of_labels]), return_inverse=True)
+        offsets = torch.full((len(chosen),), -torch.inf)
+        offsets[where[: len(rows)]] = self._offsets[rows]
+        return Choice(self._candidates[chosen].to(device), offsets.to(device))
+
+
+def item_losses(
+    hidden: Tensor,
+    vectors: Tensor,
+    labels: Tensor,
+    choice: Choice,
+    weights: Tensor | None = None,
+    popularity: Popularity | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of the cross entropies of n positions, and the cross entropy of each ``(n,)`` without gradient.
+
+    Args:
+        hidden: ``(n, D)``.
+        vectors: ``(J, D)`` of the items of ``choice``.
+        labels: ``(n,)`` item index of the next item.
+        weights: ``(n, 4)`` weights of the popularity numbers, or None.
+        popularity: the numbers, when there are weights.
+    """
+    columns = choice.columns(labels)
+    if weights is None or popularity is None:
+        weights = hidden.new_zeros((len(hidden), 0))
+        popularity = Popularity(hidden.new_zeros((1, 0, 1)), torch.zeros_like(labels))
+    total, each = _ItemLosses.apply(hidden, vectors, weights, columns, choice, popularity)  # type: ignore[no-untyped-call]
+    return total, each
+
+
+class _ItemLosses(torch.autograd.Function):
+    """The losses and, in the same pass, their gradients for hidden states, item vectors and popularity weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        vectors: Tensor,
+        weights: Tensor,
+        columns: Tensor,
+        choice: Choice,
+        popularity: Popularity,
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the losses; ``item_losses`` describes the arguments."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden, vectors, weights = hidden.float(), vectors.float(), weights.float()
+            of_hidden, of_vectors, of_weights = (torch.zeros_like(part) for part in (hidden, vectors, weights))
+            losses = hidden.new_empty(len(hidden))
+            order = popularity.moments.argsort(stable=True)  # so that a block has few different moments
+            for rows in torch.split(order, max(1, _BLOCK_SCORES // max(1, len(vectors)))):
+                numbers = _numbers(popularity, choice, rows)
+                scores = hidden[rows] @ vectors.t()  # (b, J)
+                for part, table in numbers:
+                    scores[part].addmm_(weights[rows[part]], table)
+                losses[rows] = _differences(scores, columns[rows], choice)
+                of_hidden[rows] = scores @ vectors
+                of_vectors.addmm_(scores.t(), hidden[rows])
+                for part, table in numbers:
+                    of_weights[rows[part]] = scores[part] @ table.t()
+        ctx.save_for_backward(of_hidden, of_vectors, of_weights)
+        ctx.mark_non_differentiable(losses)
+        return losses.sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, total: Tensor, _each: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the gradients that ``forward`` computed."""
+        of_hidden, of_vectors, of_weights = ctx.saved_tensors
+        return of_hidden * total, of_vectors * total, of_weights * total, None, None, None
+
+
+def _numbers(popularity: Popularity, choice: Choice, rows: Tensor) -> list[tuple[slice, Tensor]]:
+    """Return the popularity numbers ``(4, J)`` of each moment in a block of positions, with the positions it is for."""
+    if not popularity.features.shape[1]:
+        return []
+    found, start = [], 0
+    moments, counts = torch.unique_consecutive(popularity.moments[rows], return_counts=True)
+    for moment, count in zip(moments.tolist(), counts.tolist(), strict=True):
+        found.append((slice(start, start + count), popularity.features[moment][:, choice.items]))
+        start += count
+    return found
+
+
+def _differences(scores: Tensor, columns: Tensor, choice: Choice) -> Tensor:
+    """Return the cross entropy of each row ``(b,)``; turn ``scores`` ``(b, J)`` into their gradients in place."""
+    at = columns[:, None]
+    label = scores.gather(1, at)
+    scores += choice.offsets
+    scores.scatter_(1, at, label)
+    highest = scores.amax(dim=1, keepdim=True)
+    scores.sub_(highest).exp_()
+    total = scores.sum(dim=1, keepdim=True)
+    losses = (total.log() + highest - label).squeeze(1)
+    scores.div_(total)
+    scores.scatter_add_(1, at, torch.full_like(label, -1.0))
+    return losses

@@ -1,0 +1,95 @@
+"""Load a model that reads items for lists, blends and queries in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.histories import Histories
+from semconv.data.store import Catalog
+from semconv.item_head.files import ItemFile
+from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.search.search import SearchSettings
+from semconv.stages.tune.item_setup import Asking, item_texts
+from semconv.tasks.encoder import PromptEncoder
+
+if TYPE_CHECKING:
+    from semconv.item_head.search import ItemSearcher
+
+
+@dataclass(frozen=True)
+class ItemPrompts:
+    """Makes the inputs of a model that reads items with their dates."""
+
+    maker: PromptMaker
+    moments: Moments
+
+    def of_users(self, histories: Histories, users: NDArray[np.int32]) -> list[ItemPrompt]:
+        """Return the items and dates of each user."""
+        return self.maker.prompts(histories, users, self.moments)
+
+    def of_query(self, tokens: NDArray[np.int64]) -> ItemPrompt:
+        """Return the input of a query's prompt."""
+        return ItemPrompt.of_query(tokens)
+
+
+@dataclass(frozen=True)
+class ItemSearchData:
+    """The arrays that a model needs to score items, besides its weights.
+
+    Attributes:
+        texts: ``(I, T)`` projected text vectors of all items.
+        moments: what is popular when the users are asked.
+    """
+
+    texts: NDArray[np.float32]
+    moments: Moments
+
+    @classmethod
+    def read(
+        cls, workspace: Workspace, lineage: Lineage, folder: Path, catalog: Catalog, asking: Asking | None
+    ) -> ItemSearchData:
+        """Read the arrays for the items and interactions of today.
+
+        Args:
+            folder: of the tuned model.
+            asking: when the users are asked; None if every moment is unknown.
+        """
+        file, texts = ItemFile.load(folder), item_texts(workspace, lineage, catalog)
+        return cls(
+            file.basis.project(texts.item_index, texts.vectors, len(catalog)),
+            Moments.unknown(0, len(catalog))
+            if asking is None
+            else asking.moments(len(catalog), is_dated=file.calendar.num_periods > 0),
+        )
+
+    def searcher(
+        self,
+        model: Any,
+        encoder: PromptEncoder,
+        folder: Path,
+        allowed: NDArray[np.bool_],
+        settings: SearchSettings,
+        length: int,
+    ) -> tuple[ItemSearcher, ItemPrompts]:
+        """Return the search of a loaded model, and the maker of its inputs.
+
+        Args:
+            model: the decoder.
+            folder: of the tuned model.
+            allowed: ``(I,)`` items that may be listed.
+            length: largest number of items that the model reads.
+        """
+        from semconv.item_head.search import ItemSearcher
+
+        file = ItemFile.load(folder)
+        parts = file.parts(encoder.item_tokens, self.texts)
+        coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
+        searcher = ItemSearcher(model, parts, coded, allowed, self.moments.table, settings)
+        return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)

@@ -1,0 +1,148 @@
+"""Prepare a tuning whose histories are items, and read what its model needs later: texts, dates and popularity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.backbone.text_vectors import TextVectors
+from semconv.columns import Split, TrainCut
+from semconv.data.histories import Histories
+from semconv.data.splits import train_part
+from semconv.data.store import Catalog, Sequences
+from semconv.item_head.calendar import Calendar, day_numbers
+from semconv.item_head.files import ItemFile
+from semconv.item_head.popularity import ItemEvents, MomentTable
+from semconv.item_head.prompts import Moments
+from semconv.item_head.texts import TextBasis
+from semconv.runs.files import TEXT_VECTORS
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import Workspace
+from semconv.stages.embed.rows import catalog_texts
+from semconv.stages.embed.text import text_vectors
+from semconv.tasks.data import TaskData
+from semconv.tasks.encoder import PromptEncoder
+
+
+@dataclass(frozen=True)
+class ItemSetup:
+    """The arrays from which the item parts of a model are made.
+
+    Attributes:
+        code_tokens: ``(I, N)`` code tokens of each item, -1 for an item without codes.
+        texts: ``(I, T)`` projected text vectors.
+        counts: ``(I,)`` training interactions of each item.
+        calendar: the periods of the training interactions.
+        basis: the projection of the text vectors.
+        start: the item parts of the tuning that is continued; None for new ones.
+    """
+
+    code_tokens: NDArray[np.int64]
+    texts: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    calendar: Calendar
+    basis: TextBasis
+    start: ItemFile | None
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
+    ) -> ItemSetup:
+        """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar and projection.
+
+        Args:
+            encoder: knows the code tokens of all items.
+            data: the training data.
+            start: the folder of the model that is continued; None to start from the backbone.
+        """
+        catalog = workspace.store.catalog()
+        texts = item_texts(workspace, codes, catalog)
+        file = None if start is None else ItemFile.load(start)
+        basis = TextBasis.of(texts.vectors) if file is None else file.basis
+        return cls(
+            encoder.item_tokens,
+            basis.project(texts.item_index, texts.vectors, data.num_items),
+            np.bincount(data.items, minlength=data.num_items),
+            Calendar.of(day_numbers(data.times)) if file is None else file.calendar,
+            basis,
+            file,
+        )
+
+    def attach(self, model: Any, seed: int) -> None:
+        """Add the item parts to a model that is about to be trained."""
+        from semconv.item_head.parts import NAME, ItemParts, PartsShape
+
+        if self.start is not None:
+            model.add_module(NAME, self.start.parts(self.code_tokens, self.texts, self.counts))
+            return
+        width = model.get_input_embeddings().weight.shape[1]
+        shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods)
+        model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
+
+    def detach(self, model: Any, folder: Path) -> None:
+        """Move the item parts of a trained model to their file in the model's folder."""
+        from semconv.item_head.parts import NAME
+
+        parts = getattr(model, NAME)
+        delattr(model, NAME)
+        folder.mkdir(parents=True, exist_ok=True)
+        ItemFile.of(parts, self.counts, self.calendar, self.basis).save(folder)
+
+
+def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> TextVectors:
+    """Return the text vectors of all items with text; those of items that came later are computed now.
+
+    Without text vectors in the lineage, as for external codes, no item has one.
+    """
+    if lineage.text is None:
+        return TextVectors(np.zeros(0, dtype=np.int32), np.zeros((0, 1), dtype=np.float32))
+    known = TextVectors.load(workspace.intact(lineage.text, TEXT_VECTORS))
+    has_text = np.array([bool(text) for text in catalog_texts(catalog)], dtype=bool)
+    has_text[known.item_index[known.item_index < len(has_text)]] = False
+    missing = np.flatnonzero(has_text).astype(np.int32)
+    if not len(missing):
+        return known
+    new = text_vectors(workspace, lineage.backbone, catalog, missing)
+    return TextVectors(np.concatenate([known.item_index, new.item_index]), np.concatenate([known.vectors, new.vectors]))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """When the users of a split are asked.
+
+    Attributes:
+        sequences: all interactions; with cuts in time for a split in time.
+        split: the split whose histories are asked.
+        train_cut: the part of the interactions that leave-one-out may count.
+    """
+
+    sequences: Sequences
+    split: Split
+    train_cut: TrainCut
+
+    def moments(self, num_items: int, *, is_dated: bool) -> Moments:
+        """Return the popularity of items at the moments of asking, and the moment of each user.
+
+        Lists for serving are asked on the day after the newest interaction, and under a split in time on the day of the
+        cut. Both count all interactions before that day. Under leave-one-out a user is asked on the day of the latest
+        item of the history, and only training interactions are counted.
+
+        Args:
+            is_dated: whether the model reads dates; otherwise every moment is unknown.
+        """
+        sequences = self.sequences
+        if not is_dated:
+            return Moments.unknown(len(sequences), num_items)
+        days = day_numbers(sequences.times)
+        cut = None if sequences.cuts is None else sequences.cuts.of_history(self.split)
+        if self.split == "serve" or cut is not None:
+            day = int(days.max(initial=0)) + 1 if cut is None else int(day_numbers(np.array([cut]))[0])
+            table = MomentTable.at(ItemEvents.of(days, sequences.items, num_items), np.array([day]))
+            return Moments(table, np.full(len(sequences), day))
+        train = train_part(sequences, self.train_cut, 1, num_items)
+        table = MomentTable.on_grid(ItemEvents.of(day_numbers(train.times), train.items, num_items))
+        return Moments(table, day_numbers(Histories.under(sequences, self.split).latest_times()))

@@ -1,0 +1,169 @@
+"""The search with the item head: brute force over all items, masks, given items, queries, and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from semconv.backbone.forward import ModelInput, decode_hidden
+from semconv.data.histories import Histories
+from semconv.errors import InputError
+from semconv.item_head import search as search_module
+from semconv.item_head.calendar import Calendar
+from semconv.item_head.parts import ItemParts, PartsShape
+from semconv.item_head.popularity import ItemEvents, MomentTable
+from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
+from semconv.item_head.search import ItemSearcher
+from semconv.search.search import SearchSettings
+from tests.worlds import prompts as case
+
+DAY = 86_400_000_000
+NUM_ITEMS, WIDTH = 30, 16
+CODED = np.array([item for item in range(NUM_ITEMS) if item % 7])  # some items have no codes
+HISTORY = 6
+
+
+@dataclass
+class World:
+    """A tiny decoder with random item parts, and three users with dates."""
+
+    model: Any
+    parts: ItemParts
+    table: MomentTable
+    prompts: list[ItemPrompt]
+
+    def searcher(self, allowed: np.ndarray | None = None, top_k: int = 5) -> ItemSearcher:
+        may = np.ones(NUM_ITEMS, dtype=bool) if allowed is None else allowed
+        return ItemSearcher(
+            self.model, self.parts, CODED.astype(np.int32), may, self.table, SearchSettings(top_k, top_k)
+        )
+
+    @torch.no_grad()
+    def log_probs(self, prompt: ItemPrompt) -> np.ndarray:
+        """Score every item by hand, -inf for items without codes."""
+        matrix = self.model.get_input_embeddings().weight
+        vectors = self.parts.vectors(matrix, torch.arange(NUM_ITEMS))
+        parts = self.parts
+        assert parts.periods is not None
+        assert parts.gaps is not None
+        assert parts.waits is not None
+        assert parts.popularity is not None
+        read = vectors[torch.from_numpy(prompt.items.astype(np.int64))]
+        read = read + parts.periods[torch.from_numpy(prompt.periods)] + parts.gaps[torch.from_numpy(prompt.gaps)]
+        state = decode_hidden(self.model, ModelInput.causal(None, read[None]))[0, -1] + parts.waits[prompt.wait]
+        features = torch.from_numpy(self.table.features[prompt.moment])
+        scores = vectors @ state + (parts.popularity @ state) @ features
+        mask = torch.full((NUM_ITEMS,), -torch.inf)
+        mask[torch.from_numpy(CODED)] = 0
+        found: np.ndarray = (scores + mask).log_softmax(dim=0).numpy()
+        return found
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    torch.manual_seed(0)
+    model = case.model(60, kind="llama").eval()
+    width = model.get_input_embeddings().weight.shape[1]
+    rng = np.random.default_rng(0)
+    tokens = np.full((NUM_ITEMS, 2), -1)
+    tokens[CODED] = rng.integers(0, 60, (len(CODED), 2))
+    days = np.sort(rng.integers(100, 500, 80))
+    events = ItemEvents.of(days, rng.integers(0, NUM_ITEMS, 80).astype(np.int32), NUM_ITEMS)
+    calendar = Calendar.of(days)
+    shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods)
+    texts = rng.normal(size=(NUM_ITEMS, 3)).astype(np.float32)
+    parts = ItemParts(shape, tokens, texts, rng.integers(0, 30, NUM_ITEMS), seed=0)
+    with torch.no_grad():
+        for weight in parts.parameters():
+            weight.normal_(0.0, 0.3)
+    parts.eval()
+    table = MomentTable.on_grid(events)
+    items = np.array([1, 2, 7, 3, 4, 5, 6, 8, 9, 10, 2, 11, 12, 13], dtype=np.int32)  # 7 has no codes
+    times = np.array([200, 200, 210, 230, 300, 301, 310, 350, 351, 400, 420, 110, 130, 499]) * DAY
+    histories = Histories(np.array([0, 11, 13]), np.array([11, 2, 1]), items, times)
+    moments = Moments(table, np.array([420, 480, 499]))
+    has_codes = np.isin(np.arange(NUM_ITEMS), CODED)
+    users = np.arange(3, dtype=np.int32)
+    return World(model, parts, table, PromptMaker(calendar, has_codes, HISTORY).prompts(histories, users, moments))
+
+
+def test_a_prompt_is_the_latest_items_with_codes_and_their_gaps(world: World) -> None:
+    first = world.prompts[0]
+    assert first.items.tolist() == [5, 6, 8, 9, 10, 2]
+    # Days 301 (one after 300), 310, 350, 351, 400 and 420: the gap before the first shown item is known.
+    assert first.gaps.tolist() == [1 + 1, 1 + 3, 1 + 5, 1 + 1, 1 + 6, 1 + 4]
+    assert [prompt.wait for prompt in world.prompts] == [1, 1 + 8, 1]
+
+
+def test_lists_are_the_best_of_all_scores(world: World) -> None:
+    found = world.searcher().search(world.prompts, None)
+    for row, prompt in enumerate(world.prompts):
+        expected = world.log_probs(prompt)
+        best = np.argsort(-expected, kind="stable")[:5]
+        assert found.items[row].tolist() == best.tolist()
+        np.testing.assert_allclose(found.scores[row], expected[best], atol=1e-4)
+
+
+def test_masks_change_the_list_and_no_score(world: World) -> None:
+    allowed = np.ones(NUM_ITEMS, dtype=bool)
+    allowed[::2] = False
+    seen = [np.array([1, 3]), np.array([], dtype=np.int32), np.array([0, 7, 29])]
+    others = np.array([[1, 4, 7, -1]] * 3)
+    found = world.searcher(allowed).search(world.prompts, seen, others)
+    for row, prompt in enumerate(world.prompts):
+        expected = world.log_probs(prompt)
+        may = np.where(allowed, expected, -np.inf)
+        may[seen[row]] = -np.inf
+        best = np.argsort(-may, kind="stable")[:5]
+        assert found.items[row].tolist() == best.tolist()
+        np.testing.assert_allclose(found.scores[row], expected[best], atol=1e-4)
+        np.testing.assert_allclose(found.other_scores[row][:2], expected[[1, 4]], atol=1e-4)
+        assert np.isneginf(found.other_scores[row][2:]).all()  # an item without codes, and no item
+
+
+def test_a_batch_equals_each_prompt_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = world.searcher().search(world.prompts, None)
+    monkeypatch.setattr(search_module, "_USERS_AT_ONCE", 1)
+    alone = world.searcher().search(world.prompts, None)
+    assert together.items.tolist() == alone.items.tolist()
+    np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+
+
+def test_queries_and_users_share_a_search(world: World) -> None:
+    query = ItemPrompt.of_query(np.array([3, 9, 4]))
+    empty = replace(query, tokens=np.zeros(0, dtype=np.int64))
+    mixed: Sequence[ItemPrompt] = [world.prompts[0], query, empty, world.prompts[1]]
+    found = world.searcher().search(mixed, None)
+    users = world.searcher().search(world.prompts[:2], None)
+    assert found.items[[0, 3]].tolist() == users.items.tolist()
+    assert found.items[2].tolist() == [-1] * 5
+    with torch.no_grad():
+        state = decode_hidden(world.model, ModelInput.causal(torch.tensor([[3, 9, 4]])))[0, -1]
+        vectors = world.parts.vectors(world.model.get_input_embeddings().weight, torch.from_numpy(CODED))
+        assert found.items[1, 0] == CODED[int((vectors @ state).argmax())]
+
+
+def test_fewer_items_than_a_list_is_long(world: World) -> None:
+    allowed = np.zeros(NUM_ITEMS, dtype=bool)
+    allowed[[1, 2]] = True
+    found = world.searcher(allowed).search(world.prompts[:1], [np.array([2])])
+    assert found.items[0].tolist() == [1, -1, -1, -1, -1]
+    assert np.isneginf(found.scores[0, 1:]).all()
+
+
+def test_arguments_of_other_lengths_are_refused(world: World) -> None:
+    with pytest.raises(InputError, match="do not fit 3 prompts"):
+        world.searcher().search(world.prompts, [np.array([1])])
+
+
+def test_a_model_with_nan_is_refused(world: World) -> None:
+    broken = world.searcher()
+    broken._vectors = broken._vectors.clone()
+    broken._vectors[0, 0] = torch.nan
+    with pytest.raises(InputError, match="the model yields NaN"):
+        broken.search(world.prompts, None)

@@ -1,0 +1,50 @@
+"""The small shop of ``projects`` with a date for each event, whose model reads histories as items."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from semconv_warehouse.project import Project
+from tests.worlds import projects as case
+from tests.worlds.once import scratch_folder
+
+SETTINGS = case.SETTINGS.replace("epochs = 1\n", 'epochs = 8\nhistory = "items"\nlearning_rate = 0.01\ndropout = 0.1\n')
+_START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def events(of: dict[str, list[int]] | None = None) -> list[dict[str, Any]]:
+    """Rows of an interaction file; users take an item every nine days, each from another day on."""
+    rows = case.events(case.histories() if of is None else of)
+    for row in rows:
+        days = int(row["user_id"][1:]) + 9 * row["source_position"]
+        row["event_time"] = (_START + timedelta(days=days)).isoformat()
+    return rows
+
+
+def make_project(root: Path, rows: Sequence[dict[str, Any]] | None = None, settings: str = SETTINGS) -> Project:
+    """A project with everything ingested and nothing run."""
+    project = Project.open(Project.init(root, settings).root, progress=case.Remarks())
+    inputs = root / "inputs"
+    inputs.mkdir()
+    items = [case.item(number) for number in range(case.NUM_ITEMS)]
+    project.ingest_items([case.write_lines(inputs / "items.jsonl", items)], {})
+    project.ingest_interactions([case.write_lines(inputs / "events.jsonl", events() if rows is None else rows)], {})
+    return project
+
+
+def fit(project: Project) -> Project:
+    """Run every stage up to the tuning."""
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    project.finetune()
+    return project
+
+
+@functools.cache
+def tuned_template() -> Path:
+    """Return a tuned project, which tests copy or only read."""
+    return fit(make_project(scratch_folder() / "dated")).layout.root
