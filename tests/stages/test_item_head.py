@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from semconv.artifacts import read_json
@@ -24,7 +23,9 @@ def project(tmp_path: Path) -> Project:
 
 def ndcg(project: Project) -> dict[str, float]:
     """NDCG@10 of every method on the validation users, seen items left out."""
-    rows = [row for row in project.evaluate(split="valid") if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")]
+    rows = [
+        row for row in project.evaluate(split="valid") if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")
+    ]
     return {row["method"]: row["value"] for row in rows}
 
 
