@@ -112,7 +112,7 @@ def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Return the cut in microseconds since 1970: a date, or the quantile of the sorted ``times`` for a share."""
+    """Return the test cut in microseconds since 1970: the date itself, or that quantile of ``times`` if it is a share."""
     try:
         share = float(asked)
     except ValueError:

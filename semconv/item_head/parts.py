@@ -105,7 +105,7 @@ class ItemParts(nn.Module):
         return decode_hidden(model, ModelInput.causal(None, dropout(embedded, rate, self.training)))
 
     def asked(self, hidden: Tensor, waits: Tensor) -> Tensor:
-        """Return hidden states ``(n, D)`` that also know the days between the last event and the moment of asking."""
+        """Add to hidden states ``(n, D)`` the row for the days between a user's last event and the request."""
         return hidden if self.waits is None else hidden + self.waits[waits]
 
     def popularity_weights(self, hidden: Tensor) -> Tensor | None:

@@ -17,7 +17,10 @@ class TaskSettings:
     text: bool = option(True, "Train the text task: predict an item from its title and description.")
     query: bool = option(True, "Train the query task: predict an item from a user's search query.")
     text_share: float = option(
-        1.0, "Share of the items with text that each epoch draws for the text task.", low=0, high=1
+        1.0,
+        "The text task of an epoch uses this share of the items that have text. Each epoch draws the items anew.",
+        low=0,
+        high=1,
     )
     query_share: float = option(
         1.0, "Share of the interactions with a query that each epoch draws for the query task.", low=0, high=1

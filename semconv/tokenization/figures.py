@@ -58,8 +58,8 @@ def text_map_figures(
 ) -> dict[str, Any] | None:
     """Test the text map on held-out items: compare codes predicted from text with learned codes of the same items.
 
-    Each item gets a first code in the same way as a new item, from a prediction that was fitted without the item. The
-    predicted code is compared with the item's learned first code. Learned codes come from vectors into which
+    Each item gets a code at the first level in the same way as a new item, from a prediction that was fitted without
+    the item. This code is compared with the code of the first level that the codebook fit gave the item. Learned codes come from vectors into which
     ``shrink_to_text`` mixed the same predictions. So a second comparison uses the first code of the item's raw
     behaviour vector.
 

@@ -2,8 +2,8 @@
 
 The codebooks quantise the encoder's output. Gradients skip the quantiser (straight-through estimator). The loss has
 three parts. The first part of the loss is the decoder's squared error. The second part of the loss is, at every level,
-the squared distance between code and residual. The distance moves the code, and ``commitment`` times the distance moves
-the encoder. The third part of the loss is the alignment with text (eq. 3), where the text target passes through the
+the squared distance between code and residual. This distance has a gradient for the code only. ``commitment`` times the
+distance is added with a gradient for the encoder only. The third part of the loss is the alignment with text (eq. 3), where the text target passes through the
 same encoder. The codebooks start from residual k-means on the outputs of the untrained encoder.
 """
 

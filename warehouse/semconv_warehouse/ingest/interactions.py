@@ -222,7 +222,7 @@ def _is_lost(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
 
 
 def _is_given(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
-    """Return whether each row has a value other than empty text."""
+    """Return a boolean for each row: whether the row has a value that is not empty text."""
     if column not in raw:
         return pl.lit(False)
     value = pl.col(raw[column].name)
