@@ -18,7 +18,7 @@ from semconv.columns import RANK, USER_ID
 from semconv.data.list_rows import LIST_COLUMNS
 from semconv_warehouse.publish.generation_files import generation_path, open_generation
 from semconv_warehouse.publish.publications import Publication, publications
-from semconv_warehouse.store.database import database_errors
+from semconv_warehouse.store.database import database_errors, write_parquet
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import features_lock
@@ -139,4 +139,4 @@ def _export(layout: ProjectLayout, name: str, publication: Publication, source: 
     statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608
     target = feature_file(layout, name, publication.publication)
     with open_generation(source) as connection, database_errors(target), atomic_path(target) as temporary:
-        connection.sql(statement, params=values).write_parquet(str(temporary), compression="zstd")
+        write_parquet(connection.sql(statement, params=values), temporary)

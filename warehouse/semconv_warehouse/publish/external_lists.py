@@ -22,7 +22,7 @@ from semconv.errors import InputError
 from semconv.modes import make_folder
 from semconv_warehouse.publish.generation_files import temporary_path
 from semconv_warehouse.publish.ordered_lists import create_in_order
-from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk
+from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, write_parquet
 from semconv_warehouse.store.leftovers import spill_folder
 
 PART_ROWS = 2_000_000
@@ -203,7 +203,7 @@ def _write(connection: duckdb.DuckDBPyConnection, folder: Path, part_rows: int) 
             params={"first": first, "end": end},
         )
         with atomic_path(folder / f"part-{number:05d}.parquet") as temporary:
-            rows.write_parquet(str(temporary), compression="zstd")
+            write_parquet(rows, temporary)
 
 
 def _checked_columns(file: Path) -> list[str]:

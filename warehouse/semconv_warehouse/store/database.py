@@ -53,6 +53,12 @@ def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: P
     connection.execute("SET enable_progress_bar = false")
 
 
+def write_parquet(rows: duckdb.DuckDBPyRelation, file: Path) -> None:
+    """Write rows to a Parquet file that :func:`semconv.artifacts.atomic_path` created."""
+    # By default, DuckDB writes to a further temporary file beside an existing one. After a kill, nobody would know it.
+    rows.write_parquet(str(file), compression="zstd", use_tmp_file=False)
+
+
 @contextlib.contextmanager
 def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator[sa.Connection]:
     """Open one DuckDB file and close it at the end of the block. Writers also need ``with connection.begin():``.
