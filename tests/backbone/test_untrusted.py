@@ -27,7 +27,7 @@ DEEP = '{"model_type": "llama", "x": ' + "[" * 5000 + "]" * 5000 + "}"
 @pytest.fixture(scope="module")
 def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backbone")
-    create_backbone(folder, case.sentences(50), ["a query"], phrases(), SMALL)
+    create_backbone(folder, case.sentences(50), [(0, "a query")], phrases(), SMALL)
     return folder
 
 
