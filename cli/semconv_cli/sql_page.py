@@ -25,6 +25,7 @@ semconv sql "SELECT rank, title, reason_title FROM current_recommendation WHERE 
 semconv sql --query top_k_of_user --param user=user-0007 --param k=5
 semconv sql --list
 semconv sql --csv - < report.sql
+semconv sql --csv --no-formulas "FROM current_item"   # for a spreadsheet, which then computes no text
 ```
 
 `semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or

@@ -125,6 +125,19 @@ def test_output_of_libraries_is_logged_as_objects() -> None:
     assert said == ["to stdout", "and onto stderr", "last words"]
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_control_character_of_a_library_reaches_the_log(form: str) -> None:
+    def noisy(state: State, count: int | None) -> None:
+        with state.capture_output():
+            sys.stdout.write("a\x1b]0;title\x07b\n")
+            sys.stderr.write("c\x9b31m\x7f\u202ed\n")
+        state.remark("e\x1b[2J\x85")
+
+    lines = CliRunner().invoke(working(noisy), ["-v", "--log-format", form, "work"]).stderr.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert sum("title" in line or "31m" in line or "[2J" in line for line in lines) == 3
+
+
 def test_tasks_are_recorded_for_the_summary() -> None:
     tasks: list[dict[str, Any]] = []
     said: list[str] = []

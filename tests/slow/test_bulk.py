@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import duckdb
 import pytest
 
 from semconv_warehouse.opened import OpenedProject
+from tests.worlds.peak_memory import semconv
 
 # Shape -> a query for the rows, and the expected numbers of rows, users and items.
 SHAPES = {
@@ -25,23 +23,8 @@ SHAPES = {
         (1_000_000, 1_000_000, 1_000),
     ),
 }
-# Runs a command and prints its peak memory. It is a process of its own, because a peak is of a whole process.
-PEAK = """
-import resource, subprocess, sys
-done = subprocess.run([sys.executable, "-m", "semconv_cli", *sys.argv[1:]])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)
-sys.exit(done.returncode)
-"""
 # Ten million rows took 325 bytes each; the limit leaves room for other versions of polars.
 BYTES_A_ROW, BASE_BYTES = 400, 1 << 30
-
-
-def semconv(root: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], int]:
-    """Run a command; return its result and its peak memory in bytes."""
-    command = [sys.executable, "-c", PEAK, "--project", str(root), "-q", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    *lines, peak = done.stderr.splitlines()
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines)), int(peak)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.load import load_backbone
@@ -136,6 +137,29 @@ def test_an_incomplete_adapter_is_named(tmp_path: Path, file: str) -> None:
     ) as caught:
         load_tuned(tmp_path / "model", DIGEST, trust_remote_code=False)
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_is_read_from_safetensors_alone_and_its_configuration_names_no_module(tmp_path: Path) -> None:
+    backbone = saved_backbone(tmp_path / "backbone")
+    model, tokenizer, _ = tuned(backbone, LORA)
+    folder = tmp_path / "model"
+    save_tuned(model, tokenizer, folder, manifest("lora", str(backbone)))
+    path = folder / "adapter_config.json"
+    hostile = {
+        "auto_mapping": {"base_model_class": "system", "parent_library": "os"},
+        "base_model_name_or_path": "evil/model",
+        "megatron_config": {"x": 1},
+        "megatron_core": "a_module_that_is_not_there",
+        "peft_type": "EVIL",
+        "use_dora": True,
+    }
+    path.write_text(json.dumps({**json.loads(path.read_text()), **hostile}))
+    load_tuned(folder, DIGEST, trust_remote_code=False)
+    weights = folder / "adapter_model.safetensors"
+    torch.save(load_file(weights), folder / "adapter_model.bin")
+    weights.unlink()
+    with pytest.raises(InputError, match=r"the adapter or its tokenizer cannot be loaded .*adapter_model.safetensors"):
+        load_tuned(folder, DIGEST, trust_remote_code=False)
 
 
 @pytest.mark.parametrize("tied", [False, True])

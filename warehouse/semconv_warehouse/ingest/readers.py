@@ -27,7 +27,7 @@ from semconv_warehouse.ingest.text_files import check_rows, decoded_lines, first
 
 # Columns that a Source adds to those of the file.
 ROW, REASON, RECORD = "__row", "__reason", "__record"
-_OVERFLOW, _FILLED = "__overflow", "__filled"
+_OVERFLOW, _FILLED, _START = "__overflow", "__filled", "__start"
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 1000, 64 << 20
 _MOST_COLUMNS = 5_000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -266,18 +266,19 @@ def _json_lines(file: Path) -> Source:
 
 
 def _json_rows(lines: pl.LazyFrame) -> pl.LazyFrame:
-    whole = pl.col(RECORD).str.json_path_match("$")
+    # As a column, because polars would parse the text again for each use of the expression.
+    start = pl.col(RECORD).str.json_path_match("$").str.slice(0, 1).alias(_START)
     reason = (
         pl.when(is_too_deep(pl.col(RECORD)))
         .then(pl.lit(fields.TOO_DEEP))
-        .when(whole.is_null())
+        .when(pl.col(_START).is_null())
         .then(pl.lit("malformed JSON"))
-        .when(~whole.str.starts_with("{"))
+        .when(pl.col(_START) != "{")
         .then(pl.lit("no JSON object"))
         .alias(REASON)
     )
     filled = lines.filter(pl.col(RECORD).str.strip_chars() != "")
-    return filled.with_columns(strict_json(pl.col(RECORD))).with_columns(reason)
+    return filled.with_columns(strict_json(pl.col(RECORD))).with_columns(start).with_columns(reason).drop(_START)
 
 
 def _sampled_keys(source: Source) -> tuple[str, ...]:
