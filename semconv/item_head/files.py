@@ -1,4 +1,4 @@
-"""Save and load the item parts of a tuned model, in a file beside the weights of its decoder."""
+"""Save and load the item parts of a tuned model, in a file of their own in the folder of the run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from semconv.errors import InputError
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.texts import TextBasis
+from semconv.runs.files import ITEM_PARTS
 
-FILE: Final = "items.safetensors"
 _PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity")
 
 
@@ -43,15 +43,15 @@ class ItemFile:
         return cls(weights, counts, calendar, basis)
 
     def save(self, folder: Path) -> None:
-        """Write the file into the folder of a tuned model."""
+        """Write the file into the folder of a run."""
         calendar = np.array([self.calendar.first_day, self.calendar.num_periods], dtype=np.int64)
         more = {"text_mean": self.basis.mean, "text_directions": self.basis.directions}
-        write_arrays(folder / FILE, {**self.weights, "counts": self.counts, "calendar": calendar, **more})
+        write_arrays(folder / ITEM_PARTS, {**self.weights, "counts": self.counts, "calendar": calendar, **more})
 
     @classmethod
     def load(cls, folder: Path) -> ItemFile:
-        """Read the file; InputError if it is missing or damaged."""
-        arrays = read_arrays(folder / FILE)
+        """Read the file from the folder of a run; InputError if it is missing or damaged."""
+        arrays = read_arrays(folder / ITEM_PARTS)
         try:
             first_day, num_periods = (int(number) for number in arrays["calendar"])
             return cls(
@@ -61,7 +61,9 @@ class ItemFile:
                 TextBasis(arrays["text_mean"], arrays["text_directions"]),
             )
         except (KeyError, ValueError) as error:
-            raise InputError(f"{folder / FILE}: {error} is missing; tune again with `semconv finetune`") from error
+            raise InputError(
+                f"{folder / ITEM_PARTS}: {error} is missing; tune again with `semconv finetune`"
+            ) from error
 
     def parts(
         self, code_tokens: NDArray[np.int64], texts: NDArray[np.float32], counts: NDArray[np.int64] | None = None

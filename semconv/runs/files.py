@@ -30,6 +30,7 @@ AUTOENCODER: Final = "autoencoder.safetensors"
 TRIE: Final = "trie.safetensors"
 TUNED_CODES: Final = "tuned_codes.safetensors"
 TUNED_ON: Final = "tuned_on.safetensors"
+ITEM_PARTS: Final = "items.safetensors"
 TUNING_STATE: Final = "checkpoint.safetensors"
 BEST_WEIGHTS: Final = "best.safetensors"
 STEPS: Final = "steps.jsonl"
@@ -94,6 +95,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(AUTOENCODER, (columns.CODEBOOK,)),
     Artifact(TRIE, (columns.CODEBOOK, columns.ASSIGN), Kind.REBUILT),
     Artifact(TUNED_CODES, (columns.FINETUNE,)),
+    Artifact(ITEM_PARTS, (columns.FINETUNE,)),
     Artifact(
         TUNED_ON,
         (columns.FINETUNE,),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from semconv.artifacts import read_json
-from semconv.runs.files import MODEL_FOLDER
+from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -39,7 +39,7 @@ def test_the_files_of_the_model(project: Project) -> None:
     run = project.workspace.need("finetune")
     folder = project.workspace.book.folder(run) / MODEL_FOLDER
     assert read_json(folder / "semconv.json")["history"] == "items"
-    assert (folder / "items.safetensors").exists()
+    assert (folder.parent / ITEM_PARTS).exists()
     names = json.loads((folder / "config.json").read_text())
     assert names["model_type"] == "llama"  # any program can load the decoder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.once import scratch_folder
+from tests.worlds.once import made_once
 
 SETTINGS = case.SETTINGS.replace("epochs = 1\n", 'epochs = 8\nhistory = "items"\nlearning_rate = 0.01\ndropout = 0.1\n')
 _START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -44,7 +43,6 @@ def fit(project: Project) -> Project:
     return project
 
 
-@functools.cache
 def tuned_template() -> Path:
     """Return a tuned project, which tests copy or only read."""
-    return fit(make_project(scratch_folder() / "dated")).layout.root
+    return made_once("dated", lambda folder: fit(make_project(folder)))

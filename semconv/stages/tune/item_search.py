@@ -13,6 +13,7 @@ from semconv.data.histories import Histories
 from semconv.data.store import Catalog
 from semconv.item_head.files import ItemFile
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
+from semconv.runs.files import ITEM_PARTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import SearchSettings
@@ -44,25 +45,26 @@ class ItemSearchData:
     """The arrays that a model needs to score items, besides its weights.
 
     Attributes:
+        folder: the folder of the tuning, with the file of the item parts.
         texts: ``(I, T)`` projected text vectors of all items.
         moments: what is popular when the users are asked.
     """
 
+    folder: Path
     texts: NDArray[np.float32]
     moments: Moments
 
     @classmethod
-    def read(
-        cls, workspace: Workspace, lineage: Lineage, folder: Path, catalog: Catalog, asking: Asking | None
-    ) -> ItemSearchData:
+    def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, asking: Asking | None) -> ItemSearchData:
         """Read the arrays for the items and interactions of today.
 
         Args:
-            folder: of the tuned model.
             asking: when the users are asked; None if every moment is unknown.
         """
+        folder = workspace.intact(lineage.finetune, ITEM_PARTS).parent
         file, texts = ItemFile.load(folder), item_texts(workspace, lineage, catalog)
         return cls(
+            folder,
             file.basis.project(texts.item_index, texts.vectors, len(catalog)),
             Moments.unknown(0, len(catalog))
             if asking is None
@@ -73,7 +75,6 @@ class ItemSearchData:
         self,
         model: Any,
         encoder: PromptEncoder,
-        folder: Path,
         allowed: NDArray[np.bool_],
         settings: SearchSettings,
         length: int,
@@ -82,13 +83,12 @@ class ItemSearchData:
 
         Args:
             model: the decoder.
-            folder: of the tuned model.
             allowed: ``(I,)`` items that may be listed.
             length: largest number of items that the model reads.
         """
         from semconv.item_head.search import ItemSearcher
 
-        file = ItemFile.load(folder)
+        file = ItemFile.load(self.folder)
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
         searcher = ItemSearcher(model, parts, coded, allowed, self.moments.table, settings)

@@ -57,7 +57,7 @@ class ItemSetup:
         Args:
             encoder: knows the code tokens of all items.
             data: the training data.
-            start: the folder of the model that is continued; None to start from the backbone.
+            start: the folder of the run that is continued; None to start from the backbone.
         """
         catalog = workspace.store.catalog()
         texts = item_texts(workspace, codes, catalog)
@@ -84,12 +84,11 @@ class ItemSetup:
         model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
 
     def detach(self, model: Any, folder: Path) -> None:
-        """Move the item parts of a trained model to their file in the model's folder."""
+        """Move the item parts of a trained model to their file in the folder of the run."""
         from semconv.item_head.parts import NAME
 
         parts = getattr(model, NAME)
         delattr(model, NAME)
-        folder.mkdir(parents=True, exist_ok=True)
         ItemFile.of(parts, self.counts, self.calendar, self.basis).save(folder)
 
 

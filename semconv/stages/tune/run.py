@@ -19,7 +19,7 @@ from semconv import columns
 from semconv.artifacts import write_arrays, write_json
 from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest
-from semconv.runs.files import FIGURES, MODEL_FOLDER, TUNED_CODES
+from semconv.runs.files import FIGURES, ITEM_PARTS, MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
@@ -112,7 +112,7 @@ class _Tuning:
         if self.tuning.history != "items":
             return None
         start = self.inputs.start
-        folder = None if start is None else tuned_folder(self.workspace, start)
+        folder = None if start is None else self.workspace.intact(start.run, ITEM_PARTS).parent
         return ItemSetup.of(self.workspace, self.inputs.codes, self.source.encoder, self.source.data, folder)
 
     def train(self, folder: Path, leader: Leader | None) -> tuple[Any, dict[str, Any]]:
@@ -180,7 +180,7 @@ class _Tuning:
         _, tokenizer, _ = self.loaded
         shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
         if self.setup is not None:
-            self.setup.detach(model, folder / MODEL_FOLDER)
+            self.setup.detach(model, folder)
         write_arrays(folder / TUNED_CODES, {"item_index": self.codes.item_index})
         record_samples(folder, self.source.data)
         save_tuned(model, tokenizer, folder / MODEL_FOLDER, self._manifest(folder / MODEL_FOLDER))

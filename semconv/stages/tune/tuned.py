@@ -70,7 +70,7 @@ class TunedFiles:
             codes,
             trie_file(workspace, lineage, codes),
             len(catalog),
-            ItemSearchData.read(workspace, lineage, folder, catalog, asking) if reads_items else None,
+            ItemSearchData.read(workspace, lineage, catalog, asking) if reads_items else None,
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:
@@ -96,7 +96,7 @@ class TunedFiles:
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, self.num_items)
         length = settings.split.history_length
         if self.items is not None:
-            item_searcher, maker = self.items.searcher(model, encoder, self.model, allowed, search, length)
+            item_searcher, maker = self.items.searcher(model, encoder, allowed, search, length)
             return Tuned(item_searcher, encoder, maker)
         trie = open_trie(self.trie).restrict(allowed)
         return Tuned(Searcher(model, trie, tuned.level_tokens, search, say), encoder, TokenPrompts(encoder, length))
