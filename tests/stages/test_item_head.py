@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from semconv.artifacts import read_json
+from semconv.data.histories import Histories
+from semconv.errors import SettingsError
+from semconv.item_head.files import ItemFile
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
+from semconv.stages.lists.carrying import user_states
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -62,3 +68,48 @@ def test_no_seen_item_is_listed(project: Project) -> None:
         "SELECT count(*) AS n FROM current_recommendation r JOIN user_history h USING (user_id, item_id)"
     ).to_pydict()
     assert joined["n"] == [0]
+
+
+def test_a_further_tuning_reads_new_items_and_keeps_the_calendar(project: Project, tmp_path: Path) -> None:
+    before = project.workspace.need("finetune")
+    new = case.NUM_ITEMS
+    project.ingest_items([case.write_lines(tmp_path / "items.jsonl", [case.item(new)])], {})
+    rows = dated.events({case.user_id(user): [user, new] for user in range(10)})
+    for row in rows:
+        row["source_position"] += 100
+    project.ingest_interactions([case.write_lines(tmp_path / "events.jsonl", rows)], {})
+    after = project.finetune(from_run="current")
+    assert before.run_id in after.inputs
+    files = [ItemFile.load(project.workspace.book.folder(run)) for run in (before, after)]
+    assert [len(file.counts) for file in files] == [case.NUM_ITEMS, case.NUM_ITEMS + 1]
+    assert files[0].calendar == files[1].calendar
+    assert not (files[0].weights["own"] == files[1].weights["own"][: case.NUM_ITEMS]).all()
+    project.recommend()
+
+
+def test_a_tuning_cannot_continue_in_another_form(project: Project) -> None:
+    settings = project.layout.settings_file
+    settings.write_text(settings.read_text().replace('history = "items"', 'history = "tokens"'))
+    other = Project.open(project.layout.root, progress=case.Remarks())
+    with pytest.raises(SettingsError, match=r"tuning.history = tokens: .* was tuned with items"):
+        other.finetune(from_run="current")
+
+
+def test_a_corrected_date_changes_the_state_of_its_user_alone() -> None:
+    items, codes = np.arange(4, dtype=np.int32), np.arange(8).reshape(4, 2)
+    histories = Histories(np.array([0, 2]), np.array([2, 2]), items, np.array([1, 2, 3, 4]))
+    users = np.arange(2, dtype=np.int32)
+    first = user_states(users, histories, codes).states
+    corrected = replace(histories, times=np.array([1, 2, 3, 5]))
+    second = user_states(users, corrected, codes).states
+    assert (first == second).tolist() == [True, False]
+
+
+def test_only_the_mode_full_trains_this_form(tmp_path: Path) -> None:
+    project = dated.make_project(
+        tmp_path / "project", settings=dated.SETTINGS.replace("[tuning]", '[tuning]\nmode = "lora"')
+    )
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    with pytest.raises(SettingsError, match=r"tuning.history = items needs tuning.mode = full"):
+        project.finetune()
