@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,11 @@ def test_every_batch_of_rejected_rows_is_written_once(
         assert report.rejected == {"no item_id": 100}
         read = pl.read_csv if name == "r.csv" else pl.read_ndjson
         assert read(tmp_path / name)["row"].to_list() == list(range(1, 101))
+
+
+def test_a_file_name_that_is_not_utf8_is_refused_in_one_line(store: DuckDBStore, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"items\xff.csv")
+    file.write_text("item_id,title\ni1,lamp\n")
+    with pytest.raises(InputError, match="the path holds bytes that are not UTF-8; rename the file") as refusal:
+        ingest_items(store, [file], {})
+    assert "\n" not in str(refusal.value)

@@ -124,6 +124,8 @@ def open_source(file: Input) -> Source:
     """Open a file in the format of its suffix; InputError if it is missing, empty, unreadable or of another format."""
     if isinstance(file, Spooled):
         return replace(_parquet(file.path), file=file)
+    if not is_utf8(file):
+        raise InputError(f"{file}: the path holds bytes that are not UTF-8; rename the file or its folder")
     if not file.is_file():
         if file.is_dir():
             raise InputError(f"{file}: is a folder; name the files in it")
@@ -298,3 +300,12 @@ def _sampled_keys(source: Source) -> tuple[str, ...]:
 def _json_value(key: str) -> pl.Expr:
     quote = '"' if "'" in key else "'"
     return pl.col(RECORD).str.json_path_match(f"$[{quote}{key}{quote}]")
+
+
+def is_utf8(path: Path) -> bool:
+    """Return whether the bytes of a path are UTF-8, which polars needs."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
