@@ -12,10 +12,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.counter.scores import history_matrix, popularity_order
-from semconv.data.store import UNKNOWN_TIME
+from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
 from semconv.ragged import kept_offsets, offsets_of, row_of
-
-_DAY = 86_400_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ _KEY = 1 << 24  # larger than any day, so that the numbers of two items never ov
 
 def days_of(times: NDArray[np.int64]) -> NDArray[np.float64]:
     """Convert times in microseconds since 1970 to days since 1970; the result is NaN where the time is unknown."""
-    return np.where(times == UNKNOWN_TIME, np.nan, np.floor(times / _DAY))
+    days = day_numbers(times)
+    return np.where(days == UNKNOWN_DAY, np.nan, days)
 
 
 def unit_vectors(item_index: NDArray[Any], vectors: NDArray[Any], num_items: int) -> NDArray[np.float32]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times, for an interaction without a time
+UNKNOWN_DAY: Final = UNKNOWN_TIME  # the day of an unknown time
+_DAY: Final = 86_400_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Sequences:
             queries,
             self.cuts,
         )
+
+
+def day_numbers(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown."""
+    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // _DAY)
 
 
 @dataclass(frozen=True)

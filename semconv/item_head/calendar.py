@@ -10,20 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semconv.data.store import UNKNOWN_TIME
+from semconv.data.store import UNKNOWN_DAY
 from semconv.ragged import Ints
 
 PERIOD_DAYS: Final = 60
 GAP_ROWS: Final = 14  # unknown, the same day, and twelve powers of two
-UNKNOWN_DAY: Final = np.iinfo(np.int64).min
-_MICROSECONDS: Final = 86_400_000_000  # of a day
-
-
-def day_numbers(times: NDArray[np.int64]) -> Ints:
-    """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown."""
-    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // _MICROSECONDS)
 
 
 def gap_rows(earlier: Ints, later: Ints) -> Ints:

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.item_head.calendar import UNKNOWN_DAY, Calendar, gap_rows
+from semconv.data.store import UNKNOWN_DAY
+from semconv.item_head.calendar import Calendar, gap_rows
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.sequences import DatedSequences, Windows
-from semconv.ragged import Ints, offsets_of, padded, ranges
-
-_BATCHES_AT_ONCE = 64  # windows are sorted by length within so many batches: little padding, an order still random
+from semconv.ragged import Ints, offsets_of, padded, position_of, ranges
+from semconv.tasks.plan import Stream, generator
+from semconv.tuning.batches import batch_order
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ItemBatch:
     Attributes:
         items, periods, gaps: ``(B, T)`` of the histories, 0 in the padding.
         asked: ``(n,)`` the positions that predict, as indices into the flattened (B * T) positions.
-        waits: ``(n,)`` row of the days between the event at the position and the moment of asking.
+        waits: ``(n,)`` row of the days between the event at the position and the moment of the prediction.
         moments: ``(n,)`` row of the moment in the table of popularity.
         tokens: ``(X, S)`` tokens of the prompts with text, padded.
         ends: ``(X,)`` index of the last token of each prompt.
@@ -85,11 +86,11 @@ class TextSamples:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """When each row of the sequences is predicted.
+class LabelMoments:
+    """The moment of each prediction: the day on which the model is supposed to predict a row of the sequences.
 
     Attributes:
-        moments: ``(n,)`` row of the moment of asking in the table of popularity.
+        moments: ``(n,)`` row of the moment in the table of popularity.
         waits: ``(n,)`` row of the days between the event before and the moment.
     """
 
@@ -99,11 +100,11 @@ class Asking:
     @classmethod
     def draw(
         cls, sequences: DatedSequences, calendar: Calendar, table: MomentTable, rng: np.random.Generator
-    ) -> Asking:
-        """Draw for each row whether it is asked at the start of its period or at the event before it, half of them each.
+    ) -> LabelMoments:
+        """Draw each row's moment: the day of the event before it, or the start of the period in which the row lies.
 
-        A night knows its own date but not the date of the next event. The start of a period never comes before the
-        event that was last seen.
+        Both have probability 1/2. A nightly run knows its own date but not the date of the next event, so the model
+        never reads the day of the row itself. The moment is never earlier than the event before.
         """
         before = np.full(len(sequences.days), UNKNOWN_DAY)
         before[1:] = sequences.days[:-1]
@@ -121,7 +122,7 @@ class ItemRows:
         sequences: DatedSequences,
         windows: Windows,
         is_label: NDArray[np.bool_],
-        asking: Asking,
+        asking: LabelMoments,
         texts: TextSamples,
     ) -> None:
         """Prepare the rows.
@@ -148,29 +149,18 @@ class ItemRows:
         some._rows, some.lengths, some.num_samples = self._rows[which], self.lengths[which], self.num_samples[which]
         return some
 
-    def batches(self, batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+    def batches(self, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch: windows of similar length, and an equal part of the prompts with text.
 
         Args:
             batch_tokens: largest number of positions in the windows of a batch, padding included.
+            seed, epoch: they determine the order.
         """
         num_windows = len(self._windows)
-        order, texts = rng.permutation(num_windows), num_windows + rng.permutation(len(self) - num_windows)
-        mean = max(1.0, float(self.lengths[:num_windows].mean())) if num_windows else 1.0
-        chunk = max(1, int(_BATCHES_AT_ONCE * batch_tokens / mean))
-        found: list[list[int]] = []
-        for start in range(0, num_windows, chunk):
-            part = order[start : start + chunk]
-            part = part[np.argsort(-self.lengths[part], kind="stable")]
-            at = 0
-            while at < len(part):
-                count = max(1, batch_tokens // int(self.lengths[part[at]]))
-                found.append(part[at : at + count].tolist())
-                at += count
+        found = batch_order(self.lengths[:num_windows], batch_tokens, seed, epoch)
         if not found:
-            tokens = np.cumsum(self.lengths[texts])
-            return [part.tolist() for part in np.split(texts, np.flatnonzero(np.diff(tokens // batch_tokens)) + 1)]
-        rng.shuffle(found)
+            return batch_order(self.lengths, batch_tokens, seed, epoch)
+        texts = num_windows + generator(seed, epoch, Stream.TEXT_BATCHES).permutation(len(self) - num_windows)
         for batch, part in zip(found, np.array_split(texts, len(found)), strict=True):
             batch.extend(part.tolist())
         return found
@@ -185,11 +175,10 @@ class ItemRows:
         sequences = self._sequences
         width = int(read.max(initial=0))
         # Each read row predicts the row after it, unless another window or no window predicts that row.
-        is_asked = (ranges(np.zeros_like(read), read) >= np.repeat(windows.first_label - 1, read)) & self._is_label[
-            rows + 1
-        ]
-        flat = ranges(np.arange(len(read)) * width, read)[is_asked]
-        label_rows = rows[is_asked] + 1
+        is_own = position_of(read) >= np.repeat(windows.first_label - 1, read)
+        is_predicting = is_own & self._is_label[rows + 1]
+        flat = ranges(np.arange(len(read)) * width, read)[is_predicting]
+        label_rows = rows[is_predicting] + 1
         columns: dict[str, Any] = {
             **{
                 name: padded(np.asarray(values[rows], dtype=np.int64), read, 0)

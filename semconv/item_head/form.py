@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.item_head.calendar import Calendar
-from semconv.item_head.epoch import Asking, ItemBatch, ItemRows, TextSamples, windows_with_labels
+from semconv.item_head.epoch import ItemBatch, ItemRows, LabelMoments, TextSamples, windows_with_labels
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.sequences import DatedSequences, Windows
@@ -84,13 +84,13 @@ class ItemForm:
             users = len(self.data.offsets) - 1
             drawn = generator(seed, number, Stream.REPLAYED_USERS)
             is_label = is_label & self.data.replay.draw_rows(self.data.users(), users, drawn)
-        asking = Asking.draw(self.sequences, self.calendar, self.table, generator(seed, number, Stream.MOMENTS))
+        moments = LabelMoments.draw(self.sequences, self.calendar, self.table, generator(seed, number, Stream.MOMENTS))
         windows = windows_with_labels(self.windows, is_label)
-        return ItemRows(self.sequences, windows, is_label, asking, self._texts(epoch))
+        return ItemRows(self.sequences, windows, is_label, moments, self._texts(epoch))
 
     def batches(self, rows: ItemRows, settings: TuningSettings, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch."""
-        return rows.batches(settings.batch_tokens, generator(settings.seed, epoch, Stream.BATCHES))
+        return rows.batches(settings.batch_tokens, settings.seed, epoch)
 
     def collate(self, rows: ItemRows) -> ItemBatch:
         """Return the tensors of some rows."""
@@ -160,7 +160,7 @@ class ItemLoss(nn.Module):
             return vectors[:0]
         inputs = ItemInputs(torch.searchsorted(items, batch.items), batch.periods, batch.gaps)
         hidden = parts.states(self.model, inputs, vectors, self.rate).flatten(0, 1)
-        return parts.asked(hidden[batch.asked], batch.waits)
+        return parts.at_moments(hidden[batch.asked], batch.waits)
 
     def _text_states(self, batch: ItemBatch) -> Tensor:
         """Return the hidden states ``(X, D)`` of the last tokens of the prompts with text."""

@@ -104,7 +104,7 @@ class ItemParts(nn.Module):
             embedded = embedded + self.periods[inputs.periods] + self.gaps[inputs.gaps]
         return decode_hidden(model, ModelInput.causal(None, dropout(embedded, rate, self.training)))
 
-    def asked(self, hidden: Tensor, waits: Tensor) -> Tensor:
+    def at_moments(self, hidden: Tensor, waits: Tensor) -> Tensor:
         """Add to hidden states ``(n, D)`` the row for the days between a user's last event and the request."""
         return hidden if self.waits is None else hidden + self.waits[waits]
 

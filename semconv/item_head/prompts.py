@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semconv.data.histories import Histories, prompt_items
-from semconv.item_head.calendar import UNKNOWN_DAY, Calendar, day_numbers, gap_rows
+from semconv.data.store import UNKNOWN_DAY, day_numbers
+from semconv.item_head.calendar import Calendar, gap_rows
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.ragged import Ints, lengths_of, padded
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semconv.backbone.forward import ModelInput, decode_hidden, model_device
-from semconv.errors import InputError
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
 from semconv.ragged import lengths_of, padded
-from semconv.search.search import SearchResult, SearchSettings
+from semconv.search.beams import require_numbers
+from semconv.search.search import SearchResult, SearchSettings, empty_result
 
 _SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
 _USERS_AT_ONCE: Final = 512
@@ -57,7 +57,9 @@ class ItemSearcher:
         settings: SearchSettings,
     ) -> None:
         self.settings = settings
-        self._model, self._parts, self._device = model, parts.to(model_device(model)).eval(), model_device(model)
+        matrix = model.get_input_embeddings().weight
+        self._model, self._device = model, model_device(model)
+        self._parts = parts.to(self._device, matrix.dtype).eval()
         self._items = np.sort(item_index).astype(np.int64)  # (M,)
         self._rows = np.full(len(allowed), -1, dtype=np.int64)  # (I,) row of an item with codes
         self._rows[self._items] = np.arange(len(self._items))
@@ -65,8 +67,7 @@ class ItemSearcher:
         self._features = torch.from_numpy(table.features[:, :, self._items]).to(self._device)  # (moments + 1, 4, M)
         with torch.inference_mode():
             index = torch.from_numpy(self._items).to(self._device)
-            matrix = model.get_input_embeddings().weight
-            self._vectors = parts.vectors(matrix, index).to(matrix.dtype)  # (M, D)
+            self._vectors = parts.vectors(matrix, index)  # (M, D)
 
     def search(
         self,
@@ -79,15 +80,7 @@ class ItemSearcher:
         Raises:
             InputError: the arguments differ in length, or the model yields NaN.
         """
-        count, width = len(prompts), self.settings.width
-        others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
-        if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
-            raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
-        result = SearchResult(
-            np.full((count, width), -1, dtype=np.int32),
-            np.full((count, width), -np.inf, dtype=np.float32),
-            np.full(others.shape, -np.inf, dtype=np.float32),
-        )
+        result, others = empty_result(len(prompts), self.settings.width, seen, others)
         with torch.inference_mode():
             for users in self._batches(prompts):
                 seen_items = None if seen is None else [seen[user] for user in users.tolist()]
@@ -117,11 +110,7 @@ class ItemSearcher:
     ) -> None:
         """Compute a batch and write its rows into the result."""
         scores = self._log_probs(prompts)  # (B, M)
-        if bool(scores.isnan().any()):
-            raise InputError(
-                "the model yields NaN: its weights are damaged or its training diverged;"
-                " `semconv run --refit` tunes a new model"
-            )
+        require_numbers(scores)
         rows = np.where(others >= 0, self._rows[others], -1)
         found = scores.gather(1, torch.from_numpy(np.maximum(rows, 0)).to(self._device)).float().cpu().numpy()
         result.other_scores[users] = np.where(rows >= 0, found, -np.inf)
@@ -161,4 +150,4 @@ class ItemSearcher:
         rows, periods, gaps, ends = (tensor.to(self._device) for tensor in padded_inputs(prompts, self._rows))
         hidden = self._parts.states(self._model, ItemInputs(rows, periods, gaps), self._vectors, 0.0)
         waits = torch.tensor([prompt.wait for prompt in prompts], device=self._device)
-        return self._parts.asked(hidden[entries, ends - 1], waits)
+        return self._parts.at_moments(hidden[entries, ends - 1], waits)

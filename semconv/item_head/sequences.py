@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.item_head.calendar import Calendar, day_numbers, gaps_before
+from semconv.data.store import day_numbers
+from semconv.item_head.calendar import Calendar, gaps_before
 from semconv.ragged import Ints, position_of, row_of
 
 

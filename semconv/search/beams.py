@@ -102,12 +102,17 @@ def best_leaves(
         grown.masked_fill_(~scorer.trie.may_enter(step.children, level), -torch.inf)
         seen.close(grown, frontier.nodes, level)
         scores, frontier = _best_children(grown, step, width)
+    require_numbers(scores)
+    return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
+
+
+def require_numbers(scores: Tensor) -> None:
+    """Raise InputError if a model's scores contain NaN."""
     if bool(scores.isnan().any()):
         raise InputError(
             "the model yields NaN: its weights are damaged or its training diverged;"
             " `semconv run --refit` tunes a new model"
         )
-    return frontier.nodes.cpu().numpy(), scores.cpu().numpy()
 
 
 def _best_children(scores: Tensor, step: Step, width: int) -> tuple[Tensor, Frontier]:

@@ -67,6 +67,22 @@ class SearchResult(NamedTuple):
     other_scores: NDArray[np.float32]
 
 
+def empty_result(
+    count: int, width: int, seen: Sequence[NDArray[Any]] | None, others: NDArray[Any] | None
+) -> tuple[SearchResult, NDArray[np.int64]]:
+    """Return a result for ``count`` prompts without any item, and the items to score ``(count, n)``.
+
+    Raises:
+        InputError: the arguments of a search differ in length.
+    """
+    others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
+    if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
+        raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
+    items = np.full((count, width), -1, dtype=np.int32)
+    scores = np.full((count, width), -np.inf, dtype=np.float32)
+    return SearchResult(items, scores, np.full(others.shape, -np.inf, dtype=np.float32)), others
+
+
 class Searcher:
     """Searches with one model over one trie. A job creates one searcher for all its users.
 
@@ -125,15 +141,8 @@ class Searcher:
             InputError: the arguments differ in length, or the model yields NaN.
             MachineError: the search for a single prompt does not fit into memory.
         """
-        count, width = len(prompts), self.settings.width
-        others = np.zeros((count, 0), dtype=np.int64) if others is None else np.asarray(others, dtype=np.int64)
-        if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
-            raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
-        result = SearchResult(
-            np.full((count, width), -1, dtype=np.int32),
-            np.full((count, width), -np.inf, dtype=np.float32),
-            np.full(others.shape, -np.inf, dtype=np.float32),
-        )
+        width = self.settings.width
+        result, others = empty_result(len(prompts), width, seen, others)
         lengths = lengths_of(prompts)
         users = np.flatnonzero(lengths)  # with a prompt
         if len(users) == 0 or not (self._trie.num_open or (len(self._trie) and others.shape[1])):

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     REPLAYED_TEXTS = 4
     POSITIONS = 5
     MOMENTS = 6
+    TEXT_BATCHES = 7
     BATCHES = 8
 
 

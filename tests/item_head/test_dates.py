@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from semconv.data.store import UNKNOWN_TIME
-from semconv.item_head.calendar import GAP_ROWS, PERIOD_DAYS, UNKNOWN_DAY, Calendar, day_numbers, gap_rows, gaps_before
+from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
+from semconv.item_head.calendar import GAP_ROWS, PERIOD_DAYS, Calendar, gap_rows, gaps_before
 from semconv.item_head.popularity import ItemEvents, MomentTable
 
 DAY = 86_400_000_000

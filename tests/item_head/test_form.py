@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from semconv.data.store import Sequences
-from semconv.item_head.calendar import Calendar, day_numbers
+from semconv.data.store import Sequences, day_numbers
+from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import ItemRows
 from semconv.item_head.form import ItemForm
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts, PartsShape
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
+from semconv.tasks.data import Candidates
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.selection import task_data
 from semconv.tuning.loss import LossSums
@@ -144,3 +145,10 @@ def test_an_epoch_is_a_function_of_its_number(world: World) -> None:
     first, again, second = (world.form.collate(world.form.rows(epoch)) for epoch in (0, 0, 1))
     assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in vars(first))
     assert not torch.equal(first.moments, second.moments) or not torch.equal(first.waits, second.waits)
+
+
+def test_without_any_sample_there_is_no_batch(world: World) -> None:
+    nothing = replace(TASKS, sequential=False, text=False)
+    data = replace(world.form.data, texts={name: Candidates.none() for name in world.form.data.texts})
+    form = ItemForm(data, world.encoder, nothing, HISTORY, world.form.calendar, 0)
+    assert form.batches(form.rows(0), SETTINGS, 0) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -167,3 +168,10 @@ def test_a_model_with_nan_is_refused(world: World) -> None:
     broken._vectors[0, 0] = torch.nan
     with pytest.raises(InputError, match="the model yields NaN"):
         broken.search(world.prompts, None)
+
+
+def test_half_precision_gives_nearly_the_same_scores(world: World) -> None:
+    others = np.array([[1, 4]] * 3)
+    exact = world.searcher().search(world.prompts, None, others).other_scores
+    half = replace(world, model=copy.deepcopy(world.model).to(torch.bfloat16), parts=copy.deepcopy(world.parts))
+    np.testing.assert_allclose(half.searcher().search(world.prompts, None, others).other_scores, exact, atol=0.3)

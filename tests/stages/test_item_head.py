@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from semconv.artifacts import read_json
 from semconv.data.histories import Histories
 from semconv.errors import SettingsError
 from semconv.item_head.files import ItemFile
+from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
 from semconv.stages.lists.carrying import user_states
 from semconv_warehouse.project import Project
@@ -113,3 +116,42 @@ def test_only_the_mode_full_trains_this_form(tmp_path: Path) -> None:
         command()
     with pytest.raises(SettingsError, match=r"tuning.history = items needs tuning.mode = full"):
         project.finetune()
+
+
+class EndedError(Exception):
+    pass
+
+
+class EndsInTheThirdEpoch(case.Remarks):
+    """Ends a training in the middle of an epoch."""
+
+    @contextmanager
+    def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
+        with super().task(label, total, unit, done) as bar:
+            yield EndingBar() if label.startswith("epoch 3") else bar
+
+
+class EndingBar:
+    def advance(self, amount: float, note: str = "") -> None:
+        raise EndedError
+
+
+def test_a_training_that_ended_early_goes_on_with_the_same_result(project: Project, tmp_path: Path) -> None:
+    other = dated.make_project(tmp_path / "other")
+    for command in (other.backbone_create, other.embed_behavior, other.embed_text, other.codebook_fit):
+        command()
+    with pytest.raises(EndedError):
+        Project.open(other.layout.root, progress=EndsInTheThirdEpoch()).finetune()
+    other.finetune()
+    weights = [
+        ItemFile.load(of.workspace.book.folder(of.workspace.need("finetune"))).weights for of in (project, other)
+    ]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_a_split_in_time(tmp_path: Path) -> None:
+    settings = dated.SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
+    project = dated.fit(dated.make_project(tmp_path / "project", settings=settings))
+    rows = [row for row in project.evaluate() if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")]
+    found = {row["method"]: row["value"] for row in rows}
+    assert found["model"] > found["popularity"]

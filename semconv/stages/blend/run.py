@@ -31,7 +31,7 @@ from semconv.stages import stage_settings
 from semconv.stages.blend.choice import HONEST_CUT, fitted_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
 from semconv.stages.lists.filters import allowed_items
-from semconv.stages.tune.item_setup import Asking
+from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import TunedFiles, passes
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
     histories = Histories.under(sequences, "valid")
     whole = [histories.of(int(user)) for user in users]
     say, length = workspace.progress.say, workspace.settings.split.history_length
-    asking = Asking(sequences, "valid", lineage.finetune.settings["split"]["train_cut"])
-    files = TunedFiles.read(workspace, lineage, read.catalog, asking)
+    split_moments = SplitMoments(sequences, "valid", lineage.finetune.settings["split"]["train_cut"])
+    files = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     tuned = files.load(workspace.settings, read.allowed, say)
     items, lengths = histories.latest(users, length)
     seen = whole if workspace.settings.recommend.seen == "masked" else None

@@ -35,7 +35,7 @@ from semconv.stages.blend.run import blend_tables
 from semconv.stages.lists.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.lists.parts import holds_part
-from semconv.stages.tune.item_setup import Asking
+from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import TunedFiles
 
 
@@ -184,8 +184,8 @@ def list_job(
 def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
     """Return the job that computes the lists of all requested users, still without its blend."""
     sequences, num_items = read.sequences, len(read.catalog)
-    asking = Asking(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
-    tuned = TunedFiles.read(workspace, lineage, read.catalog, asking)
+    split_moments = SplitMoments(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
+    tuned = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     # Erased users have no interactions.

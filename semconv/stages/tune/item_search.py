@@ -17,7 +17,7 @@ from semconv.runs.files import ITEM_PARTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import SearchSettings
-from semconv.stages.tune.item_setup import Asking, item_texts
+from semconv.stages.tune.item_setup import SplitMoments, item_texts
 from semconv.tasks.encoder import PromptEncoder
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ItemSearchData:
     Attributes:
         folder: the folder of the tuning, with the file of the item parts.
         texts: ``(I, T)`` projected text vectors of all items.
-        moments: what is popular when the users are asked.
+        moments: the moment of each user, and what was popular then.
     """
 
     folder: Path
@@ -55,11 +55,13 @@ class ItemSearchData:
     moments: Moments
 
     @classmethod
-    def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, asking: Asking | None) -> ItemSearchData:
+    def read(
+        cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, moments: SplitMoments | None
+    ) -> ItemSearchData:
         """Read the arrays for the items and interactions of today.
 
         Args:
-            asking: when the users are asked; None if every moment is unknown.
+            moments: the day for which lists are made; None if every moment is unknown.
         """
         folder = workspace.intact(lineage.finetune, ITEM_PARTS).parent
         file, texts = ItemFile.load(folder), item_texts(workspace, lineage, catalog)
@@ -67,8 +69,8 @@ class ItemSearchData:
             folder,
             file.basis.project(texts.item_index, texts.vectors, len(catalog)),
             Moments.unknown(0, len(catalog))
-            if asking is None
-            else asking.moments(len(catalog), is_dated=file.calendar.num_periods > 0),
+            if moments is None
+            else moments.of(len(catalog), is_dated=file.calendar.num_periods > 0),
         )
 
     def searcher(

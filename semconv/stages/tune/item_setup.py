@@ -13,8 +13,8 @@ from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
 from semconv.data.splits import train_part
-from semconv.data.store import Catalog, Sequences
-from semconv.item_head.calendar import Calendar, day_numbers
+from semconv.data.store import Catalog, Sequences, day_numbers
+from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import Moments
@@ -73,9 +73,12 @@ class ItemSetup:
         )
 
     def attach(self, model: Any, seed: int) -> None:
-        """Add the item parts to a model that is about to be trained."""
+        """Add the item parts to a model that is about to be trained. Its own output matrix is not used and not trained."""
         from semconv.item_head.parts import NAME, ItemParts, PartsShape
 
+        output = model.get_output_embeddings().weight
+        if output is not model.get_input_embeddings().weight:
+            output.requires_grad_(False)
         if self.start is not None:
             model.add_module(NAME, self.start.parts(self.code_tokens, self.texts, self.counts))
             return
@@ -110,12 +113,12 @@ def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> Text
 
 
 @dataclass(frozen=True)
-class Asking:
-    """When the users of a split are asked.
+class SplitMoments:
+    """The day for which lists of a split are made, and what was popular then.
 
     Attributes:
         sequences: all interactions; with cuts in time for a split in time.
-        split: the split whose histories are asked.
+        split: the split of the histories.
         train_cut: the part of the interactions that leave-one-out may count.
     """
 
@@ -123,12 +126,12 @@ class Asking:
     split: Split
     train_cut: TrainCut
 
-    def moments(self, num_items: int, *, is_dated: bool) -> Moments:
-        """Return the popularity of items at the moments of asking, and the moment of each user.
+    def of(self, num_items: int, *, is_dated: bool) -> Moments:
+        """Return the moment of each user, and the popularity of items at these moments.
 
-        Lists for serving are asked on the day after the newest interaction, and under a split in time on the day of the
-        cut. Both count all interactions before that day. Under leave-one-out a user is asked on the day of the latest
-        item of the history, and only training interactions are counted.
+        For serving, the moment is the day after the newest interaction. Under a split in time, it is the day of the cut.
+        In both cases all interactions before that day are counted. Under leave-one-out, the moment of a user is the day
+        of the latest item of the history, and only training interactions are counted.
 
         Args:
             is_dated: whether the model reads dates; otherwise every moment is unknown.

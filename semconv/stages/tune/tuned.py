@@ -24,7 +24,7 @@ from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.trie_store import trie_file
 from semconv.stages.embed.backbone import intact_backbone
 from semconv.stages.tune.item_search import ItemPrompts, ItemSearchData
-from semconv.stages.tune.item_setup import Asking
+from semconv.stages.tune.item_setup import SplitMoments
 from semconv.tasks.encoder import PromptEncoder
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class TunedFiles:
     items: ItemSearchData | None = None
 
     @classmethod
-    def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, asking: Asking | None) -> TunedFiles:
+    def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, moments: SplitMoments | None) -> TunedFiles:
         """Verify and describe the files of a tuned model and its codes.
 
         Args:
             lineage: the current lineage of the model.
-            asking: when the users are asked; None for queries in words, which know no moment.
+            moments: the day for which lists are made; None for queries in words, which know no moment.
         """
         from semconv.tuning.model import tuned_manifest
 
@@ -70,7 +70,7 @@ class TunedFiles:
             codes,
             trie_file(workspace, lineage, codes),
             len(catalog),
-            ItemSearchData.read(workspace, lineage, catalog, asking) if reads_items else None,
+            ItemSearchData.read(workspace, lineage, catalog, moments) if reads_items else None,
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:

@@ -17,7 +17,7 @@ from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.codes.item_codes import ItemCodes
-from semconv.stages.tune.item_setup import Asking, ItemSetup
+from semconv.stages.tune.item_setup import ItemSetup, SplitMoments
 from semconv.stages.tune.prompts import PromptSource
 
 _LIST_LENGTH = 10
@@ -50,8 +50,8 @@ def search_validation(
     if setup is None:
         items_of = _token_search(source, codes, level_tokens, tuning, allowed, histories, users)
     else:
-        asking = Asking(sequences, "valid", settings.split.train_cut)
-        items_of = _item_search(source, codes, setup, allowed, histories, users, asking)
+        split_moments = SplitMoments(sequences, "valid", settings.split.train_cut)
+        items_of = _item_search(source, codes, setup, allowed, histories, users, split_moments)
     held_out = targets(sequences, "valid")[users]
 
     def validate(model: Any) -> float:
@@ -89,7 +89,7 @@ def _item_search(
     allowed: NDArray[np.bool_],
     histories: Histories,
     users: NDArray[np.int64],
-    asking: Asking,
+    split_moments: SplitMoments,
 ) -> Callable[[Any], NDArray[np.int32]]:
     """Return a function that makes the users' lists by the scores of all items."""
     from semconv.item_head.parts import NAME
@@ -97,7 +97,7 @@ def _item_search(
     from semconv.item_head.search import ItemSearcher
     from semconv.search.search import SearchSettings
 
-    moments = asking.moments(source.data.num_items, is_dated=setup.calendar.num_periods > 0)
+    moments = split_moments.of(source.data.num_items, is_dated=setup.calendar.num_periods > 0)
     maker = PromptMaker(setup.calendar, source.encoder.has_codes, source.settings.split.history_length)
     prompts = maker.prompts(histories, users.astype(np.int32), moments)
     seen, search = [histories.of(int(user)) for user in users], SearchSettings(_LIST_LENGTH)
