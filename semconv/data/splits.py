@@ -7,7 +7,8 @@ never for evaluation.
 Split in time: sequences with ``cuts`` are cut at two moments that are the same for all users: the validation cut and
 the test cut. With the train cut ``[:-2]``, training sees only items before the validation cut. The validation target of
 a user is the first item at or after the validation cut, and the test target is the first item at or after the test cut.
-The history is all items before the target.
+The history is all items before the target. A user with an interaction without a time cannot be split: such users get
+lists, but they are neither trained on nor evaluated.
 """
 
 from __future__ import annotations
@@ -35,20 +36,35 @@ def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64
     """Return how many items of each sequence are for training, ``(U,)``.
 
     Without cuts in time, all items of a sequence with fewer than three items are for training. With cuts in time, the
-    train cut ``[:-2]`` keeps the items before the validation cut, and ``[:-1]`` the items before the test cut.
+    train cut ``[:-2]`` keeps the items before the validation cut, and ``[:-1]`` the items before the test cut; users
+    with an interaction without a time have no items for training.
     """
     lengths = sequences.lengths
     if sequences.cuts is not None:
         moment = sequences.cuts.of_training(train_cut)
-        return lengths if moment is None else _before(sequences, moment)
+        return lengths if moment is None else np.where(dated_users(sequences), _before(sequences, moment), 0)
     return np.where(lengths >= MIN_EVALUATED_LENGTH, lengths - CUT_AT_END[train_cut], lengths)
+
+
+def counted_cut(cuts: TimeCuts | None, split: Split, train_cut: TrainCut) -> TrainCut:
+    """Return the train cut whose items the counts of lists for a split come from: popularity, transitions, recency.
+
+    A night counts all interactions. A split in time evaluates a list as if the night of its cut had made it, so counts
+    go up to that cut, also where the model was trained before an earlier one. Leave-one-out has no such night: counts
+    come from the train cut of the model.
+    """
+    if split == "serve":
+        return "[:]"
+    if cuts is None:
+        return train_cut
+    return "[:-1]" if split == "test" else "[:-2]"
 
 
 def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
     """Return the number of history items of each user under a split, ``(U,)``; -1 for users who are not evaluated.
 
-    With cuts in time, a user is evaluated if the sequence has an item before the cut of the split and an item at or
-    after this cut. A validation target must also lie before the test cut.
+    With cuts in time, a user is evaluated if every interaction has a time and the sequence has an item before the cut of
+    the split and an item at or after this cut. A validation target must also lie before the test cut.
     """
     lengths = sequences.lengths
     if split == "serve":
@@ -59,7 +75,7 @@ def history_lengths(sequences: Sequences, split: Split) -> NDArray[np.int64]:
     before, ends = (
         (before_test, lengths) if split == "test" else (_before(sequences, sequences.cuts.valid), before_test)
     )
-    return np.where((before > 0) & (before < ends), before, -1)
+    return np.where((before > 0) & (before < ends) & dated_users(sequences), before, -1)
 
 
 def targets(sequences: Sequences, split: Split) -> NDArray[np.int32]:
@@ -80,20 +96,22 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     validation cut splits the interactions before the test cut by the same share. With 0.9, the last tenth of all
     interactions is for the test, and the last tenth of the remaining interactions is for validation.
 
+    Only users whose interactions all have a time are counted.
+
     Raises:
         SettingsError: ``temporal_at`` is neither a date nor a share.
-        InputError: an interaction has no time, or no interaction lies before the cuts, between them or after them.
+        InputError: no user has a time for every interaction, or no interaction lies before the cuts, between them or
+            after them.
     """
     asked = str(split["temporal_at"])
     if not asked or len(sequences.times) == 0:
         return sequences
-    unknown = int((sequences.times == UNKNOWN_TIME).sum())
-    if unknown:
+    times = np.sort(sequences.times[np.repeat(dated_users(sequences), sequences.lengths)])
+    if len(times) == 0:
         raise InputError(
-            f"split.temporal_at = {asked} needs a time for every interaction, and"
-            f" {unknown:,} of {len(sequences.times):,} have none; leave it empty for leave-one-out, or ingest files with event_time"
+            f"split.temporal_at = {asked} needs users whose interactions all have a time, and there are none; leave it"
+            " empty for leave-one-out, or ingest files with event_time"
         )
-    times = np.sort(sequences.times)
     test = _moment(asked, times)
     share = float(np.searchsorted(times, test) / len(times))
     valid = int(times[min(int(share * share * len(times)), len(times) - 1)])
@@ -103,6 +121,11 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
             f" within the interactions, which run from {_written(int(times[0]))} to {_written(int(times[-1]))}"
         )
     return replace(sequences, cuts=TimeCuts(valid, test))
+
+
+def dated_users(sequences: Sequences) -> NDArray[np.bool_]:
+    """Return whether every interaction of a user has a time, ``(U,)``; a user without interactions counts as dated."""
+    return np.diff(offsets_of(sequences.times == UNKNOWN_TIME)[sequences.offsets]) == 0
 
 
 def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:

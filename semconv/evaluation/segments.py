@@ -19,8 +19,8 @@ class EvaluatedUsers:
 
     Attributes:
         history_lengths: ``(U,)`` number of items in each user's history, before it is shortened for the prompt.
-        target_popularity: ``(U,)`` number of training interactions of each held-out item.
-        is_cold: ``(U,)`` whether each held-out item has no training interactions, no codes, or codes from its text.
+        target_popularity: ``(U,)`` number of counted interactions of each held-out item (``splits.counted_cut``).
+        is_cold: ``(U,)`` whether each held-out item has no counted interactions, no codes, or codes from its text.
     """
 
     history_lengths: NDArray[np.int64]
@@ -52,6 +52,7 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         *_bands("target popularity", users.target_popularity, _popularity_starts(users.target_popularity)),
         ("warm target", ~users.is_cold),
         ("cold target", users.is_cold),
+        ("new target", users.target_popularity == 0),
     ]
     yield from ((name, inside) for name, inside in named if inside.any())
 

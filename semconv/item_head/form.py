@@ -21,7 +21,7 @@ from semconv.item_head.epoch import ItemBatch, ItemRows, LabelMoments, TextSampl
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.sequences import DatedSequences, Windows
-from semconv.item_head.softmax import ItemSampler, Popularity, item_losses
+from semconv.item_head.softmax import ItemSampler, Popularity, item_losses, products_in
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.data import TaskData
@@ -101,7 +101,7 @@ class ItemForm:
         candidates = np.flatnonzero(self.counts)
         sampler = ItemSampler(candidates, self.counts[candidates], settings.sampled_items)
         features = torch.from_numpy(self.table.features)
-        return ItemLoss(model, sampler, features, settings.dropout or 0.0, settings.own_row_dropout)
+        return ItemLoss(model, sampler, features, settings)
 
     def _texts(self, epoch: int) -> TextSamples:
         """Tokenize the drawn prompts with text. Their items have training interactions, as all items of the softmax."""
@@ -120,17 +120,16 @@ class ItemLoss(nn.Module):
         model: the decoder, with an ``ItemParts`` as its module ``item_parts``.
         sampler: draws the items among which a label is chosen.
         features: ``(M + 1, 4, I)`` of ``MomentTable``.
-        rate: dropout of the inputs.
-        own_dropout: probability with which an item's own row is left out of a step.
+        settings: dropout of the inputs and of the own rows, and the number format of the scores' factors.
     """
 
     history_weight = 0.0
     features: Tensor  # (M + 1, 4, I)
 
-    def __init__(self, model: Any, sampler: ItemSampler, features: Tensor, rate: float, own_dropout: float) -> None:
+    def __init__(self, model: Any, sampler: ItemSampler, features: Tensor, settings: TuningSettings) -> None:
         super().__init__()
         self.model = model
-        self.rate, self.own_dropout = rate, own_dropout
+        self._settings = settings
         self._sampler = sampler
         self.register_buffer("features", features, persistent=False)
 
@@ -139,18 +138,16 @@ class ItemLoss(nn.Module):
         parts: ItemParts = getattr(self.model, NAME)
         choice = self._sampler.draw(batch.labels)
         items = torch.unique(torch.cat([choice.items, batch.items.flatten()]))
-        vectors = parts.vectors(self.model.get_input_embeddings().weight, items, self.own_dropout)  # (m, D)
+        vectors = parts.vectors(
+            self.model.get_input_embeddings().weight, items, self._settings.own_row_dropout
+        )  # (m, D)
         states = torch.cat([self._history_states(parts, batch, items, vectors), self._text_states(batch)])  # (n + X, D)
         unknown = len(self.features) - 1
         moments = torch.cat([batch.moments, batch.moments.new_full((len(batch.ends),), unknown)])
-        total, each = item_losses(
-            states,
-            vectors[torch.searchsorted(items, choice.items)],
-            batch.labels,
-            choice,
-            parts.popularity_weights(states),
-            Popularity(self.features, moments),
-        )
+        chosen = vectors[torch.searchsorted(items, choice.items)]  # (J, D)
+        weights, popularity = parts.popularity_weights(states), Popularity(self.features, moments)
+        with products_in(self._settings.score_factors):
+            total, each = item_losses(states, chosen, batch.labels, choice, weights, popularity)
         by_task = each.new_zeros(len(TASK_NAMES)).index_add(0, batch.sample_tasks, each)
         return LossSums(total + _touched(parts), total.new_zeros(()), by_task)
 
@@ -159,7 +156,7 @@ class ItemLoss(nn.Module):
         if not len(batch.asked):
             return vectors[:0]
         inputs = ItemInputs(torch.searchsorted(items, batch.items), batch.periods, batch.gaps)
-        hidden = parts.states(self.model, inputs, vectors, self.rate).flatten(0, 1)
+        hidden = parts.states(self.model, inputs, vectors, self._settings.dropout or 0.0).flatten(0, 1)
         return parts.at_moments(hidden[batch.asked], batch.waits)
 
     def _text_states(self, batch: ItemBatch) -> Tensor:

@@ -6,8 +6,10 @@ gradients at once, so that no block is computed twice and no more than one is in
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -82,6 +84,21 @@ class ItemSampler:
         offsets = torch.full((len(chosen),), -torch.inf)
         offsets[where[: len(rows)]] = self._offsets[rows]
         return Choice(self._candidates[chosen].to(device), offsets.to(device))
+
+
+@contextlib.contextmanager
+def products_in(factors: Literal["float32", "bfloat16"]) -> Iterator[None]:
+    """Open a block in which torch multiplies matrices with factors of the given format and adds up in float32.
+
+    A processor without bfloat16 instructions uses float32 in both cases. The block must not hold an attention layer:
+    with bfloat16, torch's attention kernel for processors takes 10 times as long.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if factors == "float32" else "medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def item_losses(

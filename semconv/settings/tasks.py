@@ -16,9 +16,11 @@ class TaskSettings:
     )
     text: bool = option(True, "Train the text task: predict an item from its title and description.")
     query: bool = option(True, "Train the query task: predict an item from a user's search query.")
-    text_share: float = option(
-        1.0,
-        "The text task of an epoch uses this share of the items that have text. Each epoch draws the items anew.",
+    text_share: float | None = option(
+        None,
+        "The text task of an epoch uses this share of the items that have text. Each epoch draws the items anew. The"
+        " default is 0.2 with tuning.history = items, because a text costs as much as several histories, and 1 with"
+        " tokens.",
         low=0,
         high=1,
     )

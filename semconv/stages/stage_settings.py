@@ -17,6 +17,9 @@ from semconv.settings.tuning import TuningSettings
 # Settings that change the time or memory of a tuning, but not its result.
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 _FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that continues from an earlier one
+_TOKEN_EPOCHS = 6
+# The peak learning rate and the dropout of the built-in backbone, by its kind of history, and of a pretrained model.
+_RATE_AND_DROPOUT = {"items": (1e-3, 0.4), "tokens": (1.5e-3, 0.2), "pretrained": (5e-5, 0.05)}
 _FROM_RATE = 1 / 3  # A tuning that continues from an earlier one uses this share of the learning rate.
 
 # Settings that determine when and where lists are made, but do not change the lists.
@@ -98,7 +101,8 @@ def resolved_tuning(
 
     The built-in backbone starts from random weights. A model with random weights needs a high learning rate, much
     dropout, code tokens that start from the codebooks, and a loss on histories as well as labels. A pretrained model is
-    tuned by the reference recipe (docs/method.md, Tuning).
+    tuned by the reference recipe (docs/method.md, Tuning). The number of epochs with histories as items depends on the
+    data (``item_head.recipe``), so it stays empty here.
 
     Args:
         goes_on: whether the tuning continues from an earlier one; it then has its own learning rate.
@@ -107,7 +111,9 @@ def resolved_tuning(
         SettingsError: the settings start code tokens from code vectors, but the codes are external and have none.
     """
     tuning, is_embedded = workspace.settings.tuning, _is_embedded(workspace, backbone)
-    rate, weight, dropout = (1.5e-3, 1.0, 0.2) if is_embedded else (5e-5, 0.0, 0.05)
+    history = _history(tuning, is_embedded=is_embedded)
+    rate, dropout = _RATE_AND_DROPOUT[history if is_embedded else "pretrained"]
+    weight = 1.0 if is_embedded else 0.0
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
     has_books = not is_loaded(codebook)
     start: Literal["random", "codebook"] = "codebook" if is_embedded and has_books else "random"
@@ -119,12 +125,10 @@ def resolved_tuning(
     rate = rate if tuning.learning_rate is None else tuning.learning_rate
     if goes_on:
         rate = rate * _FROM_RATE if tuning.from_learning_rate is None else tuning.from_learning_rate
-    history: Literal["tokens", "items"] = "tokens" if tuning.history == "auto" else tuning.history
-    if history == "items" and tuning.mode != "full":
-        raise SettingsError("tuning.history = items needs tuning.mode = full; change one of them")
     return dataclasses.replace(
         tuning,
         history=history,
+        epochs=_TOKEN_EPOCHS if tuning.epochs is None and history == "tokens" else tuning.epochs,
         learning_rate=rate,
         dropout=dropout if tuning.dropout is None else tuning.dropout,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,
@@ -134,11 +138,23 @@ def resolved_tuning(
 
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
-    """Return the settings of the tasks. The built-in backbone trains on a smaller share of positions by default."""
-    tasks = workspace.settings.tasks
-    if tasks.position_share is None and _is_embedded(workspace, backbone):
-        return dataclasses.replace(tasks, position_share=0.2)
-    return tasks
+    """Return the settings of the tasks. Settings without a value get the default for this kind of backbone and history."""
+    tasks, is_embedded = workspace.settings.tasks, _is_embedded(workspace, backbone)
+    text_share = 0.2 if _history(workspace.settings.tuning, is_embedded=is_embedded) == "items" else 1.0
+    return dataclasses.replace(
+        tasks,
+        position_share=0.2 if tasks.position_share is None and is_embedded else tasks.position_share,
+        text_share=text_share if tasks.text_share is None else tasks.text_share,
+    )
+
+
+def _history(tuning: TuningSettings, *, is_embedded: bool) -> Literal["tokens", "items"]:
+    """Return how a model reads histories; raise SettingsError for items without a training of all weights."""
+    if tuning.history == "auto":
+        return "items" if is_embedded and tuning.mode == "full" else "tokens"
+    if tuning.history == "items" and tuning.mode != "full":
+        raise SettingsError("tuning.history = items needs tuning.mode = full; change one of them")
+    return tuning.history
 
 
 def _is_embedded(workspace: Workspace, backbone: RunRecord) -> bool:

@@ -88,7 +88,7 @@ class ItemTextTask(TextTask):
 
     def share(self, settings: TaskSettings) -> float:
         """Return the share of the items with text that an epoch draws."""
-        return settings.text_share if settings.text else 0.0
+        return (1.0 if settings.text_share is None else settings.text_share) if settings.text else 0.0
 
     def candidates(self, source: TextSource) -> Candidates:
         """Choose the items that have codes and a title or a description."""

@@ -78,6 +78,8 @@ class _Loop:
     def __init__(self, model: Any, training: Training, settings: TuningSettings, processes: Processes) -> None:
         self.training = training
         self.settings = settings
+        assert settings.epochs is not None  # the stage fills the default in
+        self.epochs = settings.epochs
         self.processes = processes
         self.stepper = Stepper(model, training.form, settings, processes)
         self.counters = load_state(training.folder, self.stepper.replicas.model, self.stepper.optimizer, processes)
@@ -94,7 +96,7 @@ class _Loop:
         counters = self.counters
         if counters.batch:  # the current epoch must still be validated, even if a limit is reached
             return False
-        return counters.stopped or counters.epoch >= self.settings.epochs or self._share_of_budgets() >= 1.0
+        return counters.stopped or counters.epoch >= self.epochs or self._share_of_budgets() >= 1.0
 
     def _share_of_budgets(self) -> float:
         """Return the used share of the limit on samples or on minutes, whichever share is larger; 0 without limits."""
@@ -128,12 +130,12 @@ class _Loop:
         batches = form.batches(rows, settings, counters.epoch)
         samples = int(rows.num_samples.sum())
         done = int(sum(rows.num_samples[batch].sum() for batch in batches[: counters.batch]))
-        label = f"epoch {counters.epoch + 1}/{settings.epochs}"
+        label = f"epoch {counters.epoch + 1}/{self.epochs}"
         with self.training.progress.task(label, samples, "samples", done) as bar:
             self._count_time()  # so that the first step does not include the building of the rows
             while counters.batch < len(batches) and (counters.step == 0 or self._share_of_budgets() < 1.0):
                 ahead = batches[counters.batch : counters.batch + settings.accumulate]
-                share_done = (counters.epoch + counters.batch / len(batches)) / settings.epochs
+                share_done = (counters.epoch + counters.batch / len(batches)) / self.epochs
                 self._step([rows[batch] for batch in ahead], share_done, bar)
                 if self.counted_at - self.saved_at >= settings.checkpoint_seconds:
                     self._save()

@@ -4,8 +4,9 @@
 --   $history_without  number of last items that are not in the history: 1 for test, 2 for valid, 0 for serving
 --   $evaluated_from   length of the shortest sequence that gets a list: 3 for test and valid, 1 for serving. A
 --                     sequence shorter than 3 is used for training as a whole
---   $is_temporal      whether sequences are split by time instead. The next three parameters are these times, in
---                     microseconds since 1970, NULL for no end:
+--   $is_temporal      whether sequences are split by time instead. Users with an interaction without a time are then
+--                     neither used for training nor ranked. The next three parameters are times, in microseconds since
+--                     1970, NULL for no end:
 --   $train_before     interactions before this time are used for training
 --   $history_before   interactions before this time are the history; the next interaction is the target
 --   $target_before    targets must lie before this time
@@ -14,7 +15,7 @@
 --   $items            item_index of the items that may be listed, NULL for all
 CREATE OR REPLACE TEMP TABLE user_cut AS
 WITH sequence AS (
-    SELECT user_index, count(*) AS length,
+    SELECT user_index, count(*) AS length, count(*) = count(event_time) AS is_dated,
            coalesce(min(position) FILTER (epoch_us(event_time) >= $train_before::BIGINT), length) AS before_train_cut,
            coalesce(min(position) FILTER (epoch_us(event_time) >= $history_before::BIGINT), length) AS before_history_cut,
            coalesce(min(position) FILTER (epoch_us(event_time) >= $target_before::BIGINT), length) AS before_target_cut
@@ -22,10 +23,10 @@ WITH sequence AS (
     GROUP BY user_index
 )
 SELECT user_index,
-       CASE WHEN $is_temporal THEN before_train_cut WHEN length >= 3 THEN length - $train_without ELSE length END AS train_length,
+       CASE WHEN $is_temporal AND (is_dated OR $train_before IS NULL) THEN before_train_cut WHEN $is_temporal THEN 0 WHEN length >= 3 THEN length - $train_without ELSE length END AS train_length,
        CASE WHEN NOT $is_temporal THEN length - $history_without ELSE before_history_cut END AS history_end,
        CASE WHEN NOT $is_temporal OR $history_before IS NULL THEN length >= $evaluated_from
-            ELSE before_history_cut BETWEEN 1 AND before_target_cut - 1 END AS is_ranked
+            ELSE is_dated AND before_history_cut BETWEEN 1 AND before_target_cut - 1 END AS is_ranked
 FROM sequence;
 
 CREATE OR REPLACE TEMP TABLE sequence_row AS

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from semconv.data.splits import (
+    counted_cut,
     cut_in_time,
+    dated_users,
     history_lengths,
     targets,
     train_cut_text,
     train_lengths,
     train_part,
 )
-from semconv.data.store import Sequences, TimeCuts
+from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
 from semconv.errors import InputError, SettingsError
 
 DAY = 86_400_000_000
@@ -102,9 +104,31 @@ def test_other_cuts_are_refused(asked: str, error: type[Exception], match: str) 
         cut_in_time(sequences(DAYS), {"temporal_at": asked})
 
 
-def test_interactions_without_times_are_refused_and_counted() -> None:
-    made = sequences(DAYS)
+def test_users_with_an_unknown_time_are_neither_trained_on_nor_evaluated() -> None:
+    made = sequences([*DAYS, [1, 2, 26]])
     times = made.times.copy()
-    times[:3] = np.iinfo(np.int64).min
-    with pytest.raises(InputError, match="3 of 15 have none"):
-        cut_in_time(replace(made, times=times), {"temporal_at": "0.9"})
+    times[1] = UNKNOWN_TIME  # of user 0
+    cut = cut_in_time(replace(made, times=times), {"temporal_at": "1970-01-21"})
+    assert dated_users(cut).tolist() == [False, True, True, True, True, True]
+    assert train_lengths(cut, "[:-1]").tolist() == [0, 1, 0, 2, 2, 2]
+    assert targets(cut, "test").tolist() == [-1, 11, -1, -1, 42, 52]
+    assert history_lengths(cut, "serve").tolist() == [5, 3, 2, 2, 3, 3]
+    assert train_lengths(cut, "[:]").tolist() == [5, 3, 2, 2, 3, 3]
+
+
+def test_the_share_before_a_cut_counts_dated_users_alone() -> None:
+    made = sequences([list(range(50)), list(range(50, 100)), [500, 501, 502]])
+    times = np.where(made.times == 501 * DAY, UNKNOWN_TIME, made.times)
+    cut = cut_in_time(replace(made, times=times), {"temporal_at": "0.9"})
+    assert cut.cuts == TimeCuts(81 * DAY, 90 * DAY)
+
+
+def test_a_split_in_time_without_any_dated_user_is_refused() -> None:
+    made = sequences(DAYS)
+    with pytest.raises(InputError, match="there are none; leave it empty for leave-one-out"):
+        cut_in_time(replace(made, times=np.full(15, UNKNOWN_TIME)), {"temporal_at": "0.9"})
+
+
+def test_counts_go_up_to_the_night_of_the_lists() -> None:
+    assert [counted_cut(CUT, split, "[:-2]") for split in ("valid", "test", "serve")] == ["[:-2]", "[:-1]", "[:]"]
+    assert [counted_cut(None, split, "[:-2]") for split in ("valid", "test", "serve")] == ["[:-2]", "[:-2]", "[:]"]

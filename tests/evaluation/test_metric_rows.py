@@ -78,7 +78,7 @@ def test_each_division_splits_the_users():
     assert {name: int(mask.sum()) for name, mask in masks.items()} == {
         "history 1-4": 2, "history 5-9": 2, "history 10-19": 2, "history 20+": 2,
         "target popularity 0-1": 2, "target popularity 2-3": 2, "target popularity 4-5": 2, "target popularity 6+": 2,
-        "warm target": 6, "cold target": 2,
+        "warm target": 6, "cold target": 2, "new target": 1,
     }  # fmt: skip
     for division in ("history", "target popularity", ("warm", "cold")):
         assert (sum(mask.astype(int) for name, mask in masks.items() if name.startswith(division)) == 1).all()

@@ -166,7 +166,7 @@ def test_a_run_records_the_settings_of_its_split(project: Project) -> None:
 
 
 def test_a_temporal_split_needs_times(project: Project) -> None:
-    with pytest.raises(InputError, match="needs a time for every interaction"):
+    with pytest.raises(InputError, match="needs users whose interactions all have a time"):
         case.reopened(project, split__temporal_at="0.8").embed_behavior()
 
 

@@ -19,6 +19,7 @@ from semconv.item_head.files import ItemFile
 from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
 from semconv.stages.lists.carrying import user_states
+from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -108,7 +109,7 @@ def test_a_corrected_date_changes_the_state_of_its_user_alone() -> None:
     assert (first == second).tolist() == [True, False]
 
 
-def test_only_the_mode_full_trains_this_form(tmp_path: Path) -> None:
+def test_only_the_mode_full_trains_this_form_and_defaults_follow_it(tmp_path: Path) -> None:
     project = dated.make_project(
         tmp_path / "project", settings=dated.SETTINGS.replace("[tuning]", '[tuning]\nmode = "lora"')
     )
@@ -116,6 +117,15 @@ def test_only_the_mode_full_trains_this_form(tmp_path: Path) -> None:
         command()
     with pytest.raises(SettingsError, match=r"tuning.history = items needs tuning.mode = full"):
         project.finetune()
+    backbone, codebook = (project.workspace.need(stage) for stage in ("backbone", "codebook"))
+    for mode, wanted in (("lora", ("tokens", 6, 1.5e-3, 0.2)), ("full", ("items", None, 1e-3, 0.4))):
+        tuning = replace(
+            project.workspace.settings.tuning, mode=mode, history="auto", epochs=None, learning_rate=None, dropout=None
+        )
+        workspace = replace(project.workspace, settings=replace(project.workspace.settings, tuning=tuning))
+        found = resolved_tuning(workspace, backbone, codebook)
+        assert (found.history, found.epochs, found.learning_rate, found.dropout) == wanted
+        assert resolved_tasks(workspace, backbone).text_share == (0.2 if mode == "full" else 1.0)
 
 
 class EndedError(Exception):

@@ -195,6 +195,19 @@ def test_sql_and_arrays_cut_at_the_same_times(store: DuckDBStore, name: str, spl
     assert 0 < len(wanted) <= len(lists(store.baseline_top_k(replace(request, cuts=None))))
 
 
+@pytest.mark.parametrize(("split", "train_cut"), [("test", "[:-1]"), ("serve", "[:]")])
+def test_sql_and_arrays_leave_the_same_users_without_dates_out(
+    tmp_path: Path, split: Split, train_cut: TrainCut
+) -> None:
+    made = make_store(tmp_path, [[user % 4, 5, 6, 7, 8, 9, 10, 11, 12] for user in range(6)])
+    with made.write() as connection:
+        connection.exec_driver_sql("UPDATE interaction SET event_time = NULL WHERE user_id = 'u2' AND position = 3")
+    request = BaselineRequest("transition", split, train_cut, "masked", k=12, cuts=CUTS)
+    found = lists(made.baseline_top_k(request))
+    assert_same(found, expected(made, request))
+    assert (2 in found) == (split == "serve")
+
+
 def test_items_added_by_popularity_are_marked(store: DuckDBStore) -> None:
     for name in ("transition", "item-cosine"):
         request = BaselineRequest(name, "test", "[:-2]", "masked", k=25, vectors="vectors")

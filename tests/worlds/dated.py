@@ -11,7 +11,9 @@ from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.once import made_once
 
-SETTINGS = case.SETTINGS.replace("epochs = 1\n", 'epochs = 8\nhistory = "items"\nlearning_rate = 0.01\ndropout = 0.1\n')
+SETTINGS = case.SETTINGS.replace("epochs = 1\n", "epochs = 8\nlearning_rate = 0.01\ndropout = 0.1\n").replace(
+    'history = "tokens"', 'history = "items"'
+)
 _START = datetime(2026, 1, 5, tzinfo=UTC)
 
 

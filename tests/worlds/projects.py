@@ -41,6 +41,7 @@ negatives = 1
 [tuning]
 epochs = 1
 batch_tokens = 2048
+history = "tokens"
 validation_users = 20
 [blend]
 use = "never"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
-from semconv.columns import METHOD_BLEND, METHOD_MODEL
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, Split
 from semconv.counter.counts import CounterWeights, count_transitions
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
@@ -122,6 +122,19 @@ def blend_tables(
     )
 
 
+def list_days(sequences: Sequences, histories: Histories, split: Split) -> NDArray[np.float64]:
+    """Return the day for which each user's list is made, ``(U,)`` in days since 1970, NaN where unknown.
+
+    It is the day of the newest interaction for serving, the day of the cut for a split in time, and else the day of the
+    latest item of the user's history.
+    """
+    days = days_of(histories.latest_times())
+    if split == "serve":
+        return np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+    cut = None if sequences.cuts is None else sequences.cuts.of_history(split)
+    return days if cut is None else np.full(len(days), days_of(np.array([cut]))[0])
+
+
 @dataclass(frozen=True)
 class _Read:
     """The inputs from the warehouse for fitting a blend, read in one snapshot."""
@@ -146,7 +159,7 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
     tuned = files.load(workspace.settings, read.allowed, say)
     items, lengths = histories.latest(users, length)
     seen = whole if workspace.settings.recommend.seen == "masked" else None
-    of_users = BlendUsers(items, lengths, days_of(histories.latest_times())[users], seen)
+    of_users = BlendUsers(items, lengths, list_days(sequences, histories, "valid")[users], seen)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
     compute = _ByShards(workspace, tuned.searcher, tuned.prompts(histories, users), seen)
     with passes(workspace.settings):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.columns import Split
+from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_cut_text, train_lengths
+from semconv.data.splits import counted_cut, dated_users, targets, train_cut_text, train_lengths
 from semconv.data.store import RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
@@ -37,7 +37,7 @@ class EvaluationCase:
         targets: ``(U,)`` item index of each user's held-out item.
         item_ids: item ids by item index.
         allowed: ``(I,)`` whether the recommend run could list an item; every method chooses from these items.
-        popularity: ``(I,)`` interactions of each item in the train cut.
+        popularity: ``(I,)`` interactions of each item in the train cut, or before the cut in time of the split.
         prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
         sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
     """
@@ -70,7 +70,7 @@ class EvaluationCase:
             targets(sequences, split)[users],
             list(catalog.item_ids),
             allowed,
-            _popularity(sequences, recommend.settings["train_cut"], len(catalog)),
+            _popularity(sequences, counted_cut(sequences.cuts, split, recommend.settings["train_cut"]), len(catalog)),
             prefixes,
             sources,
         )
@@ -127,7 +127,10 @@ class EvaluationCase:
             "confidence": workspace.settings.evaluate.confidence,
         }
         if self.sequences.cuts is not None:
+            counted = counted_cut(self.sequences.cuts, self.split, made["train_cut"])
             details["temporal_at"] = self.lineage.finetune.settings["split"]["temporal_at"]
+            details["counts"] = train_cut_text(self.sequences, counted)
+            details["num_users_without_dates"] = int((~dated_users(self.sequences)).sum())
         return EvaluationProtocol(
             self.split,
             train_cut_text(self.sequences, made["train_cut"]),
@@ -156,7 +159,7 @@ def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> 
     return sequences, draw_users(have_target, settings.max_users, settings.seed)
 
 
-def _popularity(sequences: Sequences, train_cut: Any, num_items: int) -> NDArray[np.int64]:
+def _popularity(sequences: Sequences, train_cut: TrainCut, num_items: int) -> NDArray[np.int64]:
     trained = train_lengths(sequences, train_cut)
     items = sequences.items[position_of(sequences.lengths) < np.repeat(trained, sequences.lengths)]
     return np.bincount(items, minlength=num_items).astype(np.int64)

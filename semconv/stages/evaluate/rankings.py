@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.behavior.vectors import BehaviorVectors
+from semconv.data.splits import counted_cut
 from semconv.data.store import BaselineRequest, RunRecord, TopK
 from semconv.evaluation.methods import Method, baselines, report_order
 from semconv.evaluation.vector_ranking import rank_by_vectors
@@ -134,7 +135,7 @@ def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parame
     request = BaselineRequest(
         method=method.name,
         split=made["split"],
-        train_cut=made["train_cut"],
+        train_cut=counted_cut(case.sequences.cuts, made["split"], made["train_cut"]),
         seen=made["recommend"]["seen"],
         k=case.list_length,
         history_length=made["history_length"],

@@ -18,10 +18,10 @@ from semconv import columns
 from semconv.artifacts import machine_errors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
-from semconv.blend.tables import days_of, unit_vectors
+from semconv.blend.tables import unit_vectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import history_lengths
+from semconv.data.splits import counted_cut, history_lengths
 from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
 from semconv.evaluation.methods import RECENT_POPULARITY
 from semconv.lists.recommender import cut_into_shards
@@ -31,7 +31,7 @@ from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
 from semconv.stages.blend.choice import ChosenBlend
 from semconv.stages.blend.files import load_blend
-from semconv.stages.blend.run import blend_tables
+from semconv.stages.blend.run import blend_tables, list_days
 from semconv.stages.lists.carrying import Carried, Listable, States, carry_over, user_states
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.lists.parts import holds_part
@@ -63,8 +63,7 @@ class JobBlend:
 
     Attributes:
         served: the method whose lists are for serving.
-        days: ``(U,)`` the day of each user's recommendations: the day of the latest interaction under the split, or
-            today for serving. NaN where unknown.
+        days: ``(U,)`` the day of each user's recommendations (``list_days``).
         with_both: whether the parts hold the lists of the model and of the blend, for evaluation.
     """
 
@@ -212,18 +211,18 @@ def job_blend(
     """Return the blend of a job, None for the model's own lists.
 
     For serving, transitions are counted in all interactions, and the day of every list is the day of the newest
-    interaction. For evaluation, the counts of the blend run are used, and each user's day is the day of the latest
-    item of the history.
+    interaction. For an evaluation in time, they are counted up to the cut, which is the day of every list. For another
+    evaluation, the counts of the blend run are used, and each user's day is the day of the latest item of the history.
     """
     if chosen is None:
         return None
     blend = load_blend(workspace, chosen.record, lineage)
-    days = days_of(read.histories.latest_times())
-    if split == "serve":
-        settings = {**chosen.record.settings, "train_cut": "[:]"}
-        tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, settings)
+    made = chosen.record.settings
+    cut = counted_cut(read.sequences.cuts, split, made["train_cut"])
+    if cut != made["train_cut"]:
+        tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, {**made, "train_cut": cut})
         blend = replace(blend, tables=tables)
-        days = np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+    days = list_days(read.sequences, read.histories, split)
     return JobBlend(blend, chosen.served, days, with_both=split != "serve")
 
 
@@ -240,7 +239,7 @@ def _fallback_ranking(
     longest = int(sequences.lengths.max(initial=0))
     some_user = np.array([int(np.argmax(history_lengths(sequences, split)))], dtype=np.int32)
     count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
-    cut: TrainCut = "[:]" if split == "serve" else train_cut
+    cut = counted_cut(sequences.cuts, split, train_cut)
     request = BaselineRequest(
         RECENT_POPULARITY, split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import write_arrays, write_json
 from semconv.errors import InputError
+from semconv.item_head.recipe import with_epochs
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import FIGURES, ITEM_PARTS, MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
@@ -120,7 +121,8 @@ class _Tuning:
         from semconv.tuning.processes import connect
         from semconv.tuning.train import Training, tune
 
-        workspace, tuning, source = self.workspace, self.tuning, self.source
+        workspace, source = self.workspace, self.source
+        tuning = with_epochs(self.tuning, len(source.data.items))
         model, tokenizer, level_tokens = self.loaded
         _check_context(model, source)
         config = copy.deepcopy(model.config)

@@ -52,8 +52,6 @@ negative_share = 0.1
 position_share = 1.0
 
 [tuning]
-epochs = 12
-dropout = 0.05
 batch_tokens = 2048
 validation_users = 500
 validate_every = 6

@@ -1,0 +1,26 @@
+"""Settings of a tuning with histories as items that depend on the number of training interactions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+
+from semconv.settings.tuning import TuningSettings
+
+_EPOCHS: Final = 12  # at _INTERACTIONS; measured on Games
+_INTERACTIONS: Final = 300_000
+_FEWEST, _MOST = 5, 24
+
+
+def with_epochs(tuning: TuningSettings, num_interactions: int) -> TuningSettings:
+    """Return the settings with a number of epochs.
+
+    Without one of its own, a tuning has 12 epochs at 300,000 training interactions, and a number that falls with the root
+    of the interactions: 24 at 75,000 and fewer, 5 at 1.7 million and more. More interactions mean more steps an epoch.
+    """
+    if tuning.epochs is not None:
+        return tuning
+    wanted = _EPOCHS * (_INTERACTIONS / max(1, num_interactions)) ** 0.5
+    return dataclasses.replace(tuning, epochs=int(np.clip(round(wanted), _FEWEST, _MOST)))

@@ -1,0 +1,19 @@
+"""The number of epochs that follows from the number of interactions."""
+
+from __future__ import annotations
+
+import pytest
+
+from semconv.item_head.recipe import with_epochs
+from semconv.settings.tuning import TuningSettings
+
+
+@pytest.mark.parametrize(
+    ("interactions", "epochs"), [(0, 24), (75_000, 24), (300_000, 12), (1_200_000, 6), (2_000_000, 5), (10**9, 5)]
+)
+def test_epochs_fall_with_the_root_of_the_interactions(interactions: int, epochs: int) -> None:
+    assert with_epochs(TuningSettings(), interactions).epochs == epochs
+
+
+def test_a_number_that_was_set_stays() -> None:
+    assert with_epochs(TuningSettings(epochs=40), 10**9).epochs == 40
