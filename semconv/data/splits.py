@@ -187,16 +187,42 @@ def core_masks(
         keep = new
 
 
-def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> Sequences:
-    """Return the sequences for training: only users and items of the k-core, and only items before the train cut.
+def train_core(
+    sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which users and items are in the k-core of the interactions before the train cut, ``(U,)`` and ``(I,)``.
 
-    Users keep their index; a user outside the k-core has an empty sequence. The k-core is computed from all
-    interactions or, with cuts in time, only from the interactions before the train cut.
+    Interactions at or after the train cut count for nobody, so no held-out interaction decides what is trained on.
+    ``train_lengths`` says which interactions lie before the cut, for leave-one-out and for a split in time.
     """
+    return _core_of(sequences, _is_before_cut(sequences, train_cut), k_core, num_items)
+
+
+def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> Sequences:
+    """Return the sequences for training: the interactions before the train cut of users and items in ``train_core``.
+
+    - A user outside the k-core keeps the index and has an empty training sequence. The user still gets lists, and is
+      evaluated like all others: histories and held-out items depend on the whole sequence (``history_lengths``), never
+      on the k-core.
+    - An item outside the k-core is in no training sequence, so it has no learned vector. It gets codes from its text if
+      it has any, like a new item. It stays in the histories of its users, it may be listed, and it may be held out.
+    - The SQL baselines, the counts of the blend, popularity in evaluations and the samples of histories as items count
+      the whole train cut, which is the 1-core.
+    """
+    keep = _is_before_cut(sequences, train_cut)
+    users, items = _core_of(sequences, keep, k_core, num_items)
+    return sequences.select_rows(keep & users[row_of(sequences.lengths)] & items[sequences.items])
+
+
+def _is_before_cut(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.bool_]:
+    """Return whether each interaction lies before the train cut, ``(n,)``."""
     lengths = sequences.lengths
-    user_of_row = row_of(lengths)
-    keep = position_of(lengths) < np.repeat(train_lengths(sequences, train_cut), lengths)
-    counted = np.ones(len(keep), dtype=bool) if sequences.cuts is None else keep
-    core = core_masks(user_of_row[counted], sequences.items[counted], len(lengths), num_items, k_core)
-    keep &= core[0][user_of_row] & core[1][sequences.items]
-    return sequences.select_rows(keep)
+    return position_of(lengths) < np.repeat(train_lengths(sequences, train_cut), lengths)
+
+
+def _core_of(
+    sequences: Sequences, counted: NDArray[np.bool_], k_core: int, num_items: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the k-core of the interactions that the mask ``counted`` ``(n,)`` marks, as ``core_masks`` does."""
+    users = row_of(sequences.lengths)[counted]
+    return core_masks(users, sequences.items[counted], len(sequences), num_items, k_core)

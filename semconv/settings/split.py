@@ -19,8 +19,8 @@ class SplitSettings:
     )
     k_core: int = option(
         2,
-        "Training leaves out users and items with fewer interactions than this. The filter is repeated until it"
-        " removes no more users or items.",
+        "Training leaves out users and items that have fewer interactions than this before the train cut. The filter is"
+        " repeated until it removes no more users or items.",
         low=1,
     )
     history_length: int = option(20, "Number of a user's most recent items that a prompt shows.", low=1)

@@ -242,6 +242,20 @@ def test_arrays_and_sql_of_the_transition_counter_rank_alike(store: DuckDBStore)
         )
 
 
+@pytest.mark.parametrize("cut", ["[:-2]", "[:-1]", "[:]"])
+def test_baselines_count_the_whole_train_cut_and_nothing_after_it(tmp_path: Path, cut: TrainCut) -> None:
+    """Users 2, 3 and 5 are outside the 2-core of the train cut [:-2] (tests/data/test_train_core.py)."""
+    log = [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2], [0, 1], [3]]
+    store = make_store(tmp_path, log, num_items=5)
+    counts = np.bincount(splits.train_part(store.sequences(), cut, 1, 5).items, minlength=5)
+    top = store.baseline_top_k(BaselineRequest("popularity", "serve", cut, "kept", k=5))
+    assert top.users.tolist() == list(range(6))
+    for items, scores in zip(top.items, top.scores, strict=True):
+        np.testing.assert_array_equal(counts[items], scores)
+    wanted = {"[:-2]": [4, 4, 1, 1, 0], "[:-1]": [5, 5, 2, 2, 0], "[:]": [5, 5, 4, 4, 0]}
+    assert counts.tolist() == wanted[cut]
+
+
 def test_parameters_and_history_length_have_effect(store: DuckDBStore) -> None:
     parameters = {"decay": 1.0, "symmetry": 0.0, "history_decay": 2.0, "alpha": 1.0}
     request = BaselineRequest("transition", "test", "[:-2]", "kept", k=5, history_length=2, parameters=parameters)

@@ -9,10 +9,9 @@ import pyarrow as pa
 from semconv import columns
 from semconv.artifacts import file_digest, write_json
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import core_masks, targets, train_part
+from semconv.data.splits import targets, train_core, train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
-from semconv.ragged import row_of
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import BEHAVIOR_VECTORS, FIGURES
 from semconv.runs.workspace import Workspace
@@ -35,8 +34,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors = _vectors(workspace, train, sequences, folder)
         vectors.save(folder / BEHAVIOR_VECTORS)
-        rows = row_of(sequences.lengths)
-        users, items = core_masks(rows, sequences.items, len(sequences), len(catalog), settings.split.k_core)
+        users, items = train_core(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
         workspace.store.mark_core(items, users)
         source = vectors.source
         return {
