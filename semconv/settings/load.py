@@ -8,11 +8,12 @@ import os
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semconv.errors import InputError, SettingsError
-from semconv.settings.tree import Settings, sections
+from semconv.settings.tree import Settings, iter_options, sections
 
 _PREFIX = "SEMCONV_"
 
@@ -29,6 +30,42 @@ def load_settings(
         InputError: the file does not exist.
         SettingsError: invalid TOML, an unknown section or key, a wrong type or a value out of range.
     """
+    return _given(file, environment, overrides).settings()
+
+
+@dataclass(frozen=True)
+class SettingValue:
+    """The value of one setting, and where it comes from."""
+
+    name: str  # 'section.key'
+    value: Any
+    default: Any
+    source: str  # 'default', the name of the settings file, 'the variable SEMCONV_SECTION_KEY', or 'the command line'
+
+
+def setting_values(
+    file: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[SettingValue]:
+    """Return every setting with its value, its default and its source. Arguments and errors as in ``load_settings``."""
+    given = _given(file, environment, overrides)
+    settings = given.settings()
+    rows = []
+    for section, field, _ in iter_options():
+        name, source = f"{section}.{field.name}", given.source(section, field.name)
+        if source == str(file):
+            source = Path(source).name
+        elif source == name:
+            source = "the command line"
+        rows.append(SettingValue(name, getattr(getattr(settings, section), field.name), field.default, source))
+    return rows
+
+
+def _given(
+    file: Path | None, environment: Mapping[str, str] | None, overrides: Mapping[str, Any] | None
+) -> _GivenValues:
     given = _GivenValues()
     if file is not None:
         given.add_file(file)
@@ -36,7 +73,7 @@ def load_settings(
     for name, value in (overrides or {}).items():
         section, _, key = name.partition(".")
         given.add(section, {key: value}, name)
-    return Settings(**{section: given.build(section, cls) for section, cls in sections().items()})
+    return given
 
 
 class _GivenValues:
@@ -68,6 +105,14 @@ class _GivenValues:
             is_meant = section in self._values or difflib.get_close_matches(section, self._values, cutoff=0.8)
             if name.startswith(_PREFIX) and key and is_meant:
                 self.add(section, {key: value}, f"the variable {name}")
+
+    def source(self, section: str, key: str) -> str:
+        """Return the source of a setting: a file, a variable, the setting's own name for an override, or ``default``."""
+        return self._sources.get((section, key), "default")
+
+    def settings(self) -> Settings:
+        """Build the settings from these values. Settings without a value get their default."""
+        return Settings(**{section: self.build(section, cls) for section, cls in self._sections.items()})
 
     def build(self, section: str, cls: type[Any]) -> Any:
         fields = {field.name: field for field in dataclasses.fields(cls)}

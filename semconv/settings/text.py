@@ -9,22 +9,48 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+from semconv.settings.presets.read import Preset
 from semconv.settings.tree import iter_options, sections
 
+_OVERRIDES = "# SEMCONV_SECTION_KEY in the environment overrides this file, and --set section.key=value overrides both."
 
-def settings_template() -> str:
-    """Return a ``semconv.toml`` in which every setting is described and set to its default in a comment."""
-    lines = [
-        "# Settings of this project. Every setting below is commented out and shows its default.",
-        "# To change one, remove the `# ` before its name.",
-        "# SEMCONV_SECTION_KEY in the environment overrides this file, and --set section.key=value overrides both.",
-    ]
+
+def settings_template(preset: Preset | None = None) -> str:
+    """Return a ``semconv.toml`` in which every setting is described and set to its default in a comment.
+
+    Args:
+        preset: sets its settings to its values. A comment after each value gives its source and the default.
+    """
+    lines = [*_first_lines(preset), _OVERRIDES]
     for section, doc, options in _documented_sections():
         lines += ["", f"[{section}]", f"# {doc}", ""]
         for field, note in options:
             lines += [f"# {line}" for line in textwrap.wrap(note, 110)]
-            lines += [f"# {field.name} = {_toml(field.default)}", ""]
+            lines += [_assignment(f"{section}.{field.name}", field, preset), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _first_lines(preset: Preset | None) -> list[str]:
+    if preset is None:
+        return [
+            "# Settings of this project. Every setting below is commented out and shows its default.",
+            "# To change one, remove the `# ` before its name.",
+        ]
+    return [
+        f"# Settings of this project, created from the preset {preset.name}.",
+        *(f"# {line}" for line in preset.about),
+        "# A setting that is commented out shows its default. To change it, remove the `# ` before its name.",
+        f"# `semconv show settings --preset {preset.name}` compares the settings in use with the preset.",
+    ]
+
+
+def _assignment(name: str, field: dataclasses.Field[Any], preset: Preset | None) -> str:
+    """Return the line of ``semconv.toml`` that sets a field: its value in the preset, or its default in a comment."""
+    if preset is None or name not in preset.values:
+        return f"# {field.name} = {_toml(field.default)}"
+    value, default = _toml(preset.values[name]), _toml(field.default)
+    changed = "" if value == default else f"; the default is {default}"
+    return f"{field.name} = {value} # {preset.sources[name]}{changed}"
 
 
 def settings_page() -> str:

@@ -74,11 +74,21 @@ class OpenedProject:
         return project
 
     @staticmethod
-    def init(directory: Path, settings_text: str | None = None) -> ProjectLayout:
-        """Create a project folder with a settings file, an empty warehouse and the Feast definitions."""
+    def init(directory: Path, settings_text: str | None = None, *, preset: str | None = None) -> ProjectLayout:
+        """Create a project folder with a settings file, an empty warehouse and the Feast definitions.
+
+        Args:
+            settings_text: content of the settings file; by default, every setting with its description.
+            preset: name of the preset whose values the settings file gets; unused with ``settings_text``.
+
+        Raises:
+            SettingsError: the folder is a project already, or there is no preset of this name.
+        """
+        from semconv.settings.presets import read_preset
         from semconv.settings.text import settings_template
         from semconv_warehouse.features.repository import create_feature_repo
 
+        text = settings_text or settings_template(None if preset is None else read_preset(preset))
         layout = ProjectLayout(directory.resolve())
         if layout.settings_file.exists():
             raise SettingsError(
@@ -91,7 +101,7 @@ class OpenedProject:
                 make_folder(folder)
         migrate(layout.warehouse)
         create_feature_repo(layout)
-        write_bytes(layout.settings_file, (settings_text or settings_template()).encode(), PUBLIC_FILE)
+        write_bytes(layout.settings_file, text.encode(), PUBLIC_FILE)
         return layout
 
     @cached_property

@@ -298,6 +298,22 @@ class Project(IngestingProject):
 
         return show.show_item(self.layout, item_id)
 
+    def show_settings(self, preset: str | None = None) -> list[dict[str, Any]]:
+        """Return every setting with its value, its source and its default.
+
+        Args:
+            preset: return only the settings of this preset, each also with the preset's value, the source of that value,
+                and whether the setting differs from the preset.
+
+        Raises:
+            SettingsError: there is no preset of this name.
+        """
+        from semconv.settings.load import setting_values
+        from semconv.settings.presets import compared
+
+        values = setting_values(self.layout.settings_file, overrides=self.overrides)
+        return [asdict(row) for row in (values if preset is None else compared(values, preset))]
+
     def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
         """Run a statement that reads the served generation; it gets a parameter with ``getvariable('name')``."""
         from semconv_warehouse.serving import query

@@ -1,4 +1,4 @@
-"""``semconv show``: print one user or one item of the served generation, with titles."""
+"""``semconv show``: print one user or one item of the served generation with titles, or the settings in use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from semconv.settings.presets import preset_names
 from semconv_cli import output
 from semconv_cli.options import Group, json_option
 from semconv_cli.state import State, pass_state
@@ -14,7 +15,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("show", cls=Group)
 def show_command() -> None:
-    """Show one user or one item of the served generation."""
+    """Show one user or one item of the served generation, or the settings."""
 
 
 @show_command.command("user")
@@ -37,6 +38,27 @@ def show_item(state: State, item_id: str, as_json: bool) -> None:
     with state.open() as project:
         item = project.show_item(item_id)
     _write(item, as_json)
+
+
+@show_command.command("settings")
+@click.option(
+    "--preset",
+    type=click.Choice(preset_names()),
+    help="Compare the settings with this preset. The table then has only settings of the preset; those that differ come"
+    " first.",
+)
+@json_option
+@pass_state
+def show_settings(state: State, preset: str | None, as_json: bool) -> None:
+    """Show every setting with its value, and where the value comes from.
+
+    The source of a value is the default, semconv.toml, an environment variable, or the command line.
+    """
+    with state.open() as project:
+        rows = project.show_settings(preset)
+    output.write_rows(rows, form="json" if as_json else "table")
+    if preset is not None:
+        state.remark(f"{sum(row['differs'] for row in rows)} of {len(rows)} settings differ from the preset {preset}")
 
 
 def _write(record: Mapping[str, Any], as_json: bool) -> None:
