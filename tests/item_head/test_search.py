@@ -19,7 +19,7 @@ from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
-from semconv.item_head.search import ItemSearcher
+from semconv.item_head.search import ItemSearcher, best_columns
 from semconv.search.search import SearchSettings
 from tests.worlds import prompts as case
 
@@ -175,3 +175,22 @@ def test_half_precision_gives_nearly_the_same_scores(world: World) -> None:
     exact = world.searcher().search(world.prompts, None, others).other_scores
     half = replace(world, model=copy.deepcopy(world.model).to(torch.bfloat16), parts=copy.deepcopy(world.parts))
     np.testing.assert_allclose(half.searcher().search(world.prompts, None, others).other_scores, exact, atol=0.3)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(1000, 5), (1024, 15), (640, 10), (70, 3), (64, 64)])
+def test_best_columns_are_those_of_all_scores(columns: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    scores = torch.randn(6, columns, generator=generator)
+    scores[0, 2:] = -torch.inf  # fewer scores than the list is long
+    best, column = best_columns(scores, width)
+    assert torch.equal(best, scores.topk(width, dim=1).values)
+    assert torch.equal(scores.gather(1, column), best)
+    assert all(len(set(row)) == width for row in column.tolist())
+
+
+def test_infinite_scores_are_refused(world: World) -> None:
+    broken = replace(world, parts=copy.deepcopy(world.parts))
+    with torch.no_grad():
+        broken.parts.own[CODED[0]] = torch.inf
+    with pytest.raises(InputError, match="NaN"):
+        broken.searcher().search(world.prompts, None)
