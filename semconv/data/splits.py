@@ -125,7 +125,8 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
 
 def dated_users(sequences: Sequences) -> NDArray[np.bool_]:
     """Return whether every interaction of a user has a time, ``(U,)``; a user without interactions counts as dated."""
-    return np.diff(offsets_of(sequences.times == UNKNOWN_TIME)[sequences.offsets]) == 0
+    unknown = np.diff(offsets_of(sequences.times == UNKNOWN_TIME)[sequences.offsets])
+    return np.asarray(unknown == 0, dtype=bool)
 
 
 def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:

@@ -116,7 +116,7 @@ class ItemSearcher:
         """Compute a batch and write its rows into the result."""
         scores = self._scores(prompts)  # (B, M)
         # Of all items, before any is left out; in parts that a processor's cache holds.
-        parts = [part.logsumexp(dim=1) for part in scores.split(_COLUMNS_AT_ONCE, dim=1)]
+        parts = [part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)]
         total = torch.stack(parts, dim=1).logsumexp(dim=1, keepdim=True)  # (B, 1)
         require_numbers(total - total)  # also NaN where a score is infinite
         rows = np.where(others >= 0, self._rows[others], -1)
@@ -129,10 +129,10 @@ class ItemSearcher:
             known = columns >= 0
             scores[torch.from_numpy(entry[known]), torch.from_numpy(columns[known])] = -torch.inf
         width = min(self.settings.width, scores.shape[1])
-        best, column = best_columns(scores, width)
-        best, column = (best - total).cpu().numpy(), column.cpu().numpy()
+        values, found_at = best_columns(scores, width)
+        best = (values - total).cpu().numpy()
         result.scores[users, :width] = best
-        result.items[users, :width] = np.where(np.isneginf(best), -1, self._items[column])
+        result.items[users, :width] = np.where(np.isneginf(best), -1, self._items[found_at.cpu().numpy()])
 
     def _scores(self, prompts: list[ItemPrompt]) -> Tensor:
         """Return the score of every item with codes, ``(B, M)``; a log probability is a score less their log sum exp."""
@@ -179,7 +179,7 @@ def best_columns(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
         best, column = scores.topk(width, dim=1)
         return best, column
     whole = blocks * _BLOCK
-    highest = scores[:, :whole].unflatten(1, (blocks, _BLOCK)).amax(dim=2)  # (B, blocks)
+    highest = scores[:, :whole].view(users, blocks, _BLOCK).amax(dim=2)  # (B, blocks)
     first = highest.topk(width, dim=1).indices * _BLOCK  # (B, width) first column of each chosen block
     inside = (first[:, :, None] + torch.arange(_BLOCK, device=scores.device)).flatten(1)
     rest = torch.arange(whole, columns, device=scores.device).expand(users, -1)
