@@ -20,6 +20,7 @@ from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import ItemBatch, ItemRows, LabelMoments, TextSamples, windows_with_labels
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
+from semconv.item_head.recipe import num_sampled
 from semconv.item_head.sequences import DatedSequences, Windows
 from semconv.item_head.softmax import ItemSampler, Popularity, item_losses, products_in
 from semconv.settings.tasks import TaskSettings
@@ -99,7 +100,7 @@ class ItemForm:
     def loss(self, model: Any, settings: TuningSettings) -> ItemLoss:
         """Return the cross entropy of the next items."""
         candidates = np.flatnonzero(self.counts)
-        sampler = ItemSampler(candidates, self.counts[candidates], settings.sampled_items)
+        sampler = ItemSampler(candidates, self.counts[candidates], num_sampled(settings, len(candidates)))
         features = torch.from_numpy(self.table.features)
         return ItemLoss(model, sampler, features, settings)
 

@@ -1,4 +1,4 @@
-"""Settings of a tuning with histories as items that depend on the number of training interactions."""
+"""Settings of a tuning with histories as items that depend on the number of training interactions or items."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from semconv.settings.tuning import TuningSettings
 _EPOCHS: Final = 12  # at _INTERACTIONS; measured on Games
 _INTERACTIONS: Final = 300_000
 _FEWEST, _MOST = 5, 24
+_ALL_ITEMS: Final = 50_000  # largest catalogue whose items all compete with a label
+_SAMPLED_ITEMS: Final = 8_192
 
 
 def with_epochs(tuning: TuningSettings, num_interactions: int) -> TuningSettings:
@@ -24,3 +26,14 @@ def with_epochs(tuning: TuningSettings, num_interactions: int) -> TuningSettings
         return tuning
     wanted = _EPOCHS * (_INTERACTIONS / max(1, num_interactions)) ** 0.5
     return dataclasses.replace(tuning, epochs=int(np.clip(round(wanted), _FEWEST, _MOST)))
+
+
+def num_sampled(tuning: TuningSettings, num_items: int) -> int:
+    """Return how many items a training step draws to compete with a label, 0 for all.
+
+    Args:
+        num_items: number of items with training interactions.
+    """
+    if tuning.sampled_items is not None:
+        return tuning.sampled_items
+    return 0 if num_items <= _ALL_ITEMS else _SAMPLED_ITEMS

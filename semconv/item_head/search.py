@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -23,15 +22,6 @@ _SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
 _USERS_AT_ONCE: Final = 512
 _COLUMNS_AT_ONCE: Final = 1 << 14
 _BLOCK: Final = 64  # columns of a block
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The best items of a batch and the scores of given items; rows of padding have -inf."""
-
-    columns: Tensor  # (B, W)
-    scores: Tensor  # (B, W)
-    others: Tensor  # (B, n)
 
 
 class ItemSearcher:

@@ -24,10 +24,11 @@ class TuningSettings:
         " the event, and the model scores all items. items needs tuning.mode = full. auto is items for the built-in"
         " backbone with tuning.mode = full, and tokens otherwise.",
     )
-    sampled_items: int = option(
-        0,
+    sampled_items: int | None = option(
+        None,
         "With tuning.history = items, the number of items that a training step draws to compete with the label. The loss"
-        " is corrected for the probability of each draw. 0 compares the label with all items.",
+        " is corrected for the probability of each draw. 0 compares the label with all items. The default is 0 up to"
+        " 50,000 items with training interactions, and 8,192 above.",
         low=0,
     )
     score_factors: Literal["float32", "bfloat16"] = option(
