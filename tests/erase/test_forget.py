@@ -114,6 +114,28 @@ def test_arrays_lose_the_user_and_keep_the_index_of_everybody_else(project: Proj
     assert (states["users"].tolist(), states["states"].tolist()) == ([0, 1, 2, 3], [5, 0, 7, 8])
 
 
+@pytest.mark.parametrize("user_id", [ERASED, "o'neill", 'say "hi"', "zoë"])
+def test_a_condition_that_quotes_the_user_loses_the_id(project: Project, user_id: str) -> None:
+    condition = f"title <> {quoted(user_id)} AND title <> 'other'"
+    with project.store.write() as connection:
+        connection.exec_driver_sql("UPDATE user_account SET user_id = ? WHERE user_id = ?", (user_id, ERASED))
+        connection.exec_driver_sql("UPDATE interaction SET user_id = ? WHERE user_id = ?", (user_id, ERASED))
+        settings = json.dumps({"recommend": {"where": condition}})
+        connection.exec_driver_sql("UPDATE run SET settings = ?", (settings,))
+        connection.exec_driver_sql("UPDATE metric SET protocol = ?", (json.dumps({"where": condition}),))
+    project.forget([user_id])
+    with project.store.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT DISTINCT settings->'recommend'->>'where' FROM run"
+            " UNION ALL SELECT DISTINCT protocol->>'where' FROM metric"
+        ).all()
+    assert {where for (where,) in rows} == {"title <> '' AND title <> 'other'"}
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def test_a_training_state_with_a_row_for_each_user_is_deleted(project: Project) -> None:
     state = project.layout.runs / "embed-1" / "dccf.safetensors"
     state.write_bytes(b"rows of users")

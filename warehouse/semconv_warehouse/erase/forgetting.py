@@ -7,6 +7,7 @@ kill, the same command reads the ids from this file and finishes, even if the wa
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -172,6 +173,7 @@ def _erase_from_warehouses(store: DuckDBStore, work: _Erasure) -> None:
             if not work.dry_run:
                 _execute(connection, _RENAME, work)
                 connection.execute(sa.text(_CLEAR_ERRORS))
+                _erase_literals(connection, work.users)
 
 
 _ACCOUNTS = "SELECT count(*) FROM user_account WHERE user_id IN :users"
@@ -184,6 +186,23 @@ WHERE user_id IN :users
 """
 # Earlier versions stored the whole message of an error, which may quote user ids.
 _CLEAR_ERRORS = "UPDATE run SET error = 'removed by `semconv forget`' WHERE error IS NOT NULL"
+
+
+# Records that hold an SQL condition of `recommend --where` as a user wrote it: (table, JSON column).
+_CONDITIONS = (("run", "settings"), ("metric", "protocol"))
+
+
+def _erase_literals(connection: sa.Connection, users: Sequence[str]) -> None:
+    """Replace the ids of users by an empty text where an SQL condition in a record quotes them."""
+    for user in users:
+        literal = "'" + user.replace("'", "''") + "'"
+        for written in {json.dumps(literal)[1:-1], json.dumps(literal, ensure_ascii=False)[1:-1]}:
+            for table, column in _CONDITIONS:
+                statement = (
+                    f"UPDATE {table} SET {column} = replace({column}::VARCHAR, :written, '''''')::JSON"  # noqa: S608
+                    f" WHERE contains({column}::VARCHAR, :written)"
+                )
+                connection.execute(sa.text(statement), {"written": written})
 
 
 def _execute(connection: sa.Connection, statement: str, work: _Erasure) -> int:
