@@ -38,12 +38,12 @@ class Choice:
 
     Attributes:
         items: ``(J,)`` item index, ascending.
-        offsets: ``(J,)`` number that is added to the score of an item where it is not the label: 0 in a full softmax,
-            minus the log probability of being drawn in a sampled one, -inf for an item that was not drawn.
+        offsets: ``(J,)`` number that is added to the score of an item where it is not the label: minus the log
+            probability of being drawn, -inf for an item that was not drawn; None in a full softmax.
     """
 
     items: Tensor
-    offsets: Tensor
+    offsets: Tensor | None
 
     def columns(self, labels: Tensor) -> Tensor:
         """Return the index ``(n,)`` of each label in ``items``."""
@@ -76,7 +76,7 @@ class ItemSampler:
         """Draw the choice of a batch; it contains every label. The draw depends on torch's generator of the CPU."""
         device = labels.device
         if not self._sample:
-            return Choice(self._candidates.to(device), torch.zeros(len(self._candidates), device=device))
+            return Choice(self._candidates.to(device), None)
         rows = torch.searchsorted(self._cumulative, torch.rand(self._sample, dtype=torch.float64))
         rows = torch.unique(rows.clamp(max=len(self._candidates) - 1))
         of_labels = torch.searchsorted(self._candidates, torch.unique(labels.cpu()))
@@ -145,16 +145,20 @@ class _ItemLosses(torch.autograd.Function):
             of_hidden, of_vectors, of_weights = (torch.zeros_like(part) for part in (hidden, vectors, weights))
             losses = hidden.new_empty(len(hidden))
             order = popularity.moments.argsort(stable=True)  # so that a block has few different moments
-            for rows in torch.split(order, max(1, _BLOCK_SCORES // max(1, len(vectors)))):
+            size = max(1, _BLOCK_SCORES // max(1, len(vectors)))
+            # New memory for every block would take longer than its arithmetic.
+            memory = [hidden.new_empty((min(size, len(order)), len(vectors))) for _ in range(2)]
+            for rows in torch.split(order, size):
                 numbers = _numbers(popularity, choice, rows)
-                scores = hidden[rows] @ vectors.t()  # (b, J)
+                scores, differences = (part[: len(rows)] for part in memory)  # (b, J)
+                torch.mm(hidden[rows], vectors.t(), out=scores)
                 for part, table in numbers:
                     scores[part].addmm_(weights[rows[part]], table)
-                losses[rows] = _differences(scores, columns[rows], choice)
-                of_hidden[rows] = scores @ vectors
-                of_vectors.addmm_(scores.t(), hidden[rows])
+                losses[rows] = _differences(scores, columns[rows], choice, differences)
+                of_hidden[rows] = differences @ vectors
+                of_vectors.addmm_(differences.t(), hidden[rows])
                 for part, table in numbers:
-                    of_weights[rows[part]] = scores[part] @ table.t()
+                    of_weights[rows[part]] = differences[part] @ table.t()
         ctx.save_for_backward(of_hidden, of_vectors, of_weights)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
@@ -178,16 +182,18 @@ def _numbers(popularity: Popularity, choice: Choice, rows: Tensor) -> list[tuple
     return found
 
 
-def _differences(scores: Tensor, columns: Tensor, choice: Choice) -> Tensor:
-    """Return the cross entropy of each row ``(b,)``; turn ``scores`` ``(b, J)`` into their gradients in place."""
+def _differences(scores: Tensor, columns: Tensor, choice: Choice, differences: Tensor) -> Tensor:
+    """Return the cross entropy of each row ``(b,)``, and write the gradients of the scores to ``differences`` ``(b, J)``.
+
+    ``scores`` ``(b, J)`` may be changed.
+    """
     at = columns[:, None]
-    label = scores.gather(1, at)
-    scores += choice.offsets
-    scores.scatter_(1, at, label)
-    highest = scores.amax(dim=1, keepdim=True)
-    scores.sub_(highest).exp_()
-    total = scores.sum(dim=1, keepdim=True)
-    losses = (total.log() + highest - label).squeeze(1)
-    scores.div_(total)
-    scores.scatter_add_(1, at, torch.full_like(label, -1.0))
+    if choice.offsets is not None:
+        label = scores.gather(1, at)
+        scores += choice.offsets
+        scores.scatter_(1, at, label)
+    torch.softmax(scores, dim=1, out=differences)
+    # A probability below the smallest number counts as that number, which is a loss of 87.
+    losses = -differences.gather(1, at).clamp_min(torch.finfo(torch.float32).tiny).log().squeeze(1)
+    differences.scatter_add_(1, at, torch.full_like(losses, -1.0)[:, None])
     return losses
