@@ -14,7 +14,7 @@ from benchmarks.rows import table
 BENCHMARKS = {
     name: f"benchmarks.{folder}.{name}"
     for folder, names in {
-        "codes": ("codebook", "codebook_ablation"),
+        "codes": ("codebook", "codebook_ablation", "literal"),
         "training": ("behavior", "training"),
         "search": ("beam_search", "compiled", "item_search", "trie", "recommend", "recommend_job"),
         "serving": ("lookup", "nights", "publish"),

@@ -25,7 +25,15 @@ def data_folder(name: str) -> Path:
 
 def games_sequences() -> tuple[Sequences, list[str]] | None:
     """Return all interactions of the Games data, and the item id of each item_index; None without the data."""
-    file = data_folder("games") / "interactions.parquet"
+    return stored_sequences("games")
+
+
+def stored_sequences(name: str) -> tuple[Sequences, list[str]] | None:
+    """Return all interactions of the data set ``games`` or ``office``, and the item id of each item_index.
+
+    Return None without the data.
+    """
+    file = data_folder(name) / "interactions.parquet"
     if not file.is_file():
         return None
     rows = pl.read_parquet(file).sort("user_id", "position")

@@ -36,6 +36,11 @@ from semconv.tokenization.fit import fit_code_set
 
 COMPARISON = Comparison("codebook_ablation", "", ["numpy", "scipy", "torch"])
 PUBLISHED = "codes published for LC-Rec"
+RQVAE: dict[str, dict[str, Any]] = {  # case -> its settings in the section [rqvae]
+    "with encoder and decoder (ED)": {},
+    "ED without restarts of dead codes": {"restart": False},
+    "ED, last level by Sinkhorn": {"sinkhorn_epsilon": 0.003},
+}
 FIGURES = {  # figure -> its unit, and its heading in the table
     "reconstruction error": ("share of variance", "error"),
     "reconstruction error before collisions are resolved": ("share of variance", "error before"),
@@ -74,7 +79,7 @@ def cases(num_items: int) -> dict[str, CodebookSettings]:
     default = CodebookSettings()
     changes: dict[str, dict[str, Any]] = {
         "default (lambda 0.1)": {},
-        "with encoder and decoder (ED)": {"method": "rqvae"},
+        **{name: {"method": "rqvae"} for name in RQVAE},
         "without alignment (w/o LA)": {"alignment": 0.0},
         **{f"lambda {weight:g}": {"alignment": weight} for weight in (0.03, 0.3, 1.0)},
         "absolute residuals": {"residual": "absolute"},
@@ -91,7 +96,7 @@ def cases(num_items: int) -> dict[str, CodebookSettings]:
     return {name: replace(default, **values) for name, values in changes.items()}
 
 
-def measure(catalogue: Catalogue, settings: CodebookSettings, epochs: int) -> dict[str, Any]:
+def measure(catalogue: Catalogue, settings: CodebookSettings, rqvae: RqvaeSettings) -> dict[str, Any]:
     """Fit the codes of one case, and return its figures."""
     code_set = fit_code_set(
         catalogue.vectors,
@@ -99,7 +104,7 @@ def measure(catalogue: Catalogue, settings: CodebookSettings, epochs: int) -> di
         catalogue.texts.vectors,
         catalogue.popularity,
         settings,
-        RqvaeSettings(epochs=epochs),
+        rqvae,
     )
     figures = code_set.figures
     own = _of_codes(catalogue, code_set.item_index, code_set.codes, settings.codes)
@@ -211,7 +216,7 @@ def main() -> None:
     catalogue = load(arguments.size)
     epochs = RqvaeSettings().epochs if arguments.size == "full" else 10
     measured = {
-        case: measure(catalogue, settings, epochs)
+        case: measure(catalogue, settings, RqvaeSettings(epochs=epochs, **RQVAE.get(case, {})))
         for case, settings in cases(len(catalogue.vectors.item_index)).items()
     }
     published = measure_published(catalogue)

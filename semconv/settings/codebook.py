@@ -83,3 +83,15 @@ class RqvaeSettings:
     commitment: float = option(
         0.25, "Weight of the commitment loss, which pulls the encoder's outputs towards their centroids.", low=0
     )
+    restart: bool = option(
+        True,
+        "After each epoch, restart the codes that no item had in the epoch, each from the residual of a random item."
+        " Otherwise most codes of the first level can stay unused.",
+    )
+    sinkhorn_epsilon: float = option(
+        0.0,
+        "In training, the items of a batch are spread evenly over the codes of the last level by the Sinkhorn algorithm"
+        " with this weight of the entropy. The published tokenizer of LC-Rec has 0.003. 0 gives each item its nearest"
+        " code. After the training, each item gets its nearest code in both cases.",
+        low=0,
+    )

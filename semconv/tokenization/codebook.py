@@ -1,4 +1,4 @@
-"""Codebooks: residual k-means whose centroids are pulled towards the items' text (paper, eq. 1 to 3).
+"""Codebooks: residual k-means whose centroids are pulled towards the items' text (paper, eq. 1 to 4).
 
 Levels are fitted one after the other, each on the residuals of the level before. The objective is the quantisation
 error plus lambda times the distance from the text (``codebook.alignment`` is lambda). By default the residual alone
@@ -71,7 +71,7 @@ def fit_codebooks(
     settings: CodebookSettings,
     has_text: NDArray[np.bool_] | None = None,
 ) -> Codebooks:
-    """Fit N codebooks of C codes each.
+    """Fit N codebooks of C codes each, which minimise the sum of both losses (paper, eq. 4).
 
     If there are fewer different vectors than codes, some codes have no items. Codes without items have zero vectors,
     and neither old nor new items ever get them. If there are more items than ``settings.sample``, the codebooks,

@@ -32,7 +32,8 @@ def fit_code_set(
 
     The codebooks are fitted on a sample of at most ``settings.sample`` items. The text map is fitted on all items that
     have both vectors. All items get codes. Only the objectives of the k-means iterations are measured on the sample;
-    all other figures are measured on all items.
+    all other figures are measured on all items. With ``alignment`` and ``shrinkage`` both 0, the codes do not depend on
+    the text.
 
     Args:
         text_item_index: ``(T,)`` items that have text; T may be 0.

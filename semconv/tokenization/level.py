@@ -82,7 +82,7 @@ class Geometry:
     def nearest(
         self, points: Floats, book: Floats, is_active: NDArray[np.bool_], scores: Floats | None = None
     ) -> NDArray[np.int64]:
-        """Return for each of the ``points`` the nearest active code of ``book`` ``(C, D)``, ``(n,)``."""
+        """Return for each of the ``points`` the nearest active code of ``book`` ``(C, D)``, ``(n,)`` (paper, eq. 2)."""
         features = unit_rows(book) if self.is_sphere else book
         offsets = np.zeros(len(book), dtype=np.float32) if self.is_sphere else squared_norms(book)
         if points.shape[1] > book.shape[1]:
@@ -145,7 +145,10 @@ class Level:
         return Sums(counts, text_counts, residual, unit, text)
 
     def centroids(self, sums: Sums, book: Floats) -> Floats:
-        """Return the best codebook ``(C, D)`` for the assignment in ``sums``. Codes without rows keep their vector."""
+        """Return the codebook ``(C, D)`` with the lowest sum of both losses for the assignment in ``sums`` (paper, eq. 4).
+
+        The sum weighs the alignment loss by lambda. Codes without rows keep their vector.
+        """
         if self.is_sphere:
             best = self._sphere_centroids(sums, book)
         elif self.weight > 0 and self.is_cosine_text:
@@ -177,7 +180,7 @@ class Level:
         return centroids
 
     def objective(self, sums: Sums, book: Floats) -> tuple[float, float]:
-        """Return both terms of the objective of codebook ``book``: behaviour, and alignment times lambda."""
+        """Return both losses of codebook ``book`` at this level (paper, eq. 3): behaviour, and alignment times lambda."""
         wide = book.astype(np.float64)
         norms = np.einsum("cd,cd->c", wide, wide)  # (C,)
         unit = wide / np.maximum(np.sqrt(norms), _TINY)[:, None]

@@ -3,8 +3,13 @@
 The codebooks quantise the encoder's output. Gradients skip the quantiser (straight-through estimator). The loss has
 three parts. The first part of the loss is the decoder's squared error. The second part of the loss is, at every level,
 the squared distance between code and residual. This distance has a gradient for the code only. ``commitment`` times the
-distance is added with a gradient for the encoder only. The third part of the loss is the alignment with text (eq. 3), where the text target passes through the
-same encoder. The codebooks start from residual k-means on the outputs of the untrained encoder.
+distance is added with a gradient for the encoder only. The third part of the loss is the alignment with text (eq. 3),
+where the text target passes through the same encoder. The codebooks start from residual k-means on the outputs of the
+untrained encoder.
+
+Two measures of published RQ-VAE tokenizers keep codes in use. Codes that no item had in an epoch start again from the
+residuals of random items (``rqvae.restart``). The items of a batch can be spread evenly over the codes of the last level
+(``rqvae.sinkhorn_epsilon``).
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +37,17 @@ from semconv.tokenization.codebook import (
     squared_errors,
 )
 from semconv.tokenization.kmeans import Codes, Floats, squared_norms
+from semconv.tokenization.uniform import uniform_codes
+
+_RESTARTS = 1  # stream of random draws, apart from the order of the items
+
+
+class _Pass(NamedTuple):
+    """The results of a forward pass over a batch."""
+
+    loss: Tensor
+    codes: list[Tensor]  # per level (B,)
+    residuals: list[Tensor]  # per level (B, D): what the level quantised; no gradient
 
 
 class _Model(nn.Module):
@@ -42,15 +59,30 @@ class _Model(nn.Module):
         self.decoder = _mlp(width, hidden, generator)
         self.books = nn.Parameter(torch.from_numpy(books.copy()))  # (N, C, D)
 
-    def loss(self, rows: Tensor, text: Tensor | None, has_text: Tensor, weights: tuple[float, float]) -> Tensor:
-        """Return the loss, a sum of means over the rows ``(B, D)``; ``weights`` are for commitment and alignment."""
+    def run(
+        self,
+        rows: Tensor,
+        text: Tensor | None,
+        has_text: Tensor,
+        weights: tuple[float, float],
+        sinkhorn_epsilon: float = 0.0,
+    ) -> _Pass:
+        """Return the loss, a sum of means over the rows ``(B, D)``, and the codes and residuals of the rows.
+
+        Args:
+            weights: for commitment and alignment.
+            sinkhorn_epsilon: above 0, the rows are spread evenly over the codes of the last level.
+        """
         commitment, alignment = weights
         latent = self.encoder(rows)  # (B, D)
         target = None if text is None else self.encoder(text).detach()
         residual, total_code, loss = latent, torch.zeros_like(latent), latent.new_zeros(())
-        for book in self.books:
-            distances = book.square().sum(1) - 2 * (residual.detach() @ book.detach().t())
-            code = book.index_select(0, distances.argmin(dim=1))
+        chosen, residuals = [], []
+        for level, book in enumerate(self.books):
+            residuals.append(residual.detach())
+            is_spread = sinkhorn_epsilon > 0 and level == len(self.books) - 1
+            chosen.append(_codes(residuals[-1], book.detach(), sinkhorn_epsilon if is_spread else 0.0))
+            code = book.index_select(0, chosen[-1])
             loss = loss + _mean_square(residual.detach() - code) + commitment * _mean_square(residual - code.detach())
             if target is not None and alignment > 0 and bool(has_text.any()):
                 scale = residual.detach().square().mean().sqrt() / target[has_text].square().mean().sqrt().clamp_min(
@@ -59,8 +91,7 @@ class _Model(nn.Module):
                 loss = loss + alignment * _mean_square(code[has_text] - target[has_text] * scale)
             residual, total_code = residual - code.detach(), total_code + code
         straight_through = latent + (total_code - latent).detach()
-        whole: Tensor = loss + _mean_square(self.decoder(straight_through) - rows)
-        return whole
+        return _Pass(loss + _mean_square(self.decoder(straight_through) - rows), chosen, residuals)
 
 
 def fit_rqvae(
@@ -112,6 +143,7 @@ def _train(
     rqvae: RqvaeSettings,
 ) -> list[float]:
     """Train the model in place, and return the mean loss of every epoch."""
+    usage = torch.zeros(model.books.shape[:2], dtype=torch.long)  # (N, C) items of each code in the epoch
     rows = torch.from_numpy(vectors)
     text = None if aligned is None else torch.from_numpy(aligned)
     mask = torch.from_numpy(np.ones(len(vectors), dtype=bool) if has_text is None else has_text)
@@ -122,19 +154,43 @@ def _train(
         total = 0.0
         for start in range(0, len(order), rqvae.batch_size):
             part = torch.from_numpy(order[start : start + rqvae.batch_size])
-            loss = model.loss(
-                rows[part], None if text is None else text[part], mask[part], (rqvae.commitment, settings.alignment)
-            )
+            weights = (rqvae.commitment, settings.alignment)
+            batch_text = None if text is None else text[part]
+            done = model.run(rows[part], batch_text, mask[part], weights, rqvae.sinkhorn_epsilon)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            done.loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += float(loss.detach()) * len(part)
+            total += float(done.loss.detach()) * len(part)
+            for level, codes in enumerate(done.codes):
+                usage[level] += torch.bincount(codes, minlength=settings.codes)
         losses.append(total / len(order))
         if not math.isfinite(losses[-1]):
             raise CheckFailedError(
                 f"the loss of rqvae is {losses[-1]} in epoch {epoch + 1}; lower rqvae.learning_rate and run the same command again"
             )
+        if rqvae.restart and epoch + 1 < rqvae.epochs:  # after the last epoch, new codes would stay untrained
+            _restart(model, rows, usage == 0, optimizer, [settings.seed, epoch, _RESTARTS])
+        usage.zero_()
     return losses
+
+
+def _restart(model: _Model, rows: Tensor, is_dead: Tensor, optimizer: torch.optim.Adam, seed: list[int]) -> None:
+    """Move each dead code to the residual of a random item, and forget the optimizer's averages for the code.
+
+    Args:
+        rows: ``(M, D)`` the items of the fit. With fewer items than dead codes, the last dead codes stay as they are.
+        is_dead: ``(N, C)``.
+    """
+    drawn = np.random.default_rng(seed).choice(len(rows), min(len(rows), is_dead.shape[1]), replace=False)
+    state = optimizer.state[model.books]
+    with torch.no_grad():
+        picked = rows[torch.from_numpy(drawn)]
+        no_text = torch.zeros(len(picked), dtype=torch.bool)
+        for level, residual in enumerate(model.run(picked, None, no_text, (0.0, 0.0)).residuals):
+            dead = torch.nonzero(is_dead[level]).ravel()[: len(residual)]
+            model.books[level, dead] = residual[: len(dead)]
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name][level, dead] = 0.0
 
 
 def _assigned(
@@ -173,6 +229,15 @@ def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
             linear.bias.zero_()
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def _codes(residual: Tensor, book: Tensor, sinkhorn_epsilon: float) -> Tensor:
+    """Return the codes of residuals ``(B, D)``, ``(B,)``: the nearest ones, or spread evenly with an epsilon above 0."""
+    distances = book.square().sum(1) - 2 * (residual @ book.t())
+    if sinkhorn_epsilon == 0:
+        return distances.argmin(dim=1)
+    whole = distances + residual.square().sum(dim=1, keepdim=True)
+    return torch.from_numpy(uniform_codes(whole.numpy(), sinkhorn_epsilon))
 
 
 def _mean_square(rows: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class TextMap:
 
 
 def fit_text_map(text: NDArray[np.floating], vectors: NDArray[np.floating], seed: int = 0) -> tuple[TextMap, Floats]:
-    """Fit the map on all items, and predict the same items by cross-fitting.
+    """Fit the map on all items, and predict the same items by cross-fitting: the text targets of eq. 3 of the paper.
 
     The ridge penalty is the value of a grid with the lowest generalised cross-validation (GCV) score over all items.
     For a regression on four of the five folds, the penalty is multiplied by the share of items in these folds.

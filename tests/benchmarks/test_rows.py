@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.codes.codebook_ablation import cases, markdown, rows_of
+from benchmarks.codes.codebook_ablation import RQVAE, cases, markdown, rows_of
 from benchmarks.rows import Comparison, finish
 from benchmarks.timing import Seconds, in_own_process, peak_memory_bytes, timed
-from semconv.settings.codebook import CodebookSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 
 
 def test_ratio_is_better_above_one_and_absent_without_a_peer(tmp_path: Path, capsys) -> None:
@@ -53,7 +53,10 @@ def test_each_case_of_the_ablation_changes_one_choice_and_shows_every_figure() -
     changed = cases(500)
     assert changed["default (lambda 0.1)"] == default
     assert changed["1 level, a code for each item (C=1)"].codes == 500
-    assert len(set(changed.values())) == len(changed)
+    encoded = [case for case, settings in changed.items() if settings.method == "rqvae"]
+    assert encoded == list(RQVAE)
+    assert len({str(RqvaeSettings(**choices)) for choices in RQVAE.values()}) == len(RQVAE)
+    assert len(set(changed.values())) == len(changed) - len(RQVAE) + 1
     figures = {"reconstruction error": 0.25, "entropy by level": [1.0, 2.0], "error of moved items after": None}
     rows = rows_of("case", figures)
     assert [(row.metric, row.ours) for row in rows] == [
