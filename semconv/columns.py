@@ -41,6 +41,7 @@ FINETUNE: Final = "finetune"
 BLEND: Final = "blend"
 RECOMMEND: Final = "recommend"
 TUNE_BASELINE: Final = "tune_baseline"
+PEER: Final = "peer"  # only in experiments
 EVALUATE: Final = "evaluate"
 STAGES: Final = (
     BACKBONE,
@@ -52,6 +53,7 @@ STAGES: Final = (
     BLEND,
     RECOMMEND,
     TUNE_BASELINE,
+    PEER,
     EVALUATE,
 )
 

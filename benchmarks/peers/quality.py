@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.peers.sasrec import SasrecSettings
-from benchmarks.peers.sasrec_training import CUTOFFS, METHOD, SasrecTraining, export, peer_data
+from benchmarks.peers.sasrec_training import CUTOFFS, METHOD, export, sequence_data
 from benchmarks.rows import Comparison, Row, argument_parser, finish, markdown_table
 from benchmarks.shop import SMALL_MODEL, demo_project
 from semconv import columns
 from semconv.errors import InputError
 from semconv.metrics import bootstrap_interval, paired_bootstrap
+from semconv.peers.settings import Limits, PeerSettings
+from semconv.peers.training import PeerTraining
 from semconv.runs.lineage import Lineage
 from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages.evaluate.run import evaluate_current
@@ -95,9 +96,10 @@ def small(folder: Path) -> EvaluatedRun:
     evaluate_current(project.workspace, project.workspace.lineage())
     peer = folder / METHOD
     peer.mkdir()
-    training = SasrecTraining(peer_data(folder), SasrecSettings(dropout=0.2, batch=32), peer)
-    training.run(epochs=20, patience=3)
-    export(training, top_k=0)
+    data, settings = sequence_data(folder), PeerSettings(dropout=0.2, batch=32)
+    training = PeerTraining(METHOD, data.for_training(10_000, settings.seed), settings, peer)
+    training.run(Limits(20))
+    export(training, data, top_k=0)
     return read_run(folder, None, peer)
 
 

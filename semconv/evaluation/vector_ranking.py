@@ -42,7 +42,7 @@ def rank_by_vectors(
         if seen is not None:
             for row, user in enumerate(part):
                 scores[row, _rows_of(index, seen[user])] = -np.inf
-        result[part] = _best(scores, index, k)
+        result[part] = best_columns(scores, index, k)
     return result
 
 
@@ -52,7 +52,7 @@ def _rows_of(index: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.i
     return rows[is_known]
 
 
-def _best(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+def best_columns(scores: NDArray[np.float32], index: NDArray[np.int32], k: int) -> NDArray[np.int32]:
     """Return the item indices of the k largest scores in each row ``(n, L)``; scores of minus infinity do not count."""
     count = min(k, scores.shape[1])
     # Find the k-th largest score first, so that item_index also decides between equal scores at the end of the list.

@@ -40,7 +40,10 @@ BLEND_TABLES: Final = "blend.safetensors"
 LIST_STATES: Final = "states.safetensors"
 TRANSITION: Final = "transition.json"
 USER_FIGURES: Final = "users.parquet"
-FIGURES: Final = "figures.json"  # three stages write a file of this name, each with its own figures
+PEER_WEIGHTS: Final = "peer.safetensors"
+PEER_STATE: Final = "peer_state.safetensors"
+PEER_EPOCHS: Final = "epochs.jsonl"
+FIGURES: Final = "figures.json"  # four stages write a file of this name, each with its own figures
 _PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
 
 
@@ -79,7 +82,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.ASSIGN, columns.EVALUATE),
         user_data=ParquetRows(),
     ),
-    Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE)),
+    Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE, columns.PEER)),
     Artifact(BACKBONE_MANIFEST, (columns.BACKBONE,)),
     Artifact(f"{MODEL_FOLDER}/*", (columns.BACKBONE, columns.FINETUNE)),
     Artifact(
@@ -111,6 +114,9 @@ ARTIFACTS: tuple[Artifact, ...] = (
     # The index of a user's row tells which part file contains the user's list, so no row may be deleted.
     Artifact(LIST_STATES, (columns.RECOMMEND,), user_data=BlankedRows(index="users", array="states")),
     Artifact(TRANSITION, (columns.TUNE_BASELINE,)),
+    Artifact(PEER_WEIGHTS, (columns.PEER,)),
+    Artifact(PEER_STATE, (columns.PEER,), Kind.TRAINING_STATE),
+    Artifact(PEER_EPOCHS, (columns.PEER,), Kind.VIEWED),
     Artifact(USER_FIGURES, (columns.EVALUATE,), user_data=ParquetRows()),
 )
 

@@ -131,7 +131,7 @@ class _Night:
     def _kept_stages(self, lineage: Lineage) -> list[Stage]:
         """Return a row for each stage before the lists, marked as stale if it or an earlier stage has new inputs."""
         workspace = self.workspace
-        today = _settings_today(workspace, lineage)
+        today = settings_today(workspace, lineage)
         rows, was_stale = [], False
         for stage in _BEFORE_LISTS:
             record = lineage.find(stage)
@@ -273,8 +273,8 @@ class _Night:
         return outcome.record
 
 
-def _settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
-    """Return the settings that each stage would read now."""
+def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
+    """Return the settings that the stages of a model would read now, by stage."""
     named = stage_settings.named_backbone(workspace)
     if named:
         of_backbone = stage_settings.used_backbone(workspace, named)

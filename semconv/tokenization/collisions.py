@@ -112,6 +112,16 @@ def collision_figures(
     return figures
 
 
+def collision_rates(codes: Codes) -> tuple[float, float]:
+    """Return two collision rates of the codes ``(M, N)`` of all items, as in the paper's Table 5.
+
+    The paper defines its rate as the share of the items that have the same codes as another item, the first number.
+    Other papers report 1 - (number of different code sequences) / (number of items), the second number.
+    """
+    groups = _Groups(codes)
+    return float(groups.is_shared().mean()), 1.0 - groups.count / len(codes)
+
+
 def colliding(codes: Codes, taken: Codes | None = None) -> NDArray[np.bool_]:
     """Return a mask ``(M,)`` of the rows that share all codes with another row, or with a row of ``taken``."""
     return _Groups(codes if taken is None else np.concatenate([codes, taken])).is_shared()[: len(codes)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from semconv.stages.night import Night
+    from semconv_warehouse.experiments.experiment import ExperimentRun
 
 
 class Project(IngestingProject):
@@ -207,14 +208,30 @@ class Project(IngestingProject):
         return rows if before is None else compare_runs(self.workspace, run, before)
 
     def experiment(
-        self, name: str, *, split: Literal["test", "valid"] = "test", num_seeds: int = 1
-    ) -> Iterator[dict[str, Any]]:
-        """Run an experiment (a table of the paper or a TOML file), and yield the results of each row."""
+        self,
+        name: str,
+        *,
+        split: Literal["test", "valid"] = "valid",
+        num_seeds: int = 1,
+        budget: int = 0,
+        backbones: Sequence[str] = (),
+        codes: Path | None = None,
+    ) -> ExperimentRun:
+        """Prepare an experiment: a table of the paper, or a TOML file. Iterating over the result computes its rows.
+
+        Args:
+            split: held-out items; with ``valid``, training uses the train cut ``[:-2]``.
+            budget: number of training samples of each row; 0 for the limits of the settings.
+            backbones: folders or hub names of backbones, for a table that compares backbones.
+            codes: Parquet file of external codes, for rows that need one.
+        """
         remove_leftovers(self.layout)
-        from semconv_warehouse.experiments.experiment import run_experiment
+        from semconv_warehouse.experiments.experiment import prepare_experiment
+        from semconv_warehouse.experiments.options import ExperimentOptions
         from semconv_warehouse.experiments.plan import read_experiment
 
-        return run_experiment(self, read_experiment(name), split=split, seeds=range(num_seeds))
+        options = ExperimentOptions(split, tuple(range(num_seeds)), budget, tuple(backbones), codes)
+        return prepare_experiment(self, read_experiment(name), options)
 
     # Publishing
 
@@ -297,6 +314,15 @@ class Project(IngestingProject):
         from semconv_warehouse.serving import show
 
         return show.show_item(self.layout, item_id)
+
+    def show_data(self) -> dict[str, Any]:
+        """Return statistics of the interactions, and the data set of the paper that has the same counts."""
+        from semconv.data.statistics import data_statistics
+        from semconv_warehouse.experiments.published import paper_data_set
+
+        with self.store.snapshot():
+            found = data_statistics(self.store.sequences(), len(self.store.catalog()))
+        return {**asdict(found), "paper_data_set": paper_data_set(found)}
 
     def show_settings(self, preset: str | None = None) -> list[dict[str, Any]]:
         """Return every setting with its value, its source and its default.

@@ -3,53 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from semconv_cli import output
-from semconv_cli.options import Job, held_out_option, json_option
+from semconv_cli.options import FILE, Job, json_option
 from semconv_cli.state import State, pass_state
+
+_COLUMNS_OF_CODES = ("collision_rate", "collision_rate_distinct", "new_tokens")
 
 
 @click.command("experiment", cls=Job, short_help="Compare settings: a table of the paper, or your own.")
 @click.argument("table")
-@held_out_option
+@click.option(
+    "--split",
+    type=click.Choice(["test", "valid"]),
+    default="valid",
+    show_default=True,
+    help="Held-out items that the methods must predict. With valid, training uses all but the last two items of a user."
+    " With test, training uses split.train_cut. If split.train_cut = [:-1], the number of epochs is the one that the same"
+    " command with --split valid chose before.",
+)
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of tunings per row, each with a different random seed.",
+    help="Number of trainings per row, each with a different random seed.",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    metavar="SAMPLES",
+    help="Number of training samples of every row that trains a model or a peer. Validation chooses the epoch."
+    " Without this option, every row has its own limits from the settings.",
+)
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    metavar="MODEL",
+    help="A row of table6: a folder or hub name of a pretrained backbone, built-in, or built-in:LAYERSxWIDTH. Give it at"
+    " least twice, the smallest model first.",
+)
+@click.option("--codes", type=FILE, metavar="FILE", help="Parquet file with the codes of LC-Rec: item_id and codes.")
+@click.option(
+    "--report",
+    type=FILE,
+    metavar="FILE.md",
+    help="Also write a page with rows, costs and verdicts to this file, and its figures to a JSON file beside it.",
 )
 @json_option
 @pass_state
-def experiment_command(state: State, table: str, split: Literal["test", "valid"], seeds: int, as_json: bool) -> None:
+def experiment_command(
+    state: State,
+    table: str,
+    split: Literal["test", "valid"],
+    seeds: int,
+    budget: int | None,
+    backbones: tuple[str, ...],
+    codes: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
     """Tune and evaluate a model for every row of TABLE: table1, table3 to table8, or a TOML file of rows.
 
-    Results are stored in data/experiments and are never published. To continue a killed experiment, run the same
-    command again. --set changes a setting of all rows, such as --set tuning.epochs=1 for quick, rough results.
+    The tables of the paper use the settings of the preset paper; --set changes a setting of all rows. Table 2 of the
+    paper is `semconv show data`. Results are stored in data/experiments and are never published. To continue a killed
+    experiment, run the same command again.
     """
-    rows: list[dict[str, Any]] = []
     with state.open() as project:
-        for row in project.experiment(table, split=split, num_seeds=seeds):
-            state.remark(_line(row))
-            rows.append(row)
-            state.note({"rows": len(rows)})
+        from semconv_warehouse.experiments.report import check_report_file, write_report
+
+        if report is not None:
+            check_report_file(report)
+        experiment = project.experiment(
+            table, split=split, num_seeds=seeds, budget=budget or 0, backbones=backbones, codes=codes
+        )
+        for count, row in enumerate(experiment, start=1):
+            state.remark(_line(row, experiment.experiment.reference))
+            state.note({"rows": count})
+        result = experiment.result()
+        if report is not None:
+            write_report(result, report)
+            state.remark(f"wrote {report} and {report.with_suffix('.json')}")
     if as_json:
-        output.write_json(rows)
+        output.write_json(result)
         return
-    from semconv_warehouse.experiments.experiment import mean_rows  # numpy, not for the help
+    is_of_codes = result["table"] == "table5"
+    output.write_rows(
+        {name: value for name, value in row.items() if is_of_codes or name not in _COLUMNS_OF_CODES}
+        for row in result["means"]
+    )
+    for name in ("left_out", "verdicts"):
+        if result[name]:
+            output.write(f"\n{name.replace('_', ' ')}")
+            output.write_rows(result[name], is_cut=False)
 
-    output.write_rows(mean_rows(rows))
 
-
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, Any], reference: str) -> str:
     line = f"{row['label']}, seed {row['seed']}: NDCG@10 {row['ndcg@10']:.4f}"
     line += f" ({row['ndcg@10_low']:.4f} to {row['ndcg@10_high']:.4f})"
     if (paper := row["paper"].get("ndcg@10")) is not None:
         line += f", published {paper:.4f}"
-    difference, low, high = (row[f"ndcg@10_less_first{end}"] for end in ("", "_low", "_high"))
+    difference, low, high = (row[f"ndcg@10_less_reference{end}"] for end in ("", "_low", "_high"))
     if difference is not None:
-        line += f", {difference:+.4f} ({low:+.4f} to {high:+.4f}) from the first row"
+        line += f", {difference:+.4f} ({low:+.4f} to {high:+.4f}) from {reference}"
     return line

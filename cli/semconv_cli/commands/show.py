@@ -1,4 +1,4 @@
-"""``semconv show``: print one user or one item of the served generation with titles, or the settings in use."""
+"""``semconv show``: print one user or one item of the served generation, statistics of the data, or the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("show", cls=Group)
 def show_command() -> None:
-    """Show one user or one item of the served generation, or the settings."""
+    """Show one user or one item of the served generation, statistics of the data, or the settings."""
 
 
 @show_command.command("user")
@@ -38,6 +38,20 @@ def show_item(state: State, item_id: str, as_json: bool) -> None:
     with state.open() as project:
         item = project.show_item(item_id)
     _write(item, as_json)
+
+
+@show_command.command("data")
+@json_option
+@pass_state
+def show_data(state: State, as_json: bool) -> None:
+    """Show the number of users, items and interactions in the warehouse, as Table 2 of the paper.
+
+    Only users and items with interactions count. long_user_share is the share of the users with more than 20
+    interactions. paper_data_set names the data set of the paper that has the same counts.
+    """
+    with state.open() as project:
+        statistics = project.show_data()
+    _write(statistics, as_json)
 
 
 @show_command.command("settings")

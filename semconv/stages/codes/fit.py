@@ -79,11 +79,17 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
     popularity = training_counts(workspace, behavior, len(catalog))
     _say_missing(workspace, path, found, catalog, popularity)
     read = stage_settings.loaded_codes(workspace, found.codes.shape[1], found.num_codes)
+    content = {"codes": file_digest(path)}
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         settings = CodebookSettings(**read["codebook"])
         code_set = external_code_set(found.item_index, found.codes, popularity[found.item_index], settings)
-        figures = {**code_set.figures, "file": str(path), "items_not_in_the_catalogue": found.num_unknown}
+        figures = {
+            **code_set.figures,
+            "file": str(path),
+            "digest": content["codes"],
+            "items_not_in_the_catalogue": found.num_unknown,
+        }
         replace(code_set, figures=figures).save(folder)
         moved = int(code_set.is_reassigned.sum())
         if moved:
@@ -101,7 +107,6 @@ def load_codes_run(workspace: Workspace, behavior: RunRecord, path: Path) -> Out
         )
         return {"item_code": codes}
 
-    content = {"codes": file_digest(path)}
     request = StageRequest(columns.CODEBOOK, read, (behavior,), ("item", "interaction"), content)
     return workspace.book.execute(request, compute)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +158,11 @@ def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> 
         )
     settings = workspace.settings.evaluate
     return sequences, draw_users(have_target, settings.max_users, settings.seed)
+
+
+def allowed_digest(allowed: NDArray[np.bool_]) -> str:
+    """Return a digest of the items that may be listed."""
+    return hashlib.sha256(np.packbits(allowed).tobytes()).hexdigest()
 
 
 def _popularity(sequences: Sequences, train_cut: TrainCut, num_items: int) -> NDArray[np.int64]:

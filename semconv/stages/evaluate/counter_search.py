@@ -19,7 +19,7 @@ from semconv.evaluation.transition import Case, search_parameters
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import TRANSITION
 from semconv.runs.workspace import Workspace
-from semconv.stages.evaluate.case import EvaluationCase
+from semconv.stages.evaluate.case import EvaluationCase, allowed_digest
 
 _MOST_INTERACTIONS = 2_000_000  # This many interactions are enough to choose the parameters.
 
@@ -61,7 +61,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
         "users": wanted,
         "seed": workspace.settings.evaluate.seed,
     }
-    content = {"allowed": _digest(case.allowed)}
+    content = {"allowed": allowed_digest(case.allowed)}
     request = StageRequest(columns.TUNE_BASELINE, settings, (), ("interaction",), content)
     return workspace.book.execute(request, compute)
 
@@ -81,9 +81,3 @@ def _some(train: Sequences, seed: int) -> Sequences:
     chosen = np.zeros(len(train), dtype=bool)
     chosen[draw_users(np.arange(len(train), dtype=np.int32), count, seed)] = True
     return train.select_rows(np.repeat(chosen, train.lengths))
-
-
-def _digest(allowed: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
-    import hashlib
-
-    return hashlib.sha256(np.packbits(allowed).tobytes()).hexdigest()

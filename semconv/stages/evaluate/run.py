@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,19 +69,7 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
     tuning = None if tuned is None else tuned.record
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        users, protocol = case.evaluated(), case.protocol(workspace)
-        rows: list[dict[str, Any]] = []
-        with (
-            user_file(folder, case, users) as file,
-            workspace.progress.task("evaluate", len(known), "methods") as bar,
-        ):
-            for ranking in rankings(workspace, case, tuning):
-                figures = list_figures(case, ranking)
-                stated = protocol.with_details(ranking.details)
-                rows += metric_rows(ranking.method, figures, users, stated, workspace.settings.evaluate)
-                file.write(ranking.method, figures)
-                bar.advance(1, ranking.method)
-        return {"metric": _metric_table(rows)}
+        return score_rankings(workspace, case, folder, rankings(workspace, case, tuning), len(known))
 
     own = listed_methods(workspace, recommend)
     known = compared_names(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
@@ -89,6 +78,26 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
         columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}
     )
     return workspace.book.execute(request, compute)
+
+
+def score_rankings(
+    workspace: Workspace, case: EvaluationCase, folder: Path, made: Iterable[Ranking], count: int
+) -> dict[str, pa.Table]:
+    """Score the lists of some methods. Write the figures of each user into a run's folder; return rows of ``metric``.
+
+    Args:
+        count: number of methods.
+    """
+    users, protocol = case.evaluated(), case.protocol(workspace)
+    rows: list[dict[str, Any]] = []
+    with user_file(folder, case, users) as file, workspace.progress.task("evaluate", count, "methods") as bar:
+        for ranking in made:
+            figures = list_figures(case, ranking)
+            stated = protocol.with_details(ranking.details)
+            rows += metric_rows(ranking.method, figures, users, stated, workspace.settings.evaluate)
+            file.write(ranking.method, figures)
+            bar.advance(1, ranking.method)
+    return {"metric": _metric_table(rows)}
 
 
 def list_figures(case: EvaluationCase, ranking: Ranking) -> ListFigures:

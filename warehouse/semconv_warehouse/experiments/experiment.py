@@ -2,23 +2,23 @@
 
 The separate project has a copy of the items and interactions. No list of an experiment is published, and no model of an
 experiment becomes the current model. An experiment reuses a finished run that has the same settings and inputs. So
-several rows can use the same run, and a killed experiment continues where it stopped.
+several rows and several tables can use the same run, and a killed experiment continues where it stopped.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from semconv import columns
-from semconv.data.store import RunRecord
-from semconv.errors import SettingsError
-from semconv.evaluation.methods import compared_names
-from semconv.settings.load import load_settings
-from semconv.settings.tree import Settings
-from semconv_warehouse.experiments.plan import ALL_ITEMS, FIGURES, Experiment, ExperimentRow
+from semconv.data.statistics import DataStatistics, data_statistics
+from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
+from semconv_warehouse.experiments.plan import FIGURES, Claim, Experiment
+from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
+from semconv_warehouse.experiments.row_settings import PlannedRow, plan_row, with_chosen_epochs
+from semconv_warehouse.experiments.verdicts import Measured, verdict
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.database import quote_identifier, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -29,192 +29,240 @@ if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
 
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
-_CUTOFF = 10  # the largest cutoff of FIGURES
-_TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
-_LESS_FIRST = "ndcg@10_less_first"
+LESS_REFERENCE = "ndcg@10_less_reference"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
-SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
+_RATES = ("collision_rate", "collision_rate_distinct", "new_tokens")
 
 
-def run_experiment(
-    project: OpenedProject, experiment: Experiment, *, split: Literal["test", "valid"], seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
-    """Run every row of an experiment with every seed, and yield the results of a row as soon as they are complete.
+@dataclass
+class ExperimentRun:
+    """An experiment with its options. Iterating over it computes the rows; afterwards it has the summary.
 
-    Yields:
-        A dictionary with
+    Attributes:
+        experiment: only with rows that can be computed.
+        left_out: rows of the table that are not computed.
+        statistics: of the data.
+        planned: the rows with each seed and their settings, the reference first.
+        published: the figures that the paper reports by label, data set and name, also for rows that are left out.
+        rows: results of the rows that are complete so far.
+    """
 
-        - ``label``, ``seed``, ``method``, ``split``, ``num_users``
-        - the metrics ``hr@1`` ... ``ndcg@10``, and the confidence interval ``ndcg@10_low``, ``ndcg@10_high``
-        - ``ndcg@10_less_first`` with ``_low`` and ``_high``: the difference from the first row with the same seed, paired
-          over users; None in the first row
-        - ``paper``: the published metrics
-        - ``collision_rate`` before collisions are resolved, and ``new_tokens``, the number of code tokens
-        - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of tuning; None if the row's method
-          is not tuned, or if the run did not record its time
-        - ``seconds`` that the row took in this process
-        - ``finetune_run_id`` and ``evaluate_run_id``
+    project: OpenedProject
+    experiment: Experiment
+    options: ExperimentOptions
+    left_out: list[LeftOut]
+    statistics: DataStatistics
+    planned: list[PlannedRow]
+    published: Mapping[str, Mapping[str, Mapping[str, float]]]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    _scored: dict[tuple[str, int], Scored] = field(default_factory=dict)  # by label and seed
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Compute every row with every seed, the reference first, and yield each row's results when they are complete.
+
+        Yields:
+            A dictionary with
+
+            - ``label``, ``seed``, ``method``, ``split``, ``train_cut``, ``num_users``
+            - the metrics ``hr@1`` ... ``ndcg@10``, and the confidence interval ``ndcg@10_low``, ``ndcg@10_high``
+            - ``ndcg@10_less_reference`` with ``_low`` and ``_high``: the difference from the reference row with the
+              same seed, paired over users; None in the reference row
+            - ``paper``: the published metrics; empty if they may not be compared with the measured ones
+            - ``collision_rate``, the share of the items that share their codes, ``collision_rate_distinct``, which is
+              1 - different code sequences / items, and ``new_tokens``, the number of code tokens; not for peers
+            - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of the training; None if
+              nothing is trained for the row, or if the run did not record its time
+            - ``seconds`` that the row took in this process
+            - ``finetune_run_id`` and ``evaluate_run_id``
+        """
+        from semconv_warehouse.experiments.row_run import run_row
+
+        project, layout = self.project, _copy_inputs(self.project)
+        planned = [with_chosen_epochs(project, layout, row) for row in self.planned]
+        self._say_conditions()
+        self.rows.clear()
+        for row in planned:
+            project.progress.say(
+                f"experiment {self.experiment.name}: computing row {row.row.label} with seed {row.seed}"
+            )
+            figures, scored = run_row(project, layout, row, self.options)
+            self._scored[row.row.label, row.seed] = scored
+            figures |= {**self._less_reference(row, scored), "paper": self._paper(row)[0]}
+            self.rows.append(figures)
+            yield figures
+
+    def means(self) -> list[dict[str, Any]]:
+        """Return one row per label, in the order of the table: the mean of each metric over seeds.
+
+        With several seeds, ``ndcg@10_deviation`` is the standard deviation of NDCG@10 over seeds. The intervals of
+        NDCG@10 and of the difference from the reference come from a bootstrap over users, whose values are means over
+        seeds.
+        """
+        result = []
+        for label in (row.label for row in self.experiment.rows):
+            mine = [row for row in self.rows if row["label"] == label]
+            if mine:
+                result.append({"label": label, **_means(mine), **self._intervals(label), **_costs(mine)})
+        return result
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return what the measurement says about each claim of the paper: difference, interval and verdict."""
+        rows = []
+        for claim in self._claims():
+            measured = self._difference(claim.better, claim.than)
+            paper = self._published_difference(claim)
+            rows.append(
+                {
+                    "claim": f"{claim.better} > {claim.than}",
+                    "difference": None if measured is None else measured.difference,
+                    "low": None if measured is None else measured.low,
+                    "high": None if measured is None else measured.high,
+                    "paper difference": paper,
+                    "verdict": verdict(measured, paper),
+                }
+            )
+        return rows
+
+    def result(self) -> dict[str, Any]:
+        """Return everything that is known about the experiment, as plain values for JSON."""
+        options = self.options
+        return {
+            "table": self.experiment.name,
+            "title": self.experiment.title,
+            "data": {**vars(self.statistics), "paper_data_set": paper_data_set(self.statistics)},
+            "split": options.split,
+            "train_cut": self.planned[0].settings.split.train_cut,
+            "seen": self.planned[0].settings.recommend.seen,
+            "seeds": list(options.seeds),
+            "budget": options.budget,
+            "preset": self.experiment.preset,
+            "reference": self.experiment.reference,
+            "published": self._why_not_published() or "shown",
+            "rows": self.rows,
+            "means": self.means(),
+            "left_out": [vars(row) for row in self.left_out],
+            "verdicts": self.verdicts(),
+        }
+
+    def _say_conditions(self) -> None:
+        """Say which rows are left out, why published figures are, and that rows without a budget differ in samples."""
+        say = self.project.progress.say
+        for left_out in self.left_out:
+            say(f"row {left_out.label} is left out: {left_out.reason}")
+        if reason := self._why_not_published():
+            say(f"published figures are left out: {reason}")
+        if not self.options.budget and len(self.experiment.rows) > 1:
+            say("rows may train on different numbers of samples; --budget SAMPLES gives all rows the same number")
+
+    def _why_not_published(self) -> str:
+        """Return why the published figures of the table are not shown; empty if they are, or if there are none."""
+        reasons = [reason for row in self.planned if row.row.paper for reason in self._paper(row)[1]]
+        return "; ".join(dict.fromkeys(reasons))
+
+    def _paper(self, planned: PlannedRow) -> tuple[Mapping[str, float], list[str]]:
+        """Return the published figures of a row, or no figures and the reasons."""
+        reasons = differences_from_paper(self.statistics, planned.settings, self.options.split)
+        data_set = paper_data_set(self.statistics)
+        if not reasons and planned.row.paper and data_set not in planned.row.paper:
+            reasons = [f"the paper reports them for {', '.join(planned.row.paper)}, and the data is {data_set}"]
+        return ({} if reasons else dict(planned.row.paper.get(str(data_set), {}))), reasons
+
+    def _less_reference(self, planned: PlannedRow, scored: Scored) -> dict[str, float | None]:
+        """Return the paired difference in NDCG@10 between a row and the reference, with its confidence interval."""
+        reference = self._scored[self.experiment.reference, planned.seed]
+        found = None if scored == reference else self._measured([scored], [reference])
+        return _interval(LESS_REFERENCE, found)
+
+    def _intervals(self, label: str) -> dict[str, float | None]:
+        """Return the intervals of the mean over seeds and of its difference from the reference."""
+        reference = self.experiment.reference
+        less = None if label == reference else self._difference(label, reference)
+        own = self._measured(self._runs(label), [])
+        return {
+            "ndcg@10_low": None if own is None else own.low,
+            "ndcg@10_high": None if own is None else own.high,
+            **_interval(LESS_REFERENCE, less),
+        }
+
+    def _difference(self, better: str, than: str) -> Measured | None:
+        """Return the difference between two rows over the seeds of both; None if a row was not measured."""
+        ours, theirs = self._runs(better), self._runs(than)
+        return self._measured(ours, theirs) if ours and theirs else None
+
+    def _runs(self, label: str) -> list[Scored]:
+        return [self._scored[label, seed] for seed in self.options.seeds if (label, seed) in self._scored]
+
+    def _measured(self, ours: Sequence[Scored], theirs: Sequence[Scored]) -> Measured | None:
+        from semconv.stages.evaluate.comparison import pooled_interval
+
+        inner = OpenedProject(
+            self.project.layout.experiments,
+            self.planned[0].settings,
+            DuckDBStore(self.project.layout.experiments),
+            self.project.progress,
+        )
+        found = pooled_interval(inner.workspace, ours, theirs)
+        return None if found is None else Measured(*found)
+
+    def _claims(self) -> Sequence[Claim]:
+        """Return the claims of the table. For backbones, a later one is expected to be better than the one before."""
+        if not self.experiment.compares_backbones:
+            return self.experiment.claims
+        labels = [row.label for row in self.experiment.rows]
+        return [Claim(later, earlier) for earlier, later in itertools.pairwise(labels)]
+
+    def _published_difference(self, claim: Claim) -> float | None:
+        """Return the paper's own difference in NDCG@10, on this data set or, for other data, on the first one."""
+        better, than = self.published.get(claim.better, {}), self.published.get(claim.than, {})
+        shared = [name for name in better if name in than and "ndcg@10" in better[name] and "ndcg@10" in than[name]]
+        data_set = paper_data_set(self.statistics)
+        if not shared:
+            return None
+        name = data_set if data_set in shared else shared[0]
+        return round(better[name]["ndcg@10"] - than[name]["ndcg@10"], 6)
+
+
+def prepare_experiment(project: OpenedProject, experiment: Experiment, options: ExperimentOptions) -> ExperimentRun:
+    """Check the settings of all rows before the first one is computed, and return the experiment.
 
     Raises:
-        InputError: there is nothing to train on.
-        SettingsError: a setting is out of range, or a row asks for a method that its evaluation will not have. All rows
-            are checked before the first one runs.
+        InputError: there is nothing to train on, or a file does not exist.
+        SettingsError: the options do not fit the table, a setting is out of range, or a row asks for a method that its
+            evaluation will not have.
     """
-    planned = [(row, seed, _settings(project, experiment, row, seed)) for row in experiment.rows for seed in seeds]
-    for row, _, settings in planned:
-        _check_method(row, settings)
-    layout = _copy_inputs(project)
-    first: dict[int, Scored] = {}  # by seed
-    for row, seed, settings in planned:
-        project.progress.say(f"experiment {experiment.name}: computing row {row.label} with seed {seed}")
-        own = OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
-        figures, scored = _run_row(own, row, split, seed)
-        yield {**figures, **_less_first(own, scored, first.setdefault(seed, scored))}
+    chosen, left_out = chosen_rows(experiment, options)
+    first = sorted(chosen.rows, key=lambda row: row.label != chosen.reference)  # the other rows keep their order
+    planned = [plan_row(project, chosen, row, seed, options) for row in first for seed in options.seeds]
+    found = data_statistics(project.workspace.sequences(split={"temporal_at": ""}), len(project.store.catalog()))
+    published = {row.label: row.paper for row in (*experiment.rows, *chosen.rows)}
+    return ExperimentRun(project, chosen, options, left_out, found, planned, published)
 
 
-def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row per label: the mean of each metric over seeds, and the standard deviation of NDCG@10.
+def _interval(name: str, measured: Measured | None) -> dict[str, float | None]:
+    values = (None, None, None) if measured is None else (measured.difference, measured.low, measured.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
-    ``ndcg@10_less_first`` is the mean over seeds of the difference in NDCG@10 from the first row.
-    """
-    labels = dict.fromkeys(row["label"] for row in rows)
-    result = []
-    for label in labels:
-        mine = [row for row in rows if row["label"] == label]
-        means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
-        spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
-        paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
-        costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
-        if costs["tuning_samples"] is not None:
-            costs["tuning_samples"] = round(costs["tuning_samples"])
-        difference = {_LESS_FIRST: _mean([row[_LESS_FIRST] for row in mine])}
-        result.append(
-            {"label": label, **means, **spread, **difference, **paper, "num_users": mine[0]["num_users"], **costs}
-        )
-    return result
+
+def _means(mine: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means over seeds, the deviation of NDCG@10 over seeds, the published figures and the rates of codes."""
+    means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
+    spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
+    paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
+    rates = {name: _mean([row[name] for row in mine]) for name in _RATES if name in mine[0]}
+    return {**means, **spread, **paper, **rates, "num_users": mine[0]["num_users"]}
+
+
+def _costs(mine: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
+    if costs["tuning_samples"] is not None:
+        costs["tuning_samples"] = round(costs["tuning_samples"])
+    return costs
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Return the mean. Return None if a value is missing, because a mean over some of the seeds would mislead."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
-
-
-def _less_first(project: OpenedProject, scored: Scored, first: Scored) -> dict[str, float | None]:
-    """Return the paired difference in NDCG@10 between a row and the first row, with its confidence interval."""
-    from semconv.stages.evaluate.comparison import compare_methods
-
-    found = {} if scored == first else compare_methods(project.workspace, scored, first).get("ndcg@10", {})
-    values = (found.get("difference"), found.get("ci_low"), found.get("ci_high"))
-    return dict(zip((_LESS_FIRST, f"{_LESS_FIRST}_low", f"{_LESS_FIRST}_high"), values, strict=True))
-
-
-def _run_row(
-    project: OpenedProject, row: ExperimentRow, split: Literal["test", "valid"], seed: int
-) -> tuple[dict[str, Any], Scored]:
-    """Compute one row; return its figures, and the evaluate run and the method that the figures belong to."""
-    from semconv.stages.blend.run import blend_run
-    from semconv.stages.evaluate.comparison import Scored
-    from semconv.stages.evaluate.run import evaluate_current
-    from semconv.stages.night import fit_all
-
-    started = time.monotonic()
-    lineage = fit_all(project.workspace, row.codes)
-    if row.method == columns.METHOD_BLEND:
-        blend_run(project.workspace, lineage)
-        lineage = project.workspace.lineage()
-    evaluation = evaluate_current(project.workspace, lineage, split).record
-    finetune = lineage.finetune
-    figures = _figures(project.store.metric_rows(evaluation.run_id), row)
-    return {
-        "label": row.label,
-        "seed": seed,
-        "method": row.method,
-        "split": split,
-        **figures,
-        "paper": dict(row.paper),
-        **_code_figures(project, lineage.codebook),
-        **_tuning_costs(project, finetune, row.method, figures["ndcg@10"]),
-        "seconds": round(time.monotonic() - started, 1),
-        "finetune_run_id": finetune.run_id,
-        "evaluate_run_id": evaluation.run_id,
-    }, Scored(evaluation, row.method)
-
-
-def _check_method(row: ExperimentRow, settings: Settings) -> None:
-    """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
-    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
-    known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
-    if row.method not in known:
-        raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")
-    if settings.recommend.top_k < _CUTOFF:
-        raise SettingsError(
-            f"row {row.label}: metrics at {_CUTOFF} need lists of {_CUTOFF} items; set recommend.top_k to at least {_CUTOFF}"
-        )
-
-
-def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
-    mine = [metric for metric in metrics if metric["method"] == row.method and metric["segment"] == "all"]
-    named = {f"{metric['name'].replace('hit_ratio', 'hr')}@{metric['k']}": metric for metric in mine}
-    interval = named["ndcg@10"]
-    return {
-        "num_users": interval["num_users"],
-        **{name: named[name]["value"] for name in FIGURES},
-        "ndcg@10_low": interval["ci_low"],
-        "ndcg@10_high": interval["ci_high"],
-    }
-
-
-def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
-    """Return the columns CR and T of the paper's Table 5: collision rate and number of new tokens."""
-    from semconv.tokenization.code_set import CodeSet
-
-    code_set = CodeSet.load(project.workspace.intact(codebook))
-    collisions = code_set.figures["collisions"]
-    levels, size, _ = code_set.books.shape
-    return {"collision_rate": collisions[-1]["share_before"], "new_tokens": levels * size}
-
-
-def _tuning_costs(project: OpenedProject, finetune: RunRecord, method: str, ndcg_at_10: float) -> dict[str, Any]:
-    """Return the cost of a tuning: its number of samples, its processor seconds, and NDCG@10 per processor minute."""
-    from semconv.stages.tune.figures import tuning_figures
-
-    figures = tuning_figures(project.workspace, finetune)
-    seconds = figures.get("processor_seconds") if method in _TUNED else None
-    per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
-    samples = figures["samples"] if method in _TUNED else None
-    return dict(zip(_COSTS, (samples, seconds, per_minute), strict=True))
-
-
-def _settings(project: OpenedProject, experiment: Experiment, row: ExperimentRow, seed: int) -> Settings:
-    """Return the settings for one row and one seed of an experiment.
-
-    A later source in this list wins: defaults, semconv.toml, environment, settings of the table, options, seed,
-    settings of the row.
-    """
-    overrides = {
-        "backbone.path": _chosen_backbone(project),
-        **experiment.settings,
-        **project.overrides,
-        **dict.fromkeys(SEEDS, seed),
-        **row.settings,
-    }
-    if overrides.get("codebook.codes") == ALL_ITEMS:
-        overrides["codebook.codes"] = len(project.store.catalog())
-    if project.settings.behavior.vectors:
-        overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
-    return load_settings(project.layout.settings_file, overrides=overrides)
-
-
-def _chosen_backbone(project: OpenedProject) -> str:
-    """Return the pretrained backbone of the settings or of `semconv backbone use`; empty for the built-in one."""
-    kept = project.workspace.latest(columns.BACKBONE)
-    if project.settings.backbone.path or kept is None:
-        return project.settings.backbone.path
-    from semconv.runs.workspace import is_created
-    from semconv.stages.embed.backbone import backbone_path
-
-    return "" if is_created(kept) else backbone_path(project.workspace, kept)
 
 
 def _copy_inputs(project: OpenedProject) -> ProjectLayout:

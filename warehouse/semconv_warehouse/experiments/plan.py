@@ -13,32 +13,73 @@ from pathlib import Path
 from typing import Any
 
 from semconv.errors import InputError, SettingsError
+from semconv.settings.presets import preset_names
 from semconv.settings.tree import iter_options
+from semconv_warehouse.experiments.published import PAPER_DATA
 
 FIGURES = ("hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10")
 ALL_ITEMS = "items"  # value of codebook.codes: every item has its own code (row C = 1 of the paper's Table 5)
+BACKBONES = "backbones"  # value of the key `compares`
+PEERS = ("sasrec", "bert4rec", "fmlp")
+_KEYS = ("title", "preset", "reference", "compares", "settings", "row", "claim")
+_ROW_KEYS = ("label", "settings", "method", "peer", "codes", "needs_codes", "left_out", "paper")
 _FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One row of an experiment: settings, the method whose metrics it shows, and metrics that the paper reports."""
+    """One row of an experiment: settings, the method whose metrics it shows, and metrics that the paper reports.
+
+    Attributes:
+        method: method of the evaluation whose metrics the row shows.
+        peer: a recommender that is trained instead of the model, such as 'sasrec'; empty for none.
+        codes: a file of external codes to load instead of fitting codes.
+        needs_codes: whether the row needs a file of external codes from the command line.
+        left_out: why semconv cannot compute this row of the paper; empty if it can.
+        paper: published figures by data set and name.
+    """
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # 'section.key' -> value
     method: str = "model"  # 'model', 'popularity', 'transition', 'behavior-dccf', ...
+    peer: str = ""
     codes: Path | None = None
-    paper: Mapping[str, float] = field(default_factory=dict)  # figure -> published value
+    needs_codes: bool = False
+    left_out: str = ""
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> str:
+        """The name of the method under which an evaluation stores the figures of the row."""
+        return self.peer or self.method
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper that one row has a higher NDCG@10 than another."""
+
+    better: str  # label of a row
+    than: str
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: a table of rows, and the settings that all rows share."""
+    """An experiment: a table of rows, and the settings that all rows share.
+
+    Attributes:
+        preset: the preset from which all settings start; empty for the project's own settings.
+        reference: label of the row that all other rows are compared with.
+        compares_backbones: whether the rows come from the option ``--backbone``.
+    """
 
     name: str
     title: str
     settings: Mapping[str, Any]
     rows: tuple[ExperimentRow, ...]
+    preset: str = ""
+    reference: str = ""
+    compares_backbones: bool = False
+    claims: tuple[Claim, ...] = ()
 
 
 def shipped() -> list[str]:
@@ -54,37 +95,75 @@ def read_experiment(name: str) -> Experiment:
         SettingsError: the file has an unknown key or setting.
     """
     file = _FOLDER / f"{name}.toml" if name in shipped() else Path(name)
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if name.endswith(".toml"):
-            raise InputError(f"{name}: no such file; give the path of a TOML file") from error
-        raise InputError(
-            f"there is no experiment {name}; give one of {', '.join(shipped())}, or the path of a TOML file"
-        ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file}: cannot be read as TOML ({error})") from error
-    _check_keys(content, ("title", "settings", "row"), str(file))
-    listed = content.get("row", [])
-    if not isinstance(listed, list):
-        raise InputError(f"{file}: `row` is not a list of tables; begin each row of the experiment with a line [[row]]")
-    rows = tuple(_row(row, number, file) for number, row in enumerate(listed, start=1))
+    content = _content(file, name)
+    _check_keys(content, _KEYS, str(file))
+    rows = tuple(_row(row, number, file) for number, row in enumerate(_list(content, "row", file), start=1))
     if not rows:
         raise InputError(f"{file}: the experiment has no rows; add at least one [[row]] with a label")
     labels = [row.label for row in rows]
     if len(set(labels)) < len(labels):
         raise InputError(f"{file}: two rows have the same label; give each row a different label")
+    preset, compares = str(content.get("preset", "")), content.get("compares")
+    if preset and preset not in preset_names():
+        raise SettingsError(f"{file}: there is no preset {preset}; give one of {', '.join(preset_names())}")
+    if compares not in (None, BACKBONES):
+        raise SettingsError(f"{file}: compares = {compares!r} must be {BACKBONES!r}")
+    computed = [row.label for row in rows if not row.left_out]
+    reference = str(content.get("reference", next(iter(computed), "")))
+    if reference not in computed:
+        raise InputError(f"{file}: the reference {reference!r} is no row that can be computed; name the label of a row")
+    claims = tuple(_claim(claim, labels, file) for claim in _list(content, "claim", file))
     settings = _settings(content, str(file))
-    return Experiment(file.stem, str(content.get("title", file.stem)), settings, rows)
+    return Experiment(
+        file.stem,
+        str(content.get("title", file.stem)),
+        settings,
+        rows,
+        preset,
+        reference,
+        compares is not None,
+        claims,
+    )
+
+
+def _content(file: Path, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if name.endswith(".toml"):
+            raise InputError(f"{name}: no such file; give the path of a TOML file") from error
+        if name == "table2":
+            raise InputError(
+                "Table 2 of the paper is statistics of the data, and no model is tuned; `semconv show data` prints them"
+            ) from error
+        raise InputError(
+            f"there is no experiment {name}; give one of {', '.join(shipped())}, or the path of a TOML file"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as TOML ({error})") from error
+
+
+def _list(content: Mapping[str, Any], name: str, file: Path) -> list[Any]:
+    listed = content.get(name, [])
+    if not isinstance(listed, list):
+        raise InputError(
+            f"{file}: `{name}` is not a list of tables; begin each {name} of the experiment with a line [[{name}]]"
+        )
+    return listed
 
 
 def _row(content: Any, number: int, file: Path) -> ExperimentRow:
     where = f"{file}, row {number}"
     if not isinstance(content, dict):
         raise InputError(f"{where}: this is not a table; begin each row with a line [[row]]")
-    _check_keys(content, ("label", "settings", "method", "codes", "paper"), where)
+    _check_keys(content, _ROW_KEYS, where)
     if not content.get("label"):
         raise InputError(f'{where}: the row has no label; add a line label = "..."')
+    peer = str(content.get("peer", ""))
+    if peer and peer not in PEERS:
+        raise SettingsError(f"{where}: there is no peer {peer}; give one of {', '.join(PEERS)}")
+    if peer and "method" in content:
+        raise SettingsError(f"{where}: a row has either a peer or a method; remove one of them")
     codes = None if content.get("codes") is None else file.parent / str(content["codes"])
     if codes is not None and not codes.is_file():
         raise InputError(f"{where}: the file with external codes, {codes}, does not exist")
@@ -92,18 +171,43 @@ def _row(content: Any, number: int, file: Path) -> ExperimentRow:
         label=str(content["label"]),
         settings=_settings(content, where),
         method=str(content.get("method", "model")),
+        peer=peer,
         codes=codes,
+        needs_codes=content.get("needs_codes") is True,
+        left_out=str(content.get("left_out", "")),
         paper=_published(content, where),
     )
 
 
-def _published(content: Mapping[str, Any], where: str) -> dict[str, float]:
+def _claim(content: Any, labels: list[str], file: Path) -> Claim:
+    where = f"{file}, claim"
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: this is not a table; begin each claim with a line [[claim]]")
+    _check_keys(content, ("better", "than"), where)
+    claim = Claim(str(content.get("better", "")), str(content.get("than", "")))
+    for label in (claim.better, claim.than):
+        if label not in labels:
+            raise InputError(f"{where}: there is no row {label!r}; give `better` and `than` the labels of rows")
+    return claim
+
+
+def _published(content: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
+    """Return the published figures of a row by data set and name."""
+    found = {}
     paper = _table(content, "paper", where)
-    _check_keys(paper, FIGURES, where)
-    for name, value in paper.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"{where}: in paper, the value {value!r} of {name} is not a number")
-    return {name: float(value) for name, value in paper.items()}
+    for data_set in paper:
+        if data_set not in PAPER_DATA:
+            raise SettingsError(
+                f"{where}: in paper, there is no data set {data_set}; give one of {', '.join(PAPER_DATA)},"
+                ' such as paper.Games = { "ndcg@10" = 0.0724 }'
+            )
+        figures = _table(paper, data_set, where)
+        _check_keys(figures, FIGURES, where)
+        for name, value in figures.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise InputError(f"{where}: in paper, the value {value!r} of {name} is not a number")
+        found[data_set] = {name: float(value) for name, value in figures.items()}
+    return found
 
 
 def _settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:

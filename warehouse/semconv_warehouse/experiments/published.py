@@ -1,0 +1,62 @@
+"""Decide whether figures that the paper reports may stand beside measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from semconv.columns import Split
+from semconv.data.statistics import DataStatistics
+from semconv.settings.tree import Settings
+
+
+@dataclass(frozen=True)
+class PaperData:
+    """One data set of the paper's Table 2."""
+
+    users: int
+    items: int
+    average_length: float  # of the users' sequences, to three decimals
+
+
+PAPER_DATA: Final[Mapping[str, PaperData]] = {
+    "Games": PaperData(50_546, 16_859, 8.962),
+    "Arts": PaperData(45_141, 20_956, 8.658),
+    "Instruments": PaperData(24_772, 9_922, 8.322),
+}
+_HISTORY_LENGTH = 20  # longest history of the paper
+
+
+def paper_data_set(statistics: DataStatistics) -> str | None:
+    """Return the data set of the paper that has these counts of users, items and interactions; None if none has."""
+    for name, paper in PAPER_DATA.items():
+        same = (statistics.users, statistics.items, round(statistics.average_length, 3))
+        if same == (paper.users, paper.items, paper.average_length):
+            return name
+    return None
+
+
+def differences_from_paper(statistics: DataStatistics, settings: Settings, split: Split) -> list[str]:
+    """Return in which respects a measurement is not comparable with the paper's figures; empty if it is comparable."""
+    found = []
+    if paper_data_set(statistics) is None:
+        found.append(
+            f"the data has {statistics.users:,} users, {statistics.items:,} items and {statistics.interactions:,}"
+            " interactions, and no data set of the paper has these counts"
+        )
+    if split != "test":
+        found.append("the held-out items are those of the split valid, and the paper's are the last items of the users")
+    if settings.split.temporal_at:
+        found.append("the split is in time, and the paper leaves one item out")
+    if settings.split.train_cut != "[:-1]":
+        found.append(f"the train cut is {settings.split.train_cut}, and the paper's is [:-1]")
+    if settings.split.history_length != _HISTORY_LENGTH:
+        found.append(f"histories have {settings.split.history_length} items, and the paper's have {_HISTORY_LENGTH}")
+    if settings.recommend.seen != "kept":
+        found.append("seen items are masked, and the paper keeps them")
+    if settings.recommend.where:
+        found.append("recommend.where leaves out items")
+    if settings.evaluate.max_users:
+        found.append(f"evaluate.max_users leaves out all users but {settings.evaluate.max_users:,}")
+    return found

@@ -1,0 +1,115 @@
+"""Compute one row of an experiment: tune a model or a peer, evaluate it, and collect the figures of the row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.runs.lineage import Lineage
+from semconv.stages.evaluate.comparison import Scored
+from semconv_warehouse.experiments.options import ExperimentOptions
+from semconv_warehouse.experiments.plan import FIGURES, ExperimentRow
+from semconv_warehouse.experiments.row_settings import PlannedRow, open_with
+from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.store.layout import ProjectLayout
+
+COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
+_TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """The runs from which the figures of a row come: the evaluation, its lineage, and the training of a peer."""
+
+    evaluation: RunRecord
+    lineage: Lineage
+    peer: RunRecord | None = None
+
+
+def run_row(
+    project: OpenedProject, layout: ProjectLayout, planned: PlannedRow, options: ExperimentOptions
+) -> tuple[dict[str, Any], Scored]:
+    """Compute one row; return its figures, and the evaluate run and the method that the figures belong to."""
+    started = time.monotonic()
+    row, own = planned.row, open_with(project, layout, planned.settings)
+    found = _evaluated(project, own, planned, options)
+    figures = _figures(own.store.metric_rows(found.evaluation.run_id), row)
+    training = found.lineage.finetune if found.peer is None else found.peer
+    is_trained = found.peer is not None or row.method in _TUNED
+    return {
+        "label": row.label,
+        "seed": planned.seed,
+        "method": row.measured,
+        "split": options.split,
+        "train_cut": planned.settings.split.train_cut,
+        **figures,
+        **(_code_figures(own, found.lineage.codebook) if found.peer is None else {}),
+        **_training_costs(own, training if is_trained else None, figures["ndcg@10"]),
+        "seconds": round(time.monotonic() - started, 1),
+        "finetune_run_id": found.lineage.finetune.run_id,
+        "evaluate_run_id": found.evaluation.run_id,
+    }, Scored(found.evaluation, row.measured)
+
+
+def _evaluated(
+    project: OpenedProject, own: OpenedProject, planned: PlannedRow, options: ExperimentOptions
+) -> _Evaluated:
+    """Tune and evaluate the model of a row, and train and evaluate the peer of the row if there is one."""
+    from semconv.stages.blend.run import blend_run
+    from semconv.stages.evaluate.peer import evaluate_peer
+    from semconv.stages.evaluate.run import evaluate_current
+    from semconv.stages.night import fit_all
+
+    lineage = fit_all(own.workspace, planned.row.codes)
+    if planned.row.method == columns.METHOD_BLEND:
+        blend_run(own.workspace, lineage)
+        lineage = own.workspace.lineage()
+    evaluation = evaluate_current(own.workspace, lineage, options.split).record
+    if planned.peer_settings is None:
+        return _Evaluated(evaluation, lineage)
+    # The peer is measured on the same users and candidate items as the model, so it needs the lists of the model.
+    recommend = Lineage.of(own.store, evaluation).recommend
+    other = open_with(project, own.layout, planned.peer_settings)
+    outcome, trained = evaluate_peer(other.workspace, recommend, planned.row.peer)
+    return _Evaluated(outcome.record, lineage, trained)
+
+
+def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:
+    mine = [metric for metric in metrics if metric["method"] == row.measured and metric["segment"] == "all"]
+    named = {f"{metric['name'].replace('hit_ratio', 'hr')}@{metric['k']}": metric for metric in mine}
+    interval = named["ndcg@10"]
+    return {
+        "num_users": interval["num_users"],
+        **{name: named[name]["value"] for name in FIGURES},
+        "ndcg@10_low": interval["ci_low"],
+        "ndcg@10_high": interval["ci_high"],
+    }
+
+
+def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
+    """Return the columns CR and T of the paper's Table 5: both collision rates and the number of new tokens."""
+    from semconv.tokenization.code_set import CodeSet
+    from semconv.tokenization.collisions import collision_rates
+
+    code_set = CodeSet.load(project.workspace.intact(codebook))
+    shared, surplus = collision_rates(code_set.codes)
+    levels, size, _ = code_set.books.shape
+    return {"collision_rate": shared, "collision_rate_distinct": surplus, "new_tokens": levels * size}
+
+
+def _training_costs(project: OpenedProject, run: RunRecord | None, ndcg_at_10: float) -> dict[str, Any]:
+    """Return the cost of a training: its number of samples, its processor seconds, and NDCG@10 per processor minute.
+
+    All three are None if nothing was trained for the row.
+    """
+    from semconv.artifacts import read_json
+    from semconv.runs.files import FIGURES as FIGURES_FILE
+
+    figures = {} if run is None else read_json(project.workspace.intact(run, FIGURES_FILE))
+    seconds = figures.get("processor_seconds")
+    per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
+    return dict(zip(COSTS, (figures.get("samples"), seconds, per_minute), strict=True))

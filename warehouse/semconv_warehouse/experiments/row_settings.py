@@ -1,0 +1,205 @@
+"""The settings of a row: preset, table, command line, seed, row; and epochs that an earlier run chose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semconv import columns
+from semconv.data.store import RunRecord
+from semconv.errors import SettingsError
+from semconv.evaluation.methods import compared_names
+from semconv.runs.lineage import Lineage
+from semconv.runs.workspace import is_loaded
+from semconv.settings.load import load_settings
+from semconv.settings.presets import preset, preset_names
+from semconv.settings.tree import Settings
+from semconv_warehouse.experiments.options import ExperimentOptions
+from semconv_warehouse.experiments.plan import ALL_ITEMS, Experiment, ExperimentRow
+from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.store.duckdb_store import DuckDBStore
+from semconv_warehouse.store.layout import ProjectLayout
+
+SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
+_CUT = "split.train_cut"
+_CUTOFF = 10  # the largest cutoff of FIGURES
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One row of an experiment with one seed.
+
+    Attributes:
+        settings: of the model, also if the row shows the figures of another method on the model's users.
+        peer_settings: of the peer's training; None if the row trains no peer.
+    """
+
+    row: ExperimentRow
+    seed: int
+    settings: Settings
+    peer_settings: Settings | None = None
+
+
+def plan_row(
+    project: OpenedProject, experiment: Experiment, row: ExperimentRow, seed: int, options: ExperimentOptions
+) -> PlannedRow:
+    """Return a row with its settings. Epochs are those of the settings; ``with_chosen_epochs`` replaces them.
+
+    A later source in this list wins: defaults, semconv.toml, environment, the preset of the table, settings of the
+    table, options, seed, settings of the row. On the split valid, the train cut is always ``[:-2]``.
+
+    Raises:
+        SettingsError: a setting is out of range, the train cut contains the held-out items, or the evaluation will not
+            have the row's method.
+    """
+    path = row.settings.get("backbone.path", project.overrides.get("backbone.path", _chosen_backbone(project)))
+    asked = {**experiment.settings, **project.overrides, **row.settings}
+    if options.split == "valid" and asked.get(_CUT, "[:-2]") != "[:-2]":
+        raise SettingsError(
+            f"row {row.label}: the train cut {asked[_CUT]} contains the validation items; leave {_CUT} out, or give"
+            " --split test"
+        )
+    overrides = {
+        **(preset(_preset_for(experiment.preset, str(path))) if experiment.preset else {}),
+        **({_CUT: "[:-2]"} if options.split == "valid" else {}),
+        "backbone.path": path,
+        **experiment.settings,
+        **project.overrides,
+        **options.limits(),
+        **dict.fromkeys(SEEDS, seed),
+        **row.settings,
+    }
+    if overrides.get("codebook.codes") == ALL_ITEMS:
+        overrides["codebook.codes"] = len(project.store.catalog())
+    if project.settings.behavior.vectors:
+        overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
+    settings = load_settings(project.layout.settings_file, overrides=overrides)
+    _check_method(row, settings, options)
+    return PlannedRow(row, seed, settings, settings if row.peer else None)
+
+
+def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: PlannedRow) -> PlannedRow:
+    """Return a row that trains on validation items with the epochs that its run on ``[:-2]`` chose.
+
+    On a train cut that contains the validation items, nothing can be chosen. So the epochs of the tuning, of DCCF and of
+    a peer are those of the finished runs with the same settings, the same seed and the train cut ``[:-2]``.
+
+    Raises:
+        SettingsError: there is no such run.
+    """
+    if planned.settings.split.train_cut == "[:-2]":
+        return planned
+    before = _opened(project, layout, _replace(planned.settings, "split", train_cut="[:-2]"))
+    lineage = _finished_lineage(before, planned.row.codes)
+    epochs = 0 if lineage is None else _best_epoch(before, lineage.finetune)
+    if lineage is None or epochs <= 0:
+        raise _not_chosen(planned)
+    settings = _replace(planned.settings, "tuning", epochs=epochs)
+    if settings.behavior.source == "dccf":
+        settings = _replace(settings, "dccf", epochs=_best_epoch(before, lineage.behavior))
+    if not planned.row.peer:
+        return dataclasses.replace(planned, settings=settings)
+    run = _finished_peer(before, planned.row.peer)
+    if run is None:
+        raise _not_chosen(planned)
+    return dataclasses.replace(
+        planned, settings=settings, peer_settings=_replace(settings, "tuning", epochs=_best_epoch(before, run))
+    )
+
+
+def open_with(project: OpenedProject, layout: ProjectLayout, settings: Settings) -> OpenedProject:
+    """Open the separate project of the experiments with the settings of a row."""
+    return _opened(project, layout, settings)
+
+
+def _opened(project: OpenedProject, layout: ProjectLayout, settings: Settings) -> OpenedProject:
+    return OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
+
+
+def _finished_lineage(project: OpenedProject, codes: Path | None) -> Lineage | None:
+    """Return the lineage of a finished tuning that the project's settings and data would make again."""
+    from semconv.artifacts import file_digest
+    from semconv.stages.night import settings_today
+    from semconv.tokenization.code_set import CodeSet
+
+    workspace = project.workspace
+    for run in workspace.book.finished(columns.FINETUNE):
+        lineage = Lineage.of(workspace.store, run)
+        if is_loaded(lineage.codebook) != (codes is not None):
+            continue
+        today = settings_today(workspace, lineage)
+        records = [record for record in lineage.runs if record.stage in today]
+        if any(workspace.book.is_stale(record, today[record.stage]) for record in records):
+            continue
+        if codes is not None:
+            figures = CodeSet.load(workspace.intact(lineage.codebook)).figures
+            if figures.get("digest") != file_digest(codes):
+                continue
+        return lineage
+    return None
+
+
+def _finished_peer(project: OpenedProject, peer: str) -> RunRecord | None:
+    from semconv.stages.evaluate.peer import training_settings
+
+    workspace = project.workspace
+    wanted = training_settings(workspace, peer)
+    runs = workspace.book.finished(columns.PEER)
+    return next((run for run in runs if not workspace.book.is_stale(run, wanted)), None)
+
+
+def _best_epoch(project: OpenedProject, run: RunRecord) -> int:
+    from semconv.artifacts import read_json
+    from semconv.runs.files import FIGURES
+
+    return int(read_json(project.workspace.intact(run, FIGURES))["best_epoch"])
+
+
+def _not_chosen(planned: PlannedRow) -> SettingsError:
+    cut = planned.settings.split.train_cut
+    return SettingsError(
+        f"row {planned.row.label}, seed {planned.seed}: the train cut {cut} contains the validation items, and no finished"
+        " run on [:-2] with the same settings, data and seed has chosen the number of epochs; run the same command with"
+        " --split valid first, or give --set 'split.train_cut=[:-2]'"
+    )
+
+
+def _replace(settings: Settings, section: str, **values: Any) -> Settings:
+    changed: Mapping[str, Any] = {section: dataclasses.replace(getattr(settings, section), **values)}
+    return dataclasses.replace(settings, **changed)
+
+
+def _check_method(row: ExperimentRow, settings: Settings, options: ExperimentOptions) -> None:
+    """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
+    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
+    known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
+    if not row.peer and row.method not in known:
+        raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")
+    if settings.recommend.top_k < _CUTOFF:
+        raise SettingsError(
+            f"row {row.label}: metrics at {_CUTOFF} need lists of {_CUTOFF} items; set recommend.top_k to at least {_CUTOFF}"
+        )
+    if settings.split.train_cut == "[:]":
+        raise SettingsError(
+            f"row {row.label}: the train cut [:] contains the held-out items of the split {options.split}; set {_CUT} to"
+            " [:-2] or [:-1]"
+        )
+
+
+def _preset_for(name: str, backbone: str) -> str:
+    """Return the variant of a preset for the backbone: the one for a pretrained backbone is named ``...-llm``."""
+    return f"{name}-llm" if backbone and f"{name}-llm" in preset_names() else name
+
+
+def _chosen_backbone(project: OpenedProject) -> str:
+    """Return the pretrained backbone of the settings or of `semconv backbone use`; empty for the built-in one."""
+    kept = project.workspace.latest(columns.BACKBONE)
+    if project.settings.backbone.path or kept is None:
+        return project.settings.backbone.path
+    from semconv.runs.workspace import is_created
+    from semconv.stages.embed.backbone import backbone_path
+
+    return "" if is_created(kept) else backbone_path(project.workspace, kept)

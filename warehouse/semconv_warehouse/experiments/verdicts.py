@@ -1,0 +1,49 @@
+"""Compare measured differences with the differences that the paper reports, and say what the measurement shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HOLDS = "holds"
+FAILS = "does not hold"
+TOO_SMALL = "too small to tell"
+NO_SUCH_DIFFERENCE = "no difference of the paper's size"
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A difference in NDCG@10, with its confidence interval."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """The width of the interval."""
+        return self.high - self.low
+
+
+def verdict(measured: Measured | None, paper: float | None) -> str:
+    """Return what a measured difference says about the paper's claim that the difference is positive.
+
+    - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0.
+    - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
+      such an interval contains 0 even where the paper's difference is real. The same is said if the paper reports no
+      difference.
+    - A narrower interval around 0 shows that there is no difference as large as the paper's.
+
+    Args:
+        measured: None if a row of the claim was not measured.
+        paper: the difference that the paper reports; None if it reports none.
+    """
+    if measured is None:
+        return NOT_MEASURED
+    if measured.low > 0:
+        return HOLDS
+    if measured.high < 0:
+        return FAILS
+    if paper is None or measured.width > abs(paper):
+        return TOO_SMALL
+    return NO_SUCH_DIFFERENCE
