@@ -1,4 +1,4 @@
-"""Tables of the paper on a small shop: every shipped one is sound, rows share runs, nothing published is touched."""
+"""Experiments on a small shop: rows share runs, seeds are pooled over users, nothing published is touched."""
 
 import json
 from operator import attrgetter
@@ -8,34 +8,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from semconv.errors import InputError, SemconvError, SettingsError
+from semconv.errors import SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
-from semconv_warehouse.experiments.experiment import mean_rows
-from semconv_warehouse.experiments.plan import FIGURES, read_experiment, shipped
+from semconv_warehouse.experiments.plan import FIGURES, read_experiment
 from tests.worlds.paths import ROOT
 from tests.worlds.projects import make_project
-
-QUICK = ("tuning.epochs=1", "tuning.validation_users=0", "evaluate.bootstrap_samples=20")
-
-
-@pytest.mark.parametrize("name", shipped())
-def test_shipped_tables_hold_valid_settings_and_published_figures(name: str) -> None:
-    experiment = read_experiment(name)
-    for row in experiment.rows:
-        settings = {**experiment.settings, **row.settings}
-        if settings.get("codebook.codes") == "items":
-            settings["codebook.codes"] = 100
-        load_settings(None, environment={}, overrides=settings)
-    assert any(row.paper for row in experiment.rows)
-
-
-def test_tables_are_the_papers_that_can_be_run() -> None:
-    assert shipped() == [f"table{number}" for number in (1, 3, 4, 5, 6, 7, 8)]
-    ours = {
-        name: [row for row in read_experiment(name).rows if row.paper.get("ndcg@10") == 0.0724] for name in shipped()
-    }
-    assert all(len(rows) == 1 for rows in ours.values())  # the paper's own method stands in each
 
 
 def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
@@ -43,53 +21,112 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     before = project.runs()
     plan = tmp_path / "plan.toml"
     plan.write_text(
-        'title = "t"\n[settings]\n"tuning.validation_users" = 0\n'
-        '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper = { "ndcg@10" = 0.5 }\n'
-        '[[row]]\nlabel = "model"\n[[row]]\nlabel = "no pull"\nsettings = { "codebook.alignment" = 0.0 }\n'
-        '[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
+        'title = "t"\nreference = "model"\n[settings]\n"tuning.validation_users" = 0\n'
+        '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper.Games = { "ndcg@10" = 0.5 }\n'
+        '[[row]]\nlabel = "model"\n[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
+        '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
+        '[[claim]]\nbetter = "model"\nthan = "counter"\n[[claim]]\nbetter = "model"\nthan = "P5"\n'
     )
-    rows = list(project.experiment(str(plan)))
-    assert [row["label"] for row in rows] == ["counter", "model", "no pull", "blend"]
-    assert rows[3]["finetune_run_id"] == rows[1]["finetune_run_id"]
-    assert rows[3]["ndcg@10"] != rows[1]["ndcg@10"]
-    assert rows[0]["evaluate_run_id"] == rows[1]["evaluate_run_id"] != rows[2]["evaluate_run_id"]
-    assert rows[0]["ndcg@10"] != rows[1]["ndcg@10"]
-    assert rows[0]["new_tokens"] == 2 * 16
+    experiment = project.experiment(str(plan))
+    rows = list(experiment)
+    assert [row["label"] for row in rows] == ["model", "counter", "blend", "SASRec"]  # the reference first
+    model, counter, blend, peer = rows
+    assert {row["train_cut"] for row in rows} == {"[:-2]"}
+    assert blend["finetune_run_id"] == model["finetune_run_id"]
+    assert blend["ndcg@10"] != model["ndcg@10"]
+    assert counter["evaluate_run_id"] == model["evaluate_run_id"] != peer["evaluate_run_id"]
+    assert counter["ndcg@10"] != model["ndcg@10"]
+    assert model["new_tokens"] == 2 * 16
     costs = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
-    assert [rows[0][name] for name in costs] == [None] * 3  # nothing is tuned for the counter
-    folder = project.layout.data / "experiments" / "data" / "runs" / rows[1]["finetune_run_id"]
+    assert [counter[name] for name in costs] == [None] * 3  # nothing is trained for the counter
+    folder = project.layout.data / "experiments" / "data" / "runs" / model["finetune_run_id"]
     figures = json.loads((folder / "figures.json").read_text())
     assert figures["processor_seconds"] > 0
-    assert [rows[1][name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
-    assert rows[1][costs[2]] == pytest.approx(rows[1]["ndcg@10"] * 60 / figures["processor_seconds"])
-    assert rows[3][costs[2]] / rows[1][costs[2]] == pytest.approx(rows[3]["ndcg@10"] / rows[1]["ndcg@10"])
-    less = [[row[f"ndcg@10_less_first{end}"] for end in ("", "_low", "_high")] for row in rows]
+    assert [model[name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
+    assert model[costs[2]] == pytest.approx(model["ndcg@10"] * 60 / figures["processor_seconds"])
+    assert peer["tuning_samples"] > 0
+    less = [[row[f"ndcg@10_less_reference{end}"] for end in ("", "_low", "_high")] for row in rows]
     assert less[0] == [None] * 3
     for row, (difference, low, high) in zip(rows[1:], less[1:], strict=True):
-        assert difference == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"])
+        assert difference == pytest.approx(row["ndcg@10"] - model["ndcg@10"])
         assert low <= difference <= high
         assert high > low
     assert project.runs() == before
     again = list(project.experiment(str(plan)))
     strip = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
     assert [{key: value for key, value in row.items() if key != "seconds"} for row in again] == strip
-    means = mean_rows(rows)
-    assert means[0]["paper ndcg@10"] == 0.5
-    assert means[1]["ndcg@10"] == rows[1]["ndcg@10"]
+    means = experiment.means()
+    assert [row["label"] for row in means] == ["counter", "model", "blend", "SASRec"]  # the order of the table
+    assert means[1]["ndcg@10"] == model["ndcg@10"]
+    assert (means[1]["ndcg@10_low"], means[1]["ndcg@10_high"]) == (model["ndcg@10_low"], model["ndcg@10_high"])
     assert isinstance(means[1]["tuning_samples"], int)  # the mean of whole numbers is printed without decimals
-    assert [means[1][name] for name in costs] == [rows[1][name] for name in costs]
-    assert means[0]["tuning_processor_seconds"] is None
-    assert [row["ndcg@10_less_first"] for row in means] == [difference for difference, _, _ in less]
-    half = mean_rows([rows[1], {**rows[1], "tuning_processor_seconds": None}])[0]
-    assert half["tuning_processor_seconds"] is None  # a seed whose run kept no such time
+    assert [means[0]["ndcg@10_less_reference"], means[0]["ndcg@10_less_reference_low"]] == less[1][:2]
+    assert all("paper ndcg@10" not in row for row in means)
+    result = experiment.result()
+    assert "no data set of the paper has these counts" in result["published"]
+    assert result["left_out"] == [{"label": "P5", "reason": "no reason"}]
+    first, second = result["verdicts"]
+    assert first["difference"] == pytest.approx(model["ndcg@10"] - counter["ndcg@10"])
+    assert second["verdict"] == "not measured"
 
 
-def test_a_file_that_is_missing_is_told_from_a_table_that_nobody_knows(tmp_path: Path) -> None:
+def test_seeds_are_pooled_over_users(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    with pytest.raises(InputError, match=r"^mine\.toml: no such file; give the path of a TOML file$"):
-        list(project.experiment("mine.toml"))
-    with pytest.raises(InputError, match="there is no experiment table2; give one of table1"):
-        list(project.experiment("table2"))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[settings]\n"tuning.validation_users" = 0\n"evaluate.counter_search_users" = 0\n[[row]]\nlabel = "model"\n'
+        '[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n'
+    )
+    experiment = project.experiment(str(plan), num_seeds=2)
+    rows = list(experiment)
+    assert [(row["label"], row["seed"]) for row in rows] == [("model", 0), ("model", 1), ("vectors", 0), ("vectors", 1)]
+    model, vectors = experiment.means()
+    mean = sum(row["ndcg@10"] for row in rows[:2]) / 2
+    assert model["ndcg@10"] == pytest.approx(mean)
+    assert model["ndcg@10_low"] < mean < model["ndcg@10_high"]
+    assert vectors["ndcg@10_less_reference"] == pytest.approx(vectors["ndcg@10"] - mean)
+    assert vectors["ndcg@10_less_reference_low"] < vectors["ndcg@10_less_reference"]
+    assert vectors["ndcg@10_deviation"] > 0
+
+
+def test_the_test_split_trains_with_the_epochs_that_validation_chose(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[settings]\n"split.train_cut" = "[:-1]"\n"evaluate.counter_search_users" = 0\n'
+        '[[row]]\nlabel = "model"\n[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n'
+    )
+    with pytest.raises(SettingsError, match=r"row model: the train cut \[:-1\] contains the validation items; leave"):
+        project.experiment(str(plan))
+    project.overrides = {"split.train_cut": "[:-1]"}
+    plan.write_text(plan.read_text().replace('"split.train_cut" = "[:-1]"\n', ""))
+    refused = r"^row model, seed 0: the train cut \[:-1\] contains the validation items, and no finished run on \[:-2\]"
+    with pytest.raises(SettingsError, match=refused):
+        list(project.experiment(str(plan), split="test", budget=900))
+    project.overrides = {}
+    valid = list(project.experiment(str(plan), budget=900))
+    assert all(row["tuning_samples"] >= 900 for row in valid)
+    project.overrides = {"split.train_cut": "[:-1]"}
+    with pytest.raises(SettingsError, match="no finished run on"):  # another budget is another setting
+        list(project.experiment(str(plan), split="test", budget=901))
+    test = list(project.experiment(str(plan), split="test", budget=900))
+    assert {row["train_cut"] for row in test} == {"[:-1]"}
+    runs = project.layout.data / "experiments" / "data" / "runs"
+    for before, after in zip(valid, test, strict=True):
+        chosen, trained = (
+            json.loads((runs / _training(runs, row) / "figures.json").read_text()) for row in (before, after)
+        )
+        assert trained["epochs"] <= chosen["best_epoch"]
+        assert trained["epochs"] == chosen["best_epoch"] or trained["samples"] >= 900
+        assert trained["best_ndcg"] is None
+
+
+def _training(runs: Path, row: dict[str, object]) -> str:
+    """Return the id of the run that trained the model or the peer of a row."""
+    if row["method"] == "model":
+        return str(row["finetune_run_id"])
+    protocol = pl.read_parquet(runs / str(row["evaluate_run_id"]) / "table-metric.parquet")["protocol"][0]
+    return str(json.loads(protocol)["peer_run"])
 
 
 def test_new_data_is_seen(tmp_path: Path) -> None:
@@ -105,57 +142,39 @@ def test_new_data_is_seen(tmp_path: Path) -> None:
     assert second["num_users"] == first["num_users"] + 1
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "says"),
-    [
-        ("row = ", InputError, "TOML"),
-        ("", InputError, "at least one"),
-        ("[[row]]\n", InputError, "the row has no label"),
-        ('[[row]]\nlabel = "a"\n[[row]]\nlabel = "a"\n', InputError, "same label"),
-        ('[[row]]\nlabel = "a"\nsettings = { "tuning.epoch" = 1 }\n', SettingsError, "tuning.epoch"),
-        ('[[row]]\nlabel = "a"\nset = 1\n', SettingsError, "unknown key set"),
-        ('[[row]]\nlabel = "a"\npaper = { "mrr" = 1.0 }\n', SettingsError, "unknown key mrr"),
-        ('[[row]]\nlabel = "a"\npaper = { "hr@5" = "high" }\n', InputError, "is not a number"),
-        ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a TOML table"),
-        ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "does not exist"),
-        ("row = 3\n", InputError, "not a list of tables"),
-        ("row = [3]\n", InputError, "row 1: this is not a table"),
-    ],
-)
-def test_bad_plans_are_named(tmp_path: Path, text: str, error: type[SemconvError], says: str) -> None:
-    file = tmp_path / "plan.toml"
-    file.write_text(text)
-    with pytest.raises(error, match=says):
-        read_experiment(str(file))
-
-
-def test_unknown_table_lists_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="table1, table3"):
-        read_experiment("table2")
-
-
-def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
+def test_command_prints_rows_and_verdicts_and_writes_a_report(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    arguments = ["--project", str(project.layout.root), "experiment", "table5"]
-    for setting in (*QUICK, "behavior.source=svd"):
-        arguments += ["--set", setting]
-    result = CliRunner().invoke(cli, arguments)
+    plan, report = tmp_path / "plan.toml", tmp_path / "out.md"
+    plan.write_text(
+        'title = "t"\n[settings]\n"evaluate.counter_search_users" = 0\n[[row]]\nlabel = "Ours"\n'
+        '[[row]]\nlabel = "popularity"\nmethod = "popularity"\n[[claim]]\nbetter = "Ours"\nthan = "popularity"\n'
+    )
+    arguments = ["--project", str(project.layout.root), "experiment", str(plan), "--report"]
+    refused = CliRunner().invoke(cli, [*arguments, str(tmp_path / "out.txt")])
+    assert refused.exit_code == 2
+    assert "the name of a report must end with .md" in refused.stderr
+    result = CliRunner().invoke(cli, [*arguments, str(report)])
     assert result.exit_code == 0, result.stderr
     head, _, *lines = result.stdout.splitlines()
     assert head.split()[:6] == ["label", *FIGURES]
-    assert "paper ndcg@10" in head
-    assert [line[:5] for line in lines] == [f"C = {number}" for number in range(1, 6)]
-    assert "0.0724" in next(line for line in lines if line.startswith("C = 4"))
-    said = next(line for line in result.stderr.splitlines() if line.startswith("C = 4, seed 0: NDCG@10"))
-    assert said.endswith("from the first row")
+    assert [line.split()[0] for line in lines[:2]] == ["Ours", "popularity"]
+    assert "Ours > popularity" in result.stdout
+    said = next(line for line in result.stderr.splitlines() if line.startswith("popularity, seed 0: NDCG@10"))
+    assert said.endswith("from Ours")
+    assert "rows may train on different numbers of samples; --budget" in result.stderr
+    page = report.read_text()
+    assert page.startswith("# t, ")
+    assert "| Ours > popularity |" in page
+    units = {row["unit"] for row in json.loads(report.with_suffix(".json").read_text())}
+    assert units == {"mean over users", "difference from Ours", "samples", "s", "difference of the claim"}
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
         (
-            'method = "sasrec"',
-            "row x: there is no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
+            'method = "ours"',
+            "row x: there is no method ours; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
         ),
         (
             'settings = { "recommend.top_k" = 5 }',
@@ -169,16 +188,8 @@ def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: P
     plan = tmp_path / "plan.toml"
     plan.write_text(f'[[row]]\nlabel = "fine"\n[[row]]\nlabel = "x"\n{row}\n')
     with pytest.raises(SettingsError, match=says):
-        list(project.experiment(str(plan)))
+        project.experiment(str(plan))
     assert not (project.layout.data / "experiments").exists()
-
-
-def test_settings_may_be_written_as_in_the_settings_file(tmp_path: Path) -> None:
-    file = tmp_path / "plan.toml"
-    file.write_text('[settings.tuning]\nepochs = 2\n[[row]]\nlabel = "a"\nsettings.codebook.levels = 3\n')
-    experiment = read_experiment(str(file))
-    assert experiment.settings == {"tuning.epochs": 2}
-    assert experiment.rows[0].settings == {"codebook.levels": 3}
 
 
 def test_codes_made_elsewhere_make_a_row(tmp_path: Path) -> None:

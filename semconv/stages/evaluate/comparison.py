@@ -18,6 +18,7 @@ from semconv.evaluation.rows import compare
 from semconv.metrics import ndcg, paired_bootstrap
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages.evaluate.user_file import UserRanks, read_ranks
 
 _POOLED_CUTOFF = 10
@@ -72,8 +73,8 @@ def compare_methods(workspace: Workspace, ours: Scored, theirs: Scored) -> dict[
     return {f"{row['name']}@{row['k']}": row for row in compare(left, right, length, workspace.settings.evaluate)}
 
 
-def pooled_ndcg(workspace: Workspace, scored: Sequence[Scored]) -> dict[tuple[str, str], float]:
-    """Return the mean NDCG@10 of each user over several runs, such as runs with different seeds.
+def pooled_ndcg(found: Sequence[UserRanks]) -> dict[tuple[str, str], float]:
+    """Return the mean NDCG@10 of each user over the runs of a method, such as runs with different seeds.
 
     Only users with the same held-out item in all runs are returned.
 
@@ -81,41 +82,39 @@ def pooled_ndcg(workspace: Workspace, scored: Sequence[Scored]) -> dict[tuple[st
         a value for each pair of a user and the user's held-out item.
     """
     totals: dict[tuple[str, str], float] = {}
-    for number, one in enumerate(scored):
-        found = read_ranks(workspace, one.run)[one.method]
-        pairs = zip(found.user_ids.to_pylist(), found.targets.to_pylist(), strict=True)
-        values = dict(zip(pairs, ndcg(found.ranks, _POOLED_CUTOFF).tolist(), strict=True))
-        totals = (
-            values if number == 0 else {pair: total + values[pair] for pair, total in totals.items() if pair in values}
-        )
-    return {pair: total / len(scored) for pair, total in totals.items()}
+    for number, one in enumerate(found):
+        pairs = zip(one.user_ids.to_pylist(), one.targets.to_pylist(), strict=True)
+        values = dict(zip(pairs, ndcg(one.ranks, _POOLED_CUTOFF).tolist(), strict=True))
+        kept = values if number == 0 else totals.keys() & values.keys()
+        totals = {pair: totals.get(pair, 0.0) + value for pair, value in values.items() if pair in kept}
+    return {pair: total / len(found) for pair, total in totals.items()}
 
 
 def pooled_interval(
-    workspace: Workspace, ours: Sequence[Scored], theirs: Sequence[Scored] = ()
+    ours: Sequence[UserRanks], theirs: Sequence[UserRanks], settings: EvaluateSettings
 ) -> tuple[float, float, float] | None:
     """Return a mean NDCG@10 over users and seeds, or the difference of two such means, and its confidence interval.
 
     The value of a user is the mean over the runs of a method, one run for each seed. The bootstrap draws users, so the
-    interval tells how much the mean depends on the users, for these seeds. The difference is paired over the users that
+    interval tells how much the mean depends on the users, for these seeds. A difference is paired over the users that
     both methods have.
+
+    Args:
+        ours: the ranks in each run of a method.
+        theirs: those of the method that is subtracted; empty for the mean of ``ours`` itself.
 
     Returns:
         the mean or the difference, and the ends of its interval; None if no user is in all runs.
     """
-    settings = workspace.settings.evaluate
-    mine = pooled_ndcg(workspace, ours)
-    other = pooled_ndcg(workspace, theirs) if theirs else dict.fromkeys(mine, 0.0)
+    mine = pooled_ndcg(ours)
+    other = pooled_ndcg(theirs) if theirs else dict.fromkeys(mine, 0.0)
     users = [user for user in mine if user in other]
     if not users:
         return None
     left, right = (np.array([values[user] for user in users]) for values in (mine, other))
-    draws: dict[str, Any] = {
-        "samples": settings.bootstrap_samples,
-        "confidence": settings.confidence,
-        "seed": settings.seed,
-    }
-    return paired_bootstrap(left, right, **draws)
+    return paired_bootstrap(
+        left, right, samples=settings.bootstrap_samples, confidence=settings.confidence, seed=settings.seed
+    )
 
 
 def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:

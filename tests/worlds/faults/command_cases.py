@@ -74,6 +74,7 @@ READING = {
     ("features", "get"): ("--user", "{erased}"),
     ("show", "user"): ("{erased}",),
     ("show", "item"): ("i001",),
+    ("show", "data"): (),
     ("runs",): (),
     ("generations",): (),
     ("check",): (),

@@ -17,7 +17,7 @@ from semconv.data.statistics import DataStatistics, data_statistics
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
 from semconv_warehouse.experiments.plan import FIGURES, Claim, Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
-from semconv_warehouse.experiments.row_settings import PlannedRow, plan_row, with_chosen_epochs
+from semconv_warehouse.experiments.row_settings import PlannedRow, open_with, plan_row, with_chosen_epochs
 from semconv_warehouse.experiments.verdicts import Measured, verdict
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.database import quote_identifier, raw
@@ -194,14 +194,12 @@ class ExperimentRun:
 
     def _measured(self, ours: Sequence[Scored], theirs: Sequence[Scored]) -> Measured | None:
         from semconv.stages.evaluate.comparison import pooled_interval
+        from semconv.stages.evaluate.user_file import read_ranks
 
-        inner = OpenedProject(
-            self.project.layout.experiments,
-            self.planned[0].settings,
-            DuckDBStore(self.project.layout.experiments),
-            self.project.progress,
-        )
-        found = pooled_interval(inner.workspace, ours, theirs)
+        settings = self.planned[0].settings
+        workspace = open_with(self.project, self.project.layout.experiments, settings).workspace
+        mine, other = ([read_ranks(workspace, one.run)[one.method] for one in side] for side in (ours, theirs))
+        found = pooled_interval(mine, other, settings.evaluate)
         return None if found is None else Measured(*found)
 
     def _claims(self) -> Sequence[Claim]:

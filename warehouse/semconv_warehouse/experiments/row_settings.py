@@ -92,7 +92,7 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
     """
     if planned.settings.split.train_cut == "[:-2]":
         return planned
-    before = _opened(project, layout, _replace(planned.settings, "split", train_cut="[:-2]"))
+    before = open_with(project, layout, _replace(planned.settings, "split", train_cut="[:-2]"))
     lineage = _finished_lineage(before, planned.row.codes)
     epochs = 0 if lineage is None else _best_epoch(before, lineage.finetune)
     if lineage is None or epochs <= 0:
@@ -112,10 +112,6 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
 
 def open_with(project: OpenedProject, layout: ProjectLayout, settings: Settings) -> OpenedProject:
     """Open the separate project of the experiments with the settings of a row."""
-    return _opened(project, layout, settings)
-
-
-def _opened(project: OpenedProject, layout: ProjectLayout, settings: Settings) -> OpenedProject:
     return OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
 
 

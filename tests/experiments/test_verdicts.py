@@ -1,0 +1,127 @@
+"""Verdicts on the paper's claims, and when its figures may stand beside measured ones."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from semconv.columns import Split
+from semconv.data.statistics import DataStatistics
+from semconv.settings.load import load_settings
+from semconv.settings.presets import preset
+from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
+from semconv_warehouse.experiments.report import figure_rows, markdown
+from semconv_warehouse.experiments.verdicts import Measured, verdict
+
+GAMES = DataStatistics(50_546, 16_859, 452_989, 0.9995, 452_989 / 50_546, 0.048, 0)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "paper", "says"),
+    [
+        (0.003, 0.001, 0.005, 0.0001, "holds"),  # wider than the paper's difference, but clear
+        (0.003, 0.001, 0.005, None, "holds"),
+        (-0.003, -0.005, -0.001, 0.01, "does not hold"),
+        (0.001, -0.002, 0.004, 0.0001, "too small to tell"),  # 0.006 wide
+        (0.001, -0.002, 0.004, 0.0059, "too small to tell"),
+        (0.001, -0.002, 0.004, 0.0061, "no difference of the paper's size"),
+        (0.001, -0.002, 0.004, -0.0061, "no difference of the paper's size"),
+        (0.001, -0.002, 0.004, None, "too small to tell"),
+        (0.0, 0.0, 0.0, 0.0047, "no difference of the paper's size"),  # the same lists
+        (0.001, 0.0, 0.002, 0.001, "too small to tell"),  # an interval that touches 0 is not above it
+    ],
+)
+def test_a_verdict_follows_from_the_interval_and_the_papers_difference(
+    difference: float, low: float, high: float, paper: float | None, says: str
+) -> None:
+    assert verdict(Measured(difference, low, high), paper) == says
+
+
+def test_a_claim_without_a_measured_row_has_no_verdict() -> None:
+    assert verdict(None, 0.0047) == "not measured"
+
+
+def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:
+    settings = load_settings(None, environment={}, overrides=preset("paper"))
+    assert paper_data_set(GAMES) == "Games"
+    assert differences_from_paper(GAMES, settings, "test") == []
+    toy = DataStatistics(80, 60, 500, 0.9, 6.25, 0.0, 0)
+    assert paper_data_set(toy) is None
+    (reason,) = differences_from_paper(toy, settings, "test")
+    assert reason.startswith("the data has 80 users, 60 items and 500 interactions")
+
+
+@pytest.mark.parametrize("change", [{"users": 50_545}, {"items": 16_858}, {"average_length": 452_900 / 50_546}])
+def test_other_counts_are_other_data(change: dict[str, Any]) -> None:
+    assert paper_data_set(dataclasses.replace(GAMES, **change)) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "split", "says"),
+    [
+        ({}, "valid", "the held-out items are those of the split valid"),
+        ({"split.train_cut": "[:-2]"}, "test", "the train cut is [:-2]"),
+        ({"recommend.seen": "masked"}, "test", "seen items are masked"),
+        ({"split.history_length": 10}, "test", "histories have 10 items"),
+        ({"split.temporal_at": "0.9"}, "test", "the split is in time"),
+        ({"recommend.where": "true"}, "test", "recommend.where leaves out items"),
+        ({"evaluate.max_users": 100}, "test", "evaluate.max_users leaves out all users but 100"),
+    ],
+)
+def test_another_protocol_is_named(overrides: dict[str, Any], split: Split, says: str) -> None:
+    settings = load_settings(None, environment={}, overrides={**preset("paper"), **overrides})
+    (reason,) = differences_from_paper(GAMES, settings, split)
+    assert reason.startswith(says)
+
+
+def result() -> dict[str, Any]:
+    """A made-up result of Table 5 with two rows, one of them published."""
+    shared = {"hr@1": 0.1, "hr@5": 0.2, "hr@10": 0.3, "ndcg@5": 0.15, "num_users": 7, "tuning_samples": 1000}
+    rates = {"collision_rate": 0.108, "collision_rate_distinct": 0.06, "new_tokens": 512.0}
+    none = dict.fromkeys(["ndcg@10_less_reference", "ndcg@10_less_reference_low", "ndcg@10_less_reference_high"])
+    less = dict(zip(none, [-0.02, -0.03, -0.01], strict=True))
+    interval = {"ndcg@10_low": 0.05, "ndcg@10_high": 0.09, "tuning_processor_seconds": 61.4}
+    return {
+        "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1],
+        "budget": 5000, "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
+        "data": {**dataclasses.asdict(GAMES), "paper_data_set": "Games"},
+        "left_out": [{"label": "P5", "reason": "it is another model"}],
+        "means": [
+            {"label": "C = 2", **shared, **interval, **rates, "ndcg@10": 0.06, **less, "paper ndcg@10": 0.0668},
+            {"label": "C = 4", **shared, **interval, **rates, "ndcg@10": 0.08, **none, "tuning_processor_seconds": None},
+        ],
+        "verdicts": [
+            {"claim": "C = 4 > C = 2", "difference": 0.02, "low": 0.01, "high": 0.03, "paper difference": 0.0056, "verdict": "holds"},
+            {"claim": "C = 4 > P5", "difference": None, "low": None, "high": None, "paper difference": None, "verdict": "not measured"},
+        ],
+    }  # fmt: skip
+
+
+def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
+    page = markdown(result())
+    for part in (
+        "`semconv experiment table5 --split test --seeds 2 --budget 5000`",
+        "50,546 users, 16,859 items, 452,989 interactions (Games)",
+        "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",
+        "5,000 training samples for each row. Settings: preset paper.",
+        "| C = 2 | 0.1000 | 0.2000 | 0.3000 | 0.1500 | 0.0600 | (0.0500 to 0.0900) | -0.0200 (-0.0300 to -0.0100) | 0.0668 | 1,000 | 61 |",
+        "| C = 2 | 10.80% | 6.00% | 512 |",
+        "- P5: it is another model",
+        "| C = 4 > C = 2 | +0.0200 (+0.0100 to +0.0300) | +0.0056 | holds |",
+        "| C = 4 > P5 |  |  | not measured |",
+    ):
+        assert part in page
+
+
+def test_the_figures_of_a_report_are_rows_like_those_of_other_benchmarks() -> None:
+    from benchmarks.rows import table
+
+    rows = list(figure_rows(result()))
+    assert "C = 2: Games, 50546 users, test, [:-1], seen kept, 2 seeds, 5000 samples" in table(rows)
+    (published,) = [row for row in rows if row["peer_name"] == "paper" and row["unit"] == "mean over users"]
+    assert (published["ours"], published["peer"]) == (0.06, 0.0668)
+    assert published["ratio"] == pytest.approx(0.06 / 0.0668)
+    assert published["interval"] == [0.05, 0.09]
+    claims = {row["case"].partition(":")[0]: row["verdict"] for row in rows if row["unit"] == "difference of the claim"}
+    assert claims == {"C = 4 > C = 2": "holds", "C = 4 > P5": "not measured"}
+    assert [row["ours"] for row in rows if row["metric"] == "tuning_processor_seconds"] == [61.4]
