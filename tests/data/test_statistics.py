@@ -7,11 +7,11 @@ import pytest
 from semconv.data.statistics import data_statistics
 from semconv_warehouse.experiments.published import paper_data_set
 from tests.worlds.paths import DATA
-from tests.worlds.ring import sequences
+from tests.worlds.sequences import sequences_of
 
 
 def test_users_items_and_interactions_are_counted() -> None:
-    found = data_statistics(sequences([list(range(21)), [0, 1, 1], [], [5]]), num_items=30)
+    found = data_statistics(sequences_of([list(range(21)), [0, 1, 1], [], [5]]), num_items=30)
     assert (found.users, found.items, found.interactions, found.items_without_interactions) == (3, 21, 25, 9)
     assert found.average_length == 25 / 3
     assert found.long_user_share == 1 / 3  # 21 interactions
@@ -19,11 +19,11 @@ def test_users_items_and_interactions_are_counted() -> None:
 
 
 def test_twenty_interactions_are_not_long() -> None:
-    assert data_statistics(sequences([list(range(20))]), num_items=20).long_user_share == 0.0
+    assert data_statistics(sequences_of([list(range(20))]), num_items=20).long_user_share == 0.0
 
 
 def test_data_without_interactions_has_no_averages() -> None:
-    found = data_statistics(sequences([[], []]), num_items=3)
+    found = data_statistics(sequences_of([[], []]), num_items=3)
     assert (found.users, found.items, found.interactions, found.items_without_interactions) == (0, 0, 0, 3)
     assert all(math.isnan(value) for value in (found.sparsity, found.average_length, found.long_user_share))
 

@@ -11,7 +11,8 @@ from semconv.peers.data import overlapping_windows, prefix_windows, right_aligne
 from semconv.peers.fmlp import Fmlp
 from semconv.peers.registry import NETWORKS, make_network
 from semconv.peers.sasrec import Sasrec
-from tests.worlds.ring import SMALL, sequences
+from tests.worlds.ring import SMALL
+from tests.worlds.sequences import sequences_of
 
 
 def rng() -> np.random.Generator:
@@ -19,7 +20,7 @@ def rng() -> np.random.Generator:
 
 
 def test_every_item_except_the_first_is_the_label_of_one_position() -> None:
-    found = overlapping_windows(sequences([list(range(8)), [9], [5, 6]]), length=3)
+    found = overlapping_windows(sequences_of([list(range(8)), [9], [5, 6]]), length=3)
     assert found.tolist() == [[4, 5, 6, 7], [1, 2, 3, 4], [-1, -1, 0, 1], [-1, -1, 5, 6]]
     inputs, labels = Sasrec(10, SMALL).examples(torch.from_numpy(found).long(), rng())
     assert inputs.tolist() == [[4, 5, 6], [1, 2, 3], [-1, -1, 0], [-1, -1, 5]]
@@ -27,7 +28,7 @@ def test_every_item_except_the_first_is_the_label_of_one_position() -> None:
 
 
 def test_every_item_with_a_history_is_the_label_of_one_window_of_fmlp() -> None:
-    found = prefix_windows(sequences([list(range(5)), [9], [5, 6]]), length=3)
+    found = prefix_windows(sequences_of([list(range(5)), [9], [5, 6]]), length=3)
     assert found.tolist() == [[-1, -1, 0, 1], [-1, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [-1, -1, 5, 6]]
     inputs, labels = Fmlp(10, SMALL).examples(torch.from_numpy(found).long(), rng())
     assert inputs.tolist() == found[:, :-1].tolist()
@@ -38,7 +39,7 @@ def test_every_item_with_a_history_is_the_label_of_one_window_of_fmlp() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_sequences_without_a_successor_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="no training sequence has two items"):
-        make_network(name, 10, SMALL).windows(sequences([[1], []]), 3)
+        make_network(name, 10, SMALL).windows(sequences_of([[1], []]), 3)
 
 
 def test_bert4rec_predicts_the_items_that_it_masked() -> None:

@@ -169,8 +169,9 @@ class ExperimentRun:
 
     def _less_reference(self, planned: PlannedRow, scored: Scored) -> dict[str, float | None]:
         """Return the paired difference in NDCG@10 between a row and the reference, with its confidence interval."""
-        reference = self._scored[self.experiment.reference, planned.seed]
-        found = None if scored == reference else self._measured([scored], [reference])
+        label = self.experiment.reference
+        is_reference = planned.row.label == label
+        found = None if is_reference else self._measured([scored], [self._scored[label, planned.seed]])
         return _interval(LESS_REFERENCE, found)
 
     def _intervals(self, label: str) -> dict[str, float | None]:
