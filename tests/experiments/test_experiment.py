@@ -12,16 +12,23 @@ from semconv.errors import SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
 from semconv_warehouse.experiments.plan import FIGURES, read_experiment
+from semconv_warehouse.project import Project
 from tests.worlds.paths import ROOT
-from tests.worlds.projects import make_project
+from tests.worlds.projects import SETTINGS, make_project, reopened
 
 
-def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose tests share the runs of their experiments."""
+    settings = SETTINGS.replace("[evaluate]\n", "[evaluate]\ncounter_search_users = 0\n")
+    return make_project(tmp_path_factory.mktemp("experiments"), settings=settings)
+
+
+def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path: Path) -> None:
     before = project.runs()
     plan = tmp_path / "plan.toml"
     plan.write_text(
-        'title = "t"\nreference = "model"\n[settings]\n"tuning.validation_users" = 0\n'
+        'title = "t"\nreference = "model"\n'
         '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper.Games = { "ndcg@10" = 0.5 }\n'
         '[[row]]\nlabel = "model"\n[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
         '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
@@ -70,13 +77,9 @@ def test_rows_share_runs_and_leave_the_project_alone(tmp_path: Path) -> None:
     assert second["verdict"] == "not measured"
 
 
-def test_seeds_are_pooled_over_users(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text(
-        '[settings]\n"tuning.validation_users" = 0\n"evaluate.counter_search_users" = 0\n[[row]]\nlabel = "model"\n'
-        '[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n'
-    )
+    plan.write_text('[[row]]\nlabel = "model"\n[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n')
     experiment = project.experiment(str(plan), num_seeds=2)
     rows = list(experiment)
     assert [(row["label"], row["seed"]) for row in rows] == [("model", 0), ("model", 1), ("vectors", 0), ("vectors", 1)]
@@ -89,64 +92,23 @@ def test_seeds_are_pooled_over_users(tmp_path: Path) -> None:
     assert vectors["ndcg@10_deviation"] > 0
 
 
-def test_the_test_split_trains_with_the_epochs_that_validation_chose(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+def test_a_train_cut_with_the_held_out_items_is_refused(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text(
-        '[settings]\n"split.train_cut" = "[:-1]"\n"evaluate.counter_search_users" = 0\n'
-        '[[row]]\nlabel = "model"\n[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n'
-    )
+    plan.write_text('[[row]]\nlabel = "model"\n[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n')
+    with_validation, everything = (reopened(project, split__train_cut=cut) for cut in ("[:-1]", "[:]"))
     with pytest.raises(SettingsError, match=r"row model: the train cut \[:-1\] contains the validation items; leave"):
-        project.experiment(str(plan))
-    project.overrides = {"split.train_cut": "[:-1]"}
-    plan.write_text(plan.read_text().replace('"split.train_cut" = "[:-1]"\n', ""))
+        with_validation.experiment(str(plan))
+    with pytest.raises(SettingsError, match=r"row model: the train cut \[:\] contains the held-out items"):
+        everything.experiment(str(plan), split="test")
     refused = r"^row model, seed 0: the train cut \[:-1\] contains the validation items, and no finished run on \[:-2\]"
-    with pytest.raises(SettingsError, match=refused):
-        list(project.experiment(str(plan), split="test", budget=900))
-    project.overrides = {}
-    valid = list(project.experiment(str(plan), budget=900))
-    assert all(row["tuning_samples"] >= 900 for row in valid)
-    project.overrides = {"split.train_cut": "[:-1]"}
-    with pytest.raises(SettingsError, match="no finished run on"):  # another budget is another setting
-        list(project.experiment(str(plan), split="test", budget=901))
-    test = list(project.experiment(str(plan), split="test", budget=900))
-    assert {row["train_cut"] for row in test} == {"[:-1]"}
-    runs = project.layout.data / "experiments" / "data" / "runs"
-    for before, after in zip(valid, test, strict=True):
-        chosen, trained = (
-            json.loads((runs / _training(runs, row) / "figures.json").read_text()) for row in (before, after)
-        )
-        assert trained["epochs"] <= chosen["best_epoch"]
-        assert trained["epochs"] == chosen["best_epoch"] or trained["samples"] >= 900
-        assert trained["best_ndcg"] is None
+    with pytest.raises(SettingsError, match=refused):  # a run with another budget has other settings
+        next(iter(with_validation.experiment(str(plan), split="test", budget=900)))
 
 
-def _training(runs: Path, row: dict[str, object]) -> str:
-    """Return the id of the run that trained the model or the peer of a row."""
-    if row["method"] == "model":
-        return str(row["finetune_run_id"])
-    protocol = pl.read_parquet(runs / str(row["evaluate_run_id"]) / "table-metric.parquet")["protocol"][0]
-    return str(json.loads(protocol)["peer_run"])
-
-
-def test_new_data_is_seen(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    plan = tmp_path / "plan.toml"
-    plan.write_text('[[row]]\nlabel = "popular"\nmethod = "popularity"\n')
-    (first,) = project.experiment(str(plan))
-    more = tmp_path / "more.jsonl"
-    lines = [{"user_id": "fresh", "item_id": f"i{number:03d}", "source_position": number} for number in range(4)]
-    more.write_text("\n".join(map(json.dumps, lines)))
-    project.ingest_interactions([more], {})
-    (second,) = project.experiment(str(plan))
-    assert second["num_users"] == first["num_users"] + 1
-
-
-def test_command_prints_rows_and_verdicts_and_writes_a_report(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, tmp_path: Path) -> None:
     plan, report = tmp_path / "plan.toml", tmp_path / "out.md"
     plan.write_text(
-        'title = "t"\n[settings]\n"evaluate.counter_search_users" = 0\n[[row]]\nlabel = "Ours"\n'
+        'title = "t"\n[[row]]\nlabel = "Ours"\n'
         '[[row]]\nlabel = "popularity"\nmethod = "popularity"\n[[claim]]\nbetter = "Ours"\nthan = "popularity"\n'
     )
     arguments = ["--project", str(project.layout.root), "experiment", str(plan), "--report"]
@@ -184,7 +146,7 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(tmp_path: Path) ->
     ],
 )
 def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: Path, row: str, says: str) -> None:
-    project = make_project(tmp_path)
+    project = make_project(tmp_path)  # without experiments so far
     plan = tmp_path / "plan.toml"
     plan.write_text(f'[[row]]\nlabel = "fine"\n[[row]]\nlabel = "x"\n{row}\n')
     with pytest.raises(SettingsError, match=says):
@@ -192,8 +154,7 @@ def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: P
     assert not (project.layout.data / "experiments").exists()
 
 
-def test_codes_made_elsewhere_make_a_row(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+def test_codes_made_elsewhere_make_a_row(project: Project, tmp_path: Path) -> None:
     pl.DataFrame(
         {
             "item_id": [f"i{number:03d}" for number in range(60)],
