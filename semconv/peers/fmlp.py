@@ -61,7 +61,8 @@ class Fmlp(PeerNetwork):
         hidden = self.dropout(hidden) * (inputs >= 0)[:, :, None]
         for block in self.blocks:
             hidden = block(hidden)
-        return hidden
+        states: Tensor = hidden
+        return states
 
 
 class _FilterBlock(nn.Module):

@@ -62,7 +62,7 @@ def loss_of(model: PeerNetwork, inputs: Tensor, targets: Tensor, negatives: Tens
     states, wanted = model(inputs)[has_label], targets[has_label]  # (n, D), (n,)
     vectors = model.item_vectors()
     if negatives is None:
-        loss: Tensor = FullSoftmax.apply(states, vectors, wanted)
+        loss: Tensor = FullSoftmax.apply(states, vectors, wanted)  # type: ignore[no-untyped-call]
         return loss
     own = (states * vectors[wanted]).sum(dim=1, keepdim=True)  # (n, 1)
     others = states @ vectors[negatives].T  # (n, m)
