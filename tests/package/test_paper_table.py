@@ -22,7 +22,7 @@ NAMES = re.compile(r"`([\w.]+)`")
 NUMBERED = [
     *(f"Equation {n}" for n in range(1, 5)),
     *(f"Figure {n}" for n in range(1, 4)),
-    *(f"Table {n}" for n in (1, *range(3, 9))),
+    *(f"Table {n}" for n in range(1, 9)),
 ]
 
 
