@@ -75,6 +75,7 @@ READING = {
     ("show", "user"): ("{erased}",),
     ("show", "item"): ("i001",),
     ("show", "data"): (),
+    ("show", "settings"): (),
     ("runs",): (),
     ("generations",): (),
     ("check",): (),
