@@ -28,7 +28,7 @@ from semconv_warehouse.store.migrate import migrate
 if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
 
-INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
+INPUT_TABLES = ("item", "user_account", "interaction", "user_profile", "project_setting")
 _CUTOFF = 10  # the largest cutoff of FIGURES
 _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
 _LESS_FIRST = "ndcg@10_less_first"
