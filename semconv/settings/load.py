@@ -183,7 +183,8 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
 def _named_numbers(value: Any, name: str) -> tuple[tuple[str, float], ...]:
     """Read numbers by name from a TOML table, or from text such as ``view=0.1, cart=0.3``."""
     if isinstance(value, str):
-        value = dict(part.rsplit("=", 1) if "=" in part else (part, "") for part in value.split(",") if part.strip())
+        pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        value = {name or number: number for name, _, number in pairs}  # without a sign, the error names the part
     if not isinstance(value, Mapping):
         raise SettingsError(f"{name} = {value!r}: must be a table of numbers, such as {{ view = 0.1, cart = 0.3 }}")
     numbers = {str(key).strip(): _scalar(number, float, f"{name}.{str(key).strip()}") for key, number in value.items()}
