@@ -1,4 +1,4 @@
-"""The features that Feast serves: item vectors and codes, user vectors and top-K lists. Each row has its generation.
+"""The features that Feast serves: item vectors and codes, user vectors, top-K lists and profiles, each with its generation.
 
 The sources are Parquet files that semconv exports, one per feature view and publication. The column event_timestamp has
 the time of the publication. A row of nulls marks a user or an item that is no longer published.
@@ -38,6 +38,8 @@ item_embedding = _view("item_embedding", item, {"vector": Array(Float32)})
 item_code = _view("item_code", item, {"codes": Array(Int64), "semantic_id": String})
 user_embedding = _view("user_embedding", user, {"vector": Array(Float32)})
 user_top_k = _view("user_top_k", user, {"item_ids": Array(String), "scores": Array(Float64)})
+# Attributes of `semconv ingest users` as JSON text. The view is in no feature service: ask for user_profile:market.
+user_profile = _view("user_profile", user, {"market": String, "attributes": String})
 
 item_v1 = FeatureService(name="item_v1", features=[item_embedding, item_code])
 user_v1 = FeatureService(name="user_v1", features=[user_embedding, user_top_k])

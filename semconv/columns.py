@@ -11,9 +11,11 @@ from typing import Final, Literal
 USER_ID: Final = "user_id"
 ITEM_ID: Final = "item_id"
 EVENT_TIME: Final = "event_time"
+EVENT_TYPE: Final = "event_type"
 SOURCE_POSITION: Final = "source_position"
 RATING: Final = "rating"
 QUERY: Final = "query"
+MARKET: Final = "market"
 TITLE: Final = "title"
 DESCRIPTION: Final = "description"
 BRAND: Final = "brand"
@@ -73,6 +75,14 @@ SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE
 # The method that made a list (column `method` of evaluation lists and of `metric`).
 METHOD_MODEL: Final = "model"
 METHOD_BLEND: Final = "blend"
+
+# Why no list can contain a held-out item: the name of the number in the protocol of an evaluation, and words for it.
+UNREACHABLE: Final = {
+    "num_targets_masked": "in the user's history and masked",
+    "num_targets_not_available": "not available in the catalogue",
+    "num_targets_filtered": "closed by a filter",
+    "num_targets_without_codes": "without codes",
+}
 
 Split = Literal["serve", "valid", "test"]
 TrainCut = Literal["[:-2]", "[:-1]", "[:]"]

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 _SHOWN = ("hit_ratio@1", "hit_ratio@5", "hit_ratio@10", "ndcg@5", "ndcg@10")
 _INTERVAL_OF = "ndcg@10"
-_ALL = "all"
+_ALL, _REACHABLE = "all", "reachable target"
 # Entries of the protocol that differ between methods, or that a reader of the table does not need.
 _NOT_SHOWN = ("parameters", "tuned_on", "tuned_by", "behavior_run", "tuned_on_this_split", "blend")
 
@@ -22,7 +22,7 @@ def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
     """Print the metrics of each method, and with ``segments`` also by user segment, and how they were measured."""
     rows = sorted(rows, key=lambda row: report_order(row["method"]))
     everybody = [row for row in rows if row["segment"] == _ALL]
-    output.write_rows(_lines(everybody, ("method",)))
+    output.write_rows(_with_reachable(_lines(everybody, ("method",)), rows))
     if segments:
         output.write("")
         output.write_rows(_by_segment(rows))
@@ -71,6 +71,16 @@ def _lines(rows: Iterable[Row], keys: tuple[str, ...]) -> list[dict[str, Any]]:
             if name == _INTERVAL_OF and row["ci_low"] is not None:
                 line[f"{name} interval"] = f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
     return list(lines.values())
+
+
+def _with_reachable(lines: list[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Add a column to the lines of the methods: the figure of users whose held-out item lists can contain."""
+    values = {
+        row["method"]: row["value"]
+        for row in rows
+        if row["segment"] == _REACHABLE and f"{row['name']}@{row['k']}" == _INTERVAL_OF
+    }
+    return [{**line, f"{_INTERVAL_OF} reachable": values[line["method"]]} if values else line for line in lines]
 
 
 def _by_segment(rows: Sequence[Row]) -> list[dict[str, Any]]:

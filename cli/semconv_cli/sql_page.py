@@ -84,7 +84,8 @@ lists), `generation` and `event_timestamp`. If `item_ids` and `scores` are null,
 |---|---|
 | `recommendation` | one item of one user's list: {list_columns}; sorted by user and rank |
 | `item`, `item_code`, `item_embedding` | one item: text, codes, behaviour vector |
-| `user_embedding`, `user_history` | one user's behaviour vector; one of the user's last 20 items |
+| `user_embedding`, `user_history` | one user's behaviour vector; one of the user's last 20 events, with its type |
+| `user_profile` | one user with a profile: market, and further attributes as JSON |
 | `metric`, `run` | one metric with its confidence interval and protocol; one run that the lists depend on |
 | `generation_info` | the whole file (one row): its generation, its runs, and the time of its first publication |
 """

@@ -102,7 +102,10 @@ def fit_dccf(
 
 
 class TripleSampler:
-    """Draws random triples: a user, an item of the user, and an item that the user has no interaction with."""
+    """Draws random triples: a user, an item of the user, and an item that the user has no interaction with.
+
+    If interactions have weights, an item of the user is drawn in proportion to its weight.
+    """
 
     def __init__(self, graph: InteractionGraph, seed: int) -> None:
         """Raise InputError when every user has every item, because then there is no negative item."""
@@ -110,6 +113,7 @@ class TripleSampler:
         self._starts = graph.user_starts.cpu().numpy().astype(np.int64)
         self._items = graph.item_of_edge.cpu().numpy().astype(np.int64)
         self._num_items = graph.shape[1]
+        self._cumulative = None if graph.weights is None else np.concatenate([[0.0], np.cumsum(graph.weights)])
         degrees = np.diff(self._starts)
         self._keys = row_of(degrees) * self._num_items + self._items  # (E,) ascending
         self._users = np.flatnonzero(degrees < self._num_items)
@@ -121,7 +125,14 @@ class TripleSampler:
         rng = np.random.default_rng([self._seed, step])
         users = self._users[rng.integers(len(self._users), size=count)]
         low, high = self._starts[users], self._starts[users + 1]
-        positives = self._items[low + (rng.random(count) * (high - low)).astype(np.int64)]
+        share = rng.random(count)
+        if self._cumulative is None:
+            edges = low + (share * (high - low)).astype(np.int64)
+        else:
+            start, end = self._cumulative[low], self._cumulative[high]
+            edges = np.searchsorted(self._cumulative, start + share * (end - start), side="right") - 1
+            edges = np.clip(edges, low, high - 1)  # rounding
+        positives = self._items[edges]
         negatives = rng.integers(self._num_items, size=count)
         while len(again := np.flatnonzero(self._has(users, negatives))):
             negatives[again] = rng.integers(self._num_items, size=len(again))

@@ -33,6 +33,7 @@ class InteractionGraph:
     item_starts: Tensor  # (M + 1,) first edge of each item, in the order of items
     user_of_edge: Tensor  # (E,) user of each edge, in the order of items, as an index into user_index
     by_item: Tensor  # (E,) the edges in the order of items
+    weights: NDArray[np.float64] | None = None  # (E,) highest weight of a pair's interactions; None: all weigh 1
 
     @classmethod
     def build(cls, sequences: Sequences, num_items: int) -> InteractionGraph:
@@ -49,7 +50,11 @@ class InteractionGraph:
                 f"item_index {sequences.items[outside][0]} lies outside the {num_items} items of the catalogue"
             )
         users = row_of(sequences.lengths)
-        pairs = np.unique(np.stack([users, sequences.items], axis=1), axis=0)  # (E, 2)
+        pairs, edge = np.unique(np.stack([users, sequences.items], axis=1), axis=0, return_inverse=True)  # (E, 2)
+        weights = None
+        if sequences.weights is not None:
+            weights = np.zeros(len(pairs))
+            np.maximum.at(weights, edge.ravel(), sequences.weights)
         user_index, rows = np.unique(pairs[:, 0], return_inverse=True)
         item_index, columns = np.unique(pairs[:, 1], return_inverse=True)
         by_item = np.argsort(columns, kind="stable")
@@ -62,6 +67,7 @@ class InteractionGraph:
             _starts(columns, len(item_index)),
             torch.from_numpy(rows[by_item].astype(np.int32)),
             torch.from_numpy(by_item),
+            weights,
         )
 
     @property

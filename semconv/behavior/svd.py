@@ -1,7 +1,7 @@
 """Behaviour vectors from a truncated SVD or from eigenvectors, in seconds on a CPU.
 
-``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the 0/1 matrix of interactions of the
-train cut. The diagonal matrices D_u and D_i contain the numbers of interactions of users and items. Let ``U S V^T`` be
+``behavior.graph = "interactions"`` uses the matrix ``D_u^-1/2 A D_i^-1/2``. A is the matrix of interactions of the train
+cut, 0/1 or with the weights of the event types. The diagonal matrices D_u and D_i contain the row and column sums of A. Let ``U S V^T`` be
 the first D components of the SVD of this matrix. An item's vector is its row of ``V S^1/2``, rescaled so that its new
 length is the square root of its old length. Unscaled lengths grow with popularity, so a few popular items would get
 most of the codes, and rare items would share the rest. With length 1, the vectors would not show popularity. On the
@@ -62,7 +62,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
         values, right = _leading_eigenvectors(matrix, settings.dimensions, settings.seed)
         item_vectors = _unit(right * np.sqrt(values))  # (M, D)
     else:
-        matrix = _normalized(rows, columns, (len(users), len(items)))
+        matrix = _normalized(rows, columns, (len(users), len(items)), sequences.weights)
         values, right = _truncated_svd(matrix, settings.dimensions, settings.seed)
         item_vectors = _damped(right * np.sqrt(values))  # (M, D)
     user_index, user_vectors = history_means(items, item_vectors, sequences)
@@ -71,7 +71,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
 
 def _transitions(sequences: Sequences, columns: NDArray[np.int64], num_items: int) -> sp.csr_array:
     """Return counts of neighbouring items ``(M, M)``, divided by the square roots of the row sums of both items."""
-    pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY)
+    pairs = count_neighbors(columns, sequences.lengths, num_items, _PAIR_DECAY, sequences.weights)
     degree = np.asarray(pairs.sum(axis=1)).ravel()
     scale = sp.diags_array(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-300)), 0.0))
     return sp.csr_array(scale @ pairs @ scale)
@@ -104,10 +104,18 @@ def _damped(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return damped
 
 
-def _normalized(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]) -> sp.csr_array:
-    matrix = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # (V, M)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1.0  # repeated interactions count once
+def _normalized(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int], weights: NDArray[np.float64] | None
+) -> sp.csr_array:
+    if weights is None:
+        matrix = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # (V, M)
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0  # repeated interactions count once
+    else:
+        keys, pair = np.unique(rows * shape[1] + columns, return_inverse=True)
+        highest = np.zeros(len(keys))
+        np.maximum.at(highest, pair, weights)  # of repeated interactions, the one with the highest weight counts
+        matrix = sp.csr_array((highest, (keys // shape[1], keys % shape[1])), shape=shape)
     user_degree = matrix.sum(axis=1)  # (V,)
     item_degree = matrix.sum(axis=0)  # (M,)
     scaled = sp.diags_array(user_degree**-0.5) @ matrix @ sp.diags_array(item_degree**-0.5)

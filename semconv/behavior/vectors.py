@@ -98,7 +98,7 @@ def normalize(
 def history_means(
     item_index: NDArray[np.int32], item_vectors: NDArray[np.floating], sequences: Sequences
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the mean item vector of each user's interactions, for each user with at least one such vector.
+    """Return the weighted mean item vector of each user's interactions, for each user with at least one such vector.
 
     Args:
         item_index: ``(M,)`` ascending.
@@ -110,6 +110,7 @@ def history_means(
     columns, has_vector = find(item_index, sequences.items)
     users = row_of(sequences.lengths)[has_vector]
     known, rows = np.unique(users, return_inverse=True)
-    membership = sp.csr_array((np.ones(len(rows)), (rows, columns[has_vector])), shape=(len(known), len(item_index)))
-    counts = np.bincount(rows, minlength=len(known))[:, None]
-    return known.astype(np.int32), (membership @ item_vectors) / np.maximum(counts, 1)
+    weights = np.ones(len(rows)) if sequences.weights is None else sequences.weights[has_vector]
+    membership = sp.csr_array((weights, (rows, columns[has_vector])), shape=(len(known), len(item_index)))
+    sums = np.bincount(rows, weights, len(known))[:, None]
+    return known.astype(np.int32), (membership @ item_vectors) / sums

@@ -94,7 +94,7 @@ class BlendTables:
         counter: ``(I, I)`` table of ``counter.counts.count_transitions``; None if the counter is switched off.
         history_decay: decay of the weight of history items by recency, for the counter and for the sums of vectors.
         vectors: tables ``(I, D)`` of ``unit_vectors``, by name.
-        popularity: ``(I,)`` number of interactions of each item in the train cut.
+        popularity: ``(I,)`` number of interactions of each item in the train cut, or the sum of their weights.
         events: the days of interactions; None if features of recent popularity are switched off.
         with_popularity: whether popularity is a feature; popularity decides between equal scores in any case.
         proposing: names of those ``vectors`` that propose the items nearest to a history.
@@ -103,7 +103,7 @@ class BlendTables:
     counter: sp.csr_array | None
     history_decay: float
     vectors: Mapping[str, NDArray[np.float32]]
-    popularity: NDArray[np.int64]
+    popularity: NDArray[np.int64] | NDArray[np.float64]
     events: EventDays | None
     with_popularity: bool = True
     proposing: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Counts of transitions: which items follow each other in the sequences of users.
 
-Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay. Two
+Any two items of a sequence that are at most 20 positions apart form a pair. A pair at distance d counts d^-decay, times
+the weights of both interactions if events have types. Two
 functions sum up the pairs in a table of items by items. ``count_transitions`` makes the table of the transition
 counter, as in ``sql/baselines/transition.sql``. In the transition counter, the reverse pair counts ``symmetry`` times
 as much, and each row is divided by (row sum + 1)^alpha. The blend and the search for the counter's parameters use this
@@ -18,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from semconv.counter.scores import DECIMALS
 from semconv.data.store import Sequences
 from semconv.ragged import offsets_of, position_of
 
@@ -63,7 +65,23 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
     return result
 
 
-def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_items: int, decay: float) -> sp.csr_array:
+def item_weights(sequences: Sequences, num_items: int) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Return the popularity of each item: the sum of the weights of its interactions, ``(I,)``; their number if all weigh 1.
+
+    Sums are rounded, as in the SQL baselines, so that the order of the additions does not decide between equal sums.
+    """
+    if sequences.weights is None:
+        return np.bincount(sequences.items, minlength=num_items).astype(np.int64)
+    return np.bincount(sequences.items, sequences.weights, num_items).round(DECIMALS)
+
+
+def count_neighbors(
+    items: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    num_items: int,
+    decay: float,
+    weights: NDArray[np.float64] | None = None,
+) -> sp.csr_array:
     """Return how often two items are near each other, in either order, without pairs of an item with itself.
 
     The counts are summed for each distance, and then over the distances. ``count_transitions`` adds in a different
@@ -72,26 +90,32 @@ def count_neighbors(items: NDArray[np.int64], lengths: NDArray[np.int64], num_it
     Args:
         items: ``(n,)`` items of all sequences, one sequence after the other.
         lengths: ``(U,)`` number of items of each sequence.
+        weights: ``(n,)`` weight of each interaction; a pair counts the product of both weights times as much.
 
     Returns:
         ``(I, I)``, float64, symmetric.
     """
     counts = sp.csr_array((num_items, num_items))
-    for distance, first, second in _pairs(items, _items_left(lengths)):
-        values = np.full(len(first), distance**-decay)
-        counts = counts + sp.csr_array((values, (first, second)), shape=counts.shape)
+    for distance, first, second in _pairs(_items_left(lengths)):
+        values = _pair_values(distance**-decay, weights, first, second)
+        counts = counts + sp.csr_array((values, (items[first], items[second])), shape=counts.shape)
     counts = sp.csr_array(counts + counts.T)
     counts.setdiag(0.0)  # pairs of an item with itself say nothing about other items
     return counts
 
 
-def _pairs(
-    items: NDArray[np.integer], left: NDArray[np.int64]
-) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer]]]:
-    """Yield each distance up to ``FARTHEST``, with the earlier and the later item of each pair at this distance."""
+def _pairs(left: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield each distance up to ``FARTHEST``, with the rows of the earlier and the later item of each pair at it."""
     for distance in range(1, min(FARTHEST, int(left.max(initial=0))) + 1):
         earlier = np.flatnonzero(left >= distance)
-        yield distance, items[earlier], items[earlier + distance]
+        yield distance, earlier, earlier + distance
+
+
+def _pair_values(
+    value: float, weights: NDArray[np.float64] | None, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return what each pair of rows counts: ``value`` times the weights of both rows."""
+    return np.full(len(first), value) if weights is None else value * weights[first] * weights[second]
 
 
 def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -108,11 +132,11 @@ def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float)
     edges = np.searchsorted(before, np.arange(0, before[-1] if num_items else 0, _BLOCK_PAIRS), side="right")
     bounds = np.unique([0, *edges.tolist(), num_items])
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        yield _block(sequences.items, left, (low, high, num_items), (decay, symmetry))
+        yield _block(sequences, left, (low, high, num_items), (decay, symmetry))
 
 
 def _block(
-    items: NDArray[np.int32],
+    sequences: Sequences,
     left: NDArray[np.int64],
     rows: tuple[int, int, int],
     exponents: tuple[float, float],
@@ -120,11 +144,13 @@ def _block(
     low, high, num_items = rows
     decay, symmetry = exponents
     parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]] = []
-    for distance, first, second in _pairs(items, left):
+    items = sequences.items
+    for distance, earlier, later in _pairs(left):
+        first, second = items[earlier], items[later]
         for own, other, weight in ((first, second, 1.0), (second, first, symmetry)):
             inside = (own >= low) & (own < high)
-            count = int(inside.sum())
-            parts.append((own[inside] - low, other[inside], np.full(count, weight * distance**-decay)))
+            values = _pair_values(weight * distance**-decay, sequences.weights, earlier[inside], later[inside])
+            parts.append((own[inside] - low, other[inside], values))
     if not parts:
         return sp.csr_array((high - low, num_items))
     own, other, values = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -7,6 +7,8 @@ on. Scores are rounded, and of two items with equal scores the more popular one 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -37,7 +39,7 @@ def history_matrix(items: NDArray[np.int32], lengths: NDArray[np.int64], num_ite
     return sp.csr_array((values, items.astype(np.int64), offsets_of(lengths)), shape=(len(lengths), num_items))
 
 
-def popularity_order(popularity: NDArray[np.int64]) -> NDArray[np.int64]:
+def popularity_order(popularity: NDArray[Any]) -> NDArray[np.int64]:
     """Return each item's position in the order of popularity, ``(I,)``, 0 for the most popular; ties by item_index."""
     position = np.empty(len(popularity), dtype=np.int64)
     position[np.argsort(-popularity, kind="stable")] = np.arange(len(popularity))

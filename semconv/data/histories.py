@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Split
-from semconv.data.splits import history_lengths
+from semconv.data.interactions import HeldOut, before, masking_events, remaining, returned
+from semconv.data.splits import history_ends, history_lengths, history_mask, target_rows
 from semconv.data.store import UNKNOWN_TIME, Sequences
-from semconv.ragged import ranges
+from semconv.ragged import kept_offsets, ranges
+
+_DAY = 86_400_000_000  # microseconds
+
+
+@dataclass(frozen=True)
+class SeenRows:
+    """The items that each user's list leaves out if seen items are masked, one user after the other; an item may repeat.
+
+    Attributes:
+        offsets: ``(U + 1,)``.
+        items: ``(s,)`` item_index.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -22,17 +38,33 @@ class Histories:
         lengths: ``(U,)`` number of items of each history, -1 for a user who is not part of the split.
         items: ``(n,)`` item_index of all users, one user after the other; includes held-out items.
         times: ``(n,)`` time of each of ``items`` in microseconds since 1970, UNKNOWN_TIME where unknown.
+        seen: the items that lists leave out if seen items are masked; None: exactly the items of the history.
     """
 
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     items: NDArray[np.int32]
     times: NDArray[np.int64]
+    seen: SeenRows | None = None
 
     @classmethod
-    def under(cls, sequences: Sequences, split: Split) -> Histories:
-        """Return each user's history under a split, without copying the items."""
-        return cls(sequences.offsets[:-1], history_lengths(sequences, split), sequences.items, sequences.times)
+    def under(cls, sequences: Sequences, split: Split, seen_days: float = 0.0) -> Histories:
+        """Return each user's history under a split; without rules for events, the items are not copied.
+
+        Args:
+            seen_days: number of days for which an item stays seen; 0 for ever.
+        """
+        lengths = history_lengths(sequences, split)
+        if sequences.rules is None:
+            found = cls(sequences.offsets[:-1], lengths, sequences.items, sequences.times)
+        else:
+            mask = history_mask(sequences, split)
+            starts = kept_offsets(sequences.offsets, mask)[:-1]
+            found = cls(starts, lengths, sequences.items[mask], sequences.times[mask])
+        if not seen_days and (sequences.rules is None or sequences.rules.masks_history):
+            return found
+        seen = _seen_mask(sequences, split, found.latest_times(), seen_days)
+        return replace(found, seen=SeenRows(kept_offsets(sequences.offsets, seen), sequences.items[seen]))
 
     def of(self, user: int) -> NDArray[np.int32]:
         """Return the items of one user's history, oldest first."""
@@ -43,6 +75,19 @@ class Histories:
         """Return the times of one user's history, in the same order as ``of``."""
         start = self.starts[user]
         return self.times[start : start + max(int(self.lengths[user]), 0)]
+
+    def seen_of(self, user: int) -> NDArray[np.int32]:
+        """Return the items that one user's list leaves out if seen items are masked."""
+        if self.seen is None:
+            return self.of(user)
+        return self.seen.items[self.seen.offsets[user] : self.seen.offsets[user + 1]]
+
+    def flat_seen(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the seen items of r users as one array ``(m,)``, and their number for each user ``(r,)``."""
+        if self.seen is None:
+            return self.flat(users)
+        lengths = np.diff(self.seen.offsets)[users]
+        return self.seen.items[ranges(self.seen.offsets[:-1][users], lengths)], lengths
 
     def flat(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the histories of r users as one array ``(m,)``, and the length of each history ``(r,)``."""
@@ -65,6 +110,34 @@ class Histories:
         result = np.full(len(self.lengths), UNKNOWN_TIME)
         result[has] = self.times[self.starts[has] + self.lengths[has] - 1]
         return result
+
+
+def _seen_mask(
+    sequences: Sequences, split: Split, latest_times: NDArray[np.int64], seen_days: float
+) -> NDArray[np.bool_]:
+    """Return which events mask their items in the lists of a split, ``(n,)``.
+
+    An item is seen for ``seen_days`` days before the night of the list. For serving, this is the time of the newest event
+    of all users. For a split in time it is the cut, and otherwise the time of the user's latest interaction.
+
+    Args:
+        latest_times: ``(U,)`` time of the latest interaction of each history.
+    """
+    known = before(sequences, np.maximum(history_ends(sequences, split), 0))
+    if sequences.rules is not None:
+        known &= ~HeldOut(target_rows(sequences, split)).on_same_item(sequences)
+    left = remaining(sequences, known)
+    seen = (left | returned(sequences, known, left)) & masking_events(sequences)
+    if not seen_days:
+        return seen
+    if split == "serve":
+        night = np.full(len(sequences), sequences.times.max(initial=UNKNOWN_TIME))
+    elif sequences.cuts is not None:
+        night = np.full(len(sequences), sequences.cuts.test if split == "test" else sequences.cuts.valid)
+    else:
+        night = latest_times
+    first = np.repeat(night.astype(np.float64) - seen_days * _DAY, sequences.lengths)
+    return np.asarray(seen & ((sequences.times == UNKNOWN_TIME) | (sequences.times >= first)))
 
 
 def prompt_items(items: NDArray[np.int32], has_codes: NDArray[np.bool_], length: int) -> NDArray[np.int32]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Seen, Split, TrainCut
+from semconv.data.event_rules import EventRules
 from semconv.ragged import kept_offsets
 
 if TYPE_CHECKING:
@@ -65,7 +67,11 @@ class TimeCuts:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Every user's interactions in position order, as a ragged array; row u is ``user_index`` u."""
+    """Every user's events or interactions in position order, as a ragged array; row u is ``user_index`` u.
+
+    With ``rules``, the rows are events, and ``semconv.data.interactions`` says which of them are interactions. Without
+    ``rules``, each row is an interaction.
+    """
 
     user_ids: Sequence[str]  # (U,)
     offsets: NDArray[np.int64]  # (U + 1,)
@@ -74,10 +80,25 @@ class Sequences:
     ratings: NDArray[np.float32]  # (n,) NaN where unknown
     queries: Sequence[str | None] | None = None  # (n,), None unless they were requested
     cuts: TimeCuts | None = None  # the cuts of a split in time, None for leave-one-out
+    types: NDArray[np.int16] | None = None  # (n,) index into type_names, -1 without a type; None: no row has a type
+    type_names: tuple[str, ...] = ()
+    rules: EventRules | None = None
+    weights: NDArray[np.float64] | None = None  # (n,) negative for returns; None: all weigh 1
+
+    def with_rules(self, rules: EventRules) -> Sequences:
+        """Return the same events under rules; SettingsError if the rules name types that no event has."""
+        rules.require_known(self.type_names)
+        weights = None if self.types is None else rules.weights_of(self.types, self.type_names)
+        return replace(self, rules=rules, weights=weights)
+
+    @cached_property
+    def memo(self) -> dict[str, Any]:
+        """Results of ``semconv.data.splits`` for these sequences, which several callers need."""
+        return {}
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Number of interactions of each user, ``(U,)``."""
+        """Number of rows of each user, ``(U,)``."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -88,7 +109,7 @@ class Sequences:
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def select_rows(self, keep: NDArray[np.bool_]) -> Sequences:
-        """Return sequences of the same users with only those interactions that the mask ``keep`` ``(n,)`` marks."""
+        """Return the interactions that the mask ``keep`` ``(n,)`` marks, as sequences of the same users."""
         queries = None if self.queries is None else [self.queries[int(row)] for row in np.flatnonzero(keep)]
         return Sequences(
             self.user_ids,
@@ -98,6 +119,7 @@ class Sequences:
             self.ratings[keep],
             queries,
             self.cuts,
+            weights=None if self.weights is None else self.weights[keep],
         )
 
 
@@ -137,6 +159,8 @@ class BaselineRequest:
     users: NDArray[np.int32] | None = None  # user_index of the users who get lists, None for all
     items: NDArray[np.bool_] | None = None  # (I,) items that may be listed; None: available items for serving, else all
     cuts: TimeCuts | None = None  # the cuts of a split in time
+    rules: EventRules | None = None  # how events become interactions; None: each event is one
+    seen_days: float = 0.0  # days for which a seen item is masked, 0 for ever
     vectors: str | None = None  # run_id of the behaviour vectors that 'item-cosine' reads
 
 
@@ -166,7 +190,7 @@ class Store(Protocol):
         ...
 
     def sequences(self, *, queries: bool = False) -> Sequences:
-        """Read all users in user_index order with their interactions in position order."""
+        """Read all users in user_index order with their events in position order."""
         ...
 
     def allowed_items(self, where: str) -> NDArray[np.bool_]:

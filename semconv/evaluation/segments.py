@@ -1,4 +1,4 @@
-"""Segments of the evaluated users: by history length, by the held-out item's popularity, and by cold or warm item."""
+"""Segments of the evaluated users: by history length, and by the held-out item: popularity, cold or warm, reachable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALL = "all"
+REACHABLE = "reachable target"
 _HISTORY_STARTS = (1, 5, 10, 20)  # shortest history of each segment; the last one has no upper bound
 _POPULARITY_BANDS = 4
 
@@ -21,11 +22,13 @@ class EvaluatedUsers:
         history_lengths: ``(U,)`` number of items in each user's history, before it is shortened for the prompt.
         target_popularity: ``(U,)`` number of counted interactions of each held-out item (``splits.counted_cut``).
         is_cold: ``(U,)`` whether each held-out item has no counted interactions, no codes, or codes from its text.
+        is_reachable: ``(U,)`` whether lists can contain each held-out item; None if this is not known.
     """
 
     history_lengths: NDArray[np.int64]
     target_popularity: NDArray[np.int64]
     is_cold: NDArray[np.bool_]
+    is_reachable: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.history_lengths)
@@ -43,7 +46,8 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield the name and the mask ``(U,)`` of each segment that has users, starting with the segment of all users.
 
     The segments by popularity are divided at the quartiles of the held-out items' popularity, so each segment has about
-    the same number of users. If many held-out items are equally popular, there are fewer segments.
+    the same number of users. If many held-out items are equally popular, there are fewer segments. The segment of
+    reachable held-out items is left out if all are reachable.
     """
     everyone = np.ones(len(users), dtype=bool)
     named = [
@@ -54,6 +58,8 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         ("cold target", users.is_cold),
         ("new target", users.target_popularity == 0),
     ]
+    if users.is_reachable is not None and not users.is_reachable.all():
+        named.insert(1, (REACHABLE, users.is_reachable))
     yield from ((name, inside) for name, inside in named if inside.any())
 
 

@@ -41,18 +41,18 @@ class Case:
         histories: U arrays of item_index, the whole history of each user, oldest item first.
         history_length: number of latest items of a history from which scores are computed.
         targets: ``(U,)`` item_index of the held-out items.
-        is_masked: whether a list leaves out the items of the user's history.
+        seen: U arrays of item_index that a user's list leaves out; None leaves out nothing.
         allowed: ``(I,)`` whether each item may be listed.
-        popularity: ``(I,)`` number of training interactions of each item.
+        popularity: ``(I,)`` sum of the weights of each item's training interactions.
     """
 
     train: Sequences
     histories: list[NDArray[np.int32]]
     history_length: int
     targets: NDArray[np.int32]
-    is_masked: bool
+    seen: list[NDArray[np.int32]] | None
     allowed: NDArray[np.bool_]
-    popularity: NDArray[np.int64]
+    popularity: NDArray[np.int64] | NDArray[np.float64]
 
 
 def counted(case: Case, parameters: Parameters) -> sp.csr_array:
@@ -76,8 +76,9 @@ def counter_ranks(case: Case, table: sp.csr_array, history_decay: float) -> NDAr
         weights = history_matrix(np.concatenate(latest), lengths_of(latest), num_items, history_decay)
         scores = np.round((weights @ table).toarray(), DECIMALS)  # (u, I)
         scores[:, ~case.allowed] = -1.0
-        if case.is_masked:
-            scores[row_of(lengths_of(histories)), np.concatenate(histories)] = -1.0
+        if case.seen is not None:
+            seen = case.seen[start : start + step]
+            scores[row_of(lengths_of(seen)), np.concatenate(seen)] = -1.0
         own = scores[np.arange(len(targets)), targets][:, None]
         before = (scores > own) | ((scores == own) & (ties < ties[targets][:, None]))
         ranks[start : start + step] = np.where(own[:, 0] < 0, 0, before.sum(axis=1) + 1)

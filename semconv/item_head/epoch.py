@@ -34,6 +34,7 @@ class ItemBatch:
         ends: ``(X,)`` index of the last token of each prompt.
         labels: ``(n + X,)`` item index that follows each position, then that of each prompt.
         sample_tasks: ``(n + X,)`` index into TASK_NAMES.
+        sample_weights: ``(n + X,)`` weight of the loss of each label; None: all weigh 1.
     """
 
     items: Tensor
@@ -46,6 +47,7 @@ class ItemBatch:
     ends: Tensor
     labels: Tensor
     sample_tasks: Tensor
+    sample_weights: Tensor | None = None
 
     @property
     def num_samples(self) -> int:
@@ -59,7 +61,7 @@ class ItemBatch:
 
     def to(self, device: torch.device) -> ItemBatch:
         """Return the batch on another device."""
-        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,15 @@ class ItemRows:
         is_label: NDArray[np.bool_],
         asking: LabelMoments,
         texts: TextSamples,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         """Prepare the rows.
 
         Args:
             is_label: ``(n,)`` rows of the sequences that are predicted.
+            weights: ``(n,)`` weight of the loss of each row of the sequences; None: all weigh 1.
         """
+        self._weights = weights
         self._sequences, self._windows, self._asking, self._texts = sequences, windows, asking, texts
         self._is_label = is_label
         total = offsets_of(is_label)
@@ -196,6 +201,9 @@ class ItemRows:
             "labels": np.concatenate([sequences.items[label_rows], texts.items]).astype(np.int64),
             "sample_tasks": np.concatenate([np.zeros(len(flat), dtype=np.int64), texts.tasks]),
         }
+        if self._weights is not None:
+            weights = np.concatenate([self._weights[label_rows], np.ones(len(texts.items))])
+            columns["sample_weights"] = weights.astype(np.float32)
         return ItemBatch(**{name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in columns.items()})
 
 

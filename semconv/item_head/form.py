@@ -31,7 +31,7 @@ from semconv.tasks.history_tasks import HISTORY_TASKS
 from semconv.tasks.plan import Stream, continued_epoch, generator, plan_texts
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.rows import RowBuilder
-from semconv.tuning.loss import LossCounts, LossSums
+from semconv.tuning.loss import LossCounts, LossSums, count_tasks
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class ItemForm:
     @cached_property
     def table(self) -> MomentTable:
         """The popularity of all items at the moments of the training; without dates, only the unknown moment."""
-        days, items = self.sequences.days, self.data.items
+        days, items, weights = self.sequences.days, self.data.items, self.data.weights
         if self.calendar.num_periods == 0:
-            days, items = days[:0], items[:0]
-        return MomentTable.on_grid(ItemEvents.of(days, items, self.data.num_items))
+            days, items, weights = days[:0], items[:0], None
+        return MomentTable.on_grid(ItemEvents.of(days, items, self.data.num_items, weights))
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -87,7 +87,7 @@ class ItemForm:
             is_label = is_label & self.data.replay.draw_rows(self.data.users(), users, drawn)
         moments = LabelMoments.draw(self.sequences, self.calendar, self.table, generator(seed, number, Stream.MOMENTS))
         windows = windows_with_labels(self.windows, is_label)
-        return ItemRows(self.sequences, windows, is_label, moments, self._texts(epoch))
+        return ItemRows(self.sequences, windows, is_label, moments, self._texts(epoch), self.data.weights)
 
     def batches(self, rows: ItemRows, settings: TuningSettings, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch."""
@@ -148,7 +148,7 @@ class ItemLoss(nn.Module):
         chosen = vectors[torch.searchsorted(items, choice.items)]  # (J, D)
         weights, popularity = parts.popularity_weights(states), Popularity(self.features, moments)
         with products_in(self._settings.score_factors):
-            total, each = item_losses(states, chosen, batch.labels, choice, weights, popularity)
+            total, each = item_losses(states, chosen, batch.labels, choice, weights, popularity, batch.sample_weights)
         by_task = each.new_zeros(len(TASK_NAMES)).index_add(0, batch.sample_tasks, each)
         return LossSums(total + _touched(parts), total.new_zeros(()), by_task)
 
@@ -170,8 +170,8 @@ class ItemLoss(nn.Module):
 
     def counts(self, batches: Iterable[ItemBatch]) -> LossCounts:
         """Count the labels of some batches."""
-        tasks = [np.bincount(np.asarray(batch.sample_tasks), minlength=len(TASK_NAMES)) for batch in batches]
-        by_task: Sequence[int] = np.sum(tasks, axis=0).tolist() if tasks else [0] * len(TASK_NAMES)
+        tasks = [count_tasks(batch.sample_tasks, batch.sample_weights) for batch in batches]
+        by_task: Sequence[float] = np.sum(tasks, axis=0).tolist() if tasks else [0] * len(TASK_NAMES)
         return LossCounts(sum(by_task), 0, tuple(by_task))
 
     def weighted(self, sums: LossSums, counts: LossCounts) -> Tensor:

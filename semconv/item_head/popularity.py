@@ -29,24 +29,30 @@ class ItemEvents:
         days: ``(n,)`` days since 1970, ascending, all known.
         items: ``(n,)`` item index.
         num_items: number I of items.
+        weights: ``(n,)`` weight of each interaction; None: all weigh 1.
     """
 
     days: Ints
     items: NDArray[np.int32]
     num_items: int
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, days: Ints, items: NDArray[np.int32], num_items: int) -> ItemEvents:
+    def of(
+        cls, days: Ints, items: NDArray[np.int32], num_items: int, weights: NDArray[np.float64] | None = None
+    ) -> ItemEvents:
         """Return the interactions with a known day, sorted by day."""
         known = np.flatnonzero(days != UNKNOWN_DAY)
         order = known[np.argsort(days[known], kind="stable")]
-        return cls(days[order], items[order], num_items)
+        return cls(days[order], items[order], num_items, None if weights is None else weights[order])
 
     def features(self, day: int) -> NDArray[np.float32]:
         """Return the numbers ``(4, I)`` of every item on the morning of a day, from the interactions before it."""
         ends = np.searchsorted(self.days, [day - _MIDDLE_DAYS, day - _RECENT_DAYS, day])
         earlier, middle, recent = (
-            np.bincount(self.items[start:end], minlength=self.num_items)
+            np.bincount(
+                self.items[start:end], None if self.weights is None else self.weights[start:end], self.num_items
+            )
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
         )
         return np.stack([np.log1p(recent), np.log1p(middle), np.log1p(earlier), earlier + middle + recent == 0]).astype(

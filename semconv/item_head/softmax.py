@@ -108,6 +108,7 @@ def item_losses(
     choice: Choice,
     weights: Tensor | None = None,
     popularity: Popularity | None = None,
+    sample_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of the cross entropies of n positions, and the cross entropy of each ``(n,)`` without gradient.
 
@@ -117,12 +118,13 @@ def item_losses(
         labels: ``(n,)`` item index of the next item.
         weights: ``(n, 4)`` weights of the popularity numbers, or None.
         popularity: the numbers, when there are weights.
+        sample_weights: ``(n,)`` factor of each cross entropy; None: all are 1.
     """
     columns = choice.columns(labels)
     if weights is None or popularity is None:
         weights = hidden.new_zeros((len(hidden), 0))
         popularity = Popularity(hidden.new_zeros((1, 0, 1)), torch.zeros_like(labels))
-    total, each = _ItemLosses.apply(hidden, vectors, weights, columns, choice, popularity)  # type: ignore[no-untyped-call]
+    total, each = _ItemLosses.apply(hidden, vectors, weights, columns, choice, popularity, sample_weights)  # type: ignore[no-untyped-call]
     return total, each
 
 
@@ -138,6 +140,7 @@ class _ItemLosses(torch.autograd.Function):
         columns: Tensor,
         choice: Choice,
         popularity: Popularity,
+        sample_weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Compute the losses; ``item_losses`` describes the arguments."""
         with torch.autocast(hidden.device.type, enabled=False):
@@ -155,6 +158,9 @@ class _ItemLosses(torch.autograd.Function):
                 for part, table in numbers:
                     scores[part].addmm_(weights[rows[part]], table)
                 losses[rows] = _differences(scores, columns[rows], choice, differences)
+                if sample_weights is not None:
+                    losses[rows] *= sample_weights[rows]
+                    differences.mul_(sample_weights[rows][:, None])
                 of_hidden[rows] = differences @ vectors
                 of_vectors.addmm_(differences.t(), hidden[rows])
                 for part, table in numbers:
@@ -167,7 +173,7 @@ class _ItemLosses(torch.autograd.Function):
     def backward(ctx: Any, total: Tensor, _each: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients that ``forward`` computed."""
         of_hidden, of_vectors, of_weights = ctx.saved_tensors
-        return of_hidden * total, of_vectors * total, of_weights * total, None, None, None
+        return of_hidden * total, of_vectors * total, of_weights * total, None, None, None, None
 
 
 def _numbers(popularity: Popularity, choice: Choice, rows: Tensor) -> list[tuple[slice, Tensor]]:

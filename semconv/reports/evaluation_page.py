@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from semconv.columns import UNREACHABLE
 from semconv.reports.charts import interval_bars, ndcg_chart
 from semconv.reports.page import render
 from semconv.reports.section import Cell, count, percent
@@ -29,6 +30,7 @@ def evaluation_page(report: Report) -> str:
         "evaluation.html",
         report=report,
         held_out_item=_held_out_item(protocol),
+        unreachable=_unreachable(protocol),
         cutoff=_label(report["cutoff"]),
         confidence=percent(protocol["confidence"]).replace(".0%", "%"),
         bars=interval_bars({method: figures[method][report["cutoff"]] for method in methods}),
@@ -49,6 +51,14 @@ def _held_out_item(protocol: Report) -> str:
     if str(protocol["train_cut"]).startswith("before"):
         return "first item after the cut"
     return {"test": "last item", "valid": "last but one item"}[protocol["split"]]
+
+
+def _unreachable(protocol: Report) -> dict[str, Any]:
+    """Return the number of held-out items that no list can contain, and the number for each reason."""
+    reasons = [
+        (words, protocol[name]) for name, words in UNREACHABLE.items() if protocol.get(name)
+    ]  # a run of an earlier version did not count them
+    return {"number": sum(number for _, number in reasons), "reasons": reasons}
 
 
 def _figures(report: Report) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_DIVISIONS = ("all", "history", "target popularity", "warm", "cold")
+_DIVISIONS = ("all", "reachable", "history", "target popularity", "warm", "cold")
 
 
 def segment_order(segment: str) -> tuple[int, int]:

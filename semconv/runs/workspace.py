@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from semconv import columns
+from semconv.data.event_rules import EventRules
+from semconv.data.interactions import has_repeats
 from semconv.data.splits import cut_in_time
 from semconv.data.store import RunRecord, Sequences, Store
 from semconv.errors import InputError
@@ -47,8 +49,16 @@ class Workspace:
         return self.book.root
 
     def section(self, *names: str) -> dict[str, Any]:
-        """Return the named sections of the settings as plain dictionaries."""
-        return {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
+        """Return the named sections of the settings as plain dictionaries.
+
+        The section ``split`` has a further key ``events`` if the section ``[events]`` is not the default, because the
+        types of events also determine which item is held out. So a run that records its split records both.
+        """
+        values = {name: dataclasses.asdict(getattr(self.settings, name)) for name in names}
+        events = self.settings.events.recorded()
+        if "split" in values and events:
+            values["split"]["events"] = events
+        return values
 
     def latest(self, stage: str) -> RunRecord | None:
         """Return the current run of a stage: the one that finished, or was reused, last."""
@@ -120,11 +130,26 @@ class Workspace:
 
         Raises:
             InputError: there are no interactions, or ``cut_in_time`` refuses the split.
+            SettingsError: the section ``[events]`` names a type that no event has.
         """
-        sequences = self.store.sequences(queries=queries)
+        sequences = self.events(queries=queries, split=split)
         if len(sequences.items) == 0:
             raise InputError("no interactions in the warehouse; add some with `semconv ingest interactions FILE`")
-        return cut_in_time(sequences, self.section("split")["split"] if split is None else split)
+        return sequences
+
+    def events(self, *, queries: bool = False, split: Mapping[str, Any] | None = None) -> Sequences:
+        """Return the same as ``sequences``, also if there are no interactions.
+
+        If no event has a type and no user has an item twice, all events are interactions, and the result has no rules.
+        """
+        sequences = self.store.sequences(queries=queries)
+        split = self.section("split")["split"] if split is None else split
+        rules = EventRules.of(split.get("events", {}), self.settings.events.seen)
+        if len(sequences.items):
+            with_rules = sequences.with_rules(rules)
+            if sequences.types is not None or (rules.collapses and has_repeats(sequences)):
+                sequences = with_rules
+        return cut_in_time(sequences, split)
 
 
 def is_created(backbone: RunRecord) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semconv.errors import InputError, SettingsError
+from semconv.settings.option import NamedNumbers, Names
 from semconv.settings.tree import Settings, iter_options, sections
 
 _PREFIX = "SEMCONV_"
@@ -149,6 +151,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) -> Any:
     """Convert a value to the type of its field and check its range."""
+    if hint in (Names, NamedNumbers):
+        return _names(value, name) if hint == Names else _named_numbers(value, name)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None or value in ("", "none"):
@@ -165,6 +169,29 @@ def _convert(value: Any, hint: Any, field: dataclasses.Field[Any], name: str) ->
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"
         raise SettingsError(f"{name} = {result}: must be {bounds}")
     return result
+
+
+def _names(value: Any, name: str) -> tuple[str, ...]:
+    """Read a list of names from a TOML array, or from text such as ``purchase, cart``."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) and part for part in value):
+        raise SettingsError(f'{name} = {value!r}: must be a list of names, such as ["purchase", "cart"]')
+    return tuple(dict.fromkeys(value))
+
+
+def _named_numbers(value: Any, name: str) -> tuple[tuple[str, float], ...]:
+    """Read numbers by name from a TOML table, or from text such as ``view=0.1, cart=0.3``."""
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        value = {name or number: number for name, _, number in pairs}  # without a sign, the error names the part
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{name} = {value!r}: must be a table of numbers, such as {{ view = 0.1, cart = 0.3 }}")
+    numbers = {str(key).strip(): _scalar(number, float, f"{name}.{str(key).strip()}") for key, number in value.items()}
+    for key, number in numbers.items():
+        if not key or not math.isfinite(number):
+            raise SettingsError(f"{name}.{key} = {number}: must be a finite number with a name")
+    return tuple(numbers.items())
 
 
 def _scalar(value: Any, hint: type[Any], name: str) -> Any:

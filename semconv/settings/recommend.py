@@ -23,6 +23,12 @@ class RecommendSettings:
     seen: Seen = option(
         "masked", "Items that are in the user's history: masked excludes them from the list, kept allows them."
     )
+    seen_days: float = option(
+        0.0,
+        "Number of days for which a seen item stays out of the list, if recommend.seen = masked. 0 means for ever. Use it"
+        " with events.repeats = keep, for goods that users buy again.",
+        low=0,
+    )
     where: str = option(
         "",
         "SQL condition on the columns of the table item; only items that meet it are listed (for example brand ="

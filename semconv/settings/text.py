@@ -47,8 +47,8 @@ def _first_lines(preset: Preset | None) -> list[str]:
 def _assignment(name: str, field: dataclasses.Field[Any], preset: Preset | None) -> str:
     """Return the line of ``semconv.toml`` that sets a field: its value in the preset, or its default in a comment."""
     if preset is None or name not in preset.values:
-        return f"# {field.name} = {_toml(field.default)}"
-    value, default = _toml(preset.values[name]), _toml(field.default)
+        return f"# {field.name} = {_toml(field.default, field)}"
+    value, default = _toml(preset.values[name], field), _toml(field.default, field)
     changed = "" if value == default else f"; the default is {default}"
     return f"{field.name} = {value} # {preset.sources[name]}{changed}"
 
@@ -71,7 +71,7 @@ def settings_page() -> str:
     for section, doc, options in _documented_sections():
         lines += ["", f"## [{section}]", "", doc, "", "| key | default | description |", "|---|---|---|"]
         for field, note in options:
-            lines.append(f"| `{field.name}` | `{_toml(field.default)}` | {note} |")
+            lines.append(f"| `{field.name}` | `{_toml(field.default, field)}` | {note} |")
     return "\n".join(lines) + "\n"
 
 
@@ -82,8 +82,11 @@ def _documented_sections() -> Iterator[tuple[str, str, list[tuple[dataclasses.Fi
         yield section, sections()[section].__doc__ or "", described
 
 
-def _toml(value: Any) -> str:
-    """Return a default value as TOML. A setting without a default becomes the empty string."""
+def _toml(value: Any, field: dataclasses.Field[Any]) -> str:
+    """Return a value of a setting as TOML. A setting without a default becomes the empty string."""
+    if field.type == "NamedNumbers":
+        pairs = ", ".join(f"{json.dumps(name)} = {number:g}" for name, number in dict(value).items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     return json.dumps("" if value is None else value)
 
 

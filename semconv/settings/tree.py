@@ -17,6 +17,7 @@ from semconv.settings.blend import BlendSettings
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.settings.counter import CounterSettings
 from semconv.settings.evaluate import EvaluateSettings
+from semconv.settings.events import EventSettings
 from semconv.settings.publish import PublishSettings
 from semconv.settings.recommend import RecommendSettings
 from semconv.settings.refit import RefitSettings
@@ -29,6 +30,7 @@ from semconv.settings.tuning import TuningSettings
 class Settings:
     """All settings of a project."""
 
+    events: EventSettings = dataclasses.field(default_factory=EventSettings)
     split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
     behavior: BehaviorSettings = dataclasses.field(default_factory=BehaviorSettings)
     dccf: DccfSettings = dataclasses.field(default_factory=DccfSettings)

@@ -74,7 +74,14 @@ def finetune(
 def recommend(workspace: Workspace) -> dict[str, Any]:
     """Return the settings that change lists, without those that only determine when and where lists are made."""
     values = workspace.section("recommend")["recommend"]
-    return {"recommend": {name: value for name, value in values.items() if name not in _PASS_ONLY}}
+    kept = {name: value for name, value in values.items() if name not in (*_PASS_ONLY, "seen_days")}
+    return {"recommend": {**kept, **masked(workspace)}}
+
+
+def masked(workspace: Workspace) -> dict[str, Any]:
+    """Return the settings that say which seen items are masked, without those that have their default."""
+    days, types = workspace.settings.recommend.seen_days, workspace.settings.events.seen
+    return {**({"seen_days": days} if days else {}), **({"seen_types": sorted(types)} if types else {})}
 
 
 def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
     return {
         "blend": {name: value for name, value in values.items() if name != "use"},
         "counter": dataclasses.asdict(workspace.settings.counter),
-        "recommend": {**search, "beams": recommend.beam_width},
+        "recommend": {**search, **masked(workspace), "beams": recommend.beam_width},
         "history_length": workspace.settings.split.history_length,
         "train_cut": finetune.settings["split"]["train_cut"],
     }

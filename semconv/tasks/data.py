@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
-from semconv.ragged import Ints, position_of, row_of
+from semconv.ragged import Ints, offsets_of, position_of, row_of
 
 Bools = NDArray[np.bool_]
 
@@ -64,6 +64,30 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """Items that users returned or disliked, in no sequence, sorted by user and then by row.
+
+    Attributes:
+        users: ``(r,)`` user index.
+        rows: ``(r,)`` the row before which the user rejected the item; the end of the user's rows if after all of them.
+        items: ``(r,)`` item index.
+    """
+
+    users: Ints
+    rows: Ints
+    items: NDArray[np.int32]
+
+    @classmethod
+    def none(cls) -> Rejected:
+        """Return no items."""
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32))
+
+    def among(self, kept: Bools) -> Rejected:
+        """Return the same items for sequences of which only the rows in the mask ``kept`` ``(n,)`` are left."""
+        return Rejected(self.users, offsets_of(kept)[self.rows], self.items)
+
+
+@dataclass(frozen=True)
 class TaskData:
     """Training sequences of U users with n interactions in total, and the candidates of tasks with text."""
 
@@ -76,6 +100,8 @@ class TaskData:
     num_items: int
     texts: dict[str, Candidates]  # by task name
     replay: Replay | None = None  # None: an epoch draws from all samples
+    weights: NDArray[np.float64] | None = None  # (n,) weight of each row's loss; None: all weigh 1
+    rejected: Rejected = field(default_factory=Rejected.none)  # these items are negatives before all others
 
     def users(self) -> Ints:
         """Return the user index of each row ``(n,)``."""

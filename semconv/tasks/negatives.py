@@ -14,7 +14,8 @@ _MAX_REDRAWS = 8
 def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[np.int32]:
     """Draw k negative items ``(n, k)`` for each row of ``data.items``, -1 where no item is left.
 
-    The first negatives of a row are the user's disliked items at this position or later. The remaining negatives are
+    The first negatives of a row are the items that the user disliked, returned or rejected in another way at this
+    position or later, the nearest first. The remaining negatives are
     drawn uniformly from all items that have codes and are not in the user's training sequence. For ``k = 0`` the result
     is ``(n, 1)`` with -1.
     """
@@ -37,17 +38,24 @@ def draw_negatives(data: TaskData, k: int, rng: np.random.Generator) -> NDArray[
         left = np.setdiff1d(data.coded_items, data.touched.of(int(one)))
         drawn[slots] = rng.choice(left, size=len(slots)) if len(left) else -1
     table = drawn.reshape(num_rows, k)
-    _put_disliked_first(data, row_user, table)
+    _put_rejected_first(data, row_user, table)
     return table.astype(np.int32, copy=False)
 
 
-def _put_disliked_first(data: TaskData, row_user: NDArray[np.int64], drawn: NDArray[np.int32]) -> None:
-    """Replace the first columns of ``drawn`` by the user's disliked items at or after each row, the nearest first."""
+def _put_rejected_first(data: TaskData, row_user: NDArray[np.int64], drawn: NDArray[np.int32]) -> None:
+    """Replace the first columns of ``drawn`` by the user's rejected items at or after each row, the nearest first."""
     disliked = np.flatnonzero(~data.is_label)
-    if not len(disliked):
+    users = np.concatenate([data.rejected.users, row_user[disliked]])
+    if not len(users):
         return
-    following = np.searchsorted(disliked, np.arange(len(row_user)))  # (n,) first disliked row from each row on
+    rows = np.concatenate([data.rejected.rows, disliked])
+    items = np.concatenate([data.rejected.items, data.items[disliked]])
+    size = len(row_user) + 1  # a row may be the end of all rows
+    keys = users * size + rows
+    order = np.argsort(keys, kind="stable")
+    keys, users, items = keys[order], users[order], items[order]
+    following = np.searchsorted(keys, row_user * size + np.arange(len(row_user)))  # (n,) first one from each row on
     for column in range(drawn.shape[1]):
-        row = disliked[np.minimum(following + column, len(disliked) - 1)]
-        is_own = (following + column < len(disliked)) & (row_user[row] == row_user)
-        drawn[is_own, column] = data.items[row[is_own]]
+        at = np.minimum(following + column, len(keys) - 1)
+        is_own = (following + column < len(keys)) & (users[at] == row_user)
+        drawn[is_own, column] = items[at[is_own]]

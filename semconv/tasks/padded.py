@@ -27,6 +27,8 @@ class PaddedRows:
     history_index: Ints  # (H,) like label_index, for the codes of all history items after the first
     history_tokens: Ints  # (H,) those codes
     sample_tasks: Ints  # (num_samples,) index into TASK_NAMES, in the order of the labels
+    sample_weights: NDArray[np.float32] | None = None  # (num_samples,) weight of each label's loss; None: all weigh 1
+    history_weights: NDArray[np.float32] | None = None  # (H,) the same of the history items
 
 
 class EpochRows:
@@ -35,9 +37,19 @@ class EpochRows:
     An index (a number, a slice or a list) returns some of the rows, without copying data of the epoch.
     """
 
-    def __init__(self, encoder: PromptEncoder, items: NDArray[np.int32], trees: Trees) -> None:
-        """Prepare the rows of ``trees``. The histories of the trees are ranges of ``items`` from ``TaskData``."""
-        self._encoder, self._items, self._trees = encoder, items, trees
+    def __init__(
+        self,
+        encoder: PromptEncoder,
+        items: NDArray[np.int32],
+        trees: Trees,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Prepare the rows of ``trees``. The histories of the trees are ranges of ``items`` from ``TaskData``.
+
+        Args:
+            weights: weight of the loss of each of ``items``; None: all weigh 1.
+        """
+        self._encoder, self._items, self._trees, self._weights = encoder, items, trees, weights
         self._branch_at = offsets_of(trees.branches)  # (R + 1,)
         self._answer_at = offsets_of(trees.labels)  # (B + 1,)
         self._size_at = offsets_of(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
@@ -62,8 +74,8 @@ class EpochRows:
         """Return the token arrays of these rows. Shorter rows are filled up with the token ``pad``."""
         rows = self._rows
         sheet = _Sheet(len(rows), int(self.lengths.max(initial=0)), pad)
-        history = self._put_trunks(sheet, rows)
-        label_index, label_tokens, sample_tasks = self._put_branches(sheet, rows)
+        history, history_weights = self._put_trunks(sheet, rows)
+        label_index, label_tokens, sample_tasks, sample_weights = self._put_branches(sheet, rows)
         shape = len(rows), sheet.longest
         return PaddedRows(
             sheet.tokens.reshape(shape),
@@ -74,10 +86,12 @@ class EpochRows:
             history - 1,
             sheet.tokens[history],
             sample_tasks,
+            sample_weights,
+            history_weights,
         )
 
-    def _put_trunks(self, sheet: _Sheet, rows: Ints) -> Ints:
-        """Write heads and histories. Return the indices of the code tokens of all history items after the first."""
+    def _put_trunks(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, NDArray[np.float32] | None]:
+        """Write heads and histories. Return index and weight of the code tokens of all history items after the first."""
         head, trunk = self._trees.head[rows], self._trees.trunk[rows]
         width, levels = self._encoder.separated_tokens.shape[1], self._encoder.num_levels
         opening = np.where(trunk > 0, np.diff(self._head_at)[head], 0)  # (B,) tokens of the head
@@ -92,10 +106,16 @@ class EpochRows:
         others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items after the first
         first = np.repeat(sheet.row_at + opening, others) + (position_of(others) + 1) * width
         codes: Ints = (first[:, None] + np.arange(levels)).ravel()
-        return codes
+        if self._weights is None:
+            return codes, None
+        of_items = self._weights[np.repeat(self._trees.start[rows], others) + position_of(others) + 1]
+        return codes, np.repeat(of_items, levels).astype(np.float32)
 
-    def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints]:
-        """Write the tails and labels of all prompts; return ``label_index``, ``label_tokens`` and ``sample_tasks``."""
+    def _put_branches(self, sheet: _Sheet, rows: Ints) -> tuple[Ints, Ints, Ints, NDArray[np.float32] | None]:
+        """Write the tails and labels of all prompts.
+
+        Return ``label_index``, ``label_tokens``, ``sample_tasks`` and ``sample_weights``.
+        """
         trees, levels = self._trees, self._encoder.num_levels
         branch = ranges(self._branch_at[rows], trees.branches[rows])  # (b,)
         row = row_of(trees.branches[rows])  # (b,) its row in the sheet
@@ -118,7 +138,8 @@ class EpochRows:
         sheet.spans[at] = np.stack([visible[of], begin[of], stop[of], start], axis=1)[:, None]
         index = np.concatenate([(sheet.row_at[row] + stop - 1)[of][:, None], at], axis=1)
         labels = np.pad(tokens, ((0, 0), (0, 1)), constant_values=self._encoder.end)  # (a, N + 1)
-        return index.ravel(), labels.ravel(), trees.task[branch][of]
+        weights = None if trees.weights is None else trees.weights[answer].astype(np.float32)
+        return index.ravel(), labels.ravel(), trees.task[branch][of], weights
 
 
 class _Sheet:

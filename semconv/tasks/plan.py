@@ -64,6 +64,7 @@ class HistoryPlan:
     position: Ints  # (P,) number of history items in the prompts at this position; increasing in a history
     tails: Ints  # (P, T) index into each task's tails, -1 where the task has no prompt
     answers: tuple[NDArray[np.int32], ...]  # for each task (P, k) item_index, -1 where there are fewer
+    weights: NDArray[np.float64] | None = None  # (P,) weight of the loss of the item at the position; None: all weigh 1
 
     def __len__(self) -> int:
         return len(self.user)
@@ -188,6 +189,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
         position,
         tails[rows],
         tuple(items[rows] for items in answers),
+        None if data.weights is None else data.weights[rows],
     )
 
 

@@ -67,4 +67,4 @@ def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -
         raise InputError(
             f"all {builder.too_long} prompts of an epoch are longer than tasks.max_prompt_tokens = {limit}; raise it, or lower split.history_length"
         )
-    return EpochRows(builder.encoder, builder.data.items, trees)
+    return EpochRows(builder.encoder, builder.data.items, trees, builder.data.weights)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
-from semconv.tasks.data import Candidates, TaskData
+from semconv.tasks.data import Candidates, Rejected, TaskData
 from semconv.tasks.history_tasks import HISTORY_TASKS
 from semconv.tasks.text_tasks import TEXT_TASKS, TextSource
 
@@ -22,6 +22,7 @@ def task_data(
     descriptions: Sequence[str | None],
     settings: TaskSettings,
     touched: Sequences | None = None,
+    rejected: Rejected | None = None,
 ) -> TaskData:
     """Keep the interactions of items that have codes, and choose the candidates of each task with text.
 
@@ -30,6 +31,7 @@ def task_data(
         has_codes: ``(I,)``.
         touched: training sequences that include items outside the k-core. None of a user's items in them becomes a
             negative. None means ``train``.
+        rejected: items that users returned or disliked, with rows of ``train``; None for none.
     Raises:
         InputError: no task can ever have a sample; the message gives the reasons.
     """
@@ -45,12 +47,20 @@ def task_data(
         touched=train if touched is None else touched,
         coded_items=np.flatnonzero(has_codes).astype(np.int32),
         num_items=len(has_codes),
+        weights=coded.weights,
+        rejected=_coded(Rejected.none() if rejected is None else rejected, has_codes, has_codes[train.items]),
         texts={
             task.name: task.candidates(source) if task.share(settings) else Candidates.none() for task in TEXT_TASKS
         },
     )
     _require_a_sample(data, settings)
     return data
+
+
+def _coded(rejected: Rejected, has_codes: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Rejected:
+    """Return the rejected items that have codes, for sequences of which only the rows ``kept`` ``(n,)`` are left."""
+    some = has_codes[rejected.items]
+    return Rejected(rejected.users[some], rejected.rows[some], rejected.items[some]).among(kept)
 
 
 def tasks_without_samples(data: TaskData, settings: TaskSettings) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from semconv.ragged import Ints, lengths_of, offsets_of
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.history_tasks import HISTORY_TASKS
+from semconv.tasks.history_tasks import HISTORY_TASKS, SEQUENTIAL
 from semconv.tasks.plan import HistoryPlan, TextPlan
 
 
@@ -33,16 +33,25 @@ class Trees:
     task: Ints  # (B,) index into TASK_NAMES
     answers: NDArray[np.int32]  # (A,) item_index
     tails: Ints  # tokens of all tails
+    weights: NDArray[np.float64] | None = None  # (A,) weight of the loss of each label; None: all weigh 1
 
     def __len__(self) -> int:
         return len(self.head)
+
+    @property
+    def label_weights(self) -> NDArray[np.float64]:
+        """Weight of the loss of each label, ``(A,)``."""
+        return np.ones(len(self.answers)) if self.weights is None else self.weights
 
     def joined(self, other: Trees) -> Trees:
         """Return these trees followed by the trees of ``other``."""
         parts = {
             field.name: np.concatenate([getattr(self, field.name), getattr(other, field.name)])
             for field in fields(self)
+            if field.name != "weights"
         }
+        if self.weights is not None or other.weights is not None:
+            parts["weights"] = np.concatenate([self.label_weights, other.label_weights])
         parts["tail_start"][len(self.tail_start) :] += len(self.tails)
         return Trees(**parts)
 
@@ -67,6 +76,7 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
     branches = np.diff(kept)
     has_any = branches > 0
     is_answer = [(answers >= 0) & keep[:, [task]] for task, answers in enumerate(plan.answers)]
+    is_chosen = np.concatenate(is_answer, axis=1)  # (P, k of all tasks)
     shown = np.broadcast_to(visible[:, None], keep.shape)[keep]  # (B,)
     trees = Trees(
         head=plan.head[has_any],
@@ -78,10 +88,20 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
         tail=pool_lengths[tails[keep]],
         labels=labels[keep],
         task=np.nonzero(keep)[1],  # the prompts of a position are in the order of the tasks
-        answers=np.concatenate(plan.answers, axis=1)[np.concatenate(is_answer, axis=1)],
+        answers=np.concatenate(plan.answers, axis=1)[is_chosen],
         tails=np.concatenate(pool),
+        weights=None if plan.weights is None else _label_weights(plan, plan.weights)[is_chosen],
     )
     return trees, int(labels[is_long].sum())
+
+
+def _label_weights(plan: HistoryPlan, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weight of each label, ``(P, k of all tasks)``: of the next item its own weight, of a negative item 1."""
+    columns = [
+        np.broadcast_to(weights[:, None] if task is SEQUENTIAL else 1.0, answers.shape)
+        for task, answers in zip(HISTORY_TASKS, plan.answers, strict=True)
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def packed_trees(tokens: Ints, lengths: Ints, plan: TextPlan, label_tokens: int, row_tokens: int) -> Trees:

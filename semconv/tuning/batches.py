@@ -29,6 +29,8 @@ class Batch:
     history_index: Tensor  # (H,) like label_index, for the codes of the histories
     history_tokens: Tensor  # (H,)
     sample_tasks: Tensor  # (num_samples,) index into TASK_NAMES
+    sample_weights: Tensor | None = None  # (num_samples,) weight of the loss of each label; None: all weigh 1
+    history_weights: Tensor | None = None  # (H,) weight of the loss of each code of the histories
 
     @property
     def num_samples(self) -> int:
@@ -72,7 +74,7 @@ def batch_order(
 def collate(rows: EpochRows, pad: int) -> Batch:
     """Turn token rows into the padded tensors of a batch."""
     padded = rows.padded(pad)
-    tensors = {name: torch.from_numpy(array) for name, array in vars(padded).items()}
+    tensors = {name: torch.from_numpy(array) for name, array in vars(padded).items() if array is not None}
     mask = span_mask(tensors.pop("spans"))
     return Batch(tensors.pop("tokens"), tensors.pop("positions"), mask, **tensors)
 

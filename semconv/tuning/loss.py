@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
@@ -20,7 +21,7 @@ _LOGITS_AT_ONCE = 64_000_000  # logits above this number are computed in chunks,
 
 
 class LossSums(NamedTuple):
-    """Summed cross entropies of the tokens of a batch. Gradients flow through the fields ``label`` and ``history``."""
+    """Weighted sums of the cross entropies of a batch. Gradients flow through the fields ``label`` and ``history``."""
 
     label: Tensor  # () sum over label tokens
     history: Tensor  # () sum over the codes of the histories
@@ -28,11 +29,11 @@ class LossSums(NamedTuple):
 
 
 class LossCounts(NamedTuple):
-    """The numbers of tokens in the sums of ``LossSums``."""
+    """The numbers of tokens in the sums of ``LossSums``, or the sums of their weights if events have weights."""
 
-    label: int
-    history: int
-    by_task: tuple[int, ...]  # one number for each of TASK_NAMES
+    label: float
+    history: float
+    by_task: tuple[float, ...]  # one number for each of TASK_NAMES
 
 
 class SummedLoss(nn.Module):
@@ -57,22 +58,34 @@ class SummedLoss(nn.Module):
         states = hidden.flatten(0, 1)
         matrix = output_matrix(self.model)  # (V, D)
         labels = self._losses(states, matrix, batch.label_index, batch.label_tokens, 1)
+        if batch.sample_weights is not None:
+            labels = labels * batch.sample_weights.repeat_interleave(
+                len(labels.flatten()) // batch.num_samples
+            ).view_as(labels)
         of_samples = labels.detach().view(batch.num_samples, -1).sum(dim=1)
         by_task = labels.new_zeros(len(TASK_NAMES)).index_add(0, batch.sample_tasks, of_samples)
         history = labels.new_zeros(())
         if self.history_weight and len(batch.history_tokens):
-            history = self._losses(states, matrix, batch.history_index, batch.history_tokens, 0).sum()
+            each = self._losses(states, matrix, batch.history_index, batch.history_tokens, 0)
+            if batch.history_weights is not None:
+                each = each * batch.history_weights.view_as(each)
+            history = each.sum()
         return LossSums(labels.sum(), history, by_task)
 
     def counts(self, batches: Iterable[Batch]) -> LossCounts:
         """Count the tokens in the summed losses of some batches."""
-        samples, history, a_sample = np.zeros(len(TASK_NAMES), dtype=np.int64), 0, 0
+        samples: Any = np.zeros(len(TASK_NAMES), dtype=np.int64)
+        history: float = 0
+        a_sample = 0
         for batch in batches:
-            samples += np.bincount(np.asarray(batch.sample_tasks), minlength=len(TASK_NAMES))
-            history += len(batch.history_tokens) if self.history_weight else 0
+            samples = samples + count_tasks(batch.sample_tasks, batch.sample_weights)
+            if self.history_weight:
+                history += (
+                    len(batch.history_tokens) if batch.history_weights is None else float(batch.history_weights.sum())
+                )
             a_sample = len(batch.label_tokens) // batch.num_samples
         tokens = samples * (a_sample if self.choices is None else self.choices.num_levels)
-        return LossCounts(int(tokens.sum()), history, tuple(tokens.tolist()))
+        return LossCounts(tokens.sum().item(), history, tuple(tokens.tolist()))
 
     def weighted(self, sums: LossSums, counts: LossCounts) -> Tensor:
         """Return a batch's contribution to the mean loss of a step; ``counts`` are the token counts of the step."""
@@ -86,6 +99,12 @@ class SummedLoss(nn.Module):
         width = self.choices.num_levels
         index, tokens = (part.view(-1, width + ends)[:, :width] for part in (index, tokens))
         return self.choices.losses(states[index], matrix, tokens)
+
+
+def count_tasks(sample_tasks: Tensor, sample_weights: Tensor | None) -> NDArray[Any]:
+    """Return the number of samples of each task, or the sum of their weights, ``(len(TASK_NAMES),)``."""
+    weights = None if sample_weights is None else np.asarray(sample_weights, dtype=np.float64)
+    return np.bincount(np.asarray(sample_tasks), weights, len(TASK_NAMES))
 
 
 def _in_chunks(asked: Tensor, matrix: Tensor, labels: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $users (user_index of the users to rank for), $k.
--- Lists the items with the most training interactions. The score of an item is its number of training interactions.
+-- Lists the items with the most training interactions. The score of an item is the sum of the weights of its training
+-- interactions: their number if all events weigh 1.
 WITH user_seen AS (
     SELECT user_index, count(seen_row.item_index) AS seen_items
     FROM (SELECT DISTINCT user_index FROM history_row WHERE user_index IN (SELECT unnest($users)))

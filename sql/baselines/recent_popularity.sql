@@ -1,12 +1,13 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $half_life_days, $users (user_index of the users to rank for), $k.
--- Lists the items with the most training interactions. Each interaction has the weight 2^-(age / half life). The age of
+-- Lists the items with the most training interactions. Each interaction has the weight 2^-(age / half life), times the
+-- weight of its event type. The age of
 -- an interaction is the time from this interaction to the newest training interaction. An interaction without a time is
--- as old as the oldest; if none has a time, all weigh 1.
+-- as old as the oldest; if none has a time, no age counts.
 CREATE OR REPLACE TEMP TABLE recent_item AS
 WITH bounds AS (SELECT min(event_time) AS oldest, max(event_time) AS newest FROM train_row),
 weighted AS (
     SELECT item_index,
-           sum(coalesce(2 ** -(epoch(newest - coalesce(event_time, oldest)) / 86400 / $half_life_days), 1)) AS weight
+           sum(train_row.weight * coalesce(2 ** -(epoch(newest - coalesce(event_time, oldest)) / 86400 / $half_life_days), 1)) AS weight
     FROM train_row CROSS JOIN bounds
     GROUP BY item_index
 )

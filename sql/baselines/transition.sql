@@ -1,11 +1,11 @@
 -- database: warehouse.duckdb, after sequences.sql. Parameters: $decay, $symmetry, $history_decay, $alpha, $users (user_index of the users to rank for). best_of_scored.sql ranks the scores.
 -- Scores items with the transition counter T. Each pair of items a, b at distance 1 to 20 in a training sequence adds
--- distance^-decay to T[a, b] and symmetry times as much to T[b, a]. The score of item j is the sum over the items h of
+-- distance^-decay, times the weights of both interactions, to T[a, b] and symmetry times as much to T[b, a]. The score of item j is the sum over the items h of
 -- the history of (recency + 1)^-history_decay * T[h, j] / (row sum of h + 1)^alpha; the latest item has recency 0. If
 -- fewer than k items have a score, the list is filled with popular items, which get the score 0.
 CREATE OR REPLACE TEMP TABLE transition AS -- one row per item, with its successors and their weights as two lists
 WITH pair AS (
-    SELECT earlier.item_index AS first_item, later.item_index AS second_item, sum((later.position - earlier.position) ** -$decay) AS weight
+    SELECT earlier.item_index AS first_item, later.item_index AS second_item, sum(earlier.weight * later.weight * (later.position - earlier.position) ** -$decay) AS weight
     FROM train_row AS earlier JOIN train_row AS later
       ON earlier.user_index = later.user_index AND later.position > earlier.position AND later.position <= earlier.position + 20
     GROUP BY ALL

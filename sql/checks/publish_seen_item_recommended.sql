@@ -1,12 +1,43 @@
 -- database: publish
--- If seen items are masked, no list contains an item that the user has interacted with.
--- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that comparing the pairs takes.
-WITH suspect AS (
+-- If seen items are masked, no list contains an item that an event of the user masks.
+-- A pair of a user and an item with a return is not checked. Comparing the hashes of (user, item) pairs first takes a
+-- fraction of the memory that comparing the pairs takes.
+WITH lists AS (
+    SELECT settings FROM run
+    WHERE stage = 'recommend' AND settings ->> '$.recommend.seen' = 'masked'
+      AND coalesce((settings ->> '$.recommend.seen_days')::DOUBLE, 0) = 0 -- otherwise an item is seen for some days only
+    ORDER BY coalesce(settings ->> '$.split', '') = 'serve' DESC
+    LIMIT 1
+),
+type_weight AS (
+    SELECT entry ->> 0 AS event_type, (entry ->> 1)::DOUBLE AS weight
+    FROM (SELECT unnest(from_json(json_extract(settings, '$.events.weights'), '["JSON"]')) AS entry FROM lists)
+),
+masking_type AS (
+    SELECT unnest(coalesce(
+        from_json(json_extract(settings, '$.recommend.seen_types'), '["VARCHAR"]'), from_json(json_extract(settings, '$.events.targets'), '["VARCHAR"]')
+    )) AS event_type
+    FROM lists
+),
+suspect AS (
     SELECT * FROM recommendation
-    WHERE hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM warehouse.interaction)
+    WHERE EXISTS (SELECT 1 FROM lists)
+      AND hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM warehouse.interaction)
+),
+event AS (
+    SELECT interaction.user_id, interaction.item_id, interaction.event_type, coalesce(weight, 1) AS weight
+    FROM warehouse.interaction AS interaction
+    SEMI JOIN suspect ON suspect.user_id = interaction.user_id AND suspect.item_id = interaction.item_id
+    LEFT JOIN type_weight ON type_weight.event_type = interaction.event_type
+),
+seen AS (
+    SELECT DISTINCT user_id, item_id FROM event
+    WHERE event_type IS NULL OR (
+        weight > 0 AND (NOT EXISTS (SELECT 1 FROM masking_type) OR event_type IN (SELECT event_type FROM masking_type))
+    )
 )
 SELECT suspect.user_id, suspect.rank, suspect.item_id
 FROM suspect
-SEMI JOIN warehouse.interaction AS interaction
-    ON interaction.user_id = suspect.user_id AND interaction.item_id = suspect.item_id
-WHERE EXISTS (SELECT 1 FROM run WHERE stage = 'recommend' AND settings ->> '$.recommend.seen' = 'masked')
+SEMI JOIN seen ON seen.user_id = suspect.user_id AND seen.item_id = suspect.item_id
+ANTI JOIN (SELECT user_id, item_id FROM event WHERE weight < 0) AS returned
+    ON returned.user_id = suspect.user_id AND returned.item_id = suspect.item_id

@@ -50,6 +50,7 @@ def test_one_file_per_view_and_publication(project: Project) -> None:
         "item_code": 9,
         "user_embedding": 4,
         "user_top_k": 4,
+        "user_profile": 0,
     }
     assert exported(layout, "user_top_k", 1)[1] == ("u1", ["i2", "i3", "i4"], [-1.0, -2.0, -3.0], 1)
     assert exported(layout, "item_code", 1)[5] == ("i5", [1, 1], "<a_1><b_1>", 1)
@@ -104,7 +105,7 @@ def test_apply_is_repeatable_and_removes_deleted_definitions(project: Project) -
     layout, _ = project
     names = {
         "entities": ["item", "user"],
-        "feature_views": ["item_code", "item_embedding", "user_embedding", "user_top_k"],
+        "feature_views": ["item_code", "item_embedding", "user_embedding", "user_profile", "user_top_k"],
         "feature_services": ["item_v1", "user_v1"],
     }
     assert repository.apply(layout) == names

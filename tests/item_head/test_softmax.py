@@ -83,3 +83,25 @@ def test_an_item_that_was_not_drawn_competes_with_no_other_label() -> None:
     _, each = item_losses(hidden, vectors, torch.tensor([3, 5]), choice)
     # Item 3 was drawn, item 5 is only in the choice as a label: it competes with item 3, but item 3 not with it.
     assert each.tolist() == pytest.approx([0.0, float(np.log1p(np.exp(-1.0)))], abs=1e-6)
+
+
+def test_a_loss_and_its_gradient_are_multiplied_by_the_weight() -> None:
+    hidden, vectors, weights, labels = numbers()
+    choice = ItemSampler(CANDIDATES, np.ones(len(CANDIDATES)), 0).draw(labels)
+    factors = torch.arange(POSITIONS) % 3 + 0.5
+    features = torch.randn(3, 4, NUM_ITEMS)
+    popularity = Popularity(features, torch.arange(POSITIONS) % 3)
+    total, each = item_losses(hidden, vectors, labels, choice, weights, popularity, factors)
+    total.backward()
+    found = gradients(hidden, vectors, weights)
+    plain = [
+        item_losses(
+            hidden[[row]], vectors, labels[[row]], choice, weights[[row]], Popularity(features, torch.tensor([row % 3]))
+        )[0]
+        for row in range(POSITIONS)
+    ]
+    expected = torch.stack(plain) * factors
+    expected.sum().backward()
+    torch.testing.assert_close(each, expected.detach())
+    for ours, theirs in zip(found, gradients(hidden, vectors, weights), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -26,7 +26,7 @@ KNOWN: dict[str, set[str]] = {
     "experiments/experiment.py": {"table"},
     "features/erase.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names
     "features/export.py": {
-        "USER_ID", "RANK", "column.name", "column.feature", "lists", "rows", "view.key", "nulls", "view.rows",
+        "USER_ID", "RANK", "column.name", "column.feature", "lists", "rows", "view.key", "nulls", "own",
     },
     "ingest/merge.py": {
         "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "incoming",
@@ -37,6 +37,7 @@ KNOWN: dict[str, set[str]] = {
         "' OR '.join((f'item.{name} IS DISTINCT FROM {value}' for name, value in new.items()))",
     },
     "ingest/records.py": {"value", "RECORD"},  # constants
+    "ingest/users.py": {"incoming"},
     "publish/build.py": {"table", "rows.format(width=width)", "_COLUMNS"},
     "publish/checks.py": {"file.statement", "EXAMPLES"},  # a file of the package
     "publish/external_lists.py": {
@@ -45,9 +46,10 @@ KNOWN: dict[str, set[str]] = {
     "publish/ordered_lists.py": {"name", "select"},  # a quoted name; a query of the caller
     "serving/query.py": {"name"},
     "serving/show.py": {"SIMILAR_ITEMS"},
+    "store/baselines.py": {"name", "given"},  # tables of sequences.sql; arrow_rows_1 and so on
     "store/database.py": {"name"},  # arrow_rows_1 and so on
     "store/duckdb_store.py": {"table", "name", "index"},
-    "store/reading.py": {"columns", "table", "where.strip() or 'true'", "'query' if queries else 'NULL AS query'"},
+    "store/reading.py": {"value", "table", "where.strip() or 'true'", "''.join((f', {column}' for column in columns))"},
     "store/run_table.py": {"_COLUMNS"},
     "store/statements.py": {"statements[0].query"},  # the statement itself, which is decided on
     "store/user_files.py": {"asked"},  # arrow_rows_1 and so on

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -26,6 +28,7 @@ _SPOILED_WAREHOUSE = {
     "warehouse_user_vector_width": "UPDATE user_embedding SET vector = ['nan'::FLOAT, 1.0] WHERE user_id = 'u1'",
     "warehouse_code_unknown_item": "UPDATE item_code SET item_id = 'x' WHERE item_id = 'i3'",
     "warehouse_duplicate_code": "UPDATE item_code SET semantic_id = '<a_0><b_0>' WHERE item_id = 'i3'",
+    "warehouse_profile_unknown_user": "INSERT INTO user_profile VALUES ('x', NULL, NULL)",
     "warehouse_publication_order": "INSERT INTO publication VALUES (2, 1, TIMESTAMP '2000-01-01')",
 }
 _SPOILED_GENERATION = {
@@ -122,3 +125,57 @@ def test_a_file_without_its_database_is_refused(tmp_path: Path) -> None:
         sql_files(tmp_path, "warehouse")
     with pytest.raises(InputError, match="missing"):
         sql_files(tmp_path / "nowhere", "warehouse")
+
+
+_BUY = {"events": {"weights": [["return", -1.0], ["view", 0.1]], "targets": ["buy"]}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "types", "passes"),
+    [
+        (_BUY, "view view view view", True),
+        (_BUY, "view buy view view", False),  # u1 has bought i1
+        (_BUY, "buy buy buy view", False),
+        ({"events": {"weights": [["return", -1.0]]}}, "view view view view", False),
+        ({**_BUY, "recommend": {"seen": "masked", "seen_types": ["view"]}}, "buy view buy buy", False),
+        ({**_BUY, "recommend": {"seen": "masked", "seen_types": ["cart"]}}, "buy view buy buy", True),
+        ({"recommend": {"seen": "kept"}}, "view buy view view", True),
+        ({"recommend": {"seen": "masked", "seen_days": 3}}, "view buy view view", True),
+    ],
+)
+def test_only_masking_types_break_the_rule_of_seen_items(
+    databases: dict[str, Path], tmp_path: Path, settings: dict[str, Any], types: str, passes: bool
+) -> None:
+    """The list of u1 has i1, position 1 of the history. The types are those of the positions 0 to 3."""
+    settings = {"recommend": {"seen": "masked"}, "split": "serve", **settings}
+    statement = f"""
+    UPDATE recommendation SET item_id = 'i1' WHERE user_id = 'u1' AND rank = 1;
+    UPDATE user_history SET event_type = list_extract(string_split('{types}', ' '), position + 1);
+    UPDATE run SET settings = '{json.dumps(settings)}' WHERE stage = 'recommend'
+    """
+    with spoiled(databases["generation"], tmp_path, statement) as connection:
+        found = {result.name: result for result in run_checks(connection, "generation")}
+        assert found["generation_recent_item_recommended"].passed == passes
+        connection.execute("ATTACH ':memory:' AS warehouse")
+        connection.execute("CREATE TABLE warehouse.interaction AS SELECT * FROM user_history")
+        connection.execute("CREATE TABLE warehouse.user_account AS SELECT DISTINCT user_id FROM user_history")
+        found = {result.name: result for result in run_checks(connection, "publish")}
+        assert found["publish_seen_item_recommended"].passed == passes
+
+
+def test_a_returned_item_may_be_recommended_and_an_old_generation_has_no_types(
+    databases: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = json.dumps({"recommend": {"seen": "masked"}, "split": "serve", **_BUY})
+    statement = f"""
+    UPDATE recommendation SET item_id = 'i1' WHERE user_id = 'u1' AND rank = 1;
+    UPDATE user_history SET event_type = 'buy';
+    INSERT INTO user_history BY NAME SELECT * REPLACE (9 AS position, 'return' AS event_type) FROM user_history
+    WHERE user_id = 'u1' AND position = 1;
+    UPDATE run SET settings = '{settings}' WHERE stage = 'recommend'
+    """
+    name = "generation_recent_item_recommended"
+    with spoiled(databases["generation"], tmp_path, statement) as connection:
+        assert {result.name: result for result in run_checks(connection, "generation")}[name].passed
+        connection.execute("ALTER TABLE user_history DROP COLUMN event_type")
+        assert not {result.name: result for result in run_checks(connection, "generation")}[name].passed

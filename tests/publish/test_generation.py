@@ -106,6 +106,7 @@ def test_every_table_carries_the_generation_and_vectors_have_a_width(published: 
         "item_embedding",
         "user_embedding",
         "user_history",
+        "user_profile",
         "metric",
         "run",
     }

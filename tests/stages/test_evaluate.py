@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv import columns
+from semconv.columns import UNREACHABLE
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation import methods as registry
@@ -61,9 +62,14 @@ def test_every_method_has_every_figure_with_its_protocol(project: Project) -> No
         mine = [row for row in rows if (row["method"], row["segment"]) == (method, "all")]
         assert {(row["name"], row["k"]) for row in mine} == wanted
     for row in rows:
-        assert {"list_length", "beams", "tuning_seed", "num_candidates", "num_users_without_target"} <= set(
-            row["protocol"]
-        )
+        assert {
+            "list_length",
+            "beams",
+            "tuning_seed",
+            "num_candidates",
+            "num_users_without_target",
+            *UNREACHABLE,
+        } <= set(row["protocol"])
         assert (row["split"], row["train_cut"], row["seen"]) == ("test", "[:-2]", "masked")
         assert ("parameters" in row["protocol"]) == (row["method"] in {"transition", "transition-tuned", "item-cosine"})
     shown = next(row for row in rows if row["method"] == "transition-tuned")

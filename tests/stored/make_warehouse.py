@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.migrate import migrations
 from tests.worlds import published
+from tests.worlds.once import begin_test_run
 
 BLOCK_BYTES = 16_384
 
@@ -26,6 +27,7 @@ def main() -> None:
     target = Path(__file__).with_name(f"warehouse-{len(migrations()):04d}.duckdb")
     if target.exists():
         sys.exit(f"{target} is stored already")
+    begin_test_run()
     with tempfile.TemporaryDirectory() as folder:
         layout, store = published.make_project(Path(folder) / "project")
         publish(layout, store, "recommend-1")

@@ -166,3 +166,39 @@ def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budge
     assert batches == batch_order(lengths, budget, seed, epoch)
     if len(batches) > 20:
         assert batches != batch_order(lengths, budget, seed, epoch + 1)
+
+
+def test_labels_and_histories_count_with_their_weights() -> None:
+    """Weights are 1, 2 or 3, so the loss is that of each label and each history item as often as its weight says."""
+    model, encoder = prepared("llama", SETTINGS)
+    tasks = replace(TASKS, negatives=1, negative_share=1.0, text=False, query=False)
+    data = case.small_data(encoder, tasks)
+    weights = np.random.default_rng(0).integers(1, 4, len(data.items)).astype(np.float64)
+    plain, weighted = (
+        epoch_rows(RowBuilder(encoder, of, tasks), plan_epoch(of, tasks, 0, 6), np.random.default_rng(0))
+        for of in (data, replace(data, weights=weights))
+    )
+    module = loss_module.SummedLoss(model, None, 0.5)
+    total, history, label_weight, history_weight = torch.zeros(()), torch.zeros(()), 0.0, 0.0
+    for row in range(len(plain)):
+        one, other = collate(plain[row], 0), collate(weighted[row], 0)
+        assert other.sample_weights is not None
+        assert other.history_weights is not None
+        states = loss_module.decode_hidden(
+            model, loss_module.ModelInput(one.input_ids, one.position_ids, one.mask)
+        ).flatten(0, 1)
+        logits = states @ loss_module.output_matrix(model).t()
+        labels = torch.nn.functional.cross_entropy(logits[one.label_index], one.label_tokens, reduction="none")
+        codes = torch.nn.functional.cross_entropy(logits[one.history_index], one.history_tokens, reduction="none")
+        total = total + (labels.view(one.num_samples, -1).sum(dim=1) * other.sample_weights).sum()
+        history = history + (codes * other.history_weights).sum()
+        label_weight += float(other.sample_weights.sum()) * len(one.label_tokens) / one.num_samples
+        history_weight += float(other.history_weights.sum())
+        is_next = other.sample_tasks == 0
+        assert (other.sample_weights[~is_next] == 1).all()
+    batch = collate(weighted[list(range(len(weighted)))], 0)
+    sums, counts = module(batch), module.counts([batch])
+    torch.testing.assert_close(sums.label, total)
+    torch.testing.assert_close(sums.history, history)
+    assert (counts.label, counts.history) == pytest.approx((label_weight, history_weight))
+    assert counts.label != len(batch.label_tokens)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semconv.data.event_rules import EventRules
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.leftovers import remove_leftovers
 
@@ -42,13 +44,18 @@ class IngestingProject(OpenedProject):
         rejected: Path | None = None,
         no_formulas: bool = False,
     ) -> IngestReport:
-        """Add interactions from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column."""
+        """Add events from Parquet, CSV or JSON lines; ``mapping`` is our column -> the input's column.
+
+        The report names the event types that the settings give no weight.
+        """
         remove_leftovers(self.layout)
         from semconv_warehouse import ingest
 
-        return ingest.ingest_interactions(
+        report = ingest.ingest_interactions(
             self.store, files, mapping, order_by_file=order_by_file, rejected=rejected, no_formulas=no_formulas
         )
+        rules = EventRules.of(self.settings.events.recorded())
+        return replace(report, unlisted_types=tuple(rules.unlisted(list(report.types))))
 
     def ingest_items(
         self,
@@ -66,6 +73,20 @@ class IngestingProject(OpenedProject):
         return ingest.ingest_items(
             self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
         )
+
+    def ingest_users(
+        self,
+        files: Sequence[Input],
+        mapping: Mapping[str, str],
+        *,
+        rejected: Path | None = None,
+        no_formulas: bool = False,
+    ) -> IngestReport:
+        """Add or update profiles of users: their market, and all other columns as attributes."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_users(self.store, files, mapping, rejected=rejected, no_formulas=no_formulas)
 
     def ingest_amazon(
         self, reviews: Path, meta: Path, *, rejected: Path | None = None, no_formulas: bool = False

@@ -1,4 +1,4 @@
-"""``semconv ingest``: read interactions and items, and report how many rows were added or rejected."""
+"""``semconv ingest``: read interactions, items and users, and report how many rows were added or rejected."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
-@click.group("ingest", cls=Group, short_help="Read interactions and items from files.")
+@click.group("ingest", cls=Group, short_help="Read interactions, items and users from files.")
 def ingest_command() -> None:
-    """Read interactions and items into the warehouse from Parquet, CSV or JSON lines, also compressed as .gz."""
+    """Read interactions, items and users into the warehouse from Parquet, CSV or JSON lines, also compressed as .gz."""
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -129,10 +129,10 @@ def ingest_interactions(
     no_formulas: bool,
     as_json: bool,
 ) -> None:
-    """Add interactions to the warehouse. Each row of the input is one interaction.
+    """Add interactions to the warehouse. Each row of the input is one interaction or another event.
 
-    Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query. Rows that
-    were ingested before change nothing. New rows of a known user extend the user's sequence.
+    Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query, event_type.
+    Rows that were ingested before change nothing. New rows of a known user extend the user's sequence.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_interactions(
@@ -168,6 +168,30 @@ def ingest_items(
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
         report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas)
+    _print(state, report, as_json, rejected)
+
+
+@ingest_command.command("users", cls=Job)
+@_input_options
+@_map_option
+@_row_options
+@pass_state
+def ingest_users(
+    state: State,
+    files: tuple[Path, ...],
+    from_sql: tuple[str, str] | None,
+    mapping: dict[str, str],
+    rejected: Path | None,
+    no_formulas: bool,
+    as_json: bool,
+) -> None:
+    """Add profiles of users to the warehouse, or update them. Each row of the input is one user.
+
+    Required column: user_id. Optional column: market. All other columns except binary columns are stored as attributes
+    of the user. A user without interactions is stored too.
+    """
+    with state.open() as project, project.inputs(files, from_sql) as inputs:
+        report = project.ingest_users(inputs, mapping, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
 
 

@@ -14,7 +14,7 @@ from semconv import columns
 from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, Split
-from semconv.counter.counts import CounterWeights, count_transitions
+from semconv.counter.counts import CounterWeights, count_transitions, item_weights
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
 from semconv.data.store import Catalog, RunRecord, Sequences
@@ -115,7 +115,7 @@ def blend_tables(
         counter=counter,
         history_decay=settings["counter"]["history_decay"],
         vectors=blend_vectors(workspace, lineage, parts, num_items),
-        popularity=np.bincount(train.items, minlength=num_items),
+        popularity=item_weights(train, num_items),
         events=EventDays.of(train.items, train.times, num_items) if parts["recency"] else None,
         with_popularity=parts["popularity"],
         proposing=(BEHAVIOR,) if parts["neighbor"] else (),
@@ -151,14 +151,15 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
     if len(have_target) == 0:
         raise InputError("no user has the three interactions that fitting a blend needs")
     users = draw_users(have_target, settings.fit_users, settings.seed)
-    histories = Histories.under(sequences, "valid")
-    whole = [histories.of(int(user)) for user in users]
+    histories = Histories.under(sequences, "valid", workspace.settings.recommend.seen_days)
     say, length = workspace.progress.say, workspace.settings.split.history_length
     split_moments = SplitMoments(sequences, "valid", lineage.finetune.settings["split"]["train_cut"])
     files = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     tuned = files.load(workspace.settings, read.allowed, say)
     items, lengths = histories.latest(users, length)
-    seen = whole if workspace.settings.recommend.seen == "masked" else None
+    seen = None
+    if workspace.settings.recommend.seen == "masked":
+        seen = [histories.seen_of(int(user)) for user in users]
     of_users = BlendUsers(items, lengths, list_days(sequences, histories, "valid")[users], seen)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
     compute = _ByShards(workspace, tuned.searcher, tuned.prompts(histories, users), seen)

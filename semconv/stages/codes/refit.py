@@ -18,7 +18,7 @@ from semconv import columns
 from semconv.artifacts import read_json
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import cut_in_time, train_lengths
+from semconv.data.splits import train_mask
 from semconv.data.store import RunRecord
 from semconv.runs.files import BEHAVIOR_VECTORS, FIGURES, TEXT_VECTORS, table_file
 from semconv.runs.lineage import Lineage
@@ -155,5 +155,5 @@ def _interactions(workspace: Workspace, coded: Coded, counts: NDArray[np.int64])
     if finetune is None:
         return int(coded.code_set.popularity.sum()), int(counts[coded.code_set.item_index].sum())
     figures, split = read_json(workspace.intact(finetune, FIGURES)), finetune.settings["split"]
-    now = train_lengths(cut_in_time(workspace.store.sequences(), split), split["train_cut"]).sum()
+    now = train_mask(workspace.events(split=split), split["train_cut"]).sum()
     return int(figures[TRAIN_INTERACTIONS]), int(now)

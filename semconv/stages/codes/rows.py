@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.columns import code_token
-from semconv.data.splits import cut_in_time, train_part
+from semconv.data.splits import train_part
 from semconv.data.store import Catalog, RunRecord
 from semconv.runs.workspace import Workspace
 
@@ -46,6 +46,5 @@ def code_rows(
 def training_counts(workspace: Workspace, behavior: RunRecord, num_items: int) -> NDArray[np.int64]:
     """Return each item's number of training interactions today, ``(I,)``, with train cut and k-core of ``behavior``."""
     split = behavior.settings["split"]
-    sequences = cut_in_time(workspace.store.sequences(), split)
-    train = train_part(sequences, split["train_cut"], split["k_core"], num_items)
+    train = train_part(workspace.events(split=split), split["train_cut"], split["k_core"], num_items)
     return np.bincount(train.items, minlength=num_items).astype(np.int64)

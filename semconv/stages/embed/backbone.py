@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from semconv import columns
 from semconv.artifacts import file_digest, read_json, write_json
-from semconv.data.splits import cut_in_time, train_part
+from semconv.data.splits import train_part
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.ragged import row_of
@@ -101,7 +101,7 @@ def load_run_backbone(workspace: Workspace, record: RunRecord) -> tuple[Any, Any
 def _training_queries(workspace: Workspace) -> Iterator[tuple[int, str]]:
     """Yield the user and the text of each training query, sorted by user."""
     settings = workspace.settings.split
-    sequences = cut_in_time(workspace.store.sequences(queries=True), workspace.section("split")["split"])
+    sequences = workspace.events(queries=True)
     train = train_part(sequences, settings.train_cut, settings.k_core, len(workspace.store.catalog()))
     users = row_of(train.lengths).tolist()
     yield from ((user, query) for user, query in zip(users, train.queries or (), strict=False) if query)

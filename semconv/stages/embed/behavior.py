@@ -26,6 +26,10 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     sequences = workspace.sequences()
     catalog = workspace.store.catalog()
     train = train_part(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
+    if sequences.rules is not None and (unlisted := sequences.rules.unlisted(sequences.type_names)):
+        workspace.progress.say(
+            f"event types without a weight in events.weights, so they weigh 1: {', '.join(unlisted)}"
+        )
     if len(train.items) == 0:
         raise InputError(
             f"split.k_core = {settings.split.k_core} leaves no interaction to train on; lower it or ingest more interactions"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,17 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import counted_cut, dated_users, targets, train_cut_text, train_lengths
+from semconv.data.splits import counted_cut, dated_users, targets, train_cut_text, train_mask
 from semconv.data.store import RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
 from semconv.evaluation.segments import EvaluatedUsers, draw_users
 from semconv.metrics import prefix_ids
-from semconv.ragged import position_of
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.recommend import beam_width
 from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.evaluate.reachable import Reach
 
 NO_CODE = "no code"
 
@@ -41,6 +42,7 @@ class EvaluationCase:
         popularity: ``(I,)`` interactions of each item in the train cut, or before the cut in time of the split.
         prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
         sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
+        reach: which held-out items lists can contain, and why not.
     """
 
     lineage: Lineage
@@ -52,6 +54,7 @@ class EvaluationCase:
     popularity: NDArray[np.int64]
     prefixes: NDArray[np.int32]
     sources: NDArray[np.object_]
+    reach: Reach
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
@@ -59,21 +62,29 @@ class EvaluationCase:
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
             sequences, users = evaluated_users(workspace, lineage.finetune, split)
+            if sequences.rules is not None:  # the types that masked items in these lists
+                seen = tuple(recommend.settings["recommend"].get("seen_types", ()))
+                sequences = replace(sequences, rules=replace(sequences.rules, seen=seen))
             catalog = workspace.store.catalog()
             allowed = catalog.is_servable.copy()
             for condition in filter(None, (recommend.settings["recommend"]["where"], recommend.settings["where"])):
                 allowed &= workspace.store.allowed_items(condition)
         prefixes, sources = _codes(workspace, lineage, len(catalog))
+        held_out = targets(sequences, split)[users]
+        masking = None
+        if recommend.settings["recommend"]["seen"] == "masked":
+            masking = Histories.under(sequences, split, recommend.settings["recommend"].get("seen_days", 0.0))
         return cls(
             lineage,
             sequences,
             users,
-            targets(sequences, split)[users],
+            held_out,
             list(catalog.item_ids),
             allowed,
             _popularity(sequences, counted_cut(sequences.cuts, split, recommend.settings["train_cut"]), len(catalog)),
             prefixes,
             sources,
+            Reach.of(held_out, users, masking, catalog, allowed, sources != NO_CODE),
         )
 
     @property
@@ -97,16 +108,16 @@ class EvaluationCase:
         """Whether a user's list leaves out the items of the user's history."""
         return bool(self.recommend.settings["recommend"]["seen"] == "masked")
 
-    @property
+    @cached_property
     def histories(self) -> Histories:
         """The histories of all users under the split."""
-        return Histories.under(self.sequences, self.split)
+        return Histories.under(self.sequences, self.split, self.recommend.settings["recommend"].get("seen_days", 0.0))
 
     def evaluated(self) -> EvaluatedUsers:
         """Return the properties of the evaluated users that define the segments of the report."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
         is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
-        return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold)
+        return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold, self.reach.is_reachable)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
         """Return the protocol that all methods of the evaluation share: how lists were made and are scored."""
@@ -123,6 +134,7 @@ class EvaluationCase:
             "tuning_seed": tuning["seed"],
             "num_users_without_target": len(self.sequences) - evaluable,
             "num_users_not_sampled": evaluable - len(self.users),
+            **self.reach.counts(),
             "user_sample_seed": workspace.settings.evaluate.seed,
             "bootstrap_samples": workspace.settings.evaluate.bootstrap_samples,
             "confidence": workspace.settings.evaluate.confidence,
@@ -166,8 +178,7 @@ def allowed_digest(allowed: NDArray[np.bool_]) -> str:
 
 
 def _popularity(sequences: Sequences, train_cut: TrainCut, num_items: int) -> NDArray[np.int64]:
-    trained = train_lengths(sequences, train_cut)
-    items = sequences.items[position_of(sequences.lengths) < np.repeat(trained, sequences.lengths)]
+    items = sequences.items[train_mask(sequences, train_cut)]
     return np.bincount(items, minlength=num_items).astype(np.int64)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from semconv import columns
 from semconv.artifacts import read_json, write_json
+from semconv.counter.counts import item_weights
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
 from semconv.data.store import RunRecord, Sequences
@@ -39,24 +40,29 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
     def compute(folder: Path) -> dict[str, pa.Table]:
         num_items = len(case.item_ids)
         train = train_part(case.sequences, "[:-2]", 1, num_items)
-        histories = Histories.under(case.sequences, "valid")
+        days = case.recommend.settings["recommend"].get("seen_days", 0.0)
+        histories = Histories.under(case.sequences, "valid", days)
         searched = Case(
             _some(train, workspace.settings.evaluate.seed),
             [histories.of(int(user)) for user in users],
             case.recommend.settings["history_length"],
             held_out[users],
-            case.is_masked,
+            [histories.seen_of(int(user)) for user in users] if case.is_masked else None,
             case.allowed,
-            np.bincount(train.items, minlength=num_items).astype(np.int64),
+            item_weights(train, num_items),
         )
         best, trials = search_parameters(searched, dataclasses.asdict(workspace.settings.counter))
         write_json(folder / TRANSITION, {"parameters": best, "trials": trials, "num_users": len(users)})
         return {}
 
     settings = {
-        "split": {"temporal_at": split["temporal_at"]},
+        "split": {name: split[name] for name in ("temporal_at", "events") if name in split},
         "history_length": case.recommend.settings["history_length"],
-        "seen": case.recommend.settings["recommend"]["seen"],
+        **{
+            name: case.recommend.settings["recommend"][name]
+            for name in ("seen", "seen_types", "seen_days")
+            if name in case.recommend.settings["recommend"]
+        },
         "start": dataclasses.asdict(workspace.settings.counter),
         "users": wanted,
         "seed": workspace.settings.evaluate.seed,

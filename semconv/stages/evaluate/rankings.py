@@ -143,6 +143,8 @@ def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parame
         users=case.users,
         items=case.allowed,
         cuts=case.sequences.cuts,
+        rules=case.sequences.rules,
+        seen_days=made["recommend"].get("seen_days", 0.0),
         vectors=case.lineage.behavior.run_id,
     )
     top = _for_all(case, workspace.store.baseline_top_k(request))
@@ -166,6 +168,6 @@ def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> 
     """Rank by behaviour vectors alone, with the candidate items and masked items of the model."""
     vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, BEHAVIOR_VECTORS))
     histories = case.histories
-    seen = [histories.of(int(user)) for user in case.users] if case.is_masked else None
+    seen = [histories.seen_of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)
     return Ranking(method.name, items, None, {"behavior_run": case.lineage.behavior.run_id})

@@ -65,6 +65,8 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
             " held-out items; make lists to score with `semconv recommend --split test`"
         )
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
+    if warning := case.reach.warning():
+        workspace.progress.say(warning)
     tuned = tune_transition_run(workspace, case)
     tuning = None if tuned is None else tuned.record
 

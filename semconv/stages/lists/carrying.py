@@ -80,7 +80,10 @@ class Carried:
 
 
 def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[np.int64]) -> States:
-    """Return a hash of each user's items, their times and their codes; ``codes`` is ``(I, N)``, items by levels."""
+    """Return a hash of each user's items, their times and their codes; ``codes`` is ``(I, N)``, items by levels.
+
+    If other items than those of the history are masked, the hash also covers the masked items.
+    """
     states = np.zeros(len(users), dtype=np.uint64)
     for first in range(0, len(users), _USERS_AT_ONCE):
         some = users[first : first + _USERS_AT_ONCE]
@@ -94,6 +97,10 @@ def user_states(users: NDArray[np.int32], histories: Histories, codes: NDArray[n
             (column, (bounds * size).tolist())
             for column, size in zip((item_bytes, time_bytes, code_bytes), sizes, strict=True)
         ]
+        if histories.seen is not None:
+            masked, counts = histories.flat_seen(some)
+            ends = offsets_of(counts) * masked.itemsize
+            columns_of.append((masked.tobytes(), np.stack([ends[:-1], ends[1:]], axis=1).tolist()))
         for row in range(len(some)):
             content = b"".join(column[slice(*of[row])] for column, of in columns_of)
             states[first + row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
@@ -109,7 +116,7 @@ class Listable:
         user_ids: ``(U,)`` ids by user index.
         all_item_ids: ``(I,)`` ids by item index.
         histories: the histories of all users.
-        is_masked: whether lists leave out the items of the user's history.
+        is_masked: whether lists leave out seen items.
     """
 
     item_ids: pa.Array
@@ -170,7 +177,7 @@ def _must_change(
     is_offending = ~_is_in(items, listable.item_ids)
     changed = np.flatnonzero(is_changed)
     if listable.is_masked and len(changed):
-        have, lengths = listable.histories.flat(users[changed])
+        have, lengths = listable.histories.flat_seen(users[changed])
         size = len(listable.all_item_ids)
         listed = row * size + _index_in(items, listable.all_item_ids)
         is_offending |= np.isin(listed, np.repeat(changed, lengths) * size + have)

@@ -158,7 +158,8 @@ class ListInputs:
             split = lineage.finetune.settings["split"]
             sequences = workspace.sequences(split=split)
             ranking = _fallback_ranking(workspace, request.split, split["train_cut"], allowed, sequences)
-        return cls(catalog, allowed, sequences, Histories.under(sequences, request.split), ranking)
+        histories = Histories.under(sequences, request.split, workspace.settings.recommend.seen_days)
+        return cls(catalog, allowed, sequences, histories, ranking)
 
 
 def list_job(
@@ -187,8 +188,7 @@ def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: 
     tuned = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
-    # Erased users have no interactions.
-    has_history = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)
+    has_history = read.histories.lengths[asked] > 0  # erased users, and users who returned everything, have none
     return ListJob(
         folder=folder,
         fingerprint=_fingerprint(workspace, folder),
@@ -241,7 +241,15 @@ def _fallback_ranking(
     count = min(int(allowed.sum()), workspace.settings.recommend.top_k + longest)
     cut = counted_cut(sequences.cuts, split, train_cut)
     request = BaselineRequest(
-        RECENT_POPULARITY, split, cut, "kept", count, users=some_user, items=allowed, cuts=sequences.cuts
+        RECENT_POPULARITY,
+        split,
+        cut,
+        "kept",
+        count,
+        users=some_user,
+        items=allowed,
+        cuts=sequences.cuts,
+        rules=sequences.rules,
     )
     top_k = workspace.store.baseline_top_k(request)
     ranking: NDArray[np.int32] = top_k.items[:1].ravel()  # empty when no user has a history under the split

@@ -11,6 +11,7 @@ from semconv.artifacts import file_digest
 from semconv.data.store import RunRecord
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.workspace import Workspace
+from semconv.stages import stage_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +34,13 @@ def load_lists_run(workspace: Workspace, files: Sequence[Path], load: Callable[[
         load(folder)
         return {}
 
+    recommend = {
+        name: value for name, value in workspace.section("recommend")["recommend"].items() if name != "seen_days"
+    }
+    events = workspace.settings.events.recorded()
     settings = {
-        **workspace.section("recommend"),
+        "recommend": {**recommend, **stage_settings.masked(workspace)},
+        **({"events": events} if events else {}),
         "split": "serve",
         "where": "",
         "users": "all",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -18,7 +19,7 @@ def answer_question(
 
     Args:
         lineage: the current lineage of the model.
-        user: user index; the items of this user's history are left out if ``recommend.seen`` is ``masked``.
+        user: user index; the seen items of this user are left out if ``recommend.seen`` is ``masked``.
         where: a SQL condition on the table ``item``, in addition to ``recommend.where``.
 
     Raises:
@@ -33,7 +34,9 @@ def answer_question(
         catalog = workspace.store.catalog()
         allowed = allowed_items(workspace, catalog, where)
         if user is not None and settings.recommend.seen == "masked":
-            seen = [workspace.sequences().of(user)]
+            split = lineage.finetune.settings["split"]
+            histories = Histories.under(workspace.sequences(split=split), "serve", settings.recommend.seen_days)
+            seen = [histories.seen_of(user)]
     # Compiling takes longer than one search saves.
     as_it_is = replace(settings, recommend=replace(settings.recommend, compile=False))
     tuned = TunedFiles.read(workspace, lineage, catalog, None).load(as_it_is, allowed, workspace.progress.say)

@@ -54,6 +54,7 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
         "train_cut": lineage.finetune.settings["split"]["train_cut"],
         "pass": "full" if request.carry_from is None else "changed",
         **({} if chosen is None else {"method": chosen.served}),
+        **{name: value for name, value in lineage.finetune.settings["split"].items() if name == "events"},
     }
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -142,10 +143,11 @@ class ListWorker:
 
     def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
         job, settings = self.job, self.job.settings
-        whole = [job.histories.of(int(user)) for user in users]
         prompts = self._tuned.prompts(job.histories, users)
         visible = self._tuned.visible(job.histories, users, settings.split.history_length)
-        seen = whole if settings.recommend.seen == "masked" else None
+        seen = None
+        if settings.recommend.seen == "masked":
+            seen = [job.histories.seen_of(int(user)) for user in users]
         for_blend = None
         if job.blend is not None:
             items, lengths = job.histories.latest(users, settings.split.history_length)

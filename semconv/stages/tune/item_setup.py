@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import train_part
+from semconv.data.splits import known_part, train_part
 from semconv.data.store import Catalog, Sequences, day_numbers
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
@@ -139,12 +139,13 @@ class SplitMoments:
         sequences = self.sequences
         if not is_dated:
             return Moments.unknown(len(sequences), num_items)
-        days = day_numbers(sequences.times)
         cut = None if sequences.cuts is None else sequences.cuts.of_history(self.split)
         if self.split == "serve" or cut is not None:
+            known = known_part(sequences, self.split)
+            days = day_numbers(known.times)
             day = int(days.max(initial=0)) + 1 if cut is None else int(day_numbers(np.array([cut]))[0])
-            table = MomentTable.at(ItemEvents.of(days, sequences.items, num_items), np.array([day]))
+            table = MomentTable.at(ItemEvents.of(days, known.items, num_items, known.weights), np.array([day]))
             return Moments(table, np.full(len(sequences), day))
         train = train_part(sequences, self.train_cut, 1, num_items)
-        table = MomentTable.on_grid(ItemEvents.of(day_numbers(train.times), train.items, num_items))
+        table = MomentTable.on_grid(ItemEvents.of(day_numbers(train.times), train.items, num_items, train.weights))
         return Moments(table, day_numbers(Histories.under(sequences, self.split).latest_times()))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.splits import train_part
+from semconv.columns import TrainCut
+from semconv.data.splits import core_rows, train_part, train_rejections
+from semconv.data.store import Sequences
 from semconv.progress import Progress
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -19,7 +21,7 @@ from semconv.stages.stage_settings import resolved_tasks
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.start import since_start
 from semconv.stages.tune.tuned import tuned_folder
-from semconv.tasks.data import TaskData
+from semconv.tasks.data import Rejected, TaskData
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.padded import EpochRows
 from semconv.tasks.plan import plan_epoch
@@ -61,12 +63,24 @@ def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None 
     with workspace.store.snapshot():
         catalog, sequences = workspace.store.catalog(), workspace.sequences(queries=settings.tasks.query)
     cut = settings.split.train_cut
-    train = train_part(sequences, cut, settings.split.k_core, len(catalog))
+    kept = core_rows(sequences, cut, settings.split.k_core, len(catalog))
+    train = sequences.select_rows(kept)
     touched = train_part(sequences, cut, 1, len(catalog))
     has_codes = np.zeros(len(catalog), dtype=bool)
     has_codes[codes.item_index] = True
-    data = task_data(train, has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched)
+    data = task_data(
+        train, has_codes, catalog.titles, catalog.descriptions, settings.tasks, touched, _rejected(sequences, cut, kept)
+    )
     return data if start is None else since_start(workspace, start.run, data)
+
+
+def _rejected(sequences: Sequences, cut: TrainCut, kept: NDArray[np.bool_]) -> Rejected:
+    """Return the items that users returned or disliked before the train cut, with rows of the training sequences."""
+    if sequences.weights is None:
+        return Rejected.none()
+    rows = np.flatnonzero(train_rejections(sequences, cut))
+    users = np.searchsorted(sequences.offsets, rows, side="right") - 1
+    return Rejected(users, rows, sequences.items[rows]).among(kept)
 
 
 def prompt_source(

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.histories import Histories, prompt_items
-from semconv.data.splits import history_lengths, targets
-from semconv.data.store import Sequences
+from semconv.data.splits import targets
 from semconv.metrics import ndcg, target_ranks
 from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
@@ -42,10 +41,10 @@ def search_validation(
     if settings.tuning.validation_users == 0 or settings.split.train_cut != "[:-2]":
         return None
     sequences = workspace.sequences()
-    users = validation_users(sequences, source.encoder.has_codes, settings)
+    histories = Histories.under(sequences, "valid", settings.recommend.seen_days)
+    users = validation_users(histories, source.encoder.has_codes, settings)
     if len(users) == 0:
         return None
-    histories = Histories.under(sequences, "valid")
     allowed = workspace.store.catalog().is_servable
     if setup is None:
         items_of = _token_search(source, codes, level_tokens, tuning, allowed, histories, users)
@@ -73,9 +72,9 @@ def _token_search(
     from semconv.search.search import Searcher, SearchSettings
     from semconv.search.trie import CodeTrie
 
-    seen, encoder = [histories.of(int(user)) for user in users], source.encoder
-    length = source.settings.split.history_length
-    prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in seen]
+    seen, encoder = [histories.seen_of(int(user)) for user in users], source.encoder
+    length, whole = source.settings.split.history_length, [histories.of(int(user)) for user in users]
+    prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in whole]
     trie = CodeTrie.build(codes.codes, codes.item_index, codes.popularity).restrict(allowed)
     # The search computes probabilities over the same tokens as the loss.
     search = SearchSettings(_LIST_LENGTH, beams=20, scores="trie" if tuning.loss_over == "trie" else "full")
@@ -100,7 +99,7 @@ def _item_search(
     moments = split_moments.of(source.data.num_items, is_dated=setup.calendar.num_periods > 0)
     maker = PromptMaker(setup.calendar, source.encoder.has_codes, source.settings.split.history_length)
     prompts = maker.prompts(histories, users.astype(np.int32), moments)
-    seen, search = [histories.of(int(user)) for user in users], SearchSettings(_LIST_LENGTH)
+    seen, search = [histories.seen_of(int(user)) for user in users], SearchSettings(_LIST_LENGTH)
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
@@ -109,11 +108,10 @@ def _item_search(
     return items_of
 
 
-def validation_users(sequences: Sequences, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
+def validation_users(histories: Histories, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
     """Return a fixed sample of the users whose history under the split valid has an item with codes."""
-    ends = history_lengths(sequences, "valid")
-    coded = offsets_of(has_codes[sequences.items])
-    with_history = (ends > 0) & (coded[sequences.offsets[:-1] + np.maximum(ends, 0)] > coded[sequences.offsets[:-1]])
+    coded, starts, lengths = offsets_of(has_codes[histories.items]), histories.starts, histories.lengths
+    with_history = (lengths > 0) & (coded[starts + np.maximum(lengths, 0)] > coded[starts])
     users = np.flatnonzero(with_history)
     wanted = min(settings.tuning.validation_users, len(users))
     return np.sort(np.random.default_rng(settings.tuning.seed).choice(users, wanted, replace=False))

@@ -43,6 +43,7 @@ CASES = (
     _case("ingest interactions", "{inputs}/events.jsonl", "--rejected", "{root}/rejected.jsonl"),
     _case("ingest interactions", "--from-sql", "sqlite:///{inputs}/shop.db", "SELECT * FROM event"),
     _case("ingest items", "{inputs}/items.jsonl", "--snapshot"),
+    _case("ingest users", "{inputs}/users.csv"),
     _case("ingest amazon", "--reviews", "{inputs}/reviews.json", "--meta", "{inputs}/meta.json"),
     _case("ingest movielens", "{inputs}/movielens"),
     _case("backbone create", "--seed", "1"),

@@ -138,6 +138,7 @@ def _write_inputs(folder: Path) -> None:
     ]
     rows = [_with_time(row) for row in rows]
     case.write_lines(folder / "events.jsonl", [*rows, {"user_id": ERASED, "item_id": None}])
+    (folder / "users.csv").write_text("user_id,market,note\n" + "".join(f"{user},DE,{WORD}\n" for user in users))
     items = [{**case.item(number), "title": f"another {number}"} for number in range(case.NUM_ITEMS)]
     case.write_lines(folder / "items.jsonl", items)
     reviews = [

@@ -46,7 +46,7 @@ from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.leftovers import remove_all_leftovers
 from semconv_warehouse.store.locks import features_lock, generations_lock
 
-_TABLES = ("interaction", "user_embedding")
+_TABLES = ("interaction", "user_embedding", "user_profile")
 _SHOWN = 3  # number of unknown ids in a message
 
 

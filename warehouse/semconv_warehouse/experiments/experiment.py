@@ -28,7 +28,7 @@ from semconv_warehouse.store.migrate import migrate
 if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
 
-INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
+INPUT_TABLES = ("item", "user_account", "interaction", "user_profile", "project_setting")
 LESS_REFERENCE = "ndcg@10_less_reference"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 _RATES = ("collision_rate", "collision_rate_distinct", "new_tokens")

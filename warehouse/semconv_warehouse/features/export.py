@@ -57,7 +57,14 @@ VIEWS: Mapping[str, ExportedView] = {
         "user_id", {"vector": "FLOAT[]"}, "SELECT user_id, vector::FLOAT[] AS vector, generation FROM user_embedding"
     ),
     "user_top_k": _user_top_k(),
+    "user_profile": ExportedView(
+        "user_id",
+        {"market": "VARCHAR", "attributes": "VARCHAR"},
+        "SELECT user_id, market, attributes::VARCHAR AS attributes, generation FROM user_profile",
+    ),
 }
+# A generation of an earlier version lacks the table of these views, and has no rows for them.
+_LATER_TABLES = ("user_profile",)
 
 
 def feature_file(layout: ProjectLayout, view: str, publication: int) -> Path:
@@ -123,17 +130,34 @@ def _is_exported(file: Path, publication: Publication) -> bool:
     return times <= {publication.published_at.replace(tzinfo=None)}
 
 
+def has_rows(layout: ProjectLayout, view: str) -> bool:
+    """Return whether any exported file of a view has rows. Feast cannot load a view without any."""
+    files = (feature_file(layout, view, number) for number in exported_publications(layout, view))
+    return any(pq.read_metadata(file).num_rows for file in files)
+
+
+def _rows(view: ExportedView, name: str, source: Path) -> str:
+    """Return the SQL query for the rows of a view in a generation file; without rows if the file lacks the table."""
+    if name in _LATER_TABLES:
+        with open_generation(source) as connection:
+            found = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = $1", [name]).fetchall()
+        if not found[0][0]:
+            nulls = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
+            return f"SELECT NULL::VARCHAR AS {view.key}, {nulls}, NULL::BIGINT AS generation WHERE false"
+    return view.rows
+
+
 def _export(layout: ProjectLayout, name: str, publication: Publication, source: Path) -> None:
     view = VIEWS[name]
     before = [number for number in exported_publications(layout, name) if number < publication.publication]
-    rows = view.rows
+    own = rows = _rows(view, name, source)
     values: dict[str, object] = {"published_at": publication.published_at.replace(tzinfo=None)}
     if before:
         # Names and types of this module, never input of a user.
         nulls = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
         rows += (
             f" UNION ALL BY NAME SELECT {view.key}, {nulls}, NULL::BIGINT AS generation FROM read_parquet($before)"  # noqa: S608
-            f" WHERE generation IS NOT NULL AND {view.key} NOT IN (SELECT {view.key} FROM ({view.rows}))"
+            f" WHERE generation IS NOT NULL AND {view.key} NOT IN (SELECT {view.key} FROM ({own}))"
         )
         values["before"] = str(feature_file(layout, name, before[-1]))
     statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608

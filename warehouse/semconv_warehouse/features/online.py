@@ -17,7 +17,7 @@ from semconv.artifacts import machine_errors, read_json, remove_unfinished, writ
 from semconv.columns import ITEM_ID, USER_ID
 from semconv.errors import InputError, SettingsError
 from semconv.modes import OWNER_FILE
-from semconv_warehouse.features.export import VIEWS, export_publications, exported_publications
+from semconv_warehouse.features.export import VIEWS, export_publications, exported_publications, has_rows
 from semconv_warehouse.features.files import feature_store_yaml, key_file, marker_file, online_store_file
 from semconv_warehouse.features.repair import remove_damaged
 from semconv_warehouse.features.repository import apply_locked, feast_errors, open_store
@@ -71,7 +71,7 @@ def _materialize_since(layout: ProjectLayout, since: datetime | None, last: Publ
     applied = apply_locked(
         layout
     )  # each time, because the sources have absolute paths, which change when a project is moved
-    views = [view for view in VIEWS if view in applied["feature_views"]]
+    views = [view for view in VIEWS if view in applied["feature_views"] and has_rows(layout, view)]
     feast_store = open_store(layout)
     # Feast includes both ends of a time window, and publications are at least a second apart.
     start = since + timedelta(milliseconds=1) if since else datetime(1970, 1, 2, tzinfo=UTC)

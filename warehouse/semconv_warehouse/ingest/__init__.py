@@ -1,4 +1,4 @@
-"""Ingest of interactions and items: polars reads and cleans the files, DuckDB merges the rows into the warehouse.
+"""Ingest of interactions, items and users: polars reads and cleans the files, DuckDB merges the rows into the warehouse.
 
 Files are read and cleaned before the warehouse is opened for writing. All rows are written in one short transaction.
 """
@@ -9,5 +9,6 @@ from semconv_warehouse.ingest.interactions import ingest_interactions
 from semconv_warehouse.ingest.items import ingest_items
 from semconv_warehouse.ingest.published_sets import ingest_amazon, ingest_movielens
 from semconv_warehouse.ingest.report import IngestReport
+from semconv_warehouse.ingest.users import ingest_users
 
-__all__ = ["IngestReport", "ingest_amazon", "ingest_interactions", "ingest_items", "ingest_movielens"]
+__all__ = ["IngestReport", "ingest_amazon", "ingest_interactions", "ingest_items", "ingest_movielens", "ingest_users"]

@@ -157,6 +157,11 @@ def text_list(raw: RawColumn) -> pl.Expr:
     return pl.when(cleaned.list.len() > 0).then(cleaned)
 
 
+def category(raw: RawColumn) -> pl.Expr:
+    """Return the values of a column with few different texts or whole numbers, null for an empty one."""
+    return id_text(raw).cast(pl.Categorical)
+
+
 def is_deep_list(raw: RawColumn) -> pl.Expr:
     """Return whether each value is the text of a list that is nested too deep to be parsed."""
     if not isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum):

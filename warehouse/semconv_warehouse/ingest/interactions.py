@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
-from semconv.columns import EVENT_TIME, ITEM_ID, QUERY, RATING, SOURCE_POSITION, USER_ID
+from semconv.columns import EVENT_TIME, EVENT_TYPE, ITEM_ID, QUERY, RATING, SOURCE_POSITION, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.merge import OrderBy, merge_interactions, odd_interactions, stored_order
@@ -29,7 +29,7 @@ from semconv_warehouse.ingest.records import usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file, shown_columns
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
-KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY)
+KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY, EVENT_TYPE)
 REQUIRED: Final = (USER_ID, ITEM_ID)
 _FIELDS: Final[Mapping[str, Callable[[fields.RawColumn], pl.Expr]]] = {
     USER_ID: fields.id_text,
@@ -38,13 +38,16 @@ _FIELDS: Final[Mapping[str, Callable[[fields.RawColumn], pl.Expr]]] = {
     SOURCE_POSITION: fields.whole_number,
     RATING: fields.number,
     QUERY: fields.text,
+    EVENT_TYPE: fields.category,
 }
 _OPTIONAL: Final[Mapping[str, pl.DataType]] = {
     EVENT_TIME: pl.Datetime("us"),
     SOURCE_POSITION: pl.Int64(),
     RATING: pl.Float64(),
     QUERY: pl.String(),
+    EVENT_TYPE: pl.Categorical(),
 }
+_MOST_TYPES: Final = 255  # more different values than this are no event types
 _ODD_TIME, _ODD_RATING = (
     "rows stored without their time, which cannot be read",
     "rows stored without their rating, which is no finite number",
@@ -129,6 +132,7 @@ def read_interactions(
     )
     rows = joined(parts, rejected, files)
     unusable = rejected.counts - before
+    _require_types(rows, files)
     distinct = _distinct(rows, order_by)
     unused = [name for source, found in zip(sources, columns, strict=True) for name in unused_columns(source, found)]
     return Interactions(
@@ -155,6 +159,7 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
         duplicate=cleaned.duplicate + cleaned.rows.num_rows - added,
         rejected=cleaned.rejected,
         odd={kind: number for kind, number in odd.items() if number},
+        types=_count_types(cleaned.rows),
         unused_columns=cleaned.unused_columns,
     )
 
@@ -231,16 +236,33 @@ def _is_given(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
     return value.is_not_null() & (value.cast(pl.String) != "") if is_text else value.is_not_null()
 
 
+def _require_types(rows: pl.DataFrame, files: Sequence[Input]) -> None:
+    """Raise InputError if a column has too many different values for a column of event types."""
+    number = rows[EVENT_TYPE].n_unique()
+    if number > _MOST_TYPES:
+        raise InputError(
+            f"{', '.join(map(str, files))}: the column event_type has {number:,} different values, but at most {_MOST_TYPES}"
+            " event types are allowed; name another column with --map event_type=COLUMN"
+        )
+
+
+def _count_types(rows: pa.Table) -> dict[str, int]:
+    """Return the number of rows of each event type, sorted by type; empty if no row has a type."""
+    counts = pl.Series(rows[EVENT_TYPE]).drop_nulls().value_counts()
+    return dict(sorted((str(name), number) for name, number in counts.iter_rows()))
+
+
 def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:
     """Drop rows that repeat an earlier row. Equal rows without time and position are numbered in ``occurrence``."""
     timed = pl.col(EVENT_TIME).is_not_null()
     positioned = pl.col(SOURCE_POSITION).is_not_null()
+    key = [USER_ID, ITEM_ID] if rows[EVENT_TYPE].null_count() == rows.height else [USER_ID, ITEM_ID, EVENT_TYPE]
     if order_by == "source_position":
-        rows = rows.unique([USER_ID, ITEM_ID, SOURCE_POSITION], keep="first", maintain_order=True)
-    first_of_time = pl.struct(USER_ID, ITEM_ID, EVENT_TIME).is_first_distinct()
-    first_of_position = pl.struct(USER_ID, ITEM_ID, SOURCE_POSITION).is_first_distinct()
+        rows = rows.unique([*key, SOURCE_POSITION], keep="first", maintain_order=True)
+    first_of_time = pl.struct(*key, EVENT_TIME).is_first_distinct()
+    first_of_position = pl.struct(*key, SOURCE_POSITION).is_first_distinct()
     if rows[EVENT_TIME].null_count() == 0:
-        rows = rows.unique([USER_ID, ITEM_ID, EVENT_TIME], keep="first", maintain_order=True)
+        rows = rows.unique([*key, EVENT_TIME], keep="first", maintain_order=True)
     else:
         rows = pl.concat(
             [
@@ -252,5 +274,5 @@ def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:
     bare = rows[EVENT_TIME].is_null() & rows[SOURCE_POSITION].is_null()
     if not bare.any():
         return rows.with_columns(pl.lit(1, pl.Int64).alias("occurrence"))
-    occurrence = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION)
+    occurrence = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(*key, EVENT_TIME, SOURCE_POSITION)
     return rows.with_columns(occurrence.alias("occurrence"))

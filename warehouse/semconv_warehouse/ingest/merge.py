@@ -12,36 +12,38 @@ from semconv_warehouse.store.database import raw, registered
 
 OrderBy = Literal["source_position", "event_time", "file"]
 
-# Selects the rows that the warehouse does not have. A row is a duplicate if a stored row has the same user, item and
-# event_time; without a time, the same user, item and source_position. Without both, occurrence n is a duplicate if the
+# Selects the rows that the warehouse does not have. A row is a duplicate if a stored row has the same user, item, type and
+# event_time; without a time, the same user, item, type and source_position. Without both, occurrence n is a duplicate if the
 # warehouse has at least n such rows.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT user_id, item_id, event_time, source_position, rating, query, arrival
+SELECT user_id, item_id, event_time, source_position, rating, query, event_type, arrival
 FROM {incoming} AS n
 WHERE NOT EXISTS (
     SELECT 1 FROM interaction e WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time = n.event_time
+      AND e.event_type IS NOT DISTINCT FROM n.event_type
 ) AND NOT EXISTS (
     SELECT 1 FROM interaction e
     WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.source_position = n.source_position
-      AND ($by_position OR n.event_time IS NULL)
+      AND e.event_type IS NOT DISTINCT FROM n.event_type AND ($by_position OR n.event_time IS NULL)
 ) AND (n.event_time IS NOT NULL OR n.source_position IS NOT NULL OR n.occurrence > coalesce((
     SELECT count(*) FROM interaction e
     WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time IS NULL AND e.source_position IS NULL
+      AND e.event_type IS NOT DISTINCT FROM n.event_type
 ), 0))
 """
 _FRESH_IN_EMPTY = """
 CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT user_id, item_id, event_time, source_position, rating, query, arrival FROM {incoming}
+SELECT user_id, item_id, event_time, source_position, rating, query, event_type, arrival FROM {incoming}
 """
 _TAKEN = """
-SELECT count(*) OVER () AS conflicts, user_id, source_position, list(item_id ORDER BY item_id) AS items
+SELECT count(*) OVER () AS conflicts, user_id, source_position, list(DISTINCT item_id ORDER BY item_id) AS items
 FROM (
     SELECT user_id, source_position, item_id FROM fresh
     UNION ALL
     SELECT user_id, source_position, item_id FROM interaction SEMI JOIN fresh USING (user_id, source_position)
 )
-GROUP BY user_id, source_position HAVING count(*) > 1
+GROUP BY user_id, source_position HAVING count(DISTINCT item_id) > 1
 ORDER BY user_id, source_position LIMIT 1
 """
 _NEW_IDS = """
@@ -58,13 +60,13 @@ _ORDERS: Final[dict[OrderBy, str]] = {
 }
 _RENEWED = """
 CREATE OR REPLACE TEMP TABLE renewed AS
-SELECT user_id, item_id, event_time, source_position, rating, query,
+SELECT user_id, item_id, event_time, source_position, rating, query, event_type,
        row_number() OVER (PARTITION BY user_id ORDER BY {order}) - 1 AS position
 FROM (
-    SELECT user_id, item_id, event_time, source_position, rating, query, position, NULL AS arrival
+    SELECT user_id, item_id, event_time, source_position, rating, query, event_type, position, NULL AS arrival
     FROM interaction SEMI JOIN fresh USING (user_id)
     UNION ALL
-    SELECT user_id, item_id, event_time, source_position, rating, query, NULL, arrival FROM fresh
+    SELECT user_id, item_id, event_time, source_position, rating, query, event_type, NULL, arrival FROM fresh
 )
 """
 _INSERT = """

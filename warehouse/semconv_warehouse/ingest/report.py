@@ -34,6 +34,8 @@ class IngestReport:
     duplicate: int = 0  # rows that the warehouse has already, or that are repeated in the files
     rejected: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
     odd: Mapping[str, int] = field(default_factory=dict)  # kind of an unusual value that was stored -> number of values
+    types: Mapping[str, int] = field(default_factory=dict)  # event type -> number of rows without repeated ones
+    unlisted_types: tuple[str, ...] = ()  # event types that the settings give no weight
     removed: int = 0  # items marked as removed because they are absent from a snapshot
     restored: int = 0  # removed items that are in the files again
     unused_columns: tuple[str, ...] = ()
@@ -50,6 +52,11 @@ class IngestReport:
         lines = [f"{self.kind}: {self.read:,} rows read, {shown}"]
         lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
         lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
+        if self.types:
+            lines.append("  event types: " + ", ".join(f"{name} {number:,}" for name, number in self.types.items()))
+        if self.unlisted_types:
+            names = ", ".join(self.unlisted_types)
+            lines.append(f"  event types without a weight in events.weights, so they weigh 1: {names}")
         if self.unused_columns:
             lines.append(f"  columns not used: {shown_columns(self.unused_columns)}; read one with --map OURS=THEIRS")
         if self.left_out:
@@ -82,6 +89,7 @@ def combined(parts: Sequence[IngestReport]) -> IngestReport:
         **sums,
         rejected=_total(part.rejected for part in parts),
         odd=_total(part.odd for part in parts),
+        types=_total(part.types for part in parts),
         left_out=tuple(name for part in parts for name in part.left_out),
         parts=tuple(parts),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from semconv.data.event_rules import EventRules
 from semconv.data.list_rows import LIST_COLUMNS
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
@@ -46,7 +47,10 @@ WITH kept AS (
     FROM served.recommendation AS old
     SEMI JOIN (SELECT item_id FROM item WHERE is_available AND removed_at IS NULL) AS servable ON servable.item_id = old.item_id
     ANTI JOIN built.recommendation AS new ON new.user_id = old.user_id
-    ANTI JOIN (SELECT user_id, item_id FROM interaction WHERE $masked) AS seen
+    ANTI JOIN (
+        SELECT user_id, item_id FROM interaction
+        WHERE $masked AND (event_type IS NULL OR list_contains($masking_types::VARCHAR[], event_type))
+    ) AS seen
         ON seen.user_id = old.user_id AND seen.item_id = old.item_id
 )
 SELECT * FROM built.recommendation
@@ -68,9 +72,10 @@ _COPIES: Mapping[str, str] = {
         SELECT $generation::BIGINT AS generation, * REPLACE (vector::FLOAT[{width}] AS vector) FROM user_embedding
         WHERE run_id = $embedding_run::VARCHAR ORDER BY user_id""",
     "user_history": """
-        SELECT $generation::BIGINT AS generation, user_id, position, item_id, event_time, rating
+        SELECT $generation::BIGINT AS generation, user_id, position, item_id, event_time, rating, event_type
         FROM interaction JOIN (SELECT user_id, max(position) AS last FROM interaction GROUP BY user_id) USING (user_id)
         WHERE position > last - $history_items ORDER BY user_id, position""",
+    "user_profile": "SELECT $generation::BIGINT AS generation, * FROM user_profile ORDER BY user_id",
     "metric": """
         SELECT $generation::BIGINT AS generation, * FROM metric
         WHERE list_contains($evaluate_runs::VARCHAR[], run_id) ORDER BY run_id, method, name, k""",
@@ -201,10 +206,22 @@ def _copy_tables(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
 
 
 def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Build) -> None:
-    seen = build.plan.recommend.settings.get("recommend", {}).get("seen", "masked")
+    settings = build.plan.recommend.settings
+    masks = settings.get("recommend", {})
+    rules = EventRules.of(settings.get("events", {}), masks.get("seen_types", ()))
+    names = connection.execute(
+        "SELECT DISTINCT event_type FROM interaction WHERE event_type IS NOT NULL ORDER BY ALL"
+    ).fetchall()
     require_alone(served)
     connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
-    connection.execute(_CARRY_OVER, {"generation": build.generation, "masked": seen == "masked"})
+    connection.execute(
+        _CARRY_OVER,
+        {
+            "generation": build.generation,
+            "masked": masks.get("seen", "masked") == "masked" and not masks.get("seen_days"),
+            "masking_types": [name for (name,) in names if rules.masks(name)],
+        },
+    )
     connection.execute("DETACH served")
 
 

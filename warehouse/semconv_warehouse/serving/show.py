@@ -18,8 +18,11 @@ def show_user(layout: ProjectLayout, user_id: str) -> dict[str, Any]:
     with open_serving(layout) as connection:
         history = _rows(
             connection,
-            "SELECT user_history.position, user_history.item_id, item.title, user_history.event_time, user_history.rating"
-            " FROM user_history LEFT JOIN item USING (item_id) WHERE user_id = $id ORDER BY position",
+            # In a generation of an earlier version, event_type is the one of the table `missing`.
+            "SELECT events.* REPLACE (item.title AS title) FROM (SELECT NULL::VARCHAR AS event_type) AS missing"
+            " CROSS JOIN LATERAL (SELECT position, item_id, NULL::VARCHAR AS title, event_type, event_time, rating"
+            " FROM user_history WHERE user_id = $id) AS events"
+            " LEFT JOIN item ON item.item_id = events.item_id ORDER BY position",
             user_id,
         )
         recommended = _rows(

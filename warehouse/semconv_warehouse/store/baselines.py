@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import duckdb
@@ -12,13 +12,16 @@ import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from semconv.data.splits import CUT_AT_END, HISTORY_WITHOUT, MIN_EVALUATED_LENGTH
-from semconv.data.store import BaselineRequest, TopK
+from semconv.data.histories import Histories
+from semconv.data.interactions import event_weights
+from semconv.data.splits import train_part
+from semconv.data.store import UNKNOWN_TIME, BaselineRequest, Sequences, TopK
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import Method, sql_method
-from semconv_warehouse.store.database import raw
+from semconv.ragged import position_of, row_of
+from semconv_warehouse.store.database import raw, registered
 from semconv_warehouse.store.layout import package_folder
-from semconv_warehouse.store.reading import read_arrow
+from semconv_warehouse.store.reading import read_arrow, read_sequences
 
 # In a catalogue of 17,000 items one user has thousands of candidates. A batch of this size needs up to 100 MB.
 USERS_A_BATCH: Final = 1024
@@ -35,7 +38,8 @@ def baseline_top_k(connection: sa.Connection, request: BaselineRequest) -> TopK:
     method = sql_method(request.method)
     inner = raw(connection)
     *tables, ranking = _statements(inner, method)
-    values = {**_parameters(method, request), **_split_values(connection, request), "k": request.k}
+    values = {**_parameters(method, request), **_item_values(connection, request), "k": request.k}
+    _create_rows(connection, request)
     once = [statement for statement in tables if "users" not in statement.named_parameters]
     per_batch = [statement for statement in tables if "users" in statement.named_parameters]
     for statement in once:
@@ -70,25 +74,60 @@ def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[s
     return {name: values[name] for name in statement.named_parameters}
 
 
-def _split_values(connection: sa.Connection, request: BaselineRequest) -> dict[str, Any]:
-    """Return the parameters of sequences.sql, from ``semconv.data.splits``, so that SQL and arrays split alike."""
-    listed, cuts = request.items, request.cuts
+def _item_values(connection: sa.Connection, request: BaselineRequest) -> dict[str, Any]:
+    """Return the parameters that name the items that may be listed, and the behaviour vectors."""
+    listed = request.items
     if listed is None and request.split == "serve":
         available = read_arrow(connection, "SELECT is_available FROM item ORDER BY item_index")
         listed = available["is_available"].to_numpy().astype(bool)
     return {
-        "train_without": CUT_AT_END[request.train_cut],
-        "history_without": HISTORY_WITHOUT[request.split],
-        "evaluated_from": 1 if request.split == "serve" else MIN_EVALUATED_LENGTH,
-        "is_temporal": cuts is not None,
-        "train_before": None if cuts is None else cuts.of_training(request.train_cut),
-        "history_before": None if cuts is None else cuts.of_history(request.split),
-        "target_before": cuts.test if cuts is not None and request.split == "valid" else None,
-        "history_length": request.history_length,
-        "mask_seen": request.seen == "masked",
         "items": None if listed is None or listed.all() else np.flatnonzero(listed).tolist(),
         "vectors": request.vectors,
     }
+
+
+def _create_rows(connection: sa.Connection, request: BaselineRequest) -> None:
+    """Create the temporary tables that sequences.sql names, with the functions that split the arrays of all stages."""
+    sequences = replace(read_sequences(connection, queries=False), cuts=request.cuts)
+    if request.rules is not None:
+        sequences = sequences.with_rules(request.rules)
+    train = train_part(sequences, request.train_cut, 1, int(sequences.items.max(initial=-1)) + 1)
+    histories = Histories.under(sequences, request.split, request.seen_days)
+    users = np.flatnonzero(histories.lengths > 0).astype(np.int32)
+    seen = _seen_rows(histories, users) if request.seen == "masked" else _seen_rows(histories, users[:0])
+    tables = {
+        "train_row": _train_rows(train),
+        "history_row": _history_rows(histories, users, request),
+        "seen_row": seen,
+    }
+    for name, rows in tables.items():
+        with registered(connection, rows) as given:
+            raw(connection).execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {given}")  # noqa: S608
+
+
+def _train_rows(train: Sequences) -> pa.Table:
+    times = pa.array(train.times, pa.int64(), mask=train.times == UNKNOWN_TIME)
+    return pa.table(
+        {
+            "user_index": row_of(train.lengths).astype(np.int32),
+            "item_index": train.items,
+            "position": position_of(train.lengths).astype(np.int32),
+            "event_time": times.cast(pa.timestamp("us")),
+            "weight": event_weights(train),
+        }
+    )
+
+
+def _history_rows(histories: Histories, users: NDArray[np.int32], request: BaselineRequest) -> pa.Table:
+    items, lengths = histories.latest(users, request.history_length)
+    recency = np.repeat(lengths, lengths) - position_of(lengths) - 1
+    return pa.table({"user_index": np.repeat(users, lengths), "item_index": items, "recency": recency.astype(np.int32)})
+
+
+def _seen_rows(histories: Histories, users: NDArray[np.int32]) -> pa.Table:
+    items, lengths = histories.flat_seen(users)
+    keys = np.unique(np.repeat(users, lengths).astype(np.int64) << 32 | items)
+    return pa.table({"user_index": (keys >> 32).astype(np.int32), "item_index": (keys & 0xFFFFFFFF).astype(np.int32)})
 
 
 def _users(connection: sa.Connection, request: BaselineRequest) -> NDArray[np.int32]:

@@ -20,8 +20,9 @@ from semconv_warehouse.store.statements import close, require_reading
 _CATALOG = "SELECT item_id, title, description, is_available, item_index FROM item ORDER BY item_index"
 _FACETS = "SELECT brand, categories FROM item ORDER BY item_index"
 _USERS = "SELECT user_id, user_index FROM user_account ORDER BY user_index"
+_TYPES = "SELECT DISTINCT event_type FROM interaction WHERE event_type IS NOT NULL ORDER BY event_type"
 _INTERACTIONS = """
-SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT AS rating, {query}
+SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT AS rating{columns}
 FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id)
 ORDER BY user_index, position
 """
@@ -56,10 +57,18 @@ def read_facets(connection: sa.Connection) -> ItemFacets:
 
 
 def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
-    """Return all users in user_index order with their interactions in position order."""
+    """Return all users in user_index order with their events in position order."""
     users = read_arrow(connection, _USERS)
     _check_dense(users["user_index"], "user_account")
-    table = read_arrow(connection, _INTERACTIONS.format(query="query" if queries else "NULL AS query"))
+    names = read_types(connection)
+    columns = ["query"] if queries else []
+    parameters = None
+    if names:
+        columns.append("(coalesce(list_position($names, event_type), 0) - 1)::SMALLINT AS type")
+        parameters = {"names": list(names)}
+    table = read_arrow(
+        connection, _INTERACTIONS.format(columns="".join(f", {column}" for column in columns)), parameters
+    )
     counts = np.bincount(_numpy(table["user_index"]), minlength=users.num_rows)
     return Sequences(
         user_ids=users["user_id"].to_pylist(),
@@ -68,18 +77,37 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
         times=_numpy(pc.fill_null(table["event_time"], UNKNOWN_TIME)).astype(np.int64, copy=False),
         ratings=_numpy(pc.fill_null(table["rating"], float("nan"))).astype(np.float32, copy=False),
         queries=table["query"].to_pylist() if queries else None,
+        types=_numpy(table["type"]) if names else None,
+        type_names=names,
     )
+
+
+def read_types(connection: sa.Connection) -> tuple[str, ...]:
+    """Return the types of the stored events, sorted; empty if no event has a type."""
+    return tuple(read_arrow(connection, _TYPES)["event_type"].to_pylist())
 
 
 def content_hash(connection: sa.Connection, table: str) -> str:
-    """Return a hash over the rows of ``item`` or ``interaction``, in any order; duplicate rows change the hash."""
+    """Return a hash over the rows of ``item`` or ``interaction``, in any order; duplicate rows change the hash.
+
+    Events without a type have the same hash as before events had types, so runs on them are still reused.
+    """
     columns = ", ".join(_HASHED[table])
+    value = f"hash({columns})"
+    if table == "interaction":
+        value = f"CASE WHEN event_type IS NULL THEN {value} ELSE hash({columns}, event_type) END"
     sql = (
         "SELECT count(*), coalesce(bit_xor(h), 0), coalesce(sum(h::HUGEINT), 0)"  # noqa: S608
-        f" FROM (SELECT hash({columns}) AS h FROM {table})"
+        f" FROM (SELECT {value} AS h FROM {table})"
     )
     count, combined, total = raw(connection).execute(sql).fetchall()[0]
-    return f"{count:x}-{combined:016x}-{total:x}"
+    return f"{count:x}-{combined:016x}-{total:x}{_repeats(connection) if table == 'interaction' else ''}"
+
+
+def _repeats(connection: sa.Connection) -> str:
+    """Return a mark for events of which some repeat a user and an item: earlier versions did not collapse them."""
+    sql = "SELECT count(DISTINCT hash(user_id, item_id)) < count(*) FROM interaction"
+    return "-repeats" if raw(connection).execute(sql).fetchall()[0][0] else ""
 
 
 def allowed_items(connection: sa.Connection, where: str) -> NDArray[np.bool_]:
