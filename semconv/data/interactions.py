@@ -40,7 +40,7 @@ class HeldOut:
         item = np.where(has, sequences.items[np.where(has, self.rows, 0)], -1) if len(sequences.items) else self.rows
         found = sequences.items == np.repeat(item, sequences.lengths)
         if _collapses(sequences):
-            return found
+            return np.asarray(found, dtype=bool)
         weights = event_weights(sequences)
         least = np.where(has, weights[np.where(has, self.rows, 0)], 0.0) if len(weights) else self.rows
         is_less = (weights < np.repeat(least, sequences.lengths)) | ~target_events(sequences)

@@ -27,6 +27,8 @@ from semconv.stages.evaluate.case import EvaluationCase, allowed_digest
 from semconv.stages.evaluate.rankings import Ranking
 from semconv.stages.evaluate.run import score_rankings
 
+_EPOCHS = 20
+
 
 def evaluate_peer(workspace: Workspace, recommend: RunRecord, peer: str) -> tuple[Outcome, RunRecord]:
     """Train a peer, or reuse its training, and score its lists on the users of a recommend run.
@@ -100,9 +102,9 @@ def peer_settings(settings: Settings) -> PeerSettings:
 
 
 def peer_limits(settings: Settings) -> Limits:
-    """Return the limits of a peer's training, which are those of the tuning."""
+    """Return the limits of a peer's training, which are those of the tuning; without ``tuning.epochs``, 20 epochs."""
     tuning = settings.tuning
-    return Limits(tuning.epochs, tuning.max_samples, tuning.patience)
+    return Limits(_EPOCHS if tuning.epochs is None else tuning.epochs, tuning.max_samples, tuning.patience)
 
 
 def peer_data(workspace: Workspace, case: EvaluationCase) -> PeerData:
