@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 SOURCES := semconv cli warehouse tests benchmarks hatch_build.py lock_requirements.py
 
 # pip takes wheels only, in the versions and with the hashes of these files. It looks for nothing else to install.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# It compiles nothing: Python compiles what it imports, a small part of these packages.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 INSTALL := $(PIP) --require-hashes --only-binary :all: -r
 
 .PHONY: help demo test test-slow test-services check format docs bench lock clean

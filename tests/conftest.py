@@ -1,6 +1,7 @@
 """What holds for the whole test run."""
 
 import atexit
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -37,3 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in ("slow", "services"):
             item.add_marker(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from visiting the objects of the imported libraries again and again."""
+    gc.collect()
+    gc.freeze()

@@ -20,8 +20,8 @@ from benchmarks.timing import percentile
 from semconv_warehouse.project import Project
 
 ALONE = Comparison("publish", "", ["duckdb"])
-READERS = {"small": 3, "full": 8}
-PUBLISHES = {"small": 5, "full": 20}
+READERS = {"small": 2, "full": 8}
+PUBLISHES = {"small": 3, "full": 20}
 CASE = {"small": Case(200, items=2_000), "full": Case(2_000, items=5_000)}
 READS = 20  # reads of a connection before it opens the served file again
 _PATIENCE = 300  # seconds for a reader to start or to end

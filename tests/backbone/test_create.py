@@ -280,6 +280,7 @@ def test_the_error_says_why_a_name_has_no_model(
 ) -> None:
     (tmp_path / "made").symlink_to(created)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # it would try for most of a minute
     with pytest.raises(InputError, match=message) as caught:
         load_backbone(name)
     assert str(caught.value).startswith(f"backbone {name}: ")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds import listed
+from tests.worlds.command import Commands
 from tests.worlds.faults.killed_lists import require_lists_survive_kills
 
 
@@ -17,6 +18,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("seed", "kills", "shard_users"), [(0, 2, 4)])
 def test_lists_of_a_job_that_is_killed_again_and_again_are_those_of_an_undisturbed_one(
-    tuned: Path, tmp_path: Path, seed: int, kills: int, shard_users: int
+    commands: Commands, tuned: Path, tmp_path: Path, seed: int, kills: int, shard_users: int
 ) -> None:
-    require_lists_survive_kills(tuned, tmp_path, seed, kills, shard_users)
+    require_lists_survive_kills(commands, tuned, tmp_path, seed, kills, shard_users)

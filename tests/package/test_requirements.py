@@ -20,7 +20,7 @@ FILES = sorted((ROOT / "requirements").glob("*.txt"))
 PINNED = re.compile(r"([a-z0-9-]+)==([\w.+]+)(?: ; ([^;]+?))?((?: --hash=sha256:[0-9a-f]{64})+)")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-PIP = ".venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "
+PIP = ".venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps "
 HASHED = re.compile(re.escape(PIP) + r"--require-hashes --only-binary :all: -r requirements/([\w-]+\.txt)")
 PROJECT_ALONE = PIP + "--no-build-isolation -e ."
 

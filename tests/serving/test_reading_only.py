@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -51,10 +52,16 @@ def unchanged(served: ProjectLayout) -> Iterator[None]:
 def _files(layout: ProjectLayout) -> Snapshot:
     """Return the digest of each file of a project, and of each file that a statement may create."""
     return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path): _digest(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         for path in sorted(layout.root.parent.rglob("*"))
-        if path.is_file()
+        if path.is_file() and (found := path.stat())
     }
+
+
+@functools.cache
+def _digest(path: Path, *_: int) -> str:
+    """Return the digest of a file. The numbers change with every write to it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_every_kind_of_statement_is_tried() -> None:

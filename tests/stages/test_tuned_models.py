@@ -82,25 +82,11 @@ def tuned(tuned_once: Project, tmp_path: Path) -> Project:
     return opened(tmp_path / "project", settings.tuning.mode, **{"backbone.trust_remote_code": trust})
 
 
-def test_lists_blend_question_and_a_further_tuning_use_one_model(tuned: Project) -> None:
-    lists = tuned.recommend(split="test")
-    assert sorted(tuned.book.folder(lists).glob("part-*.parquet"))
-    assert {row["method"] for row in tuned.blend()["figures"]} >= {"model", "blend"}
-    answers = tuned.recommend_query("a red lamp")
-    assert [answer["rank"] for answer in answers] == list(range(1, 11))
-    start = tuned.workspace.need("finetune")
-    more = projects.write_lines(tuned.layout.root / "more.jsonl", projects.events(NEXT_ITEM, start=99))
-    tuned.ingest_interactions([more], {})
-    further = tuned.finetune(from_run="current")
-    assert start.run_id in further.inputs
-    assert further.settings["from"]["learning_rate"] == pytest.approx(1e-3 / 3)
-
-
 @pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "distrusted"])
 def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
     tuned: Project, is_trusted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The saved model has no say in it, though its manifest records the setting that it was tuned with."""
+    """Every use has the same model. The saved one has no say, though its manifest records the setting of its tuning."""
     loaded: list[str] = []
     check = load.check_branches
 
@@ -112,18 +98,25 @@ def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
     project = opened(tuned.layout.root, tuned.settings.tuning.mode, **{"backbone.trust_remote_code": is_trusted})
     has_code = tuned.settings.backbone.trust_remote_code
     expected = "OwnModel" if has_code and is_trusted else "LlamaForCausalLM"
+    start = project.workspace.need("finetune")
     more = projects.write_lines(tuned.layout.root / "more.jsonl", projects.events(NEXT_ITEM, start=99))
     project.ingest_interactions([more], {})
-    uses: dict[str, Callable[[], object]] = {
+    uses: dict[str, Callable[[], Any]] = {
         "lists": lambda: project.recommend(split="test"),
         "blend": project.blend,
         "question": lambda: project.recommend_query("a red lamp"),
         "further tuning": lambda: project.finetune(from_run="current"),
     }
+    found: dict[str, Any] = {}
     for name, use in uses.items():
         loaded.clear()
-        use()
+        found[name] = use()
         assert set(loaded) == {expected}, name
+    assert sorted(project.book.folder(found["lists"]).glob("part-*.parquet"))
+    assert {row["method"] for row in found["blend"]["figures"]} >= {"model", "blend"}
+    assert [answer["rank"] for answer in found["question"]] == list(range(1, 11))
+    assert start.run_id in found["further tuning"].inputs
+    assert found["further tuning"].settings["from"]["learning_rate"] == pytest.approx(1e-3 / 3)
 
 
 def test_lists_blend_and_questions_load_through_one_function(tuned: Project, monkeypatch: pytest.MonkeyPatch) -> None:

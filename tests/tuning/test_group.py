@@ -1,4 +1,4 @@
-"""Two processes train what one trains: real torchrun, gloo on the CPU. The other modes are in tests/slow."""
+"""Two processes train what one trains: gloo on the CPU. Real torchrun and the other modes are in tests/slow."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from semconv.errors import SettingsError
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.tune.group import Leader, TuningTask
 from semconv.tuning.processes import Processes
+from tests.worlds.command import Commands
 from tests.worlds.tuning.group import KINDS, PLAIN
-from tests.worlds.tuning.group_checks import QUICK, alone, require_same, require_same_weights, trained
+from tests.worlds.tuning.group_checks import QUICK, alone, begun, require_same, require_same_weights
+from tests.worlds.tuning.launch import forked
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
-def test_copies_and_shards_have_the_loss_of_one_process(tmp_path: Path) -> None:
-    root = trained(tmp_path, *QUICK)
+def test_copies_and_shards_have_the_loss_of_one_process(commands: Commands, tmp_path: Path) -> None:
+    root = begun(tmp_path, *QUICK)
+    forked(commands, root, *QUICK)
     settings, tied = KINDS["ddp-full"]
     whole = alone(tmp_path / "alone", settings, tied)
     require_same(root / "ddp-full", whole)

@@ -1,7 +1,8 @@
 """Commands and other programs in processes of their own that may be killed, stopped or short of disk space.
 
 Run as a program, this file is a server: it imports the whole product once and forks a process for each request, so that
-a hundred commands cost the imports of one. :class:`Commands` is its client.
+a hundred commands cost the imports of one. A test run has one server for all of its processes. :class:`Commands` is the
+client of the server.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import json
 import os
 import pkgutil
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,11 +27,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.worlds.faults.writes import compiled_library
+from tests.worlds.once import is_test_run_over, made_once
 from tests.worlds.paths import ROOT
 
 KILLED = -signal.SIGKILL
 # What Python does to a project's files; what DuckDB and SQLite do to them lies between.
 _TOUCHING = ("open", "os.", "shutil.", "sqlite3.")
+_SOCKET, _IS_WATCHED = "socket", "is_watched"
+_servers: list[subprocess.Popen[bytes]] = []  # started by this process
 
 
 @dataclass(frozen=True)
@@ -49,26 +56,18 @@ class Done:
 
 
 class Commands:
-    """The server's client, one request at a time.
+    """A connection to the server, one request at a time. The first one in a test run starts the server.
 
-    Args:
-        library: a library of ``writes.c``, with which the server sees every change of a project's files.
+    Attributes:
+        sees_writes: whether the server sees every change of a project's files, through a library of ``writes.c``.
     """
 
-    def __init__(self, library: Path | None = None) -> None:
-        environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
-        self.sees_writes = library is not None
-        if library is not None:
-            environment["LD_PRELOAD"] = str(library)
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.worlds.command"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-        )
+    def __init__(self) -> None:
+        folder = made_once("commands", _start_server)
+        self.sees_writes = (folder / _IS_WATCHED).exists()
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(str(folder / _SOCKET))
+        self._stream = self._connection.makefile("rw")
 
     def run(self, root: Path, *words: str, **conditions: Any) -> Done:
         """Run ``semconv --project ROOT WORDS`` and wait for its end.
@@ -88,23 +87,46 @@ class Commands:
 
     def program(self, code: str, *words: object) -> Done:
         """Run a Python program like ``python -c CODE WORDS`` and wait for its end."""
-        return self.wait(self._ask({"program": code, "words": [str(word) for word in words]}))
+        return self.wait(self.start_program(code, *words))
+
+    def start_program(self, code: str, *words: object, **conditions: Any) -> dict[str, Any]:
+        """Begin a Python program; :meth:`wait` takes what this returns."""
+        return dict(self._ask({"program": code, "words": [str(word) for word in words], **conditions}))
 
     def wait(self, begun: dict[str, Any]) -> Done:
         """The end of a command that :meth:`start` began."""
         return Done(**self._ask({"wait": begun}))
 
     def close(self) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(timeout=60)
+        self._stream.close()
+        self._connection.close()
 
     def _ask(self, request: dict[str, Any]) -> Any:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        return json.loads(self._server.stdout.readline())
+        self._stream.write(json.dumps(request) + "\n")
+        self._stream.flush()
+        return json.loads(self._stream.readline())
+
+
+def _start_server(folder: Path) -> None:
+    """Start the server of a test run, which ends by itself after the test run."""
+    folder.mkdir()
+    environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    library = compiled_library(folder)
+    if library is not None:
+        environment["LD_PRELOAD"] = str(library)
+        (folder / _IS_WATCHED).touch()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.worlds.command", folder / _SOCKET],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    _servers.append(server)
 
 
 def _begin(request: dict[str, Any]) -> dict[str, Any]:
@@ -244,15 +266,32 @@ def _import_everything() -> None:
     gc.freeze()  # so that the processes forked from this one share its memory
 
 
-def _serve() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        request = json.loads(line)
-        answers.write(json.dumps(_finish(request["wait"]) if "wait" in request else _begin(request)) + "\n")
-        answers.flush()
+def _serve(path: str) -> None:
+    """Accept connections until the end of the test run. A process forked from this one serves each connection."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        os.write(1, b"ready\n")
+        while not is_test_run_over():
+            if select.select([listener], [], [], 1.0)[0]:
+                connection, _ = listener.accept()
+                if os.fork() == 0:
+                    listener.close()
+                    _answer(connection)
+                connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Answer the requests of one client, in a process of its own; never returns."""
+    with connection, connection.makefile("rw") as stream:
+        for line in stream:
+            request = json.loads(line)
+            stream.write(json.dumps(_finish(request["wait"]) if "wait" in request else _begin(request)) + "\n")
+            stream.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
     _import_everything()
     assert threading.active_count() == 1, "a process with threads cannot be forked safely"
-    _serve()
+    _serve(sys.argv[1])

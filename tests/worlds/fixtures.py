@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.worlds.command import Commands
-from tests.worlds.demo import Demo, make_saved_demo, saved_demo
-from tests.worlds.faults.writes import compiled_library
 from tests.worlds.once import made_once
+
+if TYPE_CHECKING:
+    from tests.worlds.demo import Demo
 
 
 @pytest.fixture(scope="session")
 def demo() -> Demo:
     """The finished demo; tests read it, or change a copy."""
+    from tests.worlds.demo import make_saved_demo, saved_demo  # the process that distributes tests needs none of it
+
     return saved_demo(made_once("demo", make_saved_demo))
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+def commands() -> Iterator[Commands]:
     """A server that runs commands in processes of their own."""
-    server = Commands(compiled_library(tmp_path_factory.mktemp("library")))
-    yield server
-    server.close()
+    connected = Commands()
+    yield connected
+    connected.close()
 
 
 @pytest.fixture(scope="session")

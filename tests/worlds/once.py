@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-_FOLDER = "SEMCONV_TESTS_MADE_ONCE"  # an environment variable, which the processes of a test run inherit
+# Environment variables, which the processes of a test run inherit.
+_FOLDER, _FIRST_PROCESS = "SEMCONV_TESTS_MADE_ONCE", "SEMCONV_TESTS_PROCESS"
 
 
 def begin_test_run() -> Path | None:
@@ -18,7 +19,17 @@ def begin_test_run() -> Path | None:
     if _FOLDER in os.environ:
         return None
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="semconv-tests-")
+    os.environ[_FIRST_PROCESS] = str(os.getpid())
     return Path(os.environ[_FOLDER])
+
+
+def is_test_run_over() -> bool:
+    """Return whether the first process of the test run has ended."""
+    try:
+        os.kill(int(os.environ[_FIRST_PROCESS]), 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,11 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 def tokenizer(kind: str) -> Any:
     """Make the built-in backbone's tokenizer, or one that marks word starts as a Llama tokenizer does and adds a BOS."""
+    return copy.deepcopy(_trained_tokenizer(kind))
+
+
+@functools.cache
+def _trained_tokenizer(kind: str) -> Any:
     texts = [*sentences(60), *phrases()]
     if kind == "embedded":
         return train_tokenizer(sentences(60), phrases(), 320)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+
+import duckdb
+from sqlalchemy.exc import DBAPIError
 
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.errors import InputError, LockedError, SemconvError, SettingsError
@@ -15,10 +19,11 @@ from semconv.runs.book import RunBook
 from semconv.runs.workspace import Workspace
 from semconv.settings.load import load_settings
 from semconv.settings.tree import Settings
+from semconv_warehouse.publish.publications import read_record
 from semconv_warehouse.publish.publishing import reconcile
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, find_project, require_usable
-from semconv_warehouse.store.migrate import migrate
+from semconv_warehouse.store.migrate import is_newest, migrate
 
 
 class OpenedProject:
@@ -60,7 +65,8 @@ class OpenedProject:
         if not layout.warehouse.exists():
             progress.say(f"{layout.warehouse}: missing, so an empty warehouse was created; ingest all data again")
         try:
-            migrate(layout.warehouse, wait)
+            if not layout.warehouse.exists() or not _is_read_ahead(store):
+                migrate(layout.warehouse, wait)
             reconcile(layout, store)
         except LockedError as error:
             if (
@@ -113,3 +119,17 @@ class OpenedProject:
     def book(self) -> RunBook:
         """The record of the project's runs."""
         return RunBook(self.store, self.layout.root, self.layout.runs, self.progress, self.store.wait)
+
+
+def _is_read_ahead(store: DuckDBStore) -> bool:
+    """Return whether the warehouse has the newest schema; if so, let the store keep what most commands ask for.
+
+    The warehouse is opened once for all of this, because opening takes longer than reading.
+    """
+    with store.snapshot(), store.read() as connection:
+        if not is_newest(connection, store.layout.warehouse):
+            return False
+        with contextlib.suppress(SemconvError, DBAPIError, duckdb.Error):  # raised again where the rows are needed
+            store.runs()
+            read_record(store)
+    return True

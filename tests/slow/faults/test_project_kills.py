@@ -10,6 +10,7 @@ import pytest
 from semconv_warehouse.project import Project
 from tests.worlds import listed
 from tests.worlds import projects as case
+from tests.worlds.command import Commands
 from tests.worlds.faults.killed_lists import SAME, output_of_kills, published, require_lists_survive_kills
 
 STAGES = (
@@ -28,8 +29,8 @@ STAGES = (
 SETTINGS = case.SETTINGS.replace("epochs = 1", "epochs = 3").replace("batch_tokens = 2048", "batch_tokens = 700")
 
 
-def run_with_kills(root: Path, seed: int, stages: tuple[str, ...]) -> list[int]:
-    return [int(line.rsplit(":", 1)[1]) for line in output_of_kills(root, seed, *stages)]
+def run_with_kills(commands: Commands, root: Path, seed: int, stages: tuple[str, ...]) -> list[int]:
+    return [int(line.rsplit(":", 1)[1]) for line in output_of_kills(commands, root, seed, *stages)]
 
 
 def require_same(root: Path, undisturbed: Path) -> None:
@@ -51,18 +52,18 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ingested: Path) -> Path:
+def undisturbed(commands: Commands, ingested: Path) -> Path:
     root = ingested.parent / "undisturbed"
     shutil.copytree(ingested, root)
-    assert run_with_kills(root, 0, ()) == []
+    assert run_with_kills(commands, root, 0, ()) == []
     return root
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_in_every_stage(ingested: Path, undisturbed: Path, seed: int) -> None:
+def test_killed_in_every_stage(commands: Commands, ingested: Path, undisturbed: Path, seed: int) -> None:
     root = ingested.parent / f"every-{seed}"
     shutil.copytree(ingested, root)
-    assert run_with_kills(root, seed, STAGES).count(-9) >= len(STAGES) // 2
+    assert run_with_kills(commands, root, seed, STAGES).count(-9) >= len(STAGES) // 2
     require_same(root, undisturbed)
 
 
@@ -73,6 +74,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("seed", "kills", "shard_users"), [(1, 20, 1), (2, 20, 1)])
 def test_lists_of_a_job_that_is_killed_again_and_again_are_those_of_an_undisturbed_one(
-    tuned: Path, tmp_path: Path, seed: int, kills: int, shard_users: int
+    commands: Commands, tuned: Path, tmp_path: Path, seed: int, kills: int, shard_users: int
 ) -> None:
-    require_lists_survive_kills(tuned, tmp_path, seed, kills, shard_users)
+    require_lists_survive_kills(commands, tuned, tmp_path, seed, kills, shard_users)

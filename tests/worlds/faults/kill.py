@@ -1,9 +1,9 @@
 """Runs a project again and again in processes that die the hard way in the middle of a stage.
 
-``python -m tests.worlds.faults.kill PROJECT SEED STAGE...`` kills one process soon after each of the stages began, then lets
-a last one end. ``python -m tests.worlds.faults.kill PROJECT SEED --lists COUNT`` kills COUNT processes that make and publish
-lists, each at a random shard and moment, and prints which parts lay there after each. The processes are forks
-of this one, which computes nothing itself: imports are paid once.
+The server of commands runs :func:`main` as a program. With the arguments PROJECT SEED STAGE..., it kills one process soon
+after each of the stages began, then lets a last one end. With PROJECT SEED --lists COUNT, it kills COUNT processes that
+make and publish lists, each at a random shard and moment, and prints which parts lay there after each. The processes are
+forks of the program, which computes nothing itself.
 """
 
 from __future__ import annotations
@@ -83,10 +83,6 @@ def write_line(line: str) -> None:
 
 
 def kill_stages(root: Path, seed: int, stages: list[str]) -> int:
-    import feast  # noqa: F401
-
-    import semconv_warehouse.features.online  # noqa: F401
-
     draw = random.Random(seed)
     for stage in stages:
         status = in_a_child(root, KillingProgress(stage, draw.random() ** 2), lambda project: project.run())
@@ -104,16 +100,6 @@ def kill_lists(root: Path, seed: int, count: int) -> int:
 
 
 def main(root: Path, seed: int, rest: list[str]) -> int:
-    import peft  # noqa: F401
-    import transformers.models.llama.modeling_llama  # noqa: F401
-
-    import semconv.stages.lists.run  # noqa: F401
-    import semconv_warehouse.project  # noqa: F401
-
     if rest[:1] == ["--lists"]:
         return kill_lists(root, seed, int(rest[1]))
     return kill_stages(root, seed, rest)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

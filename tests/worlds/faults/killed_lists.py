@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import duckdb
 
 from tests.worlds import listed
 from tests.worlds import projects as case
-from tests.worlds.paths import ROOT
+from tests.worlds.command import Commands
 
 SAME = {
     "recommendation": "SELECT generation, user_id, rank, item_id, score, sources, reason_item_id FROM recommendation",
@@ -32,21 +30,33 @@ def published(root: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {name: connection.execute(f"{sql} ORDER BY ALL").fetchall() for name, sql in SAME.items()}
 
 
-def output_of_kills(root: Path, seed: int, *words: str) -> list[str]:
-    command = [sys.executable, "-m", "tests.worlds.faults.kill", root, str(seed), *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+_KILLS = """
+import sys
+from pathlib import Path
+from tests.worlds.faults.kill import main
+
+sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+"""
+
+
+def output_of_kills(commands: Commands, root: Path, seed: int, *words: str) -> list[str]:
+    done = commands.program(_KILLS, root, seed, *words)
+    assert done.status == 0, done.stderr
     return done.stdout.splitlines()
 
 
-def require_lists_survive_kills(tuned: Path, folder: Path, seed: int, kills: int, shard_users: int) -> None:
+def require_lists_survive_kills(
+    commands: Commands, tuned: Path, folder: Path, seed: int, kills: int, shard_users: int
+) -> None:
     """Kill a job that makes and publishes lists again and again; what it leaves is what an undisturbed one leaves."""
     settings = listed.SETTINGS.replace("shard_users = 4", f"shard_users = {shard_users}")
     undisturbed = listed.copied(tuned, folder / "undisturbed", settings)
     undisturbed.recommend()
     undisturbed.publish()
     project = listed.copied(tuned, folder / "killed", settings)
-    attempts = [json.loads(line) for line in output_of_kills(project.layout.root, seed, "--lists", str(kills))]
+    attempts = [
+        json.loads(line) for line in output_of_kills(commands, project.layout.root, seed, "--lists", str(kills))
+    ]
     assert [attempt["status"] for attempt in attempts] == [-9] * kills
     runs = [run for run in project.runs() if run["stage"] == "recommend"]
     assert [run["status"] for run in runs] == ["finished"]

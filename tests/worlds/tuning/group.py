@@ -1,4 +1,4 @@
-"""Trainings in several processes: torchrun runs ``python -m tests.worlds.tuning.group FOLDER NAME...``.
+"""Trainings in several processes, each of which runs ``python -m tests.worlds.tuning.group FOLDER NAME...``.
 
 They run one after the other. Each writes its final weights and step log into a folder of its own, or with an error the
 error of each process.

@@ -18,15 +18,20 @@ QUICK = ("ddp-full", "fsdp-resumed")  # part of every test run
 
 
 def trained(root: Path, *names: str) -> Path:
-    """Run these trainings in two processes; first begin those to be resumed in one."""
+    """Run these trainings in two processes under torchrun; first begin those to be resumed in one."""
+    launched("--module", "tests.worlds.tuning.group", str(begun(root, *names)), *names)
+    return root
+
+
+def begun(root: Path, *names: str) -> Path:
+    """Begin in one process those of these trainings that are to be resumed."""
     for name in set(names) & set(RESUMED):
         (root / name).mkdir()
-        begun = Case(root / name, RESUMED[name][0])
-        begun.rows = stopping(begun)
+        first = Case(root / name, RESUMED[name][0])
+        first.rows = stopping(first)
         with pytest.raises(KeyboardInterrupt):
-            begun.run()
+            first.run()
         assert (root / name / TUNING_STATE).exists()
-    launched("--module", "tests.worlds.tuning.group", str(root), *names)
     return root
 
 

@@ -1,23 +1,26 @@
 """Open a DuckDB file through SQLAlchemy, pass many rows through Arrow, and translate DuckDB's errors.
 
 A process that has a DuckDB file open for writing locks out all other processes, and a reader locks out writers. So no
-file stays open: the pool is ``NullPool``, and the engine is disposed at the end of a block.
+file stays open: the pool is ``NullPool``, which closes the file at the end of a block.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import re
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -43,6 +46,7 @@ _MACHINE = (
 )
 WAREHOUSE = "warehouse.duckdb"
 _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
+_opened: ContextVar[tuple[Path, bool]] = ContextVar("_opened")  # the file that is being opened, and whether read-only
 
 
 def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path) -> None:
@@ -75,14 +79,13 @@ def open_database(path: Path, *, read_only: bool, wait: float = 0.0) -> Iterator
         raise InputError(f"{path}: no such database; create a project with `semconv init`, then ingest")
     # DuckDB creates a write-ahead log beside the file, which nobody else may write.
     with database_errors(path), contextlib.nullcontext() if read_only else closed_umask():
-        engine, connection = _connect(path, read_only=read_only, wait=wait)
+        connection = _connect(path, read_only=read_only, wait=wait)
         try:
             yield connection
         finally:
             # A failed rollback of a damaged connection must not hide the original error.
             with contextlib.suppress(DBAPIError, duckdb.Error):
                 connection.close()
-            engine.dispose()
 
 
 def raw(connection: sa.Connection) -> duckdb.DuckDBPyConnection:
@@ -129,16 +132,26 @@ def database_errors(path: Path) -> Iterator[None]:
         raise translated from error
 
 
-def _connect(path: Path, *, read_only: bool, wait: float) -> tuple[sa.Engine, sa.Connection]:
+@functools.cache
+def _engine() -> sa.Engine:
+    """Return the engine that opens all files. Each new engine would ask DuckDB for its keywords and settings again."""
+    engine = sa.create_engine("duckdb://", poolclass=NullPool)
+
+    @event.listens_for(engine, "do_connect")
+    def choose_file(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        path, read_only = _opened.get()
+        options.update(database=str(path), read_only=read_only)
+
+    return engine
+
+
+def _connect(path: Path, *, read_only: bool, wait: float) -> sa.Connection:
     deadline, pause = time.monotonic() + wait, _FIRST_PAUSE_SECONDS
+    _opened.set((path, read_only))
     while True:
-        engine = sa.create_engine(
-            sa.URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args={"read_only": read_only}
-        )
         try:
-            return engine, engine.connect()
+            return _engine().connect()
         except (DBAPIError, duckdb.Error) as error:
-            engine.dispose()
             locked = _locked(path, str(_original(error)), wait)
             if locked is None:
                 raise

@@ -64,6 +64,11 @@ def schema_version(connection: sa.Connection) -> int:
     return 0
 
 
+def is_newest(connection: sa.Connection, path: Path) -> bool:
+    """Return whether a database has every migration; InputError as in :func:`migrate`."""
+    return not _pending(connection, migrations(), path)
+
+
 def migrate(path: Path, wait: float = 0.0) -> list[str]:
     """Apply missing migrations and return their names. Each migration is applied and recorded in one transaction.
 
