@@ -137,7 +137,7 @@ class ExperimentRun:
             "budget": options.budget,
             "preset": self.experiment.preset,
             "reference": self.experiment.reference,
-            "published": self._why_not_published() or "shown",
+            "published": self._published_state(),
             "rows": self.rows,
             "means": self.means(),
             "left_out": [vars(row) for row in self.left_out],
@@ -158,6 +158,12 @@ class ExperimentRun:
         """Return why the published figures of the table are not shown; empty if they are, or if there are none."""
         reasons = [reason for row in self.planned if row.row.paper for reason in self._paper(row)[1]]
         return "; ".join(dict.fromkeys(reasons))
+
+    def _published_state(self) -> str:
+        """Return whether published figures are shown: ``shown``, ``none`` if the rows have none, or why they are not."""
+        if not any(row.row.paper for row in self.planned):
+            return "none"
+        return self._why_not_published() or "shown"
 
     def _paper(self, planned: PlannedRow) -> tuple[Mapping[str, float], list[str]]:
         """Return the published figures of a row, or no figures and the reasons."""
