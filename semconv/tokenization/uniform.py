@@ -15,8 +15,7 @@ _LOWEST_LOG = -690.0  # exp of it is still above zero in float64
 
 def uniform_codes(distances: NDArray[np.floating], epsilon: float) -> NDArray[np.int64]:
     """Return for each item the code with the largest share of its mass in ``transport``, ``(n,)``."""
-    codes: NDArray[np.int64] = transport(distances, epsilon).argmax(axis=1)
-    return codes
+    return transport(distances, epsilon).argmax(axis=1).astype(np.int64)
 
 
 def transport(distances: NDArray[np.floating], epsilon: float) -> NDArray[np.float64]:

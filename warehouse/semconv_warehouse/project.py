@@ -338,7 +338,9 @@ class Project(IngestingProject):
         from semconv.settings.presets import compared
 
         values = setting_values(self.layout.settings_file, overrides=self.overrides)
-        return [asdict(row) for row in (values if preset is None else compared(values, preset))]
+        if preset is None:
+            return [asdict(row) for row in values]
+        return [asdict(row) for row in compared(values, preset)]
 
     def sql(self, statement: str, *, limit: int | None = None, parameters: Mapping[str, str] | None = None) -> pa.Table:
         """Run a statement that reads the served generation; it gets a parameter with ``getvariable('name')``."""
