@@ -295,3 +295,4 @@ if __name__ == "__main__":
     _import_everything()
     assert threading.active_count() == 1, "a process with threads cannot be forked safely"
     _serve(sys.argv[1])
+    os._exit(0)  # an ordinary end would take seconds to free the imported libraries
