@@ -302,7 +302,8 @@ class Project(IngestingProject):
         from semconv.stages.night import run_night
 
         if not force:
-            self._gates(force).require_before(self.store)  # not only after hours of computing
+            gates = self._gates(force)
+            gates.require(gates.events(self.store))  # not only after hours of computing
         return run_night(self.workspace, lambda: self.publish(force=force), refit=refit)
 
     def run(self, *, refit: bool = False, force: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from semconv_warehouse.publish.sql_files import sql_file
 from semconv_warehouse.store.layout import package_folder
 
 Say = Callable[[str], None]
+_MEASURED_AS = {"max_quality_drop": "a fall of at least "}  # words before the measured number
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Finding:
             return f"gate {self.gate}: {self.found} (gates.{self.gate} = true){advice}"
         side = "at least" if self.gate.startswith("min_") else "at most"
         shown, limit = (_in_words(self.gate, number) for number in (self.measured, self.limit))
-        return f"gate {self.gate}: {self.found}, that is {shown}; gates.{self.gate} allows {side} {limit}{advice}"
+        return f"gate {self.gate}: {self.found}, that is {_MEASURED_AS.get(self.gate, '')}{shown}; gates.{self.gate} allows {side} {limit}{advice}"
 
     def record(self) -> dict[str, Any]:
         """Return the values that are stored when the gate is overridden."""

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from semconv.clock import as_timestamp, utc_now
-from semconv.errors import InputError
+from semconv.errors import InputError, LockedError
 from semconv_warehouse.gates.gate import Finding, Guard
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -19,7 +19,6 @@ from semconv_warehouse.store.leftovers import spill_folder
 
 _COMPARED = ("min_users", "min_items")
 _EVENTS = "max_days_without_events"
-_UNCHANGED = "nothing was published"
 
 
 @dataclass(frozen=True)
@@ -29,41 +28,48 @@ class PublishGates:
     Attributes:
         guard: the limits, and whether they are overridden.
         memory_mb: memory limit of DuckDB, which writes the rest to temporary files beside the new generation.
+        quality: what the gates on quality measured.
+        compared_with: number of the publication whose lists the quality was compared with; None if there was none.
     """
 
     guard: Guard = field(default_factory=Guard)
     memory_mb: int = DEFAULT_MEMORY_MB
+    quality: Sequence[Finding] = ()
+    compared_with: int | None = None
 
-    def require_before(self, store: DuckDBStore) -> tuple[Finding, ...]:
-        """Check the gates that need no new lists: the age of the newest interaction. Return those that are overridden.
+    def require_current(self, publication: int | None) -> None:
+        """Raise LockedError if lists were published after the quality was measured."""
+        if self.quality and publication != self.compared_with:
+            raise LockedError("other lists were published while these were measured; run the same command again")
 
-        Raises:
-            GateFailedError: the newest interaction is too old.
-        """
+    def events(self, store: DuckDBStore) -> list[Finding]:
+        """Measure the age of the newest interaction, which needs no new lists."""
         if not self.guard.limit(_EVENTS):
-            return ()
+            return []
         with store.read() as connection:
             findings = self.guard.measure(raw(connection), [_EVENTS], {"now": as_timestamp(utc_now())})
-        self._say_unmeasured(findings)
-        return self.guard.require(findings, _UNCHANGED)
+        for finding in findings:
+            if finding.measured is None:
+                self.guard.say(f"{finding.text()}, so the gate could not be measured")
+        return findings
 
-    def require_lists(self, candidate: Path, served: Path | None) -> tuple[Finding, ...]:
-        """Compare a new generation file with the served one; return the gates that failed and are overridden.
+    def lists(self, candidate: Path, served: Path | None) -> list[Finding]:
+        """Compare a new generation file with the served one.
 
         Args:
             served: the served generation file; None if nothing is served, so that there is nothing to compare with.
-
-        Raises:
-            GateFailedError: a gate failed.
         """
         if served is None or not any(self.guard.limit(gate) for gate in _COMPARED):
-            return ()
+            return []
         try:
-            findings = self._compared(candidate, served)
+            return self._compared(candidate, served)
         except InputError as error:
             self.guard.say(f"gates {', '.join(_COMPARED)}: not compared with the served lists, because {error}")
-            return ()
-        return self.guard.require(findings, _UNCHANGED)
+            return []
+
+    def require(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Return the gates that failed and are overridden; raise GateFailedError if gates failed and are not."""
+        return self.guard.require(findings, "nothing was published")
 
     def _compared(self, candidate: Path, served: Path) -> list[Finding]:
         with database_errors(candidate), duckdb.connect() as connection:
@@ -72,11 +78,6 @@ class PublishGates:
             with database_errors(served):
                 connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
                 return self.guard.measure(connection, _COMPARED)
-
-    def _say_unmeasured(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            if finding.measured is None:
-                self.guard.say(f"{finding.text()}, so the gate could not be measured")
 
 
 def write_forced(file: Path, forced: Sequence[dict[str, Any]]) -> None:

@@ -68,16 +68,19 @@ def publish(
         LockedError: another process publishes or writes to the warehouse.
     """
     plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
-    overridden = () if gates is None else gates.require_before(store)
+    events = [] if gates is None else gates.events(store)
     with generations_lock(layout, store.wait):
         record, _ = _reconcile(layout, store)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
         is_usable = same is not None and is_undamaged(
             layout.serving if same == served else layout.generation_file(same)
         )
+        gated = _Gated(gates, events, generation_path(layout, served) if served else None)
         if is_usable and last is not None and same == served:
+            gated.require(None)
             return replace(last, is_new=False)
-        gated = _Gated(gates, overridden, generation_path(layout, served) if served else None)
+        if gates is not None:
+            gates.require_current(None if last is None else last.publication)
         # The lists that a run carries over come from the served generation, which the fingerprint does not contain.
         if is_usable and same is not None and not plan.carries_over:
             forced = {finding.gate for finding in gated.require(layout.generation_file(same))}
@@ -100,19 +103,27 @@ class _Gated:
 
     Attributes:
         gates: None if there are no limits.
-        overridden: gates that failed before the lists were copied, and that ``--force`` overrides.
+        events: what the gate on the age of the events measured.
         served: the served generation file, None if nothing is served.
     """
 
     gates: PublishGates | None
-    overridden: tuple[Finding, ...]
+    events: list[Finding]
     served: Path | None
 
-    def require(self, candidate: Path) -> tuple[Finding, ...]:
-        """Return all gates that fail for a generation file and are overridden; raise GateFailedError otherwise."""
+    def require(self, candidate: Path | None) -> tuple[Finding, ...]:
+        """Return the gates that fail for a generation file and are overridden.
+
+        Args:
+            candidate: the file; None if its lists are served already, so that nothing has to be compared.
+
+        Raises:
+            GateFailedError: gates failed and are not overridden.
+        """
         if self.gates is None:
             return ()
-        return (*self.overridden, *self.gates.require_lists(candidate, self.served))
+        compared = [] if candidate is None else [*self.gates.quality, *self.gates.lists(candidate, self.served)]
+        return self.gates.require([*self.events, *compared])
 
 
 def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
