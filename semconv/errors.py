@@ -6,6 +6,7 @@ A message says what is wrong, where, and what to do next, in one line. Bad input
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -25,6 +26,20 @@ class CheckFailedError(SemconvError):
 
     exit_code = 1
     meaning = "a check failed"
+
+
+class GateFailedError(CheckFailedError):
+    """A gate refused to publish lists, or to store a snapshot of the items (exit code 1).
+
+    Attributes:
+        lines: one line for each gate that failed.
+    """
+
+    meaning = "a gate refused new lists or a snapshot of the items"
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
 
 
 class SettingsError(SemconvError):

@@ -13,7 +13,15 @@ from typing import TextIO
 
 import click
 
-from semconv.errors import CheckFailedError, InputError, LockedError, MachineError, SemconvError, SettingsError
+from semconv.errors import (
+    CheckFailedError,
+    GateFailedError,
+    InputError,
+    LockedError,
+    MachineError,
+    SemconvError,
+    SettingsError,
+)
 from semconv_cli.log import Log
 
 INTERNAL = 1
@@ -35,7 +43,7 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemoryException")  # of torch and Du
 
 @contextlib.contextmanager
 def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
-    """Log an error that the ``with`` block raises in one line, and raise click's ``Exit`` with its exit code."""
+    """Log an error that the ``with`` block raises in one line, or one for each failed gate, and raise click's ``Exit`` with its exit code."""
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
@@ -47,13 +55,17 @@ def report_errors(log: Log, is_verbose: Callable[[], bool]) -> Iterator[None]:
         line, code = describe_error(error)
         if isinstance(error, BrokenPipeError):
             _redirect_to_null(sys.stdout)  # or the flush at exit fails too
-        if line:
-            log.say(line, "error", **({"traceback": trace} if trace else {}))
+        lines = line.splitlines() if isinstance(error, GateFailedError) else [line]
+        for part in filter(None, lines):
+            log.say(part, "error", **({"traceback": trace} if trace else {}))
         raise click.exceptions.Exit(code) from None
 
 
 def describe_error(error: BaseException) -> tuple[str, int]:
-    """Return the line that reports an error, and the exit code. The line is empty if there is nothing to report."""
+    """Return the text that reports an error, and the exit code. The text is empty if there is nothing to report.
+
+    The text is one line, or one line for each gate that failed.
+    """
     if isinstance(error, BrokenPipeError):
         return "", OUTPUT_CLOSED
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -62,6 +74,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return error.format_message(), error.exit_code
     if isinstance(error, click.ClickException):
         return f"error: {_one_line(error.format_message())}{_help_hint(error)}", error.exit_code
+    if isinstance(error, GateFailedError):
+        return "\n".join(f"error: {_one_line(line)}" for line in error.lines), error.exit_code
     if isinstance(error, SemconvError):
         return f"error: {_one_line(str(error))}", error.exit_code
     if (message := _machine_message(error)) is not None:

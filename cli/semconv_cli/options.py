@@ -198,6 +198,11 @@ class Duration(click.ParamType[timedelta]):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Go on although a gate of the section [gates] fails. `semconv generations` shows which gates were overridden.",
+)
 html_option = click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -110,6 +110,18 @@ and on the served generation.
 """
 
 
+_GATES = """\
+## Gates
+
+Each file in [`sql/gates`](../sql/gates) measures one number, which a setting of the section [`[gates]`](settings.md#gates)
+limits. A statement returns one row with the columns `measured` and `found` (the same in words).
+[operations.md](operations.md#gates) says when the gates run.
+
+| file | measures | database |
+|---|---|---|
+"""
+
+
 def sql_page() -> str:
     """Return the text of the page ``docs/sql.md``."""
     sql = package_folder("sql")
@@ -120,6 +132,11 @@ def sql_page() -> str:
         for database in ("warehouse", "publish", "generation")
         for file in sql_files(sql / "checks", database)
     ]
+    gates = [
+        f"| [`{file.name}`](../sql/gates/{file.name}.sql) | {file.comment} | {file.database} |\n"
+        for database in ("generation", "warehouse")
+        for file in sql_files(sql / "gates", database)
+    ]
     return "\n".join(
         (
             _INTRODUCTION.replace("{list_columns}", list_columns),
@@ -128,6 +145,7 @@ def sql_page() -> str:
             _QUERIES,
             *(_query(query) for query in cookbook()),
             _CHECKS + "".join(checks),
+            _GATES + "".join(gates),
             "[`sql/baselines`](../sql/baselines) has the baselines of the evaluation as SQL statements.\n"
             "[`sql/migrations`](../sql/migrations) creates the tables of the warehouse.\n",
         )

@@ -18,6 +18,7 @@ from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.settings.counter import CounterSettings
 from semconv.settings.evaluate import EvaluateSettings
 from semconv.settings.events import EventSettings
+from semconv.settings.gates import GateSettings
 from semconv.settings.publish import PublishSettings
 from semconv.settings.recommend import RecommendSettings
 from semconv.settings.refit import RefitSettings
@@ -45,6 +46,7 @@ class Settings:
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
     publish: PublishSettings = dataclasses.field(default_factory=PublishSettings)
+    gates: GateSettings = dataclasses.field(default_factory=GateSettings)
 
 
 def sections() -> dict[str, type[Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from semconv import columns
 from semconv.data.store import RunRecord
-from semconv.errors import CheckFailedError, InputError
+from semconv.errors import CheckFailedError, GateFailedError, InputError
 from semconv.runs.book import Outcome
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
@@ -249,6 +249,8 @@ class _Night:
         for _ in range(_PUBLISH_ATTEMPTS):
             try:
                 return publish()
+            except GateFailedError:  # other lists of the same data would fail too
+                raise
             except (CheckFailedError, InputError) as error:
                 run = newest_lists(workspace)
                 if not workspace.book.is_done(run):  # the damaged part file was removed

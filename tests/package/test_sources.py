@@ -25,7 +25,7 @@ MOST_LINES, MOST_LINES_OF_FUNCTION = 400, 60  # aim for 300 and 40
 
 @pytest.mark.parametrize("path", SQL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sql_file_names_its_database(path: Path) -> None:
-    assert re.match(r"-- database: (warehouse|generation|serving|publish)\b", path.read_text())
+    assert re.match(r"-- database: (warehouse|generation|serving|publish|memory)\b", path.read_text())
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(ROOT)))

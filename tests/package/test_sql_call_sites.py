@@ -28,6 +28,7 @@ KNOWN: dict[str, set[str]] = {
     "features/export.py": {
         "USER_ID", "RANK", "column.name", "column.feature", "lists", "rows", "view.key", "nulls", "own",
     },
+    "gates/snapshot.py": {"incoming"},  # arrow_rows_1 and so on
     "ingest/merge.py": {
         "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "incoming",
     },

@@ -63,15 +63,25 @@ class IngestingProject(OpenedProject):
         mapping: Mapping[str, str],
         *,
         snapshot: bool = False,
+        force: bool = False,
         rejected: Path | None = None,
         no_formulas: bool = False,
     ) -> IngestReport:
-        """Add or update items; with ``snapshot``, items that the files lack are marked as removed."""
+        """Add or update items; with ``snapshot``, items that the files lack are marked as removed.
+
+        Args:
+            force: store a snapshot that removes more items than ``gates.max_removed`` allows.
+
+        Raises:
+            GateFailedError: the snapshot would remove more items. No item is changed.
+        """
         remove_leftovers(self.layout)
         from semconv_warehouse import ingest
+        from semconv_warehouse.gates.gate import Guard
 
+        guard = Guard(self.settings.gates, force, self.progress.say) if snapshot else False
         return ingest.ingest_items(
-            self.store, files, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas
+            self.store, files, mapping, snapshot=guard, rejected=rejected, no_formulas=no_formulas
         )
 
     def ingest_users(

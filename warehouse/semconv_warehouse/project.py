@@ -15,6 +15,8 @@ from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
+from semconv_warehouse.gates.gate import Guard
+from semconv_warehouse.gates.lists import PublishGates
 from semconv_warehouse.ingesting import IngestingProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publications import Publication, publications
@@ -170,8 +172,12 @@ class Project(IngestingProject):
             for rank, (item, score) in enumerate(answers, start=1)
         ]
 
-    def recommend_load(self, files: Sequence[Path]) -> RunRecord:
-        """Load external lists from Parquet files as the lists for serving."""
+    def recommend_load(self, files: Sequence[Path], *, merge: bool = False) -> RunRecord:
+        """Load external lists from Parquet files as the lists for serving.
+
+        Args:
+            merge: when these lists are published, users without a list in the files keep their published list.
+        """
         remove_leftovers(self.layout)
         from semconv.stages.lists.load import load_lists_run
         from semconv_warehouse.publish.external_lists import KnownIds, load_lists
@@ -180,7 +186,7 @@ class Project(IngestingProject):
             known = KnownIds(*self.store.known_ids())
             load_lists(files, known, folder, memory_mb=self.settings.publish.memory_mb)
 
-        return self._record(load_lists_run(self.workspace, files, load))
+        return self._record(load_lists_run(self.workspace, files, load, is_merged=merge))
 
     def evaluate(
         self, *, against: str | None = None, split: Literal["test", "valid"] = "test", html: Path | None = None
@@ -235,8 +241,15 @@ class Project(IngestingProject):
 
     # Publishing
 
-    def publish(self) -> Publication:
-        """Publish the newest lists as a generation, which readers then see."""
+    def publish(self, *, force: bool = False) -> Publication:
+        """Publish the newest lists as a generation, which readers then see.
+
+        Args:
+            force: publish although a gate fails; the publication records which gates failed.
+
+        Raises:
+            GateFailedError: a gate of the section ``gates`` failed. The served generation stays.
+        """
         remove_leftovers(self.layout)
         from semconv.stages.evaluate.run import evaluations_of
         from semconv.stages.lists.current import newest_lists
@@ -248,6 +261,7 @@ class Project(IngestingProject):
             lists.run_id,
             evaluate_run_ids=[run.run_id for run in evaluations_of(self.workspace, lists)],
             memory_mb=self.settings.publish.memory_mb,
+            gates=self._gates(force),
         )
 
     def rollback(self) -> Publication:
@@ -282,22 +296,25 @@ class Project(IngestingProject):
 
         return online.get_features(self.layout, user=user, item=item)
 
-    def publish_due(self, *, refit: bool = False) -> Night:
-        """Run every stage that is due and publish the lists, without updating Feast."""
+    def publish_due(self, *, refit: bool = False, force: bool = False) -> Night:
+        """Run every stage that is due and publish the lists, without updating Feast; ``force`` overrides gates."""
         remove_leftovers(self.layout)
         from semconv.stages.night import run_night
 
-        return run_night(self.workspace, self.publish, refit=refit)
+        if not force:
+            gates = self._gates(force)
+            gates.require(gates.events(self.store))  # not only after hours of computing
+        return run_night(self.workspace, lambda: self.publish(force=force), refit=refit)
 
-    def run(self, *, refit: bool = False) -> dict[str, Any]:
-        """Run every stage that is due, publish the lists, and load the features into Feast.
+    def run(self, *, refit: bool = False, force: bool = False) -> dict[str, Any]:
+        """Run every stage that is due, publish the lists, and load the features into Feast; ``force`` overrides gates.
 
         Returns:
             ``stages`` (stage, run_id, state, seconds), ``refit`` (is_due, reasons, is_done), ``publication`` and
             ``features``.
         """
         remove_leftovers(self.layout)
-        night = self.publish_due(refit=refit)
+        night = self.publish_due(refit=refit, force=force)
         self.features_apply()
         return {**asdict(night), "features": self.features_materialize()}
 
@@ -393,6 +410,10 @@ class Project(IngestingProject):
     def publications(self) -> list[Publication]:
         """Return every publication, oldest first."""
         return publications(self.store)
+
+    def _gates(self, force: bool) -> PublishGates:
+        guard = Guard(self.settings.gates, force, self.progress.say)
+        return PublishGates(guard, self.settings.publish.memory_mb)
 
     def _record(self, outcome: Outcome) -> RunRecord:
         if outcome.is_reused:

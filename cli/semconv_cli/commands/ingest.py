@@ -64,6 +64,12 @@ def _needs_csv(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
+def _needs_snapshot(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value and not ctx.params.get("snapshot"):
+        raise click.UsageError("--force is for --snapshot; give both", ctx)
+    return value
+
+
 def _input_options(command: F) -> F:
     for option in (
         click.option(
@@ -147,7 +153,14 @@ def ingest_interactions(
 @click.option(
     "--snapshot",
     is_flag=True,
+    is_eager=True,
     help="Treat the files as the whole catalogue, and mark all items that are not in the files as removed.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    callback=_needs_snapshot,
+    help="With --snapshot: store the snapshot although it removes more items than the setting gates.max_removed allows.",
 )
 @_row_options
 @pass_state
@@ -157,6 +170,7 @@ def ingest_items(
     from_sql: tuple[str, str] | None,
     mapping: dict[str, str],
     snapshot: bool,
+    force: bool,
     rejected: Path | None,
     no_formulas: bool,
     as_json: bool,
@@ -167,7 +181,9 @@ def ingest_items(
     columns are stored as attributes of the item.
     """
     with state.open() as project, project.inputs(files, from_sql) as inputs:
-        report = project.ingest_items(inputs, mapping, snapshot=snapshot, rejected=rejected, no_formulas=no_formulas)
+        report = project.ingest_items(
+            inputs, mapping, snapshot=snapshot, force=force, rejected=rejected, no_formulas=no_formulas
+        )
     _print(state, report, as_json, rejected)
 
 

@@ -87,10 +87,16 @@ def recommend_command(
 
 @recommend_command.command("load", cls=Job)
 @click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--merge", is_flag=True, help="When these lists are published, let all other users keep their published lists."
+)
 @json_option
 @pass_state
-def recommend_load(state: State, files: tuple[Path, ...], as_json: bool) -> None:
-    """Load lists that another program computed. FILES are Parquet files of user_id, rank, item_id and score."""
+def recommend_load(state: State, files: tuple[Path, ...], merge: bool, as_json: bool) -> None:
+    """Load lists that another program computed. FILES are Parquet files of user_id, rank, item_id and score.
+
+    Without --merge, users who are not in FILES have no list after the next publish.
+    """
     with state.open() as project:
-        record = project.recommend_load(files)
+        record = project.recommend_load(files, merge=merge)
     runs.write_run(state, record, as_json)

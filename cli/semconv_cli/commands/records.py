@@ -36,7 +36,8 @@ def generations_command(state: State, as_json: bool) -> None:
     """List the published generations, newest first, with the times of publication and the sizes.
 
     bytes is the size of the generation's file. run_bytes is the size of the run folders that only this generation
-    needs. feature_bytes is the size of the Parquet files that were exported for Feast.
+    needs. feature_bytes is the size of the Parquet files that were exported for Feast. forced names the gates that
+    failed when the generation was published with --force; --json also shows what the gates measured.
     """
     with state.open() as project:
         rows, usage = project.generations(), project.disk_usage()
@@ -45,5 +46,7 @@ def generations_command(state: State, as_json: bool) -> None:
         return
     sizes = ("bytes", "run_bytes", "feature_bytes")
     shown = [{name: in_words(value) if name in sizes else value for name, value in row.items()} for row in rows]
+    for row in shown:
+        row["forced"] = ", ".join(entry["gate"] for entry in row["forced"])
     output.write_rows(shown, columns=list(rows[0]) if rows else ["generation"])
     state.remark("on disk: " + ", ".join(f"{name} {in_words(number)}" for name, number in usage.items()))

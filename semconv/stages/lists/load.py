@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def load_lists_run(workspace: Workspace, files: Sequence[Path], load: Callable[[Path], None]) -> Outcome:
+def load_lists_run(
+    workspace: Workspace, files: Sequence[Path], load: Callable[[Path], None], *, is_merged: bool = False
+) -> Outcome:
     """Use external lists in Parquet files as the lists for serving.
 
     The run records the code set of the current model as its input, if there is one.
 
     Args:
         load: a function that checks the files and writes them as parts into a folder.
+        is_merged: whether users without a list in the files keep their published list.
     """
     inputs: tuple[RunRecord, ...] = ()
     if workspace.latest(columns.FINETUNE) is not None:
@@ -43,7 +46,7 @@ def load_lists_run(workspace: Workspace, files: Sequence[Path], load: Callable[[
         **({"events": events} if events else {}),
         "split": "serve",
         "where": "",
-        "users": "all",
+        "users": "merged" if is_merged else "all",
         "is_loaded": True,
     }
     content = {str(number): file_digest(file) for number, file in enumerate(files)}

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, ITEM_ID, TITLE
 from semconv.errors import InputError
+from semconv_warehouse.gates.gate import Guard
+from semconv_warehouse.gates.snapshot import require_snapshot
 from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.merge_items import merge_items
 from semconv_warehouse.ingest.readers import (
@@ -65,7 +67,7 @@ def ingest_items(
     files: Sequence[Input],
     mapping: Mapping[str, str],
     *,
-    snapshot: bool = False,
+    snapshot: Guard | bool = False,
     rejected: Path | None = None,
     no_formulas: bool = False,
 ) -> IngestReport:
@@ -75,17 +77,20 @@ def ingest_items(
 
     Args:
         mapping: known column -> name in the files, where the two differ.
-        snapshot: the files are the whole catalogue; mark all other items as removed.
+        snapshot: the files are the whole catalogue; mark all other items as removed. A guard limits their share.
         rejected: file to write rejected rows to, with their reasons.
         no_formulas: put an apostrophe before each text of ``rejected`` that a spreadsheet would compute as a formula.
 
     Raises:
         InputError: a file or column is missing or unusable. The warehouse is unchanged then.
+        GateFailedError: the snapshot would remove more items than the guard allows. The warehouse is unchanged then.
     """
     with rejected_file(rejected, no_formulas=no_formulas) as rows:
         cleaned = read_items(files, mapping, rows)
     with store.write() as connection:
-        return merge(connection, cleaned, snapshot=snapshot)
+        if isinstance(snapshot, Guard):
+            require_snapshot(connection, cleaned.rows.to_arrow(), snapshot)
+        return merge(connection, cleaned, snapshot=bool(snapshot))
 
 
 def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rejected) -> Items:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from semconv.clock import utc_now
+from semconv_warehouse.gates.snapshot import forget_recorded
 from semconv_warehouse.publish.generation_files import generation_path, read_info
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -25,13 +27,14 @@ class Publication:
     generation: int
     published_at: datetime  # UTC, whole seconds, later than the publication before
     is_new: bool = True  # False if a generation of the same inputs was already served
+    forced: tuple[str, ...] = ()  # the gates that `--force` overrode when the generation was made
 
 
 @dataclass(frozen=True)
 class Record:
     """The content of the tables ``generation`` and ``publication``."""
 
-    generations: dict[int, dict[str, object]]  # generation -> its run ids and fingerprint
+    generations: dict[int, dict[str, Any]]  # generation -> its run ids, its fingerprint and the gates it overrode
     publications: list[Publication]  # oldest first
 
     @property
@@ -42,6 +45,10 @@ class Record:
     def generation_of(self, fingerprint: str) -> int | None:
         """Return the latest generation whose inputs have this fingerprint, or None."""
         return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
+
+    def forced(self, generation: int) -> list[dict[str, Any]]:
+        """Return the gates that `--force` overrode when a generation was made, with what they measured."""
+        return list(self.generations.get(generation, {}).get("forced", []))
 
     def next_time(self) -> datetime:
         """Return a time for the next publication: now in whole seconds, but always later than the last publication."""
@@ -64,10 +71,16 @@ def _read_tables(connection: sa.Connection) -> Record:
     rows = connection.execute(
         sa.text("SELECT publication, generation, published_at FROM publication ORDER BY publication")
     ).all()
-    return Record(
+    record = Record(
         {int(row[0]): json.loads(row[1]) for row in generations},
         [Publication(int(row[0]), int(row[1]), row[2].replace(tzinfo=UTC)) for row in rows],
     )
+    shown = [replace(row, forced=_gates(record.forced(row.generation))) for row in record.publications]
+    return replace(record, publications=shown)
+
+
+def _gates(forced: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(entry["gate"]) for entry in forced))
 
 
 def write_publication(
@@ -90,4 +103,6 @@ def write_publication(
             ),
             {"generation": generation, "published_at": published_at.replace(tzinfo=None)},
         ).scalar_one()
-    return Publication(int(number), generation, published_at)
+        forced = list(info.run_ids.get("forced", []))
+        forget_recorded(connection, forced)
+    return Publication(int(number), generation, published_at, forced=_gates(forced))

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from semconv.artifacts import is_locked
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv_warehouse.gates.gate import Finding
+from semconv_warehouse.gates.lists import PublishGates, write_forced
+from semconv_warehouse.gates.snapshot import waiting_snapshots
 from semconv_warehouse.publish.build import Build, build_generation
 from semconv_warehouse.publish.generation_files import (
     generation_files,
@@ -44,6 +49,7 @@ def publish(
     *,
     evaluate_run_ids: Sequence[str] = (),
     memory_mb: int = DEFAULT_MEMORY_MB,
+    gates: PublishGates | None = None,
 ) -> Publication:
     """Build a generation from a recommend run and the runs that it depends on, check it, and serve it.
 
@@ -52,31 +58,86 @@ def publish(
 
     Args:
         memory_mb: memory limit of DuckDB, which writes the rest to temporary files beside the generation.
+        gates: limits that the new lists must keep; None for no limits.
 
     Raises:
         InputError: a run or its part files are missing.
+        GateFailedError: a gate failed and is not overridden; nothing changes.
         SettingsError: the lists are for an evaluation, or were computed with the option --where.
         CheckFailedError: rows break a rule; the new file is removed and the served generation stays.
         LockedError: another process publishes or writes to the warehouse.
     """
     plan = plan_generation(store, recommend_run_id, evaluate_run_ids)
+    events = [] if gates is None else gates.events(store)
     with generations_lock(layout, store.wait):
         record, _ = _reconcile(layout, store)
         same, last, served = record.generation_of(plan.fingerprint), record.last, served_generation(layout)
-        if same and is_undamaged(layout.serving if same == served else layout.generation_file(same)):
-            if last is not None and same == served:
-                return Publication(last.publication, last.generation, last.published_at, is_new=False)
-            return _serve(layout, store, same, record.next_time())
-        generation, published_at = max(record.generations, default=0) + 1, record.next_time()
-        served_file = generation_path(layout, served) if served else None
-        target = layout.generation_file(generation)
-        with temporary_path(target) as temporary:
-            build_generation(layout, store, Build(plan, generation, published_at, served_file, memory_mb), temporary)
-            seal(temporary, target)
-        publication = _serve(layout, store, generation, published_at)
-        if same:
+        is_usable = same is not None and is_undamaged(
+            layout.serving if same == served else layout.generation_file(same)
+        )
+        gated = _Gated(gates, events, generation_path(layout, served) if served else None)
+        if is_usable and last is not None and same == served:
+            gated.require(None)
+            return replace(last, is_new=False)
+        if gates is not None:
+            gates.require_current(None if last is None else last.publication)
+        # The lists that a run carries over come from the served generation, which the fingerprint does not contain.
+        if is_usable and same is not None and not plan.carries_over:
+            forced = {finding.gate for finding in gated.require(layout.generation_file(same))}
+            if forced <= {str(entry["gate"]) for entry in record.forced(same)}:
+                return _serve(layout, store, same, record.next_time())
+        publication = _serve_new(
+            layout,
+            store,
+            Build(plan, max(record.generations, default=0) + 1, record.next_time(), gated.served, memory_mb),
+            gated,
+        )
+        if same is not None and not is_usable:
             layout.generation_file(same).unlink(missing_ok=True)
         return publication
+
+
+@dataclass(frozen=True)
+class _Gated:
+    """The gates of one publish.
+
+    Attributes:
+        gates: None if there are no limits.
+        events: what the gate on the age of the events measured.
+        served: the served generation file, None if nothing is served.
+    """
+
+    gates: PublishGates | None
+    events: list[Finding]
+    served: Path | None
+
+    def require(self, candidate: Path | None) -> tuple[Finding, ...]:
+        """Return the gates that fail for a generation file and are overridden.
+
+        Args:
+            candidate: the file; None if its lists are served already, so that nothing has to be compared.
+
+        Raises:
+            GateFailedError: gates failed and are not overridden.
+        """
+        if self.gates is None:
+            return ()
+        compared = [] if candidate is None else [*self.gates.quality, *self.gates.lists(candidate, self.served)]
+        return self.gates.require([*self.events, *compared])
+
+
+def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
+    """Build a generation, check it and its gates, and serve it."""
+    target = layout.generation_file(build.generation)
+    with temporary_path(target) as temporary:
+        build_generation(layout, store, build, temporary)
+        forced = [finding.record() for finding in gated.require(temporary)]
+        with store.read() as connection:
+            forced += waiting_snapshots(connection)
+        if forced:
+            write_forced(temporary, forced)
+        seal(temporary, target)
+    return _serve(layout, store, build.generation, build.published_at)
 
 
 def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:

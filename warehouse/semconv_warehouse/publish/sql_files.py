@@ -5,13 +5,17 @@ The first line names the database that the statement runs on:
 - ``warehouse``
 - ``generation``: a generation file alone
 - ``publish``: a generation file that is being built, with the warehouse attached as ``warehouse``
-- ``serving``: the served generation, with the generation before it attached as ``previous``.
+- ``serving``: the served generation, with the generation before it attached as ``previous``
+- ``memory``: a database in memory, with the tables that the rest of the line names.
+
+More may follow the name: attached databases and the parameters of the statement.
 
 The second line says what the statement is for.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +42,17 @@ def sql_files(folder: Path, database: str) -> list[SqlFile]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: missing, so the installation is incomplete; install semconv again")
-    files = [_parse(path) for path in sorted(folder.glob("*.sql"))]
+    files = [sql_file(path) for path in sorted(folder.glob("*.sql"))]
     return [file for file in files if file.database == database]
 
 
-def _parse(path: Path) -> SqlFile:
+def sql_file(path: Path) -> SqlFile:
+    """Read one SQL file; raise InputError if it lacks its two header lines."""
     lines = path.read_text().splitlines()
     if len(lines) < 3 or not lines[0].startswith(_DATABASE) or not lines[1].startswith(_COMMENT):
         raise InputError(
             f"{path}: line 1 must be `-- database: NAME`, and line 2 a comment that says what the file is for"
         )
     statement = "\n".join(lines[2:]).rstrip().rstrip(";")
-    return SqlFile(
-        path.stem, lines[0].removeprefix(_DATABASE).strip(), lines[1].removeprefix(_COMMENT).strip(), statement
-    )
+    database = re.split(r"[ ,.]", lines[0].removeprefix(_DATABASE).strip())[0]
+    return SqlFile(path.stem, database, lines[1].removeprefix(_COMMENT).strip(), statement)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from semconv.runs.workspace import Workspace
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.generation_files import served_generation
-from semconv_warehouse.publish.publications import publications
+from semconv_warehouse.publish.publications import read_record
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.upkeep import disk
 from semconv_warehouse.upkeep.pruning import runs_by_generation
@@ -39,7 +39,7 @@ def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]
 
     ``bytes`` is the size of the generation file. ``run_bytes`` is the size of the run folders that only this generation
     needs, or 0 if the generation file no longer exists. ``feature_bytes`` is the size of the Parquet files that were
-    exported for Feast.
+    exported for Feast. ``forced`` has the gates that `--force` overrode, with what they measured.
     """
     layout = store.layout
     with store.read() as connection:
@@ -50,12 +50,12 @@ def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]
             .mappings()
             .all()
         )
-    served, known, made_from = served_generation(layout), publications(store), runs_by_generation(store)
+    served, record, made_from = served_generation(layout), read_record(store), runs_by_generation(store)
     folders = {run.run_id: workspace.book.folder(run) for run in store.runs()}
     result = []
     for row in rows:
         number = row["generation"]
-        own = [entry for entry in known if entry.generation == number]
+        own = [entry for entry in record.publications if entry.generation == number]
         others = frozenset[str]().union(*(run_ids for other, run_ids in made_from.items() if other != number))
         result.append(
             {
@@ -63,6 +63,7 @@ def generations(workspace: Workspace, store: DuckDBStore) -> list[dict[str, Any]
                 "published_at": max((entry.published_at for entry in own), default=None),
                 "publications": len(own),
                 "is_served": number == served,
+                "forced": record.forced(number),
                 "bytes": disk.size([layout.generation_file(number)]),
                 "run_bytes": disk.size(folders[run_id] for run_id in made_from.get(number, frozenset()) - others),
                 "feature_bytes": disk.size(path for entry in own for path in feature_files(layout, entry.publication)),

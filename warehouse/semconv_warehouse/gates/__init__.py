@@ -1,0 +1,1 @@
+"""Gates: limits that lists must keep before they are published, and a snapshot of items before it is stored."""
