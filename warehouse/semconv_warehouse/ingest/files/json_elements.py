@@ -165,7 +165,11 @@ def _array_of(text: Text, wanted: Collection[str]) -> Elements | None:
 
 
 def _has_all(value: Any, wanted: Collection[str]) -> bool:
-    return isinstance(value, dict) and bool(wanted) and all(name in value for name in wanted)
+    """Return whether an object has the columns that are wanted; of a nested field, the column in which it is."""
+    if not isinstance(value, dict) or not wanted:
+        return False
+    keys = {key.casefold() for key in value}
+    return all(keys.intersection({name.casefold(), name.partition(".")[0].casefold()}) for name in wanted)
 
 
 def _parsed(line: bytes) -> Any:

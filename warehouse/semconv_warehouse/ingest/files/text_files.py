@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from semconv.errors import InputError
-from semconv_warehouse.ingest.files.encodings import Encoding, decoded, encoding_of_bytes, encoding_of_start
+from semconv_warehouse.store.encodings import Encoding, decoded, encoding_of_bytes, encoding_of_start
 
 LONGEST_ROW: Final = 64 << 20  # bytes of one row of a text file
 _BLOCK = 4 << 20  # bytes
@@ -77,10 +77,13 @@ def survey(file: Path, encoding: str | None, *, delimiter: bytes | None = None) 
             do not belong to the encoding that the user gave.
     """
     found = encoding_of_start(first_bytes(file), encoding)
-    if found is None or (found.is_utf8 and encoding is None):
+    if found is None or found.is_utf8:
         text = _survey_utf8(file, found or Encoding(), delimiter)
         if text is not None:
             return text
+        if encoding is not None and found is not None:
+            for _ in decoded(_raw_blocks(file, skip=found.mark), found, file):
+                pass  # raises at the first byte that is not UTF-8
         found = encoding_of_bytes(_raw_blocks(file))
     sizes = _RowSizes(file, delimiter)
     for block in Text(file, found).blocks():
@@ -112,11 +115,6 @@ def first_text(file: Path, encoding: str | None) -> str:
     start = first_bytes(file)
     found = encoding_of_start(start, encoding) or Encoding()
     return start[found.mark :].decode(found.name, errors="replace")
-
-
-def whole_text(file: Path, encoding: str | None = None) -> str:
-    """Return the whole text of a small file, without byte order mark."""
-    return b"".join(survey(file, encoding).blocks()).decode()
 
 
 def _raw_blocks(file: Path, skip: int = 0) -> Iterator[bytes]:

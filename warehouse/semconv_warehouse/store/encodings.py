@@ -90,6 +90,17 @@ def encoding_of_bytes(blocks: Iterable[bytes]) -> Encoding:
     return Encoding("cp1252", is_found=True)
 
 
+def text_of(content: bytes, file: object) -> str:
+    """Return the whole text of a small file in the encoding that its bytes show, without byte order mark."""
+    encoding = encoding_of_start(content, None)
+    if encoding is None or encoding.is_utf8:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            encoding = encoding_of_bytes([content])
+    return b"".join(decoded([content[encoding.mark :]], encoding, file)).decode()
+
+
 def decoded(blocks: Iterable[bytes], encoding: Encoding, file: object) -> Iterator[bytes]:
     """Yield a text in UTF-8; InputError if bytes do not belong to an encoding that the user gave."""
     errors = _ONE_BYTE if encoding.is_found and encoding.name in ("utf-8", "cp1252") else "strict"
