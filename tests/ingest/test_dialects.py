@@ -154,6 +154,11 @@ def test_a_header_that_ends_in_a_comma_and_names_with_blanks(tmp_path: Path) -> 
     ]
 
 
+def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "\ufeffsep=;\r\nitem_id;title\r\n1;a, b\r\n")
+    assert values(items_of(path), "item_id", "title") == [("1", "a, b")]
+
+
 def test_a_name_twice_and_a_name_in_other_case(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two columns are called price; give each column its own name"):
         items_of(written(tmp_path / "a.csv", "item_id,price,title,price\n1,2,A,3\n"))

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[pa.DataType, Any, Any, list[str]]] = {
     "pages of images": (pa.list_(pa.list_(IMAGE, 1)), [[{"path": "a"}], None], [[{"path": "a"}], None], ["x.bytes"]),
     "struct in a struct": (pa.struct([("image", IMAGE), ("n", pa.int8())]), {"image": None, "n": 1}, {"image": None, "n": 1}, ["x.image.bytes"]),
     "numbers of a map": (pa.map_(pa.string(), pa.int64()), [("k", 1)], {"k": 1}, []),
+    "member without a name": (pa.struct([("", pa.int8()), ("b", pa.int8())]), {"": 1, "b": 2}, {"b": 2}, []),
     "half": (pa.float16(), 1.5, 1.5, []),
     "halves": (pa.list_(pa.float16()), [1.5, None], [1.5, None], []),
     "decimal in a struct": (pa.struct([("d", pa.decimal128(20, 2))]), {"d": Decimal("1.50")}, {"d": 1.5}, []),

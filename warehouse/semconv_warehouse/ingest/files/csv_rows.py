@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -17,6 +18,7 @@ from semconv_warehouse.ingest.files.text_files import Text, first_text, survey
 
 _OVERFLOW, _FILLED = "__overflow", "__filled"
 _KNOWN_DELIMITERS: Final = (",", ";", "\t", "|")
+_HINT: Final = re.compile(rb"sep=.\r?\n")  # a first line in which Excel names the delimiter
 _STRAYS: Final = "fields with a double quote inside, read as it stands"
 
 
@@ -53,6 +55,8 @@ def _delimiter(path: Path, dialect: Dialect, usual: str) -> tuple[str, list[str]
     if dialect.delimiter is not None:
         return dialect.delimiter, []
     line = first_text(path, dialect.encoding).lstrip().partition("\n")[0]
+    if line.startswith("sep=") and len(line.rstrip("\r")) == len("sep=;"):
+        return line[4], []
     found = [sign for sign in _KNOWN_DELIMITERS if sign in line]
     if usual in found or len(found) != 1:
         return usual, []
@@ -69,8 +73,9 @@ class _Rows:
         is_ambiguous = text.strays or (text.inner_breaks and delimiter in "\t|")
         self._requoted = Requoted(self._delimiter) if is_ambiguous or len(self._delimiter) > 1 else None
         first = next(self._texts(), b"")
-        self.is_plain = text.encoding.is_utf8 and self._requoted is None and first[:1] not in (b"\n", b"\r")
-        first = first.lstrip(b"\r\n")
+        start = _start(first)
+        self.is_plain = text.encoding.is_utf8 and self._requoted is None and start == 0
+        first = first[start:]
         fields = _fields(_first_row(first), self._separator)
         self.names: list[str] = (
             [_name(one) for one in fields] if has_header else [str(n + 1) for n in range(len(fields))]
@@ -92,7 +97,7 @@ class _Rows:
         is_first = True
         for text in self._texts():
             if is_first:
-                text = text.lstrip(b"\r\n")
+                text = text[_start(text) :]
                 text = text[len(_first_row(text)) :] if self._has_header else text
             is_first = False
             frame = self.frame(io.BytesIO(text), start=before).collect()
@@ -135,6 +140,13 @@ class _Rows:
 
 def _name(field: str) -> str:
     return field.strip()
+
+
+def _start(text: bytes) -> int:
+    """Return where the first row of a text begins: after empty lines, and after Excel's line with the delimiter."""
+    blanks = len(text) - len(text.lstrip(b"\r\n"))
+    hint = _HINT.match(text, blanks)
+    return hint.end() if hint else blanks
 
 
 def _first_row(text: bytes) -> bytes:

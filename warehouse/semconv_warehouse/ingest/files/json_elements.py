@@ -44,7 +44,7 @@ def elements_of(text: Text, wanted: Collection[str]) -> Elements | None:
         wanted: keys that a row needs. An object that lacks one of them and holds one array of objects is a wrapper.
     """
     lines = (line for block in text.rows(quoted=False) for line in block.split(b"\n") if line.strip())
-    first, *more = islice(lines, 2)
+    first, *more = list(islice(lines, 2)) or [b""]
     start = first.strip()[:1]
     value = _parsed(first)
     if start == b"[":

@@ -53,6 +53,7 @@ class Source:
     dialect: Dialect = field(default_factory=Dialect)
     remarks: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    _found: dict[str, bool] = field(default_factory=dict)  # answers of `has` that took a scan of the file
 
     def parts(self, column: str) -> tuple[str, ...]:
         """Return the columns that a name stands for: one, or several joined by ``+`` (``summary+reviewText``)."""
@@ -65,8 +66,11 @@ class Source:
             return True
         if not self.is_json:
             return top in self.columns and member(pl.col(top), self._type(top), path) is not None
-        found = self._json_value(column).is_not_null().any().alias("found")
-        return any(bool(batch["found"].any()) for batch in self.batches(lambda rows: rows.select(found)))
+        if column not in self._found:
+            found = self._json_value(column).is_not_null().any().alias("found")
+            answers = self.batches(lambda rows: rows.select(found))
+            self._found[column] = any(bool(batch["found"].any()) for batch in answers)
+        return self._found[column]
 
     def raw_columns(self, found: Mapping[str, str]) -> tuple[list[pl.Expr], dict[str, RawColumn]]:
         """Return expressions for ROW, REASON, RECORD and the raw values of known columns, and a RawColumn for each.

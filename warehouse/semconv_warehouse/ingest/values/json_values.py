@@ -102,7 +102,9 @@ def json_part(value: pl.Expr, dtype: DataType | DataTypeClass) -> pl.Expr | None
     if isinstance(dtype, pl.BaseExtension):
         return json_part(value.ext.storage(), dtype.ext_storage())
     if isinstance(dtype, pl.Struct):
-        parts = {field.name: json_part(value.struct.field(field.name), field.dtype) for field in dtype.fields}
+        # DuckDB has no members without a name.
+        named = [field for field in dtype.fields if field.name]
+        parts = {field.name: json_part(value.struct.field(field.name), field.dtype) for field in named}
         kept = [part.alias(name) for name, part in parts.items() if part is not None]
         return pl.when(value.is_not_null()).then(pl.struct(kept)) if kept else None
     if isinstance(dtype, pl.List | pl.Array):
@@ -134,7 +136,7 @@ def _is_json(dtype: DataType | DataTypeClass) -> bool:
     """Return whether polars and DuckDB both write every value of a type as JSON."""
     dtype = instance(dtype)
     if isinstance(dtype, pl.Struct):
-        return all(_is_json(field.dtype) for field in dtype.fields)
+        return all(field.name and _is_json(field.dtype) for field in dtype.fields)
     if isinstance(dtype, pl.List | pl.Array):
         return _is_json(dtype.inner)
     if isinstance(dtype, pl.Map):

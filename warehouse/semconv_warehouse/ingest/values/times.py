@@ -46,12 +46,12 @@ def time(raw: RawColumn) -> pl.Expr:
     if isinstance(raw.dtype, pl.Datetime | pl.Date) and raw.date_format is None:
         return _time_of_ticks(value.to_physical(), raw.dtype)
     if raw.dtype.is_numeric() and raw.date_format is None:
-        read = partial(_numbers, form=raw.form)
-        return value.cast(pl.Float64).map_batches(read, return_dtype=_TIME, is_elementwise=True)
+        read_numbers = partial(_numbers, form=raw.form)
+        return value.cast(pl.Float64).map_batches(read_numbers, return_dtype=_TIME, is_elementwise=True)
     if not (raw.is_text or raw.dtype.is_integer() or isinstance(raw.dtype, pl.Null)):
         raise wrong_type(raw, "datetimes, numbers or ISO text")
-    read = partial(_texts, steps=_steps(raw))
-    return value.cast(pl.String).map_batches(read, return_dtype=_TIME, is_elementwise=True)
+    read_texts = partial(_texts, steps=_steps(raw))
+    return value.cast(pl.String).map_batches(read_texts, return_dtype=_TIME, is_elementwise=True)
 
 
 def printable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
