@@ -87,6 +87,8 @@ def test_ids_that_pandas_made_floats(tmp_path: Path, ids: list[str], expected: l
         ("['a'] and more", None),
         ("['a'", None),
         ("[a, b]", None),
+        (r"['a', '\ud83d', 'b']", ["a", "b"]),
+        (r'["\ud83d", "\ud83d\ude00"]', ["\U0001f600"]),
         ("plain", None),
     ],
 )
@@ -156,6 +158,15 @@ def test_nested_fields(tmp_path: Path, kind: str) -> None:
     if kind != "csv":  # a column of text may hold anything
         with pytest.raises(InputError, match=r"no column name\.fr"):
             items_of(path, {**PATHS, "title": "name.fr"})
+
+
+def test_an_object_as_title(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "i.jsonl", '{"item_id": "1", "title": {"name": "Lamp", "n": 1}, "brand": {"a": "x", "b": "y"}}'
+    )
+    read = items_of(path)
+    assert values(read, "title", "brand") == [("Lamp", None)]
+    assert read.odd == {"values of brand that hold objects or bytes, left out": 1}
 
 
 def test_a_column_with_a_point_in_its_name_comes_first(tmp_path: Path) -> None:

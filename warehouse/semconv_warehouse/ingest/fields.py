@@ -10,7 +10,7 @@ import polars as pl
 from semconv_warehouse.ingest.files.json_rows import TOO_DEEP
 from semconv_warehouse.ingest.values.ids import LONGEST_ID, id_problem, id_text
 from semconv_warehouse.ingest.values.json_values import changed, is_too_deep
-from semconv_warehouse.ingest.values.lists import ANY_LIST, LIST_WITH_TEXT, joined_texts, text_of_list
+from semconv_warehouse.ingest.values.lists import ANY_LIST, LIST_OR_OBJECT, LIST_WITH_TEXT, joined_texts, text_of_list
 from semconv_warehouse.ingest.values.raw import RawColumn, decoded_bytes, wrong_type
 from semconv_warehouse.ingest.values.times import printable, time
 
@@ -74,7 +74,7 @@ def text(raw: RawColumn) -> pl.Expr:
 
     Texts of lists and of further columns are joined by blanks.
     """
-    parts = [without_html(_joined(part, " ", ANY_LIST if part.is_json else LIST_WITH_TEXT)) for part in raw.parts]
+    parts = [without_html(_joined(part, " ", LIST_OR_OBJECT if part.is_json else LIST_WITH_TEXT)) for part in raw.parts]
     if len(parts) == 1:
         return parts[0]
     whole = pl.concat_str(parts, separator=" ", ignore_nulls=True)
@@ -89,7 +89,7 @@ def text_list(raw: RawColumn) -> pl.Expr:
 
 
 def _texts_of(raw: RawColumn) -> pl.Expr:
-    text = _joined(raw, _BETWEEN, ANY_LIST)
+    text = _joined(raw, _BETWEEN, LIST_OR_OBJECT if raw.is_json else ANY_LIST)
     if not raw.dtype.is_nested():
         # A text that is no list has its parts between bars.
         bars = pl.col(raw.name).cast(pl.String) if raw.is_text else text

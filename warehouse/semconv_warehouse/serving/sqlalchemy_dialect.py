@@ -155,7 +155,8 @@ def _type(name: str) -> Any:
         dimensions = inner.dimensions + 1 if isinstance(inner, sa.ARRAY) and inner.dimensions else 1
         return sa.ARRAY(inner.item_type if isinstance(inner, sa.ARRAY) else inner, dimensions=dimensions)
     if name.startswith("DECIMAL"):
-        return sa.Numeric(*map(int, re.findall(r"\d+", name)))
+        precision, scale = map(int, re.findall(r"\d+", name))
+        return sa.Numeric(precision, scale)
     if name.startswith("TIMESTAMP"):
         return sa.DateTime(timezone="TIME ZONE" in name)
     return _TYPES.get(name, sa.types.NullType)()

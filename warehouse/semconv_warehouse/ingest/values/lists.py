@@ -16,6 +16,7 @@ from semconv_warehouse.ingest.values.json_values import MOST_LEVELS, instance, l
 NAMES: Final = ("name", "title", "label", "value")
 # The start of a list as Python or numpy prints it, and of one with a text in it.
 ANY_LIST: Final = r"^\s*\["
+LIST_OR_OBJECT: Final = r"^\s*[\[{]"  # in JSON, where other text begins with neither
 LIST_WITH_TEXT: Final = r"^\s*\[\s*(?:\]|['\"\[{]|array\()"
 _PART = re.compile(
     r"""\s*(?:(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<open>[\[(])|(?P<close>[\])])|(?P<word>[^\s,\[\](){}'"]+)|,)""",
@@ -50,23 +51,35 @@ def joined_texts(value: pl.Expr, dtype: DataType, between: str) -> pl.Expr | Non
 
 
 def text_of_list(text: str, between: str) -> str:
-    """Return the texts of a list, joined; a text that is no list stays as it is."""
+    """Return the texts of a list or an object, joined; a text that is neither stays as it is."""
     found = parsed(text)
-    return between.join(leaves(found)) if isinstance(found, list) else text
+    return text if found is None else between.join(leaves(found))
 
 
 def leaves(value: Any) -> list[str]:
-    """Return the texts and numbers of nested lists, and the naming text of each object, in order."""
+    """Return the texts and numbers of nested lists, and the naming text of each object, in order.
+
+    A text with half of a letter (a lone surrogate) is left out.
+    """
     if isinstance(value, str):
-        return [value]
+        return [value] if is_whole(value) else []
     if isinstance(value, bool) or value is None:
         return []
     if isinstance(value, int | float):
         return [json.dumps(value)]
     if isinstance(value, dict):
         member = _naming([name for name, part in value.items() if isinstance(part, str)])
-        return [] if member is None else [value[member]]
+        return [] if member is None else leaves(value[member])
     return [text for part in value for text in leaves(part)]
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text has no half of a letter, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parsed(text: str) -> Any:

@@ -10,7 +10,7 @@ import polars as pl
 from polars.datatypes import DataType
 
 from semconv_warehouse.ingest.values.json_values import changed, instance
-from semconv_warehouse.ingest.values.lists import parsed
+from semconv_warehouse.ingest.values.lists import is_whole, parsed
 
 Path = tuple[str, ...]
 
@@ -51,9 +51,9 @@ def json_member(text: pl.Expr, path: Path) -> pl.Expr:
         value: Any = parsed(one)
         for part in path:
             value = _descend(value, part)
-        if value is None or isinstance(value, str):
-            return value
-        return json.dumps(value, ensure_ascii=False)
+        if isinstance(value, str):
+            return value if is_whole(value) else None
+        return None if value is None else json.dumps(value)
 
     return changed(text, "", of)
 
