@@ -250,7 +250,7 @@ def ingest_users(
     Required column: user_id. Optional column: market. All other columns except binary columns are stored as attributes
     of the user. A user without interactions is stored too.
     """
-    with state.open() as project, project.inputs(files, from_sql) as inputs:
+    with state.open() as project, project.inputs(files, from_sql, _dialect()) as inputs:
         report = project.ingest_users(inputs, mapping, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
 
