@@ -10,13 +10,14 @@ SOURCES := semconv cli warehouse tests benchmarks hatch_build.py lock_requiremen
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 INSTALL := $(PIP) --require-hashes --only-binary :all: -r
 
-.PHONY: help demo test test-slow test-services check format docs bench lock clean
+.PHONY: help demo test test-slow test-services test-clients check format docs bench lock clean
 
 help:
 	@echo "make demo           create a demo project in ./demo and run every stage on it"
 	@echo "make test           run all checks and the fast tests"
 	@echo "make test-slow      run the tests that take minutes"
 	@echo "make test-services  test Feast on Redis and PostgreSQL; installs both from system packages, as root"
+	@echo "make test-clients   open published files with older versions of DuckDB; installs them in folders of their own"
 	@echo "make check          check style, types, imports and the generated documentation"
 	@echo "make bench          run small benchmarks; results are JSON files in benchmarks/results"
 	@echo "make docs           write the generated pages of the documentation"
@@ -63,6 +64,17 @@ test-services: $(STAMP)
 		{ apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server postgresql; } # runlevel 1: do not start the servers
 	$(INSTALL) requirements/online.txt
 	$(BIN)/python -m pytest -m services
+
+# Older versions of DuckDB are installed beside the program's own version, never in its place.
+CLIENTS := 1.1.3 1.4.4
+test-clients: export SEMCONV_OLD_DUCKDB := $(CURDIR)/$(VENV)/clients
+test-clients: $(STAMP)
+	for version in $(CLIENTS); do \
+		test -d $(VENV)/clients/$$version || \
+		$(PIP) --require-hashes --only-binary :all: --target $(VENV)/clients/$$version -r requirements/clients/duckdb-$$version.txt || \
+		exit 1; \
+	done
+	$(BIN)/python -m pytest -m clients
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --size small --output benchmarks/results

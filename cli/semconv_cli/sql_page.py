@@ -28,7 +28,7 @@ semconv sql --csv - < report.sql
 semconv sql --csv --no-formulas "FROM current_item"   # for a spreadsheet, which then computes no text
 ```
 
-`semconv sql` attaches the previous generation as `previous`. It runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
+`semconv sql` attaches the previous generation as `previous`. A statement may begin with a comment. `semconv sql` runs one SELECT, DESCRIBE, SHOW or SUMMARIZE statement, or
 EXPLAIN of one of these. Its DuckDB connection is read-only, reaches no file but these two generations, and its settings
 are locked. So it refuses `COPY ... TO`, `ATTACH`, `INSTALL` and `read_csv('/etc/passwd')`, inside `EXPLAIN ANALYZE` and
 WITH too. It writes no temporary files, so a query that needs more than the memory ends with code 5.
@@ -55,12 +55,27 @@ with engine.connect() as connection:
     ).all()
 ```
 
+Published files have the storage version of DuckDB 1.0, so DuckDB from 1.1 on opens them and reads all tables, views and
+the macro. Some queries of the cookbook use newer SQL.
+
+SQLAlchemy can also reflect the tables and views, which `duckdb_engine` alone cannot. semconv brings a dialect for this.
+Where semconv is installed, use `duckdb+semconv` instead of `duckdb` in the URL:
+
+```python
+engine = sa.create_engine(
+    "duckdb+semconv:///data/serving.duckdb", connect_args={"read_only": True}, poolclass=NullPool
+)
+table = sa.Table("recommendation", sa.MetaData(), autoload_with=engine)  # also sa.inspect and MetaData.reflect
+frame = pandas.read_sql_table("current_recommendation", engine)
+```
+
 With `NullPool`, SQLAlchemy closes the file when the connection is closed. If a process still has a connection to the
 old file, its new connections read the old generation too. Other processes read the new generation.
 
 To compare two generations in your own client, attach the file of the earlier generation with
 `ATTACH 'data/generations/000041.duckdb' AS previous (READ_ONLY)`. `semconv generations` lists the numbers of the
-generations.
+generations. The views of the attached file read its own tables. A macro reads the tables of the database in use, so
+`previous.similar_item` fails; run `USE previous` first, then call `similar_item`.
 
 ## Reading many rows
 

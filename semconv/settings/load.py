@@ -141,11 +141,12 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
+        return tomllib.loads(
+            file.read_text(encoding="utf-8-sig")
+        )  # without the byte order mark that some editors write
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file; `semconv init` creates a project") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
 
 

@@ -290,7 +290,9 @@ def test_rows_with_odd_values_are_stored_and_counted(store: DuckDBStore, tmp_pat
         "users with one interaction": 1,
         "rows stored without their time, which cannot be read": 1,
         "rows stored without their rating, which is no finite number": 1,
+        "times before 1980": 1,
     }
+    assert report.examples["rows stored without their time, which cannot be read"] == "soon"
     assert store.catalog().titles == [None, None]
     again = ingest_interactions(store, [path], {})
     assert (again.added, again.odd) == (0, report.odd)
@@ -318,9 +320,10 @@ BAD_FILES: Sequence[tuple[str, bytes | None, str]] = [
     ("column.csv", b"user_id,thing,event_time\nu,a,1\n", "no column item_id; it has user_id, thing, event_time.*--map"),
     ("keys.jsonl", b'{"user_id": "u", "thing": 1, "event_time": 2}\n', "no column item_id; it has user_id, thing"),
     ("broken.parquet", b"PAR1 this is none" * 10, "cannot be read"),
-    ("quote.csv", b'user_id,item_id,event_time\n"u,a,1\nu,b,2\n', "cannot be read"),
     ("useless.csv", b"user_id,item_id,event_time\n,a,1\nu,,2\n", r"none of 2 rows can be used.*no item_id: 1"),
-    ("x.xlsx", b"abc", "unknown kind"),
+    ("x.abc", b"abc", "unknown kind.*--delimiter"),
+    ("x.xlsx", b"abc", "Excel files are not read; save the sheet as CSV"),
+    ("excel.csv", b"PK\x03\x04abc", "Excel files are not read; save the sheet as CSV"),
     ("cut.jsonl.gz", gzip.compress(b'{"user_id": "u"}\n' * 5000)[:-40], "cannot be read"),
 ]
 
@@ -374,7 +377,7 @@ def test_text_in_another_encoding_is_read(store: DuckDBStore, tmp_path: Path) ->
     ):
         (tmp_path / name).write_bytes(content.encode("latin-1"))
         ingest_interactions(store, [tmp_path / name], {})
-    assert rows(store, "item_id, query") == [("a", "caf\ufffd"), ("b", "caf\ufffd")]
+    assert rows(store, "item_id, query") == [("a", "café"), ("b", "café")]
 
 
 def test_names_that_look_like_patterns_or_sql(store: DuckDBStore, tmp_path: Path) -> None:

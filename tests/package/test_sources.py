@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from semconv.errors import SettingsError
 from semconv.settings.load import load_settings
 from semconv.settings.text import settings_template
 from semconv.settings.tree import Settings
@@ -66,6 +67,15 @@ def test_settings_template_is_the_defaults(tmp_path: Path) -> None:
     file.write_text(settings_template())
     assert load_settings(file, environment={}) == Settings()
     tomllib.loads(settings_template())
+
+
+def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "semconv.toml"
+    file.write_text("\ufeff[tuning]\nepochs = 3\n", encoding="utf-8")
+    assert load_settings(file, environment={}).tuning.epochs == 3
+    file.write_bytes(b"[tuning]\n# caf\xe9\n")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load_settings(file, environment={})
 
 
 def test_settings_template_uncommented_is_the_defaults_too(tmp_path: Path) -> None:

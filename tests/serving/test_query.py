@@ -7,8 +7,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner, Result
 
 from semconv.errors import InputError, SettingsError
+from semconv_cli.main import cli
 from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.publish.sql_files import sql_files
 from semconv_warehouse.serving.query import open_serving, query
@@ -193,15 +195,33 @@ def test_the_connection_itself_can_do_no_harm(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_macro_of_the_previous_generation_would_read_the_served_one(layout: ProjectLayout) -> None:
-    """This is why ``previous.similar_item`` is refused: DuckDB looks a macro's tables up in the database in use."""
+def test_the_macro_of_an_attached_generation_never_answers_with_rows_of_another(layout: ProjectLayout) -> None:
+    """DuckDB looks a macro's tables up in the database in use, so the macro compares the generations."""
     with duckdb.connect() as connection:
         for name, generation in (("serving", 2), ("previous", 1)):
             connection.execute(f"ATTACH '{layout.generation_file(generation)}' AS {name} (READ_ONLY)")
+        with pytest.raises(duckdb.CatalogException):
+            connection.execute("FROM previous.similar_item('i0', 3)")
         connection.execute("USE serving")
-        assert connection.execute("SELECT any_value(generation) FROM previous.similar_item('i0', 3)").fetchall() == [
-            (2,)
-        ]
+        with pytest.raises(duckdb.InvalidInputException, match=r"generation 1 would read generation 2, .* run USE"):
+            connection.execute("FROM previous.similar_item('i0', 3)")
+        for name, generation in (("previous", 1), ("serving", 2)):
+            connection.execute(f"USE {name}")
+            found = connection.execute("SELECT DISTINCT generation FROM similar_item('i0', 3)").fetchall()
+            assert found == [(generation,)]
+
+
+def test_a_statement_may_begin_with_a_comment(layout: ProjectLayout) -> None:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["--project", str(layout.root), "sql", *words])
+
+    for comment in ("-- one number", "--one number=1", "-- a=b"):
+        done = run(f"{comment}\nSELECT 1 AS n", "--csv")
+        assert (done.exit_code, done.stdout) == (0, "n\n1\n")
+    done = run("-- comment")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "only comments" in done.stderr
+    assert run("--cvs", "SELECT 1").exit_code == 2
 
 
 def test_show_user(layout: ProjectLayout) -> None:

@@ -303,6 +303,14 @@ def test_lists_of_users_are_read_from_text_csv_and_parquet(store: DuckDBStore, t
     assert store.user_ids_file(tmp_path / "users.txt").tolist() == [0, 1]
     assert store.user_ids_file(tmp_path / "users.csv").tolist() == [1]
     assert store.user_ids_file(tmp_path / "users.parquet").tolist() == [0]
+    for name, content in (
+        ("mark.txt", b"\xef\xbb\xbfu1\n"),
+        ("mark.csv", b"\xef\xbb\xbfuser_id\nu1\n"),
+        ("wide.txt", "u1\r\n".encode("utf-16")),
+        ("semicolon.csv", b"name;user_id\nx;u1\n"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert store.user_ids_file(tmp_path / name).tolist() == [1]
     (tmp_path / "bad.txt").write_text("u1\nu7\nu8\n")
     with pytest.raises(InputError, match="2 of 3 users are unknown"):
         store.user_ids_file(tmp_path / "bad.txt")

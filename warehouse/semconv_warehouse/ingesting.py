@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semconv.data.event_rules import EventRules
 from semconv_warehouse.opened import OpenedProject
@@ -21,19 +21,29 @@ class IngestingProject(OpenedProject):
     """An open project folder, with one method for each command of ``semconv ingest``."""
 
     @contextmanager
-    def inputs(self, files: Sequence[Path], from_sql: tuple[str, str] | None = None) -> Iterator[Sequence[Input]]:
+    def inputs(
+        self, files: Sequence[Path], from_sql: tuple[str, str] | None = None, dialect: Mapping[str, Any] | None = None
+    ) -> Iterator[Sequence[Input]]:
         """Give the inputs of an ingest: the files, or the rows of the query ``from_sql`` (URL, statement).
 
         The rows of a query are stored in ``data/`` during the block.
+
+        Args:
+            dialect: fields of :class:`~semconv_warehouse.ingest.files.dialect.Dialect` that the files do not show.
+
+        Raises:
+            SettingsError: a field of the dialect cannot be used.
         """
         remove_leftovers(self.layout)
-        if from_sql is None:
-            yield files
-            return
+        from semconv_warehouse.ingest.files.dialect import Dialect, Formatted
         from semconv_warehouse.ingest.sql_source import Query, spooled_query
 
+        form = Dialect(**(dialect or {}))
+        if from_sql is None:
+            yield [Formatted(file, form) for file in files]
+            return
         with spooled_query(Query(*from_sql), self.layout.data) as rows:
-            yield [rows]
+            yield [replace(rows, dialect=form)]
 
     def ingest_interactions(
         self,

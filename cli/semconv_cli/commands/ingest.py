@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
+_DIALECT = "semconv.dialect"  # key of the options in click's context
 
 
 @click.group("ingest", cls=Group, short_help="Read interactions, items and users from files.")
 def ingest_command() -> None:
-    """Read interactions, items and users into the warehouse from Parquet, CSV or JSON lines, also compressed as .gz."""
+    """Read interactions, items and users into the warehouse from Parquet, CSV or JSON, also compressed as .gz."""
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -34,6 +35,64 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
             raise click.BadParameter(f"{ours} is mapped twice; give each column once", ctx, param)
         mapping[ours] = theirs
     return mapping
+
+
+def _say(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep an option about the text of files for :func:`_dialect`."""
+    if value is not None:
+        ctx.meta.setdefault(_DIALECT, {})[param.name] = value
+
+
+def _dialect() -> dict[str, Any]:
+    """Return what the options say about the text of files."""
+    said: dict[str, Any] = click.get_current_context().meta.get(_DIALECT, {})
+    return said
+
+
+def _dialect_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--no-header",
+            "has_header",
+            flag_value=False,
+            default=None,
+            type=bool,
+            callback=_say,
+            expose_value=False,
+            help="The first row of a CSV file is data. Name the columns by their position from 1, such as --map user_id=1.",
+        ),
+        click.option(
+            "--date-format",
+            metavar="FORM",
+            callback=_say,
+            expose_value=False,
+            help="Read event_time in this form, such as '%d/%m/%Y %H:%M'. The signs are those of strftime.",
+        ),
+        click.option(
+            "--encoding",
+            metavar="NAME",
+            callback=_say,
+            expose_value=False,
+            help="Read text files in this encoding, such as cp1252.  [default: UTF-8, or the one that the bytes show]",
+        ),
+        click.option(
+            "--decimal",
+            type=click.Choice([".", ","]),
+            callback=_say,
+            expose_value=False,
+            help="The decimal sign of numbers in text.  [default: .]",
+        ),
+        click.option(
+            "--delimiter",
+            metavar="TEXT",
+            callback=_say,
+            expose_value=False,
+            help="The text between two fields of a CSV file, such as ';', '\\t' or '::'. A file with another suffix than .csv is"
+            " read as CSV then.  [default: comma; tab for .tsv]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def _row_options(command: F) -> F:
@@ -83,7 +142,7 @@ def _input_options(command: F) -> F:
         click.argument("files", nargs=-1, type=_FILE, is_eager=True),
     ):
         command = option(command)
-    return command
+    return _dialect_options(command)
 
 
 def _one_kind(ctx: click.Context, param: click.Parameter, query: tuple[str, str] | None) -> tuple[str, str] | None:
@@ -99,7 +158,8 @@ def _map_option(command: F) -> F:
         multiple=True,
         callback=_mapping,
         metavar="OURS=THEIRS",
-        help="Read semconv's column OURS from the input's column THEIRS, such as event_time=timestamp. Repeatable.",
+        help="Read semconv's column OURS from the input's column THEIRS, such as event_time=timestamp. A nested field"
+        " is named with points, such as title=name.de. Repeatable.",
     )(command)
 
 
@@ -140,7 +200,7 @@ def ingest_interactions(
     Required columns: user_id, item_id, and event_time or source_position. Optional columns: rating, query, event_type.
     Rows that were ingested before change nothing. New rows of a known user extend the user's sequence.
     """
-    with state.open() as project, project.inputs(files, from_sql) as inputs:
+    with state.open() as project, project.inputs(files, from_sql, _dialect()) as inputs:
         report = project.ingest_interactions(
             inputs, mapping, order_by_file=order == "file", rejected=rejected, no_formulas=no_formulas
         )
@@ -180,7 +240,7 @@ def ingest_items(
     Required column: item_id. Optional columns: title, description, brand, categories. All other columns except binary
     columns are stored as attributes of the item.
     """
-    with state.open() as project, project.inputs(files, from_sql) as inputs:
+    with state.open() as project, project.inputs(files, from_sql, _dialect()) as inputs:
         report = project.ingest_items(
             inputs, mapping, snapshot=snapshot, force=force, rejected=rejected, no_formulas=no_formulas
         )
@@ -206,7 +266,7 @@ def ingest_users(
     Required column: user_id. Optional column: market. All other columns except binary columns are stored as attributes
     of the user. A user without interactions is stored too.
     """
-    with state.open() as project, project.inputs(files, from_sql) as inputs:
+    with state.open() as project, project.inputs(files, from_sql, _dialect()) as inputs:
         report = project.ingest_users(inputs, mapping, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
 

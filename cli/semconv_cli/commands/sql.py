@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -12,9 +13,18 @@ from semconv_cli.options import Command
 from semconv_cli.state import State, pass_state
 
 _TABLE_ROWS = 100
+_COMMENT = re.compile(r"--[^=\n]*\s")  # an option has no blank before its value
 
 
-@click.command("sql", cls=Command, short_help="Run one SQL statement on the served generation.")
+class _SqlCommand(Command):
+    """A command whose argument may begin with a comment of SQL, which has the two hyphens of an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; put a line break before a statement that begins with a comment."""
+        return super().parse_args(ctx, [f"\n{arg}" if _COMMENT.match(arg) else arg for arg in args])
+
+
+@click.command("sql", cls=_SqlCommand, short_help="Run one SQL statement on the served generation.")
 @click.argument("statement", required=False)
 @click.option(
     "--query", "name", metavar="NAME", help="Run this query of the cookbook (docs/sql.md) instead of a STATEMENT."
@@ -72,8 +82,11 @@ def sql_command(
         if name is not None:
             table = project.sql_query(name, limit=most or None, parameters=parameters)
         else:
-            text = sys.stdin.read() if statement == "-" else str(statement)
+            text = sys.stdin.read().removeprefix("\ufeff") if statement == "-" else str(statement)
             table = project.sql(text, limit=most or None, parameters=parameters)
+            if not table.column_names:
+                state.remark("the text holds only comments, so nothing was run")
+                return
     is_cut = bool(most) and table.num_rows > most
     rows = table.slice(0, most).to_pylist() if is_cut else table.to_pylist()
     output.write_rows(rows, form=form, columns=table.column_names, null="NULL", no_formulas=no_formulas)

@@ -15,7 +15,7 @@ from semconv.artifacts import commit
 from semconv.columns import USER_ID
 from semconv.modes import OWNER_FILE
 from semconv_warehouse.publish.generation_files import open_generation, seal, temporary_path
-from semconv_warehouse.store.database import database_errors, quote_identifier
+from semconv_warehouse.store.database import PUBLISHED_STORAGE, database_errors, quote_identifier
 
 
 def erase_from_generation(path: Path, users: Sequence[str], *, dry_run: bool) -> int:
@@ -46,7 +46,7 @@ def _copy(source: Path, target: Path, erased: Mapping[str, list[str]]) -> None:
     """Copy a database with its views and macros, without the rows of the ``erased`` users of each table."""
     with database_errors(target), duckdb.connect() as connection:
         connection.execute("ATTACH ? AS old (READ_ONLY)", [str(source)])
-        connection.execute("ATTACH ? AS new", [str(target)])
+        connection.execute(f"ATTACH ? AS new (STORAGE_VERSION '{PUBLISHED_STORAGE}')", [str(target)])
         connection.execute("COPY FROM DATABASE old TO new (SCHEMA)")
         tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'old'").fetchall()
         for (table,) in tables:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
+from semconv.clock import utc_now
 from semconv.columns import EVENT_TIME, EVENT_TYPE, ITEM_ID, QUERY, RATING, SOURCE_POSITION, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import fields
@@ -22,11 +25,14 @@ from semconv_warehouse.ingest.readers import (
     Input,
     Source,
     open_source,
+    remarks_of,
     resolve,
     unused_columns,
 )
 from semconv_warehouse.ingest.records import usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file, shown_columns
+from semconv_warehouse.ingest.values.looks import columns_of
+from semconv_warehouse.ingest.values.times import FORMS
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, ITEM_ID, EVENT_TIME, SOURCE_POSITION, RATING, QUERY, EVENT_TYPE)
@@ -52,6 +58,10 @@ _ODD_TIME, _ODD_RATING = (
     "rows stored without their time, which cannot be read",
     "rows stored without their rating, which is no finite number",
 )
+_EARLY, _FUTURE = "times before 1980", "times in the future"
+_FIRST_USUAL_TIME: Final = datetime(1980, 1, 1)  # noqa: DTZ001
+_TOLERANCE: Final = timedelta(days=1)  # a local time without its zone may be ahead of UTC
+_UNREADABLE: Final = f"unreadable {EVENT_TIME}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class Interactions:
         rejected: reason -> number of rows that cannot be used.
         odd: kind of an unusual value -> the number of such values.
         unused_columns: columns of the files that are not read.
+        remarks: sentences about how the files were read.
+        examples: reason or kind of an unusual value -> the first such value.
     """
 
     rows: pa.Table
@@ -78,6 +90,8 @@ class Interactions:
     rejected: Mapping[str, int]
     odd: Mapping[str, int]
     unused_columns: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    examples: Mapping[str, str] = field(default_factory=dict)
 
 
 def ingest_interactions(
@@ -121,20 +135,24 @@ def read_interactions(
         raise InputError("no file to read interactions from; name at least one")
     with store.read() as connection:
         fixed = stored_order(connection)
-    sources = [open_source(file) for file in files]
+    wanted = [mapping.get(ours, ours) for ours in REQUIRED]
+    sources = [open_source(file, wanted) for file in files]
     columns = [resolve(source, mapping, KNOWN, REQUIRED) for source in sources]
     order_by = _order(fixed, sources, columns, order_by_file=order_by_file)
-    before = rejected.counts.copy()
+    before, odd = rejected.counts.copy(), Counter[str]()
     parts = (
         rows
         for source, found in zip(sources, columns, strict=True)
-        for rows in _cleaned(source, found, order_by, rejected)
+        for rows in _cleaned(source, found, order_by, rejected, odd)
     )
-    rows = joined(parts, rejected, files)
+    rows = joined(parts, rejected, files, {_UNREADABLE: FORMS})
     unusable = rejected.counts - before
     _require_types(rows, files)
     distinct = _distinct(rows, order_by)
     unused = [name for source, found in zip(sources, columns, strict=True) for name in unused_columns(source, found)]
+    for source in sources:
+        odd.update(source.counts)
+    _look_at_times(rows[EVENT_TIME], odd, rejected)
     return Interactions(
         rows=distinct.select(*KNOWN, "arrival", "occurrence").to_arrow(),
         order_by=order_by,
@@ -142,9 +160,20 @@ def read_interactions(
         read=rows.height + unusable.total(),
         duplicate=rows.height - distinct.height,
         rejected=dict(unusable),
-        odd={_ODD_TIME: int(rows["odd_time"].sum()), _ODD_RATING: int(rows["odd_rating"].sum())},
+        odd=dict(odd),
         unused_columns=tuple(dict.fromkeys(unused)),
+        remarks=remarks_of(sources) + ((FORMS,) if _UNREADABLE in unusable or odd[_ODD_TIME] else ()),
+        examples={kind: value for kind, value in rejected.examples.items() if kind in unusable or odd[kind]},
     )
+
+
+def _look_at_times(times: pl.Series, odd: Counter[str], rejected: Rejected) -> None:
+    """Count the times that events of a shop do not have, and keep the first of each kind."""
+    latest = utc_now().replace(tzinfo=None) + _TOLERANCE
+    for kind, unusual in ((_EARLY, times < _FIRST_USUAL_TIME), (_FUTURE, times > latest)):
+        if number := int(unusual.sum()):
+            odd[kind] = number
+            rejected.examples.setdefault(kind, str(times.filter(unusual)[0]))
 
 
 def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
@@ -161,6 +190,8 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
         odd={kind: number for kind, number in odd.items() if number},
         types=_count_types(cleaned.rows),
         unused_columns=cleaned.unused_columns,
+        remarks=cleaned.remarks,
+        examples=cleaned.examples,
     )
 
 
@@ -194,20 +225,43 @@ def _offered(source: Source, found: Mapping[str, str]) -> OrderBy:
     )
 
 
-def _cleaned(source: Source, found: Mapping[str, str], order_by: OrderBy, rejected: Rejected) -> Iterator[pl.DataFrame]:
-    """Yield the usable rows of one file with the known columns in batches, and hand the others to ``rejected``."""
-    selected, raw = source.raw_columns(found)
+def _cleaned(
+    source: Source, found: Mapping[str, str], order_by: OrderBy, rejected: Rejected, odd: Counter[str]
+) -> Iterator[pl.DataFrame]:
+    """Yield the usable rows of one file with the known columns in batches, and hand the others to ``rejected``.
+
+    Values that are lost are counted in ``odd``.
+    """
+    selected, raw = columns_of(source, found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _OPTIONAL.items()}
     values |= {ours: _FIELDS[ours](column) for ours, column in raw.items()}
-    odd = _is_lost(EVENT_TIME, raw).alias("odd_time"), _is_lost(RATING, raw).alias("odd_rating")
     kept = [ROW, RECORD] if rejected.is_written else []
+    reason = _reason(order_by, raw)
+    lost = {_ODD_TIME: EVENT_TIME, _ODD_RATING: RATING}
+    lost = {kind: column for kind, column in lost.items() if column in raw}
+    lost_values = [
+        pl.when(_is_lost(column, raw))
+        .then(fields.printable(pl.col(raw[column].name), raw[column].dtype).cast(pl.String))
+        .alias(kind)
+        for kind, column in lost.items()
+    ]
 
     def shape(rows: pl.LazyFrame) -> pl.LazyFrame:
         shaped = rows.select(selected).with_columns(values[ours].alias(ours) for ours in KNOWN)
-        return shaped.select(*KNOWN, *odd, *kept, _reason(order_by, raw).alias(REASON))
+        return shaped.select(*KNOWN, *lost_values, *kept, reason.alias(REASON))
 
     for batch in source.batches(shape):
-        yield usable_rows(source, batch, rejected).select(*KNOWN, "odd_time", "odd_rating")
+        if _ODD_TIME in lost:
+            rejected.note(
+                batch[REASON].filter(batch[REASON] == _UNREADABLE),
+                batch[_ODD_TIME].filter(batch[REASON] == _UNREADABLE),
+            )
+        usable = usable_rows(source, batch, rejected)
+        for kind in lost:
+            values_of_kind = usable[kind].drop_nulls()
+            odd[kind] += len(values_of_kind)
+            rejected.note(pl.repeat(kind, min(len(values_of_kind), 1), eager=True), values_of_kind.head(1))
+        yield usable.select(*KNOWN)
 
 
 def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:

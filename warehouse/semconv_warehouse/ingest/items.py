@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,12 @@ from semconv_warehouse.ingest.readers import (
     Input,
     Source,
     open_source,
+    remarks_of,
     resolve,
 )
 from semconv_warehouse.ingest.records import rest_as_json, usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
+from semconv_warehouse.ingest.values.looks import columns_of
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (ITEM_ID, TITLE, DESCRIPTION, BRAND, CATEGORIES)
@@ -51,6 +54,8 @@ class Items:
         rejected: reason -> number of rows that cannot be used.
         columns: the known columns that at least one file has.
         left_out: columns of bytes, which cannot be stored as attributes.
+        remarks: sentences about how the files were read.
+        odd: kind of an unusual value -> the number of such values.
     """
 
     rows: pl.DataFrame
@@ -60,6 +65,8 @@ class Items:
     rejected: Mapping[str, int]
     columns: frozenset[str]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    odd: Mapping[str, int] = field(default_factory=dict)
 
 
 def ingest_items(
@@ -97,10 +104,12 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rej
     """Read and clean files without opening the warehouse; raise the errors of :func:`ingest_items`."""
     if not files:
         raise InputError("no file to read items from; name at least one")
-    sources = [open_source(file) for file in files]
+    sources = [open_source(file, [mapping.get(ITEM_ID, ITEM_ID)]) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
-    before = rejected.counts.copy()
-    parts = (rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected))
+    before, odd = rejected.counts.copy(), Counter[str]()
+    parts = (
+        rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected, odd)
+    )
     rows = joined(parts, rejected, files)
     unusable = rejected.counts - before
     distinct = rows.with_columns(pl.col("arrival").min().over(ITEM_ID).alias("first")).unique(ITEM_ID, keep="last")
@@ -112,6 +121,8 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rej
         rejected=dict(unusable),
         columns=frozenset(ours for found in columns for ours in found),
         left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
+        remarks=remarks_of(sources),
+        odd=dict(sum((source.counts for source in sources), odd)),
     )
 
 
@@ -127,37 +138,59 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
         updated=counts.updated,
         duplicate=cleaned.duplicate + cleaned.rows.height - counts.added - counts.updated,
         rejected=cleaned.rejected,
-        odd={"items without text": without_text} if without_text else {},
+        odd={**({"items without text": without_text} if without_text else {}), **cleaned.odd},
         removed=counts.removed,
         restored=counts.restored,
         left_out=cleaned.left_out,
+        remarks=cleaned.remarks,
     )
 
 
-def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected) -> Iterator[pl.DataFrame]:
-    """Yield the usable rows of one file with known columns and attributes in batches; hand the others to ``rejected``."""
-    selected, raw = source.raw_columns(found)
+def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected, odd: Counter[str]) -> Iterator[pl.DataFrame]:
+    """Yield the usable rows of one file with known columns and attributes in batches; hand the others to ``rejected``.
+
+    Values that are lost are counted in ``odd``.
+    """
+    selected, raw = columns_of(source, found)
     values = {ours: pl.lit(None, dtype) for ours, dtype in _TYPES.items()}
-    values |= {ours: _value(ours, column, source.is_json) for ours, column in raw.items()}
-    used = [part for theirs in found.values() for part in source.parts(theirs)]
-    reason = pl.coalesce(REASON, *_deep_lists(raw, source.is_json), fields.id_problem(ITEM_ID)).alias(REASON)
+    values |= {ours: _value(ours, column) for ours, column in raw.items()}
+    used = [part for theirs in found.values() for part in source.parts(theirs)]  # of a nested field, the rest is kept
+    reason = pl.coalesce(REASON, *_deep_lists(raw), fields.id_problem(ITEM_ID)).alias(REASON)
+    lost = {
+        f"values of {name} that hold objects or bytes, left out": _is_lost(name, raw[name])
+        for name in raw
+        if name != ITEM_ID
+    }
 
     def shape(rows: pl.LazyFrame) -> pl.LazyFrame:
         shaped = rows.select(selected).with_columns(values[ours].alias(ours) for ours in KNOWN)
-        return shaped.select(ROW, RECORD, *KNOWN, reason)
+        return shaped.select(ROW, RECORD, *KNOWN, reason, *(is_lost.alias(kind) for kind, is_lost in lost.items()))
 
     for batch in source.batches(shape):
         usable = usable_rows(source, batch, rejected)
+        odd.update({kind: int(usable[kind].sum()) for kind in lost})
         yield usable.select(*KNOWN, rest_as_json(source, usable, used).alias(ATTRIBUTES))
 
 
-def _deep_lists(raw: Mapping[str, fields.RawColumn], is_json: bool) -> list[pl.Expr]:
+def _is_lost(ours: str, raw: fields.RawColumn) -> pl.Expr:
+    """Return whether each value holds something, and nothing of it can be read as text."""
+    value = pl.col(raw.name)
+    if isinstance(raw.dtype, pl.Binary):
+        return value.is_not_null() & pl.col(ours).is_null()
+    if not raw.is_text:
+        return pl.lit(False)
+    return pl.col(ours).is_null() & value.cast(pl.String).str.contains(r"^\s*[\[{].*\w").fill_null(value=False)
+
+
+def _deep_lists(raw: Mapping[str, fields.RawColumn]) -> list[pl.Expr]:
     """Return the reason for each column whose texts may be lists, null where they are not nested too deep."""
-    columns = [CATEGORIES] if not is_json else [name for name in KNOWN if name != ITEM_ID]
-    return [pl.when(fields.is_deep_list(raw[name])).then(pl.lit(fields.TOO_DEEP)) for name in columns if name in raw]
+    columns = [
+        name for name in KNOWN if name in raw and (name == CATEGORIES or (raw[name].is_json and name != ITEM_ID))
+    ]
+    return [pl.when(fields.is_deep_list(raw[name])).then(pl.lit(fields.TOO_DEEP)) for name in columns]
 
 
-def _value(ours: str, raw: fields.RawColumn, is_json: bool) -> pl.Expr:
+def _value(ours: str, raw: fields.RawColumn) -> pl.Expr:
     if ours == ITEM_ID:
         return fields.id_text(raw)
-    return fields.text_list(raw) if ours == CATEGORIES else fields.text(raw, may_be_json=is_json)
+    return fields.text_list(raw) if ours == CATEGORIES else fields.text(raw)

@@ -12,7 +12,7 @@ import polars as pl
 from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, EVENT_TIME, ITEM_ID, QUERY, RATING, TITLE, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import interactions, items
-from semconv_warehouse.ingest.readers import Source, open_source
+from semconv_warehouse.ingest.readers import Dialect, Formatted, Input, Source, open_source
 from semconv_warehouse.ingest.report import IngestReport, combined, rejected_file
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
@@ -26,6 +26,10 @@ _AMAZON_META: Final = {
 }
 _MOVIELENS_RATINGS: Final = {USER_ID: "userId", ITEM_ID: "movieId", EVENT_TIME: "timestamp", RATING: "rating"}
 _MOVIELENS_MOVIES: Final = {ITEM_ID: "movieId", TITLE: "title", CATEGORIES: "genres"}
+# The sets of 1 and 10 million ratings have no header; their columns are named by position.
+_OLD_MOVIELENS: Final = Dialect(delimiter="::", has_header=False)
+_OLD_RATINGS: Final = {USER_ID: "1", ITEM_ID: "2", RATING: "3", EVENT_TIME: "4"}
+_OLD_MOVIES: Final = {ITEM_ID: "1", TITLE: "2", CATEGORIES: "3"}
 _NO_GENRE = "(no genres listed)"
 
 
@@ -63,17 +67,34 @@ def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
 def ingest_movielens(
     store: DuckDBStore, directory: Path, *, rejected: Path | None = None, no_formulas: bool = False
 ) -> IngestReport:
-    """Add ``ratings.csv`` and ``movies.csv`` of a MovieLens folder in one transaction; genres become categories."""
+    """Add the ratings and the movies of a MovieLens folder in one transaction; genres become categories.
+
+    The folder has ``ratings.csv`` and ``movies.csv``, or ``ratings.dat`` and ``movies.dat`` as in the sets of 1 and 10
+    million ratings.
+    """
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name the folder of ratings.csv and movies.csv")
+    rating_file, movie_file, rating_columns, movie_columns = _movielens(directory)
     with rejected_file(rejected, no_formulas=no_formulas) as rows:
-        movies = items.read_items([directory / "movies.csv"], _MOVIELENS_MOVIES, rows)
-        ratings = interactions.read_interactions(store, [directory / "ratings.csv"], _MOVIELENS_RATINGS, rows)
+        movies = items.read_items([movie_file], movie_columns, rows)
+        ratings = interactions.read_interactions(store, [rating_file], rating_columns, rows)
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
     genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
     movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
     return _merge(store, ratings, movies)
+
+
+def _movielens(directory: Path) -> tuple[Input, Input, Mapping[str, str], Mapping[str, str]]:
+    """Return the files of ratings and movies of a MovieLens folder, and the names of their columns."""
+    if (directory / "ratings.dat").exists():
+        files = [Formatted(directory / name, _OLD_MOVIELENS) for name in ("ratings.dat", "movies.dat")]
+        return files[0], files[1], _OLD_RATINGS, _OLD_MOVIES
+    if (directory / "u.data").exists():
+        raise InputError(
+            f"{directory}: the layout of MovieLens 100k, which this command does not read; docs/recipes.md has its commands"
+        )
+    return directory / "ratings.csv", directory / "movies.csv", _MOVIELENS_RATINGS, _MOVIELENS_MOVIES
 
 
 def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:

@@ -9,9 +9,9 @@ import duckdb
 import polars as pl
 
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.ingest.json_values import instance, strict_json
 from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Source
 from semconv_warehouse.ingest.report import Rejected
+from semconv_warehouse.ingest.values.json_values import instance, strict_json
 
 
 def usable_rows(source: Source, batch: pl.DataFrame, rejected: Rejected) -> pl.DataFrame:

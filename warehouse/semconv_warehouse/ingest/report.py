@@ -40,6 +40,8 @@ class IngestReport:
     restored: int = 0  # removed items that are in the files again
     unused_columns: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # columns of bytes, which attributes cannot hold
+    remarks: tuple[str, ...] = ()  # how the text of the files was read, where a file shows it and the user did not say
+    examples: Mapping[str, str] = field(default_factory=dict)  # reason or kind -> the first such value
     parts: tuple[IngestReport, ...] = ()  # the reports of an ingest of both kinds
 
     def summary(self) -> list[str]:
@@ -50,8 +52,12 @@ class IngestReport:
         counts |= {"rejected": sum(self.rejected.values()), "removed": self.removed, "restored": self.restored}
         shown = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number or name == "added")
         lines = [f"{self.kind}: {self.read:,} rows read, {shown}"]
-        lines += [f"  rejected, {reason}: {number:,}" for reason, number in sorted(self.rejected.items())]
-        lines += [f"  {kind}: {number:,}" for kind, number in self.odd.items() if number]
+        lines += [f"  {remark}" for remark in self.remarks]
+        lines += [
+            f"  rejected, {reason}: {number:,}{self._such_as(reason)}"
+            for reason, number in sorted(self.rejected.items())
+        ]
+        lines += [f"  {kind}: {number:,}{self._such_as(kind)}" for kind, number in self.odd.items() if number]
         if self.types:
             lines.append("  event types: " + ", ".join(f"{name} {number:,}" for name, number in self.types.items()))
         if self.unlisted_types:
@@ -62,6 +68,9 @@ class IngestReport:
         if self.left_out:
             lines.append(f"  bytes, left out of the attributes: {shown_columns(self.left_out)}")
         return lines
+
+    def _such_as(self, kind: str) -> str:
+        return f", such as {shortened(self.examples[kind])!r}" if kind in self.examples else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -91,6 +100,8 @@ def combined(parts: Sequence[IngestReport]) -> IngestReport:
         odd=_total(part.odd for part in parts),
         types=_total(part.types for part in parts),
         left_out=tuple(name for part in parts for name in part.left_out),
+        remarks=tuple(remark for part in parts for remark in part.remarks),
+        examples={kind: value for part in parts for kind, value in part.examples.items()},
         parts=tuple(parts),
     )
 
@@ -102,13 +113,30 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def joined(parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object]) -> pl.DataFrame:
-    """Return the usable rows of all files, numbered in ``arrival``; InputError if there are none."""
+class NothingUsableError(InputError):
+    """No row of the files can be used."""
+
+
+def joined(
+    parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object], advice: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return the usable rows of all files, numbered in ``arrival``.
+
+    Args:
+        advice: reason of a rejection -> what to do about it.
+
+    Raises:
+        NothingUsableError: there are no such rows.
+    """
     rows = pl.concat(parts).with_row_index("arrival")
     if rows.is_empty():
-        reasons = ", ".join(f"{reason}: {number}" for reason, number in rejected.counts.most_common())
-        raise InputError(
-            f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons}); correct the files"
+        reasons = ", ".join(
+            f"{reason}: {number}{rejected.such_as(reason)}" for reason, number in rejected.counts.most_common()
+        )
+        advised = [text for reason, text in (advice or {}).items() if reason in rejected.counts]
+        raise NothingUsableError(
+            f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons});"
+            f" {'; '.join(advised) or 'correct the files'}"
         )
     return rows
 
@@ -121,6 +149,7 @@ class Rejected:
 
     def __init__(self, stream: BinaryIO | None = None, *, is_csv: bool = False, no_formulas: bool = False) -> None:
         self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}  # reason or kind of an odd value -> the first such value
         self._stream, self._is_csv, self._no_formulas, self._is_empty = stream, is_csv, no_formulas, True
 
     @property
@@ -131,6 +160,16 @@ class Rejected:
     def count(self, reasons: pl.Series) -> None:
         """Count rows by reason."""
         self.counts.update(dict(reasons.value_counts().iter_rows()))
+
+    def note(self, kinds: pl.Series, values: pl.Series) -> None:
+        """Keep the first value of each reason or kind of odd value."""
+        known = values.is_not_null()
+        for kind, value in zip(kinds.filter(known), values.filter(known), strict=True):
+            self.examples.setdefault(kind, value)
+
+    def such_as(self, reason: str) -> str:
+        """Return the end of a message with the first value that was rejected for a reason."""
+        return f", such as {shortened(self.examples[reason])!r}" if reason in self.examples else ""
 
     def write(self, rows: pl.DataFrame) -> None:
         """Write rows with REJECTED_COLUMNS; nothing happens if there is no file."""
@@ -158,12 +197,18 @@ def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[R
     """Give the collector of rejected rows, which writes CSV if ``path`` ends with .csv, else JSON lines.
 
     The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes. The file appears
-    at the end of the block, and only without an error.
+    at the end of the block, also if no row can be used, but not after another error.
     """
     if path is None:
         yield Rejected()
         return
+    failure: NothingUsableError | None = None
     with atomic_path(path, OWNER_FILE) as temporary, temporary.open("wb") as stream:
         rejected = Rejected(stream, is_csv=path.suffix == ".csv", no_formulas=no_formulas)
-        yield rejected
+        try:
+            yield rejected
+        except NothingUsableError as error:
+            failure = error
         rejected.end()
+    if failure is not None:
+        raise NothingUsableError(f"{failure}; the rejected rows are in {path}")

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from semconv.columns import ATTRIBUTES, MARKET, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Input, Source, open_source, resolve
+from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Input, Source, open_source, remarks_of, resolve
 from semconv_warehouse.ingest.records import rest_as_json, usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
+from semconv_warehouse.ingest.values.looks import columns_of
 from semconv_warehouse.store.database import raw, registered
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
@@ -65,7 +66,7 @@ def ingest_users(
     if not files:
         raise InputError("no file to read users from; name at least one")
     with rejected_file(rejected, no_formulas=no_formulas) as collected:
-        sources = [open_source(file) for file in files]
+        sources = [open_source(file, [mapping.get(USER_ID, USER_ID)]) for file in files]
         columns = [resolve(source, mapping, KNOWN, (USER_ID,)) for source in sources]
         parts = (
             rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, collected)
@@ -85,6 +86,7 @@ def ingest_users(
         rejected=dict(collected.counts),
         odd={"users without interactions": without} if without else {},
         left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
+        remarks=remarks_of(sources),
     )
 
 
@@ -105,7 +107,7 @@ def _merge(connection: sa.Connection, rows: pa.Table) -> tuple[int, int, int]:
 
 def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected) -> Iterator[pl.DataFrame]:
     """Yield the usable rows of one file in batches, with the other columns as JSON; hand the rest to ``rejected``."""
-    selected, raw_columns = source.raw_columns(found)
+    selected, raw_columns = columns_of(source, found)
     market = fields.text(raw_columns[MARKET]) if MARKET in raw_columns else pl.lit(None, pl.String())
     values = {USER_ID: fields.id_text(raw_columns[USER_ID]), MARKET: market}
     used = [part for theirs in found.values() for part in source.parts(theirs)]

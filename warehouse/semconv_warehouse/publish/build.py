@@ -25,7 +25,7 @@ from semconv_warehouse.publish.generation_files import require_alone
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
 from semconv_warehouse.publish.sql_files import sql_files
-from semconv_warehouse.store.database import database_errors, prepare_bulk, raw
+from semconv_warehouse.store.database import PUBLISHED_STORAGE, database_errors, prepare_bulk, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout, package_folder
 from semconv_warehouse.store.leftovers import spill_folder
@@ -120,7 +120,7 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
     results = _copy_from_warehouse(store, build, target)
     with _open(target, build.memory_mb) as connection:
         for view in sql_files(package_folder("sql") / "views", "generation"):
-            connection.execute(view.statement)
+            connection.execute(view.statement.replace("$generation", str(build.generation)))
         connection.execute(
             _INFO,
             {
@@ -141,9 +141,14 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
 
 @contextlib.contextmanager
 def _open(path: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    with database_errors(path), duckdb.connect(str(path)) as connection:
+    with database_errors(path), _connected(path) as connection:
         prepare_bulk(connection, memory_mb, spill_folder(path))
         yield connection
+
+
+def _connected(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a generation file for writing; a new one gets a file format that older clients read."""
+    return duckdb.connect(str(path), config={"storage_compatibility_version": PUBLISHED_STORAGE})
 
 
 def _write_recommendation(connection: duckdb.DuckDBPyConnection, layout: ProjectLayout, build: Build) -> bool:

@@ -68,6 +68,9 @@ def query(
         limit: fetch at most one row more than this, so that ``num_rows > limit`` shows that rows are missing; None: all.
         variables: text values that the statement reads with ``getvariable`` and casts as it needs.
 
+    Returns:
+        the rows; a table without columns if the text holds only comments.
+
     Raises:
         SettingsError: the text is not exactly one statement, or the statement writes or fails. The message has the
             first line of DuckDB's error.
@@ -75,6 +78,8 @@ def query(
     """
     with open_serving(layout, variables) as connection:
         try:
+            if statement.strip() and not connection.extract_statements(statement):
+                return pa.table({})
             relation = connection.sql(_reading(connection, statement))
             if relation is None:
                 raise SettingsError("SQL: the statement returns no rows; give a SELECT statement")

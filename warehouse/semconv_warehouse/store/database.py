@@ -45,6 +45,8 @@ _MACHINE = (
     "Cannot allocate memory",
 )
 WAREHOUSE = "warehouse.duckdb"
+# The version of the file format of published files, which DuckDB from 1.1 reads. By default, DuckDB writes its newest.
+PUBLISHED_STORAGE = "v1.0.0"
 _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 _opened: ContextVar[tuple[Path, bool]] = ContextVar("_opened")  # the file that is being opened, and whether read-only
 

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from semconv.columns import USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.store.database import registered
+from semconv_warehouse.store.encodings import text_of
 from semconv_warehouse.store.reading import read_arrow
 
 _SHOWN = 3
@@ -34,10 +35,15 @@ def read_user_ids(path: Path) -> list[str]:
         if path.suffix == ".parquet":
             pq.read_schema(path)  # refuses types nested so deep that polars would exceed the stack
             rows = pl.scan_parquet(path, glob=False)
-        elif path.suffix == ".csv":
-            rows = pl.scan_csv(path, infer_schema=False, glob=False)
+        elif path.suffix in (".csv", ".tsv"):
+            text = text_of(path.read_bytes(), path)
+            header = text.partition("\n")[0]
+            separator = next((sign for sign in (",", ";", "\t", "|") if sign in header), ",")
+            rows = pl.read_csv(text.encode(), separator=separator, infer_schema=False).lazy()
         else:
-            lines = path.read_text("utf-8").split("\n")  # splitlines() would split at other line breaks of Unicode too
+            lines = text_of(path.read_bytes(), path).split(
+                "\n"
+            )  # splitlines() would split at other line breaks of Unicode too
             rows = pl.LazyFrame({USER_ID: lines}, {USER_ID: pl.String})
         schema = rows.collect_schema()
         if USER_ID not in schema:

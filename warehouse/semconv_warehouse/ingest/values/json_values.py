@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Callable
 from typing import Final
@@ -13,6 +15,12 @@ MOST_LEVELS: Final = 100  # of lists and objects inside each other; polars reads
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 # A text in double quotes, or one of the numbers that Python and DuckDB write into JSON although JSON has none of them.
 _NO_NUMBER = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[-+]?\b(?:Infinity|NaN)\b', re.DOTALL)
+_HALF = (
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # one of the two parts of a letter beyond 16 bits
+)
+_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\\\")
+_HALF_ALONE = re.compile(_HALF)
+_PYTHON = r"^\s*\{\s*'"  # the start of an object of Python, as programs print it
 _NO_JSON = (pl.Binary, pl.Object, pl.Float16, pl.Int128, pl.UInt128, pl.BaseExtension)
 
 
@@ -43,12 +51,34 @@ def levels(text: str) -> int:
 
 
 def strict_json(text: pl.Expr) -> pl.Expr:
-    """Return JSON text with null in place of NaN and infinity, which JSON does not have."""
+    """Return JSON text with null in place of what JSON does not have; the text of a Python object becomes JSON.
 
-    def without_them(one: str) -> str:
-        return _NO_NUMBER.sub(lambda match: match[0] if match[0].startswith('"') else "null", one)
+    JSON has neither NaN nor infinity, and no text with half of a letter (a lone surrogate such as ``\\ud83d``).
+    """
+    return changed(text, rf"NaN|Infinity|{_HALF}|{_PYTHON}", repaired_json)
 
-    return changed(text, r"NaN|Infinity", without_them)
+
+def repaired_json(text: str) -> str:
+    """Return one text of JSON as :func:`strict_json` does."""
+    if re.match(_PYTHON, text):
+        text = _json_of_python(text)
+    return _NO_NUMBER.sub(lambda match: _allowed(match[0]), text)
+
+
+def _allowed(token: str) -> str:
+    if not token.startswith('"'):
+        return "null"
+    return "null" if "\\u" in token and _HALF_ALONE.search(_PAIR.sub("", token)) else token
+
+
+def _json_of_python(text: str) -> str:
+    """Return the text of a Python object, such as ``{'item_id': 'a'}``, as JSON; text that is none stays as it is."""
+    if levels(text) > MOST_LEVELS:
+        return text
+    try:
+        return json.dumps(ast.literal_eval(text.strip()))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
@@ -72,7 +102,9 @@ def json_part(value: pl.Expr, dtype: DataType | DataTypeClass) -> pl.Expr | None
     if isinstance(dtype, pl.BaseExtension):
         return json_part(value.ext.storage(), dtype.ext_storage())
     if isinstance(dtype, pl.Struct):
-        parts = {field.name: json_part(value.struct.field(field.name), field.dtype) for field in dtype.fields}
+        # DuckDB has no members without a name.
+        named = [field for field in dtype.fields if field.name]
+        parts = {field.name: json_part(value.struct.field(field.name), field.dtype) for field in named}
         kept = [part.alias(name) for name, part in parts.items() if part is not None]
         return pl.when(value.is_not_null()).then(pl.struct(kept)) if kept else None
     if isinstance(dtype, pl.List | pl.Array):
@@ -104,7 +136,7 @@ def _is_json(dtype: DataType | DataTypeClass) -> bool:
     """Return whether polars and DuckDB both write every value of a type as JSON."""
     dtype = instance(dtype)
     if isinstance(dtype, pl.Struct):
-        return all(_is_json(field.dtype) for field in dtype.fields)
+        return all(field.name and _is_json(field.dtype) for field in dtype.fields)
     if isinstance(dtype, pl.List | pl.Array):
         return _is_json(dtype.inner)
     if isinstance(dtype, pl.Map):
