@@ -15,7 +15,8 @@ _LOWEST_LOG = -690.0  # exp of it is still above zero in float64
 
 def uniform_codes(distances: NDArray[np.floating], epsilon: float) -> NDArray[np.int64]:
     """Return for each item the code with the largest share of its mass in ``transport``, ``(n,)``."""
-    return transport(distances, epsilon).argmax(axis=1).astype(np.int64)
+    found: NDArray[np.int64] = transport(distances, epsilon).argmax(axis=1).astype(np.int64)
+    return found
 
 
 def transport(distances: NDArray[np.floating], epsilon: float) -> NDArray[np.float64]:

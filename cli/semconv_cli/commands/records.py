@@ -46,7 +46,7 @@ def generations_command(state: State, as_json: bool) -> None:
         return
     sizes = ("bytes", "run_bytes", "feature_bytes")
     shown = [{name: in_words(value) if name in sizes else value for name, value in row.items()} for row in rows]
-    for row in shown:
-        row["forced"] = ", ".join(entry["gate"] for entry in row["forced"])
+    for row, of in zip(shown, rows, strict=True):
+        row["forced"] = ", ".join(entry["gate"] for entry in of["forced"])
     output.write_rows(shown, columns=list(rows[0]) if rows else ["generation"])
     state.remark("on disk: " + ", ".join(f"{name} {in_words(number)}" for name, number in usage.items()))

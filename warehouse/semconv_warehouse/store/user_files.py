@@ -48,15 +48,16 @@ def read_user_ids(path: Path) -> list[str]:
         schema = rows.collect_schema()
         if USER_ID not in schema:
             raise InputError(f"{path}: no column user_id; it has {', '.join(schema)}; rename the column with the ids")
-        text = rows.select(pl.col(USER_ID).cast(pl.String).str.strip_chars()).drop_nulls()
-        ids = text.filter(pl.col(USER_ID) != "").unique(maintain_order=True).collect()
+        named = rows.select(pl.col(USER_ID).cast(pl.String).str.strip_chars()).drop_nulls()
+        ids = named.filter(pl.col(USER_ID) != "").unique(maintain_order=True).collect()
     except (PolarsError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({str(error).partition(chr(10))[0]}); write the file again"
         ) from error
     if ids.is_empty():
         raise InputError(f"{path}: contains no user id; add at least one")
-    return ids[USER_ID].to_list()
+    found: list[str] = ids[USER_ID].to_list()
+    return found
 
 
 def user_indices(connection: sa.Connection, user_ids: Sequence[str], path: Path) -> NDArray[np.int32]:

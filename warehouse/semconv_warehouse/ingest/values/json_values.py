@@ -81,7 +81,7 @@ def _json_of_python(text: str) -> str:
         return text
 
 
-def changed(value: pl.Expr, sign: str, change: Callable[[str], str]) -> pl.Expr:
+def changed(value: pl.Expr, sign: str, change: Callable[[str], str | None]) -> pl.Expr:
     """Apply a Python function only to texts that match the pattern ``sign``, which are usually few."""
 
     def apply(texts: pl.Series) -> pl.Series:
