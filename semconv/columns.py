@@ -71,6 +71,7 @@ SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE
 # The method that made a list (column `method` of evaluation lists and of `metric`).
 METHOD_MODEL: Final = "model"
 METHOD_BLEND: Final = "blend"
+METHOD_WITHOUT_MODEL: Final = "blend-without-model"
 
 Split = Literal["serve", "valid", "test"]
 TrainCut = Literal["[:-2]", "[:-1]", "[:]"]

@@ -69,8 +69,29 @@ class Workspace:
         raise InputError(f"no run {run_id}; `semconv runs` lists them")
 
     def lineage(self) -> Lineage:
+        """Return the lineage of the run that ranks lists: of the current model, or of the blend without a model.
+
+        Raises:
+            InputError: there is no such run yet.
+            SettingsError: the settings leave no method that ranks lists.
+        """
+        if self.settings.blend.uses_model():
+            return self.model_lineage()
+        record = self.blend_without_model()
+        if record is None:
+            raise InputError(
+                "no blend without a model yet (blend.model = false); `semconv embed behavior` and then `semconv blend`"
+                " fit one, and `semconv run` does both"
+            )
+        return Lineage.of(self.store, record)
+
+    def model_lineage(self) -> Lineage:
         """Return the lineage of the current model; raise InputError if no model was tuned yet."""
         return Lineage.current(self.store, self.need(columns.FINETUNE))
+
+    def blend_without_model(self) -> RunRecord | None:
+        """Return the current blend among those that were fitted without a model; None if there is none."""
+        return next((run for run in self.book.finished(columns.BLEND) if is_without_model(run)), None)
 
     def code_lineage(self) -> Lineage:
         """Return the lineage of the current model, or of the newest code set if no model was tuned yet."""
@@ -125,6 +146,11 @@ class Workspace:
         if len(sequences.items) == 0:
             raise InputError("no interactions in the warehouse; add some with `semconv ingest interactions FILE`")
         return cut_in_time(sequences, self.section("split")["split"] if split is None else split)
+
+
+def is_without_model(blend: RunRecord) -> bool:
+    """Return whether a blend was fitted without a model."""
+    return not blend.settings["blend"].get("model", True)
 
 
 def is_created(backbone: RunRecord) -> bool:

@@ -155,7 +155,7 @@ def test_command_prints_our_row_beside_the_papers(tmp_path: Path) -> None:
     [
         (
             'method = "sasrec"',
-            "row x: there is no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
+            "row x: there is no method sasrec; give one of model, popularity, recent-popularity, transition, transition-tuned, transition-smoothed, transition-two-hops, item-cosine, behavior-svd",
         ),
         (
             'settings = { "recommend.top_k" = 5 }',

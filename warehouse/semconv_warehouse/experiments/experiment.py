@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 INPUT_TABLES = ("item", "user_account", "interaction", "project_setting")
 _CUTOFF = 10  # the largest cutoff of FIGURES
 _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
+_BLENDS = (columns.METHOD_BLEND, columns.METHOD_WITHOUT_MODEL)
 _LESS_FIRST = "ndcg@10_less_first"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 SEEDS = ("behavior.seed", "backbone.seed", "codebook.seed", "tasks.seed", "tuning.seed")
@@ -120,7 +121,7 @@ def _run_row(
 
     started = time.monotonic()
     lineage = fit_all(project.workspace, row.codes)
-    if row.method == columns.METHOD_BLEND:
+    if row.method in _BLENDS:
         blend_run(project.workspace, lineage)
         lineage = project.workspace.lineage()
     evaluation = evaluate_current(project.workspace, lineage, split).record
@@ -143,7 +144,7 @@ def _run_row(
 
 def _check_method(row: ExperimentRow, settings: Settings) -> None:
     """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
-    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
+    listed = [columns.METHOD_MODEL, *(_BLENDS if settings.blend.use != "never" else ())]
     known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if row.method not in known:
         raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")
