@@ -40,7 +40,7 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
         for table in _SMOOTHED:
             parts = getattr(tables.smoothed, table)
             arrays |= {f"{table}_{name}": getattr(parts, name) for name in _CSR}
-        arrays["num_known"] = np.array(tables.smoothed.num_known)
+        arrays["num_known"] = np.array([tables.smoothed.num_known])
     if tables.events is not None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
     write_arrays(folder / BLEND_TABLES, arrays)
@@ -72,7 +72,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
         if settings.get("smoothed"):  # blends of earlier versions have no smoothed counter
             lifts, hops = (_table(arrays, name) for name in _SMOOTHED)
             parameters = SmoothedWeights(**record.settings["smoothed"])
-            smoothed = SmoothedTables(lifts, hops, int(arrays["num_known"]), parameters)
+            smoothed = SmoothedTables(lifts, hops, int(arrays["num_known"][0]), parameters)
         if settings["recency"]:
             events = EventDays(arrays["event_starts"], arrays["event_days"])
         without = _weights(manifest["first"])
