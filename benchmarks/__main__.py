@@ -16,7 +16,7 @@ BENCHMARKS = {
     for folder, names in {
         "codes": ("codebook", "codebook_ablation", "literal"),
         "training": ("behavior", "training"),
-        "search": ("beam_search", "compiled", "item_search", "trie", "recommend", "recommend_job"),
+        "search": ("beam_search", "blended", "compiled", "item_search", "trie", "recommend", "recommend_job"),
         "serving": ("lookup", "nights", "publish"),
         "peers": ("quality", "query"),
     }.items()

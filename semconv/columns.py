@@ -75,6 +75,8 @@ SOURCES_ORDER: Final = (SOURCE_MODEL, SOURCE_TRANSITION, SOURCE_NEIGHBOR, SOURCE
 # The method that made a list (column `method` of evaluation lists and of `metric`).
 METHOD_MODEL: Final = "model"
 METHOD_BLEND: Final = "blend"
+METHOD_WITHOUT_MODEL: Final = "blend-without-model"
+BLENDS: Final = (METHOD_BLEND, METHOD_WITHOUT_MODEL)
 
 # Why no list can contain a held-out item: the name of the number in the protocol of an evaluation, and words for it.
 UNREACHABLE: Final = {

@@ -76,7 +76,7 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
 
     Args:
         items: ``(U, K)`` item_index, -1 where a list is shorter.
-        prefixes: ``(N, I)`` of :func:`prefix_ids`.
+        prefixes: ``(N, I)`` of :func:`prefix_ids`; with N = 0, no item has codes.
     """
     shared = np.zeros(len(items), dtype=np.int64)
     for ids in prefixes:
@@ -84,6 +84,8 @@ def diversity(items: NDArray[np.int32], prefixes: NDArray[np.int32]) -> Floats:
         for lag in range(1, mine.shape[1]):
             left, right = mine[:, lag:], mine[:, :-lag]
             shared += ((left == right) & (left >= 0)).sum(axis=1)
+    if not len(prefixes):
+        return np.full(len(items), np.nan)
     coded = ((items >= 0) & (prefixes[0][items] >= 0)).sum(axis=1)
     pairs = coded * (coded - 1) // 2
     return 1.0 - _divided(shared.astype(np.float64), pairs * len(prefixes))

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from benchmarks.rows import Comparison, Row, Size, command
 from benchmarks.search.case import LEVEL_TOKENS, history_prompts, make_model, random_codes
 from benchmarks.timing import in_own_process, peak_memory_bytes, timed
-from semconv.blend.blend import MODEL_FEATURES, Blend
+from semconv.blend.blend import Blend
 from semconv.blend.features import feature_names
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
 from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
-from semconv.search.search import Searcher, SearchSettings
+from semconv.search.search import CODE_SCORE, Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
 from semconv.settings.recommend import beam_width
@@ -77,10 +77,10 @@ def measure(job: Job) -> list[Row]:
     codes = random_codes(ITEMS, rng)
     settings = SearchSettings(top_k=job.top_k, beams=job.beams, scores="trie")
     trie = CodeTrie.build(codes, np.arange(ITEMS))
-    blend = make_blend(job.shortlist, rng) if job.shortlist else None
+    blend = make_blend(rng, ITEMS, job.shortlist) if job.shortlist else None
     allowed = np.ones(ITEMS, dtype=bool)
     searcher = Searcher(make_model(), trie, LEVEL_TOKENS, settings)
-    recommender = Recommender(searcher, np.arange(100), None, blend=blend, allowed=allowed)
+    recommender = Recommender(searcher, np.arange(100), None, blend=blend, allowed=allowed, top_k=job.top_k)
     recommender.lists(_shard(codes, job, slice(0, 8), rng))  # first calls cost more than later ones
     before = peak_memory_bytes()
 
@@ -105,27 +105,43 @@ def _shard(codes: NDArray[np.int64], job: Job, rows: slice, rng: np.random.Gener
     return ShardUsers(np.arange(rows.start, rows.stop, dtype=np.int32), prompts, seen, seen, for_blend)
 
 
-def make_blend(shortlist: int, rng: np.random.Generator) -> Blend:
-    """Draw a blend with all parts: 200 successors and 25 days for each item, vectors of width 32 and 128."""
+def make_blend(rng: np.random.Generator, num_items: int, shortlist: int) -> Blend:
+    """Draw a blend with all parts: 200 successors and 25 days for each item, vectors of width 32 and 128.
+
+    Args:
+        shortlist: number of candidates that the model scores; 0 for a blend without a model.
+    """
+    days = np.sort(rng.integers(0, DAYS, (num_items, 25)), axis=1).ravel()
     table = BlendTables(
-        counter=sp.random_array((ITEMS, ITEMS), density=SUCCESSORS / ITEMS, format="csr", rng=rng),
+        counter=drawn_counter(rng, num_items),
         history_decay=0.75,
-        vectors={name: unit_rows(width, rng) for name, width in (("behavior", 32), ("text", 128))},
-        popularity=rng.integers(0, 100, ITEMS),
-        events=EventDays(np.arange(ITEMS + 1) * 25, np.sort(rng.integers(0, DAYS, (ITEMS, 25)), axis=1).ravel()),
+        vectors={name: unit_rows(rng, num_items, width) for name, width in (("behavior", 32), ("text", 128))},
+        popularity=rng.integers(0, 100, num_items),
+        events=EventDays(np.arange(num_items + 1) * 25, days),
         proposing=("behavior",),
     )
-    names = feature_names(table)
-    first, weights = (
-        LogitWeights(own, np.zeros(len(own)), np.ones(len(own)), np.ones(len(own)))
-        for own in (names, (*MODEL_FEATURES, *names))
-    )
-    return Blend(table, first, weights, num_proposals=60, shortlist_length=shortlist)
+    blend = Blend(table, _weights(feature_names(table)), None, num_proposals=60, shortlist_length=shortlist)
+    return replace(blend, weights=_weights(blend.feature_names([CODE_SCORE]))) if shortlist else blend
 
 
-def unit_rows(width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a unit vector for each item."""
-    return unit_vectors(np.arange(ITEMS), rng.normal(size=(ITEMS, width)), ITEMS)
+def _weights(names: tuple[str, ...]) -> LogitWeights:
+    return LogitWeights(names, np.zeros(len(names)), np.ones(len(names)), np.ones(len(names)))
+
+
+def drawn_counter(rng: np.random.Generator, num_items: int) -> sp.csr_array:
+    """Draw 200 successors for each item."""
+    near = rng.integers(0, num_items, (num_items, SUCCESSORS), dtype=np.int32)
+    starts = np.arange(num_items + 1) * SUCCESSORS
+    counter = sp.csr_array((rng.random(near.size), near.ravel(), starts), shape=(num_items, num_items))
+    counter.sum_duplicates()
+    return counter
+
+
+def unit_rows(rng: np.random.Generator, num_items: int, width: int) -> NDArray[np.float32]:
+    """Draw a unit vector for each item, near one of many points, as vectors of similar items are."""
+    points = rng.normal(size=(max(1, num_items // 100), width))
+    vectors = points[rng.integers(0, len(points), num_items)] + 0.5 * rng.normal(size=(num_items, width))
+    return unit_vectors(np.arange(num_items), vectors, num_items)
 
 
 def one_query() -> list[Row]:

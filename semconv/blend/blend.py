@@ -1,15 +1,16 @@
 """The blend: the transition counter and behaviour vectors propose items, and one weighted sum ranks all candidates.
 
-A first weighted sum, of features that need no model, picks a shortlist of the proposed items. The model then reads a
-user's prompt once: it finds items by beam search, and scores the items of the shortlist. A second weighted sum includes
-the model's log probabilities. The second sum ranks the found items and the shortlist together. The module ``fit`` fits
-the weights of both sums.
+A first weighted sum, of features that need no model, ranks the proposed items. This ranking is the blend without a model.
+Its best items are the shortlist. The model then reads a user's prompt once: it finds items, and scores the items of the
+shortlist. A second weighted sum includes the model's log probabilities. The second sum ranks the found items and the
+shortlist together. The module ``fit`` fits the weights of both sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,10 @@ from semconv.blend.features import BlockScores, feature_names
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights
 from semconv.ragged import position_among_equal
+from semconv.search.search import CODE_SCORE, ITEM_SCORE
 
-MODEL_FEATURES = ("model", "has no code")
-# Number of elements of the table (users, items) for one block of users.
-_BLOCK_ELEMENTS = 1 << 23
+MODEL_SCORES: Final = (CODE_SCORE, ITEM_SCORE)  # a blend has those that its model gives
+HAS_NO_SCORE: Final = "has no code"
 _BLOCK_USERS = 512
 
 
@@ -32,28 +33,37 @@ class Blend:
 
     Attributes:
         tables: the arrays from which features are computed.
-        shortlist_weights: weights of the first sum, over all features that need no model; it chooses the shortlist.
-        weights: weights of the second sum, over all features; this sum gives the scores of the list.
+        weights_without_model: weights of the first sum, over all features that need no model.
+        weights: weights of the second sum, over all features; None if the blend was fitted without a model.
         num_proposals: number of items that the counter and each table of vectors propose to a user.
-        shortlist_length: largest number of candidates of a user that the model scores.
+        shortlist_length: largest number of candidates of a user that the model scores; None for all, because the model
+            scores every item anyway.
     """
 
     tables: BlendTables
-    shortlist_weights: LogitWeights
-    weights: LogitWeights
+    weights_without_model: LogitWeights
+    weights: LogitWeights | None
     num_proposals: int
-    shortlist_length: int
+    shortlist_length: int | None
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns of ``features``."""
-        return (*MODEL_FEATURES, *feature_names(self.tables))
+    def best_weights(self) -> LogitWeights:
+        """The weights of the second sum, or those of the first sum without a model."""
+        return self.weights_without_model if self.weights is None else self.weights
+
+    def feature_names(self, model_scores: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of the columns of ``features``.
+
+        Args:
+            model_scores: names of the model's scores.
+        """
+        of_model = [name for name in MODEL_SCORES if name in set(model_scores)]
+        return (*of_model, HAS_NO_SCORE, *feature_names(self.tables))
 
     def blocks(self, users: BlendUsers) -> Iterator[tuple[int, int, BlockScores]]:
         """Yield for each block of users: the index of its first user, the index after its last user, and its scores."""
-        size = int(np.clip(_BLOCK_ELEMENTS // max(self.tables.num_items, 1), 1, _BLOCK_USERS))
-        for start in range(0, len(users), size):
-            stop = min(start + size, len(users))
+        for start in range(0, len(users), _BLOCK_USERS):
+            stop = min(start + _BLOCK_USERS, len(users))
             yield start, stop, BlockScores(self.tables, users.part(start, stop))
 
     def propose(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, NDArray[np.float32]]:
@@ -71,28 +81,34 @@ class Blend:
             found.append(replace(merged, users=merged.users + start))
         return Candidates.merged(found), np.concatenate(features)
 
-    def shortlist(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, Candidates]:
-        """Return all proposed items, and the shortlist: those proposed items that the model scores."""
-        proposed, features = self.propose(users, allowed)
-        scores = self.shortlist_weights.scores(features)
-        return proposed, proposed.select(proposed.best(scores, self.ties(proposed), self.shortlist_length))
+    def shortlist(self, proposed: Candidates, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the rows of the shortlist, which are the proposed items that the model scores, user by user.
+
+        Args:
+            scores: ``(n,)`` scores of the proposed items by the first sum.
+        """
+        if self.shortlist_length is None:
+            return np.arange(len(proposed.users))
+        return proposed.best(scores, self.ties(proposed), self.shortlist_length)
 
     def features(
-        self, users: BlendUsers, candidates: Candidates, log_probs: NDArray[np.float32]
+        self, users: BlendUsers, candidates: Candidates, model_scores: Mapping[str, NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         """Return all features ``(n, F)`` of candidates, NaN where unknown.
 
         Args:
-            log_probs: ``(n,)`` log probabilities by the model; -inf for an item without codes or a user without a
-                prompt. The feature is then unknown.
+            model_scores: log probabilities ``(n,)`` by the model, by name: those of ``MODEL_SCORES`` that the model
+                gives. They are -inf, which is unknown, for an item without codes or a user without a prompt.
         """
-        result = np.empty((len(candidates.users), len(self.feature_names)), dtype=np.float32)
-        has_no_code = np.isneginf(log_probs)
-        result[:, 0] = np.where(has_no_code, np.nan, log_probs)
-        result[:, 1] = has_no_code
+        names = self.feature_names(model_scores)
+        result = np.empty((len(candidates.users), len(names)), dtype=np.float32)
+        first = names.index(HAS_NO_SCORE)
+        for column, name in enumerate(names[:first]):
+            result[:, column] = np.where(np.isneginf(model_scores[name]), np.nan, model_scores[name])
+        result[:, first] = np.isnan(result[:, :first]).all(axis=1)
         for start, stop, scores in self.blocks(users):
             low, high = np.searchsorted(candidates.users, [start, stop])
-            result[low:high, len(MODEL_FEATURES) :] = scores.features(
+            result[low:high, first + 1 :] = scores.features(
                 candidates.users[low:high] - start, candidates.items[low:high]
             )
         return result

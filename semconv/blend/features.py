@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,8 @@ from semconv.ragged import lengths_of, row_of
 # Added to the counter's score before the logarithm: about the score of one distant pair in a long history.
 COUNTER_FLOOR = 0.01
 FLAT_DECAY = 0.3  # decay of the sum over the whole history: early items count almost as much as late ones
+SMOOTHED = ("smoothed transition", "smoothed transition of the latest item", "two hops")
+TEXT = "text"  # name of the text vectors among the tables of vectors
 WINDOWS = (7, 30, 90, 365)  # lengths in days of windows that end on the day of a user's latest interaction
 # Number of elements of item vectors that are gathered at once.
 _GATHERED = 1 << 22
@@ -24,6 +27,10 @@ _GATHERED = 1 << 22
 def feature_names(tables: BlendTables) -> tuple[str, ...]:
     """Return the names of the columns of ``BlockScores.features``; a part that is switched off has no columns."""
     names = ["transition", "transition of the latest item"] if tables.counter is not None else []
+    if tables.smoothed is not None:
+        names += list(SMOOTHED)
+        if TEXT in tables.vectors:
+            names += [f"{name} times text" for name in SMOOTHED]
     for name in tables.vectors:
         names += [f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item"]
     if tables.with_popularity:
@@ -38,7 +45,7 @@ class BlockScores:
 
     Args:
         tables: the arrays that all users share.
-        users: the users of the block, few enough for an array ``(B, I)``.
+        users: the users of the block.
     """
 
     def __init__(self, tables: BlendTables, users: BlendUsers) -> None:
@@ -55,6 +62,15 @@ class BlockScores:
     @cached_property
     def _counter_of_latest(self) -> sp.csr_array:
         return _sorted(self._latest @ self._tables.counter)
+
+    @cached_property
+    def _smoothed(self) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+        """The scores ``(B, I)`` of the features ``SMOOTHED``."""
+        tables, users = self._tables.smoothed, self._users
+        if tables is None:
+            raise ValueError("the smoothed counter is switched off")
+        latest = _sorted(self._latest @ tables.lifts)
+        return tables.smoothed(users.items, users.lengths), latest, tables.two_hops(users.items, users.lengths)
 
     @cached_property
     def _sums(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
@@ -84,11 +100,13 @@ class BlockScores:
         allowed = allowed[: self._tables.num_items]
         found: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         if self._tables.counter is not None:
-            found[SOURCE_TRANSITION] = self._best_counted(count, allowed)
+            found[SOURCE_TRANSITION] = self._best_counted(self.counter, count, allowed)
+        if self._tables.smoothed is not None:
+            hops = self._best_counted(self._smoothed[-1], count, allowed)
+            found[SOURCE_TRANSITION] = _joined([*found.values(), hops])
         near = [self._nearest(name, count, allowed) for name in self._tables.proposing]
         if near:
-            users, items = (np.concatenate(part) for part in zip(*near, strict=True))
-            found[SOURCE_NEIGHBOR] = users, items
+            found[SOURCE_NEIGHBOR] = _joined(near)
         return found
 
     def counter_scores(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -117,8 +135,15 @@ class BlockScores:
                 np.log(entries(scores, users, items) + COUNTER_FLOOR)
                 for scores in (self.counter, self._counter_of_latest)
             ]
-        for name, table in tables.vectors.items():
-            columns += _dots(self._sums[name], table, users, items)
+        cosines = {name: _dots(self._sums[name], table, users, items) for name, table in tables.vectors.items()}
+        if tables.smoothed is not None:
+            counted = [entries(scores, users, items) for scores in self._smoothed]
+            columns += counted
+            if TEXT in cosines:
+                of_latest = cosines[TEXT][-1]
+                columns += [scores * of_latest for scores in counted]
+        for dots in cosines.values():
+            columns += dots
         if tables.with_popularity:
             columns.append(np.log1p(tables.popularity[items]))
         return columns + self._recency(users, items)
@@ -133,8 +158,10 @@ class BlockScores:
         age[age < 0] = np.nan  # an item's age is unknown before the item's first interaction
         return [*near, np.log1p(age)]
 
-    def _best_counted(self, count: int, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ties, scores = self._tables.popularity_order, self.counter
+    def _best_counted(
+        self, scores: sp.csr_array, count: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ties = self._tables.popularity_order
         kept: list[NDArray[np.int64]] = []
         for row in range(len(self._users)):
             start, end = scores.indptr[row], scores.indptr[row + 1]
@@ -148,17 +175,7 @@ class BlockScores:
     def _nearest(
         self, name: str, count: int, allowed: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ties = self._tables.popularity_order
-        scores = self._sums[name][0] @ self._tables.vectors[name].T  # (B, I)
-        scores[:, ~allowed] = -np.inf
-        kept: list[NDArray[np.int64]] = []
-        everything = np.arange(self._tables.num_items)
-        for row, values in enumerate(scores):
-            if self._users.seen is not None:
-                seen = self._users.seen[row]
-                values[seen[seen < len(values)]] = -np.inf
-            kept.append(_top(everything, values, count, ties))
-        return _pairs(kept)
+        return self._tables.cells[name].nearest(self._sums[name][0], count, allowed, self._users.seen)
 
 
 def _dots(
@@ -194,6 +211,13 @@ def _top(
 def _pairs(kept: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Convert arrays of items, one for each user, to pairs of a user and an item, ``(n,)`` each."""
     return row_of(lengths_of(kept)), np.concatenate([np.zeros(0, dtype=np.int64), *kept])
+
+
+def _joined(
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    users, items = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return users, items
 
 
 def _sorted(matrix: sp.csr_array) -> sp.csr_array:

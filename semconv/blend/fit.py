@@ -18,12 +18,22 @@ from semconv.blend.candidates import Candidates, source_bit, with_beams
 from semconv.blend.features import feature_names
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights, fit_weights
-from semconv.columns import METHOD_BLEND, METHOD_MODEL, SOURCE_TRANSITION
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, SOURCE_TRANSITION
 from semconv.metrics import target_ranks
-from semconv.search.search import SearchResult
+from semconv.search.search import ITEM_SCORE, SearchResult
 
-# A search for all B users. Its argument is the items (B, n) that the model scores in addition to the items it finds.
-Search = Callable[[NDArray[np.int64]], SearchResult]
+
+@dataclass(frozen=True)
+class ModelSearch:
+    """A search with a model for all B users.
+
+    Attributes:
+        run: searches; its argument is the items ``(B, n)`` that the model scores in addition to the items it finds.
+        score_name: name of the model's scores, one of ``MODEL_SCORES``.
+    """
+
+    run: Callable[[NDArray[np.int64]], SearchResult]
+    score_name: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ class FittedBlend:
     Attributes:
         blend: the blend, fitted on all users.
         ranks: for each method ``(B,)`` rank of each held-out item from 1, 0 for a miss. 'model' ranks by the model
-            alone, 'blend' by weights fitted on the other fold, 'transition' by the transition counter alone.
+            alone, 'blend' and 'blend-without-model' by weights fitted on the other fold, 'transition' by the transition
+            counter alone.
         num_fitted: number of users whose held-out item was a candidate; the fit ignores all other users.
         num_candidates: total number of candidates of all users.
     """
@@ -67,7 +78,7 @@ def fit_blend(
     users: BlendUsers,
     targets: NDArray[np.int32],
     allowed: NDArray[np.bool_],
-    search: Search,
+    search: ModelSearch | None,
     settings: FitSettings,
 ) -> FittedBlend:
     """Fit the weights of the shortlist, search with the model, and fit the weights of the final scores.
@@ -76,29 +87,47 @@ def fit_blend(
         users: B validation users; their histories do not contain their held-out items.
         targets: ``(B,)`` item_index of the held-out items.
         allowed: ``(I,)`` whether each item may be listed.
-        search: runs the model's search for all users.
+        search: the model's search; None to fit without a model.
     """
     folds = np.random.default_rng(settings.seed).permutation(len(users)) % 2
     unfitted = LogitWeights((), *(np.zeros(0) for _ in range(3)))
-    blend = Blend(tables, unfitted, unfitted, settings.num_proposals, settings.shortlist_length)
+    scores_all = search is not None and search.score_name == ITEM_SCORE
+    shortlist_length = None if scores_all else settings.shortlist_length
+    blend = Blend(tables, unfitted, None, settings.num_proposals, shortlist_length)
     proposed, features = blend.propose(users, allowed)
     first = _WeightedSum(feature_names(tables), features, proposed, targets, folds, settings.l2)
-    chosen = proposed.best(first.fold_scores, blend.ties(proposed), settings.shortlist_length)
-    shortlist = proposed.select(np.sort(chosen))
+    fitted = FittedBlend(
+        replace(blend, weights_without_model=first.weights),
+        {METHOD_WITHOUT_MODEL: _ranks(blend, proposed, first.fold_scores, targets, settings.list_length)},
+        int(first.is_target.sum()),
+        len(proposed.users),
+    )
+    if tables.counter is not None:
+        fitted.ranks[SOURCE_TRANSITION] = _counter_ranks(blend, users, proposed, targets, settings.list_length)
+    if search is None:
+        return fitted
+    shortlist = proposed.select(np.sort(blend.shortlist(proposed, first.fold_scores)))
     others = shortlist.table(len(users))
-    found = search(others)
+    found = search.run(others)
     candidates, log_probs = with_beams(proposed, shortlist, others, found)
-    features = blend.features(users, candidates, log_probs)
-    second = _WeightedSum(blend.feature_names, features, candidates, targets, folds, settings.l2)
-    lists, _, _ = blend.top_k(candidates, second.fold_scores, len(users), settings.list_length)
+    model_scores = {search.score_name: log_probs}
+    features = blend.features(users, candidates, model_scores)
+    second = _WeightedSum(blend.feature_names(model_scores), features, candidates, targets, folds, settings.l2)
     ranks = {
         METHOD_MODEL: target_ranks(found.items[:, : settings.list_length], targets),
-        METHOD_BLEND: target_ranks(lists, targets),
+        METHOD_BLEND: _ranks(blend, candidates, second.fold_scores, targets, settings.list_length),
+        **fitted.ranks,
     }
-    if tables.counter is not None:
-        ranks[SOURCE_TRANSITION] = _counter_ranks(blend, users, proposed, targets, settings.list_length)
-    fitted = replace(blend, shortlist_weights=first.weights, weights=second.weights)
-    return FittedBlend(fitted, ranks, int(second.is_target.sum()), len(candidates.users))
+    both = replace(fitted.blend, weights=second.weights)
+    return FittedBlend(both, ranks, int(second.is_target.sum()), len(candidates.users))
+
+
+def _ranks(
+    blend: Blend, candidates: Candidates, scores: NDArray[np.float64], targets: NDArray[np.int32], list_length: int
+) -> NDArray[np.int64]:
+    """Return the rank of each held-out item in the lists of the best candidates, 0 for a miss."""
+    lists, _, _ = blend.top_k(candidates, scores, len(targets), list_length)
+    return target_ranks(lists, targets)
 
 
 class _WeightedSum:
@@ -134,5 +163,5 @@ def _counter_ranks(
     for start, stop, block in blend.blocks(users):
         low, high = np.searchsorted(counted.users, [start, stop])
         scores[low:high] = block.counter_scores(counted.users[low:high] - start, counted.items[low:high])
-    lists, _, _ = blend.top_k(counted, scores, len(users), list_length)
-    return target_ranks(lists, targets)
+    is_counted = scores > 0  # two hops propose items that the counter does not know
+    return _ranks(blend, counted.select(is_counted), scores[is_counted], targets, list_length)

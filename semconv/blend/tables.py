@@ -11,7 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from semconv.blend.cells import VectorCells
 from semconv.counter.scores import history_matrix, popularity_order
+from semconv.counter.smoothed import SmoothedTables
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
 from semconv.ragged import kept_offsets, offsets_of, row_of
 
@@ -92,6 +94,7 @@ class BlendTables:
 
     Attributes:
         counter: ``(I, I)`` table of ``counter.counts.count_transitions``; None if the counter is switched off.
+        smoothed: tables of the smoothed counter and of two hops; None if they are switched off.
         history_decay: decay of the weight of history items by recency, for the counter and for the sums of vectors.
         vectors: tables ``(I, D)`` of ``unit_vectors``, by name.
         popularity: ``(I,)`` number of interactions of each item in the train cut, or the sum of their weights.
@@ -107,11 +110,17 @@ class BlendTables:
     events: EventDays | None
     with_popularity: bool = True
     proposing: tuple[str, ...] = ()
+    smoothed: SmoothedTables | None = None
 
     @property
     def num_items(self) -> int:
         """Number I of items when the tables were computed. Items added later have no features from these tables."""
         return len(self.popularity)
+
+    @cached_property
+    def cells(self) -> dict[str, VectorCells]:
+        """The index in which the nearest items of each table that proposes are found."""
+        return {name: VectorCells.of(self.vectors[name], self.popularity_order) for name in self.proposing}
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:

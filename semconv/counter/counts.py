@@ -11,7 +11,7 @@ vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,18 @@ def count_transitions(sequences: Sequences, num_items: int, weights: CounterWeig
     Returns:
         ``(I, I)``, float64, the columns of a row ascending.
     """
-    rows = [
-        _largest(_divided(block, weights.alpha), neighbors)
-        for block in _blocks(sequences, num_items, weights.decay, weights.symmetry)
-    ]
+    by_distance = [distance**-weights.decay for distance in range(1, FARTHEST + 1)]
+    return joined_rows(
+        [
+            largest(_divided(block, weights.alpha), neighbors)
+            for block in pair_blocks(sequences, num_items, by_distance, weights.symmetry)
+        ],
+        num_items,
+    )
+
+
+def joined_rows(rows: Sequence[sp.csr_array], num_items: int) -> sp.csr_array:
+    """Return one table ``(I, I)`` of the rows of all blocks, the columns of a row ascending."""
     result = sp.csr_array(sp.vstack(rows, format="csr")) if rows else sp.csr_array((num_items, num_items))
     result.sort_indices()
     if max(result.nnz, num_items) <= np.iinfo(np.int32).max:  # half the memory, and faster products
@@ -96,7 +104,7 @@ def count_neighbors(
         ``(I, I)``, float64, symmetric.
     """
     counts = sp.csr_array((num_items, num_items))
-    for distance, first, second in _pairs(_items_left(lengths)):
+    for distance, first, second in _pairs(_items_left(lengths), FARTHEST):
         values = _pair_values(distance**-decay, weights, first, second)
         counts = counts + sp.csr_array((values, (items[first], items[second])), shape=counts.shape)
     counts = sp.csr_array(counts + counts.T)
@@ -104,9 +112,9 @@ def count_neighbors(
     return counts
 
 
-def _pairs(left: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield each distance up to ``FARTHEST``, with the rows of the earlier and the later item of each pair at it."""
-    for distance in range(1, min(FARTHEST, int(left.max(initial=0))) + 1):
+def _pairs(left: NDArray[np.int64], reach: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield each distance up to ``reach``, with the rows of the earlier and the later item of each pair at it."""
+    for distance in range(1, min(reach, int(left.max(initial=0))) + 1):
         earlier = np.flatnonzero(left >= distance)
         yield distance, earlier, earlier + distance
 
@@ -123,33 +131,40 @@ def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.repeat(lengths, lengths) - position_of(lengths) - 1
 
 
-def _blocks(sequences: Sequences, num_items: int, decay: float, symmetry: float) -> Iterator[sp.csr_array]:
-    """Yield the rows of the table in order, before they are divided, in blocks of about ``_BLOCK_PAIRS`` pairs."""
-    lengths = sequences.lengths
+def pair_blocks(
+    sequences: Sequences, num_items: int, by_distance: Sequence[float], symmetry: float
+) -> Iterator[sp.csr_array]:
+    """Yield the rows of a table ``(I, I)`` of counted pairs in order, in blocks of about ``_BLOCK_PAIRS`` pairs.
+
+    Args:
+        by_distance: the count of a pair at each distance, from 1 up to the largest distance that counts.
+        symmetry: the share of its count that a pair also adds to the reverse pair.
+    """
+    lengths, reach = sequences.lengths, len(by_distance)
     left = _items_left(lengths)
-    pairs = np.minimum(left, FARTHEST) + np.minimum(position_of(lengths), FARTHEST)
+    pairs = np.minimum(left, reach) + np.minimum(position_of(lengths), reach)
     before = np.cumsum(np.bincount(sequences.items, pairs, num_items))
     edges = np.searchsorted(before, np.arange(0, before[-1] if num_items else 0, _BLOCK_PAIRS), side="right")
     bounds = np.unique([0, *edges.tolist(), num_items])
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        yield _block(sequences, left, (low, high, num_items), (decay, symmetry))
+        yield _block(sequences, left, (low, high, num_items), by_distance, symmetry)
 
 
 def _block(
     sequences: Sequences,
     left: NDArray[np.int64],
     rows: tuple[int, int, int],
-    exponents: tuple[float, float],
+    by_distance: Sequence[float],
+    symmetry: float,
 ) -> sp.csr_array:
     low, high, num_items = rows
-    decay, symmetry = exponents
     parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]] = []
     items = sequences.items
-    for distance, earlier, later in _pairs(left):
+    for distance, earlier, later in _pairs(left, len(by_distance)):
         first, second = items[earlier], items[later]
         for own, other, weight in ((first, second, 1.0), (second, first, symmetry)):
             inside = (own >= low) & (own < high)
-            values = _pair_values(weight * distance**-decay, sequences.weights, earlier[inside], later[inside])
+            values = _pair_values(weight * by_distance[distance - 1], sequences.weights, earlier[inside], later[inside])
             parts.append((own[inside] - low, other[inside], values))
     if not parts:
         return sp.csr_array((high - low, num_items))
@@ -162,7 +177,7 @@ def _divided(rows: sp.csr_array, alpha: float) -> sp.csr_array:
     return sp.csr_array(sp.diags_array((sums + 1.0) ** -alpha) @ rows)
 
 
-def _largest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
+def largest(rows: sp.csr_array, neighbors: int) -> sp.csr_array:
     """Return only the ``neighbors`` largest entries of each row; of equal entries, keep the lower item_index."""
     counts = np.diff(rows.indptr)
     if neighbors == 0 or counts.max(initial=0) <= neighbors:

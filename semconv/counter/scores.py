@@ -28,6 +28,12 @@ def history_weights(lengths: NDArray[np.int64], decay: float) -> NDArray[np.floa
     return np.asarray((recency + 1.0) ** -decay)
 
 
+def geometric_weights(lengths: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
+    """Return the weight decay^recency of each item of B histories, one history after the other, ``(m,)``."""
+    recency = np.repeat(lengths, lengths) - position_of(lengths) - 1
+    return np.asarray(decay**recency, dtype=np.float64)
+
+
 def history_matrix(items: NDArray[np.int32], lengths: NDArray[np.int64], num_items: int, decay: float) -> sp.csr_array:
     """Return the weights of B histories as a matrix ``(B, I)``; the weights of a repeated item are added.
 
@@ -35,8 +41,14 @@ def history_matrix(items: NDArray[np.int32], lengths: NDArray[np.int64], num_ite
         items: ``(m,)`` items of the histories, one history after the other, oldest item first.
         lengths: ``(B,)`` number of items of each history.
     """
-    values = history_weights(lengths, decay)
-    return sp.csr_array((values, items.astype(np.int64), offsets_of(lengths)), shape=(len(lengths), num_items))
+    return weighted_histories(items, lengths, num_items, history_weights(lengths, decay))
+
+
+def weighted_histories(
+    items: NDArray[np.int32], lengths: NDArray[np.int64], num_items: int, weights: NDArray[np.float64]
+) -> sp.csr_array:
+    """Return given weights ``(m,)`` of B histories as a matrix ``(B, I)``; the weights of a repeated item are added."""
+    return sp.csr_array((weights, items.astype(np.int64), offsets_of(lengths)), shape=(len(lengths), num_items))
 
 
 def popularity_order(popularity: NDArray[Any]) -> NDArray[np.int64]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
-from semconv.columns import METHOD_BLEND, METHOD_MODEL
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL
 from semconv.errors import SettingsError
-from semconv.settings.counter import CounterSettings
+from semconv.settings.tree import Settings
 
 POPULARITY: Final = "popularity"
 RECENT_POPULARITY: Final = "recent-popularity"
@@ -42,7 +42,8 @@ class Method:
         name: value of the column ``method``.
         sql: stem of the method's file in ``sql/baselines``.
         constants: parameters of the SQL file that no setting changes, with their values.
-        settings: parameters of the SQL file whose values are the settings of the same names in the section ``counter``.
+        settings: parameters of the SQL file whose values are the settings of the same names in a section.
+        section: the section of these settings.
         ranking: how the scores of the SQL file become lists; None if the SQL file ranks the items itself.
         is_tuned: whether a search on validation users replaces the parameters of the settings.
         behavior_source: value of the setting ``behavior.source`` whose vectors rank the items.
@@ -52,27 +53,46 @@ class Method:
     sql: str = ""
     constants: Mapping[str, float] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    section: Literal["counter", "smoothed"] = "counter"
     ranking: ScoreRanking | None = None
     is_tuned: bool = False
     behavior_source: str = ""
 
-    def parameters(self, counter: CounterSettings) -> dict[str, float]:
+    def parameters(self, settings: Settings) -> dict[str, float]:
         """Return the parameters of the SQL file whose values come from the settings."""
-        return {name: getattr(counter, name) for name in self.settings}
+        section = getattr(settings, self.section)
+        return {name: getattr(section, name) for name in self.settings}
 
     def defaults(self) -> dict[str, float]:
         """Return all parameters of the SQL file with their default values."""
-        return {**self.constants, **self.parameters(CounterSettings())}
+        return {**self.constants, **self.parameters(Settings())}
 
 
 _COUNTER: Final = ("decay", "symmetry", "history_decay", "alpha")
+_SMOOTHED: Final = ("decay", "reach", "symmetry", "history_decay", "pseudo_count", "scale")
+_HOPS: Final = ("decay", "reach", "symmetry", "history_decay", "scale", "hop_items", "hop_successors")
 METHODS: tuple[Method, ...] = (
     Method(METHOD_MODEL),
     Method(METHOD_BLEND),
+    Method(METHOD_WITHOUT_MODEL),
     Method(POPULARITY, "popularity"),
     Method(RECENT_POPULARITY, "recent_popularity", constants={"half_life_days": 90.0}),
     Method(TRANSITION, "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0)),
     Method("transition-tuned", "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0), is_tuned=True),
+    Method(
+        "transition-smoothed",
+        "transition_smoothed",
+        settings=_SMOOTHED,
+        section="smoothed",
+        ranking=ScoreRanking(9, 0.0),
+    ),
+    Method(
+        "transition-two-hops",
+        "transition_two_hops",
+        settings=_HOPS,
+        section="smoothed",
+        ranking=ScoreRanking(9, 0.0),
+    ),
     Method(
         "item-cosine",
         "item_cosine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,12 +17,29 @@ from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
 from semconv.ragged import lengths_of, padded
 from semconv.search.beams import require_numbers
-from semconv.search.search import SearchResult, SearchSettings, empty_result
+from semconv.search.search import ITEM_SCORE, SearchResult, SearchSettings, empty_result
 
 _SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
 _USERS_AT_ONCE: Final = 512
 _COLUMNS_AT_ONCE: Final = 1 << 14
 _BLOCK: Final = 64  # columns of a block
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The hidden states of B users, with what their items are scored by.
+
+    Attributes:
+        states: ``(B, D)``.
+        moments: ``(B,)`` row of each user's moment in the table of popularity.
+        seen: B arrays of item_index that are not proposed, or None.
+        others: ``(B, n)`` item_index of items to score in any case, -1 for none.
+    """
+
+    states: Tensor
+    moments: NDArray[np.int64]
+    seen: Sequence[NDArray[Any]] | None
+    others: NDArray[np.int64]
 
 
 class ItemSearcher:
@@ -38,6 +56,8 @@ class ItemSearcher:
         table: popularity of items at the moments that the prompts name.
         settings: length of the lists.
     """
+
+    score_name: Final = ITEM_SCORE
 
     def __init__(
         self,
@@ -75,7 +95,8 @@ class ItemSearcher:
         Raises:
             InputError: the arguments differ in length, or the model yields NaN.
         """
-        result, others = empty_result(len(prompts), self.settings.width, seen, others)
+        width = max(self.settings.width, self.settings.proposals)
+        result, others = empty_result(len(prompts), width, seen, others)
         with torch.inference_mode():
             for users in self._batches(prompts):
                 seen_items = None if seen is None else [seen[user] for user in users.tolist()]
@@ -104,32 +125,44 @@ class ItemSearcher:
         others: NDArray[np.int64],
     ) -> None:
         """Compute a batch and write its rows into the result."""
-        scores = self._scores(prompts)  # (B, M)
+        moments = np.array([prompt.moment for prompt in prompts])
+        moments[moments < 0] = len(self._features) - 1
+        found = self.propose(Hidden(self._states(prompts), moments, seen, others), result.items.shape[1])
+        for whole, part in zip(result, found, strict=True):
+            whole[users] = part
+
+    def propose(self, hidden: Hidden, count: int) -> SearchResult:
+        """Return the ``count`` best items for hidden states, of those that may be listed and were not seen.
+
+        Raises:
+            InputError: the model yields NaN.
+        """
+        scores = self._scores(hidden)  # (B, M)
         # Of all items, before any is left out; in parts that a processor's cache holds.
         parts = [part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)]
         total = torch.stack(parts, dim=1).logsumexp(dim=1, keepdim=True)  # (B, 1)
         require_numbers(total - total)  # also NaN where a score is infinite
+        result, others = empty_result(len(scores), count, hidden.seen, hidden.others)
         rows = np.where(others >= 0, self._rows[others], -1)
-        found = scores.gather(1, torch.from_numpy(np.maximum(rows, 0)).to(self._device)) - total
-        result.other_scores[users] = np.where(rows >= 0, found.cpu().numpy(), -np.inf)
+        given = scores.gather(1, torch.from_numpy(np.maximum(rows, 0)).to(self._device)) - total
+        result.other_scores[:] = np.where(rows >= 0, given.cpu().numpy(), -np.inf)
         scores.masked_fill_(~self._may_list, -torch.inf)
-        if seen is not None:
-            columns = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in seen])]
-            entry = np.repeat(np.arange(len(seen)), lengths_of(seen))
+        if hidden.seen is not None:
+            columns = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in hidden.seen])]
+            entry = np.repeat(np.arange(len(hidden.seen)), lengths_of(hidden.seen))
             known = columns >= 0
             scores[torch.from_numpy(entry[known]), torch.from_numpy(columns[known])] = -torch.inf
-        width = min(self.settings.width, scores.shape[1])
+        width = min(count, scores.shape[1])
         values, found_at = best_columns(scores, width)
         best = (values - total).cpu().numpy()
-        result.scores[users, :width] = best
-        result.items[users, :width] = np.where(np.isneginf(best), -1, self._items[found_at.cpu().numpy()])
+        result.scores[:, :width] = best
+        result.items[:, :width] = np.where(np.isneginf(best), -1, self._items[found_at.cpu().numpy()])
+        return result
 
-    def _scores(self, prompts: list[ItemPrompt]) -> Tensor:
+    def _scores(self, hidden: Hidden) -> Tensor:
         """Return the score of every item with codes, ``(B, M)``; a log probability is a score less their log sum exp."""
-        states = self._states(prompts)  # (B, D)
+        states, moments = hidden.states, hidden.moments
         weights = self._parts.popularity_weights(states)
-        moments = np.array([prompt.moment for prompt in prompts])
-        moments[moments < 0] = len(self._features) - 1
         if weights is not None and not moments.any():
             return (torch.cat([states, weights], dim=1) @ self._joint.t()).float()
         scores = (states @ self._vectors.t()).float()

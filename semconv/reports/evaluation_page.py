@@ -34,7 +34,7 @@ def evaluation_page(report: Report) -> str:
         cutoff=_label(report["cutoff"]),
         confidence=percent(protocol["confidence"]).replace(".0%", "%"),
         bars=interval_bars({method: figures[method][report["cutoff"]] for method in methods}),
-        margins=[margin for method in report["own"] if (margin := _margin(report, method))],
+        margins=[*(margin for method in report["own"] if (margin := _margin(report, method))), *_gain(report)],
         figures=_figures(report),
         chart=ndcg_chart(report["curves"], report["own"]),
         segments=_segments(report),
@@ -81,6 +81,10 @@ def _margin(report: Report, method: str) -> str:
     if row["ci_high"] < 0:
         return f"{method} is worse than {rival} in {name} by {difference}."
     return f"{method} and {rival} do not differ significantly in {name}: {difference}."
+
+
+def _gain(report: Report) -> list[str]:
+    return [report["gain"]] if report["gain"] else []
 
 
 def _segments(report: Report) -> Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from semconv.columns import ASSIGN, BACKBONE, BLEND, CODEBOOK, EMBED_BEHAVIOR, EMBED_TEXT, FINETUNE, RECOMMEND
 from semconv.data.store import RunRecord, Store
@@ -50,6 +51,11 @@ class Lineage:
         finished = [record for record in known.values() if record.status == "finished"]
         blends = [record for record in finished if record.stage == BLEND and run.run_id in record.inputs]
         return cls(tuple(runs), _assigns(_first(runs, CODEBOOK), finished), next(iter(newest_first(blends)), None))
+
+    @classmethod
+    def of_vectors(cls, store: Store, vectors: Iterable[RunRecord]) -> Lineage:
+        """Return the runs of behaviour and text vectors with their inputs, for fitting a blend without a model."""
+        return cls(tuple(with_inputs(_by_id(store), [run.run_id for run in vectors])), (), None)
 
     @property
     def run(self) -> RunRecord:
@@ -98,14 +104,34 @@ class Lineage:
         return self.need(FINETUNE)
 
     @property
+    def tuned(self) -> RunRecord | None:
+        """The run of the tuned model; None for lists of a blend without a model."""
+        return self.find(FINETUNE)
+
+    @property
+    def ranker(self) -> RunRecord:
+        """The run that ranks the lists: of the tuned model, or of the blend that was fitted without a model."""
+        return self.tuned or self.need(BLEND)
+
+    @property
+    def split(self) -> Mapping[str, Any]:
+        """The section ``split`` of the settings under which the model, or else the behaviour vectors, were trained."""
+        split: Mapping[str, Any] = (self.tuned or self.behavior).settings["split"]
+        return split
+
+    @property
     def recommend(self) -> RunRecord:
         """The run of the lists."""
         return self.need(RECOMMEND)
 
     @property
     def code_runs(self) -> tuple[RunRecord, ...]:
-        """The runs that made codes: the run of the code set, then its assign runs, oldest first."""
-        return (self.codebook, *self.assigns)
+        """The runs that made codes: the run of the code set, then its assign runs, oldest first.
+
+        Empty for lists of a blend without a model, which needs no codes.
+        """
+        codebook = self.find(CODEBOOK)
+        return () if codebook is None else (codebook, *self.assigns)
 
 
 def with_inputs(known: Mapping[str, RunRecord], run_ids: Iterable[str]) -> list[RunRecord]:

@@ -79,8 +79,29 @@ class Workspace:
         raise InputError(f"no run {run_id}; `semconv runs` lists them")
 
     def lineage(self) -> Lineage:
+        """Return the lineage of the run that ranks lists: of the current model, or of the blend without a model.
+
+        Raises:
+            InputError: there is no such run yet.
+            SettingsError: the settings leave no method that ranks lists.
+        """
+        if self.settings.blend.uses_model():
+            return self.model_lineage()
+        record = self.blend_without_model()
+        if record is None:
+            raise InputError(
+                "no blend without a model yet (blend.model = false); `semconv embed behavior` and then `semconv blend`"
+                " fit one, and `semconv run` does both"
+            )
+        return Lineage.of(self.store, record)
+
+    def model_lineage(self) -> Lineage:
         """Return the lineage of the current model; raise InputError if no model was tuned yet."""
         return Lineage.current(self.store, self.need(columns.FINETUNE))
+
+    def blend_without_model(self) -> RunRecord | None:
+        """Return the current blend among those that were fitted without a model; None if there is none."""
+        return next((run for run in self.book.finished(columns.BLEND) if is_without_model(run)), None)
 
     def code_lineage(self) -> Lineage:
         """Return the lineage of the current model, or of the newest code set if no model was tuned yet."""
@@ -150,6 +171,11 @@ class Workspace:
             if sequences.types is not None or (rules.collapses and has_repeats(sequences)):
                 sequences = with_rules
         return cut_in_time(sequences, split)
+
+
+def is_without_model(blend: RunRecord) -> bool:
+    """Return whether a blend was fitted without a model."""
+    return not blend.settings["blend"].get("model", True)
 
 
 def is_created(backbone: RunRecord) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -39,12 +39,14 @@ class SearchSettings:
         scores: ``full`` normalises the log probability of a code over the full vocabulary, as ``generate`` of
             transformers does; ``trie`` over the codes that items have after the same first codes.
         batch_tokens: largest number of prompt tokens of a forward pass; fewer if memory is short.
+        proposals: number of items that the item head proposes to a blend, if more than W.
     """
 
     top_k: int = 20
     beams: int = 0
     scores: Normalization = "full"
     batch_tokens: int = 16384
+    proposals: int = 0
 
     @property
     def width(self) -> int:
@@ -52,8 +54,12 @@ class SearchSettings:
         return beam_width(self.beams, self.top_k)
 
 
+CODE_SCORE: Final = "log p of codes"  # sum of the log probabilities of an item's codes
+ITEM_SCORE: Final = "log p of items"  # log probability of an item among all items, by the item head
+
+
 class SearchResult(NamedTuple):
-    """The result of a search for B prompts. A score is the sum of the log probabilities of an item's codes.
+    """The result of a search for B prompts. A score is a log probability: ``CODE_SCORE`` or ``ITEM_SCORE``.
 
     Attributes:
         items: ``(B, W)`` item_index of the found items, best first; -1 fills up rows with fewer than W items.
@@ -97,6 +103,8 @@ class Searcher:
         SettingsError: the beam width is below K.
         InputError: a code has no token.
     """
+
+    score_name: Final = CODE_SCORE
 
     def __init__(
         self,

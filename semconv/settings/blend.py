@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from semconv.errors import SettingsError
 from semconv.settings.option import option
 
 
@@ -17,8 +18,18 @@ class BlendSettings:
         "Whether the blend or the model alone ranks the lists. auto uses the blend if it is better than the model"
         " on validation users: the confidence interval of the difference in NDCG@10 lies above 0.",
     )
+    model: bool = option(
+        True,
+        "Use the tuned model, to propose items and as a part of the blend's score. If false, no model is tuned and no"
+        " codes are made: the other parts of the blend rank the lists.",
+    )
     transition: bool = option(
         True, "Use the transition counter (section [counter]) to propose items and as a part of the blend's score."
+    )
+    smoothed: bool = option(
+        False,
+        "Use the smoothed transition counter and transitions over two hops (section [smoothed]), and their products with"
+        " the similarity of text vectors, as parts of the blend's score. Two hops also propose items.",
     )
     neighbor: bool = option(
         True,
@@ -67,3 +78,15 @@ class BlendSettings:
     seed: int = option(
         0, "Random seed for the sample of validation users and for the division of the sample into two folds.", low=0
     )
+
+    def uses_model(self) -> bool:
+        """Return whether the model ranks lists, alone or in the blend.
+
+        Raises:
+            SettingsError: the settings use neither the model nor the blend.
+        """
+        if not self.model and self.use == "never":
+            raise SettingsError(
+                "blend.model = false and blend.use = never leave no method that ranks lists; change one of them"
+            )
+        return self.model

@@ -22,6 +22,7 @@ from semconv.settings.gates import GateSettings
 from semconv.settings.publish import PublishSettings
 from semconv.settings.recommend import RecommendSettings
 from semconv.settings.refit import RefitSettings
+from semconv.settings.smoothed import SmoothedSettings
 from semconv.settings.split import SplitSettings
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
@@ -42,6 +43,7 @@ class Settings:
     tasks: TaskSettings = dataclasses.field(default_factory=TaskSettings)
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     counter: CounterSettings = dataclasses.field(default_factory=CounterSettings)
+    smoothed: SmoothedSettings = dataclasses.field(default_factory=SmoothedSettings)
     blend: BlendSettings = dataclasses.field(default_factory=BlendSettings)
     recommend: RecommendSettings = dataclasses.field(default_factory=RecommendSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)

@@ -10,13 +10,16 @@ from typing import Any, Protocol
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, GateFailedError, InputError
+from semconv.evaluation.gain import COMPARED, difference_in_words
 from semconv.runs.book import Outcome
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import reason_against
+from semconv.stages.blend.refit import blend_refit_state
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.refit import Coded, refit_state
+from semconv.stages.evaluate.comparison import Scored, compare_methods
 from semconv.stages.evaluate.run import evaluate_current, has_test_targets
 from semconv.stages.lists.current import newest_lists, serve_lists
 
@@ -86,11 +89,14 @@ class _Night:
         """Run every stage that is due, then publish."""
         workspace = self.workspace
         state: dict[str, Any] = {"is_due": False, "reasons": []}
-        is_fitted = refit or workspace.latest(columns.FINETUNE) is None
+        uses_model = workspace.settings.blend.uses_model()
+        current = workspace.latest(columns.FINETUNE) if uses_model else workspace.blend_without_model()
+        is_fitted = refit or current is None
         if not is_fitted:
             state = self._keep_or_find_due()
             is_fitted = state["is_due"] and workspace.settings.refit.automatic
-        lineage = self._fit_chosen() if is_fitted else workspace.lineage()
+        fit = self._fit_chosen if uses_model else self._fit_vectors
+        lineage = fit() if is_fitted else workspace.lineage()
         lineage = self._blend(lineage, is_fitted=is_fitted)
         self._do(columns.RECOMMEND, lambda: serve_lists(workspace, lineage))
         self._evaluate(lineage, is_fitted=is_fitted)
@@ -106,25 +112,29 @@ class _Night:
         kept = self._kept_stages(lineage)
         was_stale = any(row["state"] != "kept" for row in kept)
         self.stages += kept
-        lineage = self._assign(lineage)
-        found = refit_state(workspace, Coded.read(workspace, lineage))
+        if lineage.tuned is None:
+            found = blend_refit_state(workspace, lineage)
+        else:
+            lineage = self._assign(lineage)
+            found = refit_state(workspace, Coded.read(workspace, lineage))
         state = {name: found[name] for name in ("is_due", "reasons")}
         is_automatic = workspace.settings.refit.automatic
         if state["is_due"]:
             next_step = (
                 "refitting now (refit.automatic is on)"
                 if is_automatic
-                else "the current model stays in use until `semconv run --refit`"
+                else f"the current {'blend' if lineage.tuned is None else 'model'} stays in use until `semconv run --refit`"
             )
             say(f"a refit is due: {'; '.join(state['reasons'])}; {next_step}")
         elif was_stale:
+            of_model = "" if lineage.tuned is None else ", codes or model"
             say(
-                "data or settings changed since the vectors, codes or model were made; these stay in use;"
+                f"data or settings changed since the vectors{of_model} were made; these stay in use;"
                 " `semconv run --refit` recomputes them"
             )
         if state["is_due"] and is_automatic:
             self.stages.clear()
-        else:
+        elif lineage.tuned is not None:
             self._say_waiting(lineage)
         return state
 
@@ -169,20 +179,38 @@ class _Night:
 
     def _fit_chosen(self) -> Lineage:
         """Do as ``fit`` does, but keep a backbone of `semconv backbone use` and codes of `semconv codebook load`."""
-        from semconv.stages.embed.backbone import backbone_run
-
         workspace = self.workspace
-        backbone, codebook = workspace.latest(columns.BACKBONE), workspace.latest(columns.CODEBOOK)
-        if backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone):
-            self.stages.append(_stage(columns.BACKBONE, backbone.run_id, "reused", 0.0))
-        else:
-            backbone = self._do(columns.BACKBONE, lambda: backbone_run(workspace))
+        backbone, codebook = self._chosen_backbone(), workspace.latest(columns.CODEBOOK)
         if codebook is not None and is_loaded(codebook):
             behavior = Lineage.of(workspace.store, codebook).behavior
             self.stages += [_stage(record.stage, record.run_id, "reused", 0.0) for record in (behavior, codebook)]
         else:
             codebook = self._fit_codes(backbone)
         return self._tune(backbone, codebook)
+
+    def _chosen_backbone(self) -> RunRecord:
+        """Return the backbone of `semconv backbone use`, or make the one that the settings ask for."""
+        from semconv.stages.embed.backbone import backbone_run
+
+        workspace = self.workspace
+        backbone = workspace.latest(columns.BACKBONE)
+        if backbone is not None and workspace.settings.backbone.path == "" and not is_created(backbone):
+            self.stages.append(_stage(columns.BACKBONE, backbone.run_id, "reused", 0.0))
+            return backbone
+        return self._do(columns.BACKBONE, lambda: backbone_run(workspace))
+
+    def _fit_vectors(self) -> Lineage:
+        """Make the vectors that a blend without a model uses; text vectors need a backbone, which is not tuned."""
+        from semconv.stages.embed.behavior import embed_behavior_run
+        from semconv.stages.embed.rows import catalog_texts
+        from semconv.stages.embed.text import embed_text_run
+
+        workspace = self.workspace
+        vectors = [self._do(columns.EMBED_BEHAVIOR, lambda: embed_behavior_run(workspace))]
+        if workspace.settings.blend.text and any(catalog_texts(workspace.store.catalog())):
+            backbone = self._chosen_backbone()
+            vectors.append(self._do(columns.EMBED_TEXT, lambda: embed_text_run(workspace, backbone)))
+        return Lineage.of_vectors(workspace.store, vectors)
 
     def _fit_codes(self, backbone: RunRecord) -> RunRecord:
         from semconv.stages.codes.fit import fit_codebook_run
@@ -219,27 +247,32 @@ class _Night:
         if workspace.settings.blend.use == "never":
             return lineage
         if lineage.blend is not None and not is_fitted:
-            is_stale = workspace.book.is_stale(lineage.blend, stage_settings.blend(workspace, lineage.finetune))
+            is_stale = workspace.book.is_stale(lineage.blend, stage_settings.blend(workspace, lineage))
             state = "kept (stale)" if is_stale else "kept"
             self.stages.append(_stage(columns.BLEND, lineage.blend.run_id, state, 0.0))
-        elif (why_not := reason_against(workspace, lineage.finetune)) is not None:
+        elif lineage.tuned is not None and (why_not := reason_against(workspace, lineage)) is not None:
             workspace.progress.say(f"blend: skipped, because {why_not}")
         else:
-            self._do(columns.BLEND, lambda: blend_run(workspace, lineage))
+            record = self._do(columns.BLEND, lambda: blend_run(workspace, lineage))
+            if lineage.tuned is None:
+                return Lineage.of(workspace.store, record)
             return Lineage.current(workspace.store, lineage.run)
         return lineage
 
     def _evaluate(self, lineage: Lineage, *, is_fitted: bool) -> None:
         """Evaluate a new model. Keep the figures of a kept model: new figures take as long as lists for all users."""
-        workspace, finetune = self.workspace, lineage.finetune
+        workspace, ranker = self.workspace, lineage.ranker
         evaluations = workspace.book.finished(columns.EVALUATE)
-        before = next((run for run in evaluations if finetune.run_id in run.inputs), None)
-        if not has_test_targets(workspace, finetune):
+        before = next((run for run in evaluations if ranker.run_id in run.inputs), None)
+        if not has_test_targets(workspace, lineage):
             workspace.progress.say(
                 "evaluate: skipped, because no user has the three interactions that an evaluation needs"
             )
         elif before is None or is_fitted or not workspace.book.is_stale(before, {}):
-            self._do(columns.EVALUATE, lambda: evaluate_current(workspace, lineage))
+            run = self._do(columns.EVALUATE, lambda: evaluate_current(workspace, lineage))
+            gain = compare_methods(workspace, *(Scored(run, method) for method in COMPARED)).get("ndcg@10")
+            if gain is not None:
+                workspace.progress.say(difference_in_words(10, gain))
         else:
             self.stages.append(_stage(columns.EVALUATE, before.run_id, "kept (stale)", 0.0))
 
@@ -276,15 +309,18 @@ class _Night:
 
 
 def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
-    """Return the settings that the stages of a model would read now, by stage."""
-    named = stage_settings.named_backbone(workspace)
+    """Return the settings that the stages of a model, or of a blend without one, would read now, by stage."""
+    named, backbone = stage_settings.named_backbone(workspace), lineage.find(columns.BACKBONE)
+    of_backbone: dict[str, Any] = {}  # a backbone from `semconv backbone use` is kept
     if named:
         of_backbone = stage_settings.used_backbone(workspace, named)
-    else:  # a backbone from `semconv backbone use` is kept
-        of_backbone = stage_settings.created_backbone(workspace) if is_created(lineage.backbone) else {}
+    elif backbone is not None and is_created(backbone):
+        of_backbone = stage_settings.created_backbone(workspace)
+    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: stage_settings.behavior(workspace)}
+    if lineage.tuned is None:
+        return of_vectors
     return {
-        columns.BACKBONE: of_backbone,
-        columns.EMBED_BEHAVIOR: stage_settings.behavior(workspace),
+        **of_vectors,
         columns.CODEBOOK: {} if is_loaded(lineage.codebook) else stage_settings.codebook(workspace),
         columns.FINETUNE: stage_settings.finetune(workspace, lineage.backbone, lineage.codebook),
     }

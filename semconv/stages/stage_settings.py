@@ -10,6 +10,7 @@ from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.runs.files import BACKBONE_MANIFEST
+from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
@@ -84,20 +85,32 @@ def masked(workspace: Workspace) -> dict[str, Any]:
     return {**({"seen_days": days} if days else {}), **({"seen_types": sorted(types)} if types else {})}
 
 
-def blend(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
+def blend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
     """Return the settings of a blend: its parts, the transition counter, the search, and whether seen items are masked.
 
     The setting that decides whether lists of the blend are served is not included.
+
+    Args:
+        lineage: of the model, or of the vectors of a blend without a model.
     """
-    values = dataclasses.asdict(workspace.settings.blend)
+    parts = {name: value for name, value in dataclasses.asdict(workspace.settings.blend).items() if name != "use"}
+    sections = ["counter"]
+    if parts["model"]:  # left out, as in blends of earlier versions
+        del parts["model"]
+    if parts["smoothed"]:
+        sections.append("smoothed")
+    else:
+        del parts["smoothed"]
     recommend = workspace.settings.recommend
-    search = {name: getattr(recommend, name) for name in ("scores", "seen", "where", "dtype")}
+    search = {name: getattr(recommend, name) for name in ("seen", "where")}
+    if lineage.tuned is not None:
+        search |= {"scores": recommend.scores, "dtype": recommend.dtype, "beams": recommend.beam_width}
     return {
-        "blend": {name: value for name, value in values.items() if name != "use"},
-        "counter": dataclasses.asdict(workspace.settings.counter),
-        "recommend": {**search, **masked(workspace), "beams": recommend.beam_width},
+        "blend": parts,
+        **workspace.section(*sections),
+        "recommend": {**search, **masked(workspace)},
         "history_length": workspace.settings.split.history_length,
-        "train_cut": finetune.settings["split"]["train_cut"],
+        "train_cut": lineage.split["train_cut"],
     }
 
 

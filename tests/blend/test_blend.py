@@ -67,7 +67,8 @@ def test_blended_lists_equal_brute_force(world: World, blend: Blend, masked: boo
     users, allowed = world.users(masked=masked), np.arange(ITEMS) % 7 != 2
     trie = world.case.trie.restrict(allowed)
     searcher = world.searcher(trie, top_k=6, beams=9)
-    recommender = Recommender(searcher, np.flatnonzero(allowed), world.tables.vectors["behavior"], blend, allowed)
+    vectors = world.tables.vectors["behavior"]
+    recommender = Recommender(searcher, np.flatnonzero(allowed), vectors, blend, allowed, 6)
     seen = world.histories if masked else None
     shard = ShardUsers(np.arange(60, dtype=np.int32), world.case.prompts, world.histories, seen, users)
     found = recommender.lists(shard)
@@ -85,7 +86,7 @@ def test_blended_lists_equal_brute_force(world: World, blend: Blend, masked: boo
             is_near = by_hand["behavior of the history"] > 0
             if not (counter[history, item].any() or is_near or item in beams):
                 continue
-            by_hand["model"] = oracle[user, item] if item < ITEMS - 2 else np.nan
+            by_hand["log p of codes"] = oracle[user, item] if item < ITEMS - 2 else np.nan
             by_hand["has no code"] = float(item >= ITEMS - 2)
             row = np.array([[by_hand[name] for name in blend.weights.names]])
             scored.append((-float(blend.weights.scores(row)[0]), item))
@@ -104,12 +105,13 @@ def test_a_planted_transition_is_found_though_the_model_is_random(world: World) 
     assert hits["blend"] > 4 * hits["model"]
     weights = dict(zip(fitted.blend.weights.names, fitted.blend.weights.weights, strict=True))
     assert weights["transition"] + weights["transition of the latest item"] > 1
-    assert abs(weights["model"]) < 0.5
+    assert abs(weights["log p of codes"]) < 0.5
 
 
 def test_sources_say_who_proposed_and_reasons_what_spoke_for_it(world: World, blend: Blend) -> None:
     users, allowed = world.users(), np.ones(ITEMS, dtype=bool)
-    proposed, shortlist = blend.shortlist(users, allowed)
+    proposed, features = blend.propose(users, allowed)
+    shortlist = proposed.select(blend.shortlist(proposed, blend.weights_without_model.scores(features)))
     others = shortlist.table(60)
     searched = world.search(others)
     candidates, log_probs = with_beams(proposed, shortlist, others, searched)
@@ -123,17 +125,17 @@ def test_sources_say_who_proposed_and_reasons_what_spoke_for_it(world: World, bl
         by_hand = features_by_hand(world, user, item)
         assert bool(bits & source_bit("neighbor")) == (by_hand["behavior of the history"] > 0)
         assert np.isneginf(log_probs[row]) == (item >= ITEMS - 2)
-    only = replace(blend, tables=replace(world.tables, vectors={}), weights=_slopes_of(blend, {"transition": 1.0}))
+    only = replace(world.tables, vectors={}), _slopes_of(blend, {"transition": 1.0})
     items = np.tile(np.arange(ITEMS, dtype=np.int32), (60, 1))
-    why = blend_reasons(only, users, items)
+    why = blend_reasons(*only, users, items)
     for user in range(0, 60, 7):
         history = world.histories[user]
         recency = (np.arange(len(history))[::-1] + 1.0) ** -WEIGHTS.history_decay
         for item in range(ITEMS):
             parts = np.where(history == item, 0, recency * counter[history, item])
             assert (why[user, item] == history[parts.argmax()]) if parts.any() else (why[user, item] == -1)
-    by_vector = replace(blend, weights=_slopes_of(blend, {"behavior of the latest item": 2.0}))
-    why = blend_reasons(by_vector, users, items)
+    by_vector = _slopes_of(blend, {"behavior of the latest item": 2.0})
+    why = blend_reasons(world.tables, by_vector, users, items)
     latest = np.array([history[-1] for history in world.histories])
     cosines = near[latest] @ near.T
     np.testing.assert_array_equal(why, np.where((cosines > 0) & (latest[:, None] != items), latest[:, None], -1))
@@ -147,9 +149,10 @@ def _slopes_of(blend: Blend, slopes: dict[str, float]):
 def test_parts_that_are_off_neither_propose_nor_score(world: World) -> None:
     bare = replace(world.tables, counter=None, vectors={}, events=None, with_popularity=False, proposing=())
     fitted = world.fitted(bare)
-    assert fitted.blend.weights.names == ("model", "has no code")
+    assert fitted.blend.weights.names == ("log p of codes", "has no code")
     np.testing.assert_array_equal(fitted.ranks["blend"] > 0, fitted.ranks["model"] > 0)  # the beams, in some order
-    assert set(fitted.ranks) == {"model", "blend"}
+    assert set(fitted.ranks) == {"model", "blend", "blend-without-model"}
+    assert not fitted.ranks["blend-without-model"].any()
     no_vectors = world.fitted(replace(world.tables, vectors={}, proposing=()))
     assert not [name for name in no_vectors.blend.weights.names if "behavior" in name]
 
@@ -170,7 +173,7 @@ def test_lists_are_never_shorter_than_asked_and_users_without_anything_get_the_f
     prompts[6] = prompts[6][:0]  # a history that the model cannot name
     ranking = np.arange(ITEMS)[::-1]
     recommender = Recommender(
-        world.searcher(top_k=8, beams=8), ranking, None, blend=small, allowed=np.ones(ITEMS, dtype=bool)
+        world.searcher(top_k=8, beams=8), ranking, None, blend=small, allowed=np.ones(ITEMS, dtype=bool), top_k=8
     )
     shard = ShardUsers(np.arange(60, dtype=np.int32), prompts, histories, histories, users)
     result = recommender.lists(shard)["blend"]
@@ -198,13 +201,15 @@ def test_items_that_are_new_to_the_tables_have_unknown_features(world: World, bl
     assert np.isnan(scores.features(pairs[0][:1], np.array([ITEMS + 2]))).all()
     allowed = np.ones(ITEMS + 4, dtype=bool)
     assert all((items < ITEMS).all() for _, items in scores.proposals(5, allowed).values())
-    assert blend_reasons(blend, users, np.array([[ITEMS + 2, 5], [1, 2]], dtype=np.int32))[:, 0].tolist() == [-1, -1]
+    listed = np.array([[ITEMS + 2, 5], [1, 2]], dtype=np.int32)
+    assert blend_reasons(blend.tables, blend.weights, users, listed)[:, 0].tolist() == [-1, -1]
 
 
 def test_blocks_change_nothing(world: World, blend: Blend, monkeypatch: pytest.MonkeyPatch) -> None:
     users, allowed = world.users(), np.ones(ITEMS, dtype=bool)
     whole, features = blend.propose(users, allowed)
-    monkeypatch.setattr("semconv.blend.blend._BLOCK_ELEMENTS", 7 * ITEMS)
+    monkeypatch.setattr("semconv.blend.blend._BLOCK_USERS", 7)
+    monkeypatch.setattr("semconv.blend.cells._USERS_AT_ONCE", 3)
     monkeypatch.setattr("semconv.blend.features._GATHERED", 16)
     parts, of_parts = blend.propose(users, allowed)
     for name in ("users", "items", "sources"):

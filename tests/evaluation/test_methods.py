@@ -21,7 +21,8 @@ def test_names_are_unique_and_documented_in_order() -> None:
 
 
 def test_an_evaluation_compares_the_baselines_with_its_own_lists() -> None:
-    shared = ("popularity", "recent-popularity", "transition", "item-cosine", "behavior-dccf")
+    counters = ("transition-smoothed", "transition-two-hops")
+    shared = ("popularity", "recent-popularity", "transition", *counters, "item-cosine", "behavior-dccf")
     assert tuple(method.name for method in baselines("dccf", is_tuned=False)) == shared
     tuned = (*shared[:3], "transition-tuned", *shared[3:])
     assert compared_names("dccf", ["model", "blend"]) == ("model", "blend", *tuned)
@@ -31,6 +32,7 @@ def test_an_evaluation_compares_the_baselines_with_its_own_lists() -> None:
 def test_the_parameters_of_a_baseline_come_from_settings_and_constants() -> None:
     assert sql_method("recent-popularity").defaults() == {"half_life_days": 90.0}
     assert sql_method("transition").defaults().keys() == {"decay", "symmetry", "history_decay", "alpha"}
+    assert sql_method("transition-two-hops").defaults().keys() >= {"hop_items", "hop_successors", "scale"}
     assert sql_method("transition-tuned").defaults() == sql_method("transition").defaults()
     with pytest.raises(SettingsError, match="unknown baseline model; known baselines are popularity,"):
         sql_method("model")

@@ -136,7 +136,7 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     [
         (
             'method = "ours"',
-            "row x: there is no method ours; give one of model, popularity, recent-popularity, transition, transition-tuned, item-cosine, behavior-svd",
+            "row x: there is no method ours; give one of model, popularity, recent-popularity, transition, transition-tuned, transition-smoothed, transition-two-hops, item-cosine, behavior-svd",
         ),
         (
             'settings = { "recommend.top_k" = 5 }',

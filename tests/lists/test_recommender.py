@@ -25,7 +25,7 @@ def test_a_shard_mixes_the_model_and_the_fallback():
     vectors = unit_vectors(np.arange(12), case.rng.normal(size=(12, 3)), 13)
     settings = SearchSettings(top_k=5, beams=12)
     searcher = Searcher(case.model, case.trie, case.level_tokens, settings)
-    recommender = Recommender(searcher, np.array([2, 12, 0, 7, 4, 9, 1]), vectors)
+    recommender = Recommender(searcher, np.array([2, 12, 0, 7, 4, 9, 1]), vectors, top_k=5)
     users = np.array([4, 5, 8, 9], dtype=np.int32)
     result = recommender.lists(ShardUsers(users, prompts, histories, histories))["model"]
     model_items, model_scores, _ = searcher.search(case.prompts[:3], [histories[0], histories[1], histories[3]])
@@ -44,7 +44,7 @@ def test_a_shard_mixes_the_model_and_the_fallback():
 def test_a_shard_without_seen_items_or_vectors():
     case = make_case(items=8, prompts=2, seed=32)
     searcher = Searcher(case.model, case.trie, case.level_tokens, SearchSettings(top_k=3))
-    recommender = Recommender(searcher, np.arange(3), None)
+    recommender = Recommender(searcher, np.arange(3), None, top_k=3)
     shard = ShardUsers(np.arange(2, dtype=np.int32), case.prompts, [np.array([1]), np.array([2])], None)
     result = recommender.lists(shard)["model"]
     assert (result.top_k.items >= 0).all()

@@ -188,7 +188,7 @@ def test_what_is_served_knows_all_interactions_and_is_of_the_newest_day(project:
     assert set(served.days) == {len(sequences.items) - 1.0}
     assert len(set(fitted.days[~np.isnan(fitted.days)])) > NUM_USERS / 2
     np.testing.assert_array_equal(served.blend.weights.weights, fitted.blend.weights.weights)
-    assert (served.with_both, fitted.with_both) == (False, True)
+    assert (served.with_all, fitted.with_all) == (False, True)
 
 
 def test_a_killed_job_goes_on_and_gives_the_same_rows(project: Project) -> None:
@@ -263,7 +263,7 @@ def test_a_setting_turns_a_part_off(blended: Path, part: str, tmp_path: Path) ->
     names = [row["feature"] for row in project.blend()["weights"]]
     words = {"transition": "transition", "neighbor": "behavior", "text": "text", "recency": "age"}
     assert not [name for name in names if name.startswith(words.get(part, part)) and "within" not in name]
-    assert "model" in names
+    assert "log p of codes" in names
     if part in ("transition", "neighbor"):
         rows = lists(project, project.recommend()).to_pylist()
         assert part not in {source for row in rows for source in row["sources"]}
@@ -284,7 +284,7 @@ def test_the_command_prints_weights_figures_and_verdict(blended: Path) -> None:
         "always)",
     ]
     as_json = json.loads(CliRunner().invoke(cli, ["--project", str(blended), "blend", "--json"]).stdout)
-    assert {row["method"] for row in as_json["figures"]} == {"model", "blend", "transition"}
+    assert {row["method"] for row in as_json["figures"]} == {"model", "blend", "blend-without-model", "transition"}
     assert as_json["num_fitted"] <= as_json["num_users"] == case.NUM_USERS - 2 + 2
     assert as_json["run_id"] == latest(Project.open(blended), "blend").run_id  # reused
 

@@ -27,7 +27,8 @@ from tests.worlds import projects as case
 
 HOSTILE = "<script>alert('x')</script> & co"
 METHODS = {
-    "model", "popularity", "recent-popularity", "transition", "transition-tuned", "item-cosine", "behavior-svd",
+    "model", "popularity", "recent-popularity", "transition", "transition-tuned",
+    "transition-smoothed", "transition-two-hops", "item-cosine", "behavior-svd",
 }  # fmt: skip
 DAY = 86_400
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import pytest
 
 from semconv import metrics
 from semconv.columns import Seen, Split, TrainCut
+from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data import splits
+from semconv.data.histories import Histories
 from semconv.data.store import BaselineRequest, Sequences, TimeCuts, TopK
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import METHODS, sql_method
 from semconv.evaluation.transition import Case, counted, counter_ranks
+from semconv.settings.smoothed import SmoothedSettings
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.store.database import insert_arrow
 from semconv_warehouse.store.duckdb_store import DuckDBStore, baselines
@@ -102,6 +105,50 @@ def transition_scores(
     return scores
 
 
+def smoothed_counts(sequences: Sequences, train: np.ndarray, p: dict[str, float]) -> dict[int, dict[int, float]]:
+    counts: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for user in range(len(sequences)):
+        items = sequences.of(user)[: train[user]].tolist()
+        for early, late in product(range(len(items)), repeat=2):
+            if 1 <= late - early <= p["reach"]:
+                counts[items[early]][items[late]] += p["decay"] ** (late - early - 1)
+                counts[items[late]][items[early]] += p["symmetry"] * p["decay"] ** (late - early - 1)
+    return {item: {other: round(weight, 9) for other, weight in row.items()} for item, row in counts.items()}
+
+
+def smoothed_scores(
+    sequences: Sequences, train: np.ndarray, history: list[int], p: dict[str, float]
+) -> dict[int, float]:
+    counts = smoothed_counts(sequences, train, p)
+    known = len({int(item) for user in range(len(sequences)) for item in sequences.of(user)[: train[user]]})
+    scores: dict[int, float] = defaultdict(float)
+    for k, item in enumerate(history[::-1]):
+        row = counts.get(item, {})
+        for other, weight in row.items():
+            lift = weight * known / (sum(row.values()) + p["pseudo_count"])
+            scores[other] += p["history_decay"] ** k * np.log(1 + lift / p["scale"])
+    return scores
+
+
+def two_hop_scores(
+    sequences: Sequences, train: np.ndarray, history: list[int], p: dict[str, float]
+) -> dict[int, float]:
+    counts = smoothed_counts(sequences, train, p)
+    known = len({int(item) for user in range(len(sequences)) for item in sequences.of(user)[: train[user]]})
+
+    def shares(item: int) -> dict[int, float]:
+        row = {other: weight for other, weight in counts.get(item, {}).items() if weight > 0}
+        strongest = sorted(row, key=lambda other: (-row[other], other))[: int(p["hop_successors"])]
+        return {other: row[other] / sum(row.values()) for other in strongest}
+
+    found: dict[int, float] = defaultdict(float)
+    for k, item in enumerate(history[::-1][: int(p["hop_items"])]):
+        for between, first in shares(item).items():
+            for other, second in shares(between).items():
+                found[other] += p["history_decay"] ** k * first * second
+    return {item: float(np.log(1 + known * share / p["scale"])) for item, share in found.items()}
+
+
 def cosine_scores(history: list[int], decay: float) -> dict[int, float]:
     """Return the score of every item with a vector; none if no item of the history has one."""
     unit = {item: np.array(vector) / np.linalg.norm(vector) for item, vector in VECTORS.items()}
@@ -131,8 +178,8 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
             scores = {item: float(counts[item]) for item in allowed}
         elif request.method == "item-cosine":
             scores = cosine_scores(before[-request.history_length :], parameters["history_decay"])
-        elif request.method == "transition":
-            scores = transition_scores(sequences, train, before[-request.history_length :], parameters)
+        elif request.method in COUNTERS:
+            scores = COUNTERS[request.method](sequences, train, before[-request.history_length :], parameters)
         else:
             newest = 10 * max(int(length) for length in train)
             scores = dict.fromkeys(allowed, 0.0)
@@ -144,6 +191,13 @@ def expected(store: DuckDBStore, request: BaselineRequest) -> dict[int, list[tup
         ranked = sorted(allowed, key=lambda item: (-round(scores.get(item, rest), digits), order.index(item)))
         result[user] = [(item, scores.get(item, rest)) for item in ranked[: request.k]]
     return result
+
+
+COUNTERS = {
+    "transition": transition_scores,
+    "transition-smoothed": smoothed_scores,
+    "transition-two-hops": two_hop_scores,
+}
 
 
 def lists(top: TopK) -> dict[int, list[tuple[int, float]]]:
@@ -171,6 +225,8 @@ CASES = [
     ("transition", "test", "[:-1]", "kept"),
     ("transition", "valid", "[:-2]", "masked"),
     ("transition", "serve", "[:]", "masked"),
+    ("transition-smoothed", "test", "[:-2]", "masked"),
+    ("transition-two-hops", "valid", "[:-2]", "kept"),
     ("item-cosine", "test", "[:-2]", "masked"),
     ("item-cosine", "serve", "[:]", "kept"),
 ]
@@ -218,6 +274,23 @@ def test_items_added_by_popularity_are_marked(store: DuckDBStore) -> None:
         )
         assert top.is_filler.any()
         assert not top.is_filler.all()
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"reach": 3, "symmetry": 0.0, "hop_items": 2, "hop_successors": 4, "history_decay": 0.4}]
+)
+def test_arrays_and_sql_of_the_smoothed_counters_score_alike(store: DuckDBStore, changed: dict[str, Any]) -> None:
+    weights = SmoothedWeights(**{**asdict(SmoothedSettings()), **changed})
+    sequences = store.sequences()
+    tables = count_smoothed(splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS), NUM_ITEMS, weights, 0)
+    for name, scores_of in (("transition-smoothed", tables.smoothed), ("transition-two-hops", tables.two_hops)):
+        parameters = {key: value for key, value in asdict(weights).items() if key in sql_method(name).defaults()}
+        top = store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "kept", NUM_ITEMS, 6, parameters))
+        items, lengths = Histories.under(sequences, "test").latest(top.users, 6)
+        found = scores_of(items, lengths).toarray()
+        assert (found > 0).any()
+        for row, (listed, values) in enumerate(zip(top.items, top.scores, strict=True)):
+            np.testing.assert_allclose(found[row, listed], values, rtol=1e-5, atol=1e-8)
 
 
 def test_arrays_and_sql_of_the_transition_counter_rank_alike(store: DuckDBStore) -> None:

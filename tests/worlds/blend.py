@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
+from semconv.blend.fit import FitSettings, FittedBlend, ModelSearch, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.counter.counts import CounterWeights, count_transitions
-from semconv.search.search import Searcher, SearchResult, SearchSettings
+from semconv.search.search import CODE_SCORE, Searcher, SearchResult, SearchSettings
 from semconv.search.trie import CodeTrie
 from tests.worlds.search import Case, make_case
 from tests.worlds.sequences import sequences_of
@@ -39,12 +39,13 @@ class World:
         trie = self.case.trie if trie is None else trie
         return Searcher(self.case.model, trie, self.case.level_tokens, SearchSettings(scores="trie", **settings))
 
-    def fitted(self, tables: BlendTables | None = None, **changes: int) -> FittedBlend:
+    def fitted(self, tables: BlendTables | None = None, *, with_model: bool = True, **changes: int) -> FittedBlend:
         """Fit a blend on all users; by default proposals and shortlist hold all items."""
         settings = {"num_proposals": ITEMS, "shortlist_length": ITEMS, "list_length": 5, "seed": 0, **changes}
         allowed = np.ones(ITEMS, dtype=bool)
+        search = ModelSearch(self.search, CODE_SCORE) if with_model else None
         return fit_blend(
-            tables or self.tables, self.users(), self.targets, allowed, self.search, FitSettings(**settings, l2=1e-3)
+            tables or self.tables, self.users(), self.targets, allowed, search, FitSettings(**settings, l2=1e-3)
         )
 
     def search(self, others: NDArray[np.int64]) -> SearchResult:

@@ -126,15 +126,16 @@ class Project(IngestingProject):
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
     def blend(self) -> dict[str, Any]:
-        """Fit the blend of the current model on validation users.
+        """Fit the blend of the current model on validation users, or a blend without a model (setting blend.model).
 
         Returns:
             its weights, its metrics, and whether it is better than the model.
         """
         remove_leftovers(self.layout)
+        from semconv.stages.blend.choice import fitting_lineage
         from semconv.stages.blend.run import blend_report, blend_run
 
-        record = self._record(blend_run(self.workspace, self.workspace.lineage()))
+        record = self._record(blend_run(self.workspace, fitting_lineage(self.workspace)))
         return blend_report(self.workspace, record)
 
     def recommend(
@@ -166,7 +167,7 @@ class Project(IngestingProject):
                 raise InputError(f"unknown user {user_id}; leave out --user to rank items by the query alone")
             user = names.index(user_id)
         catalog = self.store.catalog()
-        answers = answer_question(self.workspace, self.workspace.lineage(), text, user, where)
+        answers = answer_question(self.workspace, self.workspace.model_lineage(), text, user, where)
         return [
             {"rank": rank, "item_id": catalog.item_ids[item], "title": catalog.titles[item], "score": score}
             for rank, (item, score) in enumerate(answers, start=1)

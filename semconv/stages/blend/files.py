@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
+from semconv.blend.features import TEXT
 from semconv.blend.tables import BlendTables, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
+from semconv.counter.smoothed import SmoothedTables, SmoothedWeights
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.runs.files import BEHAVIOR_VECTORS, BLEND_MANIFEST, BLEND_TABLES, TEXT_VECTORS
 from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import Workspace
+from semconv.runs.workspace import Workspace, is_without_model
+from semconv.search.search import ITEM_SCORE
 
-BEHAVIOR, TEXT = "behavior", "text"
+BEHAVIOR = "behavior"
+_CSR = ("data", "indices", "indptr")
+_SMOOTHED = ("lifts", "hops")
 
 
 def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
@@ -29,12 +35,18 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
     tables = blend.tables
     arrays: dict[str, NDArray[Any]] = {"popularity": tables.popularity}
     if tables.counter is not None:
-        arrays |= {f"counter_{name}": getattr(tables.counter, name) for name in ("data", "indices", "indptr")}
+        arrays |= {f"counter_{name}": getattr(tables.counter, name) for name in _CSR}
+    if tables.smoothed is not None:
+        for table in _SMOOTHED:
+            parts = getattr(tables.smoothed, table)
+            arrays |= {f"{table}_{name}": getattr(parts, name) for name in _CSR}
+        arrays["num_known"] = np.array([tables.smoothed.num_known])
     if tables.events is not None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
     write_arrays(folder / BLEND_TABLES, arrays)
-    weights = {"first": blend.shortlist_weights, "weights": blend.weights}
-    write_json(folder / BLEND_MANIFEST, {**manifest, **{name: _plain(value) for name, value in weights.items()}})
+    weights = {"first": blend.weights_without_model, "weights": blend.weights}
+    plain = {name: _plain(value) for name, value in weights.items() if value is not None}
+    write_json(folder / BLEND_MANIFEST, {**manifest, **plain})
 
 
 def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
@@ -54,14 +66,17 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
     settings = record.settings["blend"]
     try:
         popularity = arrays["popularity"]
-        counter = events = None
+        counter = events = smoothed = None
         if settings["transition"]:
-            parts = tuple(arrays[f"counter_{name}"] for name in ("data", "indices", "indptr"))
-            counter = sp.csr_array(parts, shape=(len(popularity), len(popularity)))
-            counter.has_sorted_indices = True
+            counter = _table(arrays, "counter")
+        if settings.get("smoothed"):  # blends of earlier versions have no smoothed counter
+            lifts, hops = (_table(arrays, name) for name in _SMOOTHED)
+            parameters = SmoothedWeights(**record.settings["smoothed"])
+            smoothed = SmoothedTables(lifts, hops, int(arrays["num_known"][0]), parameters)
         if settings["recency"]:
             events = EventDays(arrays["event_starts"], arrays["event_days"])
-        shortlist_weights, weights = _weights(manifest["first"]), _weights(manifest["weights"])
+        without = _weights(manifest["first"])
+        weights = None if is_without_model(record) else _weights(manifest["weights"])
     except KeyError as error:
         raise InputError(f"{path}: the entry {error} is missing; run `semconv blend` again") from error
     tables = BlendTables(
@@ -72,8 +87,18 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
         events=events,
         with_popularity=settings["popularity"],
         proposing=(BEHAVIOR,) if settings["neighbor"] else (),
+        smoothed=smoothed,
     )
-    return Blend(tables, shortlist_weights, weights, settings["candidates"], settings["shortlist"])
+    scores_all = weights is not None and ITEM_SCORE in weights.names
+    return Blend(tables, without, weights, settings["candidates"], None if scores_all else settings["shortlist"])
+
+
+def _table(arrays: Mapping[str, NDArray[Any]], name: str) -> sp.csr_array:
+    """Return a stored table ``(I, I)``; KeyError if it is missing."""
+    size = len(arrays["popularity"])
+    table = sp.csr_array(tuple(arrays[f"{name}_{part}"] for part in _CSR), shape=(size, size))
+    table.has_sorted_indices = True
+    return table
 
 
 def blend_vectors(

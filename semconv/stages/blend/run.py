@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.blend.fit import FitSettings, FittedBlend, fit_blend
+from semconv.blend.features import feature_names
+from semconv.blend.fit import FitSettings, FittedBlend, ModelSearch, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
-from semconv.columns import METHOD_BLEND, METHOD_MODEL, Split
+from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, Split
 from semconv.counter.counts import CounterWeights, count_transitions, item_weights
+from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_part
+from semconv.data.splits import targets, train_lengths, train_part
 from semconv.data.store import Catalog, RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
@@ -27,10 +29,12 @@ from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchResult
+from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import HONEST_CUT, fitted_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
 from semconv.stages.lists.filters import allowed_items
+from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import TunedFiles, passes
 
@@ -46,30 +50,31 @@ _USERS_AT_ONCE = 1000
 def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
     """Count transitions, fit the blend's weights on validation users, and compare the blend with the model alone.
 
-    If the model was trained on the validation items, weights fitted on these items would be too optimistic. For a
-    model trained on validation items, the weights come from the newest blend with the same blend settings that was
-    fitted for a model of the train cut ``[:-2]``.
+    The blend without a model is fitted too, from the same counts and the same proposed items. If the model was trained
+    on the validation items, weights fitted on these items would be too optimistic. For a model trained on validation
+    items, the weights come from the newest blend with the same blend settings that was fitted for a model of the train
+    cut ``[:-2]``.
 
     Args:
-        lineage: the current lineage of the model.
+        lineage: the current lineage of the model, or of the vectors of a blend without a model (``fitting_lineage``).
 
     Raises:
         InputError: no earlier blend has such weights, or there are no validation users.
     """
-    finetune = lineage.finetune
-    settings = stage_settings.blend(workspace, finetune)
+    settings = stage_settings.blend(workspace, lineage)
     earlier = None
     if settings["train_cut"] != HONEST_CUT and (earlier := fitted_before(workspace, settings)) is None:
+        trained = "the model was trained" if lineage.tuned is not None else "the transitions are counted"
         raise InputError(
-            f"the model of the train cut {settings['train_cut']} was trained on the validation items that a blend is fitted on;"
-            f" run `semconv blend` with a model of the train cut {HONEST_CUT} first; then its weights are used"
+            f"with the train cut {settings['train_cut']}, {trained} on the validation items that a blend is fitted on;"
+            f" run `semconv blend` with the train cut {HONEST_CUT} first; then its weights are used"
         )
-    extra = tuple(run for run in (lineage.text, earlier) if run is not None)
-    inputs = (finetune, *lineage.code_runs, lineage.behavior, *extra)
+    made = (lineage.tuned, *lineage.code_runs, lineage.behavior, lineage.text, earlier)
+    inputs = tuple(run for run in made if run is not None)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         with workspace.store.snapshot():
-            catalog, sequences = workspace.store.catalog(), workspace.sequences(split=finetune.settings["split"])
+            catalog, sequences = workspace.store.catalog(), workspace.sequences(split=lineage.split)
             allowed = allowed_items(workspace, catalog, None) if earlier is None else catalog.is_servable
         tables = blend_tables(workspace, lineage, len(catalog), sequences, settings)
         if earlier is None:
@@ -78,8 +83,15 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
         else:
             before = load_blend(workspace, earlier, Lineage.of(workspace.store, earlier))
             manifest = {**read_manifest(workspace, earlier), "fitted_by": earlier.run_id}
+            if before.weights_without_model.names != feature_names(tables):
+                raise InputError(
+                    f"{earlier.run_id}, whose weights would be used, was fitted with other parts"
+                    f" ({', '.join(before.weights_without_model.names)}); run `semconv blend` with the train cut"
+                    f" {HONEST_CUT} again"
+                )
             blend = replace(before, tables=tables)
-        save_blend(folder, blend, manifest)
+        counted = int(train_lengths(sequences, settings["train_cut"]).sum())
+        save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: counted})
         return {}
 
     return workspace.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)
@@ -88,14 +100,17 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
 def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     """Return the ``weights`` and ``figures`` of a blend as rows, its comparison with the model, and ``is_better``."""
     manifest = read_manifest(workspace, record)
-    both = manifest["weights"]
-    first = dict(zip(manifest["first"]["names"], manifest["first"]["weights"], strict=True))
+    both, without = (_by_name(manifest.get(name)) for name in ("weights", "first"))
     weights = [
-        {"feature": name, "weight": weight, "weight_without_model": first.get(name)}
-        for name, weight in zip(both["names"], both["weights"], strict=True)
+        {"feature": name, "weight": both.get(name), "weight_without_model": without.get(name)}
+        for name in both or without
     ]
-    kept = ("figures", "comparison", "is_better", "num_users", "num_fitted", "num_candidates", "fitted_by")
+    kept = ("figures", "comparison", "gain", "is_better", "num_users", "num_fitted", "num_candidates", "fitted_by")
     return {"run_id": record.run_id, "weights": weights, **{name: manifest[name] for name in kept if name in manifest}}
+
+
+def _by_name(weights: dict[str, Any] | None) -> dict[str, float]:
+    return {} if weights is None else dict(zip(weights["names"], weights["weights"], strict=True))
 
 
 def blend_tables(
@@ -111,6 +126,9 @@ def blend_tables(
     counter = None
     if parts["transition"]:
         counter = count_transitions(train, num_items, CounterWeights(**settings["counter"]), parts["successors"])
+    smoothed = None
+    if parts.get("smoothed"):  # the settings of earlier versions have no such part
+        smoothed = count_smoothed(train, num_items, SmoothedWeights(**settings["smoothed"]), parts["successors"])
     return BlendTables(
         counter=counter,
         history_decay=settings["counter"]["history_decay"],
@@ -119,6 +137,7 @@ def blend_tables(
         events=EventDays.of(train.items, train.times, num_items) if parts["recency"] else None,
         with_popularity=parts["popularity"],
         proposing=(BEHAVIOR,) if parts["neighbor"] else (),
+        smoothed=smoothed,
     )
 
 
@@ -152,19 +171,21 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
         raise InputError("no user has the three interactions that fitting a blend needs")
     users = draw_users(have_target, settings.fit_users, settings.seed)
     histories = Histories.under(sequences, "valid", workspace.settings.recommend.seen_days)
-    say, length = workspace.progress.say, workspace.settings.split.history_length
-    split_moments = SplitMoments(sequences, "valid", lineage.finetune.settings["split"]["train_cut"])
-    files = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
-    tuned = files.load(workspace.settings, read.allowed, say)
-    items, lengths = histories.latest(users, length)
+    items, lengths = histories.latest(users, workspace.settings.split.history_length)
     seen = None
     if workspace.settings.recommend.seen == "masked":
         seen = [histories.seen_of(int(user)) for user in users]
     of_users = BlendUsers(items, lengths, list_days(sequences, histories, "valid")[users], seen)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
-    compute = _ByShards(workspace, tuned.searcher, tuned.prompts(histories, users), seen)
+    search = None
+    if lineage.tuned is not None:
+        split_moments = SplitMoments(sequences, "valid", lineage.split["train_cut"])
+        files = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
+        tuned = files.load(workspace.settings, read.allowed, workspace.progress.say)
+        by_shards = _ByShards(workspace, tuned.searcher, tuned.prompts(histories, users), seen)
+        search = ModelSearch(by_shards, tuned.searcher.score_name)
     with passes(workspace.settings):
-        return fit_blend(tables, of_users, held_out[users], read.allowed, compute, fit)
+        return fit_blend(tables, of_users, held_out[users], read.allowed, search, fit)
 
 
 @dataclass(frozen=True)
@@ -200,13 +221,26 @@ def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:
         at_ten = {"ndcg@10": float(ndcg(mine, _LIST_LENGTH).mean()), "ci_low": low, "ci_high": high}
         hits = {f"hr@{k}": float(hit_ratio(mine, k).mean()) for k in (1, 5, 10)}
         figures.append({"method": method, **at_ten, **hits})
-    rows = compare(ranks[METHOD_BLEND], ranks[METHOD_MODEL], _LIST_LENGTH, settings)
-    comparison = next(row for row in rows if (row["name"], row["k"]) == ("ndcg", _LIST_LENGTH))
-    return {
-        "figures": figures,
-        "comparison": comparison,
-        "is_better": comparison["ci_low"] > 0,
-        "num_users": len(ranks[METHOD_MODEL]),
+    counts = {
+        "num_users": len(ranks[METHOD_WITHOUT_MODEL]),
         "num_fitted": fitted.num_fitted,
         "num_candidates": fitted.num_candidates,
     }
+    if METHOD_BLEND not in ranks:
+        return {"figures": figures, **counts}
+    comparison, gain = (
+        _difference(ranks[METHOD_BLEND], ranks[method], settings) for method in (METHOD_MODEL, METHOD_WITHOUT_MODEL)
+    )
+    return {
+        "figures": figures,
+        "comparison": comparison,
+        "gain": gain,
+        "is_better": comparison["ci_low"] > 0,
+        **counts,
+    }
+
+
+def _difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], settings: EvaluateSettings) -> dict[str, Any]:
+    """Return the paired difference in NDCG@10 between two methods."""
+    rows = compare(ours, theirs, _LIST_LENGTH, settings)
+    return next(row for row in rows if (row["name"], row["k"]) == ("ndcg", _LIST_LENGTH))

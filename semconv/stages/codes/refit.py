@@ -85,6 +85,12 @@ def refit_state(workspace: Workspace, coded: Coded) -> dict[str, Any]:
     return {"is_due": bool(reasons), "reasons": reasons, "drift": drift}
 
 
+def growth_state(workspace: Workspace, at_fit: int, now: int) -> dict[str, Any]:
+    """Return the same as ``refit_state`` for lists without codes: only the number of interactions is measured."""
+    row = _row("train_interactions", at_fit, now, workspace.settings.refit.interactions_growth * at_fit)
+    return {"is_due": row["is_due"], "reasons": [_reason(row)] if row["is_due"] else [], "drift": [row]}
+
+
 def _code_drift(workspace: Workspace, coded: Coded, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
     """Return one row for each figure that a new codebook fit would improve."""
     limits = workspace.settings.refit

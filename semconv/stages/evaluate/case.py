@@ -61,7 +61,7 @@ class EvaluationCase:
         """Read the users and items for evaluating a recommend run. ``lineage`` has the inputs that the run recorded."""
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
-            sequences, users = evaluated_users(workspace, lineage.finetune, split)
+            sequences, users = evaluated_users(workspace, lineage, split)
             if sequences.rules is not None:  # the types that masked items in these lists
                 seen = tuple(recommend.settings["recommend"].get("seen_types", ()))
                 sequences = replace(sequences, rules=replace(sequences.rules, seen=seen))
@@ -116,22 +116,29 @@ class EvaluationCase:
     def evaluated(self) -> EvaluatedUsers:
         """Return the properties of the evaluated users that define the segments of the report."""
         popularity, sources = self.popularity[self.targets], self.sources[self.targets]
-        is_cold = (popularity == 0) | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
+        is_cold = popularity == 0
+        if self.lineage.code_runs:
+            is_cold = is_cold | (sources == NO_CODE) | (sources == columns.MAPPED_FROM_TEXT)
         return EvaluatedUsers(self.histories.lengths[self.users], popularity, is_cold, self.reach.is_reachable)
 
     def protocol(self, workspace: Workspace) -> EvaluationProtocol:
         """Return the protocol that all methods of the evaluation share: how lists were made and are scored."""
-        made, tuning = self.recommend.settings, self.lineage.finetune.settings["tuning"]
+        made, tuned = self.recommend.settings, self.lineage.tuned
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
+        of_model: dict[str, Any] = {}
+        if tuned is not None:
+            of_model = {
+                "wording": "inference",
+                "beams": beam_width(made["recommend"]["beams"], made["recommend"]["top_k"]),
+                "scores": made["recommend"]["scores"],
+                "tuning_seed": tuned.settings["tuning"]["seed"],
+            }
         details: dict[str, Any] = {
-            "wording": "inference",
+            **of_model,
             "history_length": made["history_length"],
-            "beams": beam_width(made["recommend"]["beams"], made["recommend"]["top_k"]),
-            "scores": made["recommend"]["scores"],
             "where": made["recommend"]["where"],
             "candidates": "all servable items",
             "num_candidates": int(self.allowed.sum()),
-            "tuning_seed": tuning["seed"],
             "num_users_without_target": len(self.sequences) - evaluable,
             "num_users_not_sampled": evaluable - len(self.users),
             **self.reach.counts(),
@@ -141,7 +148,7 @@ class EvaluationCase:
         }
         if self.sequences.cuts is not None:
             counted = counted_cut(self.sequences.cuts, self.split, made["train_cut"])
-            details["temporal_at"] = self.lineage.finetune.settings["split"]["temporal_at"]
+            details["temporal_at"] = self.lineage.split["temporal_at"]
             details["counts"] = train_cut_text(self.sequences, counted)
             details["num_users_without_dates"] = int((~dated_users(self.sequences)).sum())
         return EvaluationProtocol(
@@ -153,13 +160,13 @@ class EvaluationCase:
         )
 
 
-def evaluated_users(workspace: Workspace, finetune: RunRecord, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
-    """Return the sequences under the split of a model, and the users with a held-out item, or a fixed sample of these.
+def evaluated_users(workspace: Workspace, lineage: Lineage, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
+    """Return the sequences under the split of a lineage, and the users with a held-out item, or a fixed sample of these.
 
     Raises:
         InputError: no user has a held-out item.
     """
-    sequences = workspace.sequences(split=finetune.settings["split"])
+    sequences = workspace.sequences(split=lineage.split)
     have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
     if len(have_target) == 0:
         needed = (
@@ -183,7 +190,12 @@ def _popularity(sequences: Sequences, train_cut: TrainCut, num_items: int) -> ND
 
 
 def _codes(workspace: Workspace, lineage: Lineage, num_items: int) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-    """Return the prefix ids ``(N, I)`` and the sources ``(I,)`` of the codes from which the lists were made."""
+    """Return the prefix ids ``(N, I)`` and the sources ``(I,)`` of the codes from which the lists were made.
+
+    Lists that were made without codes have no levels: N is 0.
+    """
+    if not lineage.code_runs:
+        return np.zeros((0, num_items), dtype=np.int32), np.full(num_items, NO_CODE, dtype=object)
     codes = ItemCodes.read(workspace, lineage.code_runs)
     fitted = len(ItemCodes.read(workspace, (lineage.codebook,)).item_index)
     sources = np.full(num_items, NO_CODE, dtype=object)

@@ -133,7 +133,7 @@ def _is_kept(workspace: Workspace, run: RunRecord) -> bool:
 def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
     """Return the properties that tell how the lists of an evaluate run were made."""
     lineage = Lineage.of(workspace.store, run)
-    made, split = lineage.recommend.settings, lineage.finetune.settings["split"]
+    made, split = lineage.recommend.settings, lineage.split
     return {
         "split": made["split"],
         "train_cut": made["train_cut"],

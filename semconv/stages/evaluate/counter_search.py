@@ -31,7 +31,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
     The search always uses the held-out items of the split valid and the counts of the train cut ``[:-2]``. So the
     parameters are never chosen on the held-out items of the split test. A search is reused until interactions change.
     """
-    wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.finetune.settings["split"]
+    wanted, split = workspace.settings.evaluate.counter_search_users, case.lineage.split
     held_out = targets(case.sequences, "valid")
     users = draw_users(np.flatnonzero(held_out >= 0).astype(np.int32), wanted, workspace.settings.evaluate.seed)
     if wanted == 0 or len(users) == 0:

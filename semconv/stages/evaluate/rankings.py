@@ -15,6 +15,7 @@ from semconv import columns
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import counted_cut
 from semconv.data.store import BaselineRequest, RunRecord, TopK
+from semconv.evaluation.gain import COMPARED
 from semconv.evaluation.methods import Method, baselines, report_order
 from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.runs.files import BEHAVIOR_VECTORS
@@ -56,7 +57,7 @@ def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | Non
         elif method.is_tuned and tuning is not None:
             yield _tuned(workspace, case, method, tuning, latest.get(method.sql))
         else:
-            latest = {method.sql: _baseline(workspace, case, method, method.parameters(workspace.settings.counter))}
+            latest = {method.sql: _baseline(workspace, case, method, method.parameters(workspace.settings))}
             yield latest[method.sql]
 
 
@@ -68,7 +69,7 @@ def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
 def listed(workspace: Workspace, case: EvaluationCase) -> Iterator[Ranking]:
     """Yield the lists of each method from the part files of the recommend run."""
     for method in listed_methods(workspace, case.recommend):
-        details = _fitted_on(workspace, case) if method == columns.METHOD_BLEND else {}
+        details = _fitted_on(workspace, case) if method in COMPARED else {}
         yield replace(_of_parts(workspace, case, method), details=details)
 
 

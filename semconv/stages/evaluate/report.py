@@ -10,6 +10,7 @@ import numpy as np
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.gain import gain_in_words
 from semconv.evaluation.methods import POPULARITY, report_order
 from semconv.evaluation.segments import ALL, draw_users
 from semconv.metrics import ndcg, target_ranks
@@ -24,6 +25,7 @@ from semconv.stages.evaluate.user_file import read_ranks
 Row = Mapping[str, Any]
 
 NUM_EXAMPLES = 5
+_OWN = (columns.METHOD_MODEL, columns.METHOD_BLEND, columns.METHOD_WITHOUT_MODEL)
 _SHOWN_HISTORY, _SHOWN_LIST = 10, 10
 
 
@@ -39,7 +41,7 @@ def evaluation_report(
     Returns:
         ``methods``, in the order of reports; ``own``, the methods of the recommend run; ``rival``, the best other
         method by NDCG; ``figures``, method -> 'name@k' -> row; ``margin``, own method -> 'name@k' -> paired difference
-        from the rival; ``curves``, method -> NDCG@1 .. K; ``segments``, name -> method -> row of NDCG; ``shown``, the
+        from the rival; ``gain``, what the model adds to the blend, in words; ``curves``, method -> NDCG@1 .. K; ``segments``, name -> method -> row of NDCG; ``shown``, the
         methods in the table of segments; ``examples``, see ``_examples``; ``before``, the id of the run compared with,
         or None; ``changes``, the paired differences from it; and ``run_id``, ``cutoff``, ``list_length``,
         ``num_users`` and ``protocol``.
@@ -47,7 +49,7 @@ def evaluation_report(
     case = EvaluationCase.read(workspace, Lineage.of(workspace.store, run))
     figures = _figures(row for row in rows if row["segment"] == ALL)
     methods = sorted(figures, key=lambda name: (report_order(name), name))
-    own = [name for name in (columns.METHOD_MODEL, columns.METHOD_BLEND) if name in methods]
+    own = [name for name in _OWN if name in methods]
     cutoff = _cutoff(case.list_length)
     rival = max((name for name in methods if name not in own), key=lambda name: figures[name][cutoff]["value"])
     before, changes = _changes(workspace, run, against)
@@ -62,6 +64,7 @@ def evaluation_report(
         "rival": rival,
         "figures": figures,
         "margin": {name: compare_methods(workspace, Scored(run, name), Scored(run, rival)) for name in own},
+        "gain": gain_in_words(rows),
         "curves": _curves(workspace, run, case.list_length),
         "segments": _segments(rows, cutoff),
         "shown": list(dict.fromkeys([*own, rival, POPULARITY])),

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.gain import COMPARED, gain_rows
 from semconv.evaluation.methods import compared_names
 from semconv.evaluation.rows import ListFigures, metric_rows
 from semconv.metrics import coverage, diversity, novelty, self_information, target_ranks
@@ -32,19 +34,19 @@ def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["val
     """Make the lists of a model for a split and score these lists. Reuse finished runs if nothing changed.
 
     Args:
-        lineage: the current lineage of the model.
+        lineage: the current lineage of the model, or of the blend without a model.
     """
     users = None
     if workspace.settings.evaluate.max_users:
-        users = evaluated_users(workspace, lineage.finetune, split)[1]
+        users = evaluated_users(workspace, lineage, split)[1]
     lists = recommend_run(workspace, lineage, Request(split, users))
     outcome = evaluate_run(workspace, lists.record)
     return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
 
 
-def has_test_targets(workspace: Workspace, finetune: RunRecord) -> bool:
-    """Return whether any user has a held-out test item under the split of a model."""
-    return bool((targets(workspace.sequences(split=finetune.settings["split"]), "test") >= 0).any())
+def has_test_targets(workspace: Workspace, lineage: Lineage) -> bool:
+    """Return whether any user has a held-out test item under the split of a lineage."""
+    return bool((targets(workspace.sequences(split=lineage.split), "test") >= 0).any())
 
 
 def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:
@@ -75,10 +77,10 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
 
     own = listed_methods(workspace, recommend)
     known = compared_names(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
-    inputs = (case.lineage.finetune, recommend, *([] if tuning is None else [tuning]))
-    request = StageRequest(
-        columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), {"methods": ",".join(known)}
-    )
+    inputs = (case.lineage.ranker, recommend, *([] if tuning is None else [tuning]))
+    parameters = json.dumps(workspace.section("counter", "smoothed"), sort_keys=True)  # of the SQL baselines
+    content = {"methods": ",".join(known), "parameters": parameters}
+    request = StageRequest(columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), content)
     return workspace.book.execute(request, compute)
 
 
@@ -92,6 +94,7 @@ def score_rankings(
     """
     users, protocol = case.evaluated(), case.protocol(workspace)
     rows: list[dict[str, Any]] = []
+    ranks: dict[str, NDArray[np.int64]] = {}  # of the two methods that show what the model adds
     with user_file(folder, case, users) as file, workspace.progress.task("evaluate", count, "methods") as bar:
         for ranking in made:
             figures = list_figures(case, ranking)
@@ -99,6 +102,10 @@ def score_rankings(
             rows += metric_rows(ranking.method, figures, users, stated, workspace.settings.evaluate)
             file.write(ranking.method, figures)
             bar.advance(1, ranking.method)
+            if ranking.method in COMPARED:
+                ranks[ranking.method] = figures.ranks
+    if len(ranks) == len(COMPARED):
+        rows += gain_rows(ranks, users, protocol, workspace.settings.evaluate)
     return {"metric": _metric_table(rows)}
 
 

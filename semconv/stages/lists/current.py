@@ -31,7 +31,7 @@ def serve_lists(workspace: Workspace, lineage: Lineage) -> Outcome:
         lineage: the current lineage of the model.
     """
     before = carry_source(workspace, lineage)
-    if before is None or _is_full_pass_due(workspace, lineage.finetune):
+    if before is None or _is_full_pass_due(workspace, lineage.ranker):
         return recommend_run(workspace, lineage, Request())
     assigns = {run.run_id for run in lineage.assigns}
     if assigns <= set(before.inputs) and workspace.book.is_done(before) and not workspace.book.is_stale(before, {}):
@@ -55,7 +55,8 @@ def requested(
     """
     before = None
     if split == "serve":
-        say_without_blend(workspace, lineage)
+        if lineage.tuned is not None:
+            say_without_blend(workspace, lineage)
         before = None if where else carry_source(workspace, lineage)
     if users is not None and before is not None:
         return Request(split, None, where, before, users)
@@ -78,7 +79,7 @@ def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
     }
     for run in workspace.book.finished(columns.RECOMMEND):
         is_same = _has_settings(run, wanted) and blends & set(run.inputs) == blend
-        if is_same and lineage.finetune.run_id in run.inputs and (workspace.book.folder(run) / LIST_STATES).exists():
+        if is_same and lineage.ranker.run_id in run.inputs and (workspace.book.folder(run) / LIST_STATES).exists():
             return run
     return None
 
@@ -103,12 +104,12 @@ def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
     return abs(age) > timedelta(days=days)
 
 
-def _is_full_pass_due(workspace: Workspace, finetune: RunRecord) -> bool:
-    """Return whether the model's last full pass is older than ``recommend.full_pass_days``."""
+def _is_full_pass_due(workspace: Workspace, ranker: RunRecord) -> bool:
+    """Return whether the last full pass of a model or blend is older than ``recommend.full_pass_days``."""
     full = [
         run.finished_at
         for run in workspace.book.finished(columns.RECOMMEND)
-        if finetune.run_id in run.inputs and _has_settings(run, {**_FOR_ALL, "pass": "full"})
+        if ranker.run_id in run.inputs and _has_settings(run, {**_FOR_ALL, "pass": "full"})
     ]
     last = next((time for time in full if time is not None), None)
     return last is None or is_pass_due(last, utc_now(), workspace.settings.recommend.full_pass_days)

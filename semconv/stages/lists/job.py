@@ -64,13 +64,13 @@ class JobBlend:
     Attributes:
         served: the method whose lists are for serving.
         days: ``(U,)`` the day of each user's recommendations (``list_days``).
-        with_both: whether the parts hold the lists of the model and of the blend, for evaluation.
+        with_all: whether the parts hold the lists of every method, for evaluation.
     """
 
     blend: Blend
     served: str
     days: NDArray[np.float64]
-    with_both: bool
+    with_all: bool
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ListJob:
     Attributes:
         folder: the folder of the run, where the parts are written.
         fingerprint: the fingerprint of the run.
-        tuned: the model, its codes and their trie.
+        tuned: the model, its codes and their trie; None for lists of a blend without a model.
         split, settings: the requested split and the settings.
         users: ``(R,)`` user index, ascending; a shard is a slice of it.
         user_ids: ``(U,)`` ids by user index.
@@ -95,7 +95,7 @@ class ListJob:
 
     folder: Path
     fingerprint: str
-    tuned: TunedFiles
+    tuned: TunedFiles | None
     split: Split
     settings: Settings
     users: NDArray[np.int32]
@@ -155,7 +155,7 @@ class ListInputs:
         with workspace.store.snapshot():
             catalog = workspace.store.catalog()
             allowed = allowed_items(workspace, catalog, request.where)
-            split = lineage.finetune.settings["split"]
+            split = lineage.split
             sequences = workspace.sequences(split=split)
             ranking = _fallback_ranking(workspace, request.split, split["train_cut"], allowed, sequences)
         histories = Histories.under(sequences, request.split, workspace.settings.recommend.seen_days)
@@ -174,7 +174,9 @@ def list_job(
     read = ListInputs.now(workspace, lineage, request)
     job = _full_job(workspace, lineage, request, folder, read)
     job = replace(job, blend=job_blend(workspace, lineage, chosen, request.split, read))
-    states = user_states(job.users, job.histories, job.tuned.codes.by_item(len(job.item_ids)))
+    num_items = len(job.item_ids)
+    codes = np.zeros((num_items, 0), dtype=np.int64) if job.tuned is None else job.tuned.codes.by_item(num_items)
+    states = user_states(job.users, job.histories, codes)
     if request.carry_from is not None:
         carried, states = _carried(workspace, request.carry_from, request.refresh, states, job)
         job = replace(job, carried=carried)
@@ -184,8 +186,10 @@ def list_job(
 def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: Path, read: ListInputs) -> ListJob:
     """Return the job that computes the lists of all requested users, still without its blend."""
     sequences, num_items = read.sequences, len(read.catalog)
-    split_moments = SplitMoments(sequences, request.split, lineage.finetune.settings["split"]["train_cut"])
-    tuned = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
+    tuned = None
+    if lineage.tuned is not None:
+        split_moments = SplitMoments(sequences, request.split, lineage.split["train_cut"])
+        tuned = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
     has_history = read.histories.lengths[asked] > 0  # erased users, and users who returned everything, have none
@@ -223,7 +227,7 @@ def job_blend(
         tables = blend_tables(workspace, lineage, len(read.catalog), read.sequences, {**made, "train_cut": cut})
         blend = replace(blend, tables=tables)
     days = list_days(read.sequences, read.histories, split)
-    return JobBlend(blend, chosen.served, days, with_both=split != "serve")
+    return JobBlend(blend, chosen.served, days, with_all=split != "serve")
 
 
 def _fingerprint(workspace: Workspace, folder: Path) -> str:
@@ -259,9 +263,10 @@ def _fallback_ranking(
 def _carried(
     workspace: Workspace, before: RunRecord, refresh: NDArray[np.int32] | None, states: States, job: ListJob
 ) -> tuple[Carried, States]:
-    coded = job.tuned.codes.item_index
-    with_codes = np.unique(np.concatenate([coded[job.allowed[coded]], job.fallback_ranking]))
-    listed = with_codes if job.blend is None else np.flatnonzero(job.allowed)  # a blend lists items without codes too
+    listed = np.flatnonzero(job.allowed)
+    if job.blend is None and job.tuned is not None:  # a blend lists items without codes too
+        coded = job.tuned.codes.item_index
+        listed = np.unique(np.concatenate([coded[job.allowed[coded]], job.fallback_ranking]))
     is_masked = workspace.settings.recommend.seen == "masked"
     listable = Listable(job.item_ids.take(pa.array(listed)), job.user_ids, job.item_ids, job.histories, is_masked)
     shard_users = int(before.settings["recommend"]["shard_users"])

@@ -30,7 +30,7 @@ def load_lists_run(
     """
     inputs: tuple[RunRecord, ...] = ()
     if workspace.latest(columns.FINETUNE) is not None:
-        lineage = workspace.lineage()
+        lineage = workspace.model_lineage()
         inputs = (*lineage.code_runs, lineage.behavior)
 
     def compute(folder: Path) -> dict[str, pa.Table]:

@@ -37,24 +37,25 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
     """Make the lists of the requested users, shard by shard.
 
     Args:
-        lineage: the current lineage of the model.
+        lineage: the current lineage of the model, or of the blend without a model.
 
     Raises:
         SettingsError: the engine is not installed, or a filter is not a condition or allows no item.
     """
     require_engine(workspace.settings)
     chosen = chosen_blend(workspace, lineage, request.split)
-    inputs = (lineage.finetune, *lineage.code_runs, lineage.behavior, *([] if chosen is None else [chosen.record]))
+    made = (lineage.tuned, *lineage.code_runs, lineage.behavior, None if chosen is None else chosen.record)
+    inputs = tuple(run for run in made if run is not None)
     settings = {
         **stage_settings.recommend(workspace),
         "split": request.split,
         "users": users_digest(request.users),
         "where": request.where or "",
         "history_length": workspace.settings.split.history_length,
-        "train_cut": lineage.finetune.settings["split"]["train_cut"],
+        "train_cut": lineage.split["train_cut"],
         "pass": "full" if request.carry_from is None else "changed",
         **({} if chosen is None else {"method": chosen.served}),
-        **{name: value for name, value in lineage.finetune.settings["split"].items() if name == "events"},
+        **{name: value for name, value in lineage.split.items() if name == "events"},
     }
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -128,28 +129,40 @@ class ListWorker:
                 lists = self._recommender.lists(self._shard_users(computed))
             methods = {name: part_table(result, job.user_ids, job.item_ids) for name, result in lists.items()}
             tables.append(methods.pop(served))
-            others = methods if job.blend is not None and job.blend.with_both else {}
+            others = methods if job.blend is not None and job.blend.with_all else {}
         write_part(job.path(shard), tables, job.label(shard), served, others)
 
     @cached_property
-    def _tuned(self) -> Tuned:
-        return self.job.tuned.load(self.job.settings, self.job.allowed, self._say)
+    def _tuned(self) -> Tuned | None:
+        job = self.job
+        return None if job.tuned is None else job.tuned.load(job.settings, job.allowed, self._say)
 
     @cached_property
     def _recommender(self) -> Recommender:
         job = self.job
-        blend = None if job.blend is None else job.blend.blend
-        return Recommender(self._tuned.searcher, job.fallback_ranking, job.vectors, blend, job.allowed)
+        return Recommender(
+            None if self._tuned is None else self._tuned.searcher,
+            job.fallback_ranking,
+            job.vectors,
+            None if job.blend is None else job.blend.blend,
+            job.allowed,
+            job.settings.recommend.top_k,
+            compares=job.blend is not None and job.blend.with_all,
+        )
 
     def _shard_users(self, users: NDArray[np.int32]) -> ShardUsers:
         job, settings = self.job, self.job.settings
-        prompts = self._tuned.prompts(job.histories, users)
-        visible = self._tuned.visible(job.histories, users, settings.split.history_length)
+        length = settings.split.history_length
+        if self._tuned is None:
+            prompts, visible = [], [job.histories.of(int(user))[-length:] for user in users]
+        else:
+            prompts = self._tuned.prompts(job.histories, users)
+            visible = self._tuned.visible(job.histories, users, length)
         seen = None
         if settings.recommend.seen == "masked":
             seen = [job.histories.seen_of(int(user)) for user in users]
         for_blend = None
         if job.blend is not None:
-            items, lengths = job.histories.latest(users, settings.split.history_length)
+            items, lengths = job.histories.latest(users, length)
             for_blend = BlendUsers(items, lengths, job.blend.days[users], seen)
         return ShardUsers(users, prompts, visible, seen, for_blend)

@@ -151,7 +151,10 @@ def passes(settings: Settings) -> AbstractContextManager[None]:
 def search_settings(settings: Settings) -> SearchSettings:
     """Return the settings of the beam search that makes lists."""
     recommend = settings.recommend
-    return SearchSettings(recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens)
+    proposals = 0 if settings.blend.use == "never" else settings.blend.candidates
+    return SearchSettings(
+        recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens, proposals=proposals
+    )
 
 
 def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:

@@ -32,7 +32,7 @@ from semconv.errors import InputError
 from semconv.runs.digests import settle_checksums
 from semconv.runs.files import run_files, user_data_of
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData
-from semconv.runs.workspace import Workspace
+from semconv.runs.workspace import Workspace, is_without_model
 from semconv_warehouse.erase.databases import compact, erase_from_generation
 from semconv_warehouse.erase.files import erase_from_file
 from semconv_warehouse.publish.generation_files import (
@@ -293,6 +293,13 @@ def _remaining_traces(workspace: Workspace) -> Iterator[str]:
     """Yield sentences that name the models and files that may still contain data of the erased users."""
     finished = workspace.store.runs(stage=columns.FINETUNE, status="finished")
     models = [run.run_id for run in finished if workspace.book.folder(run).is_dir()]
+    blends = [run for run in workspace.store.runs(stage=columns.BLEND, status="finished") if is_without_model(run)]
+    if not models and blends:
+        yield (
+            f"item vectors and the counts of blends ({', '.join(run.run_id for run in blends)}) stay: these users'"
+            " interactions were used to compute them; they contain no user ids;"
+            " `semconv run --refit` and then `semconv prune --keep 1` replace them"
+        )
     if models:
         yield (
             f"trained models ({', '.join(models)}), item vectors and codes stay: these users' interactions were used to"

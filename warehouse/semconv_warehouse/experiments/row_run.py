@@ -65,7 +65,7 @@ def _evaluated(
     from semconv.stages.night import fit_all
 
     lineage = fit_all(own.workspace, planned.row.codes)
-    if planned.row.method == columns.METHOD_BLEND:
+    if planned.row.method in columns.BLENDS:
         blend_run(own.workspace, lineage)
         lineage = own.workspace.lineage()
     evaluation = evaluate_current(own.workspace, lineage, options.split).record

@@ -170,7 +170,7 @@ def _replace(settings: Settings, section: str, **values: Any) -> Settings:
 
 def _check_method(row: ExperimentRow, settings: Settings, options: ExperimentOptions) -> None:
     """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
-    listed = [columns.METHOD_MODEL, *([columns.METHOD_BLEND] if settings.blend.use != "never" else [])]
+    listed = [columns.METHOD_MODEL, *(columns.BLENDS if settings.blend.use != "never" else ())]
     known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if not row.peer and row.method not in known:
         raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")

@@ -19,7 +19,7 @@ from semconv.errors import LockedError
 from semconv.runs.book import RunBook
 from semconv.runs.files import training_states
 from semconv.runs.lineage import with_inputs
-from semconv.runs.workspace import Workspace
+from semconv.runs.workspace import Workspace, is_without_model
 from semconv_warehouse.features.export import feature_files
 from semconv_warehouse.publish.generation_files import generation_files, served_generation
 from semconv_warehouse.publish.publications import Publication, publications
@@ -176,9 +176,7 @@ def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
     by_id = {run.run_id: run for run in runs}
     for stage in columns.STAGES:
         finished = book.finished(stage)
-        kinds = {
-            str(run.settings.get("split")) if stage == columns.RECOMMEND else "": run for run in reversed(finished)
-        }
+        kinds = {_kind(run): run for run in reversed(finished)}
         pending += [run.run_id for run in kinds.values()]
         begun = [run for run in runs if run.stage == stage and run.status != "finished"]
         pending += [run.run_id for run in begun if not finished or str(run.started_at) > str(finished[0].finished_at)]
@@ -186,6 +184,13 @@ def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
     codebooks = {run.run_id for run in with_inputs(by_id, known) if run.stage == columns.CODEBOOK}
     assigned = [run.run_id for run in runs if run.stage == columns.ASSIGN and codebooks & set(run.inputs)]
     return {run.run_id for run in with_inputs(by_id, [*known, *assigned])}
+
+
+def _kind(run: RunRecord) -> str:
+    """Return the kind of a run: commands read the newest run of each kind of a stage."""
+    if run.stage == columns.RECOMMEND:
+        return str(run.settings.get("split"))
+    return "without model" if run.stage == columns.BLEND and is_without_model(run) else ""
 
 
 def _of(made_from: dict[int, frozenset[str]], generations: set[int]) -> set[str]:
