@@ -119,8 +119,6 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
         is_in_order = _write_recommendation(connection, layout, build) and not build.carries_over
     results = _copy_from_warehouse(store, build, target)
     with _open(target, build.memory_mb) as connection:
-        for view in sql_files(package_folder("sql") / "views", "generation"):
-            connection.execute(view.statement.replace("$generation", str(build.generation)))
         connection.execute(
             _INFO,
             {
@@ -130,6 +128,8 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
                 "published_at": build.published_at,
             },
         )
+        for view in sql_files(package_folder("sql") / "views", "generation"):
+            connection.execute(view.statement.replace("$generation", str(build.generation)))
         results += run_checks(connection, "generation", skip=_IMPLIED + (_ORDER_CHECKS if is_in_order else ()))
         require_passed(
             results,
