@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from semconv.evaluation.gain import gain_in_words
 from semconv.evaluation.methods import report_order
 from semconv.reports.order import segment_order
 from semconv_cli import output
@@ -29,6 +28,8 @@ def write_figures(rows: Iterable[Row], *, segments: bool = False) -> None:
         output.write_rows(_by_segment(rows))
     if everybody:
         output.write(f"\n{protocol_line(everybody)}")
+    from semconv.evaluation.gain import gain_in_words  # loads numpy
+
     gain = gain_in_words(rows)
     if gain:
         output.write(f"\n{gain}")

@@ -27,10 +27,29 @@ PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.m
 def commands_of(page: Path) -> list[str]:
     """The `semconv ...` commands of a page: lines of shell blocks, and code between backticks."""
     text = page.read_text()
-    blocks = re.findall(r"```(?:bash)?\n(.*?)```", text, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"```(\w*)\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for language, block in blocks if language in ("", "bash") for line in whole_lines(block)]
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     return [line for line in (*lines, *inline) if line.startswith("semconv ")]
+
+
+def whole_lines(block: str) -> list[str]:
+    """The commands of a shell block; a quoted text or a backslash at the end goes on in the next line."""
+    lines: list[str] = []
+    for line in block.splitlines():
+        if lines and not is_closed(lines[-1]):
+            lines[-1] = lines[-1].removesuffix("\\") + "\n" + line
+        else:
+            lines.append(line)
+    return lines
+
+
+def is_closed(line: str) -> bool:
+    try:
+        shlex.split(line, comments=True)
+    except ValueError:
+        return False
+    return not line.endswith("\\")
 
 
 def parsed(line: str) -> click.Context:

@@ -81,7 +81,7 @@ def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_settings_template_uncommented_is_the_defaults_too(tmp_path: Path) -> None:
     text = re.sub(r"^# (?=\w+ = )", "", settings_template(), flags=re.MULTILINE)
     values = tomllib.loads(text)
-    assert values["tuning"]["epochs"] == Settings().tuning.epochs
+    assert values["tuning"]["warmup"] == Settings().tuning.warmup
     assert sum(map(len, values.values())) == settings_template().count("\n# ") - text.count("\n# ")
     file = tmp_path / "semconv.toml"
     file.write_text(text)

@@ -21,8 +21,8 @@ _SQL = re.compile(
 # that a user writes, and the query that `semconv demo` prints and does not run.
 KNOWN: dict[str, set[str]] = {
     "demo/demo.py": {"user_id"},  # printed
-    "erase/databases.py": {"name", "kept"},  # quoted; a condition of the module
-    "erase/forgetting.py": {"table", "where"},
+    "erase/databases.py": {"name", "kept", "PUBLISHED_STORAGE"},  # quoted; a condition and a constant of the package
+    "erase/forgetting.py": {"table", "where", "column"},  # columns of the module
     "experiments/experiment.py": {"table"},
     "features/erase.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names
     "features/export.py": {
@@ -47,6 +47,7 @@ KNOWN: dict[str, set[str]] = {
     "publish/ordered_lists.py": {"name", "select"},  # a quoted name; a query of the caller
     "serving/query.py": {"name"},
     "serving/show.py": {"SIMILAR_ITEMS"},
+    "serving/sqlalchemy_dialect.py": {"_IN_SCHEMA"},  # a condition of the module
     "store/baselines.py": {"name", "given"},  # tables of sequences.sql; arrow_rows_1 and so on
     "store/database.py": {"name"},  # arrow_rows_1 and so on
     "store/duckdb_store.py": {"table", "name", "index"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.data.event_rules import EventRules
-from semconv_warehouse.opened import OpenedProject
+from semconv_warehouse.showing import ShowingProject
 from semconv_warehouse.store.leftovers import remove_leftovers
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from semconv_warehouse.ingest.readers import Input
 
 
-class IngestingProject(OpenedProject):
+class IngestingProject(ShowingProject):
     """An open project folder, with one method for each command of ``semconv ingest``."""
 
     @contextmanager

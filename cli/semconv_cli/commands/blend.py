@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from semconv.evaluation.gain import difference_in_words
 from semconv_cli import output
 from semconv_cli.options import Command, json_option, setting
 from semconv_cli.state import State, pass_state
@@ -41,6 +40,8 @@ def blend_command(state: State, as_json: bool) -> None:
     output.write_rows(report["figures"], columns=["method", "hr@1", "hr@5", "hr@10", "ndcg@10", "ci_low", "ci_high"])
     output.write("")
     if "gain" in report:
+        from semconv.evaluation.gain import difference_in_words  # loads numpy
+
         output.write(f"{difference_in_words(10, report['gain'])}\n")
     output.write_fields({"run": report["run_id"], **_verdict(report, use)})
 

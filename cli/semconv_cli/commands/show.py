@@ -15,7 +15,7 @@ from semconv_cli.state import State, pass_state
 
 @click.group("show", cls=Group)
 def show_command() -> None:
-    """Show one user or one item of the served generation, statistics of the data, or the settings."""
+    """Show a user, an item, figures of the data, or the settings."""
 
 
 @show_command.command("user")
@@ -44,7 +44,9 @@ def show_item(state: State, item_id: str, as_json: bool) -> None:
 @json_option
 @pass_state
 def show_data(state: State, as_json: bool) -> None:
-    """Show the number of users, items and interactions in the warehouse, as Table 2 of the paper.
+    """Show counts of users, items and interactions.
+
+    They are those of the paper's Table 2.
 
     Only users and items with interactions count. long_user_share is the share of the users with more than 20
     interactions. paper_data_set names the data set of the paper that has the same counts.
@@ -64,7 +66,7 @@ def show_data(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def show_settings(state: State, preset: str | None, as_json: bool) -> None:
-    """Show every setting with its value, and where the value comes from.
+    """Show every setting with its value and its source.
 
     The source of a value is the default, semconv.toml, an environment variable, or the command line.
     """

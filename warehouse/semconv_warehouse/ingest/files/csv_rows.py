@@ -120,12 +120,13 @@ class _Rows:
             truncate_ragged_lines=True,
             row_index_name=ROW,
             row_index_offset=1 + start,
-            raise_if_empty=is_file,
+            raise_if_empty=False,
             glob=False,
         )
         reason = pl.when(pl.col(_OVERFLOW).is_not_null()).then(pl.lit("more fields than the header")).alias(REASON)
         # As a column first: in a filter, polars would take seconds for a hundred columns, by the square of their number.
-        is_filled = pl.any_horizontal(pl.col(*self._inner).is_not_null()).alias(_FILLED)
+        names = self._inner or [_OVERFLOW]  # a file without any text has no columns
+        is_filled = pl.any_horizontal(pl.col(*names).is_not_null()).alias(_FILLED)
         rows = rows.with_columns(reason, is_filled)
         return rows.filter(_FILLED) if is_file else rows
 
