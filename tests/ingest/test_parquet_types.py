@@ -100,7 +100,8 @@ def test_nested_bytes_are_no_value_of_any_known_column(store: DuckDBStore, tmp_p
         file = write(tmp_path, **{"item_id": ["a"], column: bad})
         with pytest.raises(InputError, match=rf"x\.parquet: column {column} holds .* instead of text"):
             ingest_items(store, [file], {})
-    for column in ("user_id", "item_id", "event_time", "source_position", "rating", "query"):
+    text = () if name == "pages of images" else ("query",)  # the paths of the images are a text
+    for column in ("user_id", "item_id", "event_time", "source_position", "rating", *text):
         usual = {"user_id": ["u"], "item_id": ["a"], "event_time": [1], "source_position": [1]}
         file = write(tmp_path, **{**usual, column: bad})
         with pytest.raises(InputError, match=rf"x\.parquet: column {column} holds .* instead of "):
