@@ -56,7 +56,7 @@ def test_the_files_of_the_model(project: Project) -> None:
 
 def test_lists_blend_and_queries(project: Project) -> None:
     project.recommend()
-    assert project.blend()["weights"][0]["feature"] == "model"
+    assert project.blend()["weights"][0]["feature"] == "log p of items"
     answers = project.recommend_query("a red lamp")
     assert len(answers) == 10
     assert {answer["item_id"] for answer in answers} <= {case.item_id(number) for number in range(case.NUM_ITEMS)}
