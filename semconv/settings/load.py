@@ -141,9 +141,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(
-            file.read_text(encoding="utf-8-sig")
-        )  # without the byte order mark that some editors write
+        return tomllib.loads(file.read_bytes().decode().removeprefix("\ufeff"))  # some editors write a byte order mark
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file; `semconv init` creates a project") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -66,6 +66,7 @@ def test_no_trace_is_left_and_other_users_keep_everything(project: Project) -> N
         "interaction": 4,
         "user_embedding": 1,
         "user_account": 1,
+        "user_profile": 0,
         "features": 6,  # two views of three publications
         "runs": 7,  # three rows in the lists of each of two runs, one in a table of a run
         "arrays": 6,  # one vector, four samples, one state

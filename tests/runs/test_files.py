@@ -43,7 +43,7 @@ def test_every_file_of_a_run_is_named_with_the_stage_that_wrote_it(runs: list[tu
 
 
 # Written with other settings than the demo's: behavior.source = dccf, codebook.method = rqvae, tuning.validation_users, tuning.history = items.
-WITH_OTHER_SETTINGS = {"dccf.safetensors", "autoencoder.safetensors", "best.safetensors", "items.safetensors"}
+WITH_OTHER_SETTINGS = {"dccf.safetensors", "autoencoder.safetensors", "best.safetensors"}
 OF_EXPERIMENTS = {"peer.safetensors", "peer_state.safetensors", "epochs.jsonl"}
 
 

@@ -128,7 +128,7 @@ def read_experiment(name: str) -> Experiment:
 
 def _content(file: Path, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(file.read_bytes().decode().removeprefix("\ufeff"))
     except FileNotFoundError as error:
         if name.endswith(".toml"):
             raise InputError(f"{name}: no such file; give the path of a TOML file") from error
