@@ -13,7 +13,7 @@ import pytest
 from semconv.artifacts import read_arrays
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
-from tests.worlds.tuning.from_run import GROWN, Stopping, grow, start_of, tuned_by
+from tests.worlds.tuning.from_run import Stopping, grow, start_of, tuned_by
 
 
 @pytest.fixture(scope="module")
