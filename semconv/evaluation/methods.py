@@ -41,6 +41,7 @@ class Method:
     Attributes:
         name: value of the column ``method``.
         sql: stem of the method's file in ``sql/baselines``.
+        sql_before: stem of a file that runs before it, with a table that several methods read.
         constants: parameters of the SQL file that no setting changes, with their values.
         settings: parameters of the SQL file whose values are the settings of the same names in a section.
         section: the section of these settings.
@@ -51,6 +52,7 @@ class Method:
 
     name: str
     sql: str = ""
+    sql_before: str = ""
     constants: Mapping[str, float] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     section: Literal["counter", "smoothed"] = "counter"
@@ -82,6 +84,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "transition-smoothed",
         "transition_smoothed",
+        sql_before="smoothed_pairs",
         settings=_SMOOTHED,
         section="smoothed",
         ranking=ScoreRanking(9, 0.0),
@@ -89,6 +92,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "transition-two-hops",
         "transition_two_hops",
+        sql_before="smoothed_pairs",
         settings=_HOPS,
         section="smoothed",
         ranking=ScoreRanking(9, 0.0),

@@ -24,13 +24,13 @@ class SmoothedSettings:
         0.7, "The n-th latest item of a user's history weighs history_decay^(n - 1) in the scores.", low=0
     )
     pseudo_count: float = option(
-        10.0,
+        30.0,
         "Added to the number of successors of an item before its counts are divided by it, so that rare items, whose few"
         " successors are mostly chance, count less.",
         low=0,
     )
     scale: float = option(
-        10.0,
+        300.0,
         "How many times as often as an average item an item has to follow another one, before more of it counts less"
         " and less. The score is log(1 + that number / scale).",
         low=1e-6,

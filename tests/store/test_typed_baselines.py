@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 
 from semconv import metrics
 from semconv.counter.counts import item_weights
+from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data import splits
 from semconv.data.event_rules import EventRules
 from semconv.data.histories import Histories
 from semconv.data.store import BaselineRequest
 from semconv.evaluation.transition import Case, counted, counter_ranks
+from semconv.settings.smoothed import SmoothedSettings
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
@@ -84,6 +87,22 @@ def test_sql_counts_interactions_with_their_weights(tmp_path: Path, targets_of: 
     assert (found > 0).all()
     for row, user in enumerate(chosen.tolist()):
         assert not set(top.items[row].tolist()) & set(histories.seen_of(user).tolist())
+
+
+def test_smoothed_counters_of_sql_and_arrays_weigh_events_alike(tmp_path: Path) -> None:
+    rules = EventRules(event_log.WEIGHTS, ())
+    store = typed_store(tmp_path, event_log.random_log(5, num_users=40, num_items=7))
+    sequences = store.sequences().with_rules(rules)
+    train = splits.train_part(sequences, "[:-2]", 1, 8)
+    assert train.weights is not None
+    assert len(set(train.weights.tolist())) > 1
+    tables = count_smoothed(train, 8, SmoothedWeights(**asdict(SmoothedSettings())), 0)
+    for name, scores_of in (("transition-smoothed", tables.smoothed), ("transition-two-hops", tables.two_hops)):
+        top = store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "kept", 8, rules=rules))
+        items, lengths = Histories.under(sequences, "test").latest(top.users, 20)
+        scores = np.take_along_axis(scores_of(items, lengths).toarray(), top.items, axis=1)
+        assert (scores > 0).any()
+        np.testing.assert_allclose(top.scores, scores, rtol=1e-5, atol=1e-6)
 
 
 def test_carts_before_purchases_change_no_figure_of_counter_and_popularity(tmp_path: Path) -> None:

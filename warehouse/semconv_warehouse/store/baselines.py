@@ -65,9 +65,10 @@ def _parameters(method: Method, request: BaselineRequest) -> dict[str, Any]:
 
 def _statements(inner: duckdb.DuckDBPyConnection, method: Method) -> list[duckdb.Statement]:
     """Return the SQL statements of a method in order; the last one returns the lists."""
-    files = ["sequences", method.sql, *([] if method.ranking is None else ["best_of_scored"])]
+    named = ("sequences", method.sql_before, method.sql, "" if method.ranking is None else "best_of_scored")
     folder = package_folder("sql") / "baselines"
-    return [statement for file in files for statement in inner.extract_statements((folder / f"{file}.sql").read_text())]
+    texts = [(folder / f"{name}.sql").read_text() for name in named if name]
+    return [statement for text in texts for statement in inner.extract_statements(text)]
 
 
 def _values_of(statement: duckdb.Statement, values: Mapping[str, Any]) -> dict[str, Any]:
