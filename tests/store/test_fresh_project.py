@@ -42,8 +42,8 @@ def test_two_first_ingests_at_once_lose_nothing(commands: Commands, root: Path, 
         (root / "data" / "warehouse.duckdb").unlink()
     begun = [commands.start(root, *ingest(root, name)) for name in ("a", "b")]
     pids = {each["pid"] for each in begun}
-    for each, name in zip(begun, ("a", "b"), strict=True):
-        done = commands.wait(each)
+    ended = [commands.wait(each) for each in begun]  # both, so that a second try meets no lock
+    for each, done, name in zip(begun, ended, ("a", "b"), strict=True):
         require_success_or_lock(done, pids - {each["pid"]})
         if done.status == 3:
             assert commands.run(root, *ingest(root, name)).status == 0
