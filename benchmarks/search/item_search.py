@@ -29,12 +29,14 @@ from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import NUM_FEATURES, MomentTable
 from semconv.item_head.prompts import ItemPrompt
 from semconv.item_head.search import ItemSearcher
+from semconv.item_head.successors import SuccessorTable
 from semconv.search.search import SearchSettings
 from semconv.search.trie import CodeTrie
 
 PACKAGES = ["torch", "transformers"]
 BEAM_SEARCH = Comparison("item_search", "the beam search", PACKAGES)
 SMALLEST = Comparison("item_search", "a user at 17,000 items", PACKAGES)
+LATEST, SUCCESSORS = 3, 150  # on Games, an event's item has 148 successors on average
 ITEMS = {"small": (17_000, 200_000), "full": (17_000, 200_000, 1_000_000)}
 USERS, PERIODS, GAPS = 256, 12, 14
 
@@ -66,17 +68,22 @@ def code_trie(codes: NDArray[np.int64]) -> CodeTrie:
 
 
 def item_searcher(codes: NDArray[np.int64]) -> ItemSearcher:
-    """Return a search with untrained item parts, with dates and popularity."""
+    """Return a search with untrained item parts, with dates, popularity and successors."""
     num_items, model = len(codes), make_model()
     tokens = LEVEL_TOKENS[np.arange(LEVELS), codes]
     texts = np.zeros((num_items, 64), dtype=np.float32)
-    shape = PartsShape(num_items, model.config.hidden_size, texts.shape[1], PERIODS)
+    shape = PartsShape(num_items, model.config.hidden_size, texts.shape[1], PERIODS, LATEST)
     parts = ItemParts(shape, tokens, texts, np.ones(num_items), 0)
     table = MomentTable(np.array([0]), np.ones((2, NUM_FEATURES, num_items), dtype=np.float32))
     everything = np.ones(num_items, dtype=bool)
-    return ItemSearcher(
-        model, parts, np.arange(num_items, dtype=np.int32), everything, table, SearchSettings(BEAMS, BEAMS)
+    coded = np.arange(num_items, dtype=np.int32)
+    successors = SuccessorTable(
+        np.arange(num_items + 1) * SUCCESSORS,
+        np.sort(np.random.default_rng(1).integers(0, num_items, (num_items, SUCCESSORS)).astype(np.int32)).ravel(),
+        np.ones(num_items * SUCCESSORS, dtype=np.float32),
+        np.full(num_items, float(SUCCESSORS)),
     )
+    return ItemSearcher(model, parts, coded, everything, table, SearchSettings(BEAMS, BEAMS), successors)
 
 
 def item_prompts(num_items: int, rng: np.random.Generator) -> list[ItemPrompt]:

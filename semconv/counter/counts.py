@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +26,22 @@ from semconv.ragged import offsets_of, position_of
 FARTHEST = 20  # items of a sequence that are farther apart say little about each other
 # Number of pairs in one block of rows; a pair needs about 40 bytes of memory.
 _BLOCK_PAIRS = 20_000_000
+
+
+class PairRows(Protocol):
+    """Sequences whose pairs are counted: rows of all users, one user after the other."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of rows of each user, ``(U,)``."""
+
+    @property
+    def items(self) -> NDArray[np.int32]:
+        """Item index of each row, ``(n,)``."""
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Weight of each row ``(n,)``; None: all weigh 1."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +148,7 @@ def _items_left(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def pair_blocks(
-    sequences: Sequences, num_items: int, by_distance: Sequence[float], symmetry: float
+    sequences: PairRows, num_items: int, by_distance: Sequence[float], symmetry: float
 ) -> Iterator[sp.csr_array]:
     """Yield the rows of a table ``(I, I)`` of counted pairs in order, in blocks of about ``_BLOCK_PAIRS`` pairs.
 
@@ -151,7 +167,7 @@ def pair_blocks(
 
 
 def _block(
-    sequences: Sequences,
+    sequences: PairRows,
     left: NDArray[np.int64],
     rows: tuple[int, int, int],
     by_distance: Sequence[float],

@@ -16,6 +16,7 @@ from semconv.data.store import UNKNOWN_DAY
 from semconv.item_head.calendar import Calendar, gap_rows
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.sequences import DatedSequences, Windows
+from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, latest_items, own_pairs
 from semconv.ragged import Ints, offsets_of, padded, position_of, ranges
 from semconv.tasks.plan import Stream, generator
 from semconv.tuning.batches import batch_order
@@ -34,6 +35,8 @@ class ItemBatch:
         ends: ``(X,)`` index of the last token of each prompt.
         labels: ``(n + X,)`` item index that follows each position, then that of each prompt.
         sample_tasks: ``(n + X,)`` index into TASK_NAMES.
+        entries: ``(n + X,)`` number of entries of ``SuccessorNumbers`` of each label, 0 for a prompt with text.
+        kinds, followers, values: ``(z,)`` the kinds, items and values of ``SuccessorNumbers``.
         sample_weights: ``(n + X,)`` weight of the loss of each label; None: all weigh 1.
     """
 
@@ -47,6 +50,10 @@ class ItemBatch:
     ends: Tensor
     labels: Tensor
     sample_tasks: Tensor
+    entries: Tensor
+    kinds: Tensor
+    followers: Tensor
+    values: Tensor
     sample_weights: Tensor | None = None
 
     @property
@@ -116,6 +123,42 @@ class LabelMoments:
         return cls(table.rows(day), gap_rows(before, day))
 
 
+@dataclass(frozen=True)
+class LabelSuccessors:
+    """What the labels know of the successors of the items before them: all sequences but the rest of their own.
+
+    Attributes:
+        sequences: the training sequences.
+        table: the counts of all training sequences; None without latest items.
+        num_latest: number K of latest items.
+        starts, ends: ``(n,)`` first row, and row after the last row, of the sequence of each row.
+    """
+
+    sequences: DatedSequences
+    table: SuccessorTable | None
+    num_latest: int
+    starts: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, sequences: DatedSequences, num_items: int, num_latest: int) -> LabelSuccessors:
+        """Count the successors of all items."""
+        table = SuccessorTable.count(sequences, num_items) if num_latest else None
+        starts, ends = (
+            np.repeat(edges, sequences.lengths) for edges in (sequences.offsets[:-1], sequences.offsets[1:])
+        )
+        return cls(sequences, table, num_latest, starts, ends)
+
+    def numbers(self, rows: Ints) -> SuccessorNumbers:
+        """Return the numbers for the labels in some rows ``(n,)``."""
+        if self.table is None:
+            none = np.zeros(0, dtype=np.int64)
+            return SuccessorNumbers(np.zeros(len(rows), dtype=np.int64), none, none, none.astype(np.float32))
+        starts, ends = self.starts[rows], self.ends[rows]
+        latest = latest_items(self.sequences.items, starts, rows, self.num_latest)
+        return self.table.numbers(latest, own_pairs(self.sequences, starts, ends, rows, latest))
+
+
 class ItemRows:
     """The rows of an epoch: W windows, then X prompts with text. Indexing returns some of the rows."""
 
@@ -126,15 +169,14 @@ class ItemRows:
         is_label: NDArray[np.bool_],
         asking: LabelMoments,
         texts: TextSamples,
-        weights: NDArray[np.float64] | None = None,
+        successors: LabelSuccessors,
     ) -> None:
         """Prepare the rows.
 
         Args:
             is_label: ``(n,)`` rows of the sequences that are predicted.
-            weights: ``(n,)`` weight of the loss of each row of the sequences; None: all weigh 1.
         """
-        self._weights = weights
+        self._weights, self._successors = sequences.weights, successors
         self._sequences, self._windows, self._asking, self._texts = sequences, windows, asking, texts
         self._is_label = is_label
         total = offsets_of(is_label)
@@ -184,6 +226,7 @@ class ItemRows:
         is_predicting = is_own & self._is_label[rows + 1]
         flat = ranges(np.arange(len(read)) * width, read)[is_predicting]
         label_rows = rows[is_predicting] + 1
+        numbers = self._successors.numbers(label_rows)
         columns: dict[str, Any] = {
             **{
                 name: padded(np.asarray(values[rows], dtype=np.int64), read, 0)
@@ -200,6 +243,10 @@ class ItemRows:
             "ends": texts.lengths - 1,
             "labels": np.concatenate([sequences.items[label_rows], texts.items]).astype(np.int64),
             "sample_tasks": np.concatenate([np.zeros(len(flat), dtype=np.int64), texts.tasks]),
+            "entries": np.concatenate([numbers.lengths, np.zeros(len(texts.items), dtype=np.int64)]),
+            "kinds": numbers.kinds,
+            "followers": numbers.items,
+            "values": numbers.values,
         }
         if self._weights is not None:
             weights = np.concatenate([self._weights[label_rows], np.ones(len(texts.items))])

@@ -17,7 +17,7 @@ from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import ITEM_PARTS
 
-_PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity")
+_PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity", "successors", "successor_start")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class ItemFile:
     counts: NDArray[np.int64]
     calendar: Calendar
     basis: TextBasis
+
+    @property
+    def num_latest(self) -> int:
+        """The number of latest items whose successors the model scores."""
+        return len(self.weights.get("successor_start", ()))
 
     @classmethod
     def of(cls, parts: ItemParts, counts: NDArray[np.int64], calendar: Calendar, basis: TextBasis) -> ItemFile:
@@ -79,7 +84,7 @@ class ItemFile:
         missing = max(0, num_items - len(self.counts))
         if counts is None:
             counts = np.concatenate([self.counts, np.zeros(missing, dtype=np.int64)])
-        shape = PartsShape(num_items, width, texts.shape[1], self.calendar.num_periods)
+        shape = PartsShape(num_items, width, texts.shape[1], self.calendar.num_periods, self.num_latest)
         parts = ItemParts(shape, code_tokens, texts, counts, seed=0)
         own = np.concatenate([self.weights["own"], np.zeros((missing, width), dtype=np.float32)])
         weights: dict[str, Any] = {**self.weights, "own": own}

@@ -17,12 +17,19 @@ from torch import Tensor, nn
 
 from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.item_head.calendar import Calendar
-from semconv.item_head.epoch import ItemBatch, ItemRows, LabelMoments, TextSamples, windows_with_labels
+from semconv.item_head.epoch import (
+    ItemBatch,
+    ItemRows,
+    LabelMoments,
+    LabelSuccessors,
+    TextSamples,
+    windows_with_labels,
+)
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.recipe import num_sampled
 from semconv.item_head.sequences import DatedSequences, Windows
-from semconv.item_head.softmax import ItemSampler, Popularity, item_losses, products_in
+from semconv.item_head.softmax import ItemSampler, Popularity, Successors, item_losses, products_in
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.data import TaskData
@@ -45,6 +52,7 @@ class ItemForm:
         history_length: largest number of items that the decoder reads.
         calendar: the periods of the model.
         pad: the token that fills up short prompts.
+        num_latest: number K of latest items whose successors are scored; 0 for none.
     """
 
     data: TaskData
@@ -53,11 +61,13 @@ class ItemForm:
     history_length: int
     calendar: Calendar
     pad: int
+    num_latest: int = 0
 
     @cached_property
     def sequences(self) -> DatedSequences:
         """The training sequences with their dates."""
-        return DatedSequences.of(self.data.offsets, self.data.items, self.data.times, self.calendar)
+        data = self.data
+        return DatedSequences.of(data.offsets, data.items, data.times, self.calendar, data.weights)
 
     @cached_property
     def windows(self) -> Windows:
@@ -71,6 +81,11 @@ class ItemForm:
         if self.calendar.num_periods == 0:
             days, items, weights = days[:0], items[:0], None
         return MomentTable.on_grid(ItemEvents.of(days, items, self.data.num_items, weights))
+
+    @cached_property
+    def labels(self) -> LabelSuccessors:
+        """What the labels know of the successors of the items before them."""
+        return LabelSuccessors.of(self.sequences, self.data.num_items, self.num_latest)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -87,7 +102,7 @@ class ItemForm:
             is_label = is_label & self.data.replay.draw_rows(self.data.users(), users, drawn)
         moments = LabelMoments.draw(self.sequences, self.calendar, self.table, generator(seed, number, Stream.MOMENTS))
         windows = windows_with_labels(self.windows, is_label)
-        return ItemRows(self.sequences, windows, is_label, moments, self._texts(epoch), self.data.weights)
+        return ItemRows(self.sequences, windows, is_label, moments, self._texts(epoch), self.labels)
 
     def batches(self, rows: ItemRows, settings: TuningSettings, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch."""
@@ -147,8 +162,14 @@ class ItemLoss(nn.Module):
         moments = torch.cat([batch.moments, batch.moments.new_full((len(batch.ends),), unknown)])
         chosen = vectors[torch.searchsorted(items, choice.items)]  # (J, D)
         weights, popularity = parts.popularity_weights(states), Popularity(self.features, moments)
+        successors = None
+        if (followed := parts.successor_weights(states)) is not None:
+            entries = (batch.entries, batch.kinds, batch.followers, batch.values)
+            successors = Successors(followed, *entries, self.features.shape[2])
         with products_in(self._settings.score_factors):
-            total, each = item_losses(states, chosen, batch.labels, choice, weights, popularity, batch.sample_weights)
+            total, each = item_losses(
+                states, chosen, batch.labels, choice, weights, popularity, batch.sample_weights, successors
+            )
         by_task = each.new_zeros(len(TASK_NAMES)).index_add(0, batch.sample_tasks, each)
         return LossSums(total + _touched(parts), total.new_zeros(()), by_task)
 

@@ -22,6 +22,7 @@ from semconv.item_head.popularity import NUM_FEATURES
 
 NAME: Final = "item_parts"  # of the module inside the model
 _START_SCALE: Final = 0.02  # standard deviation of new weights
+_SUCCESSOR_START: Final = 0.3  # weight of the successors of a latest item before training
 _HALF_AT: Final = 10.0  # training interactions at which an item's own row counts half
 
 
@@ -34,12 +35,14 @@ class PartsShape:
         width: hidden size D of the decoder.
         text_width: length of a projected text vector, 0 without text vectors.
         num_periods: number of periods of the calendar, 0 without dates.
+        num_latest: number of latest items whose successors are scored, 0 for none.
     """
 
     num_items: int
     width: int
     text_width: int
     num_periods: int
+    num_latest: int = 0
 
 
 class ItemParts(nn.Module):
@@ -71,6 +74,9 @@ class ItemParts(nn.Module):
         self.gaps = nn.Parameter(torch.zeros(GAP_ROWS, shape.width)) if shape.num_periods else None
         self.waits = nn.Parameter(torch.zeros(GAP_ROWS, shape.width)) if shape.num_periods else None
         self.popularity = nn.Parameter(torch.zeros(NUM_FEATURES, shape.width)) if shape.num_periods else None
+        latest = shape.num_latest
+        self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
+        self.successor_start = nn.Parameter(torch.full((latest,), _SUCCESSOR_START)) if latest else None
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
@@ -111,6 +117,12 @@ class ItemParts(nn.Module):
     def popularity_weights(self, hidden: Tensor) -> Tensor | None:
         """Return the weights ``(n, 4)`` of the popularity numbers for hidden states ``(n, D)``; None without dates."""
         return None if self.popularity is None else hidden @ self.popularity.t()
+
+    def successor_weights(self, hidden: Tensor) -> Tensor | None:
+        """Return the weights ``(n, K)`` of the successors of the K latest items for hidden states ``(n, D)``, or None."""
+        if self.successors is None or self.successor_start is None:
+            return None
+        return hidden @ self.successors.t() + self.successor_start
 
 
 @dataclass(frozen=True)

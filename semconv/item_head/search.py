@@ -15,7 +15,8 @@ from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
-from semconv.ragged import lengths_of, padded
+from semconv.item_head.successors import SuccessorTable, latest_items
+from semconv.ragged import lengths_of, padded, row_of
 from semconv.search.beams import require_numbers
 from semconv.search.search import ITEM_SCORE, SearchResult, SearchSettings, empty_result
 
@@ -34,12 +35,14 @@ class Hidden:
         moments: ``(B,)`` row of each user's moment in the table of popularity.
         seen: B arrays of item_index that are not proposed, or None.
         others: ``(B, n)`` item_index of items to score in any case, -1 for none.
+        latest: ``(B, K)`` the latest items of each user, as ``successors.latest_items`` returns them.
     """
 
     states: Tensor
     moments: NDArray[np.int64]
     seen: Sequence[NDArray[Any]] | None
     others: NDArray[np.int64]
+    latest: NDArray[np.int64]
 
 
 class ItemSearcher:
@@ -55,6 +58,7 @@ class ItemSearcher:
         allowed: ``(I,)`` items that may be listed.
         table: popularity of items at the moments that the prompts name.
         settings: length of the lists.
+        successors: the counts of successors, for a model that scores them.
     """
 
     score_name: Final = ITEM_SCORE
@@ -67,8 +71,10 @@ class ItemSearcher:
         allowed: NDArray[np.bool_],
         table: MomentTable,
         settings: SearchSettings,
+        successors: SuccessorTable | None = None,
     ) -> None:
         self.settings = settings
+        self._successors, self._num_latest = successors, parts.shape.num_latest
         matrix = model.get_input_embeddings().weight
         self._model, self._device = model, model_device(model)
         self._parts = parts.to(self._device, matrix.dtype).eval()
@@ -127,7 +133,9 @@ class ItemSearcher:
         """Compute a batch and write its rows into the result."""
         moments = np.array([prompt.moment for prompt in prompts])
         moments[moments < 0] = len(self._features) - 1
-        found = self.propose(Hidden(self._states(prompts), moments, seen, others), result.items.shape[1])
+        latest = latest_of([prompt.items for prompt in prompts], self._num_latest)
+        hidden = Hidden(self._states(prompts), moments, seen, others, latest)
+        found = self.propose(hidden, result.items.shape[1])
         for whole, part in zip(result, found, strict=True):
             whole[users] = part
 
@@ -161,7 +169,21 @@ class ItemSearcher:
 
     def _scores(self, hidden: Hidden) -> Tensor:
         """Return the score of every item with codes, ``(B, M)``; a log probability is a score less their log sum exp."""
-        states, moments = hidden.states, hidden.moments
+        scores = self._of_states(hidden.states, hidden.moments)
+        followed = self._parts.successor_weights(hidden.states)
+        if followed is not None and self._successors is not None:
+            numbers = self._successors.numbers(hidden.latest)
+            columns = self._rows[numbers.items]
+            known = columns >= 0
+            users = row_of(numbers.lengths)[known]
+            at = torch.from_numpy(users * scores.shape[1] + columns[known]).to(self._device)
+            kind = torch.from_numpy(users * followed.shape[1] + numbers.kinds[known]).to(self._device)
+            values = torch.from_numpy(numbers.values[known]).to(self._device)
+            scores.view(-1).index_add_(0, at, values * followed.float().flatten()[kind])
+        return scores
+
+    def _of_states(self, states: Tensor, moments: NDArray[np.int64]) -> Tensor:
+        """Return the part of the scores ``(B, M)`` that comes from item vectors and popularity."""
         weights = self._parts.popularity_weights(states)
         if weights is not None and not moments.any():
             return (torch.cat([states, weights], dim=1) @ self._joint.t()).float()
@@ -185,6 +207,14 @@ class ItemSearcher:
         hidden = self._parts.states(self._model, ItemInputs(rows, periods, gaps), self._vectors, 0.0)
         waits = torch.tensor([prompt.wait for prompt in prompts], device=self._device)
         return self._parts.at_moments(hidden[entries, ends - 1], waits)
+
+
+def latest_of(histories: Sequence[NDArray[np.int32]], number: int) -> NDArray[np.int64]:
+    """Return the latest items of B histories, the latest first, ``(B, number)``; -1 for none."""
+    lengths = lengths_of(histories)
+    ends = np.cumsum(lengths)
+    items = np.concatenate([*histories, np.zeros(1, dtype=np.int32)])
+    return latest_items(items, ends - lengths, ends, number)
 
 
 def best_columns(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:

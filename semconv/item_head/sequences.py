@@ -22,6 +22,7 @@ class DatedSequences:
         days: ``(n,)`` days since 1970, ``calendar.UNKNOWN_DAY`` where unknown.
         periods: ``(n,)`` row of the period of each interaction.
         gaps: ``(n,)`` row of the gap to the interaction before.
+        weights: ``(n,)`` weight of each interaction; None: all weigh 1.
     """
 
     offsets: Ints
@@ -29,10 +30,21 @@ class DatedSequences:
     days: Ints
     periods: Ints
     gaps: Ints
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def lengths(self) -> Ints:
+        """Number of interactions of each user, ``(U,)``."""
+        return np.diff(self.offsets)
 
     @classmethod
     def of(
-        cls, offsets: Ints, items: NDArray[np.int32], times: NDArray[np.int64], calendar: Calendar
+        cls,
+        offsets: Ints,
+        items: NDArray[np.int32],
+        times: NDArray[np.int64],
+        calendar: Calendar,
+        weights: NDArray[np.float64] | None = None,
     ) -> DatedSequences:
         """Return sequences with the dates that a model of this calendar reads.
 
@@ -42,8 +54,8 @@ class DatedSequences:
         days = day_numbers(times)
         if calendar.num_periods == 0:
             unknown = np.zeros(len(items), dtype=np.int64)
-            return cls(offsets, items, days, unknown, unknown)
-        return cls(offsets, items, days, calendar.period_rows(days), gaps_before(days, offsets))
+            return cls(offsets, items, days, unknown, unknown, weights)
+        return cls(offsets, items, days, calendar.period_rows(days), gaps_before(days, offsets), weights)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,27 @@ class Popularity:
 
 
 @dataclass(frozen=True)
+class Successors:
+    """What the successors of the latest items add to the scores of n positions.
+
+    Attributes:
+        weights: ``(n, K)`` weight of the successors of each latest item.
+        lengths: ``(n,)`` number of entries of each position.
+        kinds: ``(z,)`` index of the latest item of each entry, below K.
+        items: ``(z,)`` item index of the successor.
+        values: ``(z,)`` the number that is multiplied by the weight.
+        num_items: number I of items.
+    """
+
+    weights: Tensor
+    lengths: Tensor
+    kinds: Tensor
+    items: Tensor
+    values: Tensor
+    num_items: int
+
+
+@dataclass(frozen=True)
 class Choice:
     """The items among which a batch chooses.
 
@@ -109,6 +130,7 @@ def item_losses(
     weights: Tensor | None = None,
     popularity: Popularity | None = None,
     sample_weights: Tensor | None = None,
+    successors: Successors | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of the cross entropies of n positions, and the cross entropy of each ``(n,)`` without gradient.
 
@@ -119,17 +141,57 @@ def item_losses(
         weights: ``(n, 4)`` weights of the popularity numbers, or None.
         popularity: the numbers, when there are weights.
         sample_weights: ``(n,)`` factor of each cross entropy; None: all are 1.
+        successors: more scores, for the successors of the latest items; None for none.
     """
     columns = choice.columns(labels)
+    entries = None if successors is None else _Entries.of(successors, choice)
+    followed = hidden.new_zeros((len(hidden), 0)) if successors is None else successors.weights
     if weights is None or popularity is None:
         weights = hidden.new_zeros((len(hidden), 0))
         popularity = Popularity(hidden.new_zeros((1, 0, 1)), torch.zeros_like(labels))
-    total, each = _ItemLosses.apply(hidden, vectors, weights, columns, choice, popularity, sample_weights)  # type: ignore[no-untyped-call]
+    total, each = _ItemLosses.apply(  # type: ignore[no-untyped-call]
+        hidden, vectors, weights, followed, columns, choice, popularity, sample_weights, entries
+    )
     return total, each
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """The entries of ``Successors`` as columns of the scores.
+
+    Attributes:
+        starts, lengths: ``(n,)`` first entry of each position, and their number.
+        kinds: ``(z,)``.
+        columns: ``(z,)`` column of each successor; 0 for an item that is not in the choice.
+        values: ``(z,)``; 0 for an item that is not in the choice.
+    """
+
+    starts: Tensor
+    lengths: Tensor
+    kinds: Tensor
+    columns: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, successors: Successors, choice: Choice) -> _Entries:
+        """Find the columns of the successors."""
+        lengths = successors.lengths
+        table = torch.full((successors.num_items,), -1, device=choice.items.device)  # many times as fast as a search
+        table[choice.items] = torch.arange(len(choice.items), device=choice.items.device)
+        columns = table[successors.items]
+        values = successors.values * (columns >= 0)
+        return cls(lengths.cumsum(0) - lengths, lengths, successors.kinds, columns.clamp(min=0), values)
+
+    def of_rows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the entries of some positions, and the index in ``rows`` that each entry belongs to."""
+        lengths = self.lengths[rows]
+        row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
+        shift = self.starts[rows] - (lengths.cumsum(0) - lengths)
+        return shift[row] + torch.arange(len(row), device=rows.device), row
+
+
 class _ItemLosses(torch.autograd.Function):
-    """The losses and, in the same pass, their gradients for hidden states, item vectors and popularity weights."""
+    """The losses and, in the same pass, their gradients for hidden states, item vectors and both kinds of weights."""
 
     @staticmethod
     def forward(
@@ -137,15 +199,19 @@ class _ItemLosses(torch.autograd.Function):
         hidden: Tensor,
         vectors: Tensor,
         weights: Tensor,
+        followed: Tensor,
         columns: Tensor,
         choice: Choice,
         popularity: Popularity,
         sample_weights: Tensor | None,
+        entries: _Entries | None,
     ) -> tuple[Tensor, Tensor]:
         """Compute the losses; ``item_losses`` describes the arguments."""
         with torch.autocast(hidden.device.type, enabled=False):
-            hidden, vectors, weights = hidden.float(), vectors.float(), weights.float()
-            of_hidden, of_vectors, of_weights = (torch.zeros_like(part) for part in (hidden, vectors, weights))
+            hidden, vectors, weights, followed = (part.float() for part in (hidden, vectors, weights, followed))
+            of_hidden, of_vectors, of_weights, of_followed = (
+                torch.zeros_like(part) for part in (hidden, vectors, weights, followed)
+            )
             losses = hidden.new_empty(len(hidden))
             order = popularity.moments.argsort(stable=True)  # so that a block has few different moments
             size = max(1, _BLOCK_SCORES // max(1, len(vectors)))
@@ -157,6 +223,11 @@ class _ItemLosses(torch.autograd.Function):
                 torch.mm(hidden[rows], vectors.t(), out=scores)
                 for part, table in numbers:
                     scores[part].addmm_(weights[rows[part]], table)
+                if entries is not None:
+                    index, row = entries.of_rows(rows)
+                    at, values = row * len(vectors) + entries.columns[index], entries.values[index]
+                    kind = row * followed.shape[1] + entries.kinds[index]
+                    scores.view(-1).index_add_(0, at, values * followed[rows].flatten()[kind])
                 losses[rows] = _differences(scores, columns[rows], choice, differences)
                 if sample_weights is not None:
                     losses[rows] *= sample_weights[rows]
@@ -165,15 +236,20 @@ class _ItemLosses(torch.autograd.Function):
                 of_vectors.addmm_(differences.t(), hidden[rows])
                 for part, table in numbers:
                     of_weights[rows[part]] = differences[part] @ table.t()
-        ctx.save_for_backward(of_hidden, of_vectors, of_weights)
+                if entries is not None:
+                    part_of = followed.new_zeros(len(rows) * followed.shape[1])
+                    of_followed[rows] = part_of.index_add_(0, kind, differences.view(-1)[at] * values).view(
+                        len(rows), -1
+                    )
+        ctx.save_for_backward(of_hidden, of_vectors, of_weights, of_followed)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
 
     @staticmethod
     def backward(ctx: Any, total: Tensor, _each: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients that ``forward`` computed."""
-        of_hidden, of_vectors, of_weights = ctx.saved_tensors
-        return of_hidden * total, of_vectors * total, of_weights * total, None, None, None, None
+        gradients = [part * total for part in ctx.saved_tensors]
+        return *gradients, None, None, None, None, None
 
 
 def _numbers(popularity: Popularity, choice: Choice, rows: Tensor) -> list[tuple[slice, Tensor]]:

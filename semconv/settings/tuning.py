@@ -44,6 +44,12 @@ class TuningSettings:
         low=0,
         high=1,
     )
+    successor_items: int = option(
+        3,
+        "With tuning.history = items, the number of a user's latest items whose successors count. The model adds to the"
+        " score of an item how often the item followed each of these items in the interactions. 0 turns this off.",
+        low=0,
+    )
     epochs: int | None = option(
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="

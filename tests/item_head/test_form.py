@@ -51,11 +51,11 @@ class World:
         titles = [f"item number {item}" for item in range(NUM_ITEMS)]
         data = task_data(train, self.encoder.has_codes, titles, [None] * NUM_ITEMS, tasks)
         calendar = Calendar.of(day_numbers(data.times))
-        self.form = ItemForm(data, self.encoder, tasks, HISTORY, calendar, 0)
+        self.form = ItemForm(data, self.encoder, tasks, HISTORY, calendar, 0, num_latest=2)
         self.model.requires_grad_(True)
         width = self.model.get_input_embeddings().weight.shape[1]
         texts = np.random.default_rng(1).normal(size=(NUM_ITEMS, 3)).astype(np.float32)
-        shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods)
+        shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods, num_latest=2)
         self.model.add_module(NAME, ItemParts(shape, self.encoder.item_tokens, texts, self.form.counts, 0))
 
     def loss(self, rows: ItemRows) -> LossSums:
@@ -115,6 +115,12 @@ def test_the_first_position_is_a_plain_softmax_over_the_item_vectors(world: Worl
         scores += (parts.popularity @ state) @ torch.from_numpy(form.table.features[int(batch.moments[0])])[
             :, candidates
         ]
+        weights = parts.successor_weights(state)
+        numbers = form.labels.numbers(np.array([10]))  # the second row of the user with two items
+        columns = {int(item): column for column, item in enumerate(candidates)}
+        assert len(numbers.items)
+        for kind, item, value in zip(numbers.kinds, numbers.items, numbers.values, strict=True):
+            scores[columns[int(item)]] += weights[int(kind)] * float(value)
         expected = -scores.log_softmax(dim=0)[int(torch.searchsorted(candidates, batch.labels[0]))]
     assert float(world.loss(rows[3]).label.detach()) == pytest.approx(float(expected), rel=1e-4)
 
@@ -137,7 +143,7 @@ def test_without_dates_no_weight_knows_a_date() -> None:
     train = sequences([5, 6], 8)
     world = World(replace(train, times=np.full(11, np.iinfo(np.int64).min)))
     parts = getattr(world.model, NAME)
-    assert {name for name, _ in parts.named_parameters()} == {"own", "text"}
+    assert {name for name, _ in parts.named_parameters()} == {"own", "text", "successors", "successor_start"}
     assert torch.isfinite(world.loss(world.form.rows(0)).label)
 
 

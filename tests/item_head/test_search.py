@@ -20,6 +20,8 @@ from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
 from semconv.item_head.search import ItemSearcher, best_columns
+from semconv.item_head.sequences import DatedSequences
+from semconv.item_head.successors import SuccessorTable
 from semconv.search.search import SearchSettings
 from tests.worlds import prompts as case
 
@@ -37,11 +39,18 @@ class World:
     parts: ItemParts
     table: MomentTable
     prompts: list[ItemPrompt]
+    successors: SuccessorTable
 
     def searcher(self, allowed: np.ndarray | None = None, top_k: int = 5) -> ItemSearcher:
         may = np.ones(NUM_ITEMS, dtype=bool) if allowed is None else allowed
         return ItemSearcher(
-            self.model, self.parts, CODED.astype(np.int32), may, self.table, SearchSettings(top_k, top_k)
+            self.model,
+            self.parts,
+            CODED.astype(np.int32),
+            may,
+            self.table,
+            SearchSettings(top_k, top_k),
+            self.successors,
         )
 
     @torch.no_grad()
@@ -59,6 +68,11 @@ class World:
         state = decode_hidden(self.model, ModelInput.causal(None, read[None]))[0, -1] + parts.waits[prompt.wait]
         features = torch.from_numpy(self.table.features[prompt.moment])
         scores = vectors @ state + (parts.popularity @ state) @ features
+        weights = parts.successor_weights(state)
+        assert weights is not None
+        for weight, item in zip(weights, prompt.items[::-1], strict=False):
+            numbers = self.successors.numbers(np.array([[item]]))
+            scores[torch.from_numpy(numbers.items)] += weight * torch.from_numpy(numbers.values)
         mask = torch.full((NUM_ITEMS,), -torch.inf)
         mask[torch.from_numpy(CODED)] = 0
         found: np.ndarray = (scores + mask).log_softmax(dim=0).numpy()
@@ -76,7 +90,7 @@ def world() -> World:
     days = np.sort(rng.integers(100, 500, 80))
     events = ItemEvents.of(days, rng.integers(0, NUM_ITEMS, 80).astype(np.int32), NUM_ITEMS)
     calendar = Calendar.of(days)
-    shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods)
+    shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods, num_latest=2)
     texts = rng.normal(size=(NUM_ITEMS, 3)).astype(np.float32)
     parts = ItemParts(shape, tokens, texts, rng.integers(0, 30, NUM_ITEMS), seed=0)
     with torch.no_grad():
@@ -90,7 +104,11 @@ def world() -> World:
     moments = Moments(table, np.array([420, 480, 499]))
     has_codes = np.isin(np.arange(NUM_ITEMS), CODED)
     users = np.arange(3, dtype=np.int32)
-    return World(model, parts, table, PromptMaker(calendar, has_codes, HISTORY).prompts(histories, users, moments))
+    prompts = PromptMaker(calendar, has_codes, HISTORY).prompts(histories, users, moments)
+    bought = rng.integers(0, NUM_ITEMS, 200).astype(np.int32)
+    unknown = np.full(200, np.iinfo(np.int64).min)
+    sequences = DatedSequences.of(np.arange(0, 201, 10), bought, unknown, Calendar(0, 0))
+    return World(model, parts, table, prompts, SuccessorTable.count(sequences, NUM_ITEMS))
 
 
 def test_a_prompt_is_the_latest_items_with_codes_and_their_gaps(world: World) -> None:

@@ -54,7 +54,9 @@ class TuningTask:
 
         if self.setup is not None:
             tasks, length = source.settings.tasks, source.settings.split.history_length
-            return ItemForm(source.data, source.encoder, tasks, length, self.setup.calendar, self.pad)
+            return ItemForm(
+                source.data, source.encoder, tasks, length, self.setup.calendar, self.pad, self.setup.num_latest
+            )
         choices = CodeChoices(self.level_tokens, self.codes) if self.tuning.loss_over == "trie" else None
         return TokenForm(source.rows, self.pad, choices)
 

@@ -13,6 +13,7 @@ from semconv.data.histories import Histories
 from semconv.data.store import Catalog
 from semconv.item_head.files import ItemFile
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
+from semconv.item_head.successors import SuccessorTable
 from semconv.runs.files import ITEM_PARTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -48,11 +49,13 @@ class ItemSearchData:
         folder: the folder of the tuning, with the file of the item parts.
         texts: ``(I, T)`` projected text vectors of all items.
         moments: the moment of each user, and what was popular then.
+        successors: how often items follow each other; None for a model that does not score this, and for queries.
     """
 
     folder: Path
     texts: NDArray[np.float32]
     moments: Moments
+    successors: SuccessorTable | None
 
     @classmethod
     def read(
@@ -71,6 +74,7 @@ class ItemSearchData:
             Moments.unknown(0, len(catalog))
             if moments is None
             else moments.of(len(catalog), is_dated=file.calendar.num_periods > 0),
+            moments.successors(len(catalog)) if moments is not None and file.num_latest else None,
         )
 
     def searcher(
@@ -93,5 +97,5 @@ class ItemSearchData:
         file = ItemFile.load(self.folder)
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
-        searcher = ItemSearcher(model, parts, coded, allowed, self.moments.table, settings)
+        searcher = ItemSearcher(model, parts, coded, allowed, self.moments.table, settings, self.successors)
         return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import known_part, train_part
+from semconv.data.splits import counted_cut, known_part, train_part
 from semconv.data.store import Catalog, Sequences, day_numbers
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import Moments
+from semconv.item_head.successors import SuccessorTable
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.lineage import Lineage
@@ -39,6 +40,7 @@ class ItemSetup:
         calendar: the periods of the training interactions.
         basis: the projection of the text vectors.
         start: the item parts of the tuning that is continued; None for new ones.
+        num_latest: number of latest items whose successors the model scores.
     """
 
     code_tokens: NDArray[np.int64]
@@ -47,6 +49,7 @@ class ItemSetup:
     calendar: Calendar
     basis: TextBasis
     start: ItemFile | None
+    num_latest: int
 
     @classmethod
     def of(
@@ -70,6 +73,7 @@ class ItemSetup:
             Calendar.of(day_numbers(data.times)) if file is None else file.calendar,
             basis,
             file,
+            workspace.settings.tuning.successor_items if file is None else file.num_latest,
         )
 
     def attach(self, model: Any, seed: int) -> None:
@@ -83,7 +87,7 @@ class ItemSetup:
             model.add_module(NAME, self.start.parts(self.code_tokens, self.texts, self.counts))
             return
         width = model.get_input_embeddings().weight.shape[1]
-        shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods)
+        shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods, self.num_latest)
         model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
 
     def detach(self, model: Any, folder: Path) -> None:
@@ -149,3 +153,8 @@ class SplitMoments:
         train = train_part(sequences, self.train_cut, 1, num_items)
         table = MomentTable.on_grid(ItemEvents.of(day_numbers(train.times), train.items, num_items, train.weights))
         return Moments(table, day_numbers(Histories.under(sequences, self.split).latest_times()))
+
+    def successors(self, num_items: int) -> SuccessorTable:
+        """Count how often items follow each other in the interactions that lists of the split may count."""
+        cut = counted_cut(self.sequences.cuts, self.split, self.train_cut)
+        return SuccessorTable.count(train_part(self.sequences, cut, 1, num_items), num_items)

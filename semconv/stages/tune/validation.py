@@ -97,13 +97,15 @@ def _item_search(
     from semconv.search.search import SearchSettings
 
     moments = split_moments.of(source.data.num_items, is_dated=setup.calendar.num_periods > 0)
+    successors = split_moments.successors(source.data.num_items) if setup.num_latest else None
     maker = PromptMaker(setup.calendar, source.encoder.has_codes, source.settings.split.history_length)
     prompts = maker.prompts(histories, users.astype(np.int32), moments)
     seen, search = [histories.seen_of(int(user)) for user in users], SearchSettings(_LIST_LENGTH)
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
-        return ItemSearcher(model, parts, codes.item_index, allowed, moments.table, search).search(prompts, seen).items
+        searcher = ItemSearcher(model, parts, codes.item_index, allowed, moments.table, search, successors)
+        return searcher.search(prompts, seen).items
 
     return items_of
 
