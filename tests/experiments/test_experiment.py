@@ -78,6 +78,7 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     assert second["verdict"] == "not measured"
 
 
+@pytest.mark.slow
 def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text('[[row]]\nlabel = "model"\n[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n')

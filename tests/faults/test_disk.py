@@ -130,12 +130,12 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "free"),
     [
         (("evaluate", "--split", "valid"), 0),
-        (("evaluate", "--split", "valid"), 400_000),
-        (("run",), 0),
+        pytest.param(("evaluate", "--split", "valid"), 400_000, marks=pytest.mark.slow),
+        pytest.param(("run",), 0, marks=pytest.mark.slow),
         (("run",), 400_000),
         (("prune", "--keep", "1"), 0),
         (("forget", "--user", "u002", "--yes"), 0),
-        (("forget", "--user", "u002", "--yes"), 400_000),
+        pytest.param(("forget", "--user", "u002", "--yes"), 400_000, marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_leaves_the_served_lists_and_the_same_command_then_finishes(

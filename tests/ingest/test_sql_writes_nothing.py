@@ -43,7 +43,7 @@ def _rows(url: str, statement: str, tmp_path: Path) -> list[dict[str, object]]:
         return list(pq.read_table(rows.path).to_pylist())
 
 
-@pytest.mark.parametrize("database", ["shop.duckdb", None])
+@pytest.mark.parametrize("database", ["shop.duckdb", pytest.param(None, marks=pytest.mark.slow)])
 def test_no_statement_of_duckdb_writes(outside: Path, tmp_path: Path, database: str | None) -> None:
     url = f"duckdb:///{outside / database}" if database else "duckdb:///:memory:"
     for statement in (*STATEMENTS.values(), *FURTHER, *HIDDEN, "COPY (SELECT 1) TO '{folder}/shop.duckdb'"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.serving.readers import PUBLISHES, READS, readers_beside_publishes
 from benchmarks.timing import percentile
 
 
+@pytest.mark.slow
 def test_readers_meet_no_error_and_no_mixed_generation() -> None:
     found = {row.metric: row.ours for row in readers_beside_publishes("small")}
     assert found["errors"] == 0

@@ -24,6 +24,7 @@ def test_machine_without_a_compiler_says_so(monkeypatch, tmp_path):
     require_compiler("cpu")
 
 
+@pytest.mark.slow
 def test_compiler_that_fails_is_the_machines_fault(monkeypatch, tmp_path):
     compiler = tmp_path / "failing++"
     compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 1.0 && exit 0\nexit 1\n')
