@@ -149,7 +149,7 @@ def sql_page() -> str:
     ]
     gates = [
         f"| [`{file.name}`](../sql/gates/{file.name}.sql) | {file.comment} | {file.database} |\n"
-        for database in ("generation", "warehouse")
+        for database in ("generation", "memory", "warehouse")
         for file in sql_files(sql / "gates", database)
     ]
     return "\n".join(

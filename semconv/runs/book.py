@@ -127,6 +127,10 @@ class RunBook:
         """Return the fingerprint of the run that the request would make now."""
         return _fingerprint(request, self._hashes(request))
 
+    def find(self, request: StageRequest) -> RunRecord | None:
+        """Return the finished run that ``execute`` would reuse for a request, or None if it would compute one."""
+        return next(filter(self._is_reusable, self._same(request, self.fingerprint(request))), None)
+
     def _hashes(self, request: StageRequest) -> dict[str, str]:
         return {table: self.store.content_hash(table) for table in request.tables}
 

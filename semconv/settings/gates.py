@@ -29,6 +29,20 @@ class GateSettings:
         low=0,
         high=1,
     )
+    max_quality_drop: float = option(
+        0.1,
+        "Refuse to publish lists of another model, blend or method if its NDCG@10 on held-out items is lower than that"
+        " of the published method by more than this share. Both are measured on the same users. The gate fails only if"
+        " the whole confidence interval of the difference lies beyond the limit.",
+        low=0,
+        high=1,
+    )
+    above_popularity: bool = option(
+        True,
+        "Refuse to publish lists of another model, blend or method if its NDCG@10 on held-out items is lower than the"
+        " NDCG@10 of the most popular items, and the whole confidence interval of the difference is below 0. The first"
+        " publication of a project only warns.",
+    )
     max_days_without_events: int = option(
         0, "Refuse to publish if the newest interaction is more than this number of days old.", low=0
     )

@@ -3,16 +3,17 @@
 -- Only users who had a list in the previous generation and have bought something since are counted. The query measures
 -- this share on published lists, while `hit_ratio` in the table `metric` is measured on held-out items. An item counts
 -- as bought since the previous generation if it comes after all items that the previous generation has in the user's
--- history.
+-- history. Only events of the view `target_event` count: no views and carts if `events.targets` names purchases only, and
+-- no returned items.
 WITH known AS (
     SELECT user_id, max(position) AS last_position FROM previous.user_history GROUP BY user_id
 ),
 bought AS (
-    SELECT user_history.user_id, user_history.item_id
-    FROM user_history
-    LEFT JOIN known ON known.user_id = user_history.user_id
-    WHERE user_history.position > coalesce(known.last_position, -1)
-      AND user_history.user_id IN (SELECT user_id FROM previous.recommendation)
+    SELECT target_event.user_id, target_event.item_id
+    FROM target_event
+    LEFT JOIN known ON known.user_id = target_event.user_id
+    WHERE target_event.position > coalesce(known.last_position, -1)
+      AND target_event.user_id IN (SELECT user_id FROM previous.recommendation)
 ),
 best AS (
     SELECT bought.user_id, min(listed.rank) AS best_rank

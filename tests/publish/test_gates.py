@@ -11,6 +11,7 @@ import pytest
 from semconv.errors import GateFailedError
 from semconv.settings.gates import GateSettings
 from semconv_warehouse.gates.gate import Finding, Guard
+from semconv_warehouse.gates.quality import ServedLists, served_lists
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.gated import EVERYONE, done, forced, make_gated, refused, semconv, write_lists
@@ -156,6 +157,22 @@ def test_a_merged_load_keeps_the_lists_of_the_other_users(root: Path, tmp_path: 
     assert [row for row in merged if row["user_id"] in FEW] == [row for row in after if row["user_id"] in FEW]
     assert [row for row in merged if row["user_id"] not in FEW] != [row for row in after if row["user_id"] not in FEW]
     assert done(root, "publish")["is_new"] is False
+
+
+def test_lists_for_some_users_are_published_over_the_lists_of_the_others(root: Path, tmp_path: Path) -> None:
+    project = Project.open(root)
+    first = project.workspace.need("recommend")
+    assert served_lists(project.store) == ServedLists(1, first, first.run_id)
+    for number, shift in enumerate((9, 11), 2):
+        merged = done(root, "recommend", "load", "--merge", write_lists(tmp_path / "few.parquet", FEW, shift=shift))
+        (root / "semconv.toml").write_text(case.WITH_ALL_GATES)
+        result = semconv(root, "publish")
+        assert result.exit_code == 0
+        assert f"the lists of {merged['run_id']} are external, so no lists without the held-out items" in result.stderr
+        assert served_lists(Project.open(root).store) == ServedLists(number, first, merged["run_id"])
+    assert "gate" not in semconv(root, "publish").stderr  # these lists are served already
+    done(root, "publish", "--rollback")  # to generation 2, whose other users have the lists of generation 1
+    assert served_lists(Project.open(root).store).run == first
 
 
 def test_lists_of_eight_items_are_not_published(root: Path, tmp_path: Path) -> None:

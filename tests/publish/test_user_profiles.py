@@ -7,9 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from semconv.errors import SettingsError
 from semconv_warehouse.erase.forgetting import _TABLES
 from semconv_warehouse.features.export import export_features, feature_file, has_rows
 from semconv_warehouse.publish.publishing import publish
+from semconv_warehouse.serving.query import query
 from semconv_warehouse.serving.show import show_user
 from tests.worlds.published import Project, add_recommend_run, make_project, user
 
@@ -56,12 +58,16 @@ def test_a_generation_of_an_earlier_version_has_neither(project: Project) -> Non
     generation = layout.generation_file(1)
     generation.chmod(0o600)
     with duckdb.connect(str(generation)) as connection:
-        connection.execute("DROP VIEW current_user_profile; DROP TABLE user_profile")
+        connection.execute("DROP VIEW current_user_profile; DROP VIEW target_event; DROP TABLE user_profile")
         connection.execute("ALTER TABLE user_history DROP COLUMN event_type")
     layout.serving.hardlink_to(generation)
     assert [row["event_type"] for row in show_user(layout, "u1")["history"]] == [None, None]
     assert export_features(layout, store) == [1]
     assert not has_rows(layout, "user_profile")
+    with pytest.raises(
+        SettingsError, match="no view target_event; `semconv publish` writes a generation with the view"
+    ):
+        query(layout, "SELECT * FROM target_event")
 
 
 def test_forget_knows_every_table_of_users(project: Project) -> None:

@@ -50,7 +50,12 @@ top_k = 10
 shard_users = 30
 [evaluate]
 bootstrap_samples = 50
+[gates]
+max_quality_drop = 0
+above_popularity = false
 """
+# With the gates on quality, whose lists take time. Models of one epoch would not pass them.
+WITH_ALL_GATES = SETTINGS[: SETTINGS.index("[gates]")]
 KINDS = ("lamp", "chair", "table", "rug", "shelf", "vase")
 COLOURS = ("red", "green", "blue", "white", "black", "grey", "brown", "yellow", "pink", "violet")
 

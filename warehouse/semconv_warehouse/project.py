@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -252,15 +252,19 @@ class Project(IngestingProject):
         remove_leftovers(self.layout)
         from semconv.stages.evaluate.run import evaluations_of
         from semconv.stages.lists.current import newest_lists
+        from semconv_warehouse.gates.quality import quality_findings, served_lists
 
         lists = newest_lists(self.workspace)
+        evaluations, before = evaluations_of(self.workspace, lists), served_lists(self.store)
+        gates = self._gates(force)
+        quality = quality_findings(self.workspace, gates.guard, lists, before, evaluations)
         return publish(
             self.layout,
             self.store,
             lists.run_id,
-            evaluate_run_ids=[run.run_id for run in evaluations_of(self.workspace, lists)],
+            evaluate_run_ids=[run.run_id for run in evaluations],
             memory_mb=self.settings.publish.memory_mb,
-            gates=self._gates(force),
+            gates=replace(gates, quality=quality, compared_with=before.publication),
         )
 
     def rollback(self) -> Publication:

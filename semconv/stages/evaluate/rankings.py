@@ -57,7 +57,7 @@ def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | Non
         elif method.is_tuned and tuning is not None:
             yield _tuned(workspace, case, method, tuning, latest.get(method.sql))
         else:
-            latest = {method.sql: _baseline(workspace, case, method, method.parameters(workspace.settings))}
+            latest = {method.sql: baseline(workspace, case, method, method.parameters(workspace.settings))}
             yield latest[method.sql]
 
 
@@ -121,7 +121,7 @@ def _tuned(
     found = tuned_parameters(workspace, tuning)
     best: dict[str, float] = found["parameters"]
     is_same = untuned is not None and untuned.details.get("parameters") == best
-    ranking = untuned if untuned is not None and is_same else _baseline(workspace, case, method, best)
+    ranking = untuned if untuned is not None and is_same else baseline(workspace, case, method, best)
     details = {
         "parameters": best,
         "tuned_on": f"{found['num_users']} users of the split valid",
@@ -131,7 +131,8 @@ def _tuned(
     return replace(ranking, method=method.name, details=details)
 
 
-def _baseline(workspace: Workspace, case: EvaluationCase, method: Method, parameters: Mapping[str, float]) -> Ranking:
+def baseline(workspace: Workspace, case: EvaluationCase, method: Method, parameters: Mapping[str, float]) -> Ranking:
+    """Return the lists of a SQL baseline for the evaluated users."""
     made = case.recommend.settings
     request = BaselineRequest(
         method=method.name,

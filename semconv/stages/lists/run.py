@@ -26,7 +26,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
 from semconv.stages import stage_settings
-from semconv.stages.blend.choice import chosen_blend
+from semconv.stages.blend.choice import ChosenBlend, chosen_blend
 from semconv.stages.lists.job import ListJob, Request, list_job
 from semconv.stages.lists.parts import part_table, write_part
 from semconv.stages.lists.ray_engine import ray_shards, require_ray
@@ -44,6 +44,22 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
     """
     require_engine(workspace.settings)
     chosen = chosen_blend(workspace, lineage, request.split)
+
+    def compute(folder: Path) -> dict[str, pa.Table]:
+        job, states = list_job(workspace, lineage, request, chosen, folder)
+        states.write(folder)
+        write_lists(job, workspace.progress)
+        return {}
+
+    return workspace.book.execute(_list_request(workspace, lineage, request, chosen), compute)
+
+
+def list_request(workspace: Workspace, lineage: Lineage, request: Request) -> StageRequest:
+    """Return everything that determines the lists of a recommend run."""
+    return _list_request(workspace, lineage, request, chosen_blend(workspace, lineage, request.split))
+
+
+def _list_request(workspace: Workspace, lineage: Lineage, request: Request, chosen: ChosenBlend | None) -> StageRequest:
     made = (lineage.tuned, *lineage.code_runs, lineage.behavior, None if chosen is None else chosen.record)
     inputs = tuple(run for run in made if run is not None)
     settings = {
@@ -57,19 +73,12 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
         **({} if chosen is None else {"method": chosen.served}),
         **{name: value for name, value in lineage.split.items() if name == "events"},
     }
-
-    def compute(folder: Path) -> dict[str, pa.Table]:
-        job, states = list_job(workspace, lineage, request, chosen, folder)
-        states.write(folder)
-        write_lists(job, workspace.progress)
-        return {}
-
     content = {
         "refresh": users_digest(request.refresh),
         "carry_from": "" if request.carry_from is None else request.carry_from.fingerprint,
     }
     tables = ("item", "interaction")
-    return workspace.book.execute(StageRequest(columns.RECOMMEND, settings, inputs, tables, content), compute)
+    return StageRequest(columns.RECOMMEND, settings, inputs, tables, content)
 
 
 def users_digest(users: NDArray[np.int32] | None) -> str:

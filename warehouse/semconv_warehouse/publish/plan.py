@@ -20,7 +20,7 @@ from semconv_warehouse.store.reading import content_hash
 from semconv_warehouse.store.run_table import select_runs
 
 # Increase this number when the same runs would give a generation file with other content.
-GENERATION_FORMAT = 2
+GENERATION_FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from semconv_warehouse.store.database import database_errors, is_damage, quote_i
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.statements import close, require_reading
 
+_NEWER_VIEW = "target_event"  # queries of the cookbook read it, and generations of earlier versions do not have it
 # A macro reads tables of the database in use, so `previous.similar_item` would read the served generation instead.
 _PREVIOUS_MACRO = re.compile(r'"?\bprevious\b"?\s*\.\s*("?main"?\s*\.\s*)?"?similar_item\b', re.IGNORECASE)
 
@@ -92,7 +93,12 @@ def query(
             line = str(error).splitlines()[0]
             if "previous" in line and not _has_previous(connection):
                 line = "only one generation was published, so there is no `previous`; try again after the next publish"
-            if isinstance(error, duckdb.CatalogException) and line.startswith("Catalog Error: Table"):
+            if isinstance(error, duckdb.CatalogException) and _NEWER_VIEW in line:
+                line = (
+                    f"an earlier version of semconv published this generation, so it has no view {_NEWER_VIEW};"
+                    " `semconv publish` writes a generation with the view"
+                )
+            elif isinstance(error, duckdb.CatalogException) and line.startswith("Catalog Error: Table"):
                 line += '; `semconv sql "SHOW TABLES"` lists the tables'
             raise SettingsError(f"SQL: {line}") from error
 
