@@ -108,8 +108,8 @@ class TuningSettings:
     loss_over: Literal["auto", "vocabulary", "trie"] = option(
         "auto",
         "Tokens over which the loss normalises the probability of a code. vocabulary is the whole vocabulary (as in"
-        " the paper). trie is the codes that exist after the same prefix; it needs recommend.scores = trie. auto is"
-        " trie for the built-in backbone and vocabulary otherwise.",
+        " the paper). trie is the codes that exist after the same prefix. auto is trie for the built-in backbone and"
+        " vocabulary otherwise. Validation, blend and lists use the same tokens (recommend.scores).",
     )
     history_loss: float | None = option(
         None,
@@ -146,7 +146,10 @@ class TuningSettings:
     lora_alpha: int = option(32, "Scale of the LoRA adapters (lora_alpha in PEFT).", low=1)
     lora_dropout: float = option(0.05, "Dropout in the LoRA adapters.", low=0, high=0.9)
     validation_users: int = option(
-        4000, "Number of users on whom the model is validated by beam search. 0 turns validation off.", low=0
+        4000,
+        "Number of users on whom the model is validated by beam search, with the mask of recommend.seen. 0 turns"
+        " validation off.",
+        low=0,
     )
     validate_every: int = option(1, "Number of epochs from one validation to the next.", low=1)
     patience: int = option(3, "Training stops after this many validations in a row without a better NDCG@10.", low=1)

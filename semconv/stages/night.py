@@ -15,7 +15,7 @@ from semconv.runs.book import Outcome
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.stages import stage_settings
-from semconv.stages.blend.choice import reason_against
+from semconv.stages.blend.choice import fitting_blend, reason_against
 from semconv.stages.blend.refit import blend_refit_state
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.refit import Coded, refit_state
@@ -240,16 +240,20 @@ class _Night:
         return Lineage.current(self.workspace.store, lineage.run)
 
     def _blend(self, lineage: Lineage, *, is_fitted: bool) -> Lineage:
-        """Fit a blend for a new model. Keep the blend of a kept model, because a new blend would change all lists."""
+        """Fit a blend for a new model, and for other scores or another mask than those of the kept model's blends.
+
+        Otherwise keep the blend of a kept model, because a new blend would change all lists.
+        """
         from semconv.stages.blend.run import blend_run
 
         workspace = self.workspace
         if workspace.settings.blend.use == "never":
             return lineage
-        if lineage.blend is not None and not is_fitted:
-            is_stale = workspace.book.is_stale(lineage.blend, stage_settings.blend(workspace, lineage))
+        kept = None if is_fitted else fitting_blend(workspace, lineage)
+        if kept is not None:
+            is_stale = workspace.book.is_stale(kept, stage_settings.blend(workspace, lineage))
             state = "kept (stale)" if is_stale else "kept"
-            self.stages.append(_stage(columns.BLEND, lineage.blend.run_id, state, 0.0))
+            self.stages.append(_stage(columns.BLEND, kept.run_id, state, 0.0))
         elif lineage.tuned is not None and (why_not := reason_against(workspace, lineage)) is not None:
             workspace.progress.say(f"blend: skipped, because {why_not}")
         else:

@@ -47,7 +47,7 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
     made = (lineage.tuned, *lineage.code_runs, lineage.behavior, None if chosen is None else chosen.record)
     inputs = tuple(run for run in made if run is not None)
     settings = {
-        **stage_settings.recommend(workspace),
+        **stage_settings.recommend(workspace, lineage),
         "split": request.split,
         "users": users_digest(request.users),
         "where": request.where or "",

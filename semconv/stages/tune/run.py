@@ -6,7 +6,7 @@ import copy
 import itertools
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
 from semconv.stages import stage_settings
+from semconv.stages.agreement import code_scores
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import backbone_path
@@ -53,7 +54,8 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
 
     Raises:
         InputError: the earlier run is not a finished tuning on this code set, or its codes have changed.
-        SettingsError: the settings have another mode or adapter than the earlier run.
+        SettingsError: the settings have another mode or adapter than the earlier run, or ``recommend.scores`` differs
+            from the loss.
     """
     start = inputs.start
     if start is not None:
@@ -63,6 +65,7 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
             return Outcome(workspace.book.take_up(start.run), True, 0.0)
     goes_on = start is not None
     tuning = resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=goes_on)
+    code_scores(workspace.settings.recommend, asdict(tuning))  # refuses other scores of lists before the training
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         work = _Tuning(workspace, inputs, tuning, ItemCodes.read(workspace, inputs.codes.code_runs))
