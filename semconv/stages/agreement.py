@@ -111,14 +111,27 @@ def trained_on(split: Split, train_cut: TrainCut) -> str | None:
     return f"the {_HELD_OUT[split]} items" if split in _TRAINED_ON[train_cut] else None
 
 
+def leak(split: Split, lineage: Lineage) -> str | None:
+    """Return why an evaluation on a split would score a model on items that it was trained on; None if it would not.
+
+    The vectors, the codes and the backbone of a model count as much as its tuning.
+    """
+    for run in lineage.runs:
+        trained_with = run.settings.get("split")
+        cut = trained_with["train_cut"] if isinstance(trained_with, Mapping) else HONEST_CUT  # lists have no train cut
+        known = trained_on(split, cut)
+        if known is not None:
+            return f"{run.run_id} was trained with split.train_cut = {cut}, which contains {known}"
+    return None
+
+
 def require_held_out(split: Split, lineage: Lineage) -> None:
-    """Raise SettingsError if an evaluation on a split would score a model on items that the model was trained on."""
-    cut = lineage.split["train_cut"]
-    known = trained_on(split, cut)
-    if known is None:
+    """Raise SettingsError if an evaluation on a split would score a model on items that it was trained on."""
+    why = leak(split, lineage)
+    if why is None:
         return
-    other = "" if "test" in _TRAINED_ON[cut] else "give --split test, or "
+    other = "" if split == "test" or leak("test", lineage) is not None else "give --split test, or "
     raise SettingsError(
-        f"{lineage.ranker.run_id} was trained with split.train_cut = {cut}, which contains {known}, so figures on these"
-        f" items would be too high; {other}set split.train_cut = {HONEST_CUT} and train again with `semconv run --refit`"
+        f"{why}, so figures on these items would be too high; {other}set split.train_cut = {HONEST_CUT} and train again with"
+        " `semconv run --refit`"
     )

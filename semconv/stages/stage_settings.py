@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+from semconv import columns
 from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import Workspace, is_loaded
+from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.agreement import code_scores, mask_of, require_same_mask, stopping_mask
@@ -134,6 +135,24 @@ def blend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
         "recommend": {**search, **masked(workspace)},
         "history_length": workspace.settings.split.history_length,
         "train_cut": lineage.split["train_cut"],
+    }
+
+
+def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
+    """Return the settings that the stages of a model, or of a blend without one, would read now, by stage."""
+    named, backbone = named_backbone(workspace), lineage.find(columns.BACKBONE)
+    of_backbone: dict[str, Any] = {}  # a backbone from `semconv backbone use` is kept
+    if named:
+        of_backbone = used_backbone(workspace, named)
+    elif backbone is not None and is_created(backbone):
+        of_backbone = created_backbone(workspace)
+    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: behavior(workspace)}
+    if lineage.tuned is None:
+        return of_vectors
+    return {
+        **of_vectors,
+        columns.CODEBOOK: {} if is_loaded(lineage.codebook) else codebook(workspace),
+        columns.FINETUNE: finetune(workspace, lineage.backbone, lineage.codebook),
     }
 
 
