@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from semconv.columns import Split, TrainCut
 from semconv.data.store import RunRecord
@@ -18,7 +18,7 @@ from semconv.errors import SettingsError
 from semconv.runs.lineage import Lineage
 from semconv.settings.recommend import RecommendSettings
 
-HONEST_CUT = "[:-2]"  # the train cut that leaves the validation items out of training
+HONEST_CUT: Final = "[:-2]"  # the train cut that leaves the validation items out of training
 # The settings that determine which seen items a list leaves out: our name in a run's settings, then the setting's name.
 MASK = {"seen": "recommend.seen", "seen_days": "recommend.seen_days", "seen_types": "events.seen"}
 _TRAINED_ON: Mapping[TrainCut, tuple[Split, ...]] = {"[:-2]": (), "[:-1]": ("valid",), "[:]": ("valid", "test")}
@@ -91,7 +91,7 @@ def require_same_mask(recommend: Mapping[str, Any], finetune: RunRecord) -> None
 def first_difference(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the name of the first setting of a search that differs, its earlier value and its wanted value."""
     key = next(key for key in ("scores", *MASK) if had.get(key) != wanted.get(key))
-    return MASK.get(key, f"recommend.{key}"), *(shown(values.get(key)) for values in (had, wanted))
+    return MASK.get(key, f"recommend.{key}"), shown(had.get(key)), shown(wanted.get(key))
 
 
 def shown(value: Any) -> str:
@@ -118,7 +118,9 @@ def leak(split: Split, lineage: Lineage) -> str | None:
     """
     for run in lineage.runs:
         trained_with = run.settings.get("split")
-        cut = trained_with["train_cut"] if isinstance(trained_with, Mapping) else HONEST_CUT  # lists have no train cut
+        cut: TrainCut = (
+            trained_with["train_cut"] if isinstance(trained_with, Mapping) else HONEST_CUT
+        )  # lists have no train cut
         known = trained_on(split, cut)
         if known is not None:
             return f"{run.run_id} was trained with split.train_cut = {cut}, which contains {known}"

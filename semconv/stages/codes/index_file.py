@@ -100,7 +100,7 @@ def _codes(path: Path, item: str, tokens: Any, most_levels: int) -> list[int]:
         raise InputError(f"{path}: item {item} has {kind_of(tokens)} instead of a list of code tokens; {_AGAIN}")
     if not 1 <= len(tokens) <= most_levels:
         raise InputError(f"{path}: item {item} has {len(tokens)} codes; each item needs between 1 and {most_levels}")
-    numbers = []
+    numbers: list[int] = []
     for letter, token in zip(LEVEL_LETTERS, tokens, strict=False):
         match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
         if match is None or match.group(1) != letter:

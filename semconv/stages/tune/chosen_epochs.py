@@ -83,7 +83,7 @@ def _is_same_kind(backbone: RunRecord, other: RunRecord) -> bool:
     """Return whether two backbones are both built in, or the same pretrained model."""
     if is_created(backbone) and is_created(other):
         return True
-    return backbone.settings["backbone"] == other.settings["backbone"]
+    return bool(backbone.settings["backbone"] == other.settings["backbone"])
 
 
 def _all_like(workspace: Workspace, codes_digest: str | None) -> Iterator[Lineage]:
