@@ -114,6 +114,7 @@ def make_job(folder: Path, users: int, name: str) -> ListJob:
             ItemCodes(index, codes, np.ones(ITEMS, dtype=np.int64)),
             trie,
             ITEMS,
+            "trie",
         ),
         split="serve",
         settings=Settings(recommend=RecommendSettings(top_k=TOP_K)),

@@ -137,19 +137,24 @@ class Lineage:
 def with_inputs(known: Mapping[str, RunRecord], run_ids: Iterable[str]) -> list[RunRecord]:
     """Return some runs and all their direct and indirect input runs, each once, nearest first.
 
+    A blend may take its weights from a blend of another model. That blend comes last, without its inputs: no code,
+    vector or list comes from the other model.
+
     Raises:
         InputError: an input is missing in the run table.
     """
     found: dict[str, RunRecord] = {}
-    waiting = list(run_ids)
+    waiting, weights_of = list(run_ids), list[str]()
     for run_id in waiting:  # the list grows during the loop
         if run_id in found:
             continue
         if run_id not in known:
             raise InputError(f"run {run_id} is unknown; `semconv runs` lists the runs")
         found[run_id] = known[run_id]
-        waiting.extend(known[run_id].inputs)
-    return list(found.values())
+        for name in known[run_id].inputs:
+            is_weights = name in known and known[run_id].stage == known[name].stage == BLEND
+            (weights_of if is_weights else waiting).append(name)
+    return list({**found, **{name: known[name] for name in weights_of if name not in found}}.values())
 
 
 def newest_first(runs: Iterable[RunRecord]) -> list[RunRecord]:

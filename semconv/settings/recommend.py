@@ -34,10 +34,12 @@ class RecommendSettings:
         "SQL condition on the columns of the table item; only items that meet it are listed (for example brand ="
         " 'Acme'). By default, all items may be listed.",
     )
-    scores: Literal["full", "trie"] = option(
-        "trie",
+    scores: Literal["auto", "full", "trie"] = option(
+        "auto",
         "Tokens over which the probability of a code is normalised. full is the whole vocabulary, as in generate of"
-        " transformers. trie is the codes that exist after the same prefix.",
+        " transformers. trie is the codes that exist after the same prefix. auto is the tokens of the model's loss:"
+        " trie if the model was tuned with tuning.loss_over = trie, and full if it was tuned with vocabulary. Any other"
+        " value than that of the loss is refused.",
     )
     shard_users: int = option(
         4096,

@@ -54,7 +54,8 @@ class TuningSettings:
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="
         " tokens is 6. With tuning.history = items it is 12 for 300,000 training interactions, and changes with the root"
-        " of their number: from 24 for few interactions to 5 for many.",
+        " of their number: from 24 for few interactions to 5 for many. With split.train_cut = [:-1], a tuning takes the"
+        " best epoch of a finished tuning with [:-2] and otherwise the same settings and data, if there is one.",
         low=1,
     )
     max_samples: int = option(0, "Stop training after this many training samples. 0 means no limit.", low=0)
@@ -108,8 +109,8 @@ class TuningSettings:
     loss_over: Literal["auto", "vocabulary", "trie"] = option(
         "auto",
         "Tokens over which the loss normalises the probability of a code. vocabulary is the whole vocabulary (as in"
-        " the paper). trie is the codes that exist after the same prefix; it needs recommend.scores = trie. auto is"
-        " trie for the built-in backbone and vocabulary otherwise.",
+        " the paper). trie is the codes that exist after the same prefix. auto is trie for the built-in backbone and"
+        " vocabulary otherwise. Validation, blend and lists use the same tokens (recommend.scores).",
     )
     history_loss: float | None = option(
         None,
@@ -146,7 +147,10 @@ class TuningSettings:
     lora_alpha: int = option(32, "Scale of the LoRA adapters (lora_alpha in PEFT).", low=1)
     lora_dropout: float = option(0.05, "Dropout in the LoRA adapters.", low=0, high=0.9)
     validation_users: int = option(
-        4000, "Number of users on whom the model is validated by beam search. 0 turns validation off.", low=0
+        4000,
+        "Number of users on whom the model is validated by beam search, with the mask of recommend.seen. 0 turns"
+        " validation off.",
+        low=0,
     )
     validate_every: int = option(1, "Number of epochs from one validation to the next.", low=1)
     patience: int = option(3, "Training stops after this many validations in a row without a better NDCG@10.", low=1)

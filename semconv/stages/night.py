@@ -15,7 +15,8 @@ from semconv.runs.book import Outcome
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.stages import stage_settings
-from semconv.stages.blend.choice import reason_against
+from semconv.stages.agreement import leak
+from semconv.stages.blend.choice import fitting_blend, reason_against
 from semconv.stages.blend.refit import blend_refit_state
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.refit import Coded, refit_state
@@ -72,10 +73,12 @@ def run_night(workspace: Workspace, publish: Callable[[], Publication], *, refit
 def fit_all(workspace: Workspace, codes: Path | None = None) -> Lineage:
     """Make the backbone, vectors, codes and model that the settings ask for; reuse finished runs.
 
+    The number of epochs is that of the settings, also where an equal tuning on ``[:-2]`` was best after fewer.
+
     Args:
         codes: a file of external codes to load instead of fitting codes.
     """
-    return _Night(workspace).fit(codes)
+    return _Night(workspace, takes_epochs=False).fit(codes)
 
 
 @dataclass
@@ -84,6 +87,7 @@ class _Night:
 
     workspace: Workspace
     stages: list[Stage] = field(default_factory=list)
+    takes_epochs: bool = True  # as in TuningInputs
 
     def run(self, publish: Callable[[], Publication], *, refit: bool) -> Night:
         """Run every stage that is due, then publish."""
@@ -141,7 +145,7 @@ class _Night:
     def _kept_stages(self, lineage: Lineage) -> list[Stage]:
         """Return a row for each stage before the lists, marked as stale if it or an earlier stage has new inputs."""
         workspace = self.workspace
-        today = settings_today(workspace, lineage)
+        today = stage_settings.settings_today(workspace, lineage)
         rows, was_stale = [], False
         for stage in _BEFORE_LISTS:
             record = lineage.find(stage)
@@ -183,6 +187,12 @@ class _Night:
         backbone, codebook = self._chosen_backbone(), workspace.latest(columns.CODEBOOK)
         if codebook is not None and is_loaded(codebook):
             behavior = Lineage.of(workspace.store, codebook).behavior
+            today = stage_settings.behavior(workspace)
+            if any(behavior.settings.get(name) != value for name, value in today.items()):
+                workspace.progress.say(
+                    f"the vectors of {codebook.run_id} were made with other settings; to change them, run `semconv embed"
+                    " behavior` and then `semconv codebook load FILE`"
+                )
             self.stages += [_stage(record.stage, record.run_id, "reused", 0.0) for record in (behavior, codebook)]
         else:
             codebook = self._fit_codes(backbone)
@@ -228,7 +238,8 @@ class _Night:
 
         workspace = self.workspace
         codes = self._assign(Lineage.current(workspace.store, codebook))
-        finetune = self._do(columns.FINETUNE, lambda: finetune_run(workspace, TuningInputs(backbone, codes)))
+        inputs = TuningInputs(backbone, codes, takes_epochs=self.takes_epochs)
+        finetune = self._do(columns.FINETUNE, lambda: finetune_run(workspace, inputs))
         return Lineage.current(workspace.store, finetune)
 
     def _assign(self, lineage: Lineage) -> Lineage:
@@ -240,16 +251,20 @@ class _Night:
         return Lineage.current(self.workspace.store, lineage.run)
 
     def _blend(self, lineage: Lineage, *, is_fitted: bool) -> Lineage:
-        """Fit a blend for a new model. Keep the blend of a kept model, because a new blend would change all lists."""
+        """Fit a blend for a new model, and for other scores or another mask than those of the kept model's blends.
+
+        Otherwise keep the blend of a kept model, because a new blend would change all lists.
+        """
         from semconv.stages.blend.run import blend_run
 
         workspace = self.workspace
         if workspace.settings.blend.use == "never":
             return lineage
-        if lineage.blend is not None and not is_fitted:
-            is_stale = workspace.book.is_stale(lineage.blend, stage_settings.blend(workspace, lineage))
+        kept = None if is_fitted else fitting_blend(workspace, lineage)
+        if kept is not None:
+            is_stale = workspace.book.is_stale(kept, stage_settings.blend(workspace, lineage))
             state = "kept (stale)" if is_stale else "kept"
-            self.stages.append(_stage(columns.BLEND, lineage.blend.run_id, state, 0.0))
+            self.stages.append(_stage(columns.BLEND, kept.run_id, state, 0.0))
         elif lineage.tuned is not None and (why_not := reason_against(workspace, lineage)) is not None:
             workspace.progress.say(f"blend: skipped, because {why_not}")
         else:
@@ -264,7 +279,10 @@ class _Night:
         workspace, ranker = self.workspace, lineage.ranker
         evaluations = workspace.book.finished(columns.EVALUATE)
         before = next((run for run in evaluations if ranker.run_id in run.inputs), None)
-        if not has_test_targets(workspace, lineage):
+        why_not = leak("test", lineage)
+        if why_not is not None:
+            workspace.progress.say(f"evaluate: skipped, because {why_not}")
+        elif not has_test_targets(workspace, lineage):
             workspace.progress.say(
                 "evaluate: skipped, because no user has the three interactions that an evaluation needs"
             )
@@ -306,24 +324,6 @@ class _Night:
         self.workspace.progress.say(f"{stage}: {state} in {outcome.seconds:.1f} s ({outcome.record.run_id})")
         self.stages.append(_stage(stage, outcome.record.run_id, state, outcome.seconds))
         return outcome.record
-
-
-def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
-    """Return the settings that the stages of a model, or of a blend without one, would read now, by stage."""
-    named, backbone = stage_settings.named_backbone(workspace), lineage.find(columns.BACKBONE)
-    of_backbone: dict[str, Any] = {}  # a backbone from `semconv backbone use` is kept
-    if named:
-        of_backbone = stage_settings.used_backbone(workspace, named)
-    elif backbone is not None and is_created(backbone):
-        of_backbone = stage_settings.created_backbone(workspace)
-    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: stage_settings.behavior(workspace)}
-    if lineage.tuned is None:
-        return of_vectors
-    return {
-        **of_vectors,
-        columns.CODEBOOK: {} if is_loaded(lineage.codebook) else stage_settings.codebook(workspace),
-        columns.FINETUNE: stage_settings.finetune(workspace, lineage.backbone, lineage.codebook),
-    }
 
 
 def _stage(stage: str, run_id: str, state: str, seconds: float) -> Stage:

@@ -6,14 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+from semconv import columns
 from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import Workspace, is_loaded
+from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
+from semconv.stages.agreement import code_scores, mask_of, require_same_mask, stopping_mask
 
 # Settings that change the time or memory of a tuning, but not its result.
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
@@ -66,17 +68,36 @@ def finetune(
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
     tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
+    mask = {"seen": workspace.settings.recommend.seen, **masked(workspace)}
+    if stopping_mask(read) is not None and mask_of(mask) != mask_of({}):  # left out, as in tunings of earlier versions
+        read["recommend"] = mask
     if not goes_on:
         return read
     tuning_on = resolved_tuning(workspace, backbone, codebook, goes_on=True)
     return {**read, "from": {"replay": tuning_on.replay, "learning_rate": tuning_on.learning_rate}}
 
 
-def recommend(workspace: Workspace) -> dict[str, Any]:
-    """Return the settings that change lists, without those that only determine when and where lists are made."""
-    values = workspace.section("recommend")["recommend"]
+def recommend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
+    """Return the settings that change lists, without those that only determine when and where lists are made.
+
+    Args:
+        lineage: of the model, or of a blend without a model.
+
+    Raises:
+        SettingsError: the settings ask for other scores or another mask than the model was tuned for.
+    """
+    values = {**dataclasses.asdict(workspace.settings.recommend), "scores": _scores(workspace, lineage)}
     kept = {name: value for name, value in values.items() if name not in (*_PASS_ONLY, "seen_days")}
     return {"recommend": {**kept, **masked(workspace)}}
+
+
+def _scores(workspace: Workspace, lineage: Lineage) -> str:
+    """Return the scores of the search, once it is known that the model was tuned for these scores and this mask."""
+    asked = workspace.settings.recommend
+    if lineage.tuned is None:  # nothing is searched
+        return "trie" if asked.scores == "auto" else asked.scores
+    require_same_mask({"seen": asked.seen, **masked(workspace)}, lineage.tuned)
+    return code_scores(asked, lineage.tuned.settings["tuning"])
 
 
 def masked(workspace: Workspace) -> dict[str, Any]:
@@ -92,6 +113,9 @@ def blend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
 
     Args:
         lineage: of the model, or of the vectors of a blend without a model.
+
+    Raises:
+        SettingsError: the settings ask for other scores or another mask than the model was tuned for.
     """
     parts = {name: value for name, value in dataclasses.asdict(workspace.settings.blend).items() if name != "use"}
     sections = ["counter"]
@@ -104,13 +128,31 @@ def blend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
     recommend = workspace.settings.recommend
     search = {name: getattr(recommend, name) for name in ("seen", "where")}
     if lineage.tuned is not None:
-        search |= {"scores": recommend.scores, "dtype": recommend.dtype, "beams": recommend.beam_width}
+        search |= {"scores": _scores(workspace, lineage), "dtype": recommend.dtype, "beams": recommend.beam_width}
     return {
         "blend": parts,
         **workspace.section(*sections),
         "recommend": {**search, **masked(workspace)},
         "history_length": workspace.settings.split.history_length,
         "train_cut": lineage.split["train_cut"],
+    }
+
+
+def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str, Any]]:
+    """Return the settings that the stages of a model, or of a blend without one, would read now, by stage."""
+    named, backbone = named_backbone(workspace), lineage.find(columns.BACKBONE)
+    of_backbone: dict[str, Any] = {}  # a backbone from `semconv backbone use` is kept
+    if named:
+        of_backbone = used_backbone(workspace, named)
+    elif backbone is not None and is_created(backbone):
+        of_backbone = created_backbone(workspace)
+    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: behavior(workspace)}
+    if lineage.tuned is None:
+        return of_vectors
+    return {
+        **of_vectors,
+        columns.CODEBOOK: {} if is_loaded(lineage.codebook) else codebook(workspace),
+        columns.FINETUNE: finetune(workspace, lineage.backbone, lineage.codebook),
     }
 
 

@@ -69,7 +69,7 @@ def test_commands_are_those_of_the_contract() -> None:
     paths = {context.command_path.removeprefix("semconv ") for context in CONTEXTS}
     assert set(COMMANDS) <= paths
     assert {
-        "ingest interactions", "ingest items", "ingest amazon", "ingest movielens", "backbone create", "backbone use",
+        "ingest interactions", "ingest items", "ingest amazon", "ingest movielens", "ingest lcrec", "backbone create", "backbone use",
         "embed behavior", "embed text", "codebook fit", "codebook assign", "codebook report", "prompts export",
         "recommend load", "features apply", "features materialize", "features status", "features get",
         "show user", "show item",

@@ -302,8 +302,14 @@ def test_a_model_that_has_seen_the_validation_items_takes_weights_fitted_before(
     mine, before = (blend_report(other.workspace, run) for run in (record, fitted))
     assert mine["weights"] == before["weights"]
     assert mine["fitted_by"] == fitted.run_id
+    other.recommend()
+    assert other.publish().is_new  # the codes of this model alone, though the weights come from a model of other codes
+    assert all(check.passed for check in other.check())
     apart = listed.copied(other.layout.root, tmp_path / "apart", text.replace("[blend]", "[blend]\ncandidates = 7"))
-    with pytest.raises(InputError, match="was trained on the validation items"):
+    message = (
+        f"contains the validation items .* {fitted.run_id} for .* was fitted with blend.candidates = 60; fit a blend"
+    )
+    with pytest.raises(InputError, match=message):
         apart.blend()
     night = _Night(apart.workspace)
     night._blend(apart.workspace.lineage(), is_fitted=True)

@@ -82,6 +82,25 @@ def test_files_that_are_no_such_tables_are_refused(tmp_path: Path) -> None:
         read_codes(tmp_path / "m.parquet", ["a"])
 
 
+def test_a_file_of_code_tokens_is_read_as_lc_rec_publishes_it(tmp_path: Path) -> None:
+    path = tmp_path / "Games.index.json"
+    path.write_text('{"1": ["<a_3>", "<b_0>"], "7": ["<a_0>", "<b_255>"], "0": ["<a_1>", "<b_2>"]}')
+    found = read_codes(path, ["0", "1", "2"])
+    assert (found.item_index.tolist(), found.codes.tolist()) == ([0, 1], [[1, 2], [3, 0]])
+    assert (found.num_unknown, found.num_codes) == (1, 4)
+    for text, message in (
+        ('{"0": ["<a_70000>"]}', "between 0 and 65535"),
+        ('{"0": ["<a_1>"], "1": ["<a_1>", "<b_1>"]}', "item 0 has 1 codes, but item 1 has 2"),
+        ('{"0": ["<a_1>"', "no valid JSON"),
+        ('{"8": ["<a_1>"]}', "no item of the catalogue"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_codes(path, ["0", "1"])
+    with pytest.raises(InputError, match="no such file"):
+        read_codes(tmp_path / "none.json", ["0"])
+
+
 def loaded(codes: list[list[int]], popularity: list[int], **settings: Any) -> CodeSet:
     rows = np.array(codes, dtype=np.uint16)
     shape = CodebookSettings(levels=rows.shape[1], codes=4, **settings)

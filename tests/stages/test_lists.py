@@ -111,14 +111,14 @@ def test_what_is_finished_stays_and_the_rest_is_computed(project: Project) -> No
 
 def test_a_part_of_another_run_does_not_count(project: Project) -> None:
     run = run_of(project)
-    kept = case.reopened(project, recommend__seen="kept")
-    other = kept.recommend()
-    source, target = kept.book.folder(other) / "part-00002.parquet", project.book.folder(run) / "part-00002.parquet"
+    shorter = case.reopened(project, recommend__top_k=9)
+    other = shorter.recommend()
+    source, target = shorter.book.folder(other) / "part-00002.parquet", project.book.folder(run) / "part-00002.parquet"
     rows = lists(project, run)
     unfinished_run = unfinished(case.reopened(project))
     assert unfinished_run.run_id == other.run_id  # the newest one
     source.write_bytes(target.read_bytes())
-    again = case.reopened(project, recommend__seen="kept")
+    again = case.reopened(project, recommend__top_k=9)
     assert again.recommend().run_id == other.run_id
     assert any(f"{source}: incomplete or of another run" in line for line in remarks(again))
     assert not lists(again, other).equals(rows)
@@ -203,7 +203,9 @@ def test_without_ray_the_engine_is_refused_in_one_line(served: Path, monkeypatch
 def test_the_engine_is_not_part_of_what_lists_are(served: Path) -> None:
     plain = Project.open(served)
     with_ray = Project.open(served, overrides={"recommend.engine": "ray", "recommend.ray_actors": 3})
-    assert stage_settings.recommend(plain.workspace) == stage_settings.recommend(with_ray.workspace)
+    finetune = plain.workspace.need("finetune")
+    ours, theirs = (stage_settings.recommend(each.workspace, finetune) for each in (plain, with_ray))
+    assert ours == theirs
 
 
 def test_the_command_goes_on_and_counts_users(served: Path, tmp_path: Path) -> None:

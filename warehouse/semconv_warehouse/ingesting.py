@@ -125,3 +125,10 @@ class IngestingProject(ShowingProject):
         from semconv_warehouse import ingest
 
         return ingest.ingest_movielens(self.store, directory, rejected=rejected, no_formulas=no_formulas)
+
+    def ingest_lcrec(self, directory: Path) -> IngestReport:
+        """Add the data set in a folder with the files NAME.inter.json and NAME.item.json, as LC-Rec publishes them."""
+        remove_leftovers(self.layout)
+        from semconv_warehouse import ingest
+
+        return ingest.ingest_lcrec(self.store, directory)

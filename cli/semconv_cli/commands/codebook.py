@@ -36,7 +36,8 @@ def codebook_fit(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_load(state: State, file: Path, as_json: bool) -> None:
-    """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item.
+    """Load external codes. FILE is a Parquet file of item_id and codes, a list of N numbers for each item, or a file
+    NAME.index.json of LC-Rec.
 
     The file determines the number of levels and codes. External codes come without codebook vectors, which has three
     effects. Of several items with the same codes, the less popular ones get the lowest free code of the last level
@@ -69,7 +70,8 @@ def codebook_assign(state: State, as_json: bool) -> None:
     "--codes",
     type=FILE,
     metavar="FILE",
-    help="Report on external codes in this Parquet file of item_id and codes, instead of the current codes.",
+    help="Report on external codes in this file, instead of the current codes: a Parquet file of item_id and codes, or a"
+    " file NAME.index.json of LC-Rec.",
 )
 @html_option
 @json_option

@@ -48,7 +48,12 @@ _COLUMNS_OF_CODES = ("collision_rate", "collision_rate_distinct", "new_tokens")
     help="A row of table6: a folder or hub name of a pretrained backbone, built-in, or built-in:LAYERSxWIDTH. Give it at"
     " least twice, the smallest model first.",
 )
-@click.option("--codes", type=FILE, metavar="FILE", help="Parquet file with the codes of LC-Rec: item_id and codes.")
+@click.option(
+    "--codes",
+    type=FILE,
+    metavar="FILE",
+    help="File with the codes of LC-Rec: NAME.index.json, or a Parquet file of item_id and codes.",
+)
 @click.option(
     "--report",
     type=FILE,

@@ -301,3 +301,18 @@ def ingest_movielens(state: State, directory: Path, rejected: Path | None, no_fo
     with state.open() as project:
         report = project.ingest_movielens(directory, rejected=rejected, no_formulas=no_formulas)
     _print(state, report, as_json, rejected)
+
+
+@ingest_command.command("lcrec", cls=Job)
+@click.argument("directory", type=_FILE)
+@json_option
+@pass_state
+def ingest_lcrec(state: State, directory: Path, as_json: bool) -> None:
+    """Read a data set in the files that LC-Rec publishes: NAME.inter.json, NAME.item.json and NAME.index.json.
+
+    The files keep the order of each user's items, and have no dates. `semconv codebook load` loads the codes in
+    NAME.index.json, which may be missing. If anything in a file is wrong, nothing is stored.
+    """
+    with state.open() as project:
+        report = project.ingest_lcrec(directory)
+    _print(state, report, as_json, None)

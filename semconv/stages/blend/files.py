@@ -75,8 +75,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
             smoothed = SmoothedTables(lifts, hops, int(arrays["num_known"][0]), parameters)
         if settings["recency"]:
             events = EventDays(arrays["event_starts"], arrays["event_days"])
-        without = _weights(manifest["first"])
-        weights = None if is_without_model(record) else _weights(manifest["weights"])
+        without, weights = read_weights(manifest, is_without_model=is_without_model(record))
     except KeyError as error:
         raise InputError(f"{path}: the entry {error} is missing; run `semconv blend` again") from error
     tables = BlendTables(
@@ -89,8 +88,24 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
         proposing=(BEHAVIOR,) if settings["neighbor"] else (),
         smoothed=smoothed,
     )
-    scores_all = weights is not None and ITEM_SCORE in weights.names
-    return Blend(tables, without, weights, settings["candidates"], None if scores_all else settings["shortlist"])
+    return weighted(tables, (without, weights), settings)
+
+
+def read_weights(manifest: Mapping[str, Any], *, is_without_model: bool) -> tuple[LogitWeights, LogitWeights | None]:
+    """Return the weights without and with the model's scores from the manifest of a blend; KeyError if they are missing."""
+    return _weights(manifest["first"]), None if is_without_model else _weights(manifest["weights"])
+
+
+def weighted(tables: BlendTables, weights: tuple[LogitWeights, LogitWeights | None], parts: Mapping[str, Any]) -> Blend:
+    """Return the blend of tables and weights.
+
+    Args:
+        weights: those without and those with the model's scores.
+        parts: the section ``blend`` of the settings of a blend run.
+    """
+    without, both = weights
+    scores_all = both is not None and ITEM_SCORE in both.names
+    return Blend(tables, without, both, parts["candidates"], None if scores_all else parts["shortlist"])
 
 
 def _table(arrays: Mapping[str, NDArray[Any]], name: str) -> sp.csr_array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
+from semconv.blend.blend import Blend
 from semconv.blend.features import feature_names
 from semconv.blend.fit import FitSettings, FittedBlend, ModelSearch, fit_blend
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
@@ -31,8 +32,9 @@ from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchResult
 from semconv.settings.evaluate import EvaluateSettings
 from semconv.stages import stage_settings
-from semconv.stages.blend.choice import HONEST_CUT, fitted_before
-from semconv.stages.blend.files import BEHAVIOR, blend_vectors, load_blend, read_manifest, save_blend
+from semconv.stages.agreement import HONEST_CUT
+from semconv.stages.blend.choice import weights_before
+from semconv.stages.blend.files import BEHAVIOR, blend_vectors, read_manifest, read_weights, save_blend, weighted
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.stages.tune.item_setup import SplitMoments
@@ -50,25 +52,18 @@ _USERS_AT_ONCE = 1000
 def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
     """Count transitions, fit the blend's weights on validation users, and compare the blend with the model alone.
 
-    The blend without a model is fitted too, from the same counts and the same proposed items. If the model was trained
-    on the validation items, weights fitted on these items would be too optimistic. For a model trained on validation
-    items, the weights come from the newest blend with the same blend settings that was fitted for a model of the train
-    cut ``[:-2]``.
+    The blend without a model is fitted too, from the same counts and the same proposed items. A blend whose training
+    data has the validation items takes its weights from an earlier blend (``weights_before``).
 
     Args:
         lineage: the current lineage of the model, or of the vectors of a blend without a model (``fitting_lineage``).
 
     Raises:
         InputError: no earlier blend has such weights, or there are no validation users.
+        SettingsError: the settings ask for other scores or another mask than the model was tuned for.
     """
     settings = stage_settings.blend(workspace, lineage)
-    earlier = None
-    if settings["train_cut"] != HONEST_CUT and (earlier := fitted_before(workspace, settings)) is None:
-        trained = "the model was trained" if lineage.tuned is not None else "the transitions are counted"
-        raise InputError(
-            f"with the train cut {settings['train_cut']}, {trained} on the validation items that a blend is fitted on;"
-            f" run `semconv blend` with the train cut {HONEST_CUT} first; then its weights are used"
-        )
+    earlier = weights_before(workspace, lineage)
     made = (lineage.tuned, *lineage.code_runs, lineage.behavior, lineage.text, earlier)
     inputs = tuple(run for run in made if run is not None)
 
@@ -81,20 +76,25 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
             fitted = _fitted(workspace, lineage, tables, _Read(catalog, sequences, allowed))
             blend, manifest = fitted.blend, _figures(workspace, fitted)
         else:
-            before = load_blend(workspace, earlier, Lineage.of(workspace.store, earlier))
             manifest = {**read_manifest(workspace, earlier), "fitted_by": earlier.run_id}
-            if before.weights_without_model.names != feature_names(tables):
-                raise InputError(
-                    f"{earlier.run_id}, whose weights would be used, was fitted with other parts"
-                    f" ({', '.join(before.weights_without_model.names)}); run `semconv blend` with the train cut"
-                    f" {HONEST_CUT} again"
-                )
-            blend = replace(before, tables=tables)
+            both = read_weights(manifest, is_without_model=lineage.tuned is None)
+            blend = weighted(tables, both, settings["blend"])
+            _require_features(blend, earlier)
         counted = int(train_lengths(sequences, settings["train_cut"]).sum())
         save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: counted})
         return {}
 
     return workspace.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)
+
+
+def _require_features(blend: Blend, earlier: RunRecord) -> None:
+    """Raise InputError if weights of an earlier blend belong to other features, because one of them has no text vectors."""
+    had, wanted = blend.weights_without_model.names, feature_names(blend.tables)
+    if had != wanted:
+        raise InputError(
+            f"the weights of {earlier.run_id} are for the features {', '.join(had)}, but this blend has {', '.join(wanted)};"
+            f" fit the blend of {HONEST_CUT} with codes of the same kind, or set blend.text = false for both"
+        )
 
 
 def blend_report(workspace: Workspace, record: RunRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Read external codes from a Parquet file, for a report or for tuning."""
+"""Read external codes from a Parquet file or from an index file of LC-Rec, for a report or for tuning."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from semconv.columns import CODES, ITEM_ID
 from semconv.errors import InputError
 from semconv.settings.codebook import CodebookSettings
+from semconv.stages.codes.index_file import LARGEST_CODE, SUFFIXES, read_index
 
 MAX_LEVELS = int(CodebookSettings.__dataclass_fields__["levels"].metadata["high"])
-_LARGEST = np.iinfo(np.uint16).max
+_LARGEST = LARGEST_CODE  # codes are stored as uint16
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class FileCodes:
 def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
     """Read a Parquet file of ``item_id`` and ``codes``, a list of N whole numbers for each item.
 
+    A file whose name ends with ``.json`` or ``.json.gz`` is read as an index file of LC-Rec (``read_index``), whose item
+    ids are numbers.
+
     Raises:
-        InputError: the file is not a Parquet file, a column is missing or of another type, there are no rows, an id or
-            a code is empty, items have different numbers of codes or too many of them, a code is negative or too large,
-            an item occurs twice, or no item is in the catalogue.
+        InputError: ``read_index`` refuses the file; or the file is not a Parquet file, a column is missing or of another
+            type, there are no rows, an id or a code is empty, items have different numbers of codes or too many of them,
+            a code is negative or too large, an item occurs twice, or no item is in the catalogue.
     """
     table = _checked_table(path)
     width = _width(path, table)
@@ -70,6 +74,9 @@ def read_codes(path: Path, item_ids: Sequence[str]) -> FileCodes:
 
 def _checked_table(path: Path) -> pa.Table:
     """Read the columns of item ids and codes. Refuse wrong types, a file without rows, and empty cells."""
+    if path.name.endswith(SUFFIXES):
+        found = read_index(path, MAX_LEVELS)
+        return pa.table({ITEM_ID: list(found), CODES: pa.array(list(found.values()), pa.list_(pa.int64()))})
     try:
         schema = pq.read_schema(path)
         _check_columns(path, schema)

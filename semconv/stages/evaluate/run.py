@@ -22,6 +22,7 @@ from semconv.metrics import coverage, diversity, novelty, self_information, targ
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.stages.agreement import require_held_out
 from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
 from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
@@ -60,13 +61,16 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
 
     Raises:
         InputError: the lists are for serving, or no user has a held-out item.
+        SettingsError: the model was trained on the held-out items.
     """
     if recommend.settings["split"] == "serve":
         raise InputError(
             f"{recommend.run_id} cannot be scored: its lists were made for serving, from histories that include the"
             " held-out items; make lists to score with `semconv recommend --split test`"
         )
-    case = EvaluationCase.read(workspace, Lineage.of(workspace.store, recommend))
+    lineage = Lineage.of(workspace.store, recommend)
+    require_held_out(recommend.settings["split"], lineage)
+    case = EvaluationCase.read(workspace, lineage)
     if warning := case.reach.warning():
         workspace.progress.say(warning)
     tuned = tune_transition_run(workspace, case)

@@ -73,7 +73,7 @@ def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
     blend = set() if chosen is None else {chosen.record.run_id}
     blends = {run.run_id for run in workspace.store.runs(stage=columns.BLEND)}
     wanted = {
-        **stage_settings.recommend(workspace),
+        **stage_settings.recommend(workspace, lineage),
         "history_length": workspace.settings.split.history_length,
         **_FOR_ALL,
     }

@@ -26,6 +26,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
 from semconv.stages import stage_settings
+from semconv.stages.agreement import require_held_out
 from semconv.stages.blend.choice import ChosenBlend, chosen_blend
 from semconv.stages.lists.job import ListJob, Request, list_job
 from semconv.stages.lists.parts import part_table, write_part
@@ -40,9 +41,12 @@ def recommend_run(workspace: Workspace, lineage: Lineage, request: Request) -> O
         lineage: the current lineage of the model, or of the blend without a model.
 
     Raises:
-        SettingsError: the engine is not installed, or a filter is not a condition or allows no item.
+        SettingsError: the engine is not installed, a filter is not a condition or allows no item, the settings ask for
+            other scores or another mask than the model or its blend was fitted for, or the lists are for an evaluation on
+            items that the model was trained on.
     """
     require_engine(workspace.settings)
+    require_held_out(request.split, lineage)
     chosen = chosen_blend(workspace, lineage, request.split)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
@@ -63,7 +67,7 @@ def _list_request(workspace: Workspace, lineage: Lineage, request: Request, chos
     made = (lineage.tuned, *lineage.code_runs, lineage.behavior, None if chosen is None else chosen.record)
     inputs = tuple(run for run in made if run is not None)
     settings = {
-        **stage_settings.recommend(workspace),
+        **stage_settings.recommend(workspace, lineage),
         "split": request.split,
         "users": users_digest(request.users),
         "where": request.where or "",

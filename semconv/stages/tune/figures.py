@@ -9,6 +9,7 @@ from semconv.data.store import RunRecord
 from semconv.runs.files import FIGURES
 from semconv.runs.workspace import Workspace
 
+CHOSEN_BY = "epochs_chosen_by"  # the tuning without validation items that chose the number of epochs
 EPOCHS_BEFORE = "epochs_before"  # total number of epochs of all earlier tunings that the model continued from
 TRAIN_INTERACTIONS = "train_interactions"  # number of interactions in the train cut, including those outside the k-core
 

@@ -20,11 +20,14 @@ class TuningInputs:
         backbone: the language model.
         codes: the current lineage of the code set.
         start: the current lineage of the tuning that this one continues from; None to start from the backbone.
+        takes_epochs: whether a training on validation items takes the number of epochs from an equal training without
+            them (``chosen_epochs``).
     """
 
     backbone: RunRecord
     codes: Lineage
     start: Lineage | None = None
+    takes_epochs: bool = True
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:

@@ -6,7 +6,7 @@ import copy
 import itertools
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
 from semconv.stages import stage_settings
+from semconv.stages.agreement import code_scores
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import backbone_path
 from semconv.stages.stage_settings import resolved_tuning
-from semconv.stages.tune.figures import EPOCHS_BEFORE, TRAIN_INTERACTIONS, epochs_trained
+from semconv.stages.tune.chosen_epochs import chosen_epochs
+from semconv.stages.tune.figures import CHOSEN_BY, EPOCHS_BEFORE, TRAIN_INTERACTIONS, epochs_trained
 from semconv.stages.tune.group import Leader, TuningTask
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.item_setup import ItemSetup
@@ -53,7 +55,8 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
 
     Raises:
         InputError: the earlier run is not a finished tuning on this code set, or its codes have changed.
-        SettingsError: the settings have another mode or adapter than the earlier run.
+        SettingsError: the settings have another mode or adapter than the earlier run, or ``recommend.scores`` differs
+            from the loss.
     """
     start = inputs.start
     if start is not None:
@@ -63,14 +66,20 @@ def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | No
             return Outcome(workspace.book.take_up(start.run), True, 0.0)
     goes_on = start is not None
     tuning = resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook, goes_on=goes_on)
+    code_scores(workspace.settings.recommend, asdict(tuning))  # refuses other scores of lists before the training
+    chosen = chosen_epochs(workspace, inputs)
+    if chosen is not None:
+        tuning = replace(tuning, epochs=chosen[1])
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         work = _Tuning(workspace, inputs, tuning, ItemCodes.read(workspace, inputs.codes.code_runs))
         model, figures = work.train(folder, leader)
-        work.save(folder, model, figures)
+        work.save(folder, model, figures if chosen is None else {**figures, CHOSEN_BY: chosen[0].run_id})
         return {}
 
     read = stage_settings.finetune(workspace, inputs.backbone, inputs.codes.codebook, goes_on=goes_on)
+    if chosen is not None:  # beside the settings, so that a run is not stale because of it
+        read["chosen"] = {"epochs": chosen[1]}
     request = StageRequest(columns.FINETUNE, read, inputs.runs, ("item", "interaction"))
     return workspace.book.execute(request, compute)
 

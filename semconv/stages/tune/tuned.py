@@ -20,6 +20,7 @@ from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie_file import open_trie
 from semconv.settings.tree import Settings
+from semconv.stages.agreement import code_scores
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.codes.trie_store import trie_file
 from semconv.stages.embed.backbone import intact_backbone
@@ -29,6 +30,7 @@ from semconv.tasks.encoder import PromptEncoder
 
 if TYPE_CHECKING:
     from semconv.item_head.search import ItemSearcher
+    from semconv.search.code_scores import Normalization
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class TunedFiles:
         codes: current codes of all items that have codes.
         trie: file of the trie of these codes.
         num_items: the number I of items in the catalogue.
+        scores: the tokens over which the loss of the model, and so the search, normalises the probability of a code.
         items: what a model that reads items needs besides; None for a model that reads code tokens.
     """
 
@@ -49,6 +52,7 @@ class TunedFiles:
     codes: ItemCodes
     trie: Path
     num_items: int
+    scores: Normalization
     items: ItemSearchData | None = None
 
     @classmethod
@@ -58,6 +62,10 @@ class TunedFiles:
         Args:
             lineage: the current lineage of the model.
             moments: the day for which lists are made; None for queries in words, which know no moment.
+
+        Raises:
+            InputError: a file is damaged.
+            SettingsError: ``recommend.scores`` differs from the loss of the model.
         """
         from semconv.tuning.model import tuned_manifest
 
@@ -70,6 +78,7 @@ class TunedFiles:
             codes,
             trie_file(workspace, lineage, codes),
             len(catalog),
+            code_scores(workspace.settings.recommend, lineage.finetune.settings["tuning"]),
             ItemSearchData.read(workspace, lineage, catalog, moments) if reads_items else None,
         )
 
@@ -92,7 +101,7 @@ class TunedFiles:
         model = tuned.model.to(lists_device())
         if settings.recommend.compile:
             compile_decoder(model)
-        codes, search = self.codes, search_settings(settings)
+        codes, search = self.codes, self._search_settings(settings)
         encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, self.num_items)
         length = settings.split.history_length
         if self.items is not None:
@@ -100,6 +109,13 @@ class TunedFiles:
             return Tuned(item_searcher, encoder, maker)
         trie = open_trie(self.trie).restrict(allowed)
         return Tuned(Searcher(model, trie, tuned.level_tokens, search, say), encoder, TokenPrompts(encoder, length))
+
+    def _search_settings(self, settings: Settings) -> SearchSettings:
+        recommend = settings.recommend
+        proposals = 0 if settings.blend.use == "never" else settings.blend.candidates
+        return SearchSettings(
+            recommend.top_k, recommend.beams, self.scores, recommend.batch_tokens, proposals=proposals
+        )
 
 
 @dataclass(frozen=True)
@@ -146,15 +162,6 @@ def passes(settings: Settings) -> AbstractContextManager[None]:
     from semconv.backbone.machine import compiler_errors
 
     return compiler_errors() if settings.recommend.compile else nullcontext()
-
-
-def search_settings(settings: Settings) -> SearchSettings:
-    """Return the settings of the beam search that makes lists."""
-    recommend = settings.recommend
-    proposals = 0 if settings.blend.use == "never" else settings.blend.candidates
-    return SearchSettings(
-        recommend.top_k, recommend.beams, recommend.scores, recommend.batch_tokens, proposals=proposals
-    )
 
 
 def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:

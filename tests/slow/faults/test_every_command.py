@@ -18,7 +18,7 @@ from tests.worlds.faults import killed_commands as case
 from tests.worlds.faults.command_cases import CASES, READING, CommandCase, all_commands
 
 _NAMES = [tried.name for tried in CASES]
-_ON_THE_SHOP = [tried for tried in CASES if not tried.is_new_project]
+_ON_THE_SHOP = [tried for tried in CASES if tried.is_on_the_shop]
 _COUNTS = case.Counts()
 # Kills of a command that repeats the writes of others; with `all`, such a command is killed at each of its writes too.
 _OF_COMPOSED = 25

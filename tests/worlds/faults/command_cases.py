@@ -19,22 +19,28 @@ class CommandCase:
     Attributes:
         words: ``{inputs}`` is a folder with files outside the project, ``{root}`` is the project.
         is_new_project: the command makes a project of its own in ``{root}``.
+        is_empty_project: the command runs on a project without data, because it takes no data beside those of the shop.
         is_composed: the command does what other commands do, one after the other. So it is killed at some of its writes.
     """
 
     command: Path
     words: Path
     is_new_project: bool = field(default=False, kw_only=True)
+    is_empty_project: bool = field(default=False, kw_only=True)
     is_composed: bool = field(default=False, kw_only=True)
+
+    @property
+    def is_on_the_shop(self) -> bool:
+        return not (self.is_new_project or self.is_empty_project)
 
     @property
     def name(self) -> str:
         return " ".join(word for word in self.words if not word.startswith("{"))
 
 
-def _case(command: str, *rest: str, new: bool = False, composed: bool = False) -> CommandCase:
+def _case(command: str, *rest: str, new: bool = False, empty: bool = False, composed: bool = False) -> CommandCase:
     words = tuple(command.split())
-    return CommandCase(words, (*words, *rest), is_new_project=new, is_composed=composed)
+    return CommandCase(words, (*words, *rest), is_new_project=new, is_empty_project=empty, is_composed=composed)
 
 
 CASES = (
@@ -46,6 +52,7 @@ CASES = (
     _case("ingest users", "{inputs}/users.csv"),
     _case("ingest amazon", "--reviews", "{inputs}/reviews.json", "--meta", "{inputs}/meta.json"),
     _case("ingest movielens", "{inputs}/movielens"),
+    _case("ingest lcrec", "{inputs}/lcrec", empty=True),
     _case("backbone create", "--seed", "1"),
     _case("backbone use", "{root}/models/tiny"),
     _case("embed behavior", "--seed", "1"),

@@ -151,6 +151,10 @@ def _write_inputs(folder: Path) -> None:
     ratings = "".join(f"{user},{case.item_id(number)},4.0,1500000000\n" for user in users for number in range(3))
     (folder / "movielens" / "ratings.csv").write_text(f"userId,movieId,rating,timestamp\n{ratings}")
     (folder / "movielens" / "movies.csv").write_text(f"movieId,title,genres\n{case.item_id(1)},A film,Drama\n")
+    (folder / "lcrec").mkdir()
+    sequences, texts = {user: [0, 1, 2] for user in users}, {str(number): {"title": "a title"} for number in range(3)}
+    (folder / "lcrec" / "Shop.inter.json").write_text(json.dumps(sequences))
+    (folder / "lcrec" / "Shop.item.json").write_text(json.dumps(texts))
     with sqlite3.connect(folder / "shop.db") as connection:
         connection.execute("CREATE TABLE event (user_id, item_id, event_time, query)")
         connection.executemany("INSERT INTO event VALUES (:user_id, :item_id, :event_time, :query)", rows)
@@ -175,7 +179,9 @@ def run(commands: Commands, world: World, root: Path, tried: CommandCase, **cond
 
 
 def copied(world: World, root: Path, tried: CommandCase) -> Path:
-    if not tried.is_new_project:
+    if tried.is_empty_project:
+        Project.init(root)
+    elif not tried.is_new_project:
         shutil.copytree(world.root, root, copy_function=_linked_or_copied(world.root, root))
     return root
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import compared_names
-from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import is_loaded
 from semconv.settings.load import load_settings
 from semconv.settings.presets import preset, preset_names
 from semconv.settings.tree import Settings
@@ -90,10 +87,14 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
     Raises:
         SettingsError: there is no such run.
     """
+    from semconv.artifacts import file_digest
+    from semconv.stages.tune.chosen_epochs import finished_like
+
     if planned.settings.split.train_cut == "[:-2]":
         return planned
     before = open_with(project, layout, _replace(planned.settings, "split", train_cut="[:-2]"))
-    lineage = _finished_lineage(before, planned.row.codes)
+    codes = planned.row.codes
+    lineage = finished_like(before.workspace, None if codes is None else file_digest(codes))
     epochs = 0 if lineage is None else _best_epoch(before, lineage.finetune)
     if lineage is None or epochs <= 0:
         raise _not_chosen(planned)
@@ -113,29 +114,6 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
 def open_with(project: OpenedProject, layout: ProjectLayout, settings: Settings) -> OpenedProject:
     """Open the separate project of the experiments with the settings of a row."""
     return OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
-
-
-def _finished_lineage(project: OpenedProject, codes: Path | None) -> Lineage | None:
-    """Return the lineage of a finished tuning that the project's settings and data would make again."""
-    from semconv.artifacts import file_digest
-    from semconv.stages.night import settings_today
-    from semconv.tokenization.code_set import CodeSet
-
-    workspace = project.workspace
-    for run in workspace.book.finished(columns.FINETUNE):
-        lineage = Lineage.of(workspace.store, run)
-        if is_loaded(lineage.codebook) != (codes is not None):
-            continue
-        today = settings_today(workspace, lineage)
-        records = [record for record in lineage.runs if record.stage in today]
-        if any(workspace.book.is_stale(record, today[record.stage]) for record in records):
-            continue
-        if codes is not None:
-            figures = CodeSet.load(workspace.intact(lineage.codebook)).figures
-            if figures.get("digest") != file_digest(codes):
-                continue
-        return lineage
-    return None
 
 
 def _finished_peer(project: OpenedProject, peer: str) -> RunRecord | None:

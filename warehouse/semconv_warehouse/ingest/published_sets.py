@@ -1,4 +1,4 @@
-"""Ingest of two public data sets in their original files, which are Amazon reviews 2018 and MovieLens."""
+"""Ingest of public data sets in their original files: Amazon reviews 2018, MovieLens, and the files of LC-Rec."""
 
 from __future__ import annotations
 
@@ -9,9 +9,22 @@ from typing import Final
 
 import polars as pl
 
-from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, EVENT_TIME, ITEM_ID, QUERY, RATING, TITLE, USER_ID
+from semconv.columns import (
+    BRAND,
+    CATEGORIES,
+    DESCRIPTION,
+    EVENT_TIME,
+    ITEM_ID,
+    QUERY,
+    RATING,
+    SOURCE_POSITION,
+    TITLE,
+    USER_ID,
+)
 from semconv.errors import InputError
 from semconv_warehouse.ingest import interactions, items
+from semconv_warehouse.ingest.lcrec import LcRecFiles, read_lcrec
+from semconv_warehouse.ingest.merge import stored_order
 from semconv_warehouse.ingest.readers import Dialect, Formatted, Input, Source, open_source
 from semconv_warehouse.ingest.report import IngestReport, combined, rejected_file
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -95,6 +108,33 @@ def _movielens(directory: Path) -> tuple[Input, Input, Mapping[str, str], Mappin
             f"{directory}: the layout of MovieLens 100k, which this command does not read; docs/recipes.md has its commands"
         )
     return directory / "ratings.csv", directory / "movies.csv", _MOVIELENS_RATINGS, _MOVIELENS_MOVIES
+
+
+def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
+    """Add the only data set of LC-Rec in a folder in one transaction. Codes are checked, and stay in their file.
+
+    Raises:
+        InputError: the folder has no data set or several, a file is damaged, one file lacks items of another, a row
+            cannot be used, or the sequences of the project are not ordered by position. The warehouse is unchanged then.
+    """
+    files = LcRecFiles.of(Path(directory))
+    with store.read() as connection:
+        fixed = stored_order(connection)
+    if fixed not in (None, SOURCE_POSITION):
+        raise InputError(
+            f"{files.sequences}: gives each item a position and no time, but the sequences of this project are ordered by {fixed}"
+            " since its first ingest; ingest the files into a new project"
+        )
+    data = read_lcrec(files)
+    with rejected_file(None) as rows:
+        catalogue = items.read_items([data.items], {}, rows)
+        read = interactions.read_interactions(store, [data.interactions], {}, rows)
+    if rows.counts:
+        reason, number = rows.counts.most_common(1)[0]
+        raise InputError(
+            f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
+        )
+    return dataclasses.replace(_merge(store, read, catalogue), codes=data.codes)
 
 
 def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:

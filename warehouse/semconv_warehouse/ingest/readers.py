@@ -12,8 +12,9 @@ from typing import Final
 
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest.files.csv_rows import csv_source
-from semconv_warehouse.ingest.files.dialect import Dialect, Formatted, Input, Spooled
+from semconv_warehouse.ingest.files.dialect import Dialect, Formatted, InMemory, Input, Spooled
 from semconv_warehouse.ingest.files.json_rows import json_source
+from semconv_warehouse.ingest.files.memory_rows import memory_source
 from semconv_warehouse.ingest.files.names import looks_like_values
 from semconv_warehouse.ingest.files.parquet_rows import parquet_source
 from semconv_warehouse.ingest.files.source import REASON, RECORD, ROW, Source, reading
@@ -23,7 +24,7 @@ from semconv_warehouse.ingest.values.nested import split_path
 from semconv_warehouse.ingest.values.raw import RawColumn
 
 __all__ = [
-    "REASON", "RECORD", "ROW", "Dialect", "Formatted", "Input", "RawColumn", "Source", "Spooled", "open_source", "reading",
+    "REASON", "RECORD", "ROW", "Dialect", "Formatted", "InMemory", "Input", "RawColumn", "Source", "Spooled", "open_source", "reading",
     "remarks_of", "resolve", "unused_columns",
 ]  # fmt: skip
 
@@ -57,6 +58,8 @@ def open_source(file: Input, wanted: Collection[str] = ()) -> Source:
     """
     if isinstance(file, Spooled):
         return parquet_source(file.path, file, file.dialect)
+    if isinstance(file, InMemory):
+        return memory_source(file)
     path, dialect = (file.path, file.dialect) if isinstance(file, Formatted) else (file, Dialect())
     _require_file(path)
     with reading(path):

@@ -43,11 +43,13 @@ class IngestReport:
     remarks: tuple[str, ...] = ()  # how the text of the files was read, where a file shows it and the user did not say
     examples: Mapping[str, str] = field(default_factory=dict)  # reason or kind -> the first such value
     parts: tuple[IngestReport, ...] = ()  # the reports of an ingest of both kinds
+    codes: str = ""  # a line about codes that came with the files
 
     def summary(self) -> list[str]:
         """Return lines for the user; counts of zero are left out."""
         if self.parts:
-            return [line for part in self.parts for line in part.summary()]
+            lines = [line for part in self.parts for line in part.summary()]
+            return [*lines, self.codes] if self.codes else lines
         counts = {"added": self.added, "updated": self.updated, "duplicate": self.duplicate}
         counts |= {"rejected": sum(self.rejected.values()), "removed": self.removed, "restored": self.restored}
         shown = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number or name == "added")

@@ -82,7 +82,19 @@ class Spooled:
         return self.name
 
 
-Input = Path | Formatted | Spooled
+@dataclass(frozen=True)
+class InMemory:
+    """Rows that another reader made from a file: the columns of a table, or JSON objects as texts in ``__record``."""
+
+    rows: pl.DataFrame
+    name: str  # name of the file in messages and reports
+
+    def __str__(self) -> str:
+        """Return the name of the file."""
+        return self.name
+
+
+Input = Path | Formatted | Spooled | InMemory
 
 
 def _checked_delimiter(text: str) -> str:

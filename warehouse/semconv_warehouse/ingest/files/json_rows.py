@@ -39,13 +39,13 @@ def json_source(path: Path, file: Input, dialect: Dialect, wanted: Collection[st
         lines = pl.scan_lines(path, name=RECORD, row_index_name=ROW, row_index_offset=1, glob=False)
         if text.encoding.mark:
             lines = lines.with_columns(record.str.strip_prefix("\ufeff"))
-        source = Source(file, (), _json_rows(lines), record, is_json=True, dialect=dialect, remarks=remarks)
+        source = Source(file, (), json_rows(lines), record, is_json=True, dialect=dialect, remarks=remarks)
     else:
-        empty = _json_rows(pl.LazyFrame(schema={ROW: pl.UInt32(), RECORD: pl.String()}))
+        empty = json_rows(pl.LazyFrame(schema={ROW: pl.UInt32(), RECORD: pl.String()}))
         source = Source(
             file, (), empty, record, lambda: _blocks(text, where, path), is_json=True, dialect=dialect, remarks=remarks
         )
-    return replace(source, columns=_sampled_keys(source))
+    return replace(source, columns=sampled_keys(source))
 
 
 def _blocks(text: Text, where: Elements | None, path: Path) -> Iterator[pl.LazyFrame]:
@@ -53,7 +53,7 @@ def _blocks(text: Text, where: Elements | None, path: Path) -> Iterator[pl.LazyF
     number = 1
     for lines in _lines(text) if where is None else _grouped(objects(text.blocks(), where, path)):
         frame = pl.DataFrame({RECORD: [line.decode() for line in lines]}, {RECORD: pl.String})
-        yield _json_rows(frame.with_row_index(ROW, offset=number).lazy())
+        yield json_rows(frame.with_row_index(ROW, offset=number).lazy())
         number += len(lines)
 
 
@@ -74,7 +74,12 @@ def _grouped(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _json_rows(lines: pl.LazyFrame) -> pl.LazyFrame:
+def json_rows(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of a source from texts of JSON objects: those with a text, each with REASON.
+
+    Args:
+        lines: the columns ROW and RECORD.
+    """
     # As a column, because polars would parse the text again for each use of the expression.
     start = pl.col(RECORD).str.json_path_match("$").str.slice(0, 1).alias(_START)
     reason = (
@@ -90,7 +95,7 @@ def _json_rows(lines: pl.LazyFrame) -> pl.LazyFrame:
     return filled.with_columns(strict_json(pl.col(RECORD))).with_columns(start).with_columns(reason).drop(_START)
 
 
-def _sampled_keys(source: Source) -> tuple[str, ...]:
+def sampled_keys(source: Source) -> tuple[str, ...]:
     """Return the keys of the first lines, in order of appearance."""
     keys: dict[str, None] = {}
     lines = characters = 0
