@@ -30,6 +30,7 @@ _OF_TEXT: Final = (WORDS, TITLE, SHARE)
 
 _MOST_BY_WORDS: Final = 60
 _MOST_NAMED: Final = 60
+_BEST_BY_WORDS, _MOST_KINDS, _MOST_OF_KIND = 10, 2, 20  # of the frequent kinds among the best items by words
 _MOST_BY_VECTORS: Final = 20
 _MOST_POPULAR: Final = 20
 _SCORES_AT_ONCE: Final = 1 << 24  # questions times items of a block
@@ -82,6 +83,7 @@ class Scored:
         names: names of the F features.
         features: ``(n, F)``, NaN where unknown.
         is_named: ``(n,)`` whether the question names the item (``Matches.named``).
+        kinds: ``(n,)`` the most special kind of each candidate, -1 for none (``WordIndex.kinds``).
         matches: the matches of each question.
         by_model: ``(B, W)`` the items that the model alone finds, -1 for none; None without a model.
     """
@@ -90,6 +92,7 @@ class Scored:
     names: tuple[str, ...]
     features: NDArray[np.float32]
     is_named: NDArray[np.bool_]
+    kinds: NDArray[np.int64]
     matches: list[Matches]
     by_model: NDArray[np.int32] | None
 
@@ -145,6 +148,7 @@ class QuestionScorer:
             names,
             np.concatenate([np.zeros((0, len(names)), np.float32), *(part.features for part in parts)]),
             np.concatenate([np.zeros(0, dtype=bool), *(part.is_named for part in parts)]),
+            np.concatenate([np.zeros(0, dtype=np.int64), *(part.kinds for part in parts)]),
             [match for part in parts for match in part.matches],
             np.concatenate(found) if found else None,
         )
@@ -180,7 +184,8 @@ class QuestionScorer:
         names = self.names(has_users=questions.askers is not None)
         features = np.stack([np.asarray(table[name], dtype=np.float32) for name in names], axis=1)
         features[np.isinf(features)] = np.nan
-        return Scored(candidates, names, features, is_named, matches, None if found is None else found.items)
+        by_model = None if found is None else found.items
+        return Scored(candidates, names, features, is_named, self.index.kinds[candidates.items], matches, by_model)
 
     def _proposed(
         self,
@@ -198,8 +203,10 @@ class QuestionScorer:
                 is_open[seen[row]] = False
             words = np.zeros(len(is_open), dtype=np.float32)
             words[match.items] = match.scores
+            by_words = self._best(match.items[is_open[match.items]], words, _MOST_BY_WORDS)
             parts = [
-                self._best(match.items[is_open[match.items]], words, _MOST_BY_WORDS),
+                by_words,
+                *(self._best(items_of, words, _MOST_OF_KIND) for items_of in self._of_kinds(by_words, is_open)),
                 self._best(match.named[is_open[match.named]], words, _MOST_NAMED),
                 popular[is_open[popular]][:_MOST_POPULAR],
             ]
@@ -211,6 +218,13 @@ class QuestionScorer:
             items.append(chosen)
         pairs = [np.concatenate([np.zeros(0, dtype=np.int64), *part]) for part in (users, items)]
         return Candidates.by(SOURCE_NEIGHBOR, pairs[0], pairs[1])
+
+    def _of_kinds(self, best: NDArray[np.int64], is_open: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+        """Return the items of each kind that is frequent among the best items by words."""
+        kinds = self.index.kinds[best[:_BEST_BY_WORDS]]
+        found, counts = np.unique(kinds[kinds >= 0], return_counts=True)
+        frequent = found[np.argsort(-counts, kind="stable")][:_MOST_KINDS]
+        return [np.flatnonzero(is_open & (self.index.kinds == kind)) for kind in frequent.tolist()]
 
     def _best(self, items: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Return the ``count`` best of some items by their score, of equal ones the most popular."""

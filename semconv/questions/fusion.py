@@ -7,7 +7,7 @@ trained on. Without such queries, text matching alone ranks the answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,8 @@ from semconv.questions.features import MODEL, POPULARITY, TEXT, USER_BLEND, USER
 from semconv.ragged import position_among_equal
 
 NAMED_SCORE: Final = 1000.0  # added to the scores of items that the question names, so that they come first
+MEANT_SCORE: Final = 500.0  # added to the scores of items of the kind that the question means without naming it
+SURE: Final = 0.8  # probability of a kind from which on a question means it
 FEWEST_QUERIES: Final = 10
 FEWEST_NAMING: Final = 10
 _L2: Final = 1e-3
@@ -36,20 +38,60 @@ class Fusion:
     Attributes:
         weights: weights of the features; features without a weight count nothing.
         names_first: whether items that the question names come before all others.
+        kinds_first: whether items of the kind that a question means, but does not name, come before all others.
     """
 
     weights: LogitWeights
     names_first: bool = True
+    kinds_first: bool = True
 
     def scores(self, scored: Scored) -> NDArray[np.float64]:
         """Return the scores ``(n,)`` of the candidates."""
-        column_of = {name: column for column, name in enumerate(scored.names)}
-        table = np.full((len(scored.features), len(self.weights.names)), np.nan)
-        for column, name in enumerate(self.weights.names):
-            if name in column_of:
-                table[:, column] = scored.features[:, column_of[name]]
-        scores = self.weights.scores(table)
+        scores = self.weights.scores(_columns(scored, self))
+        if self.kinds_first:
+            scores = scores + MEANT_SCORE * (scored.kinds == meant_kinds(scored, scores)[scored.candidates.users])
         return scores + NAMED_SCORE * scored.is_named if self.names_first else scores
+
+
+def meant_kinds(scored: Scored, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the kind that each question means, ``(B,)``; -2 where no kind is sure or the question names items.
+
+    Text matching decides, and where it is not sure of a kind, the given scores.
+
+    Args:
+        scores: ``(n,)`` scores of the candidates.
+    """
+    by_text = _sure_kinds(scored, text_alone(scored.names).weights.scores(_columns(scored, text_alone(scored.names))))
+    names = np.array([len(match.named) > 0 for match in scored.matches], dtype=bool)
+    return np.where(names, -2, np.where(by_text >= 0, by_text, _sure_kinds(scored, scores)))
+
+
+def _sure_kinds(scored: Scored, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the kind ``(B,)`` whose candidates are the answer with a probability of at least ``SURE``, -2 for none.
+
+    The probability of an item is the softmax of the scores, and the probability of a kind is the sum over its items.
+    """
+    questions, count = scored.candidates.users, len(scored.matches)
+    best = np.full(count, -np.inf)
+    np.maximum.at(best, questions, scores)
+    powers = np.exp(scores - best[questions])
+    shares = powers / np.bincount(questions, powers, minlength=count)[questions]
+    pairs, of_pair = np.unique(np.stack([questions, scored.kinds]), axis=1, return_inverse=True)
+    sums = np.bincount(of_pair.ravel(), shares, minlength=pairs.shape[1])
+    is_sure = (sums >= SURE) & (pairs[1] >= 0)  # at most one kind of a question
+    result = np.full(count, -2, dtype=np.int64)
+    result[pairs[0, is_sure]] = pairs[1, is_sure]
+    return result
+
+
+def _columns(scored: Scored, fusion: Fusion) -> NDArray[np.float64]:
+    """Return the features of a fusion as columns ``(n, F)``, NaN for a feature that was not computed."""
+    column_of = {name: column for column, name in enumerate(scored.names)}
+    table = np.full((len(scored.features), len(fusion.weights.names)), np.nan)
+    for column, name in enumerate(fusion.weights.names):
+        if name in column_of:
+            table[:, column] = scored.features[:, column_of[name]]
+    return table
 
 
 def fixed(weights: Mapping[str, float]) -> Fusion:
@@ -85,11 +127,14 @@ class FittedFusion:
     num_fitted: int
 
 
-def fit_fusion(scored: Scored, targets: NDArray[np.int32], *, names_first: bool, seed: int) -> FittedFusion | None:
+def fit_fusion(
+    scored: Scored, targets: NDArray[np.int32], kind_of: NDArray[np.int64], *, names_first: bool, seed: int
+) -> FittedFusion | None:
     """Fit the weights on held-out queries; None if fewer than ten queries have their item among the candidates.
 
     Args:
         targets: ``(B,)`` item_index of the answer to each query.
+        kind_of: ``(I,)`` most special kind of each item (``WordIndex.kinds``).
     """
     questions, items = scored.candidates.users, scored.candidates.items
     is_target = items == targets[questions]
@@ -99,13 +144,18 @@ def fit_fusion(scored: Scored, targets: NDArray[np.int32], *, names_first: bool,
 
     def fitted(rows: NDArray[np.bool_]) -> Fusion:
         chosen = (scored.features[rows], questions[rows], is_target[rows])
-        return Fusion(fit_weights(scored.names, *chosen, penalty), names_first)
+        return Fusion(fit_weights(scored.names, *chosen, penalty), names_first, kinds_first=False)
 
     fold = (np.random.default_rng(seed).permutation(len(targets)) % 2)[questions]
-    scores = np.zeros(len(items))
-    for part in (0, 1):
-        scores[fold == part] = fitted(fold != part).scores(scored)[fold == part]
-    return FittedFusion(fitted(np.ones(len(items), dtype=bool)), scores, int(is_target.sum()))
+    halves = [fitted(fold != part) for part in (0, 1)]
+    plain = np.where(fold == 0, *(half.weights.scores(scored.features) for half in halves))
+    meant = meant_kinds(scored, plain)
+    is_right = (meant == kind_of[targets])[meant >= 0]
+    kinds_first = len(is_right) < FEWEST_NAMING or bool(is_right.mean() >= SURE)
+    halves = [replace(half, kinds_first=kinds_first) for half in halves]
+    scores = np.where(fold == 0, *(half.scores(scored) for half in halves))
+    whole = replace(fitted(np.ones(len(items), dtype=bool)), kinds_first=kinds_first)
+    return FittedFusion(whole, scores, int(is_target.sum()))
 
 
 def naming_share(scored: Scored, targets: NDArray[np.int32]) -> tuple[int, float]:

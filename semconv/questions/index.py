@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -113,6 +114,23 @@ class WordIndex:
             np.array([count, np.count_nonzero(of_body.lengths)]),
         )
 
+    @cached_property
+    def kinds(self) -> NDArray[np.int64]:
+        """The most special kind of each item ``(I,)``, as the number of its entry; -1 for none.
+
+        It is the item's kind with the fewest items, without kinds of one item and kinds of more than half of the items.
+        """
+        size = len(self.letter_offsets) - 1
+        first, end = (bisect_left(range(size), sign, key=self._name) for sign in (b"=", b">"))
+        counts = np.diff(self.offsets[first : end + 1])
+        rows = slice(int(self.offsets[first]), int(self.offsets[end]))
+        entry, items = np.repeat(np.arange(first, end), counts), self.items[rows]
+        order = np.argsort(-np.repeat(counts, counts), kind="stable")  # the smallest kind of an item is written last
+        order = order[_is_kind(np.repeat(counts, counts)[order], int(self.num_items[1]))]
+        kinds = np.full(int(self.num_items[0]), -1, dtype=np.int64)
+        kinds[items[order]] = entry[order]
+        return kinds
+
     def match(self, question: str) -> Matches:
         """Return the items that match a question. Words that more than half of the items have say nothing."""
         asked = words(question)
@@ -170,6 +188,11 @@ class WordIndex:
 
     def _count(self, entry: int) -> int:
         return int(self.offsets[entry + 1] - self.offsets[entry])
+
+
+def _is_kind(counts: NDArray[np.int64], num_texts: int) -> NDArray[np.bool_]:
+    """Return which kinds tell items apart: kinds of several items, and of at most half of all items."""
+    return np.asarray((counts > 1) & (2 * counts <= num_texts))
 
 
 def _all_words(texts: ItemTexts, item: int) -> list[str]:

@@ -26,6 +26,7 @@ COLOURS = ("red", "blue", "green", "white", "black", "grey")
 THINGS = ("lamp", "chair", "vase", "rug", "shelf", "stool")
 TITLES: list[str | None] = [f"{colour} {thing}" for thing in THINGS for colour in COLOURS]
 NUM_ITEMS = len(TITLES)
+NO_KINDS = np.full(NUM_ITEMS, -1)
 
 
 def scorer(**changes: object) -> QuestionScorer:
@@ -104,7 +105,7 @@ def held_out(count: int, seed: int) -> tuple[list[str], np.ndarray]:
 def test_weights_fitted_on_queries_beat_each_part_alone_on_other_queries() -> None:
     texts, targets = held_out(400, seed=0)
     scored = scorer().score(Questions(texts))
-    fitted = fit_fusion(scored, targets, names_first=True, seed=0)
+    fitted = fit_fusion(scored, targets, NO_KINDS, names_first=True, seed=0)
     assert fitted is not None
     texts, targets = held_out(400, seed=1)
     again = scorer().score(Questions(texts))
@@ -117,7 +118,7 @@ def test_weights_fitted_on_queries_beat_each_part_alone_on_other_queries() -> No
 
 def test_few_queries_fit_no_weights() -> None:
     texts, targets = held_out(9, seed=0)
-    assert fit_fusion(scorer().score(Questions(texts)), targets, names_first=True, seed=0) is None
+    assert fit_fusion(scorer().score(Questions(texts)), targets, NO_KINDS, names_first=True, seed=0) is None
 
 
 def test_named_items_lose_their_lead_if_queries_mean_other_items() -> None:
@@ -128,5 +129,5 @@ def test_named_items_lose_their_lead_if_queries_mean_other_items() -> None:
     other = scorer().score(Questions([TITLES[(item + 7) % NUM_ITEMS] or "" for item in targets.tolist()]))
     assert naming_share(other, targets) == (20, 0.0)
     assert not names_first(other, targets)
-    fitted = fit_fusion(other, targets, names_first=False, seed=0)
+    fitted = fit_fusion(other, targets, NO_KINDS, names_first=False, seed=0)
     assert fitted is None or fitted.fusion.scores(other).max() < NAMED_SCORE

@@ -8,7 +8,16 @@ import pytest
 from benchmarks.peers.bm25 import Bm25
 from semconv.questions.index import ItemTexts, WordIndex
 
-TITLES = ["Red lamp", "red red chair", None, "blue vase", "green vase on a chair", "yellow rug", "old rug", "a rug of wool"]
+TITLES = [
+    "Red lamp",
+    "red red chair",
+    None,
+    "blue vase",
+    "green vase on a chair",
+    "yellow rug",
+    "old rug",
+    "a rug of wool",
+]
 
 
 def index_of(titles: list[str | None], kinds: list[list[str] | None] | None = None) -> WordIndex:
@@ -42,7 +51,15 @@ def test_other_texts_count_less_for_titles() -> None:
     assert 0 < found.title_scores[0] < found.scores[0]
 
 
-KINDS = [["coffee", "Coffee mugs"], ["coffee", "coffee mug"], ["coffee", "kettle"], ["hiking", "tent"], ["hiking"], [], None]
+KINDS = [
+    ["coffee", "Coffee mugs"],
+    ["coffee", "coffee mug"],
+    ["coffee", "kettle"],
+    ["hiking", "tent"],
+    ["hiking"],
+    [],
+    None,
+]
 NAMES = ["vintage mug", "retro mug", "old kettle", "trekking shelter", "boot", "odd thing", "other thing"]
 
 

@@ -55,16 +55,13 @@ def evaluate_command(
     with state.open() as project:
         if questions:
             rows = [row for row in project.evaluate_questions() if row["split"] == split]
-            state.note({"figures": len(rows)}, runs=sorted({row["run_id"] for row in rows}))
-            if as_json:
-                output.write_json(rows)
-            else:
-                figures.write_questions(rows)
-            return
-        rows = project.evaluate(against=against, split=split, html=html)
+        else:
+            rows = project.evaluate(against=against, split=split, html=html)
     state.note({"figures": len(rows)}, runs=sorted({row["run_id"] for row in rows if "run_id" in row}))
     if as_json:
         output.write_json(rows)
+    elif questions:
+        figures.write_questions(rows)
     elif against is not None:
         figures.write_differences(rows)
     else:

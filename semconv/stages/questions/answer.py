@@ -39,10 +39,11 @@ def answer_question(
     shop = Shop.read(workspace, where, with_users=user_id is not None, lineage=lineage)
     user = None if user_id is None else _user(shop, user_id)
     weights = question_weights(workspace, lineage)
-    match = word_index(workspace, lineage, shop.catalog, shop.facets).match(text)
+    index = word_index(workspace, lineage, shop.catalog, shop.facets)
+    match = index.match(text)
     fitted = weights.fusions.get(ALONE if user is None else WITH_USER)
     with_model = fitted is not None or not match.is_known
-    answering = Answering.load(workspace, lineage, shop, weights.popularity, with_model=with_model)
+    answering = Answering.load(workspace, lineage, shop, index, weights.popularity, with_model=with_model)
     limit, length = workspace.settings.tasks.max_prompt_tokens, answering.num_tokens(text)
     if length > limit:
         raise InputError(

@@ -16,6 +16,7 @@ from semconv.columns import Split
 from semconv.data.histories import Histories
 from semconv.data.store import Catalog, ItemFacets, Sequences
 from semconv.questions.features import Askers, QuestionScorer
+from semconv.questions.index import WordIndex
 from semconv.questions.vectors import QuestionVectors
 from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.lineage import Lineage
@@ -24,7 +25,6 @@ from semconv.stages.blend.files import load_blend
 from semconv.stages.blend.run import list_days
 from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.lists.filters import allowed_items
-from semconv.stages.questions.word_file import word_index
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import Tuned, TunedFiles
 
@@ -101,17 +101,18 @@ class Answering:
         workspace: Workspace,
         lineage: Lineage | None,
         shop: Shop,
+        index: WordIndex,
         popularity: NDArray[np.float64],
         *,
         with_model: bool,
         split: Split = "serve",
     ) -> Answering:
-        """Load the index, the text vectors, the blend and, ``with_model``, the tuned model.
+        """Load the text vectors, the blend and, ``with_model``, the tuned model.
 
         Args:
+            index: the words of all items.
             popularity: interactions of each item; items that came later have none.
         """
-        index = word_index(workspace, lineage, shop.catalog, shop.facets)
         counts = np.zeros(len(shop.catalog))
         counts[: min(len(popularity), len(counts))] = popularity[: len(counts)]
         scorer = QuestionScorer(index, shop.allowed, counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,7 @@ from semconv.questions.fusion import (
     ranks_by,
     text_alone,
 )
+from semconv.questions.index import WordIndex
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import QUESTION_COUNTS, QUESTION_WEIGHTS
 from semconv.runs.lineage import Lineage
@@ -41,6 +43,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import HONEST_CUT
 from semconv.stages.questions.setup import Answering, Shop, has_split
+from semconv.stages.questions.word_file import word_index
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -190,11 +193,11 @@ class _Fit:
             return _without(f"the model was trained on the validation items (train cut {cut})"), rows
         if len(valid.users) < FEWEST_QUERIES:
             return _without(f"{len(valid.users)} held-out queries are too few; {FEWEST_QUERIES} are needed"), rows
-        scored = self._scored(valid, "valid")
+        scored, kind_of = self._scored(valid, "valid"), self._index.kinds
         first = names_first(scored[ALONE], valid.items)
         fitted: dict[str, FittedFusion] = {}
         for name, some in scored.items():
-            fit = fit_fusion(some, valid.items, names_first=first, seed=seed)
+            fit = fit_fusion(some, valid.items, kind_of, names_first=first, seed=seed)
             if fit is None:
                 return _without("held-out queries have words of other items than their own"), rows
             fitted[name] = fit
@@ -213,10 +216,16 @@ class _Fit:
             "naming_share": share,
         }, rows
 
+    @cached_property
+    def _index(self) -> WordIndex:
+        return word_index(self.workspace, self.lineage, self.shop.catalog, self.shop.facets)
+
     def _scored(self, queries: HeldOutQueries, split: Split) -> dict[str, Scored]:
         """Return the candidates of the queries as questions of nobody, and as questions of their users."""
         workspace = self.workspace
-        answering = Answering.load(workspace, self.lineage, self.shop, self.popularity, with_model=True, split=split)
+        answering = Answering.load(
+            workspace, self.lineage, self.shop, self._index, self.popularity, with_model=True, split=split
+        )
         prompts = answering.prompts(queries.texts, workspace.settings.tasks.max_prompt_tokens)
         askers = {ALONE: None, WITH_USER: answering.askers(queries.users)}
         scored = {}
@@ -270,12 +279,13 @@ def _without(reason: str) -> dict[str, Any]:
 def _plain(fusion: Fusion) -> dict[str, Any]:
     weights = fusion.weights
     arrays = {name: getattr(weights, name).tolist() for name in ("mean", "scale", "weights")}
-    return {"names": list(weights.names), **arrays, "names_first": fusion.names_first}
+    rules = {"names_first": fusion.names_first, "kinds_first": fusion.kinds_first}
+    return {"names": list(weights.names), **arrays, **rules}
 
 
 def _fusion(plain: Mapping[str, Any]) -> Fusion:
     arrays = (np.array(plain[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-    return Fusion(LogitWeights(tuple(plain["names"]), *arrays), plain["names_first"])
+    return Fusion(LogitWeights(tuple(plain["names"]), *arrays), plain["names_first"], plain["kinds_first"])
 
 
 def _stored(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
