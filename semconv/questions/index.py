@@ -154,7 +154,8 @@ class WordIndex:
         kinds, named = self._kinds(asked)
         if not kinds and entries:
             named = np.flatnonzero(total[3] == len(entries))
-        return Matches(items, *total[:3, items], named, kinds, bool(entries), tuple(unknown))
+        scores, title_scores, shares = total[:3, items]
+        return Matches(items, scores, title_scores, shares, named, kinds, bool(entries), tuple(unknown))
 
     def _kinds(self, asked: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         """Return the kinds in a question, and the items of all of them, or of any if no item is of all.
@@ -246,7 +247,8 @@ class _Words:
         for item in items:
             entries.extend(numbers.setdefault(word, len(numbers)) for word in item)
             ends.append(len(entries))
-        return cls(np.array(entries, dtype=np.int64), np.diff(np.array(ends, dtype=np.int64), prepend=0))
+        starts = np.array([0, *ends], dtype=np.int64)
+        return cls(np.array(entries, dtype=np.int64), starts[1:] - starts[:-1])
 
     def counted(self, rank: NDArray[Any], num_items: int) -> _Counted:
         """Count the pairs of entry and item; ``rank`` ``(V,)`` is the place of each number in the sorted vocabulary."""
