@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from semconv.modes import GROUP_FILE, OWNER_FILE, OWNER_FOLDER, create_file, hid
 
 UNFINISHED = ".*.tmp*"  # names of files that no process has finished writing
 LOCK = "lock"  # the file in a folder that a process holds locked while it works there
+_CHECKSUM, _SOURCE = "checksum", "source"  # entries of files that are built again if they are damaged
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
@@ -218,6 +220,46 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); {_REPEAT}") from error
     return arrays
+
+
+def write_rebuilt_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], source: bytes = b"") -> None:
+    """Write named arrays with their own checksum, for a file that is built again if it is missing or damaged.
+
+    Args:
+        source: digest of the data from which the arrays were computed. ``map_rebuilt_arrays`` compares it.
+    """
+    whole = {**arrays, _SOURCE: np.frombuffer(source, dtype=np.uint8)}
+    write_arrays(path, {**whole, _CHECKSUM: np.array([_crc(whole)], dtype=np.uint32)})
+
+
+def map_rebuilt_arrays(path: Path, meaning: str, source: bytes | None = None) -> dict[str, NDArray[Any]]:
+    """Map the arrays that ``write_rebuilt_arrays`` wrote into memory.
+
+    Args:
+        meaning: what the file holds, for messages.
+
+    Raises:
+        InputError: the file is missing or no such file, has changed since it was written, or has another ``source``.
+    """
+    arrays = map_arrays(path)
+    again = "delete the file, and the next run builds it again"
+    if not {_CHECKSUM, _SOURCE} <= arrays.keys():
+        missing = next(name for name in (_CHECKSUM, _SOURCE) if name not in arrays)
+        raise InputError(f"{path}: not a {meaning} ({missing!r} is missing); {again}")
+    expected = arrays.pop(_CHECKSUM)
+    if len(expected) != 1 or _crc(arrays) != int(expected[0]):
+        raise InputError(f"{path}: the checksum does not match; {again}")
+    if source is not None and arrays[_SOURCE].tobytes() != source:
+        raise InputError(f"{path}: the {meaning} was built from other data; {again}")
+    del arrays[_SOURCE]
+    return arrays
+
+
+def _crc(arrays: Mapping[str, NDArray[Any]]) -> int:
+    value = 0
+    for name in sorted(arrays):
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), value))
+    return value
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ CODEBOOK: Final = "codebook"
 ASSIGN: Final = "assign"
 FINETUNE: Final = "finetune"
 BLEND: Final = "blend"
+FIT_QUESTIONS: Final = "fit_questions"
 RECOMMEND: Final = "recommend"
 TUNE_BASELINE: Final = "tune_baseline"
 PEER: Final = "peer"  # only in experiments
@@ -53,6 +54,7 @@ STAGES: Final = (
     ASSIGN,
     FINETUNE,
     BLEND,
+    FIT_QUESTIONS,
     RECOMMEND,
     TUNE_BASELINE,
     PEER,
@@ -77,6 +79,15 @@ METHOD_MODEL: Final = "model"
 METHOD_BLEND: Final = "blend"
 METHOD_WITHOUT_MODEL: Final = "blend-without-model"
 BLENDS: Final = (METHOD_BLEND, METHOD_WITHOUT_MODEL)
+
+# Ways to answer questions in words (column `method` of `metric`, segment `questions`).
+QUESTIONS: Final = "questions"
+QUESTION_BM25: Final = "question-bm25"
+QUESTION_POPULARITY: Final = "question-popularity"
+QUESTION_MODEL: Final = "question-model"
+QUESTION_TEXT: Final = "question-text"
+QUESTION_FUSED: Final = "question-fused"
+QUESTION_FUSED_USER: Final = "question-fused-user"
 
 # Why no list can contain a held-out item: the name of the number in the protocol of an evaluation, and words for it.
 UNREACHABLE: Final = {

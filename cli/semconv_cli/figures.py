@@ -54,6 +54,28 @@ def write_differences(rows: Sequence[Row]) -> None:
         output.write(f"\n{rows[0]['num_users']:,} users; {_written(rows[0]['protocol'])}")
 
 
+def write_questions(rows: Sequence[Row]) -> None:
+    """Print the metrics of each way to answer held-out queries, and the paired differences between the ways."""
+    shown = [row for row in rows if f"{row['name']}@{row['k']}" in _SHOWN]
+    output.write_rows(_lines(shown, ("method",)))
+    differences = [row for row in rows if "_over_" in row["name"] and row["k"] == 10]
+    output.write("")
+    output.write_rows(
+        [
+            {
+                "method": row["method"],
+                "less": row["name"].split("_over_")[1],
+                "figure": _short(f"{row['name'].split('_over_')[0]}@{row['k']}"),
+                "difference": f"{row['value']:+.4f}",
+                "interval": f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}",
+            }
+            for row in differences
+        ]
+    )
+    if shown:
+        output.write(f"\n{protocol_line(shown)}".replace(" users;", " queries;", 1))
+
+
 def protocol_line(rows: Sequence[Row]) -> str:
     """Return one line that says how rows were measured: the number of users and the settings that they share."""
     first = rows[0]

@@ -37,6 +37,9 @@ STEPS: Final = "steps.jsonl"
 TRAINING_CHART: Final = "training.svg"
 BLEND_MANIFEST: Final = "blend.json"
 BLEND_TABLES: Final = "blend.safetensors"
+WORDS: Final = "words.safetensors"
+QUESTION_WEIGHTS: Final = "questions.json"
+QUESTION_COUNTS: Final = "questions.safetensors"
 LIST_STATES: Final = "states.safetensors"
 TRANSITION: Final = "transition.json"
 USER_FIGURES: Final = "users.parquet"
@@ -79,7 +82,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(COMPLETE, columns.STAGES, Kind.BOOKKEEPING),
     Artifact(
         _TABLES,
-        (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.ASSIGN, columns.EVALUATE),
+        (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.ASSIGN, columns.EVALUATE, columns.FIT_QUESTIONS),
         user_data=ParquetRows(),
     ),
     Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE, columns.PEER)),
@@ -92,6 +95,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     # training then starts from the beginning.
     Artifact(DCCF_STATE, (columns.EMBED_BEHAVIOR,), Kind.TRAINING_STATE, WholeFile()),
     Artifact(TEXT_VECTORS, (columns.EMBED_TEXT,)),
+    Artifact(WORDS, (columns.EMBED_TEXT,), Kind.REBUILT),
     Artifact(CODES, (columns.CODEBOOK, columns.ASSIGN)),
     Artifact(BOOKS, (columns.CODEBOOK,)),
     Artifact(TEXT_MAP, (columns.CODEBOOK,)),
@@ -110,6 +114,8 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(TRAINING_CHART, (columns.FINETUNE,), Kind.VIEWED),
     Artifact(BLEND_MANIFEST, (columns.BLEND,)),
     Artifact(BLEND_TABLES, (columns.BLEND,)),
+    Artifact(QUESTION_WEIGHTS, (columns.FIT_QUESTIONS,)),
+    Artifact(QUESTION_COUNTS, (columns.FIT_QUESTIONS,)),
     Artifact(_PARTS, (columns.RECOMMEND,), user_data=ParquetRows()),
     # The index of a user's row tells which part file contains the user's list, so no row may be deleted.
     Artifact(LIST_STATES, (columns.RECOMMEND,), user_data=BlankedRows(index="users", array="states")),

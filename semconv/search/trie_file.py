@@ -6,19 +6,15 @@ All processes that map the file share its memory. The operating system reads a p
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.artifacts import map_arrays, write_arrays
+from semconv.artifacts import map_rebuilt_arrays, write_rebuilt_arrays
 from semconv.errors import InputError
 from semconv.search.trie import CodeTrie
-
-_CHECKSUM, _SOURCE = "checksum", "source"
 
 
 def codes_source(codes: NDArray[Any], item_index: NDArray[Any], popularity: NDArray[Any]) -> bytes:
@@ -47,8 +43,7 @@ def save_trie(path: Path, trie: CodeTrie, source: bytes = b"") -> None:
     for depth in range(trie.levels):
         arrays[f"child_offsets_{depth}"] = trie.child_offsets[depth]
         arrays[f"child_codes_{depth}"] = trie.child_codes[depth]
-    arrays[_SOURCE] = np.frombuffer(source, dtype=np.uint8)
-    write_arrays(path, {**arrays, _CHECKSUM: np.array([_checksum(arrays)], dtype=np.uint32)})
+    write_rebuilt_arrays(path, arrays, source)
 
 
 def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
@@ -57,11 +52,9 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
     Raises:
         InputError: the file is missing, is no trie, has changed since it was written, or has another ``source``.
     """
-    arrays = map_arrays(path)
+    arrays = map_rebuilt_arrays(path, "code trie", source)
     try:
-        expected = int(arrays.pop(_CHECKSUM)[0])
-        saved_source = arrays[_SOURCE].tobytes()
-        levels = (len(arrays) - 4) // 2
+        levels = (len(arrays) - 3) // 2
         trie = CodeTrie(
             arrays["row_items"],
             tuple(arrays[f"child_offsets_{depth}"] for depth in range(levels)),
@@ -69,21 +62,10 @@ def open_trie(path: Path, source: bytes | None = None) -> CodeTrie:
             arrays["shared_leaves"],
             arrays["shared_extra"],
         )
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise InputError(
             f"{path}: not a code trie ({error} is missing); delete the file, and the next run builds it again"
         ) from error
-    if levels < 1 or _checksum(arrays) != expected:
-        raise InputError(f"{path}: the checksum does not match; delete the file, and the next run builds it again")
-    if source is not None and saved_source != source:
-        raise InputError(
-            f"{path}: the trie was built from other codes; delete the file, and the next run builds it again"
-        )
+    if levels < 1:
+        raise InputError(f"{path}: a code trie without levels; delete the file, and the next run builds it again")
     return trie
-
-
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
-    value = 0
-    for name in sorted(arrays):
-        value = zlib.crc32(arrays[name].data, zlib.crc32(name.encode(), value))
-    return value

@@ -134,4 +134,5 @@ def test_lists_blend_and_questions_load_through_one_function(tuned: Project, mon
     narrow.recommend(split="valid")
     narrow.blend()
     narrow.recommend_query("a red lamp")
-    assert loaded == ["bfloat16"] * 3
+    assert len(loaded) >= 3
+    assert set(loaded) == {"bfloat16"}

@@ -13,6 +13,7 @@ import pytest
 from semconv.progress import Silent
 from semconv_warehouse.demo.catalog import DemoShape
 from semconv_warehouse.demo.demo import DemoResult, run_demo
+from semconv_warehouse.project import Project
 
 SHAPE = DemoShape(users=150, longest=12, cold_items=5)
 _QUICK = {
@@ -50,6 +51,8 @@ def make_demo(folder: Path) -> Demo:
 def make_saved_demo(folder: Path) -> None:
     """Make the demo in a folder, and keep what it showed beside it, for other processes of the test run."""
     demo = make_demo(folder / "shop")
+    with quickly():
+        Project.open(demo.folder).recommend_query("tripod")
     (folder / "demo").write_bytes(pickle.dumps(demo))
 
 

@@ -12,7 +12,6 @@ from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.data.store import RunRecord
-from semconv.errors import InputError
 from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
 from semconv_warehouse.gates.gate import Guard
@@ -155,21 +154,27 @@ class Project(IngestingProject):
         return self._record(recommend_run(self.workspace, lineage, request))
 
     def recommend_query(self, text: str, user_id: str | None = None, where: str | None = None) -> list[dict[str, Any]]:
-        """Return the best items for a search query; ``where`` is an SQL condition on them."""
-        from semconv.stages.lists.question import answer_question
+        """Return the best items for a question in words; ``where`` is an SQL condition on them.
 
-        user = None
-        if user_id is not None:
-            names = list(self.store.sequences().user_ids)
-            if user_id not in names:
-                raise InputError(f"unknown user {user_id}; leave out --user to rank items by the query alone")
-            user = names.index(user_id)
-        catalog = self.store.catalog()
-        answers = answer_question(self.workspace, self.workspace.model_lineage(), text, user, where)
-        return [
-            {"rank": rank, "item_id": catalog.item_ids[item], "title": catalog.titles[item], "score": score}
-            for rank, (item, score) in enumerate(answers, start=1)
-        ]
+        The first question for a model fits the weights of the answers on held-out queries, if there are any.
+        """
+        remove_leftovers(self.layout)
+        from semconv.stages.questions.answer import answer_question
+
+        return answer_question(self.workspace, text, user_id, where)
+
+    def evaluate_questions(self) -> list[dict[str, Any]]:
+        """Return the metrics of every way to answer held-out queries, as rows of the table ``metric``.
+
+        Raises:
+            InputError: there is no model and no blend, or there are too few held-out queries.
+        """
+        remove_leftovers(self.layout)
+        from semconv.stages.questions.weights import fit_questions_run, require_figures
+
+        record = fit_questions_run(self.workspace, self.workspace.lineage()).record
+        require_figures(self.workspace, record)
+        return self.store.metric_rows(record.run_id)
 
     def recommend_load(self, files: Sequence[Path], *, merge: bool = False) -> RunRecord:
         """Load external lists from Parquet files as the lists for serving.

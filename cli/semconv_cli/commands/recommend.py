@@ -45,7 +45,11 @@ from semconv_cli.state import State, pass_state
     help="Recommend only items that meet this SQL condition on the columns of the table item. Lists that were computed"
     " with this option cannot be published.",
 )
-@click.option("--query", metavar="TEXT", help="Print the best items for this search query instead of computing lists.")
+@click.option(
+    "--query",
+    metavar="TEXT",
+    help="Answer this question in words with items instead of computing lists (docs/questions.md).",
+)
 @click.option("--user", "user_id", metavar="USER", help="With --query, also use the history of this user.")
 @json_option
 @click.pass_context

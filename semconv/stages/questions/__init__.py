@@ -1,0 +1,1 @@
+"""Answer questions in words, and fit and measure the weights of the answers."""
