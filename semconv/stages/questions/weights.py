@@ -41,7 +41,7 @@ from semconv.runs.files import QUESTION_COUNTS, QUESTION_WEIGHTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
-from semconv.stages.blend.choice import HONEST_CUT
+from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.questions.setup import Answering, Shop, has_split
 from semconv.stages.questions.word_file import word_index
 
