@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from semconv.data.list_rows import LIST_COLUMNS
 from semconv_warehouse.publish.sql_files import SqlFile, sql_files
 from semconv_warehouse.serving.cookbook import CookbookQuery, cookbook
@@ -142,16 +145,8 @@ def sql_page() -> str:
     sql = package_folder("sql")
     list_columns = ", ".join(f"{c.name} ({c.meaning})" if c.meaning else c.name for c in LIST_COLUMNS)
     views = [_view(file) for file in sql_files(sql / "views", "generation")]
-    checks = [
-        f"| [`{file.name}`](../sql/checks/{file.name}.sql) | {file.comment} | {file.database} |\n"
-        for database in ("warehouse", "publish", "generation")
-        for file in sql_files(sql / "checks", database)
-    ]
-    gates = [
-        f"| [`{file.name}`](../sql/gates/{file.name}.sql) | {file.comment} | {file.database} |\n"
-        for database in ("generation", "memory", "warehouse")
-        for file in sql_files(sql / "gates", database)
-    ]
+    checks = _rows(sql / "checks", ("warehouse", "publish", "generation"))
+    gates = _rows(sql / "gates", ("generation", "memory", "warehouse"))
     return "\n".join(
         (
             _INTRODUCTION.replace("{list_columns}", list_columns),
@@ -159,11 +154,21 @@ def sql_page() -> str:
             *views,
             _QUERIES,
             *(_query(query) for query in cookbook()),
-            _CHECKS + "".join(checks),
-            _GATES + "".join(gates),
+            _CHECKS + checks,
+            _GATES + gates,
             "[`sql/baselines`](../sql/baselines) has the baselines of the evaluation as SQL statements.\n"
             "[`sql/migrations`](../sql/migrations) creates the tables of the warehouse.\n",
         )
+    )
+
+
+def _rows(folder: Path, databases: Sequence[str]) -> str:
+    """Return a table row for each SQL file of a folder, by the first database that the file names."""
+    return "".join(
+        f"| [`{file.name}`](../sql/{folder.name}/{file.name}.sql) | {file.comment} | {' or '.join(file.databases)} |\n"
+        for database in databases
+        for file in sql_files(folder, database)
+        if file.databases[0] == database
     )
 
 

@@ -36,7 +36,7 @@ _SPOILED_GENERATION = {
     "generation_duplicate_recommended_item": "UPDATE recommendation SET item_id = 'i2' WHERE user_id = 'u1'",
     "generation_unknown_item": "UPDATE recommendation SET item_id = 'x' WHERE user_id = 'u1' AND rank = 1",
     "generation_unavailable_item": "UPDATE recommendation SET item_id = 'i9' WHERE user_id = 'u1' AND rank = 1",
-    "generation_recent_item_recommended": "UPDATE recommendation SET item_id = 'i1' WHERE user_id = 'u1' AND rank = 1",
+    "seen_item_recommended": "UPDATE recommendation SET item_id = 'i1' WHERE user_id = 'u1' AND rank = 1",
     "generation_bad_score": "UPDATE recommendation SET score = 'infinity' WHERE user_id = 'u1' AND rank = 1",
     "generation_code_unknown_item": "UPDATE item_code SET item_id = 'x' WHERE item_id = 'i3'",
     "generation_item_with_two_codes": "UPDATE item_code SET item_id = 'i4' WHERE item_id = 'i3'",
@@ -90,7 +90,7 @@ def test_each_check_is_tested() -> None:
     names = {file.name for database in ("warehouse", "generation") for file in sql_files(CHECKS, database)}
     assert names == _SPOILED_WAREHOUSE.keys() | _SPOILED_GENERATION.keys()
     publishing = {file.name for file in sql_files(CHECKS, "publish")}
-    assert publishing == {"publish_seen_item_recommended", "publish_unknown_user"}
+    assert publishing == {"seen_item_recommended", "publish_unknown_user"}
     assert {path.stem for path in CHECKS.glob("*.sql")} == names | publishing
 
 
@@ -155,12 +155,12 @@ def test_only_masking_types_break_the_rule_of_seen_items(
     """
     with spoiled(databases["generation"], tmp_path, statement) as connection:
         found = {result.name: result for result in run_checks(connection, "generation")}
-        assert found["generation_recent_item_recommended"].passed == passes
+        assert found["seen_item_recommended"].passed == passes
         connection.execute("ATTACH ':memory:' AS warehouse")
         connection.execute("CREATE TABLE warehouse.interaction AS SELECT * FROM user_history")
         connection.execute("CREATE TABLE warehouse.user_account AS SELECT DISTINCT user_id FROM user_history")
         found = {result.name: result for result in run_checks(connection, "publish")}
-        assert found["publish_seen_item_recommended"].passed == passes
+        assert found["seen_item_recommended"].passed == passes
 
 
 def test_a_returned_item_may_be_recommended_and_an_old_generation_has_no_types(
@@ -174,7 +174,7 @@ def test_a_returned_item_may_be_recommended_and_an_old_generation_has_no_types(
     WHERE user_id = 'u1' AND position = 1;
     UPDATE run SET settings = '{settings}' WHERE stage = 'recommend'
     """
-    name = "generation_recent_item_recommended"
+    name = "seen_item_recommended"
     with spoiled(databases["generation"], tmp_path, statement) as connection:
         assert {result.name: result for result in run_checks(connection, "generation")}[name].passed
         connection.execute("ALTER TABLE user_history DROP COLUMN event_type")

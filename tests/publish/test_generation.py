@@ -344,7 +344,7 @@ def test_a_run_that_is_no_recommend_run(project: Project, run_id: str, message: 
         ({"u0": ["i1", "x"]}, {}, "generation_unknown_item"),
         ({"u0": ["i1"]}, {"reason_item_id": ["x"]}, "generation_unknown_item"),
         ({"u0": ["i1", "i9"]}, {}, "generation_unavailable_item"),
-        ({"u2": ["i3", "i1"]}, {}, "publish_seen_item_recommended"),
+        ({"u2": ["i3", "i1"]}, {}, "seen_item_recommended"),
         ({"u0": ["i1", "i2"]}, {"score": [0.5, float("nan")]}, "generation_bad_score"),
         ({"u0": ["i1", "i2"]}, {"score": [None, 0.5]}, "generation_bad_score"),
         ({"u7": ["i1"]}, {}, "publish_unknown_user"),
@@ -371,7 +371,7 @@ def test_items_beyond_the_stored_history_count_as_seen(project: Project) -> None
         store,
         "INSERT INTO interaction BY NAME SELECT 'u0' AS user_id, CASE i WHEN 0 THEN 'i1' ELSE 'i0' END AS item_id, i AS position FROM range(30) r(i)",
     )
-    with pytest.raises(CheckFailedError, match="publish_seen_item_recommended: 1 rows") as failure:
+    with pytest.raises(CheckFailedError, match="seen_item_recommended: 1 rows") as failure:
         publish(layout, store, "recommend-1")
     assert "recent_item" not in str(failure.value)
 

@@ -31,8 +31,8 @@ from semconv_warehouse.store.layout import ProjectLayout, package_folder
 from semconv_warehouse.store.leftovers import spill_folder
 
 HISTORY_ITEMS = 20  # the latest of each user, in the table `user_history`
-# Checks that a publish leaves out: the history is a part of the interactions, and the publish checks all of those.
-_IMPLIED = ("generation_recent_item_recommended",)
+# Checks that a publish does not repeat on the new file: its histories are a part of the interactions, which it has checked.
+_IMPLIED = ("seen_item_recommended",)
 # Checks that are left out for new lists whose order was verified while they were copied.
 _ORDER_CHECKS = ("generation_rank_gap",)
 

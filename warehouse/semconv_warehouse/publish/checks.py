@@ -16,6 +16,8 @@ from semconv_warehouse.store.layout import package_folder
 
 CheckedDatabase = Literal["warehouse", "generation", "publish"]
 EXAMPLES = 3
+# The events that a check reads in place of $events: the latest of each user in a generation file, all during a publish.
+_EVENTS = {"generation": "user_history", "publish": "warehouse.interaction"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def run_checks(
     """
     inner = raw(connection) if isinstance(connection, sa.Connection) else connection
     files = sql_files(package_folder("sql") / "checks", database)
-    return [_run(inner, file) for file in files if file.name not in skip]
+    return [_run(inner, file, database) for file in files if file.name not in skip]
 
 
 def require_passed(results: Iterable[CheckResult], context: str) -> None:
@@ -61,9 +63,10 @@ def require_passed(results: Iterable[CheckResult], context: str) -> None:
         raise CheckFailedError(f"{context}: {' | '.join(failed)}")
 
 
-def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> CheckResult:
+def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, database: CheckedDatabase) -> CheckResult:
     # The statement is a file of the package, never input of a user.
-    counted = f"SELECT *, count(*) OVER () AS num_offending FROM (\n{file.statement}\n) LIMIT {EXAMPLES}"  # noqa: S608
+    statement = file.statement.replace("$events", _EVENTS.get(database, ""))
+    counted = f"SELECT *, count(*) OVER () AS num_offending FROM (\n{statement}\n) LIMIT {EXAMPLES}"  # noqa: S608
     try:
         cursor = connection.execute(counted)
         names = [column[0] for column in cursor.description or []]
@@ -71,4 +74,4 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> CheckResult:
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         raise InputError(f"check {file.name} cannot run on this database: {str(error).splitlines()[0]}") from error
     examples = [dict(zip(names[:-1], row[:-1], strict=True)) for row in rows]
-    return CheckResult(file.name, file.database, file.comment, rows[0][-1] if rows else 0, examples)
+    return CheckResult(file.name, database, file.comment, rows[0][-1] if rows else 0, examples)

@@ -8,7 +8,8 @@ The first line names the database that the statement runs on:
 - ``serving``: the served generation, with the generation before it attached as ``previous``
 - ``memory``: a database in memory, with the tables that the rest of the line names.
 
-More may follow the name: attached databases and the parameters of the statement.
+A statement that runs on two databases names both, such as ``generation or publish``. More may follow the name: attached
+databases and the parameters of the statement.
 
 The second line says what the statement is for.
 """
@@ -26,10 +27,10 @@ _DATABASE, _COMMENT = "-- database: ", "-- "
 
 @dataclass(frozen=True)
 class SqlFile:
-    """One SQL file: its name without the ending, its database, its purpose and its statement."""
+    """One SQL file: its name without the ending, its databases, its purpose and its statement."""
 
     name: str
-    database: str
+    databases: tuple[str, ...]
     comment: str
     statement: str
 
@@ -43,7 +44,7 @@ def sql_files(folder: Path, database: str) -> list[SqlFile]:
     if not folder.is_dir():
         raise InputError(f"{folder}: missing, so the installation is incomplete; install semconv again")
     files = [sql_file(path) for path in sorted(folder.glob("*.sql"))]
-    return [file for file in files if file.database == database]
+    return [file for file in files if database in file.databases]
 
 
 def sql_file(path: Path) -> SqlFile:
@@ -54,5 +55,6 @@ def sql_file(path: Path) -> SqlFile:
             f"{path}: line 1 must be `-- database: NAME`, and line 2 a comment that says what the file is for"
         )
     statement = "\n".join(lines[2:]).rstrip().rstrip(";")
-    database = re.split(r"[ ,.]", lines[0].removeprefix(_DATABASE).strip())[0]
-    return SqlFile(path.stem, database, lines[1].removeprefix(_COMMENT).strip(), statement)
+    named = re.match(r"\w+( or \w+)*", lines[0].removeprefix(_DATABASE).strip())
+    databases = tuple(named[0].split(" or ")) if named else ()
+    return SqlFile(path.stem, databases, lines[1].removeprefix(_COMMENT).strip(), statement)

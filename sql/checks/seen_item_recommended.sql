@@ -1,7 +1,7 @@
--- database: publish
+-- database: generation or publish. The program writes user_history, or warehouse.interaction for a publish, in place of $events.
 -- If seen items are masked, no list contains an item that an event of the user masks.
--- A pair of a user and an item with a return is not checked. Comparing the hashes of (user, item) pairs first takes a
--- fraction of the memory that comparing the pairs takes.
+-- A pair of a user and an item with a return is not checked. A generation of an earlier version has no event types.
+-- Comparing the hashes of (user, item) pairs first takes a fraction of the memory that comparing the pairs takes.
 WITH lists AS (
     SELECT settings FROM run
     WHERE stage = 'recommend' AND settings ->> '$.recommend.seen' = 'masked'
@@ -22,13 +22,14 @@ masking_type AS (
 suspect AS (
     SELECT * FROM recommendation
     WHERE EXISTS (SELECT 1 FROM lists)
-      AND hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM warehouse.interaction)
+      AND hash(user_id, item_id) IN (SELECT hash(user_id, item_id) FROM $events)
 ),
 event AS (
-    SELECT interaction.user_id, interaction.item_id, interaction.event_type, coalesce(weight, 1) AS weight
-    FROM warehouse.interaction AS interaction
-    SEMI JOIN suspect ON suspect.user_id = interaction.user_id AND suspect.item_id = interaction.item_id
-    LEFT JOIN type_weight ON type_weight.event_type = interaction.event_type
+    SELECT known.user_id, known.item_id, known.event_type, coalesce(weight, 1) AS weight
+    FROM (SELECT NULL::VARCHAR AS event_type) AS missing -- read if the table has no column event_type
+    CROSS JOIN LATERAL (SELECT user_id, item_id, event_type FROM $events) AS known
+    SEMI JOIN suspect ON suspect.user_id = known.user_id AND suspect.item_id = known.item_id
+    LEFT JOIN type_weight ON type_weight.event_type = known.event_type
 ),
 seen AS (
     SELECT DISTINCT user_id, item_id FROM event
