@@ -27,7 +27,7 @@ from semconv_warehouse.demo.words import KINDS
 from semconv_warehouse.project import Project
 from tests.worlds.projects import Remarks
 
-EPOCHS = 6  # of the demo's 24
+EPOCHS = 12  # of the demo's 24
 NOUNS = [kind.noun for kind in KINDS]
 
 

@@ -88,9 +88,21 @@ def question_weights(workspace: Workspace, lineage: Lineage | None) -> QuestionW
             return QuestionWeights({}, nothing, "there are no interactions")
         record = fit_questions_run(workspace, lineage).record
         manifest = read_manifest(workspace, record)
+    if not manifest["fusions"] and lineage.split["train_cut"] != HONEST_CUT:
+        manifest = _fitted_before(workspace) or manifest
     fusions = {name: _fusion(plain) for name, plain in manifest["fusions"].items()}
     counts = read_arrays(workspace.intact(record, QUESTION_COUNTS))["popularity"]
     return QuestionWeights(fusions, counts, manifest["remark"])
+
+
+def _fitted_before(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the manifest of the newest fit for a model that was not trained on the validation items; None for none."""
+    for run in workspace.book.finished(columns.FIT_QUESTIONS):
+        if run.settings["split"]["train_cut"] == HONEST_CUT and workspace.book.is_done(run):
+            manifest = read_manifest(workspace, run)
+            if manifest["fusions"]:
+                return {**manifest, "remark": f"{manifest['remark']} of an earlier model"}
+    return None
 
 
 def read_manifest(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
