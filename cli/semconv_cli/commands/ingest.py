@@ -303,7 +303,7 @@ def ingest_movielens(state: State, directory: Path, rejected: Path | None, no_fo
     _print(state, report, as_json, rejected)
 
 
-@ingest_command.command("lcrec", cls=Job)
+@ingest_command.command("lcrec", cls=Job, short_help="Read a data set in the files that LC-Rec publishes.")
 @click.argument("directory", type=_FILE)
 @json_option
 @pass_state

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from semconv import metrics
 from semconv.data import splits
+from semconv.data.histories import Histories
 from semconv.runs.files import FIGURES
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.night import fit_all
@@ -29,7 +30,7 @@ def test_early_stopping_scores_the_lists_that_are_served(tmp_path: Path, seen: s
     codes = ItemCodes.read(project.workspace, lineage.code_runs)
     has_codes = np.zeros(case.NUM_ITEMS, bool)
     has_codes[codes.item_index] = True
-    users = validation_users(sequences, has_codes, project.settings)
+    users = validation_users(Histories.under(sequences, "valid", 0.0), has_codes, project.settings)
     listed_items: dict[str, list[str]] = {}
     for row in listed.lists(project, project.recommend(split="valid")).to_pylist():
         listed_items.setdefault(row["user_id"], []).append(row["item_id"])
