@@ -181,9 +181,9 @@ def file_digest(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], mode: int = GROUP_FILE) -> None:
     """Write named arrays as safetensors."""
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}), mode)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

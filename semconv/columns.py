@@ -39,6 +39,7 @@ EMBED_BEHAVIOR: Final = "embed_behavior"
 EMBED_TEXT: Final = "embed_text"
 CODEBOOK: Final = "codebook"
 ASSIGN: Final = "assign"
+PACK: Final = "pack"  # a training that was written down for another machine
 FINETUNE: Final = "finetune"
 BLEND: Final = "blend"
 FIT_QUESTIONS: Final = "fit_questions"
@@ -52,6 +53,7 @@ STAGES: Final = (
     EMBED_TEXT,
     CODEBOOK,
     ASSIGN,
+    PACK,
     FINETUNE,
     BLEND,
     FIT_QUESTIONS,

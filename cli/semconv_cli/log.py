@@ -15,7 +15,8 @@ from typing import Any, Literal, TextIO
 import click
 
 from semconv.clock import utc_now
-from semconv_cli.output import json_text, printable
+from semconv.error_lines import printable
+from semconv_cli.output import json_text
 from semconv_warehouse.upkeep.disk import in_words
 
 Form = Literal["text", "json"]

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import click
 
+from semconv.error_lines import printable
 from semconv.formulas import without_formula
 
 Format = Literal["table", "json", "ndjson", "csv"]
@@ -160,13 +161,6 @@ def _cell(value: Any, null: str) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{printable(name)} {_cell(inner, null)}" for name, inner in value.items())
     return printable(str(value))
-
-
-def printable(text: str, also: str = "") -> str:
-    """Replace control characters except those in ``also`` by spaces, because they could move the terminal's cursor."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() or character in also else " " for character in text)
 
 
 def _shorten(text: str, width: int | None) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -14,11 +12,9 @@ from rich.progress import Progress as Bars
 from rich.progress import Task as BarTask
 from rich.text import Text
 
-from semconv.progress import Progress, Task
+from semconv.error_lines import printable
+from semconv.progress import LineProgress, Progress, Task, rate_in_words
 from semconv_cli.log import Log
-from semconv_cli.output import printable
-
-SECONDS_BETWEEN_LINES = 30.0
 
 
 def stderr_progress(log: Log) -> Progress:
@@ -88,21 +84,6 @@ class BarProgress:
         self._console.print(printable(message, "\n"), markup=False, highlight=False, soft_wrap=True)
 
 
-@dataclass
-class LineProgress:
-    """A progress display for log files: at most one line every half minute during a task, and one line at its end."""
-
-    say: Callable[[str], None]
-    clock: Callable[[], float] = time.monotonic
-
-    @contextlib.contextmanager
-    def task(self, label: str, total: float, unit: str, done: float = 0.0) -> Iterator[Task]:
-        """Print progress lines for a task that has ``total`` units."""
-        line = _Line(self, label, total, unit, done)
-        yield line
-        line.close()
-
-
 class _Bar:
     def __init__(self, bars: Bars, bar: TaskID) -> None:
         self._bars = bars
@@ -114,38 +95,13 @@ class _Bar:
             self._bars.update(self._bar, note=note)
 
 
-class _Line:
-    def __init__(self, progress: LineProgress, label: str, total: float, unit: str, done: float) -> None:
-        self._progress, self._label, self._total, self._unit = progress, label, total, unit
-        self._done = self._first_done = done
-        self._note = ""
-        self._started = self._printed = progress.clock()
-
-    def advance(self, amount: float, note: str = "") -> None:
-        self._done += amount
-        self._note = note or self._note
-        now = self._progress.clock()
-        if now - self._printed >= SECONDS_BETWEEN_LINES:
-            self._printed = now
-            rate = (self._done - self._first_done) / (now - self._started)
-            left = f", {_duration((self._total - self._done) / rate)} left" if rate > 0 else ""
-            self._print(f", {_rate(rate, self._unit)}{left}")
-
-    def close(self) -> None:
-        self._print(f" in {_duration(self._progress.clock() - self._started)}")
-
-    def _print(self, rest: str) -> None:
-        note = f" ({self._note})" if self._note else ""
-        self._progress.say(f"{self._label}: {self._done:,.0f} of {self._total:,.0f} {self._unit}{rest}{note}")
-
-
 class _RateColumn(ProgressColumn):
     """The column of a progress bar that shows the units per second."""
 
     def render(self, task: BarTask) -> Text:
         """Return the rate of a task as text, or an empty text while the rate is unknown."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else _rate(speed, task.fields["unit"]), style="progress.data.speed")
+        return Text("" if speed is None else rate_in_words(speed, task.fields["unit"]), style="progress.data.speed")
 
 
 def _bars(console: Console) -> Bars:
@@ -161,15 +117,3 @@ def _bars(console: Console) -> Bars:
         redirect_stdout=False,  # what libraries print goes to the log
         redirect_stderr=False,
     )
-
-
-def _rate(speed: float, unit: str) -> str:
-    return f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

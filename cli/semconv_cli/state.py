@@ -98,7 +98,7 @@ class State:
         """Train in a process of torchrun that is not the first. The first process opens the project and reports."""
         self.job = None
         with self.capture_output():
-            from semconv.stages.tune.group import follow
+            from semconv.train.group import follow
 
             follow()
 

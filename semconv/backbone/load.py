@@ -73,8 +73,24 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     return model, tokenizer
 
 
+def config_of(folder: Path) -> Any:
+    """Return the configuration of a model that ``load_backbone`` accepted, from its folder, for ``model_from_config``.
+
+    Raises:
+        InputError: there is none, or the model is not supported.
+    """
+    from transformers import AutoConfig
+
+    with _reported(str(folder), "no model configuration that transformers knows"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    _check_config(str(folder), config)
+    config._attn_implementation = ATTENTION
+    config.return_dict, config.output_attentions = True, False
+    return config
+
+
 def model_from_config(config: Any) -> Any:
-    """Create a model with random weights, which a training overwrites with the weights of its first process."""
+    """Create a model with random weights, which the weights of a trained or loaded model must overwrite."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=ATTENTION)

@@ -11,7 +11,7 @@ from semconv.columns import Split
 from semconv.data.interactions import HeldOut, before, masking_events, remaining, returned
 from semconv.data.splits import history_ends, history_lengths, history_mask, target_rows
 from semconv.data.store import UNKNOWN_TIME, Sequences
-from semconv.ragged import kept_offsets, ranges
+from semconv.ragged import kept_offsets, offsets_of, ranges
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -82,19 +82,19 @@ class Histories:
             return self.of(user)
         return self.seen.items[self.seen.offsets[user] : self.seen.offsets[user + 1]]
 
-    def flat_seen(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def flat_seen(self, users: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the seen items of r users as one array ``(m,)``, and their number for each user ``(r,)``."""
         if self.seen is None:
             return self.flat(users)
         lengths = np.diff(self.seen.offsets)[users]
         return self.seen.items[ranges(self.seen.offsets[:-1][users], lengths)], lengths
 
-    def flat(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def flat(self, users: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the histories of r users as one array ``(m,)``, and the length of each history ``(r,)``."""
         lengths = np.maximum(self.lengths[users], 0)
         return self.items[ranges(self.starts[users], lengths)], lengths
 
-    def flat_times(self, users: NDArray[np.int32]) -> NDArray[np.int64]:
+    def flat_times(self, users: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the times of the items that ``flat`` returns, ``(m,)``."""
         return self.times[ranges(self.starts[users], np.maximum(self.lengths[users], 0))]
 
@@ -103,6 +103,15 @@ class Histories:
         lengths = np.maximum(self.lengths[users], 0)
         shown = np.minimum(lengths, length)
         return self.items[ranges(self.starts[users] + lengths - shown, shown)], shown
+
+    def of_users(self, users: NDArray[np.integer]) -> Histories:
+        """Return the histories and seen items of r users alone; row i is ``users[i]``."""
+        items, lengths = self.flat(users)
+        seen = None
+        if self.seen is not None:
+            seen_items, seen_lengths = self.flat_seen(users)
+            seen = SeenRows(offsets_of(seen_lengths), seen_items)
+        return Histories(offsets_of(lengths)[:-1], lengths, items, self.flat_times(users), seen)
 
     def latest_times(self) -> NDArray[np.int64]:
         """Return the time of each user's latest item ``(U,)``, UNKNOWN_TIME for a user without items."""

@@ -141,9 +141,12 @@ class LabelSuccessors:
     ends: Ints
 
     @classmethod
-    def of(cls, sequences: DatedSequences, num_items: int, num_latest: int) -> LabelSuccessors:
-        """Count the successors of all items."""
-        table = SuccessorTable.count(sequences, num_items) if num_latest else None
+    def of(
+        cls, sequences: DatedSequences, num_items: int, num_latest: int, table: SuccessorTable | None = None
+    ) -> LabelSuccessors:
+        """Count the successors of all items, unless ``table`` has the counts already."""
+        if table is None and num_latest:
+            table = SuccessorTable.count(sequences, num_items)
         starts, ends = (
             np.repeat(edges, sequences.lengths) for edges in (sequences.offsets[:-1], sequences.offsets[1:])
         )

@@ -30,6 +30,7 @@ from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.recipe import num_sampled
 from semconv.item_head.sequences import DatedSequences, Windows
 from semconv.item_head.softmax import ItemSampler, Popularity, Successors, item_losses, products_in
+from semconv.item_head.successors import SuccessorTable
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.data import TaskData
@@ -53,6 +54,7 @@ class ItemForm:
         calendar: the periods of the model.
         pad: the token that fills up short prompts.
         num_latest: number K of latest items whose successors are scored; 0 for none.
+        successors: the counts of the training sequences, if they are made already.
     """
 
     data: TaskData
@@ -62,6 +64,7 @@ class ItemForm:
     calendar: Calendar
     pad: int
     num_latest: int = 0
+    successors: SuccessorTable | None = None
 
     @cached_property
     def sequences(self) -> DatedSequences:
@@ -85,7 +88,7 @@ class ItemForm:
     @cached_property
     def labels(self) -> LabelSuccessors:
         """What the labels know of the successors of the items before them."""
-        return LabelSuccessors.of(self.sequences, self.data.num_items, self.num_latest)
+        return LabelSuccessors.of(self.sequences, self.data.num_items, self.num_latest, self.successors)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

@@ -46,6 +46,9 @@ class ItemEvents:
         order = known[np.argsort(days[known], kind="stable")]
         return cls(days[order], items[order], num_items, None if weights is None else weights[order])
 
+    def __len__(self) -> int:
+        return len(self.days)
+
     def features(self, day: int) -> NDArray[np.float32]:
         """Return the numbers ``(4, I)`` of every item on the morning of a day, from the interactions before it."""
         ends = np.searchsorted(self.days, [day - _MIDDLE_DAYS, day - _RECENT_DAYS, day])

@@ -61,9 +61,38 @@ class Moments:
     @classmethod
     def unknown(cls, num_users: int, num_items: int) -> Moments:
         """Return unknown moments, for a model or data without dates."""
+        return MomentEvents.unknown(num_users, num_items).moments()
+
+
+@dataclass(frozen=True)
+class MomentEvents:
+    """What moments are computed from, which is much smaller than the popularity of all items at all moments.
+
+    Attributes:
+        events: the interactions that are counted; they do not say which user they are of.
+        days: ``(U,)`` day on which each user is asked, ``UNKNOWN_DAY`` where unknown.
+        day: the one day for which the popularity is counted; None to count it at all days of a grid.
+    """
+
+    events: ItemEvents
+    days: Ints
+    day: int | None
+
+    @classmethod
+    def unknown(cls, num_users: int, num_items: int) -> MomentEvents:
+        """Return no interactions and unknown days, for a model or data without dates."""
         none = np.zeros(0, dtype=np.int64)
-        events = ItemEvents.of(none, none.astype(np.int32), num_items)
-        return cls(MomentTable.at(events, none), np.full(num_users, UNKNOWN_DAY))
+        return cls(ItemEvents.of(none, none.astype(np.int32), num_items), np.full(num_users, UNKNOWN_DAY), None)
+
+    def of_users(self, users: NDArray[np.int64]) -> MomentEvents:
+        """Return the moments of some users; entry r is that of ``users[r]``."""
+        return MomentEvents(self.events, self.days[users], self.day)
+
+    def moments(self) -> Moments:
+        """Count the popularity of items, and return it with the days of the users."""
+        events = self.events
+        table = MomentTable.on_grid(events) if self.day is None else MomentTable.at(events, np.array([self.day]))
+        return Moments(table, self.days)
 
 
 class PromptMaker:

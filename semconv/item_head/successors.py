@@ -16,14 +16,15 @@ with the 4 items after it are subtracted, as if these items had not happened yet
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv.counter.counts import PairRows, joined_rows, largest, pair_blocks
 from semconv.ragged import Ints, find, ranges, row_of
+
+if TYPE_CHECKING:
+    from semconv.counter.counts import PairRows
 
 _REACH: Final = 5
 _DECAY: Final = 0.6
@@ -84,6 +85,11 @@ class SuccessorTable:
     @classmethod
     def count(cls, sequences: PairRows, num_items: int) -> SuccessorTable:
         """Count the pairs of sequences, and keep the 200 most frequent successors of each item."""
+        # A machine that only trains gets the counts, and may have no scipy.
+        import scipy.sparse as sp
+
+        from semconv.counter.counts import joined_rows, largest, pair_blocks
+
         rows, sums = [], [np.zeros(0)]
         for block in pair_blocks(sequences, num_items, _BY_DISTANCE, _SYMMETRY):
             counts = sp.csr_array(block)

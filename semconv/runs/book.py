@@ -46,6 +46,7 @@ class StageRequest:
     inputs: tuple[RunRecord, ...] = ()
     tables: tuple[str, ...] = ()  # warehouse tables that determine the result
     content: Mapping[str, str] = field(default_factory=dict)  # hashes of further inputs, such as the user's files
+    hashes: Mapping[str, str] | None = None  # of the tables, if the result was computed from an earlier state of them
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class RunBook:
             LockedError: another process computes this run, or holds the warehouse. Computed files are not deleted.
         """
         started = time.monotonic()
-        hashes = self._hashes(request)
+        hashes = self.hashes(request)
         fingerprint = _fingerprint(request, hashes)
         for run in self._same(request, fingerprint):
             if self._is_reusable(run):
@@ -125,13 +126,16 @@ class RunBook:
 
     def fingerprint(self, request: StageRequest) -> str:
         """Return the fingerprint of the run that the request would make now."""
-        return _fingerprint(request, self._hashes(request))
+        return _fingerprint(request, self.hashes(request))
 
     def find(self, request: StageRequest) -> RunRecord | None:
         """Return the finished run that ``execute`` would reuse for a request, or None if it would compute one."""
         return next(filter(self._is_reusable, self._same(request, self.fingerprint(request))), None)
 
-    def _hashes(self, request: StageRequest) -> dict[str, str]:
+    def hashes(self, request: StageRequest) -> dict[str, str]:
+        """Return a hash of the content of each table that a request reads."""
+        if request.hashes is not None:
+            return dict(request.hashes)
         return {table: self.store.content_hash(table) for table in request.tables}
 
     def finished(self, stage: str) -> list[RunRecord]:

@@ -31,6 +31,8 @@ TRIE: Final = "trie.safetensors"
 TUNED_CODES: Final = "tuned_codes.safetensors"
 TUNED_ON: Final = "tuned_on.safetensors"
 ITEM_PARTS: Final = "items.safetensors"
+PACK_RECORD: Final = "pack.json"
+PACK_USERS: Final = "pack_users.safetensors"
 TUNING_STATE: Final = "checkpoint.safetensors"
 BEST_WEIGHTS: Final = "best.safetensors"
 STEPS: Final = "steps.jsonl"
@@ -103,9 +105,12 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(TRIE, (columns.CODEBOOK, columns.ASSIGN), Kind.REBUILT),
     Artifact(TUNED_CODES, (columns.FINETUNE,)),
     Artifact(ITEM_PARTS, (columns.FINETUNE,)),
+    Artifact(PACK_RECORD, (columns.PACK,)),
+    # A pack lies outside the project. If a user is gone from this file, the pack still holds the user.
+    Artifact(PACK_USERS, (columns.PACK,), user_data=IndexedRows(index="users", arrays=())),
     Artifact(
         TUNED_ON,
-        (columns.FINETUNE,),
+        (columns.PACK, columns.FINETUNE),
         user_data=Slices(offsets="offsets", arrays=("items", "times", "has_query")),
     ),
     Artifact(TUNING_STATE, (columns.FINETUNE,), Kind.TRAINING_STATE),

@@ -25,13 +25,14 @@ _COMMANDS = {
     columns.EMBED_BEHAVIOR: "semconv embed behavior",
     columns.EMBED_TEXT: "semconv embed text",
     columns.CODEBOOK: "semconv codebook fit",
+    columns.PACK: "semconv finetune pack DIR",
     columns.FINETUNE: "semconv finetune",
     columns.BLEND: "semconv blend",
     columns.RECOMMEND: "semconv recommend",
     columns.EVALUATE: "semconv evaluate",
 }
 # The command of each of these stages repairs its runs. Other stages need a refit, because later runs depend on them.
-_REPAIRED_ALONE = (columns.FINETUNE, columns.BLEND, columns.RECOMMEND, columns.EVALUATE)
+_REPAIRED_ALONE = (columns.PACK, columns.FINETUNE, columns.BLEND, columns.RECOMMEND, columns.EVALUATE)
 
 
 @dataclass(frozen=True)

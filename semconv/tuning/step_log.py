@@ -22,7 +22,7 @@ class StepLog:
             return
         self.path = folder / STEPS
         kept = [line for line in read_steps(folder) if line["step"] <= steps]
-        write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        write_bytes(self.path, "".join(map(step_line, kept)).encode())
         self._stream = self.path.open("a")
 
     def write(self, step: int, epoch: int, rate: float, figures: StepFigures, seconds: float) -> None:
@@ -41,7 +41,7 @@ class StepLog:
             "seconds": round(seconds, 4),
         }
         with machine_errors(self.path):
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(step_line(line))
 
     def flush(self) -> None:
         """Sync the log to disk. Call this before saving a checkpoint, which must not have more steps than the log."""
@@ -56,6 +56,11 @@ class StepLog:
         if self._stream is not None:
             with machine_errors(self.path):
                 self._stream.close()
+
+
+def step_line(step: dict[str, Any]) -> str:
+    """Return one step as a line of the log."""
+    return json.dumps(step) + "\n"
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:

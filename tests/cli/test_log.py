@@ -17,10 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semconv.errors import LockedError
+from semconv.progress import LineProgress
 from semconv_cli.log import FORMS, requested_form
 from semconv_cli.main import Root, cli
 from semconv_cli.options import Job
-from semconv_cli.progress import LineProgress, RecordedProgress
+from semconv_cli.progress import RecordedProgress
 from semconv_cli.state import State
 from tests.worlds import projects as case
 

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from semconv.columns import FINETUNE
 from semconv.data.store import RunRecord
+from semconv.progress import LineProgress
 from semconv_cli import output
 from semconv_cli.figures import write_differences, write_figures
-from semconv_cli.progress import BarProgress, LineProgress
+from semconv_cli.progress import BarProgress
 from semconv_cli.runs import write_run
 from semconv_cli.state import State
 

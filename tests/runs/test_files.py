@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.artifacts import read_arrays
-from semconv.columns import PEER, STAGES
+from semconv.columns import PACK, PEER, STAGES
 from semconv.data.store import RunRecord
 from semconv.runs import files
 from semconv.runs.digests import read_complete
@@ -29,7 +29,7 @@ def runs(demo: Demo) -> list[tuple[RunRecord, Path]]:
 
 
 def test_every_file_of_a_run_is_named_with_the_stage_that_wrote_it(runs: list[tuple[RunRecord, Path]]) -> None:
-    assert {run.stage for run, _ in runs} == set(STAGES) - {PEER}
+    assert {run.stage for run, _ in runs} == set(STAGES) - {PEER, PACK}
     unknown, wrong = [], []
     for run, folder in runs:
         for name in run_files(folder):
@@ -45,11 +45,14 @@ def test_every_file_of_a_run_is_named_with_the_stage_that_wrote_it(runs: list[tu
 # Written with other settings than the demo's: behavior.source = dccf, codebook.method = rqvae, tuning.validation_users, tuning.history = items.
 WITH_OTHER_SETTINGS = {"dccf.safetensors", "autoencoder.safetensors", "best.safetensors"}
 OF_EXPERIMENTS = {"peer.safetensors", "peer_state.safetensors", "epochs.jsonl"}
+OF_PACKS = {"pack.json", "pack_users.safetensors"}
 
 
 def test_every_entry_names_a_file_that_a_run_leaves(runs: list[tuple[RunRecord, Path]]) -> None:
     found = {find_artifact(name) for _, folder in runs for name in run_files(folder)}
-    assert {artifact.pattern for artifact in ARTIFACTS if artifact not in found} == WITH_OTHER_SETTINGS | OF_EXPERIMENTS
+    assert {
+        artifact.pattern for artifact in ARTIFACTS if artifact not in found
+    } == WITH_OTHER_SETTINGS | OF_EXPERIMENTS | OF_PACKS
 
 
 def test_each_name_has_one_entry() -> None:

@@ -19,8 +19,9 @@ from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.inputs import TuningInputs
-from semconv.stages.tune.prompts import prompt_source
-from semconv.stages.tune.validation import search_validation
+from semconv.stages.tune.preparation import Preparation
+from semconv.tasks.source import PromptSource
+from semconv.train.scoring import score_of
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import load_tuned
@@ -85,11 +86,12 @@ def test_the_result_is_what_training_the_adapter_further_gives(
 
     loaded = with_adapter(project, workspace.book.folder(start) / MODEL_FOLDER, is_trainable=True)
     codes = ItemCodes.read(workspace, codes_of.code_runs)
-    source = prompt_source(workspace, inputs, loaded, codes)
     tuning = resolved_tuning(workspace, inputs.backbone, codes_of.codebook, goes_on=True)
     assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
-    validate = search_validation(workspace, source, codes, level_tokens, tuning, None)
+    task = Preparation(workspace, inputs, tuning, codes).task
+    validate = score_of(task)
+    source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, Silent())
     choices = CodeChoices(level_tokens, codes.codes)
     tune(model, Training(TokenForm(source.rows, tokenizer.pad_token_id, choices), validate, tmp_path, Silent()), tuning)
     by_hand = tmp_path / "by-hand"

@@ -11,7 +11,8 @@ import pytest
 
 from semconv.errors import SettingsError
 from semconv.settings.tuning import TuningSettings
-from semconv.stages.tune.group import Leader, TuningTask
+from semconv.train.group import Leader
+from semconv.train.task import TuningTask
 from semconv.tuning.processes import Processes
 from tests.worlds.command import Commands
 from tests.worlds.tuning.group import KINDS, PLAIN

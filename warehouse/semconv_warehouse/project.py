@@ -112,15 +112,39 @@ class Project(IngestingProject):
     def finetune(self, *, from_run: str | None = None) -> RunRecord:
         """Tune the backbone on the newest code set, or continue an earlier run (``current``: the newest).
 
-        Under torchrun, only the first process calls this. The others call ``semconv.stages.tune.group.follow``.
+        Under torchrun, only the first process calls this. The others call ``semconv.train.group.follow``.
         """
         remove_leftovers(self.layout)
-        from semconv.stages.tune.group import leading
         from semconv.stages.tune.inputs import tuning_inputs
         from semconv.stages.tune.run import finetune_run
+        from semconv.train.group import leading
 
         with leading() as leader:
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
+
+    def finetune_pack(self, folder: Path, *, from_run: str | None = None) -> RunRecord:
+        """Write a tuning into a folder, for ``python -m semconv.train`` on another machine.
+
+        Args:
+            folder: a new folder, outside the project's data.
+            from_run: id of the tuning to continue, or ``current``; None to start from the backbone.
+        """
+        remove_leftovers(self.layout)
+        from semconv.stages.tune.inputs import tuning_inputs
+        from semconv.stages.tune.pack import pack_run
+
+        return pack_run(self.workspace, tuning_inputs(self.workspace, from_run), folder)
+
+    def finetune_load(self, folder: Path, *, older_data: bool = False) -> RunRecord:
+        """Check the result in the folder of a pack, and make it a finished tuning.
+
+        Args:
+            older_data: load it although the items or interactions changed since the pack was made.
+        """
+        remove_leftovers(self.layout)
+        from semconv.stages.tune.load import load_run
+
+        return self._record(load_run(self.workspace, folder, older_data=older_data))
 
     def blend(self) -> dict[str, Any]:
         """Fit the blend of the current model on validation users, or a blend without a model (setting blend.model).

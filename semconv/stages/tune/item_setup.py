@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
@@ -16,8 +14,10 @@ from semconv.data.splits import counted_cut, known_part, train_part
 from semconv.data.store import Catalog, Sequences, day_numbers
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
-from semconv.item_head.popularity import ItemEvents, MomentTable
-from semconv.item_head.prompts import Moments
+from semconv.item_head.popularity import ItemEvents
+from semconv.item_head.prompts import MomentEvents, Moments
+from semconv.item_head.sequences import DatedSequences
+from semconv.item_head.setup import ItemSetup
 from semconv.item_head.successors import SuccessorTable
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import TEXT_VECTORS
@@ -29,74 +29,33 @@ from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
 
 
-@dataclass(frozen=True)
-class ItemSetup:
-    """The arrays from which the item parts of a model are made.
+def item_setup(
+    workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
+) -> ItemSetup:
+    """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar and projection.
 
-    Attributes:
-        code_tokens: ``(I, N)`` code tokens of each item, -1 for an item without codes.
-        texts: ``(I, T)`` projected text vectors.
-        counts: ``(I,)`` training interactions of each item.
-        calendar: the periods of the training interactions.
-        basis: the projection of the text vectors.
-        start: the item parts of the tuning that is continued; None for new ones.
-        num_latest: number of latest items whose successors the model scores.
+    Args:
+        encoder: knows the code tokens of all items.
+        data: the training data.
+        start: the folder of the run that is continued; None to start from the backbone.
     """
-
-    code_tokens: NDArray[np.int64]
-    texts: NDArray[np.float32]
-    counts: NDArray[np.int64]
-    calendar: Calendar
-    basis: TextBasis
-    start: ItemFile | None
-    num_latest: int
-
-    @classmethod
-    def of(
-        cls, workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
-    ) -> ItemSetup:
-        """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar and projection.
-
-        Args:
-            encoder: knows the code tokens of all items.
-            data: the training data.
-            start: the folder of the run that is continued; None to start from the backbone.
-        """
-        catalog = workspace.store.catalog()
-        texts = item_texts(workspace, codes, catalog)
-        file = None if start is None else ItemFile.load(start)
-        basis = TextBasis.of(texts.vectors) if file is None else file.basis
-        return cls(
-            encoder.item_tokens,
-            basis.project(texts.item_index, texts.vectors, data.num_items),
-            np.bincount(data.items, minlength=data.num_items),
-            Calendar.of(day_numbers(data.times)) if file is None else file.calendar,
-            basis,
-            file,
-            workspace.settings.tuning.successor_items if file is None else file.num_latest,
-        )
-
-    def attach(self, model: Any, seed: int) -> None:
-        """Add the item parts to a model that is about to be trained. Its own output matrix is not used and not trained."""
-        from semconv.item_head.parts import NAME, ItemParts, PartsShape
-
-        output = model.get_output_embeddings().weight
-        if output is not model.get_input_embeddings().weight:
-            output.requires_grad_(False)
-        if self.start is not None:
-            model.add_module(NAME, self.start.parts(self.code_tokens, self.texts, self.counts))
-            return
-        width = model.get_input_embeddings().weight.shape[1]
-        shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods, self.num_latest)
-        model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
-
-    def detach(self, model: Any, folder: Path) -> None:
-        """Move the item parts of a trained model to their file in the folder of the run."""
-        from semconv.item_head.parts import NAME
-
-        parts = getattr(model, NAME)
-        delattr(model, NAME)
-        ItemFile.of(parts, self.counts, self.calendar, self.basis).save(folder)
+    catalog = workspace.store.catalog()
+    texts = item_texts(workspace, codes, catalog)
+    file = None if start is None else ItemFile.load(start)
+    basis = TextBasis.of(texts.vectors) if file is None else file.basis
+    calendar = Calendar.of(day_numbers(data.times)) if file is None else file.calendar
+    num_latest = workspace.settings.tuning.successor_items if file is None else file.num_latest
+    sequences = DatedSequences.of(data.offsets, data.items, data.times, calendar, data.weights)
+    return ItemSetup(
+        encoder.item_tokens,
+        basis.project(texts.item_index, texts.vectors, data.num_items),
+        np.bincount(data.items, minlength=data.num_items),
+        calendar,
+        basis,
+        file,
+        num_latest,
+        SuccessorTable.count(sequences, data.num_items) if num_latest else None,
+    )
 
 
 def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> TextVectors:
@@ -133,6 +92,13 @@ class SplitMoments:
     def of(self, num_items: int, *, is_dated: bool) -> Moments:
         """Return the moment of each user, and the popularity of items at these moments.
 
+        The docstring of ``events`` describes the moments and the argument.
+        """
+        return self.events(num_items, is_dated=is_dated).moments()
+
+    def events(self, num_items: int, *, is_dated: bool) -> MomentEvents:
+        """Return the moment of each user, and the interactions that are counted for the popularity at the moments.
+
         For serving, the moment is the day after the newest interaction. Under a split in time, it is the day of the cut.
         In both cases all interactions before that day are counted. Under leave-one-out, the moment of a user is the day
         of the latest item of the history, and only training interactions are counted.
@@ -142,17 +108,17 @@ class SplitMoments:
         """
         sequences = self.sequences
         if not is_dated:
-            return Moments.unknown(len(sequences), num_items)
+            return MomentEvents.unknown(len(sequences), num_items)
         cut = None if sequences.cuts is None else sequences.cuts.of_history(self.split)
         if self.split == "serve" or cut is not None:
             known = known_part(sequences, self.split)
             days = day_numbers(known.times)
             day = int(days.max(initial=0)) + 1 if cut is None else int(day_numbers(np.array([cut]))[0])
-            table = MomentTable.at(ItemEvents.of(days, known.items, num_items, known.weights), np.array([day]))
-            return Moments(table, np.full(len(sequences), day))
+            counted = ItemEvents.of(days, known.items, num_items, known.weights)
+            return MomentEvents(counted, np.full(len(sequences), day), day)
         train = train_part(sequences, self.train_cut, 1, num_items)
-        table = MomentTable.on_grid(ItemEvents.of(day_numbers(train.times), train.items, num_items, train.weights))
-        return Moments(table, day_numbers(Histories.under(sequences, self.split).latest_times()))
+        counted = ItemEvents.of(day_numbers(train.times), train.items, num_items, train.weights)
+        return MomentEvents(counted, day_numbers(Histories.under(sequences, self.split).latest_times()), None)
 
     def successors(self, num_items: int) -> SuccessorTable:
         """Count how often items follow each other in the interactions that lists of the split may count."""

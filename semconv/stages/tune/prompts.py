@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from semconv.columns import TrainCut
 from semconv.data.splits import core_rows, train_part, train_rejections
 from semconv.data.store import Sequences
-from semconv.progress import Progress
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.settings.tree import Settings
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.stage_settings import resolved_tasks
@@ -23,38 +21,8 @@ from semconv.stages.tune.start import since_start
 from semconv.stages.tune.tuned import tuned_folder
 from semconv.tasks.data import Rejected, TaskData
 from semconv.tasks.encoder import PromptEncoder
-from semconv.tasks.padded import EpochRows
-from semconv.tasks.plan import plan_epoch
-from semconv.tasks.rows import RowBuilder, epoch_rows
 from semconv.tasks.selection import task_data, tasks_without_samples
-
-
-@dataclass(frozen=True)
-class PromptSource:
-    """Builds the token rows of an epoch. Every process of a training builds the same rows."""
-
-    encoder: PromptEncoder
-    data: TaskData
-    settings: Settings
-    progress: Progress
-    too_long: dict[int, int] = field(default_factory=dict)  # epoch -> number of left-out prompts
-
-    def builder(self) -> RowBuilder:
-        """Return a new row builder, which counts too long prompts from 0."""
-        return RowBuilder(self.encoder, self.data, self.settings.tasks)
-
-    def rows(self, epoch: int) -> EpochRows:
-        """Return the token rows of an epoch."""
-        tasks = self.settings.tasks
-        plan = plan_epoch(self.data, tasks, epoch, self.settings.split.history_length)
-        builder = self.builder()
-        rows = epoch_rows(builder, plan, np.random.default_rng([tasks.seed, epoch]))
-        if builder.too_long and not self.too_long:
-            self.progress.say(
-                f"{builder.too_long} prompts of each epoch are left out, because they are longer than tasks.max_prompt_tokens or the backbone's context"
-            )
-        self.too_long[epoch] = builder.too_long
-        return rows
+from semconv.tasks.source import PromptSource
 
 
 def training_data(workspace: Workspace, codes: ItemCodes, start: Lineage | None = None) -> TaskData:
@@ -98,12 +66,11 @@ def prompt_source(
     tasks, most = resolved_tasks(workspace, inputs.backbone), getattr(model.config, "max_position_embeddings", None)
     if most is not None:
         tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
-    settings = replace(workspace.settings, tasks=tasks)
     data = training_data(workspace, codes, inputs.start)
     encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, data.num_items)
     for line in tasks_without_samples(data, tasks):
         workspace.progress.say(line)
-    return PromptSource(encoder, data, settings, workspace.progress)
+    return PromptSource(encoder, data, tasks, workspace.settings.split.history_length, workspace.progress)
 
 
 def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:

@@ -7,10 +7,9 @@ all interactions and items that came later, and on a random share of the old int
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from semconv import columns
-from semconv.artifacts import read_arrays, write_arrays
+from semconv.artifacts import read_arrays
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, SettingsError
 from semconv.runs.files import TUNED_ON
@@ -47,11 +46,6 @@ def check_start(workspace: Workspace, start: Lineage, codebook: RunRecord) -> No
         raise InputError(
             f"{run.run_id} was tuned on another code set than {codebook.run_id}; tune from the backbone instead"
         )
-
-
-def record_samples(folder: Path, data: TaskData) -> None:
-    """Record in a tuning's folder the interactions and items that the tuning was trained on."""
-    write_arrays(folder / TUNED_ON, TunedOn.of(data).arrays())
 
 
 def since_start(workspace: Workspace, start: RunRecord, data: TaskData) -> TaskData:

@@ -21,6 +21,7 @@ class CommandCase:
         is_new_project: the command makes a project of its own in ``{root}``.
         is_empty_project: the command runs on a project without data, because it takes no data beside those of the shop.
         is_composed: the command does what other commands do, one after the other. So it is killed at some of its writes.
+        may_refuse: after another command was killed, the command may refuse the project or its own folder with code 4.
     """
 
     command: Path
@@ -28,6 +29,7 @@ class CommandCase:
     is_new_project: bool = field(default=False, kw_only=True)
     is_empty_project: bool = field(default=False, kw_only=True)
     is_composed: bool = field(default=False, kw_only=True)
+    may_refuse: bool = field(default=False, kw_only=True)
 
     @property
     def is_on_the_shop(self) -> bool:
@@ -38,9 +40,18 @@ class CommandCase:
         return " ".join(word for word in self.words if not word.startswith("{"))
 
 
-def _case(command: str, *rest: str, new: bool = False, empty: bool = False, composed: bool = False) -> CommandCase:
-    words = tuple(command.split())
-    return CommandCase(words, (*words, *rest), is_new_project=new, is_empty_project=empty, is_composed=composed)
+def _case(
+    command: str, *rest: str, new: bool = False, empty: bool = False, composed: bool = False, refuses: bool = False
+) -> CommandCase:
+    words = (*command.split(), *rest)
+    return CommandCase(
+        tuple(command.split()),
+        words,
+        is_new_project=new,
+        is_empty_project=empty,
+        is_composed=composed,
+        may_refuse=refuses,
+    )
 
 
 CASES = (
@@ -62,6 +73,8 @@ CASES = (
     _case("codebook assign"),
     _case("prompts export", "--output", "{root}/prompts.jsonl"),
     _case("finetune", "--seed", "1"),
+    _case("finetune pack", "{root}/pack", refuses=True),
+    _case("finetune load", "{inputs}/pack", "--older-data", refuses=True),
     _case("blend"),
     _case("recommend", "--top-k", "9"),
     _case("recommend load", "{inputs}/lists.parquet"),

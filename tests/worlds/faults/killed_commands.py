@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from semconv.progress import Silent
+from semconv.train.__main__ import train_pack
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.command import KILLED, Commands, Done
@@ -31,6 +32,7 @@ DEMO_USER = "user-0007"
 _ASKED_FOR = (
     "rejected.jsonl",
     "prompts.jsonl",
+    "pack/data.safetensors",
     "input/interactions.parquet",
     "inputs/events.jsonl",
     "inputs/odd.jsonl",
@@ -84,6 +86,8 @@ def make_world(folder: Path) -> World:
         new = [{**case.item(number), "item_id": f"new-{number}"} for number in range(2)]
         project.ingest_items([case.write_lines(inputs / "new.jsonl", new)], {})
         _say(project, inputs, 3)
+        project.finetune_pack(inputs / "pack")
+        train_pack(inputs / "pack", Silent())
         _write_inputs(inputs)
     return World(root, inputs)
 

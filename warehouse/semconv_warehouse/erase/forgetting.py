@@ -30,7 +30,7 @@ from semconv.artifacts import (
 )
 from semconv.errors import InputError
 from semconv.runs.digests import settle_checksums
-from semconv.runs.files import run_files, user_data_of
+from semconv.runs.files import PACK_USERS, run_files, user_data_of
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData
 from semconv.runs.workspace import Workspace, is_without_model
 from semconv_warehouse.erase.databases import compact, erase_from_generation
@@ -59,6 +59,7 @@ class _Erasure:
     rows: dict[str, int] = field(default_factory=dict)  # by kind of data: number of rows, array values, files or keys
     remarks: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)  # messages about damaged files
+    packs: list[str] = field(default_factory=list)  # ids of the runs that record packs with these users
 
     @property
     def users(self) -> list[str]:
@@ -127,7 +128,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         "users": len(work.users),
         "unknown": unknown,
         "rows": work.rows,
-        "remarks": [*work.remarks, *work.unreadable, *_remaining_traces(workspace)],
+        "remarks": [*work.remarks, *work.unreadable, *_remarks_on_packs(work), *_remaining_traces(workspace)],
     }
 
 
@@ -217,6 +218,8 @@ def _erase_from_files(layout: ProjectLayout, work: _Erasure) -> None:
         with work.noting_damage():
             count = erase_from_file(path, user_data, work.users, indices, dry_run=work.dry_run)
             work.count(_label(layout, path, user_data), count)
+            if count and path.name == PACK_USERS:
+                work.packs.append(path.parent.name)
 
 
 def _require_readable(work: _Erasure) -> None:
@@ -287,6 +290,16 @@ def _sync_folders(layout: ProjectLayout) -> None:
     """Sync every folder of the data, so that no deleted file is back after a power cut, also none that a prune deleted."""
     for folder, _, _ in os.walk(layout.data):
         sync_folder(Path(folder))
+
+
+def _remarks_on_packs(work: _Erasure) -> Iterator[str]:
+    """Yield a sentence that names the packs for a training elsewhere that hold these users."""
+    if work.packs:
+        yield (
+            f"packs for a training elsewhere ({', '.join(work.packs)}) hold these users' interactions, outside data/:"
+            " delete these folders and all their copies; `semconv finetune load` refuses their results, and"
+            " `semconv finetune pack DIR` makes a new pack"
+        )
 
 
 def _remaining_traces(workspace: Workspace) -> Iterator[str]:

@@ -170,11 +170,12 @@ def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
     """Return the ids of the ``pending`` runs and of all runs that later commands read.
 
     Later commands read the current runs of every stage, and killed runs that can be resumed. All inputs of these runs
-    and of the ``pending`` runs are needed too, and so are the assign runs that belong to their code sets.
+    and of the ``pending`` runs are needed too, and so are the assign runs that belong to their code sets. The record of a
+    pack is needed as long as all of its inputs are, because its result cannot be loaded without them.
     """
     runs = book.store.runs()
     by_id = {run.run_id: run for run in runs}
-    for stage in columns.STAGES:
+    for stage in (stage for stage in columns.STAGES if stage != columns.PACK):
         finished = book.finished(stage)
         kinds = {_kind(run): run for run in reversed(finished)}
         pending += [run.run_id for run in kinds.values()]
@@ -183,7 +184,9 @@ def needed_runs(book: RunBook, pending: list[str]) -> set[str]:
     known = [run_id for run_id in pending if run_id in by_id]  # a warehouse that was created anew lacks some
     codebooks = {run.run_id for run in with_inputs(by_id, known) if run.stage == columns.CODEBOOK}
     assigned = [run.run_id for run in runs if run.stage == columns.ASSIGN and codebooks & set(run.inputs)]
-    return {run.run_id for run in with_inputs(by_id, [*known, *assigned])}
+    needed = {run.run_id for run in with_inputs(by_id, [*known, *assigned])}
+    packs = (run for run in runs if run.stage == columns.PACK and run.status == "finished")
+    return needed | {run.run_id for run in packs if needed.issuperset(run.inputs)}
 
 
 def _kind(run: RunRecord) -> str:

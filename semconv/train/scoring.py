@@ -1,0 +1,65 @@
+"""Compute the score for early stopping, which is NDCG@10 of the lists of a sample of validation users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semconv.data.histories import prompt_items
+from semconv.item_head.parts import NAME
+from semconv.item_head.prompts import PromptMaker
+from semconv.item_head.search import ItemSearcher
+from semconv.item_head.setup import ItemSetup
+from semconv.metrics import ndcg, target_ranks
+from semconv.search.search import Searcher, SearchSettings
+from semconv.search.trie import CodeTrie
+from semconv.train.task import TuningTask
+from semconv.train.validation import Validation
+
+_LIST_LENGTH = 10
+Seen = list[NDArray[np.int32]] | None
+Lists = Callable[[Any], NDArray[np.int32]]
+
+
+def score_of(task: TuningTask) -> Callable[[Any], float] | None:
+    """Return a function that computes a model's NDCG@10, with the mask of the settings; None without validation users."""
+    data = task.validation
+    if data is None:
+        return None
+    targets = data.targets
+    seen = [data.histories.seen_of(user) for user in range(len(targets))] if data.is_masked else None
+    items_of = _token_lists(task, data, seen) if task.setup is None else _item_lists(task, task.setup, data, seen)
+
+    def score(model: Any) -> float:
+        return float(ndcg(target_ranks(items_of(model), targets), _LIST_LENGTH).mean())
+
+    return score
+
+
+def _token_lists(task: TuningTask, data: Validation, seen: Seen) -> Lists:
+    """Return a function that makes the users' lists by beam search."""
+    encoder, length = task.encoder, task.history_length
+    whole = [data.histories.of(user) for user in range(len(data.targets))]
+    prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in whole]
+    trie = CodeTrie.build(task.codes, task.item_index, data.popularity).restrict(data.is_allowed)
+    search = SearchSettings(_LIST_LENGTH, beams=20, scores=data.scores)
+    return lambda model: Searcher(model, trie, task.level_tokens, search).search(prompts, seen).items
+
+
+def _item_lists(task: TuningTask, setup: ItemSetup, data: Validation, seen: Seen) -> Lists:
+    """Return a function that makes the users' lists by the scores of all items."""
+    assert data.moments is not None
+    moments, search = data.moments.moments(), SearchSettings(_LIST_LENGTH)
+    maker = PromptMaker(setup.calendar, task.encoder.has_codes, task.history_length)
+    prompts = maker.prompts(data.histories, np.arange(len(data.targets), dtype=np.int32), moments)
+
+    def items_of(model: Any) -> NDArray[np.int32]:
+        parts = getattr(model, NAME)
+        allowed, successors = data.is_allowed, data.successors
+        searcher = ItemSearcher(model, parts, task.item_index, allowed, moments.table, search, successors)
+        return searcher.search(prompts, seen).items
+
+    return items_of
