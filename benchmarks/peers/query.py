@@ -1,4 +1,6 @@
-"""The query task on reviews of users that training never saw: our search beside BM25 over the titles and popularity.
+"""The model's query task on reviews of users that training never saw, beside BM25 over the titles and popularity.
+
+`semconv recommend --query` fuses the model with BM25 and more; `semconv evaluate --questions` measures the fused answers.
 
 The size `full` takes the Gift Cards data (Amazon 2018), `small` a demo shop. Each seed divides the users: 70 % train,
 10 % validate and 20 % test. The first seed chooses among `CANDIDATES` the settings with the best hit ratio at 10 of its
@@ -105,7 +107,7 @@ def trained_project(folder: Path, reviews: Reviews, settings: Mapping[str, Any])
 
 
 def model_lists(project: Project, texts: list[str], allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the lists ``(n, 20)`` of item_index that ``semconv recommend --query`` gives, for many texts at a time."""
+    """Return the lists ``(n, 20)`` of item_index of the model's query task alone, for many texts at a time."""
     workspace = project.workspace
     files = TunedFiles.read(workspace, workspace.lineage(), workspace.store.catalog(), None)
     tuned = files.load(workspace.settings, allowed, workspace.progress.say)

@@ -40,7 +40,7 @@ KNOWN: dict[str, set[str]] = {
     "ingest/records.py": {"value", "RECORD"},  # constants
     "ingest/users.py": {"incoming"},
     "publish/build.py": {"table", "rows.format(width=width)", "_COLUMNS"},
-    "publish/checks.py": {"file.statement", "EXAMPLES"},  # a file of the package
+    "publish/checks.py": {"statement", "EXAMPLES"},  # a file of the package
     "publish/external_lists.py": {
         "values", "columns", "' OR '.join((f'{name} IS NULL' for name in _REQUIRED))", "examples", "_EXAMPLES",
     },

@@ -203,8 +203,8 @@ def test_without_ray_the_engine_is_refused_in_one_line(served: Path, monkeypatch
 def test_the_engine_is_not_part_of_what_lists_are(served: Path) -> None:
     plain = Project.open(served)
     with_ray = Project.open(served, overrides={"recommend.engine": "ray", "recommend.ray_actors": 3})
-    finetune = plain.workspace.need("finetune")
-    ours, theirs = (stage_settings.recommend(each.workspace, finetune) for each in (plain, with_ray))
+    lineage = plain.workspace.lineage()
+    ours, theirs = (stage_settings.recommend(each.workspace, lineage) for each in (plain, with_ray))
     assert ours == theirs
 
 
