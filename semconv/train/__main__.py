@@ -22,8 +22,6 @@ from semconv.modes import OWNER_FOLDER, closed_umask, make_folder
 from semconv.progress import LineProgress, Progress
 from semconv.tuning.launch import is_follower
 
-_DONE = "trained; copy the folder back and run `semconv finetune load {folder}` in the project"
-
 
 def main(arguments: list[str]) -> int:
     """Train the pack that the arguments name, and return the exit code. Figures go to stdout, all else to stderr."""
@@ -45,7 +43,7 @@ def main(arguments: list[str]) -> int:
         else:
             figures = train_pack(folder, LineProgress(_say))
             sys.stdout.write(json.dumps({"pack": str(folder), **figures}) + "\n")
-            _say(_DONE.format(folder=folder))
+            _say(f"trained; copy the folder back and run `semconv finetune load {folder}` in the project")
     except SystemExit:
         raise
     except BaseException as error:

@@ -123,12 +123,7 @@ class Project(IngestingProject):
             return self._record(finetune_run(self.workspace, tuning_inputs(self.workspace, from_run), leader))
 
     def finetune_pack(self, folder: Path, *, from_run: str | None = None) -> RunRecord:
-        """Write a tuning into a folder, for ``python -m semconv.train`` on another machine.
-
-        Args:
-            folder: a new folder, outside the project's data.
-            from_run: id of the tuning to continue, or ``current``; None to start from the backbone.
-        """
+        """Write a tuning into a new folder outside the data, for ``python -m semconv.train`` on another machine."""
         remove_leftovers(self.layout)
         from semconv.stages.tune.inputs import tuning_inputs
         from semconv.stages.tune.pack import pack_run
