@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, lates
 from semconv.ragged import Ints, offsets_of, padded, position_of, ranges
 from semconv.tasks.plan import Stream, generator
 from semconv.tuning.batches import batch_order
+
+_TEXT_TOKENS: Final = 8  # largest number of tokens of prompts with text in a batch, for each position of its windows
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class LabelMoments:
 
 @dataclass(frozen=True)
 class LabelSuccessors:
-    """What the labels know of the successors of the items before them: all sequences but the rest of their own.
+    """The counts of successors that each label may see: all, less the pairs with the label and the 4 items after it.
 
     Attributes:
         sequences: the training sequences.
@@ -202,6 +204,9 @@ class ItemRows:
     def batches(self, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch: windows of similar length, and an equal part of the prompts with text.
 
+        The prompts with text of a batch have at most 8 times as many tokens as its windows may have positions. Prompts
+        beyond that make batches of their own, so that long texts beside few interactions do not fill the memory.
+
         Args:
             batch_tokens: largest number of positions in the windows of a batch, padding included.
             seed, epoch: they determine the order.
@@ -211,9 +216,17 @@ class ItemRows:
         if not found:
             return batch_order(self.lengths, batch_tokens, seed, epoch)
         texts = num_windows + generator(seed, epoch, Stream.TEXT_BATCHES).permutation(len(self) - num_windows)
+        most, left = batch_tokens * _TEXT_TOKENS, []
         for batch, part in zip(found, np.array_split(texts, len(found)), strict=True):
-            batch.extend(part.tolist())
-        return found
+            fits = np.maximum.accumulate(self.lengths[part]) * np.arange(1, len(part) + 1) <= most
+            batch.extend(part[fits].tolist())
+            left.append(part[~fits])
+        rest = np.concatenate(left)
+        if not len(rest):
+            return found
+        found += [rest[rows].tolist() for rows in batch_order(self.lengths[rest], most, seed, epoch)]
+        order = generator(seed, epoch, Stream.TEXT_BATCHES).permutation(len(found))
+        return [found[number] for number in order.tolist()]
 
     def collate(self, pad: int) -> ItemBatch:
         """Return the tensors of all rows; short prompts are filled up with the token ``pad``."""

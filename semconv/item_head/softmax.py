@@ -182,12 +182,38 @@ class _Entries:
         values = successors.values * (columns >= 0)
         return cls(lengths.cumsum(0) - lengths, lengths, successors.kinds, columns.clamp(min=0), values)
 
-    def of_rows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the entries of some positions, and the index in ``rows`` that each entry belongs to."""
+    def of_rows(self, rows: Tensor, num_columns: int, num_kinds: int) -> _BlockEntries:
+        """Return the entries of a block of positions, whose scores have ``num_columns`` columns."""
         lengths = self.lengths[rows]
         row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
         shift = self.starts[rows] - (lengths.cumsum(0) - lengths)
-        return shift[row] + torch.arange(len(row), device=rows.device), row
+        index = shift[row] + torch.arange(len(row), device=rows.device)
+        at, weight = row * num_columns + self.columns[index], row * num_kinds + self.kinds[index]
+        return _BlockEntries(at, weight, self.values[index])
+
+
+@dataclass(frozen=True)
+class _BlockEntries:
+    """The entries of one block of b positions.
+
+    Attributes:
+        at: index of each entry's score in the flattened ``(b, J)`` scores.
+        weight: index of each entry's weight in the flattened ``(b, K)`` weights.
+        values: the number that is multiplied by the weight.
+    """
+
+    at: Tensor
+    weight: Tensor
+    values: Tensor
+
+    def add(self, scores: Tensor, weights: Tensor) -> None:
+        """Add the entries to the scores ``(b, J)``."""
+        scores.view(-1).index_add_(0, self.at, self.values * weights.flatten()[self.weight])
+
+    def gradient(self, differences: Tensor, weights: Tensor) -> Tensor:
+        """Return the gradient of the weights ``(b, K)`` for gradients of the scores ``(b, J)``."""
+        of_weights = weights.new_zeros(weights.numel())
+        return of_weights.index_add_(0, self.weight, differences.view(-1)[self.at] * self.values).view_as(weights)
 
 
 class _ItemLosses(torch.autograd.Function):
@@ -223,11 +249,9 @@ class _ItemLosses(torch.autograd.Function):
                 torch.mm(hidden[rows], vectors.t(), out=scores)
                 for part, table in numbers:
                     scores[part].addmm_(weights[rows[part]], table)
-                if entries is not None:
-                    index, row = entries.of_rows(rows)
-                    at, values = row * len(vectors) + entries.columns[index], entries.values[index]
-                    kind = row * followed.shape[1] + entries.kinds[index]
-                    scores.view(-1).index_add_(0, at, values * followed[rows].flatten()[kind])
+                block = None if entries is None else entries.of_rows(rows, len(vectors), followed.shape[1])
+                if block is not None:
+                    block.add(scores, followed[rows])
                 losses[rows] = _differences(scores, columns[rows], choice, differences)
                 if sample_weights is not None:
                     losses[rows] *= sample_weights[rows]
@@ -236,11 +260,8 @@ class _ItemLosses(torch.autograd.Function):
                 of_vectors.addmm_(differences.t(), hidden[rows])
                 for part, table in numbers:
                     of_weights[rows[part]] = differences[part] @ table.t()
-                if entries is not None:
-                    part_of = followed.new_zeros(len(rows) * followed.shape[1])
-                    of_followed[rows] = part_of.index_add_(0, kind, differences.view(-1)[at] * values).view(
-                        len(rows), -1
-                    )
+                if block is not None:
+                    of_followed[rows] = block.gradient(differences, followed[rows])
         ctx.save_for_backward(of_hidden, of_vectors, of_weights, of_followed)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses

@@ -121,7 +121,8 @@ class TuningSettings:
     batch_tokens: int = option(
         2048,
         "Maximum number of tokens in a batch of all processes together, padding included. A history shared by"
-        " several prompts counts once.",
+        " several prompts counts once. With tuning.history = items, it is the number of items of the histories; the"
+        " prompts with text of a batch have at most 8 times as many tokens.",
         low=64,
     )
     accumulate: int = option(

@@ -102,6 +102,17 @@ def test_batches_hold_every_row_once(world: World) -> None:
     assert sorted(row for batch in texts_only.batches(rows, SETTINGS, 0) for row in batch) == list(range(len(rows)))
 
 
+def test_many_texts_beside_few_histories_get_batches_of_their_own(world: World) -> None:
+    rows = world.form.rows(0)
+    num_windows = len(world.form.windows)
+    batches = rows.batches(1, 0, 0)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(rows)))
+    of_texts = [[row for row in batch if row >= num_windows] for batch in batches]
+    assert all(len(texts) <= 1 or max(rows.lengths[texts]) * len(texts) <= 8 for texts in of_texts)
+    assert [texts for texts, batch in zip(of_texts, batches, strict=True) if texts == batch] != []
+    assert batches == rows.batches(1, 0, 0) != rows.batches(1, 0, 1)
+
+
 def test_the_first_position_is_a_plain_softmax_over_the_item_vectors(world: World) -> None:
     rows = world.form.rows(0)
     batch = world.form.collate(rows[3])  # after three windows of the first user, the user with two items
