@@ -14,10 +14,12 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
+from semconv.item_head.successors import CONSTANTS
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import ITEM_PARTS
 
 _PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity", "successors", "successor_start")
+_CONSTANTS: Final = "successor_constants"  # of the counts that the weights were trained for
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class ItemFile:
         """Write the file into the folder of a run."""
         calendar = np.array([self.calendar.first_day, self.calendar.num_periods], dtype=np.int64)
         more = {"text_mean": self.basis.mean, "text_directions": self.basis.directions}
+        if self.num_latest:
+            more[_CONSTANTS] = np.array(CONSTANTS)
         write_arrays(folder / ITEM_PARTS, {**self.weights, "counts": self.counts, "calendar": calendar, **more})
 
     @classmethod
@@ -59,7 +63,7 @@ class ItemFile:
         arrays = read_arrays(folder / ITEM_PARTS)
         try:
             first_day, num_periods = (int(number) for number in arrays["calendar"])
-            return cls(
+            found = cls(
                 {name: arrays[name] for name in _PARAMETERS if name in arrays},
                 arrays["counts"],
                 Calendar(first_day, num_periods),
@@ -69,6 +73,12 @@ class ItemFile:
             raise InputError(
                 f"{folder / ITEM_PARTS}: {error} is missing; tune again with `semconv finetune`"
             ) from error
+        if found.num_latest and arrays.get(_CONSTANTS, np.zeros(0)).tolist() != list(CONSTANTS):
+            raise InputError(
+                f"{folder / ITEM_PARTS}: the model was tuned by another version, which counts successors in another way;"
+                " tune again with `semconv finetune`"
+            )
+        return found
 
     def parts(
         self, code_tokens: NDArray[np.int64], texts: NDArray[np.float32], counts: NDArray[np.int64] | None = None

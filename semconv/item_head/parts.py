@@ -7,6 +7,8 @@ during training. So an item that nobody has taken is scored from its codes and i
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +24,8 @@ from semconv.item_head.popularity import NUM_FEATURES
 
 NAME: Final = "item_parts"  # of the module inside the model
 _START_SCALE: Final = 0.02  # standard deviation of new weights
-_SUCCESSOR_START: Final = 0.3  # weight of the successors of a latest item before training
+_SUCCESSOR_START: Final = 3.0  # weight of the successors of the latest item before training
+_SUCCESSOR_DECAY: Final = 0.8  # factor of the weight from one of the latest items to the item before it
 _HALF_AT: Final = 10.0  # training interactions at which an item's own row counts half
 
 
@@ -76,7 +79,8 @@ class ItemParts(nn.Module):
         self.popularity = nn.Parameter(torch.zeros(NUM_FEATURES, shape.width)) if shape.num_periods else None
         latest = shape.num_latest
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
-        self.successor_start = nn.Parameter(torch.full((latest,), _SUCCESSOR_START)) if latest else None
+        starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
+        self.successor_start = nn.Parameter(starts) if latest else None
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
@@ -117,6 +121,27 @@ class ItemParts(nn.Module):
     def popularity_weights(self, hidden: Tensor) -> Tensor | None:
         """Return the weights ``(n, 4)`` of the popularity numbers for hidden states ``(n, D)``; None without dates."""
         return None if self.popularity is None else hidden @ self.popularity.t()
+
+    def multiply_successors(self, factor: float) -> None:
+        """Multiply the weights of the successors by a factor."""
+        with torch.no_grad():
+            for weights in self._of_successors():
+                weights.mul_(factor)
+
+    @contextlib.contextmanager
+    def with_successors(self, factor: float) -> Iterator[None]:
+        """Multiply the weights of the successors by a factor inside a block, and restore them exactly after it."""
+        kept = [weights.detach().clone() for weights in self._of_successors()]
+        self.multiply_successors(factor)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for weights, before in zip(self._of_successors(), kept, strict=True):
+                    weights.copy_(before)
+
+    def _of_successors(self) -> list[nn.Parameter]:
+        return [weights for weights in (self.successors, self.successor_start) if weights is not None]
 
     def successor_weights(self, hidden: Tensor) -> Tensor | None:
         """Return the weights ``(n, K)`` of the successors of the K latest items for hidden states ``(n, D)``, or None."""

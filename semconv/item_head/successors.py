@@ -4,9 +4,11 @@ Vectors of a hundred numbers cannot hold exactly which of many thousand items of
 can. c(i, j) counts how often j follows i in the sequences. A pair at distance d counts d^-0.6, up to a distance of 5, and
 the reverse pair counts 0.7 times as much. The score of item j gets the sum over the user's latest items i of
 
-    weight * log(1 + 300 c(i, j) / (c(i) + 30)),
+    weight * log(1 + 50 c(i, j) / (c(i) + 100)),
 
-where c(i) is the sum over all j. The model makes one weight for each of the latest items from its hidden state. Counts
+where c(i) is the sum over all j. The constants were chosen on the validation users of two data sets
+(benchmarks/results). The model makes one weight for each of the latest items from its hidden state. The weights start at
+3 for the latest item and fall by a factor of 0.8 from item to item, so that an untrained model is a good counter. Counts
 need no training, so a night takes the counts of all interactions so far.
 
 In training, the counts contain the pairs of the very sequence whose next item is predicted. The pairs with the label and
@@ -30,8 +32,15 @@ _REACH: Final = 5
 _DECAY: Final = 0.6
 _BY_DISTANCE: Final = tuple(distance**-_DECAY for distance in range(1, _REACH + 1))
 _SYMMETRY: Final = 0.7
-_SCALE, _PSEUDO_COUNT = 300.0, 30.0
-_KEPT: Final = 200  # successors of an item
+_SCALE, _PSEUDO_COUNT = 50.0, 100.0
+_KEPT: Final = 100  # successors of an item
+CONSTANTS: Final = (
+    float(_REACH),
+    _DECAY,
+    _SYMMETRY,
+    _SCALE,
+    _PSEUDO_COUNT,
+)  # what the weights of a model were trained for
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class SuccessorNumbers:
         lengths: ``(n,)`` number of entries of each prediction.
         kinds: ``(z,)`` 0 for successors of the latest item, 1 for those of the item before it, and so on.
         items: ``(z,)`` item index of the successor.
-        values: ``(z,)`` log(1 + 300 c(i, j) / (c(i) + 30)).
+        values: ``(z,)`` log(1 + 50 c(i, j) / (c(i) + 100)).
     """
 
     lengths: Ints
@@ -84,7 +93,7 @@ class SuccessorTable:
 
     @classmethod
     def count(cls, sequences: PairRows, num_items: int) -> SuccessorTable:
-        """Count the pairs of sequences, and keep the 200 most frequent successors of each item."""
+        """Count the pairs of sequences, and keep the 100 most frequent successors of each item."""
         # A machine that only trains gets the counts, and may have no scipy.
         import scipy.sparse as sp
 

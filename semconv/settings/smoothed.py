@@ -12,7 +12,7 @@ class SmoothedSettings:
     """The smoothed transition counter and transitions over two hops, for the blend and the baselines."""
 
     decay: float = option(
-        0.7, "Two items that are d positions apart in a sequence add decay^(d - 1) to the count of their pair.", low=0
+        0.8, "Two items that are d positions apart in a sequence add decay^(d - 1) to the count of their pair.", low=0
     )
     reach: int = option(5, "Items of a sequence that are farther apart than this do not form a pair.", low=1)
     symmetry: float = option(
@@ -21,10 +21,10 @@ class SmoothedSettings:
         low=0,
     )
     history_decay: float = option(
-        0.7, "The n-th latest item of a user's history weighs history_decay^(n - 1) in the scores.", low=0
+        0.8, "The n-th latest item of a user's history weighs history_decay^(n - 1) in the scores.", low=0
     )
     pseudo_count: float = option(
-        30.0,
+        100.0,
         "Added to the number of successors of an item before its counts are divided by it, so that rare items, whose few"
         " successors are mostly chance, count less.",
         low=0,

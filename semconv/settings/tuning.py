@@ -45,9 +45,16 @@ class TuningSettings:
         high=1,
     )
     successor_items: int = option(
-        3,
+        7,
         "With tuning.history = items, the number of a user's latest items whose successors count. The model adds to the"
         " score of an item how often the item followed each of these items in the interactions. 0 turns this off.",
+        low=0,
+    )
+    successor_factor: float | None = option(
+        None,
+        "With tuning.history = items, the number by which the weights of the successors are multiplied after the training."
+        " By default it is chosen on the validation users from the powers of 2. With split.train_cut = [:-1], a tuning takes"
+        " the factor of the tuning that decides its epochs. Without validation users and without such a tuning it is 1.",
         low=0,
     )
     epochs: int | None = option(

@@ -1,4 +1,4 @@
-"""Compute the score for early stopping, which is NDCG@10 of the lists of a sample of validation users."""
+"""Compute NDCG@10 of the lists of a sample of validation users, for early stopping."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ Seen = list[NDArray[np.int32]] | None
 Lists = Callable[[Any], NDArray[np.int32]]
 
 
-def score_of(task: TuningTask) -> Callable[[Any], float] | None:
-    """Return a function that computes a model's NDCG@10, with the mask of the settings; None without validation users."""
+def ndcg_of(task: TuningTask) -> Callable[[Any], NDArray[np.float64]] | None:
+    """Return a function that computes the NDCG@10 ``(V,)`` of a model's lists; None without validation users.
+
+    The lists have the mask of the settings.
+    """
     data = task.validation
     if data is None:
         return None
@@ -33,10 +36,7 @@ def score_of(task: TuningTask) -> Callable[[Any], float] | None:
     seen = [data.histories.seen_of(user) for user in range(len(targets))] if data.is_masked else None
     items_of = _token_lists(task, data, seen) if task.setup is None else _item_lists(task, task.setup, data, seen)
 
-    def score(model: Any) -> float:
-        return float(ndcg(target_ranks(items_of(model), targets), _LIST_LENGTH).mean())
-
-    return score
+    return lambda model: ndcg(target_ranks(items_of(model), targets), _LIST_LENGTH)
 
 
 def _token_lists(task: TuningTask, data: Validation, seen: Seen) -> Lists:

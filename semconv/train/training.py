@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semconv.errors import InputError
+from semconv.item_head.parts import NAME
 from semconv.progress import Progress
 from semconv.tasks.source import PromptSource
+from semconv.train.calibration import successor_factor
 from semconv.train.group import Leader
-from semconv.train.scoring import score_of
+from semconv.train.scoring import ndcg_of
 from semconv.train.task import StartModel, TuningTask
 from semconv.tuning.train import Training, tune
 
+SUCCESSOR_FACTOR = "successor_factor"  # by which the trained weights of the successors were multiplied, or None
 TOO_LONG = "prompts_too_long"  # number of left-out prompts of each epoch, among the figures
 
 
@@ -37,7 +44,9 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
     """
     leader.start(task)
     source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, progress)
-    training = Training(task.form(source), score_of(task), folder, progress)
+    ndcg = ndcg_of(task)
+    score = None if ndcg is None else lambda model: float(ndcg(model).mean())
+    training = Training(task.form(source), score, folder, progress)
     figures = tune(start.model, training, task.tuning, leader.processes)
     if figures["samples"] == 0:
         raise InputError(
@@ -46,4 +55,25 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         )
     if start.rows is not None:
         start.rows.fold()
-    return Trained(start.model.to("cpu"), {**figures, TOO_LONG: dict(source.too_long)})
+    factor = _weigh_successors(task, start.model, ndcg, progress)
+    return Trained(start.model.to("cpu"), {**figures, SUCCESSOR_FACTOR: factor, TOO_LONG: dict(source.too_long)})
+
+
+def _weigh_successors(
+    task: TuningTask, model: Any, ndcg: Callable[[Any], NDArray[np.float64]] | None, progress: Progress
+) -> float | None:
+    """Multiply the weights of the successors by the factor of the settings, or by the best one on validation users.
+
+    Return the factor; 1 without validation users, and None for a model that does not score successors.
+    """
+    if task.setup is None or not task.setup.num_latest:
+        return None
+    factor = task.tuning.successor_factor
+    if factor is None:
+        factor = 1.0 if ndcg is None else successor_factor(model, ndcg)
+        if factor != 1.0:
+            progress.say(
+                f"the counts of successors weigh {factor:g} times as much, which is better on validation users"
+            )
+    getattr(model, NAME).multiply_successors(factor)
+    return factor

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from semconv.artifacts import read_arrays, write_arrays
+from semconv.errors import InputError
 from semconv.item_head import softmax
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import LabelSuccessors
+from semconv.item_head.files import ItemFile
+from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.sequences import DatedSequences
 from semconv.item_head.softmax import ItemSampler, Popularity, Successors, item_losses
 from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, latest_items
+from semconv.item_head.texts import TextBasis
 from semconv.ragged import offsets_of, row_of
+from semconv.runs.files import ITEM_PARTS
 
 NUM_ITEMS = 7
 NO_DATES = Calendar(0, 0)
@@ -39,9 +47,9 @@ def test_counts_fall_with_the_distance_and_reverse_pairs_count_less() -> None:
     assert numbers.lengths.tolist() == [2, 2, 2, 0, 0]
     first = table_of(numbers, 1)[0, 0]
     for item, count in after_0.items():
-        assert first[item] == pytest.approx(np.log1p(300 * count / (sum(after_0.values()) + 30)), rel=1e-6)
+        assert first[item] == pytest.approx(np.log1p(50 * count / (sum(after_0.values()) + 100)), rel=1e-6)
     after_1 = {0: 2 * 0.7, 2: 1.0}
-    assert table_of(numbers, 1)[1, 0, 0] == pytest.approx(np.log1p(300 * 1.4 / (sum(after_1.values()) + 30)), rel=1e-6)
+    assert table_of(numbers, 1)[1, 0, 0] == pytest.approx(np.log1p(50 * 1.4 / (sum(after_1.values()) + 100)), rel=1e-6)
 
 
 def test_the_most_frequent_successors_are_kept_and_the_sum_is_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +57,7 @@ def test_the_most_frequent_successors_are_kept_and_the_sum_is_of_all(monkeypatch
     table = SuccessorTable.count(dated([2, 2, 2], [0, 1, 0, 1, 0, 2]), NUM_ITEMS)
     first = table_of(table.numbers(np.array([[0]])), 1)[0, 0]
     assert np.flatnonzero(first).tolist() == [1]
-    assert first[1] == pytest.approx(np.log1p(300 * 2 / 33), rel=1e-6)
+    assert first[1] == pytest.approx(np.log1p(50 * 2 / 103), rel=1e-6)
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 3.0, 1.0, 1.0, 0.25, 1.0, 4.0, 1.0, 1.5, 1.0]])
@@ -127,3 +135,20 @@ def test_loss_and_gradients_are_those_of_a_table_of_all_scores(
     for ours, tensor in zip(found, tensors, strict=True):
         assert tensor.grad is not None
         torch.testing.assert_close(ours, tensor.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_was_tuned_for_other_counts_is_refused(tmp_path: Path) -> None:
+    shape = PartsShape(NUM_ITEMS, width=4, text_width=0, num_periods=0, num_latest=2)
+    counts = np.ones(NUM_ITEMS, dtype=np.int64)
+    parts = ItemParts(
+        shape, np.zeros((NUM_ITEMS, 4), dtype=np.int64), np.zeros((NUM_ITEMS, 0), dtype=np.float32), counts, 0
+    )
+    ItemFile.of(parts, counts, NO_DATES, TextBasis.of(np.zeros((0, 3), dtype=np.float32))).save(tmp_path)
+    assert ItemFile.load(tmp_path).num_latest == 2
+    arrays = read_arrays(tmp_path / ITEM_PARTS)
+    kept = {name: array for name, array in arrays.items() if name != "successor_constants"}
+    for name in ("missing", "other"):
+        constants = {"successor_constants": arrays["successor_constants"] + 1} if name == "other" else {}
+        write_arrays(tmp_path / ITEM_PARTS, {**kept, **constants})
+        with pytest.raises(InputError, match="counts successors in another way; tune again with `semconv finetune`"):
+            ItemFile.load(tmp_path)

@@ -16,6 +16,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.tune.chosen_epochs import chosen_epochs
 from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.run import wanted_tuning
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds import published
@@ -32,7 +33,7 @@ def opened(root: Path, overrides: dict[str, Any]) -> tuple[Workspace, list[str]]
     return Project.open(root, progress=progress, overrides=overrides).workspace, progress.said
 
 
-def add_model(root: Path, number: int, overrides: dict[str, Any], best_epoch: int = 4) -> RunRecord:
+def add_model(root: Path, number: int, overrides: dict[str, Any], best_epoch: int = 4, **figures: Any) -> RunRecord:
     """Record the runs of a model with the files that are read here, as if it had been tuned with these settings."""
     workspace, _ = opened(root, overrides)
     store: Any = workspace.store
@@ -54,7 +55,7 @@ def add_model(root: Path, number: int, overrides: dict[str, Any], best_epoch: in
         "finetune",
         stage_settings.finetune(workspace, made, codebook),
         [made.run_id, codebook.run_id],
-        {FIGURES: {"epochs": 9, "best_epoch": best_epoch}},
+        {FIGURES: {"epochs": 9, "best_epoch": best_epoch, **figures}},
     )
 
 
@@ -80,6 +81,24 @@ def test_the_best_epoch_of_an_equal_training_is_taken_and_said(root: Path) -> No
     assert chosen(root) == (("finetune-11", 4), [message])
     assert chosen(root, takes_epochs=False) == (None, [])
     assert chosen(root, split__train_cut="[:-2]") == (None, [])
+
+
+def test_the_factor_of_the_successors_is_taken_with_the_epochs(root: Path) -> None:
+    add_model(root, 11, HONEST, successor_factor=4.0)
+
+    def wanted(**settings: Any) -> tuple[float | None, Any]:
+        workspace, _ = opened(root, {**CUT, **settings})
+        model = Lineage.of(workspace.store, workspace.run("finetune-11"))
+        codes = Lineage.current(workspace.store, model.codebook)
+        found = wanted_tuning(workspace, TuningInputs(model.backbone, codes))
+        assert found is not None
+        return found.tuning.successor_factor, found.request.settings.get("chosen")
+
+    assert wanted() == (4.0, {"epochs": 4, "successor_factor": 4.0})
+    add_model(root, 12, HONEST, successor_factor=1.0)
+    assert wanted() == (None, {"epochs": 4})
+    add_model(root, 13, {**HONEST, "tuning.successor_factor": 0.5}, successor_factor=0.5)
+    assert wanted(**{"tuning.successor_factor": 0.5}) == (0.5, {"epochs": 4})
 
 
 @pytest.mark.parametrize(

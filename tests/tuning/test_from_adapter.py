@@ -21,7 +21,7 @@ from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.preparation import Preparation
 from semconv.tasks.source import PromptSource
-from semconv.train.scoring import score_of
+from semconv.train.scoring import ndcg_of
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import load_tuned
@@ -90,7 +90,8 @@ def test_the_result_is_what_training_the_adapter_further_gives(
     assert tuning.learning_rate == pytest.approx(5e-4)
     model, tokenizer, level_tokens = loaded
     task = Preparation(workspace, inputs, tuning, codes).task
-    validate = score_of(task)
+    ndcg = ndcg_of(task)
+    validate = None if ndcg is None else lambda model: float(ndcg(model).mean())
     source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, Silent())
     choices = CodeChoices(level_tokens, codes.codes)
     tune(model, Training(TokenForm(source.rows, tokenizer.pad_token_id, choices), validate, tmp_path, Silent()), tuning)

@@ -19,6 +19,7 @@ from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.stage_settings import resolved_tuning
 from semconv.stages.tune.chosen_epochs import chosen_epochs
+from semconv.stages.tune.figures import tuning_figures
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.preparation import Preparation
 from semconv.stages.tune.prompts import training_data
@@ -26,7 +27,7 @@ from semconv.stages.tune.saving import Origin, epochs_before, record_samples, sa
 from semconv.stages.tune.start import check_start, has_work
 from semconv.stages.tune.tuned import tuned_digest
 from semconv.train.group import Leader
-from semconv.train.training import train
+from semconv.train.training import SUCCESSOR_FACTOR, train
 from semconv.tuning.processes import connect
 
 
@@ -108,8 +109,13 @@ def wanted_tuning(workspace: Workspace, inputs: TuningInputs) -> WantedTuning | 
     read = stage_settings.finetune(workspace, inputs.backbone, codebook, goes_on=goes_on)
     chosen, chosen_by = chosen_epochs(workspace, inputs), None
     if chosen is not None:  # beside the settings, so that a run is not stale because of it
-        tuning, chosen_by = replace(tuning, epochs=chosen[1]), chosen[0].run_id
-        read["chosen"] = {"epochs": chosen[1]}
+        run, epochs = chosen
+        # A run without successors has None, as has one of a version without factors.
+        factor = tuning_figures(workspace, run).get(SUCCESSOR_FACTOR) or 1.0
+        read["chosen"] = {"epochs": epochs}
+        if tuning.successor_factor is None and factor != 1.0:
+            read["chosen"][SUCCESSOR_FACTOR] = factor
+        tuning, chosen_by = replace(tuning, **read["chosen"]), run.run_id
     request = StageRequest(columns.FINETUNE, read, inputs.runs, ("item", "interaction"))
     return WantedTuning(inputs, tuning, request, chosen_by)
 

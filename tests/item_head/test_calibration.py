@@ -1,0 +1,75 @@
+"""The factor of the successors after a training: what is chosen, and that the model is as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from semconv.item_head.parts import NAME, ItemParts, PartsShape
+from semconv.train.calibration import successor_factor
+
+
+def model_with(num_latest: int) -> torch.nn.Module:
+    shape = PartsShape(num_items=3, width=4, text_width=0, num_periods=0, num_latest=num_latest)
+    parts = ItemParts(shape, np.zeros((3, 4), dtype=np.int64), np.zeros((3, 0), dtype=np.float32), np.ones(3), seed=0)
+    model = torch.nn.Module()
+    model.add_module(NAME, parts)
+    return model
+
+
+def weights_of(model: torch.nn.Module) -> torch.Tensor:
+    return getattr(model, NAME).successor_weights(torch.ones(1, 4))
+
+
+def peak_at(best: float, seen: list[float]) -> Callable[[torch.nn.Module], NDArray[np.float64]]:
+    """Return a score of 500 users that falls with the distance of the factor from ``best``, in powers of 2."""
+    start = getattr(model_with(2), NAME).successor_start[0].item()
+
+    def ndcg_of(model: torch.nn.Module) -> NDArray[np.float64]:
+        factor = getattr(model, NAME).successor_start[0].item() / start
+        seen.append(factor)
+        return np.full(500, 0.5 - 0.01 * abs(np.log2(factor / best)))
+
+    return ndcg_of
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (1.0, [1, 2, 0.5]),
+        (4.0, [1, 2, 4, 8]),
+        (0.25, [1, 2, 0.5, 0.25, 0.125]),
+        (100.0, [1, 2, 4, 8, 16]),
+    ],
+)
+def test_the_factor_goes_on_while_the_lists_get_better(best: float, tried: list[float]) -> None:
+    model, seen = model_with(2), []
+    before = weights_of(model).clone()
+    assert successor_factor(model, peak_at(best, seen)) == min(best, 16.0)
+    assert seen == pytest.approx(tried)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_a_difference_within_the_noise_changes_nothing() -> None:
+    assert successor_factor(model_with(2), lambda _: np.full(500, 0.5)) == 1.0
+    assert successor_factor(model_with(2), lambda _: np.full(1, 0.5)) == 1.0
+    users = np.random.default_rng(0).normal(0, 1, 500)
+    chance = np.zeros(500)
+    chance[:3] = 0.9, 0.9, -0.9
+    better_by_chance = iter([users, users + chance, users])
+    assert successor_factor(model_with(2), lambda _: next(better_by_chance)) == 1.0
+
+
+def test_weights_are_multiplied_once_and_restored_exactly() -> None:
+    model = model_with(3)
+    parts = getattr(model, NAME)
+    before = weights_of(model).clone()
+    with parts.with_successors(3.0):
+        assert torch.allclose(weights_of(model), 3 * before)
+    assert torch.equal(weights_of(model), before)
+    parts.multiply_successors(2.0)
+    assert torch.equal(weights_of(model), 2 * before)
