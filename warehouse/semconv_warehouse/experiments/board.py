@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from semconv.evaluation.segments import EvaluatedUsers
 
 
-
 @dataclass
 class Board:
     """A leaderboard with its options. Iterating over it measures the rows; afterwards it has the result.
