@@ -33,7 +33,8 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
         'title = "t"\nreference = "model"\n'
         '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper.Games = { "ndcg@10" = 0.5 }\n'
         '[[row]]\nlabel = "model"\n[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
-        '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
+        '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\ntexts = true\ntime = "model"\n'
+        '[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
         '[[claim]]\nbetter = "model"\nthan = "counter"\n[[claim]]\nbetter = "model"\nthan = "P5"\n'
     )
     experiment = project.experiment(str(plan))
@@ -54,6 +55,7 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     assert [model[name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
     assert model[costs[2]] == pytest.approx(model["ndcg@10"] * 60 / figures["processor_seconds"])
     assert peer["tuning_samples"] > 0
+    assert peer["tuning_processor_seconds"] < model["tuning_processor_seconds"] + 1  # a step may begin before the end
     less = [[row[f"ndcg@10_less_reference{end}"] for end in ("", "_low", "_high")] for row in rows]
     assert less[0] == [None] * 3
     for row, (difference, low, high) in zip(rows[1:], less[1:], strict=True):
