@@ -48,6 +48,7 @@ class Method:
         ranking: how the scores of the SQL file become lists; None if the SQL file ranks the items itself.
         is_tuned: whether a search on validation users replaces the parameters of the settings.
         behavior_source: value of the setting ``behavior.source`` whose vectors rank the items.
+        days: for a method that only leaderboards measure: number of days before each user's moment that count.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Method:
     ranking: ScoreRanking | None = None
     is_tuned: bool = False
     behavior_source: str = ""
+    days: int = 0
 
     def parameters(self, settings: Settings) -> dict[str, float]:
         """Return the parameters of the SQL file whose values come from the settings."""
@@ -79,6 +81,7 @@ METHODS: tuple[Method, ...] = (
     Method(METHOD_WITHOUT_MODEL),
     Method(POPULARITY, "popularity"),
     Method(RECENT_POPULARITY, "recent_popularity", constants={"half_life_days": 90.0}),
+    Method("popularity-28-days", days=28),
     Method(TRANSITION, "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0)),
     Method("transition-tuned", "transition", settings=_COUNTER, ranking=ScoreRanking(9, 0.0), is_tuned=True),
     Method(

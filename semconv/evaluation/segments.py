@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.data.store import Sequences
+
 ALL = "all"
 REACHABLE = "reachable target"
+KNOWN_TRANSITION = "known transition"
+NEW_TRANSITION = "new transition"
+NEW_TARGET = "new target"
 _HISTORY_STARTS = (1, 5, 10, 20)  # shortest history of each segment; the last one has no upper bound
 _POPULARITY_BANDS = 4
 
@@ -23,12 +28,15 @@ class EvaluatedUsers:
         target_popularity: ``(U,)`` number of counted interactions of each held-out item (``splits.counted_cut``).
         is_cold: ``(U,)`` whether each held-out item has no counted interactions, no codes, or codes from its text.
         is_reachable: ``(U,)`` whether lists can contain each held-out item; None if this is not known.
+        has_known_transition: ``(U,)`` whether each held-out item follows the latest item of its history somewhere in
+            the counted interactions (``has_known_transition``); None for no segments by transition.
     """
 
     history_lengths: NDArray[np.int64]
     target_popularity: NDArray[np.int64]
     is_cold: NDArray[np.bool_]
     is_reachable: NDArray[np.bool_] | None = None
+    has_known_transition: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.history_lengths)
@@ -42,12 +50,31 @@ def draw_users(users: NDArray[np.int32], count: int, seed: int) -> NDArray[np.in
     return users[np.sort(chosen)]
 
 
+def has_known_transition(
+    train: Sequences, latest: NDArray[np.int32], targets: NDArray[np.int32], num_items: int
+) -> NDArray[np.bool_]:
+    """Return whether some training sequence has the target directly after the latest item of the history, ``(U,)``.
+
+    Args:
+        train: the interactions that are counted.
+        latest: ``(U,)`` the latest item of each history; -1 for an empty history.
+        targets: ``(U,)`` the held-out items.
+    """
+    is_first = np.zeros(len(train.items) + 1, dtype=bool)
+    is_first[train.offsets] = True
+    later = np.flatnonzero(~is_first[:-1])
+    pairs = np.unique(train.items[later - 1].astype(np.int64) * num_items + train.items[later])
+    known = np.isin(latest.astype(np.int64) * num_items + targets, pairs)
+    return np.asarray(known & (latest >= 0))
+
+
 def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield the name and the mask ``(U,)`` of each segment that has users, starting with the segment of all users.
 
     The segments by popularity are divided at the quartiles of the held-out items' popularity, so each segment has about
     the same number of users. If many held-out items are equally popular, there are fewer segments. The segment of
-    reachable held-out items is left out if all are reachable.
+    reachable held-out items is left out if all are reachable. The segments of known and new transitions leave out
+    held-out items without counted interactions, which are the segment of new targets.
     """
     everyone = np.ones(len(users), dtype=bool)
     named = [
@@ -56,8 +83,14 @@ def segments(users: EvaluatedUsers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         *_bands("target popularity", users.target_popularity, _popularity_starts(users.target_popularity)),
         ("warm target", ~users.is_cold),
         ("cold target", users.is_cold),
-        ("new target", users.target_popularity == 0),
+        (NEW_TARGET, users.target_popularity == 0),
     ]
+    if users.has_known_transition is not None:
+        is_counted = users.target_popularity > 0
+        named += [
+            (KNOWN_TRANSITION, is_counted & users.has_known_transition),
+            (NEW_TRANSITION, is_counted & ~users.has_known_transition),
+        ]
     if users.is_reachable is not None and not users.is_reachable.all():
         named.insert(1, (REACHABLE, users.is_reachable))
     yield from ((name, inside) for name, inside in named if inside.any())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.store import Sequences
 from semconv.errors import InputError
+from semconv.peers.inputs import SideInputs
+from semconv.ragged import Ints
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,20 @@ class RankingTask:
     histories: Sequence[NDArray[np.int32]]  # n arrays of item_index, oldest first
     targets: NDArray[np.int32]  # (n,) held-out item_index
     allowed: NDArray[np.bool_]  # (I,) items that may be listed
-    is_masked: bool = True  # whether a list leaves out the items of the history
+    is_masked: bool = True  # whether a list leaves out seen items
+    seen: Sequence[NDArray[np.int32]] | None = None  # n arrays of seen items; None: the items of the histories
+    numbers: Sequence[Ints] | None = None  # n arrays that the network reads (``SideInputs``); None: the histories
 
     def __len__(self) -> int:
         return len(self.histories)
+
+    def read(self, rows: slice) -> Sequence[NDArray[Any]]:
+        """Return what the network reads of some users' histories."""
+        return self.histories[rows] if self.numbers is None else self.numbers[rows]
+
+    def masked(self, rows: slice) -> Sequence[NDArray[np.int32]]:
+        """Return the items that the lists of some users leave out."""
+        return self.histories[rows] if self.seen is None else self.seen[rows]
 
 
 @dataclass(frozen=True)
@@ -33,11 +46,13 @@ class PeerData:
         train: the training part of all sequences.
         num_items: number of items of the catalogue.
         validation: users on whom an epoch is chosen; None keeps the weights of the last epoch.
+        side: dates and text vectors; None for a network that reads items only.
     """
 
     train: Sequences
     num_items: int
     validation: RankingTask | None = None
+    side: SideInputs | None = None
 
 
 def overlapping_windows(train: Sequences, length: int) -> NDArray[np.int32]:
@@ -69,9 +84,9 @@ def prefix_windows(train: Sequences, length: int) -> NDArray[np.int32]:
     return _padded(rows, length + 1)
 
 
-def right_aligned(histories: Sequence[NDArray[np.int32]], length: int) -> NDArray[np.int32]:
+def right_aligned(histories: Sequence[NDArray[Any]], length: int) -> NDArray[Any]:
     """Return the latest ``length`` items of each history, ``(n, length)``, -1 before its start."""
-    result = np.full((len(histories), length), -1, dtype=np.int32)
+    result = np.full((len(histories), length), -1, dtype=histories[0].dtype if len(histories) else np.int32)
     for row, history in enumerate(histories):
         latest = history[-length:]
         result[row, length - len(latest) :] = latest

@@ -53,12 +53,11 @@ def masked_scores(model: PeerNetwork, task: RankingTask) -> Iterator[tuple[slice
     vectors = model.item_vectors()
     for start in range(0, len(task), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        histories = task.histories[rows]
-        latest = torch.from_numpy(right_aligned(histories, model.settings.history)).long()
+        latest = torch.from_numpy(right_aligned(task.read(rows), model.settings.history)).long()
         scores = functional.log_softmax(model.last_states(latest) @ vectors.T, dim=1)
         if task.is_masked:
-            lengths = [len(history) for history in histories]
-            seen = np.concatenate(histories).astype(np.int64)
-            scores[np.repeat(np.arange(len(histories)), lengths), seen] = -torch.inf
+            seen = task.masked(rows)
+            lengths = [len(items) for items in seen]
+            scores[np.repeat(np.arange(len(seen)), lengths), np.concatenate(seen).astype(np.int64)] = -torch.inf
         scores[:, forbidden] = -torch.inf
         yield rows, scores

@@ -23,6 +23,23 @@ class PeerSettings:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A peer that is trained and measured: its network, what the network reads besides items, and how long it trains.
+
+    Attributes:
+        name: one of the names in ``peers.registry``.
+        dates: whether the network reads the dates of events.
+        texts: whether the network reads the text vectors of items.
+        processor_seconds: the limit on the training; 0 for the limits of the section ``tuning``.
+    """
+
+    name: str
+    dates: bool = False
+    texts: bool = False
+    processor_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Limits:
     """When a training stops: at the first limit that it reaches.
 
@@ -30,8 +47,11 @@ class Limits:
         epochs: number of epochs.
         samples: number of training samples, which are predicted labels; 0 means no limit.
         patience: number of validations in a row without a better NDCG@10.
+        processor_seconds: processor time of the training, without validation; 0 means no limit. The weights of a
+            training that this limit ends are not reproducible.
     """
 
     epochs: int
     samples: int = 0
     patience: int = 3
+    processor_seconds: float = 0.0

@@ -10,12 +10,13 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -61,8 +62,8 @@ class PeerTraining:
         """
         self.name, self.data, self.settings, self.folder = name, data, settings, folder
         self.progress = progress or Silent()
-        self.model = make_network(name, data.num_items, settings)
-        self.windows = torch.from_numpy(self.model.windows(data.train, settings.history))  # (W, history + 1)
+        self.model = make_network(name, data.num_items, settings, data.side)
+        self.windows = torch.from_numpy(read_windows(self.model, data, settings.history))  # (W, history + 1)
         self.lengths = (self.windows >= 0).sum(dim=1).numpy()
         self.labels_per_window = float(self.model.labels_of(self.lengths).mean())
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
@@ -82,7 +83,7 @@ class PeerTraining:
 
     def best_model(self) -> PeerNetwork:
         """Return a model with the weights of the best epoch, or of the last epoch without validation."""
-        model = make_network(self.name, self.data.num_items, self.settings)
+        model = make_network(self.name, self.data.num_items, self.settings, self.data.side)
         model.load_state_dict(self.best)
         return model
 
@@ -99,12 +100,13 @@ class PeerTraining:
         }
 
     def _has_used(self, limits: Limits) -> bool:
-        return bool(limits.samples) and self.counters.samples >= limits.samples
+        used_time = bool(limits.processor_seconds) and self.counters.processor_seconds >= limits.processor_seconds
+        return used_time or (bool(limits.samples) and self.counters.samples >= limits.samples)
 
     def _train_epoch(self, limits: Limits) -> dict[str, float]:
-        """Train one epoch, or the part of it that the limit on samples allows; return its line of the log."""
+        """Train one epoch, or the part of it that the limits allow; return its line of the log."""
         settings, epoch, counters = self.settings, self.counters.epoch, self.counters
-        started = time.process_time()
+        started, before = time.process_time(), counters.processor_seconds
         torch.manual_seed(settings.seed * 1_000_003 + epoch)  # dropout
         rng = np.random.default_rng([settings.seed, epoch])
         self.model.train()
@@ -117,13 +119,14 @@ class PeerTraining:
                 total += found * count
                 labels += count
                 counters.samples += count
+                counters.processor_seconds = before + time.process_time() - started
                 bar.advance(count, f"loss {found:.3f}")
                 if self._has_used(limits):
                     break
         if not math.isfinite(total):
             raise CheckFailedError(f"the loss of {self.name} is not finite; lower the learning rate")
         seconds = time.process_time() - started
-        counters.processor_seconds += seconds
+        counters.processor_seconds = before + seconds
         return {"epoch": float(epoch + 1), "loss": total / labels, "processor seconds": round(seconds, 1)}
 
     def _step(self, windows: Tensor, rng: np.random.Generator) -> tuple[float, int]:
@@ -183,7 +186,9 @@ class PeerTraining:
             save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=metadata)
 
     def _identity(self) -> dict[str, Any]:
-        return {"peer": self.name, **asdict(self.settings)}
+        side = self.data.side
+        reads = {} if side is None else {"periods": side.num_periods, "text_width": side.texts.shape[1]}
+        return {"peer": self.name, **asdict(self.settings), **reads}
 
     def _load(self) -> None:
         path = self.folder / PEER_STATE
@@ -202,3 +207,17 @@ class PeerTraining:
                 self.optimizer.state[weight] = {
                     moment: tensors[f"{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
                 }
+
+
+def read_windows(network: PeerNetwork, data: PeerData, length: int) -> NDArray[Any]:
+    """Return the windows ``(W, length + 1)`` of the training sequences as a network reads them.
+
+    Raises:
+        InputError: no training sequence has two items.
+    """
+    train = data.train
+    if data.side is None:
+        return network.windows(train, length)
+    rows = network.windows(replace(train, items=np.arange(len(train.items), dtype=np.int32)), length)
+    numbers = data.side.numbers(train.items, train.times, train.offsets)
+    return np.where(rows >= 0, numbers[rows], -1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import atomic_path, machine_errors, remove_unfinished, run_lock
+from semconv.artifacts import LOCK, atomic_path, machine_errors, remove_unfinished, run_lock
 from semconv.clock import utc_now
 from semconv.columns import BACKBONE, BLEND, EMBED_BEHAVIOR, EVALUATE, RECOMMEND
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
-from semconv.modes import closed_umask
+from semconv.modes import closed_umask, make_folder
 from semconv.progress import Progress
 from semconv.runs.digests import damaged_files, discard_damaged, is_complete, read_complete, write_complete
-from semconv.runs.files import table_file
+from semconv.runs.files import COMPLETE, run_files, table_file
 from semconv.runs.lineage import newest_first
 
 if TYPE_CHECKING:
@@ -105,6 +106,29 @@ class RunBook:
                         _keep_tables(folder, compute(folder), hashes)
                     self.store.finish_run(record.run_id, _kept_tables(folder))
         return Outcome(self._again(record), is_reused, time.monotonic() - started)
+
+    def adopt(self, record: RunRecord, source: Path) -> None:
+        """Take over a finished run of another project with the same items and users, with its id and its rows.
+
+        Its files are linked, or copied where links are impossible. The mark that the run is complete comes last, so a
+        killed process leaves an incomplete run, which the next call completes.
+
+        Args:
+            source: the folder of the run in the other project.
+        """
+        with run_lock(self.runs_folder, wait=max(self.wait, _START_SECONDS), work="a run is being started"):
+            known = next((run for run in self.store.runs(stage=record.stage) if run.run_id == record.run_id), None)
+            if known is not None and self.is_done(known):
+                return
+            self.store.start_run(record)
+            folder = self.folder(record)
+            with machine_errors(folder), closed_umask():
+                files = run_files(source)
+                last = {COMPLETE: files.pop(COMPLETE)}
+                for name, path in {**files, **last}.items():
+                    if name != LOCK:
+                        _linked(path, folder / name)
+            self.store.finish_run(record.run_id, _kept_tables(folder))
 
     def _begun(self, request: StageRequest, fingerprint: str, locks: ExitStack) -> tuple[RunRecord, bool]:
         """Find the run with a fingerprint, or record a new one; lock it. Return the run, and whether it is new.
@@ -241,6 +265,17 @@ def _keep_tables(folder: Path, tables: Tables, hashes: Mapping[str, str]) -> Non
         with atomic_path(folder / table_file(name)) as path:
             pq.write_table(rows, path)
     write_complete(folder, tables=sorted(tables), content=dict(hashes))
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Give a file a second name in another folder, or copy it to a file system that has no links."""
+    make_folder(target.parent)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _kept_tables(folder: Path) -> dict[str, pa.Table]:

@@ -48,7 +48,7 @@ USER_FIGURES: Final = "users.parquet"
 PEER_WEIGHTS: Final = "peer.safetensors"
 PEER_STATE: Final = "peer_state.safetensors"
 PEER_EPOCHS: Final = "epochs.jsonl"
-FIGURES: Final = "figures.json"  # four stages write a file of this name, each with its own figures
+FIGURES: Final = "figures.json"  # five stages write a file of this name, each with its own figures
 _PARTS, _TABLES = "part-*.parquet", "table-*.parquet"
 
 
@@ -87,7 +87,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.ASSIGN, columns.EVALUATE, columns.FIT_QUESTIONS),
         user_data=ParquetRows(),
     ),
-    Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE, columns.PEER)),
+    Artifact(FIGURES, (columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE, columns.BLEND, columns.PEER)),
     Artifact(BACKBONE_MANIFEST, (columns.BACKBONE,)),
     Artifact(f"{MODEL_FOLDER}/*", (columns.BACKBONE, columns.FINETUNE)),
     Artifact(

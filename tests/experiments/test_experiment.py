@@ -4,6 +4,7 @@ import json
 import statistics
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -32,7 +33,8 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
         'title = "t"\nreference = "model"\n'
         '[[row]]\nlabel = "counter"\nmethod = "transition"\npaper.Games = { "ndcg@10" = 0.5 }\n'
         '[[row]]\nlabel = "model"\n[[row]]\nlabel = "blend"\nmethod = "blend"\nsettings = { "blend.use" = "always" }\n'
-        '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\n[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
+        '[[row]]\nlabel = "SASRec"\npeer = "sasrec"\ntexts = true\ntime = "model"\n'
+        '[[row]]\nlabel = "P5"\nleft_out = "no reason"\n'
         '[[claim]]\nbetter = "model"\nthan = "counter"\n[[claim]]\nbetter = "model"\nthan = "P5"\n'
     )
     experiment = project.experiment(str(plan))
@@ -53,6 +55,7 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     assert [model[name] for name in costs[:2]] == [figures["samples"], figures["processor_seconds"]]
     assert model[costs[2]] == pytest.approx(model["ndcg@10"] * 60 / figures["processor_seconds"])
     assert peer["tuning_samples"] > 0
+    assert peer["tuning_processor_seconds"] < model["tuning_processor_seconds"] + 1  # a step may begin before the end
     less = [[row[f"ndcg@10_less_reference{end}"] for end in ("", "_low", "_high")] for row in rows]
     assert less[0] == [None] * 3
     for row, (difference, low, high) in zip(rows[1:], less[1:], strict=True):
@@ -155,6 +158,35 @@ def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: P
     with pytest.raises(SettingsError, match=says):
         project.experiment(str(plan))
     assert not (project.layout.data / "experiments").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"num_seeds": 2}, "peers measures the project's own model, which was tuned once; leave --seeds out"),
+        ({"budget": 5}, "which was tuned once; leave --budget out"),
+        ({"backbones": ("a", "b")}, "peers has one backbone"),
+    ],
+)
+def test_a_leaderboard_has_no_options_for_another_tuning(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    project = make_project(tmp_path)
+    with pytest.raises(SettingsError, match=says):
+        project.experiment("peers", **options)
+    for own in ({"peer_seconds": 1.0}, {"other_head": True}):
+        with pytest.raises(SettingsError, match="table1 is no leaderboard; leave --peer-seconds and --other-head out"):
+            project.experiment("table1", **own)
+
+
+def test_a_leaderboard_names_an_unknown_method_and_short_lists(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    plan = tmp_path / "plan.toml"
+    plan.write_text('model = "project"\n[[row]]\nlabel = "x"\nmethod = "best"\n')
+    with pytest.raises(
+        SettingsError, match=r"row x: there is no method best; give one of model, blend, .*popularity-28-d"
+    ):
+        project.experiment(str(plan))
+    with pytest.raises(SettingsError, match="peers: metrics at 10 need lists of 10 items"):
+        reopened(project, recommend__top_k=5).experiment("peers")
 
 
 def test_codes_made_elsewhere_make_a_row(project: Project, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from semconv.errors import InputError, SemconvError, SettingsError
+from semconv.peers.settings import Peer
 from semconv.settings.load import load_settings
 from semconv.settings.presets import preset
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.options import ExperimentOptions, backbone_settings, chosen_rows
-from semconv_warehouse.experiments.plan import PEERS, Experiment, ExperimentRow, read_experiment, shipped
+from semconv_warehouse.experiments.plan import HEADS, PEERS, Experiment, ExperimentRow, read_experiment, shipped
 from tests.worlds.paths import ROOT
 
 OURS = {"table1": "Ours", "table3": "Ours", "table4": "1:3", "table5": "C = 4", "table7": "Ours", "table8": "Ours w/ T"}
@@ -26,7 +27,10 @@ def rows_of(name: str) -> dict[str, ExperimentRow]:
     return {row.label: row for row in read_experiment(name).rows}
 
 
-@pytest.mark.parametrize("name", shipped())
+TABLES = [name for name in shipped() if name.startswith("table")]
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_shipped_tables_start_from_the_preset_and_hold_valid_settings(name: str) -> None:
     experiment = read_experiment(name)
     assert experiment.preset == "paper"
@@ -36,8 +40,8 @@ def test_shipped_tables_start_from_the_preset_and_hold_valid_settings(name: str)
 
 
 def test_tables_are_the_papers_that_can_be_run() -> None:
-    assert shipped() == [f"table{number}" for number in (1, 3, 4, 5, 6, 7, 8)]
-    for name in shipped():
+    assert shipped() == ["peers", *(f"table{number}" for number in (1, 3, 4, 5, 6, 7, 8))]
+    for name in TABLES:
         rows = read_experiment(name).rows
         assert len([row for row in rows if row.paper.get("Games", {}).get("ndcg@10") == 0.0724]) == 1
 
@@ -51,7 +55,7 @@ def test_ours_is_the_same_row_in_all_tables_and_their_reference() -> None:
         assert settings_of(experiment, row) == plain
         assert (row.method, row.peer, row.codes, row.needs_codes) == ("model", "", None, False)
         assert row.paper["Games"]["ndcg@10"] == 0.0724
-    assert set(OURS) == set(shipped()) - {"table6"}  # its rows come from --backbone
+    assert set(OURS) == set(TABLES) - {"table6"}  # its rows come from --backbone
 
 
 def test_rows_without_text_take_no_text_into_the_codes() -> None:
@@ -164,6 +168,34 @@ def test_a_budget_ends_every_training() -> None:
         ('[[row]]\nlabel = "a"\nsettings = 3\n', InputError, "settings must be a TOML table"),
         ('[[row]]\nlabel = "a"\ncodes = "none.parquet"\n', InputError, "does not exist"),
         ("row = 3\n", InputError, "not a list of tables"),
+        ('model = "mine"\n[[row]]\nlabel = "a"\n', SettingsError, "model = 'mine' must be 'project'"),
+        (
+            'model = "project"\npreset = "paper"\n[[row]]\nlabel = "a"\n',
+            SettingsError,
+            "measures the project's own model, so preset has no meaning",
+        ),
+        (
+            'model = "project"\n[[row]]\nlabel = "a"\nsettings = { "tuning.epochs" = 1 }\n',
+            SettingsError,
+            "row a: model = 'project' measures the project's own model, so a row has no settings",
+        ),
+        ('[[row]]\nlabel = "a"\nhead = "items"\n', SettingsError, "strongest_of and head belong to a leaderboard"),
+        (
+            'model = "project"\n[[row]]\nlabel = "a"\nhead = "both"\n',
+            SettingsError,
+            "head = 'both' must be items or codes",
+        ),
+        (
+            'model = "project"\n[[row]]\nlabel = "a"\nhead = "items"\nmethod = "blend"\n',
+            SettingsError,
+            "head = 'items' must be items or codes, in a row of the method model",
+        ),
+        ('strongest_of = ["b"]\n[[row]]\nlabel = "a"\n', InputError, "strongest_of = .* must be a list of labels"),
+        ('strongest_of = "a"\n[[row]]\nlabel = "a"\n', InputError, "strongest_of = 'a' must be a list of labels"),
+        ('[[row]]\nlabel = "a"\ndates = true\n', SettingsError, "dates is an option of a peer"),
+        ('[[row]]\nlabel = "a"\npeer = "fmlp"\ntexts = true\n', SettingsError, "fmlp reads items only; remove texts"),
+        ('[[row]]\nlabel = "a"\npeer = "fmlp"\ntime = "long"\n', SettingsError, "time = 'long' must be 'model'"),
+        ('[[row]]\nlabel = "a"\npeer = "sasrec"\ndates = 1\n', SettingsError, "dates = 1 must be true or false"),
         ("row = [3]\n", InputError, "row 1: this is not a table"),
     ],
 )
@@ -177,7 +209,7 @@ def test_bad_plans_are_named(tmp_path: Path, text: str, error: type[SemconvError
 def test_a_file_that_is_missing_is_told_from_a_table_that_nobody_knows() -> None:
     with pytest.raises(InputError, match=r"^mine\.toml: no such file; give the path of a TOML file$"):
         read_experiment("mine.toml")
-    with pytest.raises(InputError, match="there is no experiment table9; give one of table1, table3"):
+    with pytest.raises(InputError, match="there is no experiment table9; give one of peers, table1, table3"):
         read_experiment("table9")
     with pytest.raises(InputError, match="`semconv show data` prints them"):
         read_experiment("table2")
@@ -191,6 +223,37 @@ def test_settings_may_be_written_as_in_the_settings_file(tmp_path: Path) -> None
     assert experiment.rows[0].settings == {"codebook.levels": 3}
 
 
+def test_rows_of_the_leaderboard_are_measured_beside_the_projects_model() -> None:
+    experiment, rows = read_experiment("peers"), rows_of("peers")
+    assert experiment.uses_project
+    assert rows[experiment.reference].method == "blend-without-model"
+    assert {rows[label].method for label in experiment.rivals} == {
+        "transition",
+        "transition-tuned",
+        "transition-smoothed",
+        "transition-two-hops",
+    }
+    assert rows["SASRec"].peer_for(12.5) == Peer("sasrec", dates=True, texts=True, processor_seconds=12.5)
+    assert rows["SASRec"].peer_for(None).processor_seconds == 0
+    assert rows_of("table1")["SASRec"].peer_for(12.5) == Peer("sasrec")  # other tables have their own limits
+    assert [rows[f"model, {head} head"].head for head in ("item", "code")] == list(HEADS)
+
+
 def test_the_documentation_names_every_table_and_key() -> None:
     page = (ROOT / "docs" / "experiments.md").read_text()
-    assert all(f"`{name}`" in page for name in (*shipped(), "preset", "reference", "peer", "left_out", "needs_codes"))
+    assert all(
+        f"`{name}`" in page
+        for name in (
+            *shipped(),
+            "preset",
+            "reference",
+            "peer",
+            "left_out",
+            "needs_codes",
+            "head",
+            "dates",
+            "texts",
+            "time",
+            "strongest_of",
+        )
+    )

@@ -23,7 +23,7 @@ KNOWN: dict[str, set[str]] = {
     "demo/demo.py": {"user_id"},  # printed
     "erase/databases.py": {"name", "kept", "PUBLISHED_STORAGE"},  # quoted; a condition and a constant of the package
     "erase/forgetting.py": {"table", "where", "column"},  # columns of the module
-    "experiments/experiment.py": {"table"},
+    "experiments/separate.py": {"table"},
     "features/erase.py": {"', '.join('?' * len(keys))", "where"},  # question marks; a fragment with quoted names
     "features/export.py": {
         "USER_ID", "RANK", "column.name", "column.feature", "lists", "rows", "view.key", "nulls", "own",

@@ -26,6 +26,7 @@ from semconv_warehouse.upkeep.doctor import doctor
 
 if TYPE_CHECKING:
     from semconv.stages.night import Night
+    from semconv_warehouse.experiments.board import Board
     from semconv_warehouse.experiments.experiment import ExperimentRun
 
 
@@ -245,22 +246,32 @@ class Project(IngestingProject):
         budget: int = 0,
         backbones: Sequence[str] = (),
         codes: Path | None = None,
-    ) -> ExperimentRun:
-        """Prepare an experiment: a table of the paper, or a TOML file. Iterating over the result computes its rows.
+        peer_seconds: float = 0.0,
+        other_head: bool = False,
+    ) -> ExperimentRun | Board:
+        """Prepare an experiment: a table of the paper, a leaderboard, or a TOML file.
+
+        Iterating over the result computes its rows.
 
         Args:
             split: held-out items; with ``valid``, training uses the train cut ``[:-2]``.
             budget: number of training samples of each row; 0 for the limits of the settings.
             backbones: folders or hub names of backbones, for a table that compares backbones.
             codes: Parquet file of external codes, for rows that need one.
+            peer_seconds: for a leaderboard, processor seconds of a peer's training; 0 for those of the model.
+            other_head: for a leaderboard, whether to tune a model with the head that the project's model does not have.
         """
         remove_leftovers(self.layout)
+        from semconv_warehouse.experiments.board import prepare_board
         from semconv_warehouse.experiments.experiment import prepare_experiment
         from semconv_warehouse.experiments.options import ExperimentOptions
         from semconv_warehouse.experiments.plan import read_experiment
 
-        options = ExperimentOptions(split, tuple(range(num_seeds)), budget, tuple(backbones), codes)
-        return prepare_experiment(self, read_experiment(name), options)
+        options = ExperimentOptions(
+            split, tuple(range(num_seeds)), budget, tuple(backbones), codes, peer_seconds, other_head
+        )
+        plan = read_experiment(name)
+        return prepare_board(self, plan, options) if plan.uses_project else prepare_experiment(self, plan, options)
 
     # Publishing
 

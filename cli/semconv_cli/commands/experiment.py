@@ -55,6 +55,17 @@ _COLUMNS_OF_CODES = ("collision_rate", "collision_rate_distinct", "new_tokens")
     help="File with the codes of LC-Rec: NAME.index.json, or a Parquet file of item_id and codes.",
 )
 @click.option(
+    "--peer-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For peers: processor seconds of SASRec's training. By default, those that the project's model took.",
+)
+@click.option(
+    "--other-head",
+    is_flag=True,
+    help="For peers: also tune a model with the other head (tuning.history), for the time of the project's model.",
+)
+@click.option(
     "--report",
     type=FILE,
     metavar="FILE.md",
@@ -70,11 +81,14 @@ def experiment_command(
     budget: int | None,
     backbones: tuple[str, ...],
     codes: Path | None,
+    peer_seconds: float | None,
+    other_head: bool,
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Tune and evaluate a model for every row of TABLE: table1, table3 to table8, or a TOML file of rows.
+    """Tune and evaluate a model for every row of TABLE: table1, table3 to table8, peers, or a TOML file of rows.
 
+    peers is a leaderboard: the project's own model and blend beside counters and SASRec, on the same users.
     The tables of the paper use the settings of the preset paper; --set changes a setting of all rows. Table 2 of the
     paper is `semconv show data`. Results are stored in data/experiments and are never published. To continue a killed
     experiment, run the same command again.
@@ -85,7 +99,14 @@ def experiment_command(
         if report is not None:
             check_report_file(report)
         experiment = project.experiment(
-            table, split=split, num_seeds=seeds, budget=budget or 0, backbones=backbones, codes=codes
+            table,
+            split=split,
+            num_seeds=seeds,
+            budget=budget or 0,
+            backbones=backbones,
+            codes=codes,
+            peer_seconds=peer_seconds or 0.0,
+            other_head=other_head,
         )
         for count, row in enumerate(experiment, start=1):
             state.remark(_line(row, experiment.experiment.reference))
@@ -97,6 +118,9 @@ def experiment_command(
     if as_json:
         output.write_json(result)
         return
+    if "references" in result:
+        _write_board(result)
+        return
     is_of_codes = result["table"] == "table5"
     output.write_rows(
         {name: value for name, value in row.items() if is_of_codes or name not in _COLUMNS_OF_CODES}
@@ -106,6 +130,23 @@ def experiment_command(
         if result[name]:
             output.write(f"\n{name.replace('_', ' ')}")
             output.write_rows(result[name], is_cut=False)
+
+
+def _write_board(result: Mapping[str, Any]) -> None:
+    """Print the rows of a leaderboard, one table for each segment of targets, then the rows that are left out."""
+    from semconv_warehouse.experiments.board_report import SEGMENTS, board_rows
+
+    for segment, title in SEGMENTS.items():
+        rows = board_rows(result, segment)
+        if rows:
+            output.write(f"{title}")
+            output.write_rows(rows, null="", is_cut=False)
+            output.write("")
+    for key, label in result["references"].items():
+        output.write(f"less_{key}: the row less the row {label}, paired over users")
+    if result["left_out"]:
+        output.write("\nleft out")
+        output.write_rows(result["left_out"], is_cut=False)
 
 
 def _line(row: Mapping[str, Any], reference: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
+from semconv.artifacts import write_json
 from semconv.blend.blend import Blend
 from semconv.blend.features import feature_names
 from semconv.blend.fit import FitSettings, FittedBlend, ModelSearch, fit_blend
@@ -27,6 +29,7 @@ from semconv.evaluation.segments import draw_users
 from semconv.lists.recommender import cut_into_shards
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 from semconv.runs.book import Outcome, StageRequest
+from semconv.runs.files import FIGURES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import Searcher, SearchResult
@@ -68,6 +71,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
     inputs = tuple(run for run in made if run is not None)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
+        started = time.process_time()
         with workspace.store.snapshot():
             catalog, sequences = workspace.store.catalog(), workspace.sequences(split=lineage.split)
             allowed = allowed_items(workspace, catalog, None) if earlier is None else catalog.is_servable
@@ -82,6 +86,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
             _require_features(blend, earlier)
         counted = int(train_lengths(sequences, settings["train_cut"]).sum())
         save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: counted})
+        write_json(folder / FIGURES, {"processor_seconds": round(time.process_time() - started, 3)})
         return {}
 
     return workspace.book.execute(StageRequest(columns.BLEND, settings, inputs, ("interaction",)), compute)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
         return None
 
     def compute(folder: Path) -> dict[str, pa.Table]:
+        started = time.process_time()
         num_items = len(case.item_ids)
         train = train_part(case.sequences, "[:-2]", 1, num_items)
         days = case.recommend.settings["recommend"].get("seen_days", 0.0)
@@ -52,7 +54,9 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
             item_weights(train, num_items),
         )
         best, trials = search_parameters(searched, dataclasses.asdict(workspace.settings.counter))
-        write_json(folder / TRANSITION, {"parameters": best, "trials": trials, "num_users": len(users)})
+        seconds = round(time.process_time() - started, 3)
+        found = {"parameters": best, "trials": trials, "num_users": len(users), "processor_seconds": seconds}
+        write_json(folder / TRANSITION, found)
         return {}
 
     settings = {
@@ -73,7 +77,10 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
 
 
 def tuned_parameters(workspace: Workspace, tuning: RunRecord) -> dict[str, Any]:
-    """Return ``parameters``, ``trials`` and ``num_users`` of a finished search."""
+    """Return ``parameters``, ``trials``, ``num_users`` and ``processor_seconds`` of a finished search.
+
+    A search of an earlier version has no ``processor_seconds``.
+    """
     found: dict[str, Any] = read_json(workspace.intact(tuning, TRANSITION))
     return found
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import atomic_path, read_json, write_json
 from semconv.columns import Split
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
-from semconv.data.store import RunRecord
+from semconv.data.store import RunRecord, Sequences, day_numbers
 from semconv.evaluation.segments import draw_users
+from semconv.item_head.calendar import Calendar
+from semconv.item_head.texts import TextBasis
 from semconv.peers.data import PeerData, RankingTask
-from semconv.peers.settings import Limits, PeerSettings
+from semconv.peers.inputs import SideInputs
+from semconv.peers.settings import Limits, Peer, PeerSettings
+from semconv.ragged import offsets_of
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import FIGURES, PEER_WEIGHTS
 from semconv.runs.lineage import Lineage
@@ -28,9 +34,11 @@ from semconv.stages.evaluate.rankings import Ranking
 from semconv.stages.evaluate.run import score_rankings
 
 _EPOCHS = 20
+_ANY_EPOCHS = 1000  # of a training that its time or its patience ends
+Users = NDArray[np.int32]
 
 
-def evaluate_peer(workspace: Workspace, recommend: RunRecord, peer: str) -> tuple[Outcome, RunRecord]:
+def evaluate_peer(workspace: Workspace, recommend: RunRecord, peer: Peer) -> tuple[Outcome, RunRecord]:
     """Train a peer, or reuse its training, and score its lists on the users of a recommend run.
 
     Returns:
@@ -43,35 +51,45 @@ def evaluate_peer(workspace: Workspace, recommend: RunRecord, peer: str) -> tupl
     trained = peer_run(workspace, case, peer).record
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        from safetensors.torch import load_file
-
-        from semconv.peers.ranking import best_items
-        from semconv.peers.registry import make_network
-
-        network = make_network(peer, len(case.item_ids), peer_settings(workspace.settings))
-        network.load_state_dict(load_file(workspace.intact(trained, PEER_WEIGHTS)))
-        task = _task(case, case.split, case.users)
-        ranking = Ranking(peer, best_items(network, task, case.list_length), None, {"peer_run": trained.run_id})
+        items = peer_lists(workspace, case, peer, trained)(case.users)
+        ranking = Ranking(peer.name, items, None, {"peer_run": trained.run_id})
         return score_rankings(workspace, case, folder, [ranking], 1)
 
-    inputs = (case.lineage.finetune, recommend, trained)
-    request = StageRequest(columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), {"methods": peer})
+    inputs = (case.lineage.ranker, recommend, trained)
+    content = {"methods": peer.name}
+    request = StageRequest(columns.EVALUATE, workspace.section("evaluate"), inputs, ("interaction",), content)
     return workspace.book.execute(request, compute), trained
 
 
-def peer_run(workspace: Workspace, case: EvaluationCase, peer: str) -> Outcome:
+def peer_lists(
+    workspace: Workspace, case: EvaluationCase, peer: Peer, trained: RunRecord
+) -> Callable[[Users], NDArray[np.int32]]:
+    """Load a trained peer; return a function that gives the lists ``(n, K)`` of some users."""
+    from safetensors.torch import load_file
+
+    from semconv.peers.ranking import best_items
+    from semconv.peers.registry import make_network
+
+    side = side_inputs(workspace, case, peer)
+    network = make_network(peer.name, len(case.item_ids), peer_settings(workspace.settings), side)
+    network.load_state_dict(load_file(workspace.intact(trained, PEER_WEIGHTS)))
+    return lambda users: best_items(network, _task(case, case.split, users, side), case.list_length)
+
+
+def peer_run(workspace: Workspace, case: EvaluationCase, peer: Peer) -> Outcome:
     """Train a peer on the train cut of the settings. With the train cut ``[:-2]``, validation chooses the epoch.
 
-    The limits of the training are those of the section ``tuning``: epochs, samples and patience.
+    The limits of the training are those of the section ``tuning``: epochs, samples and patience. A peer with a limit in
+    processor seconds has no limit on epochs and samples.
     """
-    network, limits = peer_settings(workspace.settings), peer_limits(workspace.settings)
+    network, limits = peer_settings(workspace.settings), peer_limits(workspace.settings, peer)
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from safetensors.torch import save_file
 
         from semconv.peers.training import PeerTraining
 
-        training = PeerTraining(peer, peer_data(workspace, case), network, folder, workspace.progress)
+        training = PeerTraining(peer.name, peer_data(workspace, case, peer), network, folder, workspace.progress)
         training.run(limits)
         weights = {name: weight.contiguous() for name, weight in training.best_model().state_dict().items()}
         with atomic_path(folder / PEER_WEIGHTS) as path:
@@ -80,17 +98,24 @@ def peer_run(workspace: Workspace, case: EvaluationCase, peer: str) -> Outcome:
         return {}
 
     content = {"allowed": allowed_digest(case.allowed)}
-    request = StageRequest(columns.PEER, training_settings(workspace, peer), (), ("interaction",), content)
+    texts = case.lineage.text if peer.texts else None
+    inputs = () if texts is None else (texts,)
+    request = StageRequest(columns.PEER, training_settings(workspace, peer), inputs, ("interaction",), content)
     return workspace.book.execute(request, compute)
 
 
-def training_settings(workspace: Workspace, peer: str) -> dict[str, Any]:
-    """Return the settings that the training of a peer reads."""
+def training_settings(workspace: Workspace, peer: Peer) -> dict[str, Any]:
+    """Return the settings that the training of a peer reads, without options that it does not use."""
     settings = workspace.settings
+    limits = dataclasses.asdict(peer_limits(settings, peer))
+    if not limits["processor_seconds"]:
+        del limits["processor_seconds"]
+    reads = [name for name in ("dates", "texts") if getattr(peer, name)]
     return {
-        "peer": peer,
+        "peer": peer.name,
+        **({"reads": reads} if reads else {}),
         "network": dataclasses.asdict(peer_settings(settings)),
-        "limits": dataclasses.asdict(peer_limits(settings)),
+        "limits": limits,
         "validation_users": settings.tuning.validation_users,
         "split": {**workspace.section("split")["split"], "seen": settings.recommend.seen},
     }
@@ -101,22 +126,43 @@ def peer_settings(settings: Settings) -> PeerSettings:
     return PeerSettings(history=settings.split.history_length, seed=settings.tuning.seed)
 
 
-def peer_limits(settings: Settings) -> Limits:
-    """Return the limits of a peer's training, which are those of the tuning; without ``tuning.epochs``, 20 epochs."""
+def peer_limits(settings: Settings, peer: Peer) -> Limits:
+    """Return the limits of a peer's training: its own time, or those of the tuning; without ``tuning.epochs``, 20 epochs."""
     tuning = settings.tuning
+    if peer.processor_seconds:
+        return Limits(_ANY_EPOCHS, patience=tuning.patience, processor_seconds=peer.processor_seconds)
     return Limits(_EPOCHS if tuning.epochs is None else tuning.epochs, tuning.max_samples, tuning.patience)
 
 
-def peer_data(workspace: Workspace, case: EvaluationCase) -> PeerData:
+def peer_data(workspace: Workspace, case: EvaluationCase, peer: Peer) -> PeerData:
     """Return the training sequences of the settings and, with the train cut ``[:-2]``, users to validate on."""
     settings = workspace.settings
-    num_items = len(case.item_ids)
-    train = train_part(case.sequences, settings.split.train_cut, settings.split.k_core, num_items)
+    num_items, train, side = len(case.item_ids), _train(workspace, case), side_inputs(workspace, case, peer)
     held_out = np.flatnonzero(targets(case.sequences, "valid") >= 0).astype(np.int32)
     wanted = settings.tuning.validation_users
     if settings.split.train_cut != "[:-2]" or wanted == 0 or len(held_out) == 0:
-        return PeerData(train, num_items)
-    return PeerData(train, num_items, _task(case, "valid", draw_users(held_out, wanted, settings.tuning.seed)))
+        return PeerData(train, num_items, None, side)
+    users = draw_users(held_out, wanted, settings.tuning.seed)
+    return PeerData(train, num_items, _task(case, "valid", users, side), side)
+
+
+def side_inputs(workspace: Workspace, case: EvaluationCase, peer: Peer) -> SideInputs | None:
+    """Return the dates and text vectors that a peer reads, as the item head reads them; None for items only."""
+    if not (peer.dates or peer.texts):
+        return None
+    from semconv.stages.tune.item_setup import item_texts
+
+    days = day_numbers(_train(workspace, case).times) if peer.dates else np.zeros(0, dtype=np.int64)
+    table = np.zeros((len(case.item_ids), 0), dtype=np.float32)
+    if peer.texts:
+        texts = item_texts(workspace, case.lineage, workspace.store.catalog())
+        table = TextBasis.of(texts.vectors).project(texts.item_index, texts.vectors, len(case.item_ids))
+    return SideInputs(Calendar.of(days), table)
+
+
+def _train(workspace: Workspace, case: EvaluationCase) -> Sequences:
+    split = workspace.settings.split
+    return train_part(case.sequences, split.train_cut, split.k_core, len(case.item_ids))
 
 
 def peer_figures(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
@@ -125,11 +171,19 @@ def peer_figures(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
     return figures
 
 
-def _task(case: EvaluationCase, split: Split, users: np.ndarray[Any, np.dtype[np.int32]]) -> RankingTask:
-    histories = Histories.under(case.sequences, split)
+def _task(case: EvaluationCase, split: Split, users: Users, side: SideInputs | None) -> RankingTask:
+    days = case.recommend.settings["recommend"].get("seen_days", 0.0)
+    histories = case.histories if split == case.split else Histories.under(case.sequences, split, days)
+    numbers = None
+    if side is not None:
+        items, lengths = histories.flat(users)
+        offsets = offsets_of(lengths)
+        numbers = np.split(side.numbers(items, histories.flat_times(users), offsets), offsets[1:-1])
     return RankingTask(
         [histories.of(int(user)) for user in users],
         targets(case.sequences, split)[users],
         case.allowed,
         case.is_masked,
+        None if histories.seen is None else [histories.seen_of(int(user)) for user in users],
+        numbers,
     )

@@ -20,6 +20,12 @@ def tuning_figures(workspace: Workspace, finetune: RunRecord) -> dict[str, Any]:
     return figures
 
 
+def training_seconds(workspace: Workspace, run: RunRecord) -> float | None:
+    """Return the processor seconds that a run recorded for its training; None for a run of an earlier version."""
+    path = workspace.book.folder(run) / FIGURES
+    return read_json(workspace.intact(run, FIGURES)).get("processor_seconds") if path.exists() else None
+
+
 def epochs_trained(workspace: Workspace, finetune: RunRecord) -> int:
     """Return the number of epochs of a model's training: those of its tuning and of earlier tunings it continued."""
     figures = tuning_figures(workspace, finetune)

@@ -14,21 +14,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from semconv.data.statistics import DataStatistics, data_statistics
+from semconv.errors import SettingsError
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
 from semconv_warehouse.experiments.plan import FIGURES, Claim, Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
 from semconv_warehouse.experiments.row_settings import PlannedRow, open_with, plan_row, with_chosen_epochs
+from semconv_warehouse.experiments.separate import copy_inputs
 from semconv_warehouse.experiments.verdicts import Measured, verdict
 from semconv_warehouse.opened import OpenedProject
-from semconv_warehouse.store.database import quote_identifier, raw
-from semconv_warehouse.store.duckdb_store import DuckDBStore
-from semconv_warehouse.store.layout import SETTINGS_FILE, ProjectLayout
-from semconv_warehouse.store.migrate import migrate
 
 if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
 
-INPUT_TABLES = ("item", "user_account", "interaction", "user_profile", "project_setting")
 LESS_REFERENCE = "ndcg@10_less_reference"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 _RATES = ("collision_rate", "collision_rate_distinct", "new_tokens")
@@ -77,7 +74,7 @@ class ExperimentRun:
         """
         from semconv_warehouse.experiments.row_run import run_row
 
-        project, layout = self.project, _copy_inputs(self.project)
+        project, layout = self.project, copy_inputs(self.project)
         planned = [with_chosen_epochs(project, layout, row) for row in self.planned]
         self._say_conditions()
         self.rows.clear()
@@ -235,6 +232,10 @@ def prepare_experiment(project: OpenedProject, experiment: Experiment, options: 
         SettingsError: the options do not fit the table, a setting is out of range, or a row asks for a method that its
             evaluation will not have.
     """
+    if options.peer_seconds or options.other_head:
+        raise SettingsError(
+            f"{experiment.name} is no leaderboard; leave --peer-seconds and --other-head out, or run `semconv experiment peers`"
+        )
     chosen, left_out = chosen_rows(experiment, options)
     first = sorted(chosen.rows, key=lambda row: row.label != chosen.reference)  # the other rows keep their order
     planned = [plan_row(project, chosen, row, seed, options) for row in first for seed in options.seeds]
@@ -268,26 +269,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """Return the mean. Return None if a value is missing, because a mean over some of the seeds would mislead."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
-
-
-def _copy_inputs(project: OpenedProject) -> ProjectLayout:
-    """Copy the current items and interactions into the separate project for experiments, and return its folder.
-
-    The folder keeps the runs of earlier experiments.
-    """
-    layout = project.layout.experiments
-    if not layout.warehouse.exists():
-        OpenedProject.init(
-            layout.root,
-            f"# Experiments of {project.layout.root.name} use the {SETTINGS_FILE} of that project, not this file.\n",
-        )
-    migrate(layout.warehouse)
-    with project.store.read():  # raises LockedError if another process holds the warehouse
-        pass
-    with DuckDBStore(layout).write() as connection:
-        cursor = raw(connection)
-        cursor.execute("ATTACH ? AS origin (READ_ONLY)", [str(project.layout.warehouse)])
-        for table in map(quote_identifier, INPUT_TABLES):
-            cursor.execute(f"DELETE FROM {table}")  # noqa: S608
-            cursor.execute(f"INSERT INTO {table} SELECT * FROM origin.{table}")  # noqa: S608
-    return layout

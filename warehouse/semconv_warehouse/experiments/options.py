@@ -25,6 +25,8 @@ class ExperimentOptions:
         budget: number of training samples of each row; 0 for the limits of the settings.
         backbones: folders or hub names of backbones, for a table that compares backbones.
         codes: file of external codes, for rows that need one.
+        peer_seconds: for a leaderboard, processor seconds of a peer's training; 0 for those of the project's model.
+        other_head: for a leaderboard, whether to tune a model with the head that the project's model does not have.
     """
 
     split: Literal["test", "valid"] = "valid"
@@ -32,6 +34,8 @@ class ExperimentOptions:
     budget: int = 0
     backbones: Sequence[str] = ()
     codes: Path | None = None
+    peer_seconds: float = 0.0
+    other_head: bool = False
 
     def limits(self) -> dict[str, Any]:
         """Return the settings with which every training uses exactly the budget, and validation chooses an epoch."""

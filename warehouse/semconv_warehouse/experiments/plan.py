@@ -1,18 +1,20 @@
 """Read an experiment: a table of rows. With the settings of each row, a model is tuned and evaluated.
 
-This folder has a TOML file for each table of the paper. A user's own experiment is a TOML file in the same form;
-docs/experiments.md describes its keys.
+This folder has a TOML file for each table of the paper, and one for the leaderboard ``peers``, whose rows are measured
+beside the project's own model. A user's own experiment is a TOML file in the same form; docs/experiments.md describes
+its keys.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from semconv.errors import InputError, SettingsError
+from semconv.peers.settings import Peer
 from semconv.settings.presets import preset_names
 from semconv.settings.tree import iter_options
 from semconv_warehouse.experiments.published import PAPER_DATA
@@ -21,8 +23,15 @@ FIGURES = ("hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10")
 ALL_ITEMS = "items"  # value of codebook.codes: every item has its own code (row C = 1 of the paper's Table 5)
 BACKBONES = "backbones"  # value of the key `compares`
 PEERS = ("sasrec", "bert4rec", "fmlp")
-_KEYS = ("title", "preset", "reference", "compares", "settings", "row", "claim")
-_ROW_KEYS = ("label", "settings", "method", "peer", "codes", "needs_codes", "left_out", "paper")
+PROJECT = "project"  # value of the key `model`: the rows use the project's own model and blend
+OF_MODEL = "model"  # value of the key `time` of a row: a peer trains as long as the model
+HEADS = ("items", "codes")
+_KEYS = ("title", "preset", "reference", "compares", "model", "strongest_of", "settings", "row", "claim")
+_ROW_KEYS = (
+    *("label", "settings", "method", "head", "peer", "dates", "texts", "time", "codes", "needs_codes", "left_out"),
+    "paper",
+)
+_OF_PEERS = ("dates", "texts", "time")
 _FOLDER = Path(__file__).parent
 
 
@@ -32,7 +41,11 @@ class ExperimentRow:
 
     Attributes:
         method: method of the evaluation whose metrics the row shows.
+        head: for the method model of a leaderboard: 'items' for a model that scores whole items, 'codes' for one that
+            generates codes; empty for the project's model, whichever it is.
         peer: a recommender that is trained instead of the model, such as 'sasrec'; empty for none.
+        dates, texts: whether the peer reads the dates of events and the text vectors of items.
+        has_model_time: whether the peer trains for at most as many processor seconds as the model.
         codes: a file of external codes to load instead of fitting codes.
         needs_codes: whether the row needs a file of external codes from the command line.
         left_out: why semconv cannot compute this row of the paper; empty if it can.
@@ -42,7 +55,11 @@ class ExperimentRow:
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # 'section.key' -> value
     method: str = "model"  # 'model', 'popularity', 'transition', 'behavior-dccf', ...
+    head: str = ""
     peer: str = ""
+    dates: bool = False
+    texts: bool = False
+    has_model_time: bool = False
     codes: Path | None = None
     needs_codes: bool = False
     left_out: str = ""
@@ -52,6 +69,10 @@ class ExperimentRow:
     def measured(self) -> str:
         """The name of the method under which an evaluation stores the figures of the row."""
         return self.peer or self.method
+
+    def peer_for(self, model_seconds: float | None) -> Peer:
+        """Return the peer to train; ``model_seconds`` is the processor time of the model's training, if it is known."""
+        return Peer(self.peer, self.dates, self.texts, (model_seconds or 0.0) if self.has_model_time else 0.0)
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,8 @@ class Experiment:
         preset: the preset from which all settings start; empty for the project's own settings.
         reference: label of the row that all other rows are compared with.
         compares_backbones: whether the rows come from the option ``--backbone``.
+        uses_project: whether the rows are measured beside the project's own model, as a leaderboard.
+        rivals: labels of rows of a leaderboard; the strongest of these rows is its second reference.
     """
 
     name: str
@@ -80,6 +103,8 @@ class Experiment:
     reference: str = ""
     compares_backbones: bool = False
     claims: tuple[Claim, ...] = ()
+    uses_project: bool = False
+    rivals: tuple[str, ...] = ()
 
 
 def shipped() -> list[str]:
@@ -114,6 +139,13 @@ def read_experiment(name: str) -> Experiment:
         raise InputError(f"{file}: the reference {reference!r} is no row that can be computed; name the label of a row")
     claims = tuple(_claim(claim, labels, file) for claim in _list(content, "claim", file))
     settings = _settings(content, str(file))
+    rivals = _rivals(content, labels, file)
+    if content.get("model") not in (None, PROJECT):
+        raise SettingsError(f"{file}: model = {content['model']!r} must be {PROJECT!r}")
+    if "model" in content:
+        _check_leaderboard(content, rows, file)
+    elif rivals or any(row.head for row in rows):
+        raise SettingsError(f"{file}: strongest_of and head belong to a leaderboard; add a line model = {PROJECT!r}")
     return Experiment(
         file.stem,
         str(content.get("title", file.stem)),
@@ -123,7 +155,31 @@ def read_experiment(name: str) -> Experiment:
         reference,
         compares is not None,
         claims,
+        "model" in content,
+        rivals,
     )
+
+
+def _rivals(content: Mapping[str, Any], labels: list[str], file: Path) -> tuple[str, ...]:
+    rivals = content.get("strongest_of", [])
+    if not isinstance(rivals, list) or not all(label in labels for label in rivals):
+        raise InputError(f"{file}: strongest_of = {rivals!r} must be a list of labels of rows")
+    return tuple(rivals)
+
+
+def _check_leaderboard(content: Mapping[str, Any], rows: Sequence[ExperimentRow], file: Path) -> None:
+    """Raise SettingsError if an experiment on the project's own model would change how that model is made."""
+    for name in ("preset", "compares", "settings", "claim"):
+        if name in content:
+            raise SettingsError(
+                f"{file}: model = {PROJECT!r} measures the project's own model, so {name} has no meaning; remove one"
+            )
+    for row in rows:
+        if row.settings or row.codes or row.needs_codes or row.paper:
+            raise SettingsError(
+                f"{file}, row {row.label}: model = {PROJECT!r} measures the project's own model, so a row has no settings,"
+                " codes or published figures; remove them"
+            )
 
 
 def _content(file: Path, name: str) -> dict[str, Any]:
@@ -162,8 +218,12 @@ def _row(content: Any, number: int, file: Path) -> ExperimentRow:
     peer = str(content.get("peer", ""))
     if peer and peer not in PEERS:
         raise SettingsError(f"{where}: there is no peer {peer}; give one of {', '.join(PEERS)}")
-    if peer and "method" in content:
+    if peer and ("method" in content or "head" in content):
         raise SettingsError(f"{where}: a row has either a peer or a method; remove one of them")
+    _check_peer_options(content, peer, where)
+    head = str(content.get("head", ""))
+    if head and (head not in HEADS or content.get("method", "model") != "model"):
+        raise SettingsError(f"{where}: head = {head!r} must be {' or '.join(HEADS)}, in a row of the method model")
     codes = None if content.get("codes") is None else file.parent / str(content["codes"])
     if codes is not None and not codes.is_file():
         raise InputError(f"{where}: the file with external codes, {codes}, does not exist")
@@ -171,12 +231,31 @@ def _row(content: Any, number: int, file: Path) -> ExperimentRow:
         label=str(content["label"]),
         settings=_settings(content, where),
         method=str(content.get("method", "model")),
+        head=head,
         peer=peer,
+        dates=content.get("dates") is True,
+        texts=content.get("texts") is True,
+        has_model_time="time" in content,
         codes=codes,
         needs_codes=content.get("needs_codes") is True,
         left_out=str(content.get("left_out", "")),
         paper=_published(content, where),
     )
+
+
+def _check_peer_options(content: Mapping[str, Any], peer: str, where: str) -> None:
+    """Raise SettingsError if a row has options of a peer that does not have them."""
+    for name in _OF_PEERS:
+        if name not in content:
+            continue
+        if not peer:
+            raise SettingsError(f"{where}: {name} is an option of a peer; add a line peer = 'sasrec', or remove {name}")
+        if name != "time" and peer != "sasrec":
+            raise SettingsError(f"{where}: {peer} reads items only; remove {name}")
+        if name == "time" and content[name] != OF_MODEL:
+            raise SettingsError(f"{where}: time = {content[name]!r} must be {OF_MODEL!r}")
+        if name != "time" and not isinstance(content[name], bool):
+            raise SettingsError(f"{where}: {name} = {content[name]!r} must be true or false")
 
 
 def _claim(content: Any, labels: list[str], file: Path) -> Claim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from semconv.artifacts import machine_errors, write_bytes
 from semconv.clock import utc_now
 from semconv.errors import SettingsError
 from semconv.modes import PUBLIC_FILE
+from semconv_warehouse.experiments.board_report import board_figures, board_page
 from semconv_warehouse.experiments.experiment import LESS_REFERENCE
+from semconv_warehouse.experiments.pages import markdown_table, number
 from semconv_warehouse.experiments.plan import FIGURES
 
 _PACKAGES = ("torch", "transformers")
@@ -28,10 +30,12 @@ def write_report(result: Result, file: Path) -> list[Path]:
         SettingsError: the name of the file does not end with ``.md``.
     """
     check_report_file(file)
-    rows = json.dumps(list(figure_rows(result)), indent=1, allow_nan=False) + "\n"
+    is_board = "references" in result
+    figures = board_figures(result, _versions()) if is_board else figure_rows(result)
+    rows = json.dumps(list(figures), indent=1, allow_nan=False) + "\n"
     beside = file.with_suffix(".json")
     with machine_errors(file):
-        write_bytes(file, markdown(result).encode(), PUBLIC_FILE)
+        write_bytes(file, (board_page(result) if is_board else markdown(result)).encode(), PUBLIC_FILE)
         write_bytes(beside, rows.encode(), PUBLIC_FILE)
     return [file, beside]
 
@@ -118,10 +122,10 @@ def _table_of_rows(result: Result) -> str:
     for row in means:
         cells = [row["label"], *(f"{row[name]:.4f}" for name in FIGURES)]
         cells += [_between(row["ndcg@10_low"], row["ndcg@10_high"]), _difference(row, LESS_REFERENCE)]
-        cells += [_number(row.get("paper ndcg@10"), ".4f")] if shows_paper else []
-        cells += [_number(row["tuning_samples"], ",d"), _number(row["tuning_processor_seconds"], ",.0f")]
+        cells += [number(row.get("paper ndcg@10"), ".4f")] if shows_paper else []
+        cells += [number(row["tuning_samples"], ",d"), number(row["tuning_processor_seconds"], ",.0f")]
         lines.append(cells)
-    return _markdown_table(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def _table_of_codes(result: Result) -> str:
@@ -136,7 +140,7 @@ def _table_of_codes(result: Result) -> str:
         if "collision_rate" in row
     ]
     heads = ["row", "items that share their codes", "1 - different code sequences / items", "new tokens"]
-    return _markdown_table(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def _table_of_verdicts(result: Result) -> str:
@@ -144,12 +148,12 @@ def _table_of_verdicts(result: Result) -> str:
         [
             row["claim"],
             "" if row["difference"] is None else f"{row['difference']:+.4f} {_between(row['low'], row['high'], '+')}",
-            _number(row["paper difference"], "+.4f"),
+            number(row["paper difference"], "+.4f"),
             row["verdict"],
         ]
         for row in result["verdicts"]
     ]
-    return _markdown_table(["claim", "difference in NDCG@10", "the paper's", "verdict"], lines)
+    return markdown_table(["claim", "difference in NDCG@10", "the paper's", "verdict"], lines)
 
 
 def _difference(row: Result, name: str) -> str:
@@ -160,14 +164,6 @@ def _difference(row: Result, name: str) -> str:
 
 def _between(low: float | None, high: float | None, sign: str = "") -> str:
     return "" if low is None or high is None else f"({low:{sign}.4f} to {high:{sign}.4f})"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
-
-
-def _markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *lines))
 
 
 def _versions() -> dict[str, str]:

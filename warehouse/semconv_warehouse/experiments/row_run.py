@@ -10,6 +10,7 @@ from typing import Any
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.runs.lineage import Lineage
+from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.evaluate.comparison import Scored
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import FIGURES, ExperimentRow
@@ -63,6 +64,7 @@ def _evaluated(
     from semconv.stages.evaluate.peer import evaluate_peer
     from semconv.stages.evaluate.run import evaluate_current
     from semconv.stages.night import fit_all
+    from semconv.stages.tune.figures import training_seconds
 
     lineage = fit_all(own.workspace, planned.row.codes)
     if planned.row.method in columns.BLENDS:
@@ -74,7 +76,10 @@ def _evaluated(
     # The peer is measured on the same users and candidate items as the model, so it needs the lists of the model.
     recommend = Lineage.of(own.store, evaluation).recommend
     other = open_with(project, own.layout, planned.peer_settings)
-    outcome, trained = evaluate_peer(other.workspace, recommend, planned.row.peer)
+    # On [:-1], the number of epochs is chosen (``with_chosen_epochs``), so the time is no limit.
+    is_honest = planned.settings.split.train_cut == HONEST_CUT
+    seconds = training_seconds(own.workspace, lineage.finetune) if is_honest else None
+    outcome, trained = evaluate_peer(other.workspace, recommend, planned.row.peer_for(seconds))
     return _Evaluated(outcome.record, lineage, trained)
 
 

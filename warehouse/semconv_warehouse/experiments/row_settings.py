@@ -11,6 +11,7 @@ from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import compared_names
+from semconv.peers.settings import Peer
 from semconv.settings.load import load_settings
 from semconv.settings.presets import preset, preset_names
 from semconv.settings.tree import Settings
@@ -89,6 +90,7 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
     """
     from semconv.artifacts import file_digest
     from semconv.stages.tune.chosen_epochs import finished_like
+    from semconv.stages.tune.figures import training_seconds
 
     if planned.settings.split.train_cut == "[:-2]":
         return planned
@@ -103,7 +105,7 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
         settings = _replace(settings, "dccf", epochs=_best_epoch(before, lineage.behavior))
     if not planned.row.peer:
         return dataclasses.replace(planned, settings=settings)
-    run = _finished_peer(before, planned.row.peer)
+    run = _finished_peer(before, planned.row.peer_for(training_seconds(before.workspace, lineage.finetune)))
     if run is None:
         raise _not_chosen(planned)
     return dataclasses.replace(
@@ -116,7 +118,7 @@ def open_with(project: OpenedProject, layout: ProjectLayout, settings: Settings)
     return OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
 
 
-def _finished_peer(project: OpenedProject, peer: str) -> RunRecord | None:
+def _finished_peer(project: OpenedProject, peer: Peer) -> RunRecord | None:
     from semconv.stages.evaluate.peer import training_settings
 
     workspace = project.workspace
