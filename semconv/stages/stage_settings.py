@@ -14,6 +14,7 @@ from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
+from semconv.settings.text_vectors import TextKind
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.agreement import code_scores, mask_of, require_same_mask, stopping_mask
 
@@ -43,6 +44,22 @@ def behavior(workspace: Workspace) -> dict[str, Any]:
     """Return the settings of the behaviour vectors, and the settings section of their source if there is one."""
     own = ["dccf"] if workspace.settings.behavior.source == "dccf" else []
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
+
+
+def text(workspace: Workspace) -> dict[str, Any]:
+    """Return the settings of the text vectors. Means of input embeddings have none, as in runs of earlier versions."""
+    settings = workspace.settings.text
+    if settings.vectors == "mean":
+        return {}
+    if settings.vectors == "tfidf":
+        return workspace.section("text")
+    return {"text": {"vectors": settings.vectors}}
+
+
+def text_kind(record: RunRecord) -> TextKind:
+    """Return how the text vectors of a run were made."""
+    kind: TextKind = record.settings.get("text", {}).get("vectors", "mean")
+    return kind
 
 
 def codebook(workspace: Workspace) -> dict[str, Any]:
@@ -146,7 +163,11 @@ def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str
         of_backbone = used_backbone(workspace, named)
     elif backbone is not None and is_created(backbone):
         of_backbone = created_backbone(workspace)
-    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: behavior(workspace)}
+    of_vectors = {
+        columns.BACKBONE: of_backbone,
+        columns.EMBED_BEHAVIOR: behavior(workspace),
+        columns.EMBED_TEXT: text(workspace),
+    }
     if lineage.tuned is None:
         return of_vectors
     return {
