@@ -49,8 +49,19 @@ class InputMeans:
         return embed_texts(self.model, self.tokenizer, item_index, texts, self.weights)
 
 
+@dataclass(frozen=True)
+class NoVectors:
+    """No text vectors, as if no item had a text."""
+
+    def embed(self, item_index: NDArray[np.int32], texts: Sequence[str]) -> TextVectors:
+        """Return no vector."""
+        return TextVectors(item_index[:0], np.zeros((0, 1), dtype=np.float32))
+
+
 def fit_embedder(settings: TextSettings, backbone: Backbone, texts: Sequence[str]) -> TextEmbedder:
     """Fit the kind of text vectors that the settings choose to the texts of items."""
+    if settings.vectors == "none":
+        return NoVectors()
     if settings.vectors == "tfidf":
         return TfidfBasis.fit(texts, settings.dimensions, settings.seed)
     model, tokenizer = backbone()
@@ -78,6 +89,8 @@ def load_embedder(kind: TextKind, backbone: Backbone, path: Callable[[], Path]) 
     Raises:
         InputError: the file or the backbone is missing or damaged.
     """
+    if kind == "none":
+        return NoVectors()
     if kind not in ("idf", "tfidf"):
         return _with_backbone(kind, *backbone())
     file = path()
