@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,19 +47,22 @@ def behavior(workspace: Workspace) -> dict[str, Any]:
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
 
 
-def text(workspace: Workspace) -> dict[str, Any]:
+def text(workspace: Workspace, backbone: RunRecord) -> dict[str, Any]:
     """Return the settings of the text vectors. Means of input embeddings have none, as in runs of earlier versions."""
     settings = workspace.settings.text
-    if settings.vectors == "mean":
+    kind: str = settings.vectors
+    if kind == "auto":
+        kind = "tfidf" if _is_embedded(workspace, backbone) else "mean"
+    if kind == "mean":
         return {}
-    if settings.vectors == "tfidf":
-        return workspace.section("text")
-    return {"text": {"vectors": settings.vectors}}
+    if kind == "tfidf":
+        return {"text": {"vectors": kind, "dimensions": settings.dimensions, "seed": settings.seed}}
+    return {"text": {"vectors": kind}}
 
 
-def text_kind(record: RunRecord) -> TextKind:
-    """Return how the text vectors of a run were made."""
-    kind: TextKind = record.settings.get("text", {}).get("vectors", "mean")
+def text_kind(settings: Mapping[str, Any]) -> TextKind:
+    """Return how text vectors are made, from the result of ``text`` or from the settings of a run."""
+    kind: TextKind = settings.get("text", {}).get("vectors", "mean")
     return kind
 
 
@@ -166,7 +170,7 @@ def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str
     of_vectors = {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: behavior(workspace),
-        columns.EMBED_TEXT: text(workspace),
+        columns.EMBED_TEXT: {} if backbone is None else text(workspace, backbone),
     }
     if lineage.tuned is None:
         return of_vectors

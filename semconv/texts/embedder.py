@@ -58,16 +58,16 @@ class NoVectors:
         return TextVectors(item_index[:0], np.zeros((0, 1), dtype=np.float32))
 
 
-def fit_embedder(settings: TextSettings, backbone: Backbone, texts: Sequence[str]) -> TextEmbedder:
-    """Fit the kind of text vectors that the settings choose to the texts of items."""
-    if settings.vectors == "none":
+def fit_embedder(kind: TextKind, settings: TextSettings, backbone: Backbone, texts: Sequence[str]) -> TextEmbedder:
+    """Fit a kind of text vectors to the texts of items."""
+    if kind == "none":
         return NoVectors()
-    if settings.vectors == "tfidf":
+    if kind == "tfidf":
         return TfidfBasis.fit(texts, settings.dimensions, settings.seed)
     model, tokenizer = backbone()
-    if settings.vectors == "idf":
+    if kind == "idf":
         return InputMeans(model, tokenizer, _token_weights(tokenizer, texts, len(model.get_input_embeddings().weight)))
-    return _with_backbone(settings.vectors, model, tokenizer)
+    return _with_backbone(kind, model, tokenizer)
 
 
 def save_embedder(embedder: TextEmbedder, path: Path) -> None:

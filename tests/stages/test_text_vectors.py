@@ -38,7 +38,7 @@ def test_means_are_those_of_earlier_versions_and_a_change_makes_later_stages_sta
     model = load_run_backbone(project.workspace, project.workspace.need(BACKBONE))
     found = stored(project, record)
     assert np.array_equal(found.vectors, embed_texts(*model, found.item_index, texts).vectors)
-    other = case.reopened(project, text__vectors="tfidf").embed_text()
+    other = case.reopened(project).embed_text()  # the default of the built-in backbone
     assert other.settings == {"text": {"vectors": "tfidf", "dimensions": 256, "seed": 0}}
     assert other.fingerprint != record.fingerprint
     assert case.reopened(project, text__vectors="mean").embed_text().run_id == record.run_id

@@ -95,7 +95,7 @@ def test_the_vocabulary_and_the_texts_of_the_fit_are_limited(monkeypatch: pytest
 
 def test_idf_is_a_mean_in_which_rare_tokens_count_more() -> None:
     model, tokenizer = backbone()
-    found = fit_embedder(TextSettings("idf"), backbone, TEXTS).embed(index(LATER), LATER)
+    found = fit_embedder("idf", TextSettings(), backbone, TEXTS).embed(index(LATER), LATER)
     assert found.item_index.tolist() == [0, 1, 2, 3]
     rows = model.get_input_embeddings().weight.detach().numpy()
     in_texts = [set(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
@@ -108,7 +108,7 @@ def test_idf_is_a_mean_in_which_rare_tokens_count_more() -> None:
 
 def test_hidden_is_the_mean_of_each_text_alone_whatever_shares_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = backbone()
-    embedder = fit_embedder(TextSettings("hidden"), backbone, TEXTS)
+    embedder = fit_embedder("hidden", TextSettings(), backbone, TEXTS)
     together = embedder.embed(index(LATER), LATER)
     assert together.item_index.tolist() == [0, 1, 2, 3]
     monkeypatch.setattr(hidden, "_BATCH_TOKENS", 1)
@@ -125,7 +125,7 @@ def test_hidden_is_the_mean_of_each_text_alone_whatever_shares_its_batch(monkeyp
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_of_later_get_the_same_vectors_from_the_stored_basis(kind: TextKind, tmp_path: Path) -> None:
     path = tmp_path / "basis.safetensors"
-    fitted = fit_embedder(TextSettings(kind, dimensions=6), backbone, TEXTS)
+    fitted = fit_embedder(kind, TextSettings(dimensions=6), backbone, TEXTS)
     save_embedder(fitted, path)
     assert path.exists() == (kind in ("idf", "tfidf"))
     loaded = load_embedder(kind, backbone, lambda: path)

@@ -35,12 +35,13 @@ def embed_text_run(workspace: Workspace, backbone: RunRecord) -> Outcome:
         texts = catalog_texts(catalog)
         index = np.array([item for item, text in enumerate(texts) if text], dtype=np.int32)
         found = [texts[item] for item in index]
-        embedder = fit_embedder(workspace.settings.text, _loader(workspace, backbone), found)
+        settings = workspace.settings.text
+        embedder = fit_embedder(stage_settings.text_kind(read), settings, _loader(workspace, backbone), found)
         save_embedder(embedder, folder / TEXT_BASIS)
         embedder.embed(index, found).save(folder / TEXT_VECTORS)
         return {}
 
-    read = stage_settings.text(workspace)
+    read = stage_settings.text(workspace, backbone)
     return workspace.book.execute(StageRequest(columns.EMBED_TEXT, read, (backbone,), ("item",)), compute)
 
 
@@ -53,7 +54,7 @@ def text_embedder(workspace: Workspace, text: RunRecord, backbone: RunRecord) ->
     """
     from semconv.texts.embedder import load_embedder
 
-    kind = stage_settings.text_kind(text)
+    kind = stage_settings.text_kind(text.settings)
     return load_embedder(kind, _loader(workspace, backbone), lambda: workspace.intact(text, TEXT_BASIS))
 
 
