@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import eigsh, svds
+from scipy.sparse.linalg import eigsh
 
 from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
 from semconv.columns import LEARNED
@@ -29,9 +29,9 @@ from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.ragged import row_of
 from semconv.settings.behavior import BehaviorSettings
+from semconv.truncated_svd import DENSE_SIDE, signed_and_padded, truncated_svd
 
 _PAIR_DECAY = 0.6  # a pair at distance d counts d^-0.6
-_DENSE_SIDE = 256  # up to this size a dense SVD is faster than an iterative one, and finds all components
 
 
 def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) -> BehaviorVectors:
@@ -63,7 +63,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
         item_vectors = _unit(right * np.sqrt(values))  # (M, D)
     else:
         matrix = _normalized(rows, columns, (len(users), len(items)), sequences.weights)
-        values, right = _truncated_svd(matrix, settings.dimensions, settings.seed)
+        values, right = truncated_svd(matrix, settings.dimensions, settings.seed)
         item_vectors = _damped(right * np.sqrt(values))  # (M, D)
     user_index, user_vectors = history_means(items, item_vectors, sequences)
     return normalize(items, item_vectors, user_index, user_vectors, LEARNED)
@@ -82,14 +82,14 @@ def _leading_eigenvectors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the largest positive eigenvalues ``(D,)``, descending, and their eigenvectors ``(M, D)``, zero-padded."""
     side = matrix.shape[0]
-    if side <= max(_DENSE_SIDE, dimensions + 1):
+    if side <= max(DENSE_SIDE, dimensions + 1):
         values, vectors = np.linalg.eigh(matrix.toarray())
     else:
         start = np.random.default_rng(seed).standard_normal(side)
         values, vectors = eigsh(matrix, k=dimensions, v0=start, which="LA")
     order = np.argsort(-values, kind="stable")[:dimensions]
     order = order[values[order] > 1e-10]
-    return _signed_and_padded(values[order], vectors[:, order], dimensions)
+    return signed_and_padded(values[order], vectors[:, order], dimensions)
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,26 +120,3 @@ def _normalized(
     item_degree = matrix.sum(axis=0)  # (M,)
     scaled = sp.diags_array(user_degree**-0.5) @ matrix @ sp.diags_array(item_degree**-0.5)
     return sp.csr_array(scaled)
-
-
-def _truncated_svd(matrix: sp.csr_array, dimensions: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the largest singular values ``(D,)``, descending, and the item components ``(M, D)``, zero-padded."""
-    side = min(matrix.shape)
-    if side <= max(_DENSE_SIDE, dimensions + 1):
-        _, values, right_t = np.linalg.svd(matrix.toarray(), full_matrices=False)
-    else:
-        start = np.random.default_rng(seed).standard_normal(side)
-        _, values, right_t = svds(matrix, k=dimensions, v0=start, solver="arpack", return_singular_vectors="vh")
-    order = np.argsort(-values, kind="stable")[:dimensions]
-    order = order[values[order] > 1e-10]  # smaller values are rounding noise
-    return _signed_and_padded(values[order], right_t[order].T, dimensions)
-
-
-def _signed_and_padded(
-    values: NDArray[np.float64], right: NDArray[np.float64], dimensions: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Make the largest entry (by absolute value) of each component positive, and add missing components as zeros."""
-    if len(values):
-        right = right * np.where(right[np.abs(right).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)
-    missing = dimensions - len(values)
-    return np.pad(values, (0, missing)), np.pad(right, ((0, 0), (0, missing)))

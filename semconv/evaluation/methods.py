@@ -16,6 +16,8 @@ from semconv.settings.tree import Settings
 POPULARITY: Final = "popularity"
 RECENT_POPULARITY: Final = "recent-popularity"
 TRANSITION: Final = "transition"
+NEWEST: Final = "newest"
+TEXT_COSINE: Final = "text-cosine"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Method:
         is_tuned: whether a search on validation users replaces the parameters of the settings.
         behavior_source: value of the setting ``behavior.source`` whose vectors rank the items.
         days: for a method that only leaderboards measure: number of days before each user's moment that count.
+        is_for_new: whether it is measured only if some held-out item has no counted interactions.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Method:
     is_tuned: bool = False
     behavior_source: str = ""
     days: int = 0
+    is_for_new: bool = False
 
     def parameters(self, settings: Settings) -> dict[str, float]:
         """Return the parameters of the SQL file whose values come from the settings."""
@@ -107,6 +111,8 @@ METHODS: tuple[Method, ...] = (
         ranking=ScoreRanking(6, -2.0),
     ),
     *(Method(f"behavior-{source}", behavior_source=source) for source in ("svd", "dccf", "given")),
+    Method(NEWEST, is_for_new=True),
+    Method(TEXT_COSINE, settings=("history_decay",), is_for_new=True),
 )
 
 
@@ -118,25 +124,33 @@ def sql_method(name: str) -> Method:
     return known[name]
 
 
-def baselines(behavior_source: str, *, is_tuned: bool = True) -> list[Method]:
+def baselines(behavior_source: str, *, is_tuned: bool = True, for_new: Sequence[str] = ()) -> list[Method]:
     """Return the methods that an evaluation compares with the lists of a recommend run.
 
     Args:
         behavior_source: value of ``behavior.source`` of the project's behaviour vectors.
         is_tuned: whether parameters were searched on validation users.
+        for_new: names of the methods for new items that are measured.
     """
     return [
         method
         for method in METHODS
-        if (method.sql and (is_tuned or not method.is_tuned)) or method.behavior_source == behavior_source
+        if (method.sql and (is_tuned or not method.is_tuned))
+        or method.behavior_source == behavior_source
+        or method.name in for_new
     ]
 
 
 def compared_names(
-    behavior_source: str, listed: Sequence[str] = (METHOD_MODEL,), *, is_tuned: bool = True
+    behavior_source: str,
+    listed: Sequence[str] = (METHOD_MODEL,),
+    *,
+    is_tuned: bool = True,
+    for_new: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the names of all methods of an evaluation: the methods ``listed`` in the recommend run come first."""
-    return (*listed, *(method.name for method in baselines(behavior_source, is_tuned=is_tuned)))
+    known = baselines(behavior_source, is_tuned=is_tuned, for_new=for_new)
+    return (*listed, *(method.name for method in known))
 
 
 def report_order(name: str) -> int:

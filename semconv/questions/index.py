@@ -7,9 +7,8 @@ is one sort of pairs of word and item.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -17,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.questions.words import is_function_word, words
 from semconv.ragged import lengths_of, offsets_of, row_of
+from semconv.texts.words import NumberedWords, is_function_word, words
 
 _K1: Final = 1.2
 _B: Final = 0.75
@@ -89,14 +88,14 @@ class WordIndex:
     def build(cls, texts: ItemTexts) -> WordIndex:
         """Index the words of all items. An item without text is never found."""
         count, numbers = len(texts.titles), dict[str, int]()
-        body = _Words.of((_all_words(texts, item) for item in range(count)), numbers)
-        title = _Words.of((words(text or "", of_item=True) for text in texts.titles), numbers)
-        kind = _Words.of((_kind_entries(names or ()) for names in texts.kinds), numbers)
+        body = NumberedWords.of((_all_words(texts, item) for item in range(count)), numbers)
+        title = NumberedWords.of((words(text or "", of_item=True) for text in texts.titles), numbers)
+        kind = NumberedWords.of((_kind_entries(names or ()) for names in texts.kinds), numbers)
         names = [name.encode() for name in numbers]
         order = sorted(range(len(names)), key=names.__getitem__)
         rank = np.empty(len(names), dtype=np.int64)
         rank[order] = np.arange(len(names))
-        of_body, of_title, of_kind = (part.counted(rank, count) for part in (body, title, kind))
+        of_body, of_title, of_kind = (_Counted.of(part, rank, count) for part in (body, title, kind))
         weights, idf = of_body.bm25(len(names))
         keys = np.concatenate([of_body.keys, of_kind.keys])
         title_weights = np.zeros(len(keys), dtype=np.float32)
@@ -222,6 +221,12 @@ class _Counted:
     frequencies: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, words: NumberedWords, rank: NDArray[Any], num_items: int) -> _Counted:
+        """Count the pairs of entry and item; ``rank`` ``(V,)`` is the place of each number in the sorted vocabulary."""
+        keys = rank[words.numbers] * max(num_items, 1) + row_of(words.lengths)
+        return cls(*np.unique(keys, return_counts=True), words.lengths)
+
     def bm25(self, num_entries: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the BM25 weight of each pair, and the idf of each entry, which is never negative."""
         count = len(self.lengths)
@@ -231,26 +236,3 @@ class _Counted:
         mean = max(float(self.lengths.mean()) if count else 0.0, 1e-12)
         damping = _K1 * (1 - _B + _B * self.lengths[item] / mean)
         return idf[entry] * self.frequencies * (_K1 + 1) / (self.frequencies + damping), idf
-
-
-@dataclass(frozen=True)
-class _Words:
-    """The words of all items one after the other, by number."""
-
-    entries: NDArray[np.int64]  # (n,)
-    lengths: NDArray[np.int64]  # (I,)
-
-    @classmethod
-    def of(cls, items: Iterable[Iterable[str]], numbers: dict[str, int]) -> _Words:
-        """Number the words of items; ``numbers`` gets new words."""
-        entries, ends = array("q"), array("q")
-        for item in items:
-            entries.extend(numbers.setdefault(word, len(numbers)) for word in item)
-            ends.append(len(entries))
-        starts = np.array([0, *ends], dtype=np.int64)
-        return cls(np.array(entries, dtype=np.int64), starts[1:] - starts[:-1])
-
-    def counted(self, rank: NDArray[Any], num_items: int) -> _Counted:
-        """Count the pairs of entry and item; ``rank`` ``(V,)`` is the place of each number in the sorted vocabulary."""
-        keys = rank[self.entries] * max(num_items, 1) + row_of(self.lengths)
-        return _Counted(*np.unique(keys, return_counts=True), self.lengths)

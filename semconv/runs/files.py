@@ -23,6 +23,7 @@ MODEL_FOLDER: Final = "model"
 BEHAVIOR_VECTORS: Final = "vectors.safetensors"
 DCCF_STATE: Final = "dccf.safetensors"
 TEXT_VECTORS: Final = "text.safetensors"
+TEXT_BASIS: Final = "text_basis.safetensors"
 CODES: Final = "codes.safetensors"
 BOOKS: Final = "books.safetensors"
 TEXT_MAP: Final = "text_map.safetensors"
@@ -97,6 +98,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     # training then starts from the beginning.
     Artifact(DCCF_STATE, (columns.EMBED_BEHAVIOR,), Kind.TRAINING_STATE, WholeFile()),
     Artifact(TEXT_VECTORS, (columns.EMBED_TEXT,)),
+    Artifact(TEXT_BASIS, (columns.EMBED_TEXT,)),
     Artifact(WORDS, (columns.EMBED_TEXT,), Kind.REBUILT),
     Artifact(CODES, (columns.CODEBOOK, columns.ASSIGN)),
     Artifact(BOOKS, (columns.CODEBOOK,)),

@@ -25,6 +25,7 @@ from semconv.settings.refit import RefitSettings
 from semconv.settings.smoothed import SmoothedSettings
 from semconv.settings.split import SplitSettings
 from semconv.settings.tasks import TaskSettings
+from semconv.settings.text_vectors import TextSettings
 from semconv.settings.tuning import TuningSettings
 
 
@@ -37,6 +38,7 @@ class Settings:
     behavior: BehaviorSettings = dataclasses.field(default_factory=BehaviorSettings)
     dccf: DccfSettings = dataclasses.field(default_factory=DccfSettings)
     backbone: BackboneSettings = dataclasses.field(default_factory=BackboneSettings)
+    text: TextSettings = dataclasses.field(default_factory=TextSettings)
     codebook: CodebookSettings = dataclasses.field(default_factory=CodebookSettings)
     rqvae: RqvaeSettings = dataclasses.field(default_factory=RqvaeSettings)
     refit: RefitSettings = dataclasses.field(default_factory=RefitSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
+from semconv.settings.text_vectors import TextKind
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.agreement import code_scores, mask_of, require_same_mask, stopping_mask
 
@@ -43,6 +45,25 @@ def behavior(workspace: Workspace) -> dict[str, Any]:
     """Return the settings of the behaviour vectors, and the settings section of their source if there is one."""
     own = ["dccf"] if workspace.settings.behavior.source == "dccf" else []
     return {**workspace.section("behavior", *own), "split": _training_part(workspace)}
+
+
+def text(workspace: Workspace, backbone: RunRecord) -> dict[str, Any]:
+    """Return the settings of the text vectors. Means of input embeddings have none, as in runs of earlier versions."""
+    settings = workspace.settings.text
+    kind: str = settings.vectors
+    if kind == "auto":
+        kind = "tfidf" if _is_embedded(workspace, backbone) else "mean"
+    if kind == "mean":
+        return {}
+    if kind == "tfidf":
+        return {"text": {"vectors": kind, "dimensions": settings.dimensions, "seed": settings.seed}}
+    return {"text": {"vectors": kind}}
+
+
+def text_kind(settings: Mapping[str, Any]) -> TextKind:
+    """Return how text vectors are made, from the result of ``text`` or from the settings of a run."""
+    kind: TextKind = settings.get("text", {}).get("vectors", "mean")
+    return kind
 
 
 def codebook(workspace: Workspace) -> dict[str, Any]:
@@ -146,7 +167,11 @@ def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str
         of_backbone = used_backbone(workspace, named)
     elif backbone is not None and is_created(backbone):
         of_backbone = created_backbone(workspace)
-    of_vectors = {columns.BACKBONE: of_backbone, columns.EMBED_BEHAVIOR: behavior(workspace)}
+    of_vectors = {
+        columns.BACKBONE: of_backbone,
+        columns.EMBED_BEHAVIOR: behavior(workspace),
+        columns.EMBED_TEXT: {} if backbone is None else text(workspace, backbone),
+    }
     if lineage.tuned is None:
         return of_vectors
     return {

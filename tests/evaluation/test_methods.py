@@ -26,6 +26,8 @@ def test_an_evaluation_compares_the_baselines_with_its_own_lists() -> None:
     assert tuple(method.name for method in baselines("dccf", is_tuned=False)) == shared
     tuned = (*shared[:3], "transition-tuned", *shared[3:])
     assert compared_names("dccf", ["model", "blend"]) == ("model", "blend", *tuned)
+    assert compared_names("dccf", ["model"], for_new=["newest"]) == ("model", *tuned, "newest")
+    assert {method.name for method in METHODS if method.is_for_new} == {"newest", "text-cosine"}
     assert sorted(["other", *tuned, "blend", "model"], key=report_order) == ["model", "blend", *tuned, "other"]
 
 

@@ -34,12 +34,15 @@ def embed_behavior(state: State, as_json: bool) -> None:
 
 
 @embed_command.command("text", cls=Job)
+@setting("--vectors", "text.vectors")
+@setting("--dimensions", "text.dimensions")
 @json_option
 @pass_state
 def embed_text(state: State, as_json: bool) -> None:
     """Compute text vectors of items from titles and descriptions.
 
-    A text vector is computed from the input embeddings of the backbone.
+    The setting text.vectors chooses what they are computed from. Items that come later, and questions in words, get their
+    vectors in the same way.
     """
     with state.open() as project:
         record = project.embed_text()

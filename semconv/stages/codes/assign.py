@@ -55,7 +55,7 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
             f"{len(wanted)} new items get no codes: the code set {codebook.run_id} has no map from text to codes{advice}"
         )
         return None
-    backbone = lineage.backbone
+    backbone, text_map = lineage.backbone, code_set.text_map
     # The settings of the code set may differ from those of the settings file.
     settings = CodebookSettings(**codebook.settings["codebook"])
     wanted = _that_fit(workspace, wanted, coded, settings)
@@ -63,9 +63,8 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
         return None
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        vectors = text_vectors(workspace, backbone, catalog, wanted)
-        index = vectors.item_index
-        assigned = assign_new_items(code_set, index, vectors.vectors, settings, coded.codes)
+        index, vectors = wanted, _vectors(workspace, lineage, catalog, wanted, text_map.text_mean)
+        assigned = assign_new_items(code_set, index, vectors, settings, coded.codes)
         spread = new_item_figures(assigned.codes)
         workspace.progress.say(
             f"{len(index)} items got codes from their text, with {spread['first_codes_in_use']} different codes at the first level"
@@ -86,6 +85,21 @@ def assign_run(workspace: Workspace, lineage: Lineage) -> Outcome | None:
         if workspace.book.fingerprint(request) != damaged.fingerprint:
             workspace.intact(damaged)
     return workspace.book.execute(request, compute)
+
+
+def _vectors(
+    workspace: Workspace, lineage: Lineage, catalog: Catalog, wanted: NDArray[np.int32], mean: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the text vectors of the items in ``wanted`` ``(n, D)``; ``mean`` ``(D,)`` for a text without a known word."""
+    found = text_vectors(workspace, lineage, catalog, wanted)
+    vectors = np.tile(mean, (len(wanted), 1))
+    vectors[np.searchsorted(wanted, found.item_index)] = found.vectors
+    if unknown := len(wanted) - len(found.item_index):
+        workspace.progress.say(
+            f"{unknown} new items have no word that the text vectors know, so their codes are those of an average text;"
+            " `semconv run --refit` makes new text vectors"
+        )
+    return vectors
 
 
 def _without_codes(workspace: Workspace, catalog: Catalog, coded: ItemCodes) -> NDArray[np.int32]:

@@ -16,7 +16,8 @@ from semconv.behavior.vectors import BehaviorVectors
 from semconv.data.splits import counted_cut
 from semconv.data.store import BaselineRequest, RunRecord, TopK
 from semconv.evaluation.gain import COMPARED
-from semconv.evaluation.methods import Method, baselines, report_order
+from semconv.evaluation.methods import NEWEST, TEXT_COSINE, Method, baselines, report_order
+from semconv.evaluation.new_items import rank_by_text, rank_newest
 from semconv.evaluation.vector_ranking import rank_by_vectors
 from semconv.runs.files import BEHAVIOR_VECTORS
 from semconv.runs.workspace import Workspace
@@ -24,6 +25,7 @@ from semconv.stages.blend.files import read_manifest
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.counter_search import tuned_parameters
 from semconv.stages.lists.parts import part_methods, part_paths, read_part
+from semconv.stages.tune.item_setup import item_texts
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,24 @@ def rankings(workspace: Workspace, case: EvaluationCase, tuning: RunRecord | Non
     """
     yield from listed(workspace, case)
     latest: dict[str, Ranking] = {}  # SQL file -> its lists; only the last one, to save memory
-    for method in baselines(case.lineage.behavior.settings["behavior"]["source"], is_tuned=tuning is not None):
-        if method.behavior_source:
+    source = case.lineage.behavior.settings["behavior"]["source"]
+    for method in baselines(source, is_tuned=tuning is not None, for_new=methods_for_new(case)):
+        if method.is_for_new:
+            yield _for_new(workspace, case, method)
+        elif method.behavior_source:
             yield _by_behavior(workspace, case, method)
         elif method.is_tuned and tuning is not None:
             yield _tuned(workspace, case, method, tuning, latest.get(method.sql))
         else:
             latest = {method.sql: baseline(workspace, case, method, method.parameters(workspace.settings))}
             yield latest[method.sql]
+
+
+def methods_for_new(case: EvaluationCase) -> tuple[str, ...]:
+    """Return the methods that rank new items, if some held-out item has no counted interactions."""
+    if (case.popularity[case.targets] > 0).all():
+        return ()
+    return (NEWEST,) if case.lineage.text is None else (NEWEST, TEXT_COSINE)
 
 
 def listed_methods(workspace: Workspace, recommend: RunRecord) -> list[str]:
@@ -173,3 +185,15 @@ def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> 
     seen = [histories.seen_of(int(user)) for user in case.users] if case.is_masked else None
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)
     return Ranking(method.name, items, None, {"behavior_run": case.lineage.behavior.run_id})
+
+
+def _for_new(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
+    """Rank with a method for new items, with the candidate items and masked items of the model."""
+    seen = [case.histories.seen_of(int(user)) for user in case.users] if case.is_masked else None
+    if method.name == NEWEST:
+        return Ranking(NEWEST, rank_newest(case.popularity, case.allowed, len(case.users), seen, case.list_length))
+    texts = item_texts(workspace, case.lineage, workspace.store.catalog())
+    parameters = method.parameters(workspace.settings)
+    shape = (case.list_length, int(case.recommend.settings["history_length"]), parameters["history_decay"])
+    items = rank_by_text(texts, case.histories, case.users, case.allowed, seen, shape)
+    return Ranking(method.name, items, None, {"parameters": parameters})

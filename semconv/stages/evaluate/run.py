@@ -25,7 +25,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages.agreement import require_held_out
 from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
-from semconv.stages.evaluate.rankings import Ranking, listed_methods, rankings
+from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods_for_new, rankings
 from semconv.stages.evaluate.user_file import user_file
 from semconv.stages.lists.job import Request
 from semconv.stages.lists.run import recommend_run
@@ -80,7 +80,8 @@ def evaluate_run(workspace: Workspace, recommend: RunRecord) -> Outcome:
         return score_rankings(workspace, case, folder, rankings(workspace, case, tuning), len(known))
 
     own = listed_methods(workspace, recommend)
-    known = compared_names(case.lineage.behavior.settings["behavior"]["source"], own, is_tuned=tuning is not None)
+    source = case.lineage.behavior.settings["behavior"]["source"]
+    known = compared_names(source, own, is_tuned=tuning is not None, for_new=methods_for_new(case))
     inputs = (case.lineage.ranker, recommend, *([] if tuning is None else [tuning]))
     parameters = json.dumps(workspace.section("counter", "smoothed"), sort_keys=True)  # of the SQL baselines
     content = {"methods": ",".join(known), "parameters": parameters}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.backbone.text_vectors import TextVectors, embed_texts
+from semconv.backbone.text_vectors import TextVectors
 from semconv.blend.tables import BlendUsers
 from semconv.columns import Split
 from semconv.data.histories import Histories
@@ -23,7 +23,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.blend.files import load_blend
 from semconv.stages.blend.run import list_days
-from semconv.stages.embed.backbone import load_run_backbone
+from semconv.stages.embed.text import text_embedder
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import Tuned, TunedFiles
@@ -166,9 +166,9 @@ def question_vectors(workspace: Workspace, lineage: Lineage, num_items: int) -> 
     if record is None:
         return None
     vectors = TextVectors.load(workspace.intact(record, TEXT_VECTORS))
-    model, tokenizer = load_run_backbone(workspace, lineage.backbone)
+    embedder = text_embedder(workspace, record, lineage.backbone)
 
     def embed(texts: Sequence[str]) -> TextVectors:
-        return embed_texts(model, tokenizer, np.arange(len(texts), dtype=np.int32), texts)
+        return embedder.embed(np.arange(len(texts), dtype=np.int32), texts)
 
     return QuestionVectors.of(vectors, num_items, embed)

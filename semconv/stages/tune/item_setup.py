@@ -71,7 +71,7 @@ def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> Text
     missing = np.flatnonzero(has_text).astype(np.int32)
     if not len(missing):
         return known
-    new = text_vectors(workspace, lineage.backbone, catalog, missing)
+    new = text_vectors(workspace, lineage, catalog, missing)
     return TextVectors(np.concatenate([known.item_index, new.item_index]), np.concatenate([known.vectors, new.vectors]))
 
 

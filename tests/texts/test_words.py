@@ -2,7 +2,7 @@
 
 import pytest
 
-from semconv.questions.words import is_function_word, words
+from semconv.texts.words import is_function_word, words
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 # Han, kana, Thai, Lao, Myanmar, Khmer.
@@ -61,6 +67,29 @@ def words(text: str, *, of_item: bool = False) -> list[str]:
     if text.isascii():
         return [_singular(word) for word in found]
     return [part for word in found for part in _parts(word, of_item)]
+
+
+@dataclass(frozen=True)
+class NumberedWords:
+    """The words of T texts one after the other, as numbers.
+
+    Attributes:
+        numbers: ``(n,)`` the number of each word.
+        lengths: ``(T,)`` number of words of each text.
+    """
+
+    numbers: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Iterable[Iterable[str]], known: dict[str, int]) -> NumberedWords:
+        """Number the words of texts; ``known`` gets the words that it does not have yet."""
+        numbers, ends = array("q"), array("q")
+        for text in texts:
+            numbers.extend(known.setdefault(word, len(known)) for word in text)
+            ends.append(len(numbers))
+        starts = np.array([0, *ends], dtype=np.int64)
+        return cls(np.array(numbers, dtype=np.int64), starts[1:] - starts[:-1])
 
 
 def is_function_word(word: str) -> bool:
