@@ -10,7 +10,7 @@ from semconv_warehouse.publish.publishing import publish
 from tests.worlds import erasing
 from tests.worlds.command import Commands
 from tests.worlds.faults import killed_commands as case
-from tests.worlds.faults.command_cases import CASES, READING, CommandCase, all_commands
+from tests.worlds.faults.command_cases import CASES, READING, WITHOUT_FILES, CommandCase, all_commands, options_of
 from tests.worlds.faults.writes import kill_points
 
 _KILLS = 2
@@ -32,9 +32,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
 
 
 def test_every_command_of_the_command_line_has_a_case() -> None:
-    named = {tried.command for tried in CASES} | set(READING)
-    assert named == set(all_commands())
-    assert not {tried.command for tried in CASES} & set(READING)
+    assert {tried.command for tried in (*CASES, *READING)} == set(all_commands())
+    names = [tried.name for tried in (*CASES, *READING)]
+    assert len(names) == len(set(names))
+
+
+def test_every_option_has_a_case_or_writes_no_other_files() -> None:
+    options = {(command, option) for command in all_commands() for option in options_of(command)}
+    tried = {(of.command, option) for of in (*CASES, *READING) for option in of.options}
+    assert {(command, option) for command, option in options - tried if option not in WITHOUT_FILES} == set()
+    assert {option for _, option in options} >= WITHOUT_FILES
 
 
 def test_moments_of_kills_are_the_changes_and_the_middle_of_long_writes() -> None:

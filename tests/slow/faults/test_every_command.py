@@ -17,11 +17,10 @@ from tests.worlds.command import Commands
 from tests.worlds.faults import killed_commands as case
 from tests.worlds.faults.command_cases import CASES, READING, CommandCase, all_commands
 
-_NAMES = [tried.name for tried in CASES]
-_ON_THE_SHOP = [tried for tried in CASES if tried.is_on_the_shop]
+_PAIRED = [tried for tried in CASES if tried.is_paired]
 _COUNTS = case.Counts()
 # Kills of a command that repeats the writes of others; with `all`, such a command is killed at each of its writes too.
-_OF_COMPOSED = 25
+_OF_REPEATED = 25
 _KILLS = os.environ.get("SEMCONV_TEST_KILLS", "")
 
 
@@ -33,20 +32,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
 def _most(tried: CommandCase) -> int | None:
     if _KILLS.isdecimal():
         return int(_KILLS)
-    return _OF_COMPOSED if tried.is_composed and _KILLS != "all" else None
+    return _OF_REPEATED if (tried.is_composed or tried.is_variant) and _KILLS != "all" else None
 
 
-@pytest.mark.parametrize("command", READING, ids=" ".join)
+@pytest.mark.parametrize("tried", READING, ids=[tried.name for tried in READING])
 def test_a_command_that_is_said_to_read_writes_nothing(
-    seeing: Commands, world: case.World, tmp_path: Path, command: tuple[str, ...]
+    seeing: Commands, world: case.World, tmp_path: Path, tried: CommandCase
 ) -> None:
-    tried = CommandCase(command, (*command, *READING[command]))
     done = case.run(seeing, world, case.copied(world, tmp_path / "project", tried), tried, kill_write=0)
     assert "internal error" not in done.stderr
     assert done.writes == []
 
 
-@pytest.mark.parametrize("tried", CASES, ids=_NAMES)
+@pytest.mark.parametrize("tried", CASES, ids=[tried.name for tried in CASES])
 def test_a_kill_at_every_write_leaves_nothing_of_a_forgotten_user(
     seeing: Commands, world: case.World, tmp_path: Path, tried: CommandCase
 ) -> None:
@@ -58,7 +56,7 @@ def test_a_kill_at_every_write_leaves_nothing_of_a_forgotten_user(
     assert sum(kills) >= 0.8 * len(kills)  # threads of DuckDB differ in their number of writes
 
 
-@pytest.mark.parametrize("first", _ON_THE_SHOP, ids=[tried.name for tried in _ON_THE_SHOP])
+@pytest.mark.parametrize("first", _PAIRED, ids=[tried.name for tried in _PAIRED])
 def test_every_command_may_follow_a_killed_one(
     seeing: Commands, world: case.World, tmp_path: Path, first: CommandCase
 ) -> None:
@@ -66,7 +64,7 @@ def test_every_command_may_follow_a_killed_one(
     states = [tmp_path / f"killed-{number}" for number in range(len(points))]
     for state, point in zip(states, points, strict=True):
         case.killed(seeing, world, state, first, point)
-    for number, second in enumerate(_ON_THE_SHOP):
+    for number, second in enumerate(_PAIRED):
         after = case.World(states[number % len(states)], world.inputs)
         root = case.copied(after, tmp_path / "project", second)
         done = case.run(seeing, after, root, second)
@@ -79,6 +77,6 @@ def test_every_command_may_follow_a_killed_one(
 
 
 def test_every_command_of_the_command_line_was_tried(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {tried.command for tried in CASES} | set(READING) == set(all_commands())
+    assert {tried.command for tried in (*CASES, *READING)} == set(all_commands())
     with capsys.disabled():
         print(json.dumps({"kills": json.loads(case.as_json(_COUNTS))}))  # noqa: T201

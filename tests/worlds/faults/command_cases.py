@@ -1,4 +1,7 @@
-"""Every command of the command line: how it is run on the project of the kills, or that it only reads."""
+"""Every command of the command line: how it is run on the project of the kills, or that it only reads.
+
+A command has a case for each of its options that makes it write other files. :data:`WITHOUT_FILES` names the other options.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ class CommandCase:
         is_empty_project: the command runs on a project without data, because it takes no data beside those of the shop.
         is_composed: the command does what other commands do, one after the other. So it is killed at some of its writes.
         may_refuse: after another command was killed, the command may refuse the project or its own folder with code 4.
+        is_variant: the command has another case. So it is killed at some of its writes, and not tried in pairs.
     """
 
     command: Path
@@ -30,40 +34,59 @@ class CommandCase:
     is_empty_project: bool = field(default=False, kw_only=True)
     is_composed: bool = field(default=False, kw_only=True)
     may_refuse: bool = field(default=False, kw_only=True)
+    is_variant: bool = field(default=False, kw_only=True)
 
     @property
-    def is_on_the_shop(self) -> bool:
-        return not (self.is_new_project or self.is_empty_project)
+    def is_paired(self) -> bool:
+        """Return whether the command follows each killed command, and is killed before each command."""
+        return not (self.is_new_project or self.is_empty_project or self.is_variant)
+
+    @property
+    def options(self) -> set[str]:
+        return {word for word in self.words if word.startswith("--")}
 
     @property
     def name(self) -> str:
         return " ".join(word for word in self.words if not word.startswith("{"))
 
 
-def _case(
-    command: str, *rest: str, new: bool = False, empty: bool = False, composed: bool = False, refuses: bool = False
-) -> CommandCase:
-    words = (*command.split(), *rest)
-    return CommandCase(
-        tuple(command.split()),
-        words,
-        is_new_project=new,
-        is_empty_project=empty,
-        is_composed=composed,
-        may_refuse=refuses,
-    )
+def _case(command: str, *rest: str, **flags: bool) -> CommandCase:
+    words = tuple(command.split())
+    return CommandCase(words, (*words, *rest), **flags)
 
 
 CASES = (
-    _case("init", "{root}", new=True),
-    _case("demo", "{root}", new=True, composed=True),
+    _case("init", "{root}", is_new_project=True),
+    _case("demo", "{root}", is_new_project=True, is_composed=True),
     _case("ingest interactions", "{inputs}/events.jsonl", "--rejected", "{root}/rejected.jsonl"),
     _case("ingest interactions", "--from-sql", "sqlite:///{inputs}/shop.db", "SELECT * FROM event"),
-    _case("ingest items", "{inputs}/items.jsonl", "--snapshot"),
-    _case("ingest users", "{inputs}/users.csv"),
-    _case("ingest amazon", "--reviews", "{inputs}/reviews.json", "--meta", "{inputs}/meta.json"),
-    _case("ingest movielens", "{inputs}/movielens"),
-    _case("ingest lcrec", "{inputs}/lcrec", empty=True),
+    _case("ingest items", "{inputs}/items.jsonl", "--snapshot", "--rejected", "{root}/rejected.jsonl"),
+    _case(
+        "ingest items",
+        "--from-sql",
+        "sqlite:///{inputs}/shop.db",
+        "SELECT DISTINCT item_id, query AS title FROM event",
+        is_variant=True,
+    ),
+    _case("ingest users", "{inputs}/users.csv", "--rejected", "{root}/rejected.jsonl"),
+    _case(
+        "ingest users",
+        "--from-sql",
+        "sqlite:///{inputs}/shop.db",
+        "SELECT DISTINCT user_id, query AS note FROM event",
+        is_variant=True,
+    ),
+    _case(
+        "ingest amazon",
+        "--reviews",
+        "{inputs}/reviews.json",
+        "--meta",
+        "{inputs}/meta.json",
+        "--rejected",
+        "{root}/rejected.jsonl",
+    ),
+    _case("ingest movielens", "{inputs}/movielens", "--rejected", "{root}/rejected.jsonl"),
+    _case("ingest lcrec", "{inputs}/lcrec", is_empty_project=True),
     _case("backbone create", "--seed", "1"),
     _case("backbone use", "{root}/models/tiny"),
     _case("embed behavior", "--seed", "1"),
@@ -71,37 +94,84 @@ CASES = (
     _case("codebook fit", "--seed", "1"),
     _case("codebook load", "{inputs}/codes.parquet"),
     _case("codebook assign"),
+    _case("codebook report", "--html", "{root}/codes.html", is_variant=True),
     _case("prompts export", "--output", "{root}/prompts.jsonl"),
+    _case("prompts export", "--output", "{root}/prompts.parquet", "--epoch", "1", is_variant=True),
     _case("finetune", "--seed", "1"),
-    _case("finetune pack", "{root}/pack", refuses=True),
-    _case("finetune load", "{inputs}/pack", "--older-data", refuses=True),
+    _case("finetune", "--from", "current", is_variant=True),
+    _case("finetune pack", "{root}/pack", may_refuse=True),
+    _case("finetune pack", "{root}/pack", "--from", "current", is_variant=True),
+    _case("finetune load", "{inputs}/pack", "--older-data", may_refuse=True),
     _case("blend"),
     _case("recommend", "--top-k", "9"),
+    _case("recommend", "--users", "{inputs}/erased.txt", is_variant=True),
+    _case("recommend", "--only-changed", is_variant=True),
+    _case("recommend", "--split", "valid", is_variant=True),
+    _case("recommend", "--query", "a quillonbrandt lamp", "--user", "{erased}"),
     _case("recommend load", "{inputs}/lists.parquet"),
+    _case("recommend load", "{inputs}/lists.parquet", "--merge", is_variant=True),
     _case("evaluate"),
-    _case("experiment", "{inputs}/experiment.toml", composed=True),
+    _case("evaluate", "--html", "{root}/figures.html", is_variant=True),
+    _case("evaluate", "--questions"),
+    _case("experiment", "{inputs}/experiment.toml", "--report", "{root}/report.md", is_composed=True),
     _case("publish"),
     _case("publish", "--rollback"),
     _case("features apply"),
     _case("features materialize"),
-    _case("run", composed=True),
+    _case("features materialize", "--again", is_variant=True),
+    _case("run", is_composed=True),
+    _case("run", "--refit", is_composed=True, is_variant=True),
     _case("prune", "--keep", "1"),
     _case("forget", "--user", "{erased}", "--yes"),
+    _case("forget", "--users", "{inputs}/erased.txt", "--yes", is_variant=True),
 )
 
-READING = {
-    ("codebook", "report"): (),
-    ("features", "status"): (),
-    ("features", "get"): ("--user", "{erased}"),
-    ("show", "user"): ("{erased}",),
-    ("show", "item"): ("i001",),
-    ("show", "data"): (),
-    ("show", "settings"): (),
-    ("runs",): (),
-    ("generations",): (),
-    ("check",): (),
-    ("doctor",): (),
-    ("sql",): ("SELECT count(*) FROM recommendation",),
+READING = (
+    _case("codebook report"),
+    _case("codebook report", "--codes", "{inputs}/codes.parquet"),
+    _case("features status"),
+    _case("features get", "--user", "{erased}"),
+    _case("features get", "--item", "i001"),
+    _case("show user", "{erased}"),
+    _case("show item", "i001"),
+    _case("show data"),
+    _case("show settings"),
+    _case("runs"),
+    _case("generations"),
+    _case("check", "--max-age", "7d"),
+    _case("doctor"),
+    _case("prune", "--dry-run"),
+    _case("forget", "--user", "{erased}", "--dry-run"),
+    _case("sql", "SELECT count(*) FROM recommendation"),
+    _case("sql", "--query", "coverage", "--csv"),
+    _case("sql", "--list"),
+)
+
+# Options that choose rows, a form of text or a way to compute: with them, a command writes no other files.
+WITHOUT_FILES = {
+    "--against",
+    "--backbone",
+    "--budget",
+    "--codes",
+    "--date-format",
+    "--decimal",
+    "--delimiter",
+    "--encoding",
+    "--epoch",
+    "--force",
+    "--json",
+    "--limit",
+    "--map",
+    "--ndjson",
+    "--no-formulas",
+    "--no-header",
+    "--order",
+    "--param",
+    "--preset",
+    "--seeds",
+    "--segments",
+    "--split",
+    "--where",
 }
 
 
@@ -117,3 +187,17 @@ def all_commands(command: click.Command = cli, path: Path = ()) -> Iterator[Path
         child = command.get_command(context, name)
         assert child is not None
         yield from all_commands(child, (*path, name))
+
+
+def options_of(path: Path) -> set[str]:
+    """Return the options of a command, without those of every command and without those that only set a setting."""
+    command: click.Command | None = cli
+    for word in path:
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
+    assert command is not None
+    return {
+        parameter.opts[0]
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden and "[setting: " not in (parameter.help or "")
+    }

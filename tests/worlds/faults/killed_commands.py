@@ -32,6 +32,7 @@ DEMO_USER = "user-0007"
 _ASKED_FOR = (
     "rejected.jsonl",
     "prompts.jsonl",
+    "prompts.parquet",
     "pack/data.safetensors",
     "input/interactions.parquet",
     "inputs/events.jsonl",
@@ -142,17 +143,21 @@ def _write_inputs(folder: Path) -> None:
     ]
     rows = [_with_time(row) for row in rows]
     case.write_lines(folder / "events.jsonl", [*rows, {"user_id": ERASED, "item_id": None}])
-    (folder / "users.csv").write_text("user_id,market,note\n" + "".join(f"{user},DE,{WORD}\n" for user in users))
+    # The last row of each file is rejected.
+    of_users = "".join(f"{user},DE,{WORD}\n" for user in (*users, ""))
+    (folder / "users.csv").write_text(f"user_id,market,note\n{of_users}")
+    (folder / "erased.txt").write_text(f"{ERASED}\n")
     items = [{**case.item(number), "title": f"another {number}"} for number in range(case.NUM_ITEMS)]
-    case.write_lines(folder / "items.jsonl", items)
+    case.write_lines(folder / "items.jsonl", [*items, {"item_id": None, "title": WORD}])
     reviews = [
         {"reviewerID": row["user_id"], "asin": row["item_id"], "unixReviewTime": 1_500_000_000, "reviewText": row["query"], "overall": 5.0}
         for row in rows
     ]  # fmt: skip
-    case.write_lines(folder / "reviews.json", reviews)
+    case.write_lines(folder / "reviews.json", [*reviews, {"reviewerID": ERASED, "asin": None, "reviewText": WORD}])
     case.write_lines(folder / "meta.json", [{"asin": case.item_id(number), "title": "a title"} for number in range(3)])
     (folder / "movielens").mkdir()
     ratings = "".join(f"{user},{case.item_id(number)},4.0,1500000000\n" for user in users for number in range(3))
+    ratings += f"{ERASED},{case.item_id(1)},4.0,yesterday\n"
     (folder / "movielens" / "ratings.csv").write_text(f"userId,movieId,rating,timestamp\n{ratings}")
     (folder / "movielens" / "movies.csv").write_text(f"movieId,title,genres\n{case.item_id(1)},A film,Drama\n")
     (folder / "lcrec").mkdir()
