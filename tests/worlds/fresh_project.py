@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-
 from semconv_warehouse.project import Project
+from tests.worlds.opened import opened
 
 
 def make_fresh(folder: Path) -> Path:
@@ -24,5 +23,5 @@ def ingest(root: Path, name: str) -> tuple[str, ...]:
 
 def users(root: Path) -> list[tuple[str, int]]:
     """Return the number of interactions by the first letter of the users."""
-    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
+    with opened(root / "data" / "warehouse.duckdb") as connection:
         return connection.execute("SELECT user_id[1], count(*) FROM interaction GROUP BY 1 ORDER BY 1").fetchall()

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from tests.worlds import listed
 from tests.worlds import projects as case
 from tests.worlds.command import Commands
+from tests.worlds.opened import opened
 
 SAME = {
     "recommendation": "SELECT generation, user_id, rank, item_id, score, sources, reason_item_id FROM recommendation",
@@ -26,7 +25,7 @@ SAME = {
 
 
 def published(root: Path) -> dict[str, list[tuple[Any, ...]]]:
-    with duckdb.connect(str(root / "data" / "serving.duckdb"), read_only=True) as connection:
+    with opened(root / "data" / "serving.duckdb") as connection:
         return {name: connection.execute(f"{sql} ORDER BY ALL").fetchall() for name, sql in SAME.items()}
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from click.testing import CliRunner
 
 from semconv_cli.main import cli
@@ -14,6 +13,7 @@ from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import Commands
 from tests.worlds.faults.writing_commands import copied, digest, leftovers, write_inputs
+from tests.worlds.opened import opened
 from tests.worlds.published import add_recommend_run, lists, make_project
 
 WORDS = {
@@ -91,10 +91,10 @@ def words(template: Path, name: str) -> tuple[str, ...]:
 def content(root: Path) -> dict[str, Any]:
     """Return hashes of the served lists and of the warehouse, without numbers and times of publications."""
     layout = ProjectLayout(root)
-    with duckdb.connect(str(layout.warehouse), read_only=True) as connection:
+    with opened(layout.warehouse) as connection:
         runs = connection.execute("SELECT stage, fingerprint, status FROM run ORDER BY ALL").fetchall()
         record = connection.execute("SELECT generation FROM publication ORDER BY publication DESC").fetchall()
-    with duckdb.connect(str(layout.serving), read_only=True) as connection:
+    with opened(layout.serving) as connection:
         found = connection.execute(
             "SELECT DISTINCT generation FROM (SELECT generation FROM recommendation UNION ALL SELECT generation FROM item)"
         ).fetchall()
