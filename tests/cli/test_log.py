@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -24,6 +23,7 @@ from semconv_cli.options import Job
 from semconv_cli.progress import RecordedProgress
 from semconv_cli.state import State
 from tests.worlds import projects as case
+from tests.worlds.reading import reading
 
 
 def objects(result: Result) -> list[dict[str, Any]]:
@@ -174,5 +174,5 @@ def test_a_closed_stderr_does_not_end_a_job(fresh: Path, tmp_path: Path, form: s
     os.close(write)
     assert done.returncode == 0
     assert json.loads(done.stdout)["read"] == 5
-    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
+    with reading(root / "data" / "warehouse.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM item WHERE title IS NOT NULL").fetchall() == [(5,)]

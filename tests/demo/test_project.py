@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from semconv.errors import InputError
@@ -14,6 +13,7 @@ from semconv_warehouse.demo.catalog import generate
 from semconv_warehouse.demo.demo import DEMO_SETTINGS, DemoResult, run_demo
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.demo import SHAPE, Demo, make_demo
+from tests.worlds.reading import reading
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_its_text_holds_what_it_shows(result: DemoResult, folder: Path) -> None:
 
 def test_the_odd_rows_reach_the_warehouse(result: DemoResult, folder: Path) -> None:
     data = generate(SHAPE)
-    with duckdb.connect(str(ProjectLayout(folder).warehouse), read_only=True) as connection:
+    with reading(ProjectLayout(folder).warehouse) as connection:
         items = connection.sql("SELECT count(*), count(title) FROM item").fetchall()
         rows = connection.sql("SELECT count(*), count(query), count(event_time) FROM interaction").fetchall()
         attributes = connection.sql("SELECT attributes->>'material' FROM item WHERE item_id = 'item-0000'").fetchall()
@@ -76,7 +76,7 @@ def test_the_odd_rows_reach_the_warehouse(result: DemoResult, folder: Path) -> N
 
 
 def test_cold_items_have_codes_from_their_text(result: DemoResult, folder: Path) -> None:
-    with duckdb.connect(str(ProjectLayout(folder).serving), read_only=True) as connection:
+    with reading(ProjectLayout(folder).serving) as connection:
         sources = dict(
             connection.sql("SELECT item_id, vector_source FROM item_code").fetchall(),
         )

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -34,6 +33,7 @@ from tests.worlds.erasing import (
     without,
 )
 from tests.worlds.paths import WORLDS
+from tests.worlds.reading import reading
 
 # Kills its own process when the named step of a forget begins.
 _KILLED = """
@@ -82,7 +82,7 @@ def test_published_files_keep_their_link_their_mode_and_their_views(project: Pro
     project.forget([ERASED])
     assert layout.serving.samefile(layout.generation_file(1))
     assert {path.stat().st_mode & 0o777 for path in layout.generations.glob("*.duckdb")} == {0o444}
-    with duckdb.connect(str(layout.serving), read_only=True) as connection:
+    with reading(layout.serving) as connection:
         assert len(connection.execute("FROM similar_item('i1', 3)").fetchall()) == 3
         assert connection.execute("SELECT count(*) FROM current_recommendation").fetchone() == (9,)
         assert connection.execute("SELECT typeof(vector) FROM user_embedding LIMIT 1").fetchone() == ("FLOAT[2]",)
@@ -179,7 +179,14 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(project: Project) -> None
 
 
 @pytest.mark.parametrize(
-    "step", ["_erase_from_files", "erase_from_generation", "replace_serving", "_erase_from_online_store", "compact"]
+    "step",
+    [
+        "_erase_from_files",
+        "replace_serving",
+        "compact",
+        pytest.param("erase_from_generation", marks=pytest.mark.slow),
+        pytest.param("_erase_from_online_store", marks=pytest.mark.slow),
+    ],
 )
 def test_a_kill_anywhere_is_finished_by_the_same_command(commands: Commands, project: Project, step: str) -> None:
     killed = commands.program(_KILLED, project.layout.root, step, ERASED)

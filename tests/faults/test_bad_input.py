@@ -28,14 +28,14 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", WILD)
-@bounded(10)
+@bounded(5)
 @given(data=st.data())
 def test_wild_rows(empty: Path, tmp_path: Path, kind: str, data: st.DataObject) -> None:
     suffix, rows = data.draw(WILD[kind])
     check_ingest(empty, kind, bad.write(tmp_path / f"x.{suffix}", rows))
 
 
-@bounded(15)
+@bounded(8)
 @given(table=bad.tables(["user_id", "item_id", "event_time", "rating", "query"]))
 def test_columns_of_every_type(empty: Path, tmp_path: Path, table: Any) -> None:
     check_table(empty, tmp_path, "interactions", table)

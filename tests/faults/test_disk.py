@@ -129,7 +129,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "free"),
     [
-        (("evaluate", "--split", "valid"), 0),
+        pytest.param(("evaluate", "--split", "valid"), 0, marks=pytest.mark.slow),
         pytest.param(("evaluate", "--split", "valid"), 400_000, marks=pytest.mark.slow),
         pytest.param(("run",), 0, marks=pytest.mark.slow),
         (("run",), 400_000),

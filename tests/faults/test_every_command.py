@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from semconv_warehouse.publish.publishing import publish
 from tests.worlds import erasing
 from tests.worlds.command import Commands
 from tests.worlds.faults import killed_commands as case
@@ -16,7 +15,6 @@ from tests.worlds.faults.writes import kill_points
 _KILLS = 2
 _TRIED = {
     ("ingest", "interactions"): ("{inputs}/rows.csv",),
-    ("publish",): ("--rollback",),
     ("forget",): ("--user", "{erased}", "--yes"),
 }
 
@@ -25,9 +23,7 @@ _TRIED = {
 def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
     folder = tmp_path_factory.mktemp("world")
     (folder / "rows.csv").write_text(f"user_id,item_id,source_position\n{erasing.ERASED},i7,9\nnew,i1,1\n")
-    # The second generation is served, so that a rollback has somewhere to go.
-    project = erasing.copied(erasing.template(), folder / "served")
-    publish(project.layout, project.store, "recommend-2")
+    erasing.copied(erasing.template(), folder / "served")
     return case.World(folder / "served", folder, erasing.ERASED)
 
 

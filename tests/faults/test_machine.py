@@ -19,6 +19,9 @@ from tests.worlds.faults.writing_commands import (
     state,
 )
 
+_QUICK = ("interactions", "publish")
+_NAMES = [name if name in _QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
+
 
 @pytest.fixture(scope="module")
 def cases(commands: Commands) -> dict[str, Case]:
@@ -26,12 +29,12 @@ def cases(commands: Commands) -> dict[str, Case]:
 
 
 @pytest.mark.parametrize("free", [0])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*_NAMES[:-1], "materialize"])
 def test_a_full_disk(commands: Commands, cases: dict[str, Case], tmp_path: Path, name: str, free: int) -> None:
     require_full_disk_is_survived(commands, cases[name], tmp_path / "disk", free)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_read_only_folder(commands: Commands, cases: dict[str, Case], tmp_path: Path, name: str) -> None:
     case = cases[name]
     root = copied(case.root, tmp_path / "project")

@@ -42,7 +42,15 @@ def flip_a_score(part: Path) -> None:
     part.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_bits, flip_a_score, Path.unlink])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_short,
+        flip_a_score,
+        pytest.param(flip_bits, marks=pytest.mark.slow),
+        pytest.param(Path.unlink, marks=pytest.mark.slow),
+    ],
+)
 def test_lists_are_not_carried_over_from_a_damaged_part(
     project: Project, expected: list[dict[str, Any]], damage: Damage
 ) -> None:
@@ -50,7 +58,7 @@ def test_lists_are_not_carried_over_from_a_damaged_part(
     assert night(project) == expected
 
 
-@pytest.mark.parametrize("damage", [flip_bits, Path.unlink])
+@pytest.mark.parametrize("damage", [Path.unlink, pytest.param(flip_bits, marks=pytest.mark.slow)])
 def test_a_part_that_is_damaged_before_it_is_published_is_made_again_in_the_same_night(
     project: Project, expected: list[dict[str, Any]], damage: Damage
 ) -> None:

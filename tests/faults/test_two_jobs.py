@@ -32,8 +32,8 @@ from tests.worlds.faults.writing_commands import copied
 # The first command, where it is stopped, and the second one, which needs the same lock.
 EXCLUSIVE = [
     ("publish", BUILT, "publish"),
-    ("publish", BUILT, "forget"),
-    ("load", WRITING_PARTS, "load"),
+    pytest.param("publish", BUILT, "forget", marks=pytest.mark.slow),
+    pytest.param("load", WRITING_PARTS, "load", marks=pytest.mark.slow),
     ("interactions", MERGING, "publish"),
     ("prune", PRUNING, "materialize"),
 ]
@@ -56,7 +56,7 @@ def test_the_second_command_names_the_process_of_the_first(
     require_second_is_refused(Two(commands, template, root, tmp_path), first, moment, second)
 
 
-@pytest.mark.parametrize(("first", "moment", "second"), SIDE_BY_SIDE[:3])
+@pytest.mark.parametrize(("first", "moment", "second"), SIDE_BY_SIDE[:1])
 def test_commands_without_a_common_lock_both_succeed(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:
@@ -76,8 +76,8 @@ def test_two_publishes_of_the_same_lists_make_one_generation(commands: Commands,
     ("first", "moment", "second"),
     [
         ("publish", BUILT, "publish"),
-        ("load", WRITING_PARTS, "load"),
-        ("interactions", MERGING, "items"),
+        pytest.param("load", WRITING_PARTS, "load", marks=pytest.mark.slow),
+        pytest.param("interactions", MERGING, "items", marks=pytest.mark.slow),
         ("prune", PRUNING, "forget"),
     ],
 )

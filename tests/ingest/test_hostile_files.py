@@ -19,6 +19,7 @@ from semconv_warehouse.ingest.fields import LONGEST_ID, TOO_DEEP
 from semconv_warehouse.ingest.files import source, text_files
 from semconv_warehouse.ingest.values.json_values import MOST_LEVELS, levels
 from semconv_warehouse.store.duckdb_store import DuckDBStore
+from tests.worlds.reading import reading
 
 DEEP = "[" * 1500
 HEADER = "user_id,item_id,event_time\n"
@@ -35,8 +36,8 @@ def items(store: DuckDBStore, path: Path, **mapping: str) -> IngestReport:
 
 
 def attributes(store: DuckDBStore) -> dict[str, Any]:
-    with store.read() as connection:
-        rows = connection.exec_driver_sql("SELECT item_id, attributes::VARCHAR FROM item").fetchall()
+    with reading(store.layout.warehouse) as connection:
+        rows = connection.execute("SELECT item_id, attributes::VARCHAR FROM item").fetchall()
     return {row[0]: row[1] and json.loads(row[1], parse_constant=pytest.fail) for row in rows}
 
 

@@ -18,6 +18,7 @@ from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest import ingest_interactions
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from tests.worlds.fresh_store import fresh_store
+from tests.worlds.reading import reading
 
 
 def csv(folder: Path, name: str, *lines: str) -> Path:
@@ -27,20 +28,21 @@ def csv(folder: Path, name: str, *lines: str) -> Path:
 
 
 def rows(store: DuckDBStore, columns: str = "user_id, item_id, position") -> list[tuple[Any, ...]]:
-    with store.read() as connection:
-        found = connection.exec_driver_sql(f"SELECT {columns} FROM interaction ORDER BY user_id, position")
-        return [tuple(row) for row in found.all()]
+    with reading(store.layout.warehouse) as connection:
+        return connection.execute(f"SELECT {columns} FROM interaction ORDER BY user_id, position").fetchall()
 
 
 def indices(store: DuckDBStore) -> tuple[list[str], list[str]]:
-    with store.read() as connection:
-        users = connection.exec_driver_sql("SELECT user_id FROM user_account ORDER BY user_index").scalars().all()
-        items = connection.exec_driver_sql("SELECT item_id FROM item ORDER BY item_index").scalars().all()
-    return list(users), list(items)
+    with reading(store.layout.warehouse) as connection:
+        users = connection.execute("SELECT user_id FROM user_account ORDER BY user_index").fetchall()
+        items = connection.execute("SELECT item_id FROM item ORDER BY item_index").fetchall()
+    return [user for (user,) in users], [item for (item,) in items]
 
 
 def state(store: DuckDBStore) -> tuple[Any, ...]:
-    return store.content_hash("item"), store.content_hash("interaction"), indices(store), rows(store)
+    with store.snapshot():
+        hashes = store.content_hash("item"), store.content_hash("interaction")
+    return hashes, indices(store), rows(store)
 
 
 RECORDS = [

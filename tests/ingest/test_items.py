@@ -15,6 +15,7 @@ from semconv_warehouse.ingest import ingest_amazon, ingest_interactions, ingest_
 from semconv_warehouse.ingest.fields import without_html
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from tests.worlds.paths import DATA
+from tests.worlds.reading import reading
 
 
 def jsonl(path: Path, *records: dict[str, Any]) -> Path:
@@ -24,10 +25,8 @@ def jsonl(path: Path, *records: dict[str, Any]) -> Path:
 
 
 def items(store: DuckDBStore, columns: str = "item_id, title") -> list[tuple[Any, ...]]:
-    with store.read() as connection:
-        return [
-            tuple(row) for row in connection.exec_driver_sql(f"SELECT {columns} FROM item ORDER BY item_index").all()
-        ]
+    with reading(store.layout.warehouse) as connection:
+        return connection.execute(f"SELECT {columns} FROM item ORDER BY item_index").fetchall()
 
 
 def available(store: DuckDBStore) -> dict[str, bool]:

@@ -18,6 +18,7 @@ from semconv.errors import InputError
 from semconv_warehouse.ingest import ingest_interactions, ingest_items
 from semconv_warehouse.ingest.sql_source import Query, spooled_query
 from semconv_warehouse.store.duckdb_store import DuckDBStore
+from tests.worlds.reading import reading
 
 BYTES = b"\x00\xff"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -54,9 +55,9 @@ def write(folder: Path, **columns: Any) -> Path:
 
 
 def attributes(store: DuckDBStore) -> list[dict[str, Any]]:
-    with store.read() as connection:
-        found = connection.exec_driver_sql("SELECT attributes::VARCHAR FROM item ORDER BY item_index").scalars().all()
-    return [{} if text is None else json.loads(text) for text in found]
+    with reading(store.layout.warehouse) as connection:
+        found = connection.execute("SELECT attributes::VARCHAR FROM item ORDER BY item_index").fetchall()
+    return [{} if text is None else json.loads(text) for (text,) in found]
 
 
 def without_none(value: Any) -> Any:

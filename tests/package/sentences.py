@@ -8,6 +8,7 @@ first reading.
 from __future__ import annotations
 
 import ast
+import functools
 import random
 import re
 import sys
@@ -29,13 +30,20 @@ _SPEAKING = ("say", "progress.say")  # functions that print a line for the user
 def draw(seed: str, count: int = 30) -> list[tuple[str, str, str]]:
     """``count`` drawn sentences: kind, where it stands, sentence; the same for the same seed."""
     rng = random.Random(seed)
-    kinds = {"page": pages(), "help": help_texts(), "message": messages(), "docstring": docstrings()}
+    kinds = _kinds()
     drawn = []
     for number, (kind, found) in enumerate(kinds.items()):
         share = count // len(kinds) + (number < count % len(kinds))
-        drawn += [(kind, *entry) for entry in rng.sample(sorted(set(found)), share)]
+        drawn += [(kind, *entry) for entry in rng.sample(found, share)]
     rng.shuffle(drawn)
     return drawn
+
+
+@functools.cache
+def _kinds() -> dict[str, list[tuple[str, str]]]:
+    """Return the different sentences of each kind."""
+    kinds = {"page": pages(), "help": help_texts(), "message": messages(), "docstring": docstrings()}
+    return {kind: sorted(set(found)) for kind, found in kinds.items()}
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -100,9 +108,10 @@ def docstrings() -> Iterator[tuple[str, str]]:
                     yield from _sentences(where, block)
 
 
-def _trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(file for folder in _CODE for file in folder.rglob("*.py")):
-        yield str(path.relative_to(ROOT)), ast.parse(Path(path).read_text())
+@functools.cache
+def _trees() -> list[tuple[str, ast.Module]]:
+    paths = sorted(file for folder in _CODE for file in folder.rglob("*.py"))
+    return [(str(path.relative_to(ROOT)), ast.parse(Path(path).read_text())) for path in paths]
 
 
 def _sentences(where: str, text: str, *, split: bool = True) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,7 @@ def test_every_dependency_says_why() -> None:
         assert re.search(r"# \w", line), line
 
 
+@pytest.mark.slow
 def test_stages_run_without_storage_libraries() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     packages = next(c["source_modules"] for c in contracts if c.get("forbidden_modules") == ["polars", "pyarrow"])

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 import sqlalchemy as sa
 
@@ -37,6 +36,7 @@ from tests.worlds.published import (
     user,
     user_vectors,
 )
+from tests.worlds.reading import reading
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -65,7 +65,7 @@ def project(template: Path, tmp_path: Path) -> Project:
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with reading(path) as connection:
         return connection.execute(statement).fetchall()
 
 

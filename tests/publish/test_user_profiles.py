@@ -14,6 +14,7 @@ from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.serving.query import query
 from semconv_warehouse.serving.show import show_user
 from tests.worlds.published import Project, add_recommend_run, make_project, user
+from tests.worlds.reading import reading
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def project(tmp_path: Path) -> Project:
 
 def test_a_publication_has_profiles_and_types(project: Project) -> None:
     layout, _ = project
-    with duckdb.connect(str(layout.serving), read_only=True) as connection:
+    with reading(layout.serving) as connection:
         found = connection.execute("SELECT * FROM current_user_profile ORDER BY user_id").fetchall()
     assert found == [("u1", "DE", '{"age": 30}', 1), ("u2", None, None, 1)]
     assert [row["event_type"] for row in show_user(layout, "u1")["history"]] == [None, "buy"]

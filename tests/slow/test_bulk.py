@@ -11,6 +11,7 @@ import pytest
 
 from semconv_warehouse.opened import OpenedProject
 from tests.worlds.peak_memory import semconv
+from tests.worlds.reading import reading
 
 # Shape -> a query for the rows, and the expected numbers of rows, users and items.
 SHAPES = {
@@ -38,7 +39,7 @@ def test_rows_are_counted_and_memory_is_bounded(tmp_path: Path, shape: str) -> N
     report: dict[str, Any] = json.loads(done.stdout)
     assert (report["read"], report["added"], report["rejected"]) == (num_rows, num_rows, {})
     assert peak < BASE_BYTES + BYTES_A_ROW * num_rows
-    with duckdb.connect(str(root / "data" / "warehouse.duckdb"), read_only=True) as connection:
+    with reading(root / "data" / "warehouse.duckdb") as connection:
         counts = "SELECT (SELECT count(*) FROM interaction), (SELECT count(*) FROM user_account), (SELECT count(*) FROM item)"
         assert connection.execute(counts).fetchone() == (num_rows, num_users, num_items)
         assert connection.execute("SELECT max(position) FROM interaction").fetchone() == (num_rows // num_users - 1,)

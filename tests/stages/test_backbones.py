@@ -26,6 +26,7 @@ def root(ingested: Path, tmp_path: Path) -> Path:
     return shutil.copytree(ingested, tmp_path / "project")
 
 
+@pytest.mark.slow
 def test_adapters_on_a_backbone_that_a_command_chose(root: Path, tmp_path: Path) -> None:
     opened(root).backbone_use(str(root / "models" / "tiny"))
     project = opened(root, **LORA)

@@ -131,7 +131,7 @@ def test_lists_to_be_scored_hold_both_methods_and_one_search_made_them(project: 
     assert read_parts(never.book.folder(latest(never, "recommend")), method="blend").num_rows == 0
 
 
-@pytest.mark.parametrize("split", ["serve", "test"])
+@pytest.mark.parametrize("split", ["test", pytest.param("serve", marks=pytest.mark.slow)])
 def test_another_process_makes_the_same_lists_of_a_job_that_it_is_sent(
     blended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Split
 ) -> None:
@@ -227,7 +227,8 @@ def test_unchanged_users_keep_their_lists_until_there_is_another_blend(project: 
 
 
 def test_a_night_makes_a_blend_with_the_model_and_keeps_it(blended: Path, tmp_path: Path) -> None:
-    project = listed.copied(blended, tmp_path / "project", ALWAYS)
+    quick = ALWAYS.replace("[tuning]", "[tuning]\nmax_samples = 60")
+    project = listed.copied(blended, tmp_path / "project", quick)
     first = {row["stage"]: row["state"] for row in project.publish_due(refit=True).stages}
     assert list(first).index("finetune") < list(first).index("blend") < list(first).index("recommend")
     assert first["blend"] == "done"  # of the interactions that came after the first one

@@ -69,6 +69,7 @@ def test_a_second_night_keeps_all_and_new_events_recompute_their_user(project: P
     assert any("since the vectors were made" in line for line in project.progress.said)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_refit_is_due_when_interactions_grow(project: Project) -> None:
     more = {f"new{number}": [number % 60, (number + 1) % 60, (number + 3) % 60] for number in range(300)}
     add_events(project, case.events(more))

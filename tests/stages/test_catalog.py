@@ -87,7 +87,14 @@ def test_an_item_that_goes_leaves_the_trie_and_comes_back_with_its_codes(project
     require_item_leaves_and_returns(project, how)
 
 
-@pytest.mark.parametrize(("levels", "codes"), [(1, case.NUM_ITEMS), (2, 20), (6, 4)])
+@pytest.mark.parametrize(
+    ("levels", "codes"),
+    [
+        (6, 4),
+        pytest.param(1, case.NUM_ITEMS, marks=pytest.mark.slow),
+        pytest.param(2, 20, marks=pytest.mark.slow),
+    ],
+)
 def test_every_number_of_levels_goes_the_whole_way(project: Project, levels: int, codes: int) -> None:
     start = "mlp2" if levels == 2 else "auto"
     settings = {"codebook__levels": levels, "codebook__codes": codes, "tuning__code_start": start}

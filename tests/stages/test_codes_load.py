@@ -268,6 +268,7 @@ def test_damaged_codes_and_vectors_under_a_loaded_set_are_made_again_by_the_name
     invoke(project, "recommend", "--split", "valid")
 
 
+@pytest.mark.slow
 def test_loaded_codes_stay_through_a_refit_until_a_fit_replaces_them(project: Project) -> None:
     first = project.workspace.need("codebook")
     before, lists = codes_of(project, first.run_id), read(project, "sql", "SELECT * FROM current_item_code")

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
+from tests.worlds.reading import reading
 from tests.worlds.stages.refit import COLD, buy, make_published, opened
 
 STRICT = {
@@ -55,7 +55,7 @@ def due(root: Path, **limits: float) -> dict[str, dict[str, Any]]:
 
 
 def served_generation(project: Project) -> int:
-    with duckdb.connect(str(project.layout.serving), read_only=True) as connection:
+    with reading(project.layout.serving) as connection:
         return int(connection.execute("SELECT max(generation) FROM recommendation").fetchall()[0][0])
 
 
@@ -135,6 +135,7 @@ class Watching(case.Remarks):
             self.served[message.split(":")[0]] = served_generation(self.project)
 
 
+@pytest.mark.slow
 def test_an_automatic_refit_makes_all_anew_and_publishes_last(root: Path) -> None:
     buy(root, [1, 2, 3, 4, 5], users=40)
     watching = Watching()

@@ -15,9 +15,17 @@ from semconv.settings.tree import Settings
 from semconv.stages.tune.tuned import Tuned, TunedFiles
 from semconv_warehouse.project import Project
 from tests.worlds import projects, prompts
+from tests.worlds.once import made_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-MODES = ("full", "lora")
+PLAIN, OWN_CODE = False, True
+# Each way of tuning on one kind of backbone, then the other two pairs.
+TUNED = [
+    pytest.param(("full", PLAIN), id="full-plain"),
+    pytest.param(("lora", OWN_CODE), id="lora-own-code"),
+    pytest.param(("full", OWN_CODE), id="full-own-code", marks=pytest.mark.slow),
+    pytest.param(("lora", PLAIN), id="lora-plain", marks=pytest.mark.slow),
+]
 CODE = """
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -49,27 +57,23 @@ def opened(root: Path, mode: str, **overrides: object) -> Project:
     return Project.open(root, overrides={**wanted, **overrides}, progress=projects.Remarks())
 
 
-@pytest.fixture(scope="module", params=["plain", "own-code"])
-def coded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bool]:
-    """A project with codes on a backbone, and whether the backbone has code of its own."""
-    own_code = request.param == "own-code"
-    project = projects.make_project(tmp_path_factory.mktemp(request.param) / "project")
-    folder = backbone(project.layout.root / "models" / "tiny", own_code=own_code)
-    project = opened(project.layout.root, "full", **{"backbone.trust_remote_code": own_code})
-    project.backbone_use(str(folder))
+def coded(folder: Path, *, own_code: bool) -> None:
+    """Make a project with codes on a backbone."""
+    root = projects.make_project(folder).layout.root
+    model = backbone(root / "models" / "tiny", own_code=own_code)
+    project = opened(root, "full", **{"backbone.trust_remote_code": own_code})
+    project.backbone_use(str(model))
     for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
-    return project.layout.root, own_code
 
 
-@pytest.fixture(scope="module", params=MODES)
-def tuned_once(
-    coded: tuple[Path, bool], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Project:
-    """The project after a tuning; tests work on copies."""
-    root, own_code = coded
-    folder = shutil.copytree(root, tmp_path_factory.mktemp(f"{root.parent.name}-{request.param}") / "project")
-    project = opened(folder, request.param, **{"backbone.trust_remote_code": own_code})
+@pytest.fixture(scope="module")
+def tuned_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a tuning in a mode, on a backbone with or without code of its own; tests work on copies."""
+    mode, own_code = request.param
+    root = made_once(f"coded-{own_code}", lambda folder: coded(folder, own_code=own_code))
+    folder = shutil.copytree(root, tmp_path_factory.mktemp(mode) / "project")
+    project = opened(folder, mode, **{"backbone.trust_remote_code": own_code})
     project.finetune()
     return project
 
@@ -82,10 +86,21 @@ def tuned(tuned_once: Project, tmp_path: Path) -> Project:
     return opened(tmp_path / "project", settings.tuning.mode, **{"backbone.trust_remote_code": trust})
 
 
-@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "distrusted"])
+@pytest.mark.parametrize("tuned_once", TUNED, indirect=True)
 def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
-    tuned: Project, is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+    tuned: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require_the_same_model_in_every_use(tuned, monkeypatch, is_trusted=True)
+
+
+@pytest.mark.parametrize("tuned_once", TUNED[1:3], indirect=True)
+def test_code_of_the_backbone_does_not_run_once_the_settings_forbid_it(
+    tuned: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_the_same_model_in_every_use(tuned, monkeypatch, is_trusted=False)
+
+
+def require_the_same_model_in_every_use(tuned: Project, monkeypatch: pytest.MonkeyPatch, *, is_trusted: bool) -> None:
     """Every use has the same model. The saved one has no say, though its manifest records the setting of its tuning."""
     loaded: list[str] = []
     check = load.check_branches
@@ -119,6 +134,7 @@ def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
     assert found["further tuning"].settings["from"]["learning_rate"] == pytest.approx(1e-3 / 3)
 
 
+@pytest.mark.parametrize("tuned_once", TUNED, indirect=True)
 def test_lists_blend_and_questions_load_through_one_function(tuned: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     load_files = TunedFiles.load

@@ -22,7 +22,7 @@ from semconv_warehouse.publish.publishing import publish, rollback
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds import published as case
 from tests.worlds.once import made_once
-from tests.worlds.opened import opened
+from tests.worlds.reading import reading
 
 RUNS = ("embed-1", "finetune-1", "recommend-1")  # whose files hold users
 
@@ -107,7 +107,7 @@ def _readable_values(path: Path) -> Rows:
 
 def values(path: Path) -> Rows:
     """Return every row of every table of a DuckDB file."""
-    with opened(path) as connection:
+    with reading(path) as connection:
         names = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() ORDER BY 1"
         tables = [name for (name,) in connection.execute(names).fetchall()]
         return {table: connection.execute(f'FROM "{table}"').fetchall() for table in tables}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from semconv_warehouse.project import Project
-from tests.worlds.opened import opened
+from tests.worlds.reading import reading
 
 
 def make_fresh(folder: Path) -> Path:
@@ -23,5 +23,5 @@ def ingest(root: Path, name: str) -> tuple[str, ...]:
 
 def users(root: Path) -> list[tuple[str, int]]:
     """Return the number of interactions by the first letter of the users."""
-    with opened(root / "data" / "warehouse.duckdb") as connection:
+    with reading(root / "data" / "warehouse.duckdb") as connection:
         return connection.execute("SELECT user_id[1], count(*) FROM interaction GROUP BY 1 ORDER BY 1").fetchall()

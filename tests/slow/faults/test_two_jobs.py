@@ -56,7 +56,7 @@ def test_the_second_command_names_the_process_of_the_first(
     require_second_is_refused(Two(commands, template, root, tmp_path), first, moment, second)
 
 
-@pytest.mark.parametrize(("first", "moment", "second"), SIDE_BY_SIDE[3:])
+@pytest.mark.parametrize(("first", "moment", "second"), SIDE_BY_SIDE[1:])
 def test_commands_without_a_common_lock_both_succeed(
     commands: Commands, template: Path, root: Path, tmp_path: Path, first: str, moment: str, second: str
 ) -> None:

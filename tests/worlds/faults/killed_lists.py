@@ -9,7 +9,7 @@ from typing import Any
 from tests.worlds import listed
 from tests.worlds import projects as case
 from tests.worlds.command import Commands
-from tests.worlds.opened import opened
+from tests.worlds.reading import reading
 
 SAME = {
     "recommendation": "SELECT generation, user_id, rank, item_id, score, sources, reason_item_id FROM recommendation",
@@ -25,7 +25,7 @@ SAME = {
 
 
 def published(root: Path) -> dict[str, list[tuple[Any, ...]]]:
-    with opened(root / "data" / "serving.duckdb") as connection:
+    with reading(root / "data" / "serving.duckdb") as connection:
         return {name: connection.execute(f"{sql} ORDER BY ALL").fetchall() for name, sql in SAME.items()}
 
 

@@ -13,8 +13,8 @@ from semconv_warehouse.publish.publishing import publish
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import Commands
 from tests.worlds.faults.writing_commands import copied, digest, leftovers, write_inputs
-from tests.worlds.opened import opened
 from tests.worlds.published import add_recommend_run, lists, make_project
+from tests.worlds.reading import reading
 
 WORDS = {
     "publish": ("publish",),
@@ -91,10 +91,10 @@ def words(template: Path, name: str) -> tuple[str, ...]:
 def content(root: Path) -> dict[str, Any]:
     """Return hashes of the served lists and of the warehouse, without numbers and times of publications."""
     layout = ProjectLayout(root)
-    with opened(layout.warehouse) as connection:
+    with reading(layout.warehouse) as connection:
         runs = connection.execute("SELECT stage, fingerprint, status FROM run ORDER BY ALL").fetchall()
         record = connection.execute("SELECT generation FROM publication ORDER BY publication DESC").fetchall()
-    with opened(layout.serving) as connection:
+    with reading(layout.serving) as connection:
         found = connection.execute(
             "SELECT DISTINCT generation FROM (SELECT generation FROM recommendation UNION ALL SELECT generation FROM item)"
         ).fetchall()

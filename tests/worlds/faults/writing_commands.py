@@ -21,8 +21,8 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from tests.worlds.command import KILLED, Commands, Done
 from tests.worlds.once import made_once
-from tests.worlds.opened import opened
 from tests.worlds.published import add_recommend_run, lists, make_project, recommendation_rows
+from tests.worlds.reading import reading
 
 NEW_USERS, NEW_ITEMS = 400, 1_500
 COMMANDS = {
@@ -54,7 +54,7 @@ class Case:
 
 def digest(path: Path, tables: dict[str, str]) -> dict[str, Any]:
     """Table -> number of rows and a hash over them, from a file that opens read-only."""
-    with opened(path) as connection:
+    with reading(path) as connection:
         return {
             table: connection.execute(f"SELECT count(*), bit_xor(hash({columns})) FROM {table}").fetchall()
             for table, columns in tables.items()
@@ -69,7 +69,7 @@ def served(root: Path) -> dict[str, Any]:
 
 def warehouse(root: Path) -> dict[str, Any]:
     path = root / "data" / "warehouse.duckdb"
-    with opened(path) as connection:
+    with reading(path) as connection:
         finished = connection.execute(
             "SELECT stage, fingerprint FROM run WHERE status = 'finished' ORDER BY ALL"
         ).fetchall()

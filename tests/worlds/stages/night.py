@@ -10,7 +10,7 @@ from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publications import Publication
 from tests.worlds import projects as case
 from tests.worlds.once import made_once
-from tests.worlds.opened import opened
+from tests.worlds.reading import reading
 
 FITTED = ["backbone", "embed_behavior", "embed_text", "codebook", "finetune"]
 
@@ -32,7 +32,7 @@ def _do_first_run(folder: Path) -> None:
 
 def served(project: Project) -> dict[str, list[tuple[Any, ...]]]:
     """Lists by user as SQL users see them."""
-    with opened(project.layout.serving) as connection:
+    with reading(project.layout.serving) as connection:
         rows = connection.execute(
             "SELECT user_id, rank, item_id, score, sources, reason_item_id FROM recommendation ORDER BY user_id, rank"
         ).fetchall()

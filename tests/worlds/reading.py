@@ -22,9 +22,9 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a file read-only for the length of the block; unqualified names are names in this file."""
-    name = f"opened_{next(_names)}"
+    name = f"file_{next(_names)}"
     quoted = str(path).replace("'", "''")
     connection = _database().cursor()
     connection.execute(f"ATTACH '{quoted}' AS {name} (READ_ONLY)")
