@@ -38,20 +38,27 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt requirement
 demo: $(STAMP)
 	$(BIN)/semconv demo demo
 
+define CHECK
+$(BIN)/ruff check $(SOURCES) && \
+$(BIN)/ruff format --check $(SOURCES) && \
+$(BIN)/mypy && \
+$(BIN)/lint-imports && \
+$(BIN)/python -m tests.package.import_cycles && \
+$(BIN)/python -m semconv_cli.reference docs --check
+endef
+
 check: $(STAMP)
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m tests.package.import_cycles
-	$(BIN)/python -m semconv_cli.reference docs --check
+	$(CHECK)
 
 # Libraries use one thread each: tensors are small, and two test processes run at the same time.
 test test-slow: export OMP_NUM_THREADS ?= 1
 
-# A process runs whole test files, because the tests of a file share expensive fixtures.
-test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# A process runs whole test files, because the tests of a file share expensive fixtures. The checks run beside the tests,
+# because mypy uses only one processor. What they say comes last.
+test: $(STAMP)
+	{ $(CHECK); } > $(VENV)/check.log 2>&1 & checks=$$!; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile; tests=$$?; \
+	wait $$checks; checks=$$?; cat $(VENV)/check.log; test $$tests = 0 && test $$checks = 0
 
 test-slow: $(STAMP)
 	$(INSTALL) requirements/ray.txt
