@@ -134,7 +134,16 @@ def test_a_damaged_serving_file_is_replaced_by_its_generation_file(layout: Proje
     assert layout.serving.samefile(layout.generation_file(1))
 
 
-@pytest.mark.parametrize("damage", [cut_short, overwrite, flip_bits, empty, Path.unlink])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_short,
+        flip_bits,
+        Path.unlink,
+        pytest.param(overwrite, marks=pytest.mark.slow),
+        pytest.param(empty, marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_part_is_never_published(layout: ProjectLayout, damage: Damage) -> None:
     (part,) = (layout.runs / "recommend-2").glob("part-*.parquet")
     damage(part)
@@ -158,15 +167,15 @@ def test_a_part_from_which_a_user_was_erased_can_be_published(layout: ProjectLay
     ("name", "damage"),
     [
         ("registry.db", overwrite),
-        ("registry.db", empty),
         ("registry.db", Path.unlink),
         ("online_store.db", cut_short),
-        ("online_store.db", overwrite),
-        ("online_store.db", empty),
         ("online_store.db", Path.unlink),
         ("features/materialized.json", cut_short),
         ("features/user_top_k/000001.parquet", cut_short),
-        ("features/user_top_k/000001.parquet", empty),
+        pytest.param("registry.db", empty, marks=pytest.mark.slow),
+        pytest.param("online_store.db", overwrite, marks=pytest.mark.slow),
+        pytest.param("online_store.db", empty, marks=pytest.mark.slow),
+        pytest.param("features/user_top_k/000001.parquet", empty, marks=pytest.mark.slow),
     ],
 )
 def test_damaged_files_of_feast_are_written_again(materialized: ProjectLayout, name: str, damage: Damage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import duckdb
 
 # Kind -> a statement of this kind on a database with the table `item`. {folder} is a folder for files.
@@ -62,10 +64,15 @@ HIDDEN = (
 )
 
 
+@functools.cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
 def kind_of(statement: str) -> str | None:
     """Return the kind of a statement; None if DuckDB cannot parse it as one statement."""
     try:
-        statements = duckdb.connect().extract_statements(statement)
+        statements = _parser().extract_statements(statement)
     except duckdb.Error:
         return None
     return statements[0].type.name if len(statements) == 1 else None
