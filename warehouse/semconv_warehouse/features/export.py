@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -103,8 +104,9 @@ def export_publications(layout: ProjectLayout, known: Sequence[Publication]) -> 
             view for view in VIEWS if not _is_exported(feature_file(layout, view, publication.publication), publication)
         ]
         if missing and source == layout.generation_file(publication.generation):
-            for view in missing:
-                _export(layout, view, publication, source)
+            with open_generation(source) as generation:
+                for view in missing:
+                    _export(layout, view, publication, generation)
             written.append(publication.publication)
     return written
 
@@ -136,21 +138,20 @@ def has_rows(layout: ProjectLayout, view: str) -> bool:
     return any(pq.read_metadata(file).num_rows for file in files)
 
 
-def _rows(view: ExportedView, name: str, source: Path) -> str:
+def _rows(view: ExportedView, name: str, generation: duckdb.DuckDBPyConnection) -> str:
     """Return the SQL query for the rows of a view in a generation file; without rows if the file lacks the table."""
     if name in _LATER_TABLES:
-        with open_generation(source) as connection:
-            found = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = $1", [name]).fetchall()
+        found = generation.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = $1", [name]).fetchall()
         if not found[0][0]:
             nulls = ", ".join(f"NULL::{kind} AS {feature}" for feature, kind in view.features.items())
             return f"SELECT NULL::VARCHAR AS {view.key}, {nulls}, NULL::BIGINT AS generation WHERE false"
     return view.rows
 
 
-def _export(layout: ProjectLayout, name: str, publication: Publication, source: Path) -> None:
+def _export(layout: ProjectLayout, name: str, publication: Publication, generation: duckdb.DuckDBPyConnection) -> None:
     view = VIEWS[name]
     before = [number for number in exported_publications(layout, name) if number < publication.publication]
-    own = rows = _rows(view, name, source)
+    own = rows = _rows(view, name, generation)
     values: dict[str, object] = {"published_at": publication.published_at.replace(tzinfo=None)}
     if before:
         # Names and types of this module, never input of a user.
@@ -162,5 +163,5 @@ def _export(layout: ProjectLayout, name: str, publication: Publication, source: 
         values["before"] = str(feature_file(layout, name, before[-1]))
     statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608
     target = feature_file(layout, name, publication.publication)
-    with open_generation(source) as connection, database_errors(target), atomic_path(target) as temporary:
-        write_parquet(connection.sql(statement, params=values), temporary)
+    with database_errors(target), atomic_path(target) as temporary:
+        write_parquet(generation.sql(statement, params=values), temporary)
