@@ -33,6 +33,7 @@ _ASKED_FOR = (
     "rejected.jsonl",
     "prompts.jsonl",
     "prompts.parquet",
+    "figures.html",  # names some users as examples
     "pack/data.safetensors",
     "input/interactions.parquet",
     "inputs/events.jsonl",
