@@ -17,7 +17,7 @@ from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.batches import Batch
 from semconv.tuning.choices import CodeChoices
 
-_LOGITS_AT_ONCE = 64_000_000  # logits above this number are computed in chunks, and again in the backward pass
+_LOGITS_AT_ONCE = 8_000_000  # more logits are computed in chunks, and again in the backward pass; so they need 0.1 GB
 
 
 class LossSums(NamedTuple):
