@@ -34,7 +34,7 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         # Draw all rows that resizing added; otherwise some would depend on the state of the global generator.
         new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
-        _draw_rows(model, sorted(new))
+        draw_rows(model, sorted(new))
     return level_tokens(tokenizer, levels, codes)
 
 
@@ -83,7 +83,7 @@ def _matrices(model: Any) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def _draw_rows(model: Any, token_ids: list[int]) -> None:
+def draw_rows(model: Any, token_ids: list[int]) -> None:
     """Draw the embedding rows of new tokens, with the mean and standard deviation of all other rows."""
     generator = torch.Generator().manual_seed(len(token_ids))
     for weight in _matrices(model):

@@ -36,22 +36,19 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
     name = str(path)
     _check_folder(name)
     where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
-    with _reported(name, f"{where}no model configuration that transformers knows"):
+    with reported(name, f"{where}no model configuration that transformers knows"):
         _refuse_adapter(name)
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    _check_config(name, config)
+    check_config(name, config)
     _refuse_numbers_of_8_bits(name)
-    with _reported(
+    with reported(
         name,
         "no tokenizer beside the model",
         "; its tokenizer.json and tokenizer_config.json must be in the same folder",
     ):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            f"backbone {name}: its tokenizer has no end-of-sequence token, which every training label needs; use another backbone"
-        )
-    with _reported(name, "weights cannot be loaded"):
+    require_ending(name, tokenizer)
+    with reported(name, "weights cannot be loaded"):
         # Not the implementation that config.json names. Eager attention would add a bool mask as numbers, which gives
         # wrong lists and no error, and any other name stands for code on the hub.
         config._attn_implementation = ATTENTION
@@ -81,9 +78,9 @@ def config_of(folder: Path) -> Any:
     """
     from transformers import AutoConfig
 
-    with _reported(str(folder), "no model configuration that transformers knows"):
+    with reported(str(folder), "no model configuration that transformers knows"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    _check_config(str(folder), config)
+    check_config(str(folder), config)
     config._attn_implementation = ATTENTION
     config.return_dict, config.output_attentions = True, False
     return config
@@ -96,8 +93,16 @@ def model_from_config(config: Any) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=ATTENTION)
 
 
+def require_ending(name: str, tokenizer: Any) -> None:
+    """Raise InputError if a tokenizer has no end-of-sequence token."""
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"backbone {name}: its tokenizer has no end-of-sequence token, which every training label needs; use another backbone"
+        )
+
+
 @contextlib.contextmanager
-def _reported(name: str, problem: str, advice: str = "") -> Iterator[None]:
+def reported(name: str, problem: str, advice: str = "") -> Iterator[None]:
     """Turn what transformers raises for a wrong file of a model into an InputError of one line."""
     try:
         yield
@@ -124,7 +129,7 @@ def _refuse_adapter(name: str) -> None:
 def _refuse_numbers_of_8_bits(name: str) -> None:
     """Raise InputError for a folder with quantised weights that its config.json does not mention."""
     for path in sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else ():
-        with _reported(name, "weights cannot be loaded"), safe_open(path, framework="pt") as file:
+        with reported(name, "weights cannot be loaded"), safe_open(path, framework="pt") as file:
             kinds = {file.get_slice(key).get_dtype(): key for key in file.keys()}  # noqa: SIM118
         if odd := sorted(kinds.keys() - _WEIGHT_TYPES):
             raise InputError(
@@ -142,12 +147,15 @@ def _check_folder(name: str) -> None:
     if path.is_dir():
         return
     if path.is_file():
-        raise InputError(f"backbone {name}: this is a file; give the folder that contains it")
+        raise InputError(f"backbone {name}: this is a file; give the folder that contains it, or a GGUF file")
+    if name.lower().endswith(".gguf"):
+        raise InputError(f"backbone {name}: no such file; check the path")
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise InputError(f"backbone {name}: no such folder; check the path")
 
 
-def _check_config(name: str, config: Any) -> None:
+def check_config(name: str, config: Any) -> None:
+    """Raise InputError for the configuration of a model that ``semconv.backbone.forward`` does not support."""
     if config.model_type not in _ROTARY_FULL_ATTENTION:
         raise InputError(
             f"backbone {name}: architecture {config.model_type} is not supported; use one with rotary positions and full"

@@ -13,8 +13,8 @@ class BackboneSettings:
 
     path: str = option(
         "",
-        "Local folder or Hugging Face Hub name of a pretrained causal language model. If this is empty, semconv"
-        " uses the built-in backbone.",
+        "Local folder, GGUF file or Hugging Face Hub name of a pretrained causal language model. If this is empty,"
+        " semconv uses the built-in backbone.",
     )
     width: int = option(128, "Hidden size of the built-in backbone.", low=8)
     layers: int = option(2, "Number of decoder layers of the built-in backbone.", low=1)

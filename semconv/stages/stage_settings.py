@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semconv import columns
-from semconv.artifacts import read_json
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
-from semconv.runs.files import BACKBONE_MANIFEST
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
@@ -197,7 +195,7 @@ def resolved_tuning(
     Raises:
         SettingsError: the settings start code tokens from code vectors, but the codes are external and have none.
     """
-    tuning, is_embedded = workspace.settings.tuning, _is_embedded(workspace, backbone)
+    tuning, is_embedded = workspace.settings.tuning, is_created(backbone)
     history = _history(tuning, is_embedded=is_embedded)
     rate, dropout = _RATE_AND_DROPOUT[history if is_embedded else "pretrained"]
     weight = 1.0 if is_embedded else 0.0
@@ -226,7 +224,7 @@ def resolved_tuning(
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
     """Return the settings of the tasks. Settings without a value get the default for this kind of backbone and history."""
-    tasks, is_embedded = workspace.settings.tasks, _is_embedded(workspace, backbone)
+    tasks, is_embedded = workspace.settings.tasks, is_created(backbone)
     text_share = 0.2 if _history(workspace.settings.tuning, is_embedded=is_embedded) == "items" else 1.0
     return dataclasses.replace(
         tasks,
@@ -242,11 +240,6 @@ def _history(tuning: TuningSettings, *, is_embedded: bool) -> Literal["tokens", 
     if tuning.history == "items" and tuning.mode != "full":
         raise SettingsError("tuning.history = items needs tuning.mode = full; change one of them")
     return tuning.history
-
-
-def _is_embedded(workspace: Workspace, backbone: RunRecord) -> bool:
-    """Return whether a backbone is the built-in backbone."""
-    return bool(read_json(workspace.book.folder(backbone) / BACKBONE_MANIFEST)["is_relative"])
 
 
 def _training_part(workspace: Workspace) -> dict[str, Any]:

@@ -93,9 +93,10 @@ def test_no_package_has_two_versions() -> None:
         (EXTRAS["dev"], ["dev.txt"]),
         (EXTRAS["ray"], ["dev.txt", "ray.txt"]),
         (EXTRAS["redis"] + EXTRAS["postgres"], ["dev.txt", "online.txt"]),
+        (EXTRAS["gguf"], ["dev.txt", "pretrained/smollm2.txt"]),
         (PROJECT["dependency-groups"]["lock"], ["lock.txt"]),
     ],
-    ids=["torch", "torch-cpu", "build", "dev", "ray", "online", "lock"],
+    ids=["torch", "torch-cpu", "build", "dev", "ray", "online", "gguf", "lock"],
 )
 def test_every_requirement_and_what_it_needs_is_pinned(requirements: list[str], files: list[str]) -> None:
     pinned, seen = pins(*files), set[str]()
@@ -107,7 +108,7 @@ def test_every_requirement_and_what_it_needs_is_pinned(requirements: list[str], 
 
 
 def test_every_extra_and_group_is_covered() -> None:
-    assert EXTRAS.keys() == {"dev", "ray", "redis", "postgres"}
+    assert EXTRAS.keys() == {"dev", "ray", "gguf", "redis", "postgres"}
     assert PROJECT["dependency-groups"].keys() == {"lock"}
 
 

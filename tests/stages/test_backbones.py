@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from semconv.errors import InputError
+from semconv.stages.embed.backbone import backbone_run
+from tests.worlds import gguf_files, prompts
 from tests.worlds.faults.damage import flip_a_bit
 from tests.worlds.stages.pretrained import make_ingested, night, opened
 
@@ -88,3 +90,33 @@ def test_prompts_that_are_left_out_are_said_and_counted(root: Path) -> None:
     more = opened(root).export_prompts(root / "all.jsonl")
     assert sum(counts.values()) < sum(more.values())
     assert any("longer than tasks.max_prompt_tokens" in line for line in project.progress.said)
+
+
+@pytest.mark.parametrize("path", ["", "model.gguf"], ids=["command", "settings"])
+def test_a_gguf_file_that_cannot_be_used_leaves_no_backbone(root: Path, path: str) -> None:
+    file = gguf_files.write(root / "model.gguf", values={"general.architecture": "gpt2"})
+    project = opened(root, backbone__path=path)
+    with pytest.raises(InputError, match=r"model.gguf: architecture gpt2 is not supported"):
+        backbone_run(project.workspace) if path else project.backbone_use(str(file))
+    assert project.workspace.latest("backbone") is None
+
+
+@pytest.mark.pretrained
+def test_a_gguf_file_is_a_pretrained_backbone_that_the_project_keeps(root: Path) -> None:
+    tokenizer = prompts.tokenizer("embedded")
+    model = prompts.model(len(tokenizer), tied=True, width=32)
+    file = gguf_files.write_model(root / "tiny.gguf", model, tokenizer, "Q8_0")
+    chosen = opened(root).backbone_use(str(file))
+    assert opened(root).backbone_use(str(file)).run_id == chosen.run_id
+    project = opened(root, **LORA)
+    assert night(project)["backbone"] == "reused"
+    tuned = project.workspace.need("finetune").settings["tuning"]
+    assert (tuned["loss_over"], tuned["code_start"], tuned["history"]) == ("vocabulary", "random", "tokens")
+    answers = [answer["item_id"] for answer in project.recommend_query("a red lamp")]
+    file.unlink()
+    moved = root.rename(root.parent / "moved")
+    assert [answer["item_id"] for answer in opened(moved, **LORA).recommend_query("a red lamp")] == answers
+    weights = opened(moved).book.folder(chosen) / "model" / "model.safetensors"
+    flip_a_bit(weights)
+    with pytest.raises(InputError, match=r"model.safetensors: damaged or missing.*`semconv backbone use .*tiny.gguf`"):
+        opened(moved, **LORA).recommend_query("a red lamp")

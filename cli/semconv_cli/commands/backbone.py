@@ -39,7 +39,11 @@ def backbone_create(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def backbone_use(state: State, path: str, as_json: bool) -> None:
-    """Use a pretrained causal language model as the backbone. PATH is a local folder or a name on the Hugging Face Hub."""
+    """Use a pretrained causal language model as the backbone.
+
+    PATH is a local folder, a GGUF file, or a name on the Hugging Face Hub. A GGUF file needs the extra semconv[gguf]. Its
+    weights are converted to float32 and kept in the project.
+    """
     with state.open() as project:
         record = project.backbone_use(path)
     runs.write_run(state, record, as_json)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from semconv import columns
 from semconv.artifacts import file_digest, read_json, write_json
+from semconv.backbone.gguf_header import is_gguf
 from semconv.data.splits import train_part
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
@@ -49,17 +50,27 @@ def create_backbone_run(workspace: Workspace) -> Outcome:
 
 
 def use_backbone_run(workspace: Workspace, path: str) -> Outcome:
-    """Record a pretrained model as the backbone, after loading it once as a test."""
+    """Record a pretrained model as the backbone, after loading it once as a test.
+
+    The model of a GGUF file is converted into the run's folder. Later stages load it from there and need no GGUF file.
+    """
     absolute = str(Path(path).expanduser().resolve()) if Path(path).expanduser().exists() else path
+    is_converted = is_gguf(Path(absolute))
 
     def compute(folder: Path) -> dict[str, pa.Table]:
         from semconv.backbone.load import load_backbone
 
-        load_backbone(absolute, trust_remote_code=workspace.settings.backbone.trust_remote_code)
-        write_json(folder / BACKBONE_MANIFEST, {"path": absolute, "is_relative": False, "files": files})
+        manifest = {"path": MODEL_FOLDER if is_converted else absolute, "is_relative": is_converted, "files": files}
+        if is_converted:
+            from semconv.backbone.gguf_model import save_gguf_model
+
+            save_gguf_model(Path(absolute), folder / MODEL_FOLDER)
+        model = folder / MODEL_FOLDER if is_converted else absolute
+        load_backbone(model, trust_remote_code=workspace.settings.backbone.trust_remote_code)
+        write_json(folder / BACKBONE_MANIFEST, manifest)
         return {}
 
-    files = _files_digest(Path(absolute))
+    files = file_digest(Path(absolute)) if is_converted else _files_digest(Path(absolute))
     content = {"path": absolute, "files": files}
     read = stage_settings.used_backbone(workspace, absolute)
     return workspace.book.execute(StageRequest(columns.BACKBONE, read, (), (), content), compute)
