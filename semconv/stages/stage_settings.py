@@ -52,7 +52,7 @@ def text(workspace: Workspace, backbone: RunRecord) -> dict[str, Any]:
     settings = workspace.settings.text
     kind: str = settings.vectors
     if kind == "auto":
-        kind = "tfidf" if _is_embedded(workspace, backbone) else "mean"
+        kind = "tfidf" if is_created(backbone) else "mean"
     if kind == "mean":
         return {}
     if kind == "tfidf":
