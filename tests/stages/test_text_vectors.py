@@ -18,6 +18,8 @@ from semconv.stages.embed.backbone import load_run_backbone
 from semconv.stages.embed.rows import catalog_texts
 from semconv.stages.embed.text import text_vectors
 from semconv.stages.questions.setup import question_vectors
+from semconv.stages.tune.item_setup import item_texts
+from semconv.tokenization.code_set import CodeSet
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.faults.damage import flip_a_bit
@@ -42,6 +44,16 @@ def test_means_are_those_of_earlier_versions_and_a_change_makes_later_stages_sta
     assert other.settings == {"text": {"vectors": "tfidf", "dimensions": 256, "seed": 0}}
     assert other.fingerprint != record.fingerprint
     assert case.reopened(project, text__vectors="mean").embed_text().run_id == record.run_id
+
+
+def test_without_text_vectors_codes_and_questions_know_no_text(tmp_path: Path) -> None:
+    project = case.reopened(case.make_coded_project(tmp_path / "shop"), text__vectors="none")
+    assert stored(project, project.embed_text()).vectors.shape == (0, 1)
+    codes = project.codebook_fit()
+    assert CodeSet.load(project.book.folder(codes)).text_map is None
+    lineage = Lineage.current(project.store, codes)
+    assert question_vectors(project.workspace, lineage, case.NUM_ITEMS) is None
+    assert item_texts(project.workspace, lineage, project.store.catalog()).vectors.shape == (0, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

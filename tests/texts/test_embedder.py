@@ -141,6 +141,14 @@ def test_texts_of_later_get_the_same_vectors_from_the_stored_basis(kind: TextKin
         assert np.array_equal(first.vectors, embed_texts(*backbone(), index(LATER), LATER).vectors)
 
 
+def test_none_makes_no_vector_and_loads_no_backbone() -> None:
+    def fail() -> Any:
+        raise AssertionError
+
+    for embedder in (fit_embedder("none", TextSettings(), fail, TEXTS), load_embedder("none", fail, fail)):
+        assert embedder.embed(index(LATER), LATER).vectors.shape == (0, 1)
+
+
 @pytest.mark.parametrize("kind", ["idf", "tfidf"])
 def test_a_file_that_holds_no_basis_is_reported(kind: TextKind, tmp_path: Path) -> None:
     path = tmp_path / "basis.safetensors"
