@@ -52,11 +52,16 @@ def test_a_fit_again_is_a_set_of_its_own_and_the_tuned_one_goes_on_until_it_is_r
     assert project.recommend_query("a red lamp")
     untouched = {"coded": 1, "first_codes_in_use": 1, "largest_share": 1.0}
     assert project.codebook_report()["untouched_items"] == untouched
-    # A model on the new set takes its place, and the new item gets its codes in that set.
+    # The command gives the new item codes in the new set too, so that the next model knows the item.
+    made = project.codebook_assign()
+    assert made is not None
+    assert new.run_id in made.inputs
+    assert served_codes(project) == after
+    # A model on the new set takes its place.
     replaced = case.reopened(project, tuning__max_samples=60, **other)
     assert new.run_id in replaced.finetune().inputs
     assert replaced.workspace.code_lineage().codebook.run_id == new.run_id
-    assert replaced.codebook_assign() is not None
+    assert replaced.codebook_assign() is None
     replaced.recommend()
     assert replaced.publish().is_new
     assert served_codes(replaced) == codes_of(project, new.run_id)

@@ -14,6 +14,7 @@ from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.modes import OWNER_FILE, PUBLIC_FILE
 from semconv.runs.book import Outcome
+from semconv.runs.lineage import Lineage
 from semconv_warehouse.gates.gate import Guard
 from semconv_warehouse.gates.lists import PublishGates
 from semconv_warehouse.ingesting import IngestingProject
@@ -82,12 +83,21 @@ class Project(IngestingProject):
         return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
 
     def codebook_assign(self) -> RunRecord | None:
-        """Assign codes to new items, in the code set of the current model; None if there are no new items with text."""
+        """Assign codes to new items, in the code set of the current model and in a newer one; None if no item gets codes.
+
+        The next model is tuned on the newer set, so its new items need codes before that.
+        """
         remove_leftovers(self.layout)
         from semconv.stages.codes.assign import assign_run
 
-        outcome = assign_run(self.workspace, self.workspace.code_lineage())
-        return None if outcome is None else self._record(outcome)
+        workspace = self.workspace
+        current, newest = workspace.code_lineage(), workspace.need(columns.CODEBOOK)
+        lineages = [current]
+        if newest.run_id != current.codebook.run_id:
+            lineages.append(Lineage.current(workspace.store, newest))
+        outcomes = [outcome for lineage in lineages if (outcome := assign_run(workspace, lineage)) is not None]
+        records = [self._record(outcome) for outcome in outcomes]
+        return records[-1] if records else None
 
     def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
         """Measure the current code set, or external codes in a Parquet file; ``html`` is a file for the report."""

@@ -54,7 +54,11 @@ def codebook_load(state: State, file: Path, as_json: bool) -> None:
 @json_option
 @pass_state
 def codebook_assign(state: State, as_json: bool) -> None:
-    """Predict codes of new items from their text. The command never changes codes that an item already has."""
+    """Predict codes of new items from their text.
+
+    The command works on the code set of the current model, and on a newer code set on which no model is tuned yet. It
+    never changes codes that an item already has.
+    """
     with state.open() as project:
         record = project.codebook_assign()
     if record is not None:
