@@ -108,6 +108,7 @@ def test_the_table_on_stdout_has_the_conditions_in_every_row_and_marks_what_was_
     chosen = {line.split("  ")[0] for line in lines if line.split("  ")[0].endswith("*")}
     assert chosen == {"SASRec*", "transition, tuned*", "model, item head*", "blend without model*", "blend*"}
     assert "less_reference: the row less the row blend without model, paired over users" in found
+    assert "*: chosen on users of this split, so the figures are too high; --split test is the fair comparison" in found
 
 
 def test_without_dates_and_model_a_model_is_tuned_and_rows_are_left_out(tmp_path: Path) -> None:

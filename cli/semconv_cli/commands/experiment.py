@@ -144,6 +144,10 @@ def _write_board(result: Mapping[str, Any]) -> None:
             output.write("")
     for key, label in result["references"].items():
         output.write(f"less_{key}: the row less the row {label}, paired over users")
+    if any(row["is_chosen_on_these_users"] for row in result["rows"]):
+        output.write(
+            "*: chosen on users of this split, so the figures are too high; --split test is the fair comparison"
+        )
     if result["left_out"]:
         output.write("\nleft out")
         output.write_rows(result["left_out"], is_cut=False)
