@@ -69,7 +69,3 @@ def test_every_figure_has_an_interval_and_stands_beside_the_built_in_backbone(me
     assert len(names[PRETRAINED]) == 5
     for one in measured.figures:
         assert one.interval[0] <= one.value <= one.interval[1]
-    ours = {one.name: one for one in measured.figures if one.model == PRETRAINED and one.peer in ("", "popularity")}
-    text = ours["text task, HR@10"].lead_interval
-    assert text is not None
-    assert text[0] > 0  # the training had these texts, so it must have learned some
