@@ -10,7 +10,6 @@ import pytest
 from semconv.errors import InputError
 from semconv_warehouse.ingest import ingest_interactions, ingest_users
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from tests.worlds.reading import reading
 
 _HEAD = "user_id,item_id,event_time,kind"
 _ROWS = ("u,a,100,view", "u,a,100,cart", "u,a,100,view", "u,b,200, buy ", "v,a,50,", "v,a,50,view")
@@ -24,8 +23,8 @@ def csv(folder: Path, name: str, *lines: str) -> Path:
 
 
 def read(store: DuckDBStore, sql: str) -> list[tuple[Any, ...]]:
-    with reading(store.layout.warehouse) as connection:
-        return connection.execute(sql).fetchall()
+    with store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
 def test_the_type_is_part_of_the_key_of_an_event(store: DuckDBStore, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from semconv_cli.main import cli
 from semconv_warehouse.ingest import ingest_interactions, ingest_lcrec
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.duckdb_store import DuckDBStore
-from tests.worlds.reading import reading
 
 SEQUENCES: dict[str, Any] = {"0": [2, 0, 1], "1": ["1", 2, "1"], "7": [0]}
 ITEMS: dict[str, Any] = {
@@ -45,8 +44,8 @@ def write(folder: Path, name: str = "Games", **contents: Any) -> Path:
 
 
 def rows(store: DuckDBStore, sql: str) -> list[tuple[Any, ...]]:
-    with reading(store.layout.warehouse) as connection:
-        return connection.execute(sql).fetchall()
+    with store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
 def test_the_order_of_the_files_is_kept_and_texts_are_cleaned(store: DuckDBStore, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from click.testing import CliRunner, Result
 
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
-from tests.worlds.reading import reading
 
 
 def make_project(root: Path) -> Path:
@@ -25,5 +24,5 @@ def ingest(project: Path, *args: str, code: int = 0) -> Result:
 
 
 def read(project: Path, sql: str) -> list[tuple[Any, ...]]:
-    with reading(Project.open(project).layout.warehouse) as connection:
-        return connection.execute(sql).fetchall()
+    with Project.open(project).store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]

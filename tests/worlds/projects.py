@@ -15,7 +15,6 @@ from semconv.progress import Silent
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds.once import made_once, short_name
-from tests.worlds.reading import reading
 
 NUM_ITEMS, NUM_USERS = 60, 80
 # A metric's protocol without the ids of runs, which hold the second in which they began.
@@ -168,5 +167,5 @@ def reopened(project: Project, **overrides: Any) -> Project:
 
 def rows(project: Project, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a query on the warehouse."""
-    with reading(project.layout.warehouse) as connection:
-        return connection.execute(sql).fetchall()
+    with project.store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]

@@ -1,6 +1,7 @@
 """DuckDB files that tests only read, attached to one database of the test process.
 
 To open a file as a database of its own takes ten times longer, because DuckDB then creates all its functions anew.
+Columns of JSON come as text, unlike those that ``DuckDBStore.read`` returns.
 """
 
 from __future__ import annotations
