@@ -65,7 +65,7 @@ CASES = (
         "ingest items",
         "--from-sql",
         "sqlite:///{inputs}/shop.db",
-        "SELECT DISTINCT item_id, query AS title FROM event",
+        "SELECT DISTINCT item_id, 'a title' AS title FROM event",
         is_variant=True,
     ),
     _case("ingest users", "{inputs}/users.csv", "--rejected", "{root}/rejected.jsonl"),

@@ -145,8 +145,8 @@ def _write_inputs(folder: Path) -> None:
     rows = [_with_time(row) for row in rows]
     case.write_lines(folder / "events.jsonl", [*rows, {"user_id": ERASED, "item_id": None}])
     # The last row of each file is rejected.
-    of_users = "".join(f"{user},DE,{WORD}\n" for user in (*users, ""))
-    (folder / "users.csv").write_text(f"user_id,market,note\n{of_users}")
+    of_users = "".join(f"{user},DE,{WORD if user == ERASED else 'a note'}\n" for user in users)
+    (folder / "users.csv").write_text(f"user_id,market,note\n{of_users},DE,{WORD}\n")
     (folder / "erased.txt").write_text(f"{ERASED}\n")
     items = [{**case.item(number), "title": f"another {number}"} for number in range(case.NUM_ITEMS)]
     case.write_lines(folder / "items.jsonl", [*items, {"item_id": None, "title": WORD}])
