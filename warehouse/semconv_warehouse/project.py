@@ -8,16 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from semconv import columns
 from semconv.artifacts import machine_errors, write_bytes
 from semconv.columns import Split
 from semconv.data.store import RunRecord
-from semconv.modes import OWNER_FILE, PUBLIC_FILE
-from semconv.runs.book import Outcome
-from semconv.runs.lineage import Lineage
+from semconv.modes import OWNER_FILE
+from semconv_warehouse.coding import CodingProject
 from semconv_warehouse.gates.gate import Guard
 from semconv_warehouse.gates.lists import PublishGates
-from semconv_warehouse.ingesting import IngestingProject
 from semconv_warehouse.publish.checks import CheckResult
 from semconv_warehouse.publish.publications import Publication, publications
 from semconv_warehouse.publish.publishing import publish, rollback
@@ -31,87 +28,13 @@ if TYPE_CHECKING:
     from semconv_warehouse.experiments.experiment import ExperimentRun
 
 
-class Project(IngestingProject):
+class Project(CodingProject):
     """An open project folder, with one method for each command.
 
     Methods report every error as a SemconvError. No connection to the warehouse stays open between calls.
     """
 
     # Stages
-
-    def backbone_create(self) -> RunRecord:
-        """Create the built-in backbone."""
-        remove_leftovers(self.layout)
-        from semconv.stages.embed.backbone import create_backbone_run
-
-        return self._record(create_backbone_run(self.workspace))
-
-    def backbone_use(self, path: str) -> RunRecord:
-        """Use a pretrained model from a folder or from the Hugging Face Hub as the backbone."""
-        remove_leftovers(self.layout)
-        from semconv.stages.embed.backbone import use_backbone_run
-
-        return self._record(use_backbone_run(self.workspace, path))
-
-    def embed_behavior(self) -> RunRecord:
-        """Compute the behaviour vectors of items and users."""
-        remove_leftovers(self.layout)
-        from semconv.stages.embed.behavior import embed_behavior_run
-
-        return self._record(embed_behavior_run(self.workspace))
-
-    def embed_text(self) -> RunRecord:
-        """Compute the text vectors of items."""
-        remove_leftovers(self.layout)
-        from semconv.stages.embed.text import embed_text_run
-
-        return self._record(embed_text_run(self.workspace, self.workspace.need(columns.BACKBONE)))
-
-    def codebook_fit(self) -> RunRecord:
-        """Fit a new code set. Earlier code sets stay."""
-        remove_leftovers(self.layout)
-        from semconv.stages.codes.fit import fit_codebook_run
-
-        behavior, text = self.workspace.need(columns.EMBED_BEHAVIOR), self.workspace.need(columns.EMBED_TEXT)
-        return self._record(fit_codebook_run(self.workspace, behavior, text))
-
-    def codebook_load(self, file: Path) -> RunRecord:
-        """Load external codes from a Parquet file as a new code set. Earlier code sets stay."""
-        remove_leftovers(self.layout)
-        from semconv.stages.codes.fit import load_codes_run
-
-        return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
-
-    def codebook_assign(self) -> RunRecord | None:
-        """Assign codes to new items, in the code set of the current model and in a newer one; None if no item gets codes.
-
-        The next model is tuned on the newer set, so its new items need codes before that.
-        """
-        remove_leftovers(self.layout)
-        from semconv.stages.codes.assign import assign_run
-
-        workspace = self.workspace
-        current, newest = workspace.code_lineage(), workspace.need(columns.CODEBOOK)
-        lineages = [current]
-        if newest.run_id != current.codebook.run_id:
-            lineages.append(Lineage.current(workspace.store, newest))
-        outcomes = [outcome for lineage in lineages if (outcome := assign_run(workspace, lineage)) is not None]
-        records = [self._record(outcome) for outcome in outcomes]
-        return records[-1] if records else None
-
-    def codebook_report(self, *, codes: Path | None = None, html: Path | None = None) -> dict[str, Any]:
-        """Measure the current code set, or external codes in a Parquet file; ``html`` is a file for the report."""
-        from semconv.reports.code_page import report_page
-        from semconv.stages.codes.report import codebook_report, external_report
-
-        if codes is None:
-            report = codebook_report(self.workspace, self.workspace.code_lineage())
-        else:
-            report = external_report(self.workspace, codes)
-        if html is not None:
-            with machine_errors(html):
-                write_bytes(html, report_page(report).encode(), PUBLIC_FILE)
-        return report
 
     def export_prompts(self, output: Path, *, epoch: int = 0) -> dict[str, Any]:
         """Write the training samples of an epoch to a file, and return their number by task."""
@@ -411,8 +334,3 @@ class Project(IngestingProject):
     def _gates(self, force: bool) -> PublishGates:
         guard = Guard(self.settings.gates, force, self.progress.say)
         return PublishGates(guard, self.settings.publish.memory_mb)
-
-    def _record(self, outcome: Outcome) -> RunRecord:
-        if outcome.is_reused:
-            self.progress.say(f"{outcome.record.run_id} exists already and is reused")
-        return outcome.record
