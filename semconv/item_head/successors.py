@@ -34,13 +34,8 @@ _BY_DISTANCE: Final = tuple(distance**-_DECAY for distance in range(1, _REACH + 
 _SYMMETRY: Final = 0.7
 _SCALE, _PSEUDO_COUNT = 50.0, 100.0
 _KEPT: Final = 100  # successors of an item
-CONSTANTS: Final = (
-    float(_REACH),
-    _DECAY,
-    _SYMMETRY,
-    _SCALE,
-    _PSEUDO_COUNT,
-)  # what the weights of a model were trained for
+# What the weights of a model were trained for.
+CONSTANTS: Final = (float(_REACH), _DECAY, _SYMMETRY, _SCALE, _PSEUDO_COUNT)
 
 
 @dataclass(frozen=True)

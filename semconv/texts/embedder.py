@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,7 +96,7 @@ def load_embedder(kind: TextKind, backbone: Backbone, path: Callable[[], Path]) 
     file = path()
     arrays = read_arrays(file)
     try:
-        return TfidfBasis.of_arrays(arrays) if kind == "tfidf" else InputMeans(*backbone(), _weights(arrays))
+        return TfidfBasis.of_arrays(arrays) if kind == "tfidf" else InputMeans(*backbone(), arrays["weights"])
     except (KeyError, ValueError) as error:
         raise InputError(f"{file}: holds no basis of text vectors ({error}); run `semconv embed text` again") from error
 
@@ -108,10 +108,6 @@ def _with_backbone(kind: TextKind, model: Any, tokenizer: Any) -> TextEmbedder:
 
         return HiddenMeans(model.to(lists_device()), tokenizer)
     return InputMeans(model, tokenizer)
-
-
-def _weights(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    return arrays["weights"]
 
 
 def _token_weights(tokenizer: Any, texts: Sequence[str], num_tokens: int) -> NDArray[np.float32]:

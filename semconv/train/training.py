@@ -55,20 +55,23 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         )
     if start.rows is not None:
         start.rows.fold()
-    factor = _weigh_successors(task, start.model, ndcg, progress)
+    factor = weigh_successors(task, start.model, ndcg, progress)
     return Trained(start.model.to("cpu"), {**figures, SUCCESSOR_FACTOR: factor, TOO_LONG: dict(source.too_long)})
 
 
-def _weigh_successors(
+def weigh_successors(
     task: TuningTask, model: Any, ndcg: Callable[[Any], NDArray[np.float64]] | None, progress: Progress
 ) -> float | None:
     """Multiply the weights of the successors by the factor of the settings, or by the best one on validation users.
 
-    Return the factor; 1 without validation users, and None for a model that does not score successors.
+    Return the factor; 1 without validation users, and None for a model that does not score successors. The weights of a
+    continued training have the factor of the settings already, so it is not applied a second time.
     """
     if task.setup is None or not task.setup.num_latest:
         return None
     factor = task.tuning.successor_factor
+    if factor is not None and task.data.replay is not None:
+        return 1.0
     if factor is None:
         factor = 1.0 if ndcg is None else successor_factor(model, ndcg)
         if factor != 1.0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
+from semconv.progress import Silent
 from semconv.train.calibration import successor_factor
+from semconv.train.training import weigh_successors
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -62,6 +66,22 @@ def test_a_difference_within_the_noise_changes_nothing() -> None:
     chance[:3] = 0.9, 0.9, -0.9
     better_by_chance = iter([users, users + chance, users])
     assert successor_factor(model_with(2), lambda _: next(better_by_chance)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_continued", "given", "times"),
+    [(None, False, 1.0, 1.0), (2.0, False, 2.0, 2.0), (0.0, False, 0.0, 0.0), (2.0, True, 1.0, 1.0)],
+)
+def test_a_factor_of_the_settings_is_applied_once(
+    setting: float | None, is_continued: bool, given: float, times: float
+) -> None:
+    data = SimpleNamespace(replay=object() if is_continued else None)
+    tuning = SimpleNamespace(successor_factor=setting)
+    task: Any = SimpleNamespace(setup=SimpleNamespace(num_latest=2), tuning=tuning, data=data)
+    model = model_with(2)
+    before = weights_of(model).clone()
+    assert weigh_successors(task, model, None, Silent()) == given
+    assert torch.equal(weights_of(model), times * before)
 
 
 def test_weights_are_multiplied_once_and_restored_exactly() -> None:
