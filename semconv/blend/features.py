@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from semconv.blend.tables import BlendTables, BlendUsers
+from semconv.blend.cells import VectorCells
+from semconv.blend.tables import TEXT, BlendTables, BlendUsers
 from semconv.columns import SOURCE_NEIGHBOR, SOURCE_TRANSITION
 from semconv.counter.scores import DECIMALS, entries
 from semconv.ragged import lengths_of, row_of
@@ -18,7 +19,6 @@ from semconv.ragged import lengths_of, row_of
 COUNTER_FLOOR = 0.01
 FLAT_DECAY = 0.3  # decay of the sum over the whole history: early items count almost as much as late ones
 SMOOTHED = ("smoothed transition", "smoothed transition of the latest item", "two hops")
-TEXT = "text"  # name of the text vectors among the tables of vectors
 WINDOWS = (7, 30, 90, 365)  # lengths in days of windows that end on the day of a user's latest interaction
 # Number of elements of item vectors that are gathered at once.
 _GATHERED = 1 << 22
@@ -34,7 +34,7 @@ def feature_names(tables: BlendTables) -> tuple[str, ...]:
     for name in tables.vectors:
         names += [f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item"]
     if tables.with_popularity:
-        names.append("popularity")
+        names += ["popularity", "no interactions"]
     if tables.events is not None:
         names += [*(f"popularity within {days} days" for days in WINDOWS), "age"]
     return tuple(names)
@@ -104,7 +104,9 @@ class BlockScores:
         if self._tables.smoothed is not None:
             hops = self._best_counted(self._smoothed[-1], count, allowed)
             found[SOURCE_TRANSITION] = _joined([*found.values(), hops])
-        near = [self._nearest(name, count, allowed) for name in self._tables.proposing]
+        near = [self._nearest(self._tables.cells[name], name, count, allowed) for name in self._tables.proposing]
+        if TEXT in self._tables.vectors:  # the only table that can find an item without interactions
+            near.append(self._nearest(self._tables.new_items, TEXT, count, allowed))
         if near:
             found[SOURCE_NEIGHBOR] = _joined(near)
         return found
@@ -145,7 +147,8 @@ class BlockScores:
         for dots in cosines.values():
             columns += dots
         if tables.with_popularity:
-            columns.append(np.log1p(tables.popularity[items]))
+            popularity = tables.popularity[items]
+            columns += [np.log1p(popularity), (popularity == 0).astype(np.float32)]
         return columns + self._recency(users, items)
 
     def _recency(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> list[NDArray[np.floating]]:
@@ -173,9 +176,9 @@ class BlockScores:
         return _pairs(kept)
 
     def _nearest(
-        self, name: str, count: int, allowed: NDArray[np.bool_]
+        self, cells: VectorCells, name: str, count: int, allowed: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self._tables.cells[name].nearest(self._sums[name][0], count, allowed, self._users.seen)
+        return cells.nearest(self._sums[name][0], count, allowed, self._users.seen)
 
 
 def _dots(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,8 @@ from semconv.counter.scores import history_matrix, popularity_order
 from semconv.counter.smoothed import SmoothedTables
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
 from semconv.ragged import kept_offsets, offsets_of, row_of
+
+TEXT: Final = "text"  # name of the text vectors among the tables of vectors
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ class BlendTables:
     def cells(self) -> dict[str, VectorCells]:
         """The index in which the nearest items of each table that proposes are found."""
         return {name: VectorCells.of(self.vectors[name], self.popularity_order) for name in self.proposing}
+
+    @cached_property
+    def new_items(self) -> VectorCells:
+        """The index of the text vectors of all items without interactions; it needs text vectors."""
+        is_new = self.popularity == 0
+        return VectorCells.of(self.vectors[TEXT] * is_new[:, None], self.popularity_order)
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:

@@ -59,6 +59,7 @@ class ItemSearcher:
         table: popularity of items at the moments that the prompts name.
         settings: length of the lists.
         successors: the counts of successors, for a model that scores them.
+        offsets: ``(I,)`` number that is added to the score of each item; None for queries in words.
     """
 
     score_name: Final = ITEM_SCORE
@@ -72,6 +73,7 @@ class ItemSearcher:
         table: MomentTable,
         settings: SearchSettings,
         successors: SuccessorTable | None = None,
+        offsets: NDArray[np.float32] | None = None,
     ) -> None:
         self.settings = settings
         self._successors, self._num_latest = successors, parts.shape.num_latest
@@ -89,6 +91,9 @@ class ItemSearcher:
             # Vectors with the numbers of the first moment beside them, so that one product gives the scores of a night.
             self._joint = torch.cat([vectors, self._features[0].t().to(vectors.dtype)], dim=1)  # (M, D + 4)
             self._vectors = self._joint[:, : vectors.shape[1]]
+        of_items = np.zeros(len(self._items), np.float32) if offsets is None else offsets[self._items]  # (M,)
+        self._offset_columns = torch.from_numpy(np.flatnonzero(of_items)).to(self._device)
+        self._offsets = torch.from_numpy(of_items[of_items != 0]).to(self._device)
 
     def search(
         self,
@@ -170,6 +175,8 @@ class ItemSearcher:
     def _scores(self, hidden: Hidden) -> Tensor:
         """Return the score of every item with codes, ``(B, M)``; a log probability is a score less their log sum exp."""
         scores = self._of_states(hidden.states, hidden.moments)
+        if len(self._offsets):
+            scores[:, self._offset_columns] += self._offsets
         followed = self._parts.successor_weights(hidden.states)
         if followed is not None and self._successors is not None:
             numbers = self._successors.numbers(hidden.latest)

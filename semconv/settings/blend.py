@@ -39,9 +39,12 @@ class BlendSettings:
     text: bool = option(
         True,
         "Use the similarity of an item's text vector to those of the items in the user's history as a part of the"
-        " blend's score.",
+        " blend's score, and to propose items without interactions.",
     )
-    popularity: bool = option(True, "Use an item's popularity in the training data as a part of the blend's score.")
+    popularity: bool = option(
+        True,
+        "Use an item's popularity in the training data, and whether it has no interactions, as parts of the blend's score.",
+    )
     recency: bool = option(
         True,
         "Use two numbers about an item as parts of the blend's score: its number of interactions in the days"
@@ -50,7 +53,7 @@ class BlendSettings:
     candidates: int = option(
         60,
         "Number of items per user that the transition counter proposes. The behaviour vectors propose the same"
-        " number of items per user.",
+        " number, and the text vectors at most the same number of items without interactions.",
         low=1,
     )
     shortlist: int = option(

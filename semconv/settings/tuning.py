@@ -58,6 +58,13 @@ class TuningSettings:
         " `finetune --from` continues weights that are multiplied already, so it does not apply this setting again.",
         low=0,
     )
+    new_item_offset: float | None = option(
+        None,
+        "With tuning.history = items, the number that is added to the scores of items without training interactions. It"
+        " fades as such an item gets interactions. By default it is chosen on the validation users from -4 to 4, so that"
+        " new items are listed as often as they are wanted. With split.train_cut = [:-1], a tuning takes the number of the"
+        " tuning that decides its epochs. Without validation users and without such a tuning it is 0.",
+    )
     epochs: int | None = option(
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="

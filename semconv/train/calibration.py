@@ -1,13 +1,18 @@
-"""Choose how much the counts of successors weigh in the lists of a trained model.
+"""Choose two numbers of a trained model on the validation users: what training sequences cannot teach it.
 
-In training, a label sees the counts without its own sequence, and the model learns some sequences by heart. So a trained
-model trusts the counts less than it should with users it has not learned. After the training, one factor multiplies the
-weights of the counts. It is chosen on the validation users.
+- The factor of the successors. In training, a label sees the counts without its own sequence, and the model learns some
+  sequences by heart. So a trained model trusts the counts less than it should with users it has not learned.
+- The offset of new items. An item that nobody has taken competes in no training step. So a trained model does not know how
+  its score compares with those of the other items.
+
+The search goes on in steps as long as the lists get better: as long as the mean of the paired differences of NDCG@10 is
+larger than their standard error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import numpy as np
@@ -15,34 +20,63 @@ from numpy.typing import NDArray
 
 from semconv.item_head.parts import NAME
 
-_STEP: Final = 2.0
-_MOST: Final = 16.0
+_FACTORS: Final = ((2.0, 4.0, 8.0, 16.0), (1 / 2, 1 / 4, 1 / 8, 1 / 16))
+_OFFSETS: Final = ((-1.0, -2.0, -3.0, -4.0), (1.0, 2.0, 3.0, 4.0))
+Score = Callable[[Any], NDArray[np.float64]]
 
 
-def successor_factor(model: Any, ndcg_of: Callable[[Any], NDArray[np.float64]]) -> float:
+def successor_factor(model: Any, ndcg_of: Score) -> float:
     """Return the best factor of 1, 2, 4, 8 and 16, or of 1/2, 1/4, 1/8 and 1/16 if 2 is no better than 1.
 
-    A factor counts as better than the one before if the mean of the paired differences of NDCG@10 is larger than their
-    standard error. The model is left as it was.
+    The model is left as it was.
 
     Args:
         model: a model that scores successors.
         ndcg_of: computes the NDCG@10 ``(V,)`` of a model's lists for the validation users.
     """
-    parts = getattr(model, NAME)
+    return _climb(1.0, _FACTORS, model, getattr(model, NAME).with_successors, ndcg_of)
 
-    def ndcg_with(factor: float) -> NDArray[np.float64]:
-        with parts.with_successors(factor):
+
+def new_item_offset(model: Any, ndcg_of: Score) -> float:
+    """Return the best offset: that of the model, up to 4 less in steps of 1, or up to 4 more if 1 less is no better.
+
+    The model is left as it was. The arguments are those of ``successor_factor``.
+    """
+    parts = getattr(model, NAME)
+    start = parts.new_item_offset.item()
+    ways = [[start + step for step in steps] for steps in _OFFSETS]
+    return _climb(start, ways, model, parts.with_offset, ndcg_of)
+
+
+def _climb(
+    start: float,
+    ways: Sequence[Sequence[float]],
+    model: Any,
+    changed: Callable[[float], AbstractContextManager[None]],
+    ndcg_of: Score,
+) -> float:
+    """Return the last number of the first way on which the lists get better, or ``start`` if there is no such way.
+
+    Args:
+        ways: numbers to try one after the other, until one is no better than the one before.
+        changed: opens a block in which the model has the given number.
+    """
+
+    def ndcg_with(number: float) -> NDArray[np.float64]:
+        with changed(number):
             return ndcg_of(model)
 
-    start = ndcg_with(1.0)
-    for step in (_STEP, 1 / _STEP):
-        factor, best = 1.0, start
-        while 1 / _MOST < factor < _MOST and _is_better(found := ndcg_with(factor * step), best):
-            factor, best = factor * step, found
-        if factor != 1.0:
-            return factor
-    return 1.0
+    first = ndcg_with(start)
+    for way in ways:
+        found, best = start, first
+        for number in way:
+            tried = ndcg_with(number)
+            if not _is_better(tried, best):
+                break
+            found, best = number, tried
+        if found != start:
+            return found
+    return start
 
 
 def _is_better(found: NDArray[np.float64], before: NDArray[np.float64]) -> bool:

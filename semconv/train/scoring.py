@@ -58,8 +58,8 @@ def _item_lists(task: TuningTask, setup: ItemSetup, data: Validation, seen: Seen
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
-        allowed, successors = data.is_allowed, data.successors
-        searcher = ItemSearcher(model, parts, task.item_index, allowed, moments.table, search, successors)
+        allowed, successors, offsets = data.is_allowed, data.successors, parts.offsets()
+        searcher = ItemSearcher(model, parts, task.item_index, allowed, moments.table, search, successors, offsets)
         return searcher.search(prompts, seen).items
 
     return items_of

@@ -14,13 +14,14 @@ from semconv.errors import InputError
 from semconv.item_head.parts import NAME
 from semconv.progress import Progress
 from semconv.tasks.source import PromptSource
-from semconv.train.calibration import successor_factor
+from semconv.train.calibration import new_item_offset, successor_factor
 from semconv.train.group import Leader
 from semconv.train.scoring import ndcg_of
 from semconv.train.task import StartModel, TuningTask
 from semconv.tuning.train import Training, tune
 
 SUCCESSOR_FACTOR = "successor_factor"  # by which the trained weights of the successors were multiplied, or None
+NEW_ITEM_OFFSET = "new_item_offset"  # that is added to the scores of new items, or None
 TOO_LONG = "prompts_too_long"  # number of left-out prompts of each epoch, among the figures
 
 
@@ -55,8 +56,11 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         )
     if start.rows is not None:
         start.rows.fold()
-    factor = weigh_successors(task, start.model, ndcg, progress)
-    return Trained(start.model.to("cpu"), {**figures, SUCCESSOR_FACTOR: factor, TOO_LONG: dict(source.too_long)})
+    chosen = {
+        SUCCESSOR_FACTOR: weigh_successors(task, start.model, ndcg, progress),
+        NEW_ITEM_OFFSET: weigh_new_items(task, start.model, ndcg, progress),
+    }
+    return Trained(start.model.to("cpu"), {**figures, **chosen, TOO_LONG: dict(source.too_long)})
 
 
 def weigh_successors(
@@ -80,3 +84,33 @@ def weigh_successors(
             )
     getattr(model, NAME).multiply_successors(factor)
     return factor
+
+
+def weigh_new_items(
+    task: TuningTask, model: Any, ndcg: Callable[[Any], NDArray[np.float64]] | None, progress: Progress
+) -> float | None:
+    """Set the number that is added to the scores of new items to that of the settings, or choose it on validation users.
+
+    Return the number; None for a model that does not score items. Without validation users, or without an item to choose
+    it for, the model keeps the number that it has: 0, or that of the tuning that it continues.
+    """
+    if task.setup is None:
+        return None
+    parts, wanted = getattr(model, NAME), task.tuning.new_item_offset
+    if wanted is None:
+        wanted = parts.new_item_offset.item()
+        if ndcg is not None and task.validation is not None and _has_new_items(task, task.validation.is_allowed):
+            wanted = new_item_offset(model, ndcg)
+            if wanted != 0.0:
+                progress.say(
+                    f"{wanted:+g} is added to the scores of items without interactions, which is better on validation users"
+                )
+    parts.set_offset(wanted)
+    return wanted
+
+
+def _has_new_items(task: TuningTask, is_allowed: NDArray[np.bool_]) -> bool:
+    """Return whether lists may hold an item that has codes and no training interaction."""
+    assert task.setup is not None
+    index = task.item_index
+    return bool(np.any((task.setup.counts[index] == 0) & is_allowed[index]))

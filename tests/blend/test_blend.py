@@ -11,7 +11,7 @@ from semconv.blend.blend import Blend
 from semconv.blend.candidates import Candidates, source_bit, with_beams
 from semconv.blend.features import BlockScores, feature_names
 from semconv.blend.reasons import blend_reasons
-from semconv.blend.tables import BlendTables, BlendUsers, EventDays
+from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.columns import SOURCES_ORDER
 from semconv.errors import InputError
 from semconv.lists.recommender import Recommender, ShardLists, ShardUsers
@@ -44,6 +44,7 @@ def features_by_hand(world: World, user: int, item: int) -> dict[str, float]:
         "behavior of the whole history": sum(w * c for w, c in zip(flat, cosines, strict=True)),
         "behavior of the latest item": cosines[0],
         "popularity": np.log1p(tables.popularity[item]),
+        "no interactions": float(tables.popularity[item] == 0),
     }
     day = world.days[user]
     taken = tables.events.days[tables.events.starts[item] : tables.events.starts[item + 1]]
@@ -144,6 +145,26 @@ def test_sources_say_who_proposed_and_reasons_what_spoke_for_it(world: World, bl
 def _slopes_of(blend: Blend, slopes: dict[str, float]):
     values = np.array([slopes.get(name, 0.0) for name in blend.weights.names])
     return replace(blend.weights, mean=np.zeros(len(values)), scale=np.ones(len(values)), weights=values)
+
+
+def test_text_proposes_the_nearest_items_that_nobody_has_taken(world: World) -> None:
+    rng = np.random.default_rng(5)
+    popularity = world.tables.popularity.copy()
+    new, allowed = np.array([4, 11, 17, 30, 39]), np.arange(ITEMS) != 30
+    popularity[new] = 0
+    text = unit_vectors(np.arange(ITEMS), rng.normal(size=(ITEMS, 6)), ITEMS)
+    tables = replace(
+        world.tables, counter=None, vectors={"text": text}, popularity=popularity, proposing=(), events=None
+    )
+    proposed, _ = replace(world.fitted(tables).blend, num_proposals=2).propose(world.users(), allowed)
+    for user, history in enumerate(world.histories):
+        own = history[::-1]
+        weights = (np.arange(len(own)) + 1.0) ** -WEIGHTS.history_decay
+        near = text @ (weights[:, None] * text[own]).sum(axis=0)
+        may = [item for item in new if allowed[item] and item not in own and near[item] > 0]
+        best = sorted(may, key=lambda item: -near[item])[:2]
+        assert proposed.items[proposed.users == user].tolist() == sorted(best)
+    assert set(proposed.sources.tolist()) == {source_bit("neighbor")}
 
 
 def test_parts_that_are_off_neither_propose_nor_score(world: World) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.progress import Silent
-from semconv.train.calibration import successor_factor
-from semconv.train.training import weigh_successors
+from semconv.train.calibration import new_item_offset, successor_factor
+from semconv.train.training import weigh_new_items, weigh_successors
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -93,3 +93,56 @@ def test_weights_are_multiplied_once_and_restored_exactly() -> None:
     assert torch.equal(weights_of(model), before)
     parts.multiply_successors(2.0)
     assert torch.equal(weights_of(model), 2 * before)
+
+
+@pytest.mark.parametrize(
+    ("start", "best", "tried", "found"),
+    [
+        (0.0, 0.0, [0, -1, 1], 0.0),
+        (0.0, -2.0, [0, -1, -2, -3], -2.0),
+        (0.0, 1.0, [0, -1, 1, 2], 1.0),
+        (0.0, -9.0, [0, -1, -2, -3, -4], -4.0),
+        (-2.0, 0.0, [-2, -3, -1, 0, 1], 0.0),  # a continued tuning starts at the offset that it has
+    ],
+)
+def test_the_offset_of_new_items_goes_on_while_the_lists_get_better(
+    start: float, best: float, tried: list[float], found: float
+) -> None:
+    model, seen = model_with(2), []
+    parts = getattr(model, NAME)
+    parts.set_offset(start)
+
+    def ndcg_of(of: torch.nn.Module) -> NDArray[np.float64]:
+        seen.append(getattr(of, NAME).new_item_offset.item())
+        return np.full(500, 0.5 - 0.01 * abs(seen[-1] - best))
+
+    assert new_item_offset(model, ndcg_of) == found
+    assert seen == tried
+    assert parts.new_item_offset.item() == start
+
+
+@pytest.mark.parametrize(
+    ("setting", "counts", "given"),
+    [
+        (None, [1, 1, 0], -1.0),
+        (None, [0, 1, 1], 0.0),  # item 0 has no codes
+        (None, [1, 0, 1], 0.0),  # item 1 may not be listed
+        (0.5, [1, 1, 0], 0.5),
+    ],
+)
+def test_an_offset_is_chosen_if_lists_can_hold_a_new_item(
+    setting: float | None, counts: list[int], given: float
+) -> None:
+    task: Any = SimpleNamespace(
+        setup=SimpleNamespace(counts=np.array(counts)),
+        tuning=SimpleNamespace(new_item_offset=setting),
+        validation=SimpleNamespace(is_allowed=np.array([True, False, True])),
+        item_index=np.array([1, 2]),
+    )
+    model = model_with(2)
+
+    def ndcg_of(of: torch.nn.Module) -> NDArray[np.float64]:
+        return np.full(500, 0.5 - 0.01 * abs(getattr(of, NAME).new_item_offset.item() + 1))
+
+    assert weigh_new_items(task, model, ndcg_of, Silent()) == given
+    assert getattr(model, NAME).new_item_offset.item() == given

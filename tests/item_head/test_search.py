@@ -28,6 +28,7 @@ from tests.worlds import prompts as case
 DAY = 86_400_000_000
 NUM_ITEMS, WIDTH = 30, 16
 CODED = np.array([item for item in range(NUM_ITEMS) if item % 7])  # some items have no codes
+NEW = (3, 14, 20)  # without training interactions; 14 has no codes either
 HISTORY = 6
 
 
@@ -41,7 +42,9 @@ class World:
     prompts: list[ItemPrompt]
     successors: SuccessorTable
 
-    def searcher(self, allowed: np.ndarray | None = None, top_k: int = 5) -> ItemSearcher:
+    def searcher(
+        self, allowed: np.ndarray | None = None, top_k: int = 5, counts: np.ndarray | None = None
+    ) -> ItemSearcher:
         may = np.ones(NUM_ITEMS, dtype=bool) if allowed is None else allowed
         return ItemSearcher(
             self.model,
@@ -51,10 +54,11 @@ class World:
             self.table,
             SearchSettings(top_k, top_k),
             self.successors,
+            self.parts.offsets(counts),
         )
 
     @torch.no_grad()
-    def log_probs(self, prompt: ItemPrompt) -> np.ndarray:
+    def log_probs(self, prompt: ItemPrompt, counts: np.ndarray | None = None) -> np.ndarray:
         """Score every item by hand, -inf for items without codes."""
         matrix = self.model.get_input_embeddings().weight
         vectors = self.parts.vectors(matrix, torch.arange(NUM_ITEMS))
@@ -73,6 +77,8 @@ class World:
         for weight, item in zip(weights, prompt.items[::-1], strict=False):
             numbers = self.successors.numbers(np.array([[item]]))
             scores[torch.from_numpy(numbers.items)] += weight * torch.from_numpy(numbers.values)
+        for item in NEW:
+            scores[item] += parts.new_item_offset[0] * 10 / (10 + (0 if counts is None else int(counts[item])))
         mask = torch.full((NUM_ITEMS,), -torch.inf)
         mask[torch.from_numpy(CODED)] = 0
         found: np.ndarray = (scores + mask).log_softmax(dim=0).numpy()
@@ -92,7 +98,9 @@ def world() -> World:
     calendar = Calendar.of(days)
     shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods, num_latest=2)
     texts = rng.normal(size=(NUM_ITEMS, 3)).astype(np.float32)
-    parts = ItemParts(shape, tokens, texts, rng.integers(0, 30, NUM_ITEMS), seed=0)
+    bought_before = rng.integers(1, 30, NUM_ITEMS)
+    bought_before[list(NEW)] = 0
+    parts = ItemParts(shape, tokens, texts, bought_before, seed=0)
     with torch.no_grad():
         for weight in parts.parameters():
             weight.normal_(0.0, 0.3)
@@ -126,6 +134,22 @@ def test_lists_are_the_best_of_all_scores(world: World) -> None:
         best = np.argsort(-expected, kind="stable")[:5]
         assert found.items[row].tolist() == best.tolist()
         np.testing.assert_allclose(found.scores[row], expected[best], atol=1e-4)
+
+
+def test_the_offset_of_a_new_item_fades_with_its_interactions(world: World) -> None:
+    counts = np.full(NUM_ITEMS, 1000)  # changes nothing for an item of the training
+    counts[list(NEW)] = 30, 5, 0
+    parts, prompt = world.parts, world.prompts[0]
+    with parts.with_offset(5.0):
+        assert parts.offsets()[list(NEW)].tolist() == [5.0, 5.0, 5.0]
+        assert parts.offsets(counts)[list(NEW)] == pytest.approx([1.25, 10 / 3, 5.0])
+        assert np.flatnonzero(parts.offsets(counts)).tolist() == sorted(NEW)
+        for now in (None, counts):
+            found = world.searcher(counts=now).search([prompt], None)
+            best = np.argsort(-world.log_probs(prompt, now), kind="stable")[:5]
+            assert found.items[0].tolist() == best.tolist()
+            np.testing.assert_allclose(found.scores[0], world.log_probs(prompt, now)[best], atol=1e-4)
+    assert parts.offsets()[list(NEW)].tolist() != [5.0, 5.0, 5.0]
 
 
 def test_masks_change_the_list_and_no_score(world: World) -> None:

@@ -14,8 +14,7 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
-from semconv.blend.features import TEXT
-from semconv.blend.tables import BlendTables, EventDays, unit_vectors
+from semconv.blend.tables import TEXT, BlendTables, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
 from semconv.counter.smoothed import SmoothedTables, SmoothedWeights
 from semconv.data.store import RunRecord

@@ -50,12 +50,14 @@ class ItemSearchData:
         texts: ``(I, T)`` projected text vectors of all items.
         moments: the moment of each user, and what was popular then.
         successors: how often items follow each other; None for a model that does not score this, and for queries.
+        counts: ``(I,)`` interactions of each item by that moment; None for queries.
     """
 
     folder: Path
     texts: NDArray[np.float32]
     moments: Moments
     successors: SuccessorTable | None
+    counts: NDArray[np.int64] | None
 
     @classmethod
     def read(
@@ -75,6 +77,7 @@ class ItemSearchData:
             if moments is None
             else moments.of(len(catalog), is_dated=file.calendar.num_periods > 0),
             moments.successors(len(catalog)) if moments is not None and file.num_latest else None,
+            None if moments is None else moments.counts(len(catalog)),
         )
 
     def searcher(
@@ -97,5 +100,7 @@ class ItemSearchData:
         file = ItemFile.load(self.folder)
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
-        searcher = ItemSearcher(model, parts, coded, allowed, self.moments.table, settings, self.successors)
+        table, successors = self.moments.table, self.successors
+        offsets = None if self.counts is None else parts.offsets(self.counts)
+        searcher = ItemSearcher(model, parts, coded, allowed, table, settings, successors, offsets)
         return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)
