@@ -40,6 +40,7 @@ COMMANDS = {
     "runs": "records",
     "generations": "records",
     "check": "upkeep",
+    "discard": "upkeep",
     "prune": "upkeep",
     "forget": "forget",
     "doctor": "upkeep",

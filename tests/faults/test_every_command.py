@@ -24,7 +24,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> case.World:
     folder = tmp_path_factory.mktemp("world")
     (folder / "rows.csv").write_text(f"user_id,item_id,source_position\n{erasing.ERASED},i7,9\nnew,i1,1\n")
     erasing.copied(erasing.template(), folder / "served")
-    return case.World(folder / "served", folder, erasing.ERASED)
+    return case.World(folder / "served", folder, "", erasing.ERASED)
 
 
 def test_every_command_of_the_command_line_has_a_case() -> None:

@@ -307,6 +307,13 @@ class Project(CodingProject):
         """Return the bytes of ``data/`` by part, ``total`` last."""
         return disk.usage(self.layout)
 
+    def discard(self, run_id: str | None = None) -> dict[str, Any]:
+        """Discard a model or a blend with everything that was computed from it, so that the one before it is current."""
+        from semconv_warehouse.upkeep.discarding import discard
+
+        remove_leftovers(self.layout)
+        return discard(self.workspace, self.store, run_id)
+
     def prune(self, keep: int, dry_run: bool) -> dict[str, Any]:
         """Remove generation files, run folders and feature files that are no longer needed."""
         if not dry_run:

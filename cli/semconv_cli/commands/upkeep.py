@@ -62,6 +62,27 @@ def _failure(result: CheckResult) -> str:
     return f"{result.name} ({age})"
 
 
+@click.command("discard", cls=Job, short_help="Go back to the model before the current one.")
+@click.argument("run_id", required=False)
+@json_option
+@pass_state
+def discard_command(state: State, run_id: str | None, as_json: bool) -> None:
+    """Discard a model or a blend (RUN_ID), so that later commands use the one before it.
+
+    Without RUN_ID, the current model is discarded, or the current blend if no model is used. Everything that was computed
+    from it is discarded with it: blends, lists and evaluations. A run that the served lists were made from is refused.
+    No file is removed: the command that made the run takes it back, as long as settings and data are the same.
+    """
+    with state.open() as project:
+        result = project.discard(run_id)
+    state.note({"runs_discarded": len(result["discarded"])})
+    if as_json:
+        output.write_json(result)
+        return
+    output.write_rows([{"discarded": name} for name in result["discarded"]], is_cut=False)
+    state.remark(f"{result['current']} ranks the lists from now on")
+
+
 @click.command("prune", cls=Job, short_help="Remove old generations and runs to free disk space.")
 @click.option(
     "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Number of newest generations to keep."

@@ -65,7 +65,7 @@ def test_every_command_may_follow_a_killed_one(
     for state, point in zip(states, points, strict=True):
         case.killed(seeing, world, state, first, point)
     for number, second in enumerate(_PAIRED):
-        after = case.World(states[number % len(states)], world.inputs)
+        after = case.World(states[number % len(states)], world.inputs, world.blend)
         root = case.copied(after, tmp_path / "project", second)
         done = case.run(seeing, after, root, second)
         # Lists of a user who is erased already are refused.

@@ -20,7 +20,8 @@ class CommandCase:
     """A command line that writes.
 
     Attributes:
-        words: ``{inputs}`` is a folder with files outside the project, ``{root}`` is the project.
+        words: ``{inputs}`` is a folder with files outside the project, ``{root}`` is the project, ``{erased}`` is the
+            user whom `forget` erases, and ``{blend}`` is a blend.
         is_new_project: the command makes a project of its own in ``{root}``.
         is_empty_project: the command runs on a project without data, because it takes no data beside those of the shop.
         is_composed: the command does what other commands do, one after the other. So it is killed at some of its writes.
@@ -121,6 +122,7 @@ CASES = (
     _case("features materialize", "--again", is_variant=True),
     _case("run", is_composed=True),
     _case("run", "--refit", is_composed=True, is_variant=True),
+    _case("discard", "{blend}", may_refuse=True),
     _case("prune", "--keep", "1"),
     _case("forget", "--user", "{erased}", "--yes"),
     _case("forget", "--users", "{inputs}/erased.txt", "--yes", is_variant=True),

@@ -55,6 +55,7 @@ class World:
 
     root: Path
     inputs: Path
+    blend: str  # id of a blend that no published lists were made from
     erased: str = ERASED
 
 
@@ -85,13 +86,14 @@ def make_world(folder: Path) -> World:
         project.publish_due()
         _say(project, inputs, 2)
         project.recommend()
+        blend = Project.open(root, progress=Silent(), overrides={"blend.seed": 1}).blend()["run_id"]
         new = [{**case.item(number), "item_id": f"new-{number}"} for number in range(2)]
         project.ingest_items([case.write_lines(inputs / "new.jsonl", new)], {})
         _say(project, inputs, 3)
         project.finetune_pack(inputs / "pack")
         train_pack(inputs / "pack", Silent())
         _write_inputs(inputs)
-    return World(root, inputs)
+    return World(root, inputs, blend)
 
 
 def _timed(events: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
@@ -183,7 +185,9 @@ def _write_inputs(folder: Path) -> None:
 
 
 def run(commands: Commands, world: World, root: Path, tried: CommandCase, **conditions: object) -> Done:
-    words = [word.format(inputs=world.inputs, root=root, erased=world.erased) for word in tried.words]
+    words = [
+        word.format(inputs=world.inputs, root=root, erased=world.erased, blend=world.blend) for word in tried.words
+    ]
     environment = _QUICK if tried.command == ("demo",) else {}
     return commands.run(root, *words, environment=environment, small_demo=tried.command == ("demo",), **conditions)
 

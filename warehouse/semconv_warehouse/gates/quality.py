@@ -152,7 +152,20 @@ def _fallen(
     old = ListMaker.of(workspace, served, lists)
     users = drawn_users(new, old)
     theirs = old.score(users)  # first, so that the lists of the new model are the newest ones for an evaluation
-    return measured(guard, _DROP, compare_served(workspace, new.score(users), theirs))
+    findings = measured(guard, _DROP, compare_served(workspace, new.score(users), theirs))
+    way_back = _way_back(workspace, lists, served)
+    return [replace(finding, advice=way_back) if finding.is_failed else finding for finding in findings]
+
+
+def _way_back(workspace: Workspace, lists: RunRecord, served: RunRecord) -> str:
+    """Return how to go back from a new model or blend to the one before it; empty if neither is new."""
+    if is_external(lists) or is_external(served):
+        return ""
+    ours, theirs = (Lineage.of(workspace.store, run) for run in (lists, served))
+    for new, old in ((ours.tuned, theirs.tuned), (ours.blend, theirs.blend)):
+        if new is not None and old is not None and new.run_id != old.run_id:
+            return f"`semconv discard {new.run_id}` goes back to the {new.stage} before it"
+    return ""
 
 
 def _below_popularity(workspace: Workspace, guard: Guard, new: ScoredLists) -> list[Finding]:
