@@ -64,7 +64,7 @@ class ItemFile:
         try:
             first_day, num_periods = (int(number) for number in arrays["calendar"])
             found = cls(
-                {name: arrays[name] for name in ("own", "new_item_offset")}
+                {name: arrays[name] for name in ("own", "new_item_weight")}
                 | {name: arrays[name] for name in _OPTIONAL if name in arrays},
                 arrays["counts"],
                 Calendar(first_day, num_periods),

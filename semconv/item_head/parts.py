@@ -2,8 +2,8 @@
 
 The vector of an item is the sum of the embedding rows of its codes, its projected text vector, and a row of its own. The
 own row is scaled by n / (n + 10), where n is the number of the item's training interactions, and is left out at random
-during training. So an item that nobody has taken is scored from its codes and its text alone. One number, chosen after the
-training, is added to the scores of such items.
+during training. So an item that nobody has taken is scored from its codes and its text alone. All such items together
+count as a number of items that is chosen after the training.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ItemParts(nn.Module):
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
         starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
         self.successor_start = nn.Parameter(starts) if latest else None
-        self.new_item_offset = nn.Parameter(torch.zeros(1), requires_grad=False)
+        self.new_item_weight = nn.Parameter(torch.full((1,), torch.inf), requires_grad=False)
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
@@ -124,33 +124,50 @@ class ItemParts(nn.Module):
         """Return the weights ``(n, 4)`` of the popularity numbers for hidden states ``(n, D)``; None without dates."""
         return None if self.popularity is None else hidden @ self.popularity.t()
 
-    def offsets(self, counts: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return the number ``(I,)`` that is added to the score of each item when lists are made.
-
-        It is 0 for an item of the training. For another one it is ``new_item_offset`` times 10 / (n + 10) with n
-        interactions, so that it fades as the interactions say more about the item.
+    def new_shares(
+        self, item_index: NDArray[np.integer], counts: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return how new each item is, ``(I,)``: 10 / (n + 10) with n interactions, 0 for an item of the training.
 
         Args:
+            item_index: ``(M,)`` items that have codes; the others count as not new, because lists cannot hold them.
             counts: ``(I,)`` interactions of each item by now; None for those of the training.
         """
-        is_new = self.own_scale[:, 0].cpu().numpy() == 0
-        now = np.zeros(len(is_new)) if counts is None else counts
-        return np.where(is_new, self.new_item_offset.item() * _HALF_AT / (now + _HALF_AT), 0.0).astype(np.float32)
+        shares = np.zeros(len(self.own_scale))
+        is_new = self.own_scale[:, 0].cpu().numpy()[item_index] == 0
+        index = np.asarray(item_index)[is_new]
+        shares[index] = 1.0 if counts is None else _HALF_AT / (counts[index] + _HALF_AT)
+        return shares
+
+    def offsets(self, item_index: NDArray[np.integer], counts: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the number ``(I,)`` that is added to the score of each item when lists are made; at most 0.
+
+        With N new items and a ``new_item_weight`` W below N, log(W / N) is added to each: together they count as W items.
+        An item with interactions since the training gets a part of it, as ``new_shares`` says. The arguments are those of
+        ``new_shares``.
+        """
+        shares = self.new_shares(item_index, counts)
+        weight, number = self.new_item_weight.item(), shares.sum()
+        with np.errstate(divide="ignore"):
+            whole = np.log(weight / number) if weight < number else 0.0
+        return np.where(shares > 0, whole, 0.0).astype(np.float32) * np.where(shares > 0, shares, 1.0).astype(
+            np.float32
+        )
 
     @contextlib.contextmanager
-    def with_offset(self, offset: float) -> Iterator[None]:
-        """Set ``new_item_offset`` inside a block, and restore it after the block."""
-        before = self.new_item_offset.item()
-        self.set_offset(offset)
+    def with_new_item_weight(self, weight: float) -> Iterator[None]:
+        """Set ``new_item_weight`` inside a block, and restore it after the block."""
+        before = self.new_item_weight.item()
+        self.set_new_item_weight(weight)
         try:
             yield
         finally:
-            self.set_offset(before)
+            self.set_new_item_weight(before)
 
-    def set_offset(self, offset: float) -> None:
-        """Set ``new_item_offset``."""
+    def set_new_item_weight(self, weight: float) -> None:
+        """Set the number of items that all new items count as together."""
         with torch.no_grad():
-            self.new_item_offset.fill_(offset)
+            self.new_item_weight.fill_(weight)
 
     def multiply_successors(self, factor: float) -> None:
         """Multiply the weights of the successors by a factor."""

@@ -58,12 +58,14 @@ class TuningSettings:
         " `finetune --from` continues weights that are multiplied already, so it does not apply this setting again.",
         low=0,
     )
-    new_item_offset: float | None = option(
+    new_item_weight: float | None = option(
         None,
-        "With tuning.history = items, the number that is added to the scores of items without training interactions. It"
-        " fades as such an item gets interactions. By default it is chosen on the validation users from -4 to 4, so that"
-        " new items are listed as often as they are wanted. With split.train_cut = [:-1], a tuning takes the number of the"
-        " tuning that decides its epochs. Without validation users and without such a tuning it is 0.",
+        "With tuning.history = items, the number of items that all items without interactions count as together, in the"
+        " lists of users. With N such items and a weight W below N, log(W / N) is added to the score of each. By default W is"
+        " chosen on the validation users: no limit, or N / 2 down to N / 64. So new items are listed as often as they are"
+        " wanted, and each less often the more of them there are. With split.train_cut = [:-1], a tuning takes the number of"
+        " the tuning that decides its epochs. Without validation users and without such a tuning there is no limit.",
+        low=0,
     )
     epochs: int | None = option(
         None,

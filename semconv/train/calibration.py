@@ -2,7 +2,7 @@
 
 - The factor of the successors. In training, a label sees the counts without its own sequence, and the model learns some
   sequences by heart. So a trained model trusts the counts less than it should with users it has not learned.
-- The offset of new items. An item that nobody has taken competes in no training step. So a trained model does not know how
+- The weight of new items. An item that nobody has taken competes in no training step. So a trained model does not know how
   its score compares with those of the other items.
 
 The search goes on in steps as long as the lists get better: as long as the mean of the paired differences of NDCG@10 is
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from semconv.item_head.parts import NAME
 
 _FACTORS: Final = ((2.0, 4.0, 8.0, 16.0), (1 / 2, 1 / 4, 1 / 8, 1 / 16))
-_OFFSETS: Final = ((-1.0, -2.0, -3.0, -4.0), (1.0, 2.0, 3.0, 4.0))
+_HALVINGS: Final = 6
 Score = Callable[[Any], NDArray[np.float64]]
 
 
@@ -37,15 +37,22 @@ def successor_factor(model: Any, ndcg_of: Score) -> float:
     return _climb(1.0, _FACTORS, model, getattr(model, NAME).with_successors, ndcg_of)
 
 
-def new_item_offset(model: Any, ndcg_of: Score) -> float:
-    """Return the best offset: that of the model, up to 4 less in steps of 1, or up to 4 more if 1 less is no better.
+def new_item_weight(model: Any, item_index: NDArray[np.integer], ndcg_of: Score) -> float:
+    """Return the best number of items that all N new items count as together: inf for no limit, or down to N / 64.
 
-    The model is left as it was. The arguments are those of ``successor_factor``.
+    A tuning that continues another one starts at the number of that one. The model is left as it was.
+
+    Args:
+        item_index: ``(M,)`` items that have codes; some of them are new.
+        model, ndcg_of: as for ``successor_factor``.
     """
     parts = getattr(model, NAME)
-    start = parts.new_item_offset.item()
-    ways = [[start + step for step in steps] for steps in _OFFSETS]
-    return _climb(start, ways, model, parts.with_offset, ndcg_of)
+    number = float(parts.new_shares(item_index).sum())
+    start = min(parts.new_item_weight.item(), number)
+    fewer = [start / 2**step for step in range(1, _HALVINGS + 1)]
+    more = [min(start * 2**step, number) for step in range(1, _HALVINGS + 1) if start * 2 ** (step - 1) < number]
+    found = _climb(start, (fewer, more), model, parts.with_new_item_weight, ndcg_of)
+    return found if found < number else np.inf
 
 
 def _climb(

@@ -58,7 +58,7 @@ def _item_lists(task: TuningTask, setup: ItemSetup, data: Validation, seen: Seen
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
-        allowed, successors, offsets = data.is_allowed, data.successors, parts.offsets()
+        allowed, successors, offsets = data.is_allowed, data.successors, parts.offsets(task.item_index)
         searcher = ItemSearcher(model, parts, task.item_index, allowed, moments.table, search, successors, offsets)
         return searcher.search(prompts, seen).items
 

@@ -14,14 +14,14 @@ from semconv.errors import InputError
 from semconv.item_head.parts import NAME
 from semconv.progress import Progress
 from semconv.tasks.source import PromptSource
-from semconv.train.calibration import new_item_offset, successor_factor
+from semconv.train.calibration import new_item_weight, successor_factor
 from semconv.train.group import Leader
 from semconv.train.scoring import ndcg_of
 from semconv.train.task import StartModel, TuningTask
 from semconv.tuning.train import Training, tune
 
 SUCCESSOR_FACTOR = "successor_factor"  # by which the trained weights of the successors were multiplied, or None
-NEW_ITEM_OFFSET = "new_item_offset"  # that is added to the scores of new items, or None
+NEW_ITEM_WEIGHT = "new_item_weight"  # number of items that all new items count as together; None for no limit
 TOO_LONG = "prompts_too_long"  # number of left-out prompts of each epoch, among the figures
 
 
@@ -58,7 +58,7 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         start.rows.fold()
     chosen = {
         SUCCESSOR_FACTOR: weigh_successors(task, start.model, ndcg, progress),
-        NEW_ITEM_OFFSET: weigh_new_items(task, start.model, ndcg, progress),
+        NEW_ITEM_WEIGHT: weigh_new_items(task, start.model, ndcg, progress),
     }
     return Trained(start.model.to("cpu"), {**figures, **chosen, TOO_LONG: dict(source.too_long)})
 
@@ -89,24 +89,26 @@ def weigh_successors(
 def weigh_new_items(
     task: TuningTask, model: Any, ndcg: Callable[[Any], NDArray[np.float64]] | None, progress: Progress
 ) -> float | None:
-    """Set the number that is added to the scores of new items to that of the settings, or choose it on validation users.
+    """Set the number of items that all new items count as, to that of the settings or to the best on validation users.
 
-    Return the number; None for a model that does not score items. Without validation users, or without an item to choose
-    it for, the model keeps the number that it has: 0, or that of the tuning that it continues.
+    Return the number; None for no limit, and for a model that does not score items. Without validation users, or without
+    an item to choose it for, the model keeps the number that it has: none, or that of the tuning that it continues.
     """
     if task.setup is None:
         return None
-    parts, wanted = getattr(model, NAME), task.tuning.new_item_offset
+    parts, wanted = getattr(model, NAME), task.tuning.new_item_weight
     if wanted is None:
-        wanted = parts.new_item_offset.item()
+        wanted = parts.new_item_weight.item()
         if ndcg is not None and task.validation is not None and _has_new_items(task, task.validation.is_allowed):
-            wanted = new_item_offset(model, ndcg)
-            if wanted != 0.0:
+            wanted = new_item_weight(model, task.item_index, ndcg)
+            if wanted != np.inf:
+                number = int(parts.new_shares(task.item_index).sum())
                 progress.say(
-                    f"{wanted:+g} is added to the scores of items without interactions, which is better on validation users"
+                    f"the {number:,} items without interactions count as {wanted:g} together, which is better on validation"
+                    " users"
                 )
-    parts.set_offset(wanted)
-    return wanted
+    parts.set_new_item_weight(wanted)
+    return None if wanted == np.inf else wanted
 
 
 def _has_new_items(task: TuningTask, is_allowed: NDArray[np.bool_]) -> bool:

@@ -159,7 +159,7 @@ def test_without_dates_no_weight_knows_a_date() -> None:
         "text",
         "successors",
         "successor_start",
-        "new_item_offset",
+        "new_item_weight",
     }
     assert torch.isfinite(world.loss(world.form.rows(0)).label)
 

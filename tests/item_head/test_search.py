@@ -28,7 +28,7 @@ from tests.worlds import prompts as case
 DAY = 86_400_000_000
 NUM_ITEMS, WIDTH = 30, 16
 CODED = np.array([item for item in range(NUM_ITEMS) if item % 7])  # some items have no codes
-NEW = (3, 14, 20)  # without training interactions; 14 has no codes either
+NEW = (3, 13, 20)  # have codes, and no training interactions
 HISTORY = 6
 
 
@@ -54,7 +54,7 @@ class World:
             self.table,
             SearchSettings(top_k, top_k),
             self.successors,
-            self.parts.offsets(counts),
+            self.parts.offsets(CODED, counts),
         )
 
     @torch.no_grad()
@@ -77,8 +77,10 @@ class World:
         for weight, item in zip(weights, prompt.items[::-1], strict=False):
             numbers = self.successors.numbers(np.array([[item]]))
             scores[torch.from_numpy(numbers.items)] += weight * torch.from_numpy(numbers.values)
-        for item in NEW:
-            scores[item] += parts.new_item_offset[0] * 10 / (10 + (0 if counts is None else int(counts[item])))
+        shares = {item: 10 / (10 + (0 if counts is None else int(counts[item]))) for item in NEW}
+        weight, number = parts.new_item_weight.item(), sum(shares.values())
+        for item, share in shares.items() if weight < number else ():
+            scores[item] += share * np.log(weight / number)
         mask = torch.full((NUM_ITEMS,), -torch.inf)
         mask[torch.from_numpy(CODED)] = 0
         found: np.ndarray = (scores + mask).log_softmax(dim=0).numpy()
@@ -99,11 +101,12 @@ def world() -> World:
     shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods, num_latest=2)
     texts = rng.normal(size=(NUM_ITEMS, 3)).astype(np.float32)
     bought_before = rng.integers(1, 30, NUM_ITEMS)
-    bought_before[list(NEW)] = 0
+    bought_before[[*NEW, 14]] = 0  # item 14 has no codes
     parts = ItemParts(shape, tokens, texts, bought_before, seed=0)
     with torch.no_grad():
         for weight in parts.parameters():
             weight.normal_(0.0, 0.3)
+        parts.set_new_item_weight(1.5)
     parts.eval()
     table = MomentTable.on_grid(events)
     items = np.array([1, 2, 7, 3, 4, 5, 6, 8, 9, 10, 2, 11, 12, 13], dtype=np.int32)  # 7 has no codes
@@ -136,20 +139,25 @@ def test_lists_are_the_best_of_all_scores(world: World) -> None:
         np.testing.assert_allclose(found.scores[row], expected[best], atol=1e-4)
 
 
-def test_the_offset_of_a_new_item_fades_with_its_interactions(world: World) -> None:
+def test_new_items_together_count_as_some_items_and_less_so_as_they_get_interactions(world: World) -> None:
     counts = np.full(NUM_ITEMS, 1000)  # changes nothing for an item of the training
-    counts[list(NEW)] = 30, 5, 0
-    parts, prompt = world.parts, world.prompts[0]
-    with parts.with_offset(5.0):
-        assert parts.offsets()[list(NEW)].tolist() == [5.0, 5.0, 5.0]
-        assert parts.offsets(counts)[list(NEW)] == pytest.approx([1.25, 10 / 3, 5.0])
-        assert np.flatnonzero(parts.offsets(counts)).tolist() == sorted(NEW)
+    counts[list(NEW)] = 30, 10, 0
+    parts, prompt, new = world.parts, world.prompts[0], list(NEW)
+    with parts.with_new_item_weight(0.7):
+        assert parts.offsets(CODED)[new] == pytest.approx([np.log(0.7 / 3)] * 3)
+        assert parts.offsets(CODED, counts)[new] == pytest.approx(np.log(0.7 / 1.75) * np.array([0.25, 0.5, 1.0]))
+        assert np.flatnonzero(parts.offsets(CODED, counts)).tolist() == sorted(NEW)
         for now in (None, counts):
             found = world.searcher(counts=now).search([prompt], None)
             best = np.argsort(-world.log_probs(prompt, now), kind="stable")[:5]
             assert found.items[0].tolist() == best.tolist()
             np.testing.assert_allclose(found.scores[0], world.log_probs(prompt, now)[best], atol=1e-4)
-    assert parts.offsets()[list(NEW)].tolist() != [5.0, 5.0, 5.0]
+    for weight in (3.0, 100.0, np.inf):
+        with parts.with_new_item_weight(weight):
+            assert not parts.offsets(CODED).any()
+    with parts.with_new_item_weight(0.0):
+        found = world.searcher(top_k=NUM_ITEMS).search(world.prompts, None)
+        assert not np.isin(found.items, new).any()
 
 
 def test_masks_change_the_list_and_no_score(world: World) -> None:

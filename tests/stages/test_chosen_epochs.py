@@ -103,14 +103,14 @@ def test_the_factor_of_the_successors_is_taken_with_the_epochs(root: Path) -> No
     assert wanted(root, "successor_factor", **{"tuning.successor_factor": 0.5}) == (0.5, {"epochs": 4})
 
 
-def test_the_offset_of_new_items_is_taken_with_the_epochs(root: Path) -> None:
-    add_model(root, 11, HONEST, new_item_offset=-2.0)
+def test_the_weight_of_new_items_is_taken_with_the_epochs(root: Path) -> None:
+    add_model(root, 11, HONEST, new_item_weight=2.5)
 
-    assert wanted(root, "new_item_offset") == (-2.0, {"epochs": 4, "new_item_offset": -2.0})
-    add_model(root, 12, HONEST, new_item_offset=0.0)
-    assert wanted(root, "new_item_offset") == (None, {"epochs": 4})
-    add_model(root, 13, {**HONEST, "tuning.new_item_offset": 1.0}, new_item_offset=1.0)
-    assert wanted(root, "new_item_offset", **{"tuning.new_item_offset": 1.0}) == (1.0, {"epochs": 4})
+    assert wanted(root, "new_item_weight") == (2.5, {"epochs": 4, "new_item_weight": 2.5})
+    add_model(root, 12, HONEST, new_item_weight=None)
+    assert wanted(root, "new_item_weight") == (None, {"epochs": 4})
+    add_model(root, 13, {**HONEST, "tuning.new_item_weight": 1.0}, new_item_weight=1.0)
+    assert wanted(root, "new_item_weight", **{"tuning.new_item_weight": 1.0}) == (1.0, {"epochs": 4})
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,6 @@ class ItemSearchData:
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
         table, successors = self.moments.table, self.successors
-        offsets = None if self.counts is None else parts.offsets(self.counts)
+        offsets = None if self.counts is None else parts.offsets(coded, self.counts)
         searcher = ItemSearcher(model, parts, coded, allowed, table, settings, successors, offsets)
         return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)

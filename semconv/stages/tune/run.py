@@ -27,7 +27,7 @@ from semconv.stages.tune.saving import Origin, epochs_before, record_samples, sa
 from semconv.stages.tune.start import check_start, has_work
 from semconv.stages.tune.tuned import tuned_digest
 from semconv.train.group import Leader
-from semconv.train.training import NEW_ITEM_OFFSET, SUCCESSOR_FACTOR, train
+from semconv.train.training import NEW_ITEM_WEIGHT, SUCCESSOR_FACTOR, train
 from semconv.tuning.processes import connect
 
 
@@ -112,9 +112,9 @@ def wanted_tuning(workspace: Workspace, inputs: TuningInputs) -> WantedTuning | 
         run, epochs = chosen
         figures = tuning_figures(workspace, run)
         read["chosen"] = {"epochs": epochs}
-        # A model that does not score items has None.
-        for name, neutral in ((SUCCESSOR_FACTOR, 1.0), (NEW_ITEM_OFFSET, 0.0)):
-            if getattr(tuning, name) is None and figures.get(name, neutral) not in (None, neutral):
+        # None: the model has no such number, or no limit.
+        for name, neutral in ((SUCCESSOR_FACTOR, 1.0), (NEW_ITEM_WEIGHT, None)):
+            if getattr(tuning, name) is None and figures.get(name) not in (None, neutral):
                 read["chosen"][name] = figures[name]
         tuning, chosen_by = replace(tuning, **read["chosen"]), run.run_id
     request = StageRequest(columns.FINETUNE, read, inputs.runs, ("item", "interaction"))
