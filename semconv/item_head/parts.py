@@ -148,11 +148,11 @@ class ItemParts(nn.Module):
         """
         shares = self.new_shares(item_index, counts)
         weight, number = self.new_item_weight.item(), shares.sum()
-        with np.errstate(divide="ignore"):
-            whole = np.log(weight / number) if weight < number else 0.0
-        return np.where(shares > 0, whole, 0.0).astype(np.float32) * np.where(shares > 0, shares, 1.0).astype(
-            np.float32
-        )
+        offsets = np.zeros(len(shares), dtype=np.float32)
+        if weight < number:
+            is_new = shares > 0
+            offsets[is_new] = shares[is_new] * (np.log(weight / number) if weight > 0 else -np.inf)
+        return offsets
 
     @contextlib.contextmanager
     def with_new_item_weight(self, weight: float) -> Iterator[None]:

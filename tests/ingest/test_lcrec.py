@@ -106,6 +106,13 @@ def test_a_folder_without_codes_says_so(store: DuckDBStore, tmp_path: Path) -> N
     assert report.to_dict()["codes"] == report.codes
 
 
+def test_users_with_an_empty_list_are_counted(store: DuckDBStore, tmp_path: Path) -> None:
+    report = ingest_lcrec(store, write(tmp_path / "d", inter={**SEQUENCES, "8": [], "9": []}))
+    assert "  users with an empty list, which are left out: 2" in report.summary()
+    assert report.odd["users with an empty list, which are left out"] == 2
+    assert rows(store, "SELECT count(*) FROM user_account") == [(3,)]
+
+
 def test_codes_of_more_items_and_other_files_are_no_fault(store: DuckDBStore, tmp_path: Path) -> None:
     folder = write(tmp_path / "d", index={**INDEX, "99": ["<a_0>", "<b_0>", "<c_1>"]})
     (folder / "Games.user.json").write_text("[]")

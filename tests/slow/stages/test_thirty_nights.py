@@ -25,17 +25,26 @@ CUT_FILE, NO_EVENTS, COLLAPSED = 7, 15, 22
 FIRST_NIGHT = datetime(2026, 8, 1, 2, tzinfo=UTC)
 SETTINGS = dated.SETTINGS[: dated.SETTINGS.index("[gates]")] + "[gates]\nmax_days_without_events = 1\n"
 REFIT = ("--refit",)
-# A model that learned nothing, without the counts that make such a model a good one.
-BROKEN = ("--set", "tuning.epochs=1", "--set", "tuning.learning_rate=1e-9", "--set", "tuning.successor_items=0")
+# A model that learned nothing, on codes of poor vectors, without the counts that make even such a model a good one.
+BROKEN = tuple(
+    f"--set={setting}"
+    for setting in (
+        "behavior.dimensions=2",
+        "tuning.epochs=1",
+        "tuning.learning_rate=1e-9",
+        "tuning.successor_items=0",
+    )
+)
 
 
 @dataclass
 class Shop:
-    """The project, the last item of each user, and what a night wrote to the error stream."""
+    """The project, and the last item of each user."""
 
     root: Path
     inputs: Path
     latest: dict[str, int]
+    events: int = 1000  # number of events so far, which is the position of the next one
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def catalogue(self, items: int) -> Path:
@@ -47,7 +56,9 @@ class Shop:
         for user in self.rng.choice(sorted(self.latest), len(self.latest) // 4, replace=False).tolist():
             self.latest[user] = (self.latest[user] + int(self.rng.integers(1, 3))) % case.NUM_ITEMS
             moment = night - timedelta(hours=int(self.rng.integers(3, 20)))
-            rows.append({"user_id": user, "item_id": case.item_id(self.latest[user]), "event_time": moment.isoformat()})
+            item, self.events = case.item_id(self.latest[user]), self.events + 1
+            row = {"user_id": user, "item_id": item, "source_position": self.events}
+            rows.append({**row, "event_time": moment.isoformat()})
         return case.write_lines(self.inputs / "events.jsonl", rows)
 
     def job(self, number: int, before: tuple[str, ...] = (), refit: tuple[str, ...] = ()) -> Iterator[Result]:
@@ -100,7 +111,8 @@ def test_each_fault_is_refused_on_its_night_and_no_good_night_is(shop: Shop) -> 
         assert shop.available() == items == case.NUM_ITEMS
         if number == COLLAPSED:
             with clock_at(FIRST_NIGHT + timedelta(days=number, hours=8)):
-                assert semconv(shop.root, "discard").exit_code == 0  # the operator, in the morning
+                morning = semconv(shop.root, "discard")  # the operator
+                assert morning.exit_code == 0, (refused, morning.stderr)
     assert sorted(refused) == [CUT_FILE, NO_EVENTS, COLLAPSED], refused
     assert "gate max_removed: the snapshot would remove 48 of 60 available items" in refused[CUT_FILE]
     assert "gate max_days_without_events" in refused[NO_EVENTS]

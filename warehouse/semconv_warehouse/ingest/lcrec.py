@@ -79,11 +79,12 @@ def _found(path: Path, entries: Collection[str]) -> Path:
 
 @dataclass(frozen=True)
 class LcRecData:
-    """The rows of a data set, and a line about its codes."""
+    """The rows of a data set, a line about its codes, and the number of users with an empty list."""
 
     interactions: InMemory
     items: InMemory
     codes: str
+    num_empty: int
 
 
 def read_lcrec(files: LcRecFiles) -> LcRecData:
@@ -92,7 +93,7 @@ def read_lcrec(files: LcRecFiles) -> LcRecData:
     Raises:
         InputError: a file is no such map, a value has another kind, or one file lacks items of another.
     """
-    users, numbers, positions = _sequences(files.sequences)
+    users, numbers, positions, num_empty = _sequences(files.sequences)
     items = by_item(files.items, read_map(files.items))
     _require_all(files.items, items, set(numbers), files.sequences)
     rows = {USER_ID: users, ITEM_ID: numbers, SOURCE_POSITION: positions}
@@ -103,20 +104,23 @@ def read_lcrec(files: LcRecFiles) -> LcRecData:
             pl.DataFrame({RECORD: list(_records(files.items, items))}, schema={RECORD: pl.String()}), str(files.items)
         ),
         _codes(files, items),
+        num_empty,
     )
 
 
-def _sequences(path: Path) -> tuple[list[str], list[str], list[int]]:
-    """Return user, item number and position of each interaction."""
+def _sequences(path: Path) -> tuple[list[str], list[str], list[int], int]:
+    """Return user, item number and position of each interaction, and the number of users without any."""
     users: list[str] = []
     numbers: list[str] = []
     positions: list[int] = []
+    num_empty = 0
     for user, values in read_map(path).items():
         if not isinstance(values, list):
             raise InputError(f"{path}: user {shown(user)} has {kind_of(values)} instead of a list of items; {_AGAIN}")
         if not user.strip():
             raise InputError(f"{path}: the name of a user is empty; {_AGAIN}")
         name = _text(user)
+        num_empty += not values
         for position, value in enumerate(values):
             number = item_number(value)
             if number is None:
@@ -129,7 +133,7 @@ def _sequences(path: Path) -> tuple[list[str], list[str], list[int]]:
             positions.append(position)
     if not users:
         raise InputError(f"{path}: no user has an item; {_AGAIN}")
-    return users, numbers, positions
+    return users, numbers, positions, num_empty
 
 
 def _records(path: Path, items: Mapping[str, Any]) -> Iterator[str]:

@@ -134,7 +134,13 @@ def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
         raise InputError(
             f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
         )
-    return dataclasses.replace(_merge(store, read, catalogue), codes=data.codes)
+    report = _merge(store, read, catalogue)
+    empty = {"users with an empty list, which are left out": data.num_empty}
+    parts = [
+        dataclasses.replace(part, odd={**part.odd, **empty}) if part.kind == "interactions" else part
+        for part in report.parts
+    ]
+    return dataclasses.replace(combined(parts), codes=data.codes)
 
 
 def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:
