@@ -86,7 +86,8 @@ def make_world(folder: Path) -> World:
         project.publish_due()
         _say(project, inputs, 2)
         project.recommend()
-        blend = Project.open(root, progress=Silent(), overrides={"blend.seed": 1}).blend()["run_id"]
+        for seed in (1, 2):
+            blend = Project.open(root, progress=Silent(), overrides={"blend.seed": seed}).blend()["run_id"]
         new = [{**case.item(number), "item_id": f"new-{number}"} for number in range(2)]
         project.ingest_items([case.write_lines(inputs / "new.jsonl", new)], {})
         _say(project, inputs, 3)
