@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from semconv.settings.option import option
+
+# The default of validation_users, by the form of histories.
+VALIDATION_USERS: Final = {"items": 12_000, "tokens": 4_000}
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ class TuningSettings:
     new_item_weight: float | None = option(
         None,
         "With tuning.history = items, the number of items that all items without interactions count as together, in the"
-        " lists of users. With N such items and a weight W below N, log(W / N) is added to the score of each. By default W is"
-        " chosen on the validation users: no limit, or N / 2 down to N / 64. So new items are listed as often as they are"
-        " wanted, and each less often the more of them there are. With split.train_cut = [:-1], a tuning takes the number of"
-        " the tuning that decides its epochs. Without validation users and without such a tuning there is no limit.",
+        " lists of users. With N such items and a weight W below N, log(W / N) is added to the score of each. Under a"
+        " split in time, W is chosen on the validation users by default: no limit, or N / 2 down to N / 64. So new items are"
+        " listed as often as they are wanted, and each less often the more of them there are. With split.train_cut = [:-1], a"
+        " tuning takes the number of the tuning that decides its epochs. Otherwise there is no limit: leave-one-out holds out"
+        " too few new items to choose it.",
         low=0,
     )
     epochs: int | None = option(
@@ -164,13 +168,14 @@ class TuningSettings:
     lora_rank: int = option(8, "Rank of the LoRA adapters.", low=1)
     lora_alpha: int = option(32, "Scale of the LoRA adapters (lora_alpha in PEFT).", low=1)
     lora_dropout: float = option(0.05, "Dropout in the LoRA adapters.", low=0, high=0.9)
-    validation_users: int = option(
-        4000,
-        "Number of users on whom the model is validated by beam search, with the mask of recommend.seen. 0 turns"
-        " validation off.",
+    validation_users: int | None = option(
+        None,
+        "Number of users on whom the model is validated by the search for lists, with the mask of recommend.seen. The"
+        " default is 12,000 with tuning.history = items, and 4,000 with tokens, whose search takes longer. 0 turns validation"
+        " off.",
         low=0,
     )
     validate_every: int = option(1, "Number of epochs from one validation to the next.", low=1)
-    patience: int = option(3, "Training stops after this many validations in a row without a better NDCG@10.", low=1)
+    patience: int = option(5, "Training stops after this many validations in a row without a better NDCG@10.", low=1)
     checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the tuning.", low=1)
     seed: int = option(0, "Random seed for drawing and ordering the training samples, and for dropout.", low=0)

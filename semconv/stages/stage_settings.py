@@ -14,7 +14,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.text_vectors import TextKind
-from semconv.settings.tuning import TuningSettings
+from semconv.settings.tuning import VALIDATION_USERS, TuningSettings
 from semconv.stages.agreement import code_scores, mask_of, require_same_mask, stopping_mask
 
 # Settings that change the time or memory of a tuning, but not its result.
@@ -213,6 +213,7 @@ def resolved_tuning(
     return dataclasses.replace(
         tuning,
         history=history,
+        validation_users=VALIDATION_USERS[history] if tuning.validation_users is None else tuning.validation_users,
         epochs=_TOKEN_EPOCHS if tuning.epochs is None and history == "tokens" else tuning.epochs,
         learning_rate=rate,
         dropout=dropout if tuning.dropout is None else tuning.dropout,

@@ -91,15 +91,16 @@ def weigh_new_items(
 ) -> float | None:
     """Set the number of items that all new items count as, to that of the settings or to the best on validation users.
 
-    Return the number; None for no limit, and for a model that does not score items. Without validation users, or without
-    an item to choose it for, the model keeps the number that it has: none, or that of the tuning that it continues.
+    Return the number; None for no limit, and for a model that does not score items. It is chosen under a split in time.
+    Otherwise, and without validation users or new items, the model keeps the number that it has: none, or that of the
+    tuning that it continues.
     """
     if task.setup is None:
         return None
     parts, wanted = getattr(model, NAME), task.tuning.new_item_weight
     if wanted is None:
         wanted = parts.new_item_weight.item()
-        if ndcg is not None and task.validation is not None and _has_new_items(task, task.validation.is_allowed):
+        if ndcg is not None and _tells_of_new_items(task):
             wanted = new_item_weight(model, task.item_index, ndcg)
             if wanted != np.inf:
                 number = int(parts.new_shares(task.item_index).sum())
@@ -111,8 +112,15 @@ def weigh_new_items(
     return None if wanted == np.inf else wanted
 
 
-def _has_new_items(task: TuningTask, is_allowed: NDArray[np.bool_]) -> bool:
-    """Return whether lists may hold an item that has codes and no training interaction."""
+def _tells_of_new_items(task: TuningTask) -> bool:
+    """Return whether validation lists are those of one day, as on a night, and may hold an item without interactions.
+
+    Leave-one-out asks each user at the last event of the history. Hardly any of the next items is new then, while on a
+    night many are. So it would teach a model to hide new items.
+    """
+    validation = task.validation
+    if validation is None or validation.moments is None or validation.moments.day is None:
+        return False
     assert task.setup is not None
     index = task.item_index
-    return bool(np.any((task.setup.counts[index] == 0) & is_allowed[index]))
+    return bool(np.any((task.setup.counts[index] == 0) & validation.is_allowed[index]))

@@ -125,21 +125,22 @@ def test_the_weight_of_new_items_goes_on_while_the_lists_get_better(
 
 
 @pytest.mark.parametrize(
-    ("setting", "counts", "given"),
+    ("setting", "counts", "day", "given"),
     [
-        (None, (1, 1, 0), 0.5),
-        (None, (0, 1, 1), None),  # item 0 has no codes
-        (None, (1, 0, 1), None),  # item 1 may not be listed
-        (3.5, (1, 1, 0), 3.5),
+        (None, (1, 1, 0), 9, 0.5),
+        (None, (0, 1, 1), 9, None),  # item 0 has no codes
+        (None, (1, 0, 1), 9, None),  # item 1 may not be listed
+        (None, (1, 1, 0), None, None),  # leave-one-out, where each user has a moment of its own
+        (3.5, (1, 1, 0), None, 3.5),
     ],
 )
-def test_a_weight_is_chosen_if_lists_can_hold_a_new_item(
-    setting: float | None, counts: tuple[int, ...], given: float | None
+def test_a_weight_is_chosen_under_a_split_in_time_if_lists_can_hold_a_new_item(
+    setting: float | None, counts: tuple[int, ...], day: int | None, given: float | None
 ) -> None:
     task: Any = SimpleNamespace(
         setup=SimpleNamespace(counts=np.array(counts)),
         tuning=SimpleNamespace(new_item_weight=setting),
-        validation=SimpleNamespace(is_allowed=np.array([True, False, True])),
+        validation=SimpleNamespace(is_allowed=np.array([True, False, True]), moments=SimpleNamespace(day=day)),
         item_index=NEW,
     )
     model = model_with(2, counts)

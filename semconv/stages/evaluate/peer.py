@@ -29,6 +29,7 @@ from semconv.runs.files import FIGURES, PEER_WEIGHTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.tree import Settings
+from semconv.settings.tuning import VALIDATION_USERS
 from semconv.stages.evaluate.case import EvaluationCase, allowed_digest
 from semconv.stages.evaluate.rankings import Ranking
 from semconv.stages.evaluate.run import score_rankings
@@ -116,7 +117,7 @@ def training_settings(workspace: Workspace, peer: Peer) -> dict[str, Any]:
         **({"reads": reads} if reads else {}),
         "network": dataclasses.asdict(peer_settings(settings)),
         "limits": limits,
-        "validation_users": settings.tuning.validation_users,
+        "validation_users": _validation_users(settings),
         "split": {**workspace.section("split")["split"], "seen": settings.recommend.seen},
     }
 
@@ -134,12 +135,18 @@ def peer_limits(settings: Settings, peer: Peer) -> Limits:
     return Limits(_EPOCHS if tuning.epochs is None else tuning.epochs, tuning.max_samples, tuning.patience)
 
 
+def _validation_users(settings: Settings) -> int:
+    """Return the number of users on whom a peer is validated: as many as for a model that reads items."""
+    wanted = settings.tuning.validation_users
+    return VALIDATION_USERS["items"] if wanted is None else wanted
+
+
 def peer_data(workspace: Workspace, case: EvaluationCase, peer: Peer) -> PeerData:
     """Return the training sequences of the settings and, with the train cut ``[:-2]``, users to validate on."""
     settings = workspace.settings
     num_items, train, side = len(case.item_ids), _train(workspace, case), side_inputs(workspace, case, peer)
     held_out = np.flatnonzero(targets(case.sequences, "valid") >= 0).astype(np.int32)
-    wanted = settings.tuning.validation_users
+    wanted = _validation_users(settings)
     if settings.split.train_cut != "[:-2]" or wanted == 0 or len(held_out) == 0:
         return PeerData(train, num_items, None, side)
     users = draw_users(held_out, wanted, settings.tuning.seed)

@@ -12,7 +12,6 @@ from semconv.data.splits import targets
 from semconv.item_head.setup import ItemSetup
 from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
-from semconv.settings.tree import Settings
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.agreement import HONEST_CUT, code_scores
 from semconv.stages.codes.item_codes import ItemCodes
@@ -41,11 +40,11 @@ def read_validation(
         setup: of a model that reads items; None for one that reads code tokens.
     """
     settings = workspace.settings
-    if settings.tuning.validation_users == 0 or settings.split.train_cut != HONEST_CUT:
+    if not tuning.validation_users or settings.split.train_cut != HONEST_CUT:
         return None
     sequences = workspace.sequences()
     histories = Histories.under(sequences, "valid", settings.recommend.seen_days)
-    users = validation_users(histories, encoder.has_codes, settings)
+    users = validation_users(histories, encoder.has_codes, tuning)
     if len(users) == 0:
         return None
     catalog, moments, successors = workspace.store.catalog(), None, None
@@ -68,10 +67,10 @@ def read_validation(
     return ValidationUsers(users, data)
 
 
-def validation_users(histories: Histories, has_codes: NDArray[np.bool_], settings: Settings) -> NDArray[np.int64]:
+def validation_users(histories: Histories, has_codes: NDArray[np.bool_], tuning: TuningSettings) -> NDArray[np.int64]:
     """Return a fixed sample of the users whose history under the split valid has an item with codes."""
     coded, starts, lengths = offsets_of(has_codes[histories.items]), histories.starts, histories.lengths
     with_history = (lengths > 0) & (coded[starts + np.maximum(lengths, 0)] > coded[starts])
     users = np.flatnonzero(with_history)
-    wanted = min(settings.tuning.validation_users, len(users))
-    return np.sort(np.random.default_rng(settings.tuning.seed).choice(users, wanted, replace=False))
+    wanted = min(tuning.validation_users or 0, len(users))
+    return np.sort(np.random.default_rng(tuning.seed).choice(users, wanted, replace=False))
