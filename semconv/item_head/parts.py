@@ -27,6 +27,7 @@ NAME: Final = "item_parts"  # of the module inside the model
 _START_SCALE: Final = 0.02  # standard deviation of new weights
 _SUCCESSOR_START: Final = 3.0  # weight of the successors of the latest item before training
 _SUCCESSOR_DECAY: Final = 0.8  # factor of the weight from one of the latest items to the item before it
+NO_LIMIT: Final = 2.0**100  # weight of new items that changes nothing; finite, as all weights of a model are
 _HALF_AT: Final = 10.0  # training interactions at which an item's own row counts half
 
 
@@ -82,7 +83,7 @@ class ItemParts(nn.Module):
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
         starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
         self.successor_start = nn.Parameter(starts) if latest else None
-        self.new_item_weight = nn.Parameter(torch.full((1,), torch.inf), requires_grad=False)
+        self.new_item_weight = nn.Parameter(torch.full((1,), NO_LIMIT), requires_grad=False)
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)

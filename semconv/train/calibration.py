@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.item_head.parts import NAME
+from semconv.item_head.parts import NAME, NO_LIMIT
 
 _FACTORS: Final = ((2.0, 4.0, 8.0, 16.0), (1 / 2, 1 / 4, 1 / 8, 1 / 16))
 _HALVINGS: Final = 6
@@ -38,7 +38,7 @@ def successor_factor(model: Any, ndcg_of: Score) -> float:
 
 
 def new_item_weight(model: Any, item_index: NDArray[np.integer], ndcg_of: Score) -> float:
-    """Return the best number of items that all N new items count as together: inf for no limit, or down to N / 64.
+    """Return the best number of items that all N new items count as together: ``NO_LIMIT``, or down to N / 64.
 
     A tuning that continues another one starts at the number of that one. The model is left as it was.
 
@@ -52,7 +52,7 @@ def new_item_weight(model: Any, item_index: NDArray[np.integer], ndcg_of: Score)
     fewer = [start / 2**step for step in range(1, _HALVINGS + 1)]
     more = [min(start * 2**step, number) for step in range(1, _HALVINGS + 1) if start * 2 ** (step - 1) < number]
     found = _climb(start, (fewer, more), model, parts.with_new_item_weight, ndcg_of)
-    return found if found < number else np.inf
+    return found if found < number else NO_LIMIT
 
 
 def _climb(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.errors import InputError
-from semconv.item_head.parts import NAME
+from semconv.item_head.parts import NAME, NO_LIMIT
 from semconv.progress import Progress
 from semconv.tasks.source import PromptSource
 from semconv.train.calibration import new_item_weight, successor_factor
@@ -102,14 +102,14 @@ def weigh_new_items(
         wanted = parts.new_item_weight.item()
         if ndcg is not None and _tells_of_new_items(task):
             wanted = new_item_weight(model, task.item_index, ndcg)
-            if wanted != np.inf:
+            if wanted != NO_LIMIT:
                 number = int(parts.new_shares(task.item_index).sum())
                 progress.say(
                     f"the {number:,} items without interactions count as {wanted:g} together, which is better on validation"
                     " users"
                 )
     parts.set_new_item_weight(wanted)
-    return None if wanted == np.inf else wanted
+    return None if wanted == NO_LIMIT else wanted
 
 
 def _tells_of_new_items(task: TuningTask) -> bool:

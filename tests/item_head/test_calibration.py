@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from semconv.item_head.parts import NAME, ItemParts, PartsShape
+from semconv.item_head.parts import NAME, NO_LIMIT, ItemParts, PartsShape
 from semconv.progress import Silent
 from semconv.train.calibration import new_item_weight, successor_factor
 from semconv.train.training import weigh_new_items, weigh_successors
@@ -101,10 +101,10 @@ NEW = np.array([1, 2])
 @pytest.mark.parametrize(
     ("start", "best", "tried", "found"),
     [
-        (np.inf, 2.0, [2, 1], np.inf),
-        (np.inf, 0.5, [2, 1, 0.5, 0.25], 0.5),
-        (np.inf, 0.0, [2 / 2**step for step in range(7)], 1 / 32),
-        (0.5, 2.0, [0.5, 0.25, 1, 2], np.inf),  # a continued tuning starts at the number that it has
+        (NO_LIMIT, 2.0, [2, 1], NO_LIMIT),
+        (NO_LIMIT, 0.5, [2, 1, 0.5, 0.25], 0.5),
+        (NO_LIMIT, 0.0, [2 / 2**step for step in range(7)], 1 / 32),
+        (0.5, 2.0, [0.5, 0.25, 1, 2], NO_LIMIT),  # a continued tuning starts at the number that it has
         (0.8, 0.8, [0.8, 0.4, 1.6], 0.8),
     ],
 )
@@ -149,4 +149,4 @@ def test_a_weight_is_chosen_under_a_split_in_time_if_lists_can_hold_a_new_item(
         return np.full(500, 0.5 - 0.01 * abs(getattr(of, NAME).new_item_weight.item() - 0.5))
 
     assert weigh_new_items(task, model, ndcg_of, Silent()) == given
-    assert getattr(model, NAME).new_item_weight.item() == (np.inf if given is None else given)
+    assert getattr(model, NAME).new_item_weight.item() == (NO_LIMIT if given is None else given)

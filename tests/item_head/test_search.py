@@ -16,7 +16,7 @@ from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.item_head import search as search_module
 from semconv.item_head.calendar import Calendar
-from semconv.item_head.parts import ItemParts, PartsShape
+from semconv.item_head.parts import NO_LIMIT, ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
 from semconv.item_head.search import ItemSearcher, best_columns
@@ -152,7 +152,7 @@ def test_new_items_together_count_as_some_items_and_less_so_as_they_get_interact
             best = np.argsort(-world.log_probs(prompt, now), kind="stable")[:5]
             assert found.items[0].tolist() == best.tolist()
             np.testing.assert_allclose(found.scores[0], world.log_probs(prompt, now)[best], atol=1e-4)
-    for weight in (3.0, 100.0, np.inf):
+    for weight in (3.0, 100.0, NO_LIMIT):
         with parts.with_new_item_weight(weight):
             assert not parts.offsets(CODED).any()
     with parts.with_new_item_weight(0.0):
