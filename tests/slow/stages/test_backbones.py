@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from semconv.errors import InputError
+from semconv.stages.embed.backbone import backbone_run
 from tests.worlds.stages.pretrained import make_ingested, night, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -29,4 +30,4 @@ def test_a_backbone_of_the_project_is_named_relative_to_it(
     states = night(opened(root))  # no backbone named any more: the one that is tuned stays chosen
     assert states["backbone"] == "kept"
     with pytest.raises(InputError, match="no such folder"):
-        opened(root, backbone__path=str(root / "absent")).backbone_run()
+        backbone_run(opened(root, backbone__path=str(root / "absent")).workspace)
