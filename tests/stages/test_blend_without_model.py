@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from semconv.blend.features import feature_names
 from semconv.errors import InputError, SettingsError
 from semconv.reports.evaluation_page import evaluation_page
+from semconv.stages.blend import files
 from semconv.stages.evaluate.report import evaluation_report
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
@@ -70,6 +72,15 @@ def test_a_second_night_keeps_all_and_new_events_recompute_their_user(project: P
 
 
 @pytest.mark.slow
+def test_a_blend_with_other_features_is_refused_in_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "feature_names", lambda tables: (*feature_names(tables), "a later feature"))
+    add_events(project, case.events({"u001": [1, 2]}, start=90))
+    with pytest.raises(
+        InputError, match=r"fitted by another version, which computes other features; run `semconv blend`"
+    ):
+        project.recommend()
+
+
 def test_a_refit_is_due_when_interactions_grow(project: Project) -> None:
     more = {f"new{number}": [number % 60, (number + 1) % 60, (number + 3) % 60] for number in range(300)}
     add_events(project, case.events(more))

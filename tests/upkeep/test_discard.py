@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from semconv_warehouse.project import Project
 from tests.worlds import listed
+from tests.worlds import projects as case
 from tests.worlds.gated import done, semconv
 
 WORSE = ("--set", "tuning.seed=7")
@@ -64,8 +66,10 @@ def test_the_earlier_model_is_current_again_and_the_same_command_takes_the_later
 
 def test_only_a_model_that_is_not_served_and_has_one_before_it_is_discarded(root: Path) -> None:
     first = current(root)
-    assert "is the only finetune of the project" in refused(root)
-    assert "is not a finished tuning or blend" in refused(root, Project.open(root).workspace.need("recommend").run_id)
+    assert f"generation 1, which is served, was made from {first}" in refused(root)
+    assert "is no finished tuning and no finished blend" in refused(
+        root, Project.open(root).workspace.need("recommend").run_id
+    )
     assert "no run nothing" in refused(root, "nothing")
     for command in ("finetune", "recommend"):
         done(root, *WORSE, command)
@@ -75,4 +79,40 @@ def test_only_a_model_that_is_not_served_and_has_one_before_it_is_discarded(root
     done(root, "publish", "--rollback")
     assert f"generation 1, which is served, was made from {first}" in refused(root, first)
     assert done(root, "discard", second)["current"] == first
-    assert "is not a finished tuning or blend" in refused(root, second)
+    assert "is no finished tuning and no finished blend" in refused(root, second)
+
+
+def test_nothing_is_discarded_if_nothing_else_could_take_its_place(tmp_path: Path) -> None:
+    root = listed.make_tuned(tmp_path / "project")
+    only = current(root)
+    assert f"there is no other model than {only} that could take its place" in refused(root)
+    rows = case.events({"u001": [5, 6], "u002": [7, 8]}, start=90)
+    Project.open(root).ingest_interactions([case.write_lines(tmp_path / "more.jsonl", rows)], {})
+    done(root, "finetune", "--from", "current")
+    continued = current(root)
+    assert continued != only
+    # The continued model was made from the first one, and would be discarded with it.
+    assert f"there is no other model than {only} that could take its place" in refused(root, only)
+    assert done(root, "discard") == {"discarded": [continued], "current": only}
+
+
+def test_a_model_whose_files_were_pruned_is_passed_over(root: Path) -> None:
+    first = current(root)
+    for seed in ("7", "8"):
+        done(root, "--set", f"tuning.seed={seed}", "finetune")
+    newest = current(root)
+    (pruned,) = (run for run in runs(root) if run.startswith("finetune") and run not in (first, newest))
+    shutil.rmtree(Project.open(root).book.folder(Project.open(root).workspace.run(pruned)))
+    found = done(root, "discard")
+    assert found == {"discarded": [newest, pruned], "current": first}
+    assert current(root) == first
+
+
+def test_a_blend_is_replaced_by_another_one_of_the_same_model(root: Path) -> None:
+    first = done(root, "blend")["run_id"]
+    assert f"there is no other blend than {first} that could take its place" in refused(root, first)
+    second = done(root, "blend", "--candidates", "59")["run_id"]
+    assert done(root, "discard", second) == {"discarded": [second], "current": first}
+    done(root, *WORSE, "finetune")
+    other = done(root, "blend")["run_id"]
+    assert f"there is no other blend than {other} that could take its place" in refused(root, other)

@@ -69,9 +69,9 @@ def _failure(result: CheckResult) -> str:
 def discard_command(state: State, run_id: str | None, as_json: bool) -> None:
     """Discard a model or a blend (RUN_ID), so that later commands use the one before it.
 
-    Without RUN_ID, the current model is discarded, or the current blend if no model is used. Everything that was computed
-    from it is discarded with it: blends, lists and evaluations. A run that the served lists were made from is refused.
-    No file is removed: the command that made the run takes it back, as long as settings and data are the same.
+    Without RUN_ID, the command discards the current model, or the current blend if no model is used. It also discards
+    everything that was computed from it: blends, lists and evaluations. It refuses a run from which the served lists were
+    made. No file is removed: the command that made the run takes it back, as long as settings and data are the same.
     """
     with state.open() as project:
         result = project.discard(run_id)
@@ -80,7 +80,7 @@ def discard_command(state: State, run_id: str | None, as_json: bool) -> None:
         output.write_json(result)
         return
     output.write_rows([{"discarded": name} for name in result["discarded"]], is_cut=False)
-    state.remark(f"{result['current']} ranks the lists from now on")
+    state.remark(f"{result['current']} is current from now on")
 
 
 @click.command("prune", cls=Job, short_help="Remove old generations and runs to free disk space.")

@@ -14,6 +14,7 @@ from semconv.artifacts import read_arrays, read_json, write_arrays, write_json
 from semconv.backbone.text_vectors import TextVectors
 from semconv.behavior.vectors import BehaviorVectors
 from semconv.blend.blend import Blend
+from semconv.blend.features import feature_names
 from semconv.blend.tables import TEXT, BlendTables, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
 from semconv.counter.smoothed import SmoothedTables, SmoothedWeights
@@ -87,6 +88,10 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
         proposing=(BEHAVIOR,) if settings["neighbor"] else (),
         smoothed=smoothed,
     )
+    if without.names != feature_names(tables):
+        raise InputError(
+            f"{path}: {record.run_id} was fitted by another version, which computes other features; run `semconv blend`"
+        )
     return weighted(tables, (without, weights), settings)
 
 

@@ -162,9 +162,9 @@ def _way_back(workspace: Workspace, lists: RunRecord, served: RunRecord) -> str:
     if is_external(lists) or is_external(served):
         return ""
     ours, theirs = (Lineage.of(workspace.store, run) for run in (lists, served))
-    for new, old in ((ours.tuned, theirs.tuned), (ours.blend, theirs.blend)):
+    for name, new, old in (("model", ours.tuned, theirs.tuned), ("blend", ours.blend, theirs.blend)):
         if new is not None and old is not None and new.run_id != old.run_id:
-            return f"`semconv discard {new.run_id}` goes back to the {new.stage} before it"
+            return f"`semconv discard {new.run_id}` goes back to the {name} before it"
     return ""
 
 

@@ -134,13 +134,8 @@ def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
         raise InputError(
             f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
         )
-    report = _merge(store, read, catalogue)
-    empty = {"users with an empty list, which are left out": data.num_empty}
-    parts = [
-        dataclasses.replace(part, odd={**part.odd, **empty}) if part.kind == "interactions" else part
-        for part in report.parts
-    ]
-    return dataclasses.replace(combined(parts), codes=data.codes)
+    odd = {**read.odd, "users with an empty list, which are left out": data.num_empty}
+    return dataclasses.replace(_merge(store, dataclasses.replace(read, odd=odd), catalogue), codes=data.codes)
 
 
 def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:
