@@ -71,7 +71,6 @@ def test_a_second_night_keeps_all_and_new_events_recompute_their_user(project: P
     assert any("since the vectors were made" in line for line in project.progress.said)  # type: ignore[attr-defined]
 
 
-@pytest.mark.slow
 def test_a_blend_with_other_features_is_refused_in_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "feature_names", lambda tables: (*feature_names(tables), "a later feature"))
     add_events(project, case.events({"u001": [1, 2]}, start=90))
@@ -81,6 +80,7 @@ def test_a_blend_with_other_features_is_refused_in_one_line(project: Project, mo
         project.recommend()
 
 
+@pytest.mark.slow
 def test_a_refit_is_due_when_interactions_grow(project: Project) -> None:
     more = {f"new{number}": [number % 60, (number + 1) % 60, (number + 3) % 60] for number in range(300)}
     add_events(project, case.events(more))
