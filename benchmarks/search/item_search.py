@@ -28,7 +28,7 @@ from benchmarks.timing import Seconds, timed_in_turn
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import NUM_FEATURES, MomentTable
 from semconv.item_head.prompts import ItemPrompt
-from semconv.item_head.search import ItemSearcher
+from semconv.item_head.search import Counted, ItemSearcher
 from semconv.item_head.successors import SuccessorTable
 from semconv.search.search import SearchSettings
 from semconv.search.trie import CodeTrie
@@ -83,7 +83,7 @@ def item_searcher(codes: NDArray[np.int64]) -> ItemSearcher:
         np.ones(num_items * SUCCESSORS, dtype=np.float32),
         np.full(num_items, float(SUCCESSORS)),
     )
-    return ItemSearcher(model, parts, coded, everything, table, SearchSettings(BEAMS, BEAMS), successors)
+    return ItemSearcher(model, parts, coded, everything, Counted(table, successors), SearchSettings(BEAMS, BEAMS))
 
 
 def item_prompts(num_items: int, rng: np.random.Generator) -> list[ItemPrompt]:

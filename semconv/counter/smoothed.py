@@ -69,7 +69,7 @@ class SmoothedTables:
     def two_hops(self, items: NDArray[np.int32], lengths: NDArray[np.int64]) -> sp.csr_array:
         """Return log(1 + N c2 / scale) ``(B, I)`` after the latest items of B histories, whose c2 are added.
 
-        The latest ``hop_items`` items of a history count, each with the weight history_decay^recency.
+        Only the latest ``hop_items`` items of a history are used, each with the weight history_decay^recency.
         """
         recency = np.repeat(lengths, lengths) - position_of(lengths) - 1
         near = recency < self.weights.hop_items

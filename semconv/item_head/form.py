@@ -185,7 +185,7 @@ class ItemLoss(nn.Module):
         return parts.at_moments(hidden[batch.asked], batch.waits)
 
     def _text_states(self, batch: ItemBatch) -> Tensor:
-        """Return the hidden states ``(X, D)`` of the last tokens of the prompts with text."""
+        """Return the hidden states ``(X, D)`` of the X prompts with text, each at its last token."""
         if not len(batch.ends):
             none: Tensor = self.model.get_input_embeddings().weight[:0]
             return none

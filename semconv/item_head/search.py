@@ -45,6 +45,21 @@ class Hidden:
     latest: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What is counted at the moment of the lists, and enters the scores beside the model's weights.
+
+    Attributes:
+        popularity: popularity of items at the moments that the prompts name.
+        successors: the counts of successors, for a model that scores them.
+        offsets: ``(I,)`` number that is added to the score of each item; None for queries in words.
+    """
+
+    popularity: MomentTable
+    successors: SuccessorTable | None = None
+    offsets: NDArray[np.float32] | None = None
+
+
 class ItemSearcher:
     """Scores all items that have codes, for many users. A job creates one searcher.
 
@@ -56,10 +71,8 @@ class ItemSearcher:
         parts: its item parts.
         item_index: ``(M,)`` items that have codes.
         allowed: ``(I,)`` items that may be listed.
-        table: popularity of items at the moments that the prompts name.
+        counted: what is counted at the moment of the lists.
         settings: length of the lists.
-        successors: the counts of successors, for a model that scores them.
-        offsets: ``(I,)`` number that is added to the score of each item; None for queries in words.
     """
 
     score_name: Final = ITEM_SCORE
@@ -70,13 +83,11 @@ class ItemSearcher:
         parts: ItemParts,
         item_index: NDArray[np.int32],
         allowed: NDArray[np.bool_],
-        table: MomentTable,
+        counted: Counted,
         settings: SearchSettings,
-        successors: SuccessorTable | None = None,
-        offsets: NDArray[np.float32] | None = None,
     ) -> None:
         self.settings = settings
-        self._successors, self._num_latest = successors, parts.shape.num_latest
+        self._successors, self._num_latest = counted.successors, parts.shape.num_latest
         matrix = model.get_input_embeddings().weight
         self._model, self._device = model, model_device(model)
         self._parts = parts.to(self._device, matrix.dtype).eval()
@@ -84,14 +95,17 @@ class ItemSearcher:
         self._rows = np.full(len(allowed), -1, dtype=np.int64)  # (I,) row of an item with codes
         self._rows[self._items] = np.arange(len(self._items))
         self._may_list = torch.from_numpy(allowed[self._items]).to(self._device)  # (M,)
-        self._features = torch.from_numpy(table.features[:, :, self._items]).to(self._device)  # (moments + 1, 4, M)
+        self._features = torch.from_numpy(counted.popularity.features[:, :, self._items]).to(
+            self._device
+        )  # (moments + 1, 4, M)
         with torch.inference_mode():
             index = torch.from_numpy(self._items).to(self._device)
             vectors = parts.vectors(matrix, index)  # (M, D)
             # Vectors with the numbers of the first moment beside them, so that one product gives the scores of a night.
             self._joint = torch.cat([vectors, self._features[0].t().to(vectors.dtype)], dim=1)  # (M, D + 4)
             self._vectors = self._joint[:, : vectors.shape[1]]
-        of_items = np.zeros(len(self._items), np.float32) if offsets is None else offsets[self._items]  # (M,)
+        offsets = np.zeros(len(allowed), np.float32) if counted.offsets is None else counted.offsets
+        of_items = offsets[self._items]  # (M,)
         self._offset_columns = torch.from_numpy(np.flatnonzero(of_items)).to(self._device)
         self._offsets = torch.from_numpy(of_items[of_items != 0]).to(self._device)
 

@@ -40,5 +40,5 @@ class RefitSettings:
     automatic: bool = option(
         False,
         "Let `semconv run` refit when a limit of this section is exceeded. If false, `semconv run` only reports"
-        " the limit and keeps the model.",
+        " that the limit is exceeded, and keeps the model.",
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semconv.data.histories import prompt_items
 from semconv.item_head.parts import NAME
 from semconv.item_head.prompts import PromptMaker
-from semconv.item_head.search import ItemSearcher
+from semconv.item_head.search import Counted, ItemSearcher
 from semconv.item_head.setup import ItemSetup
 from semconv.metrics import ndcg, target_ranks
 from semconv.search.search import Searcher, SearchSettings
@@ -58,8 +58,8 @@ def _item_lists(task: TuningTask, setup: ItemSetup, data: Validation, seen: Seen
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
-        allowed, successors, offsets = data.is_allowed, data.successors, parts.offsets(task.item_index)
-        searcher = ItemSearcher(model, parts, task.item_index, allowed, moments.table, search, successors, offsets)
+        counted = Counted(moments.table, data.successors, parts.offsets(task.item_index))
+        searcher = ItemSearcher(model, parts, task.item_index, data.is_allowed, counted, search)
         return searcher.search(prompts, seen).items
 
     return items_of

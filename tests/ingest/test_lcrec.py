@@ -154,10 +154,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"index": {**INDEX, "3": ["<a_1>", "<b_1>"]}}, r"item 0 has 3 codes, but item 3 has 2"),
     ({"index": {**INDEX, "3": []}}, r"item 3 has 0 codes; each item needs between 1 and 6"),
     ({"index": {**INDEX, "3": ["<a_1>"] * 7}}, r"item 3 has 7 codes; each item needs between 1 and 6"),
-    ({"index": {**INDEX, "3": ["<a_1>", "<b_1>", "c_1"]}}, r'item 3 has "c_1" as code 3, but a token such as <c_12>'),
-    ({"index": {**INDEX, "3": ["<a_1>", "<c_1>", "<b_1>"]}}, r'item 3 has "<c_1>" as code 2'),
+    ({"index": {**INDEX, "3": ["<a_1>", "<b_1>", "c_1"]}}, r'item 3 has "c_1" as its code of level 3, but a token such as <c_12>'),
+    ({"index": {**INDEX, "3": ["<a_1>", "<c_1>", "<b_1>"]}}, r'item 3 has "<c_1>" as its code of level 2'),
     ({"index": {**INDEX, "3": ["<a_1>", "<b_65536>", "<c_1>"]}}, r"codes must lie between 0 and 65535"),
-    ({"index": {**INDEX, "3": [1, 2, 3]}}, r"item 3 has 1 as code 1"),
+    ({"index": {**INDEX, "3": [1, 2, 3]}}, r"item 3 has 1 as its code of level 1"),
     ({"index": {**INDEX, "3": "<a_1><b_1><c_1>"}}, r"item 3 has a text instead of a list of code tokens"),
     ({"index": {"0": INDEX["0"]}}, r"Games.index.json: has no codes for 3 items of Games.item.json, the first is item 1"),
 ]  # fmt: skip

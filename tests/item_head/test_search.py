@@ -19,7 +19,7 @@ from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import NO_LIMIT, ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
-from semconv.item_head.search import ItemSearcher, best_columns
+from semconv.item_head.search import Counted, ItemSearcher, best_columns
 from semconv.item_head.sequences import DatedSequences
 from semconv.item_head.successors import SuccessorTable
 from semconv.search.search import SearchSettings
@@ -51,10 +51,8 @@ class World:
             self.parts,
             CODED.astype(np.int32),
             may,
-            self.table,
+            Counted(self.table, self.successors, self.parts.offsets(CODED, counts)),
             SearchSettings(top_k, top_k),
-            self.successors,
-            self.parts.offsets(CODED, counts),
         )
 
     @torch.no_grad()

@@ -90,10 +90,15 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(value) for value in node.values)
     if isinstance(node, ast.FormattedValue):
-        return "{" + ast.unparse(node.value).rpartition(".")[2] + "}"
+        return "{" + _last_name(node.value) + "}"
     if isinstance(node, ast.BinOp):
         return _text(node.left) + _text(node.right)
     return ""
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return the code of a placeholder; of a chain of attributes, only the last name."""
+    return node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
 
 
 def docstrings() -> Iterator[tuple[str, str]]:

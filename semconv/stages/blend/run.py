@@ -98,7 +98,8 @@ def _require_features(blend: Blend, earlier: RunRecord) -> None:
     if had != wanted:
         raise InputError(
             f"the weights of {earlier.run_id} are for the features {', '.join(had)}, but this blend has {', '.join(wanted)};"
-            f" fit the blend of {HONEST_CUT} with codes of the same kind, or set blend.text = false for both"
+            f" fit the blend with split.train_cut = {HONEST_CUT} again on the same kinds of vectors, or set blend.text ="
+            " false for both train cuts"
         )
 
 

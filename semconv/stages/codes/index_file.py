@@ -106,12 +106,12 @@ def _codes(path: Path, item: str, tokens: Any, most_levels: int) -> list[int]:
         if match is None or match.group(1) != letter:
             wanted = code_token(len(numbers), 12)
             raise InputError(
-                f"{path}: item {item} has {shown(token)} as code {len(numbers) + 1}, but a token such as {wanted} is"
+                f"{path}: item {item} has {shown(token)} as its code of level {len(numbers) + 1}, but a token such as {wanted} is"
                 f" expected there; {_AGAIN}"
             )
         if int(match.group(2)) > LARGEST_CODE:
             raise InputError(
-                f"{path}: item {item} has {shown(token)} as code {len(numbers) + 1}, but codes must lie between 0 and"
+                f"{path}: item {item} has {shown(token)} as its code of level {len(numbers) + 1}, but codes must lie between 0 and"
                 f" {LARGEST_CODE}; {_AGAIN}"
             )
         numbers.append(int(match.group(2)))

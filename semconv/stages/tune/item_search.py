@@ -95,12 +95,12 @@ class ItemSearchData:
             allowed: ``(I,)`` items that may be listed.
             length: largest number of items that the model reads.
         """
-        from semconv.item_head.search import ItemSearcher
+        from semconv.item_head.search import Counted, ItemSearcher
 
         file = ItemFile.load(self.folder)
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
-        table, successors = self.moments.table, self.successors
         offsets = None if self.counts is None else parts.offsets(coded, self.counts)
-        searcher = ItemSearcher(model, parts, coded, allowed, table, settings, successors, offsets)
+        counted = Counted(self.moments.table, self.successors, offsets)
+        searcher = ItemSearcher(model, parts, coded, allowed, counted, settings)
         return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)

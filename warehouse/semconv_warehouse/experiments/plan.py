@@ -277,14 +277,14 @@ def _published(content: Mapping[str, Any], where: str) -> dict[str, dict[str, fl
     for data_set in paper:
         if data_set not in PAPER_DATA:
             raise SettingsError(
-                f"{where}: in paper, there is no data set {data_set}; give one of {', '.join(PAPER_DATA)},"
+                f"{where}: paper.{data_set}: unknown data set; give one of {', '.join(PAPER_DATA)},"
                 ' such as paper.Games = { "ndcg@10" = 0.0724 }'
             )
         figures = _table(paper, data_set, where)
         _check_keys(figures, FIGURES, where)
         for name, value in figures.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(f"{where}: in paper, the value {value!r} of {name} is not a number")
+                raise InputError(f"{where}: paper.{data_set}: the value {value!r} of {name} is not a number")
         found[data_set] = {name: float(value) for name, value in figures.items()}
     return found
 
