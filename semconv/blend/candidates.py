@@ -88,8 +88,8 @@ def with_beams(
         found: the result of the search for all users, with the scores of ``others``.
 
     Returns:
-        the merged candidates, and the model's log probabilities ``(n,)``, -inf for an item without codes or a user
-        without a prompt.
+        the merged candidates, and the model's log probabilities ``(n,)`` by its weights as trained, -inf for an item
+        without codes or a user without a prompt.
     """
     users, beams = np.nonzero(found.items >= 0)
     by_model = Candidates.by(SOURCE_MODEL, users, found.items[users, beams].astype(np.int64))
@@ -100,8 +100,9 @@ def with_beams(
     candidates.sources[row[is_there]] |= proposed.sources[is_there]
     log_probs = np.full(len(keys), -np.inf, dtype=np.float32)
     other_users, columns = np.nonzero(others >= 0)
-    log_probs[np.searchsorted(keys, other_users * size + others[other_users, columns])] = found.other_scores[
+    of_others, of_beams = found.other_trained_scores, found.trained_scores
+    log_probs[np.searchsorted(keys, other_users * size + others[other_users, columns])] = of_others[
         other_users, columns
     ]
-    log_probs[np.searchsorted(keys, users * size + by_model.items)] = found.scores[users, beams]
+    log_probs[np.searchsorted(keys, users * size + by_model.items)] = of_beams[users, beams]
     return candidates, log_probs

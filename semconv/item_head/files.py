@@ -18,7 +18,7 @@ from semconv.item_head.successors import CONSTANTS
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import ITEM_PARTS
 
-_OPTIONAL: Final = ("text", "periods", "gaps", "waits", "popularity", "successors", "successor_start")
+_PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity", "successors", "successor_start")
 _CONSTANTS: Final = "successor_constants"  # of the counts that the weights were trained for
 
 
@@ -64,8 +64,7 @@ class ItemFile:
         try:
             first_day, num_periods = (int(number) for number in arrays["calendar"])
             found = cls(
-                {name: arrays[name] for name in ("own", "new_item_weight")}
-                | {name: arrays[name] for name in _OPTIONAL if name in arrays},
+                {name: arrays[name] for name in _PARAMETERS if name in arrays},
                 arrays["counts"],
                 Calendar(first_day, num_periods),
                 TextBasis(arrays["text_mean"], arrays["text_directions"]),

@@ -2,8 +2,7 @@
 
 The vector of an item is the sum of the embedding rows of its codes, its projected text vector, and a row of its own. The
 own row is scaled by n / (n + 10), where n is the number of the item's training interactions, and is left out at random
-during training. So an item that nobody has taken is scored from its codes and its text alone. All such items together
-count as a number of items that is chosen after the training.
+during training. So an item that nobody has taken is scored from its codes and its text alone.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ NAME: Final = "item_parts"  # of the module inside the model
 _START_SCALE: Final = 0.02  # standard deviation of new weights
 _SUCCESSOR_START: Final = 3.0  # weight of the successors of the latest item before training
 _SUCCESSOR_DECAY: Final = 0.8  # factor of the weight from one of the latest items to the item before it
-NO_LIMIT: Final = 2.0**100  # weight of new items that changes nothing; finite, as all weights of a model are
 _HALF_AT: Final = 10.0  # training interactions at which an item's own row counts half
 
 
@@ -83,7 +81,6 @@ class ItemParts(nn.Module):
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
         starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
         self.successor_start = nn.Parameter(starts) if latest else None
-        self.new_item_weight = nn.Parameter(torch.full((1,), NO_LIMIT), requires_grad=False)
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
@@ -124,51 +121,6 @@ class ItemParts(nn.Module):
     def popularity_weights(self, hidden: Tensor) -> Tensor | None:
         """Return the weights ``(n, 4)`` of the popularity numbers for hidden states ``(n, D)``; None without dates."""
         return None if self.popularity is None else hidden @ self.popularity.t()
-
-    def new_shares(
-        self, item_index: NDArray[np.integer], counts: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float64]:
-        """Return how new each item is, ``(I,)``: 10 / (n + 10) with n interactions, 0 for an item of the training.
-
-        Args:
-            item_index: ``(M,)`` items that have codes; the others count as not new, because lists cannot hold them.
-            counts: ``(I,)`` interactions of each item by now; None for those of the training.
-        """
-        shares = np.zeros(len(self.own_scale))
-        is_new = self.own_scale[:, 0].cpu().numpy()[item_index] == 0
-        index = np.asarray(item_index)[is_new]
-        shares[index] = 1.0 if counts is None else _HALF_AT / (counts[index] + _HALF_AT)
-        return shares
-
-    def offsets(self, item_index: NDArray[np.integer], counts: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return the number ``(I,)`` that is added to the score of each item when lists are made; at most 0.
-
-        With N new items and a ``new_item_weight`` W below N, log(W / N) is added to each: together they count as W items.
-        An item with interactions since the training gets a part of it, as ``new_shares`` says. The arguments are those of
-        ``new_shares``.
-        """
-        shares = self.new_shares(item_index, counts)
-        weight, number = self.new_item_weight.item(), shares.sum()
-        offsets = np.zeros(len(shares), dtype=np.float32)
-        if weight < number:
-            is_new = shares > 0
-            offsets[is_new] = shares[is_new] * (np.log(weight / number) if weight > 0 else -np.inf)
-        return offsets
-
-    @contextlib.contextmanager
-    def with_new_item_weight(self, weight: float) -> Iterator[None]:
-        """Set ``new_item_weight`` inside a block, and restore it after the block."""
-        before = self.new_item_weight.item()
-        self.set_new_item_weight(weight)
-        try:
-            yield
-        finally:
-            self.set_new_item_weight(before)
-
-    def set_new_item_weight(self, weight: float) -> None:
-        """Set the number of items that all new items count as together."""
-        with torch.no_grad():
-            self.new_item_weight.fill_(weight)
 
     def multiply_successors(self, factor: float) -> None:
         """Multiply the weights of the successors by a factor."""

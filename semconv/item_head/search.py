@@ -52,12 +52,12 @@ class Counted:
     Attributes:
         popularity: popularity of items at the moments that the prompts name.
         successors: the counts of successors, for a model that scores them.
-        offsets: ``(I,)`` number that is added to the score of each item; None for queries in words.
+        successor_factor: the factor that multiplied the weights of the successors after the training; not 0.
     """
 
     popularity: MomentTable
     successors: SuccessorTable | None = None
-    offsets: NDArray[np.float32] | None = None
+    successor_factor: float = 1.0
 
 
 class ItemSearcher:
@@ -88,6 +88,7 @@ class ItemSearcher:
     ) -> None:
         self.settings = settings
         self._successors, self._num_latest = counted.successors, parts.shape.num_latest
+        self._factor = counted.successor_factor
         matrix = model.get_input_embeddings().weight
         self._model, self._device = model, model_device(model)
         self._parts = parts.to(self._device, matrix.dtype).eval()
@@ -104,10 +105,6 @@ class ItemSearcher:
             # Vectors with the numbers of the first moment beside them, so that one product gives the scores of a night.
             self._joint = torch.cat([vectors, self._features[0].t().to(vectors.dtype)], dim=1)  # (M, D + 4)
             self._vectors = self._joint[:, : vectors.shape[1]]
-        offsets = np.zeros(len(allowed), np.float32) if counted.offsets is None else counted.offsets
-        of_items = offsets[self._items]  # (M,)
-        self._offset_columns = torch.from_numpy(np.flatnonzero(of_items)).to(self._device)
-        self._offsets = torch.from_numpy(of_items[of_items != 0]).to(self._device)
 
     def search(
         self,
@@ -164,33 +161,39 @@ class ItemSearcher:
         Raises:
             InputError: the model yields NaN.
         """
-        scores = self._scores(hidden)  # (B, M)
-        # Of all items, before any is left out; in parts that a processor's cache holds.
-        parts = [part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)]
-        total = torch.stack(parts, dim=1).logsumexp(dim=1, keepdim=True)  # (B, 1)
-        require_numbers(total - total)  # also NaN where a score is infinite
+        scores, trained = self._scores(hidden)  # (B, M)
+        total = _log_sums(scores)
+        trained_total = total if trained is scores else _log_sums(trained)
         result, others = empty_result(len(scores), count, hidden.seen, hidden.others)
         rows = np.where(others >= 0, self._rows[others], -1)
-        given = scores.gather(1, torch.from_numpy(np.maximum(rows, 0)).to(self._device)) - total
-        result.other_scores[:] = np.where(rows >= 0, given.cpu().numpy(), -np.inf)
+        columns = torch.from_numpy(np.maximum(rows, 0)).to(self._device)
+        for given, values in (
+            (result.other_scores, scores.gather(1, columns) - total),
+            (result.other_trained_scores, trained.gather(1, columns) - trained_total),
+        ):
+            given[:] = np.where(rows >= 0, values.cpu().numpy(), -np.inf)
         scores.masked_fill_(~self._may_list, -torch.inf)
         if hidden.seen is not None:
-            columns = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in hidden.seen])]
+            seen = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in hidden.seen])]
             entry = np.repeat(np.arange(len(hidden.seen)), lengths_of(hidden.seen))
-            known = columns >= 0
-            scores[torch.from_numpy(entry[known]), torch.from_numpy(columns[known])] = -torch.inf
+            known = seen >= 0
+            scores[torch.from_numpy(entry[known]), torch.from_numpy(seen[known])] = -torch.inf
         width = min(count, scores.shape[1])
         values, found_at = best_columns(scores, width)
         best = (values - total).cpu().numpy()
         result.scores[:, :width] = best
-        result.items[:, :width] = np.where(np.isneginf(best), -1, self._items[found_at.cpu().numpy()])
+        is_none = np.isneginf(best)
+        result.items[:, :width] = np.where(is_none, -1, self._items[found_at.cpu().numpy()])
+        best_trained = (trained.gather(1, found_at) - trained_total).cpu().numpy()
+        result.trained_scores[:, :width] = np.where(is_none, -np.inf, best_trained)
         return result
 
-    def _scores(self, hidden: Hidden) -> Tensor:
-        """Return the score of every item with codes, ``(B, M)``; a log probability is a score less their log sum exp."""
-        scores = self._of_states(hidden.states, hidden.moments)
-        if len(self._offsets):
-            scores[:, self._offset_columns] += self._offsets
+    def _scores(self, hidden: Hidden) -> tuple[Tensor, Tensor]:
+        """Return the score of every item with codes, ``(B, M)``, and the same by the weights as trained.
+
+        A log probability is a score less the log sum exp of all scores. Both are one tensor if they are equal.
+        """
+        scores = trained = self._of_states(hidden.states, hidden.moments)
         followed = self._parts.successor_weights(hidden.states)
         if followed is not None and self._successors is not None:
             numbers = self._successors.numbers(hidden.latest)
@@ -199,9 +202,12 @@ class ItemSearcher:
             users = row_of(numbers.lengths)[known]
             at = torch.from_numpy(users * scores.shape[1] + columns[known]).to(self._device)
             kind = torch.from_numpy(users * followed.shape[1] + numbers.kinds[known]).to(self._device)
-            values = torch.from_numpy(numbers.values[known]).to(self._device)
-            scores.view(-1).index_add_(0, at, values * followed.float().flatten()[kind])
-        return scores
+            values = torch.from_numpy(numbers.values[known]).to(self._device) * followed.float().flatten()[kind]
+            if self._factor != 1:
+                trained = scores.clone()
+                trained.view(-1).index_add_(0, at, values / self._factor)
+            scores.view(-1).index_add_(0, at, values)
+        return scores, trained
 
     def _of_states(self, states: Tensor, moments: NDArray[np.int64]) -> Tensor:
         """Return the part of the scores ``(B, M)`` that comes from item vectors and popularity."""
@@ -228,6 +234,19 @@ class ItemSearcher:
         hidden = self._parts.states(self._model, ItemInputs(rows, periods, gaps), self._vectors, 0.0)
         waits = torch.tensor([prompt.wait for prompt in prompts], device=self._device)
         return self._parts.at_moments(hidden[entries, ends - 1], waits)
+
+
+def _log_sums(scores: Tensor) -> Tensor:
+    """Return the log sum exp ``(B, 1)`` of each row of scores ``(B, M)``.
+
+    Raises:
+        InputError: it is not a number.
+    """
+    # In parts that a processor's cache holds.
+    parts = [part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)]
+    total = torch.stack(parts, dim=1).logsumexp(dim=1, keepdim=True)
+    require_numbers(total - total)  # also NaN where a score is infinite
+    return total
 
 
 def latest_of(histories: Sequence[NDArray[np.int32]], number: int) -> NDArray[np.int64]:

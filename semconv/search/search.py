@@ -66,11 +66,15 @@ class SearchResult(NamedTuple):
         scores: ``(B, W)`` scores of ``items``, -inf where there is no item.
         other_scores: ``(B, n)`` scores of the items in the argument ``others``, -inf for no item and for items without
             codes.
+        trained_scores, other_trained_scores: the same scores by the weights as they were trained, before a factor was
+            chosen for some of them (``tuning.successor_factor``). A blend reads these: it has counts of its own.
     """
 
     items: NDArray[np.int32]
     scores: NDArray[np.float32]
     other_scores: NDArray[np.float32]
+    trained_scores: NDArray[np.float32]
+    other_trained_scores: NDArray[np.float32]
 
 
 def empty_result(
@@ -85,8 +89,9 @@ def empty_result(
     if others.ndim != 2 or len(others) != count or (seen is not None and len(seen) != count):
         raise InputError(f"items to score {others.shape} or lists of seen items do not fit {count} prompts")
     items = np.full((count, width), -1, dtype=np.int32)
-    scores = np.full((count, width), -np.inf, dtype=np.float32)
-    return SearchResult(items, scores, np.full(others.shape, -np.inf, dtype=np.float32)), others
+    scores, trained = (np.full((count, width), -np.inf, dtype=np.float32) for _ in range(2))
+    of_others, trained_others = (np.full(others.shape, -np.inf, dtype=np.float32) for _ in range(2))
+    return SearchResult(items, scores, of_others, trained, trained_others), others
 
 
 class Searcher:
@@ -180,4 +185,5 @@ class Searcher:
             seen_items = SeenItems.of(self._trie, seen, self._device)
             items, scores = seen_items.expand(*best_leaves(self._scorer, tree, seen_items, width), width)
             tree.rewind()
-        return SearchResult(items, scores, score_given(self._scorer, tree, self._trie, others, (items, scores)))
+        of_others = score_given(self._scorer, tree, self._trie, others, (items, scores))
+        return SearchResult(items, scores, of_others, scores, of_others)

@@ -61,16 +61,6 @@ class TuningSettings:
         " `finetune --from` continues weights that are multiplied already, so it does not apply this setting again.",
         low=0,
     )
-    new_item_weight: float | None = option(
-        None,
-        "With tuning.history = items, the number of items that all items without interactions count as together, in the"
-        " lists of users. With N such items and a weight W below N, log(W / N) is added to the score of each. Under a"
-        " split in time, W is chosen on the validation users by default: no limit, or N / 2 down to N / 64. So new items are"
-        " listed as often as they are wanted, and each less often the more of them there are. With split.train_cut = [:-1], a"
-        " tuning takes the number of the tuning that decides its epochs. Otherwise there is no limit: leave-one-out holds out"
-        " too few new items to choose it.",
-        low=0,
-    )
     epochs: int | None = option(
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="
@@ -176,6 +166,11 @@ class TuningSettings:
         low=0,
     )
     validate_every: int = option(1, "Number of epochs from one validation to the next.", low=1)
-    patience: int = option(5, "Training stops after this many validations in a row without a better NDCG@10.", low=1)
+    patience: int = option(
+        5,
+        "Training stops after this many validations in a row without a better NDCG@10. The model keeps the weights of the"
+        " latest epoch whose NDCG@10 is at most 0.5 % below the best one.",
+        low=1,
+    )
     checkpoint_seconds: int = option(60, "Seconds between two checkpoints of the tuning.", low=1)
     seed: int = option(0, "Random seed for drawing and ordering the training samples, and for dropout.", low=0)

@@ -19,7 +19,7 @@ from semconv.modes import OWNER_FILE
 from semconv.runs.files import STEPS
 from semconv.train.pack import TRAINING, Pack, load_weights, read_pack_json, require_plain_file, write_weights
 from semconv.train.task import TuningTask
-from semconv.train.training import NEW_ITEM_WEIGHT, SUCCESSOR_FACTOR, TOO_LONG, Trained
+from semconv.train.training import SUCCESSOR_FACTOR, TOO_LONG, Trained
 from semconv.tuning.model import trainable
 from semconv.tuning.step_log import read_steps
 
@@ -159,7 +159,6 @@ _FIGURES: Final[Mapping[str, Check]] = {
     "validations": _are_validations,
     "is_reproducible": lambda value: isinstance(value, bool),
     SUCCESSOR_FACTOR: lambda value: value is None or _is_amount(value),
-    NEW_ITEM_WEIGHT: lambda value: value is None or _is_amount(value),
     TOO_LONG: _are_counts_of_epochs,
 }
 _STEP: Final[Mapping[str, Check]] = {

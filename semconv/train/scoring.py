@@ -58,7 +58,7 @@ def _item_lists(task: TuningTask, setup: ItemSetup, data: Validation, seen: Seen
 
     def items_of(model: Any) -> NDArray[np.int32]:
         parts = getattr(model, NAME)
-        counted = Counted(moments.table, data.successors, parts.offsets(task.item_index))
+        counted = Counted(moments.table, data.successors)
         searcher = ItemSearcher(model, parts, task.item_index, data.is_allowed, counted, search)
         return searcher.search(prompts, seen).items
 

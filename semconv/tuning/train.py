@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from semconv.progress import Progress, Task
 from semconv.reports.training_chart import write_chart
@@ -18,6 +18,10 @@ from semconv.tuning.form import Form, Rows
 from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog, read_steps
+
+# Validation scores that differ by less, as a share of the best one, count as equal. With 12,000 validation users, the
+# standard error of the difference between two epochs is about as large.
+_NOISE: Final = 0.005
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ def tune(
 ) -> dict[str, Any]:
     """Train for the given epochs, samples or minutes. Start from the last checkpoint in the run folder, if any.
 
-    After training, the model has the weights with the best validation score, or the final weights without validation.
+    After training, the model has the weights of the latest epoch whose validation score is the best one within its noise,
+    or the final weights without validation. Of two epochs with equal scores the later one has the lower learning rate.
     With several processes, only the first process's model has these weights.
 
     Returns:
@@ -66,7 +71,7 @@ def tune(
         "seconds": round(counters.seconds, 3),
         "processor_seconds": round(counters.processor_seconds, 3),
         "best_epoch": counters.best_epoch,
-        "best_ndcg": counters.best_score if counters.best_epoch >= 0 else None,
+        "best_ndcg": counters.kept_score,
         "validations": counters.validations,
         "is_reproducible": settings.max_minutes == 0,
     }
@@ -178,9 +183,11 @@ class _Loop:
         counters.validations.append({"epoch": epoch + 1, "step": counters.step, "ndcg@10": score})
         self.training.progress.say(f"epoch {epoch + 1}: validation NDCG@10 {score:.4f}")
         if score > counters.best_score:
-            counters.best_score, counters.best_epoch, counters.rounds_without_better = score, epoch + 1, 0
-            if self.processes.is_first:
-                save_best(self.training.folder, self.stepper.replicas.complete)
+            counters.best_score, counters.rounds_without_better = score, 0
         else:
             counters.rounds_without_better += 1
             counters.stopped = counters.rounds_without_better >= settings.patience
+        if score >= counters.best_score * (1 - _NOISE):
+            counters.best_epoch = epoch + 1
+            if self.processes.is_first:
+                save_best(self.training.folder, self.stepper.replicas.complete)

@@ -156,7 +156,11 @@ def test_a_budget_ends_every_training() -> None:
         ('[[row]]\nlabel = "a"\nset = 1\n', SettingsError, "unknown key set"),
         ('[[row]]\nlabel = "a"\npaper.Games = { "mrr" = 1.0 }\n', SettingsError, "unknown key mrr"),
         ('[[row]]\nlabel = "a"\npaper.Games = { "hr@5" = "high" }\n', InputError, "is not a number"),
-        ('[[row]]\nlabel = "a"\npaper = { "hr@5" = 0.1 }\n', SettingsError, "paper.hr@5: unknown data set; give one of Games"),
+        (
+            '[[row]]\nlabel = "a"\npaper = { "hr@5" = 0.1 }\n',
+            SettingsError,
+            "paper.hr@5: unknown data set; give one of Games",
+        ),
         ('[[row]]\nlabel = "a"\npeer = "p5"\n', SettingsError, "no peer p5; give one of sasrec, bert4rec, fmlp"),
         ('[[row]]\nlabel = "a"\npeer = "fmlp"\nmethod = "model"\n', SettingsError, "either a peer or a method"),
         ('preset = "papers"\n[[row]]\nlabel = "a"\n', SettingsError, "no preset papers; give one of paper"),

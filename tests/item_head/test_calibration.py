@@ -11,15 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from semconv.item_head.parts import NAME, NO_LIMIT, ItemParts, PartsShape
+from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.progress import Silent
-from semconv.train.calibration import new_item_weight, successor_factor
-from semconv.train.training import weigh_new_items, weigh_successors
+from semconv.train.calibration import successor_factor
+from semconv.train.training import weigh_successors
 
 
-def model_with(num_latest: int, counts: tuple[int, ...] = (1, 1, 1)) -> torch.nn.Module:
+def model_with(num_latest: int) -> torch.nn.Module:
     shape = PartsShape(num_items=3, width=4, text_width=0, num_periods=0, num_latest=num_latest)
-    parts = ItemParts(shape, np.zeros((3, 4), dtype=np.int64), np.zeros((3, 0), dtype=np.float32), np.array(counts), 0)
+    parts = ItemParts(shape, np.zeros((3, 4), dtype=np.int64), np.zeros((3, 0), dtype=np.float32), np.ones(3), seed=0)
     model = torch.nn.Module()
     model.add_module(NAME, parts)
     return model
@@ -93,60 +93,3 @@ def test_weights_are_multiplied_once_and_restored_exactly() -> None:
     assert torch.equal(weights_of(model), before)
     parts.multiply_successors(2.0)
     assert torch.equal(weights_of(model), 2 * before)
-
-
-NEW = np.array([1, 2])
-
-
-@pytest.mark.parametrize(
-    ("start", "best", "tried", "found"),
-    [
-        (NO_LIMIT, 2.0, [2, 1], NO_LIMIT),
-        (NO_LIMIT, 0.5, [2, 1, 0.5, 0.25], 0.5),
-        (NO_LIMIT, 0.0, [2 / 2**step for step in range(7)], 1 / 32),
-        (0.5, 2.0, [0.5, 0.25, 1, 2], NO_LIMIT),  # a continued tuning starts at the number that it has
-        (0.8, 0.8, [0.8, 0.4, 1.6], 0.8),
-    ],
-)
-def test_the_weight_of_new_items_goes_on_while_the_lists_get_better(
-    start: float, best: float, tried: list[float], found: float
-) -> None:
-    model, seen = model_with(2, counts=(1, 0, 0)), []
-    parts = getattr(model, NAME)
-    parts.set_new_item_weight(start)
-
-    def ndcg_of(of: torch.nn.Module) -> NDArray[np.float64]:
-        seen.append(getattr(of, NAME).new_item_weight.item())
-        return np.full(500, 0.5 - 0.01 * abs(seen[-1] - best))
-
-    assert new_item_weight(model, NEW, ndcg_of) == pytest.approx(found)
-    assert seen == pytest.approx(tried)
-    assert parts.new_item_weight.item() == pytest.approx(start)
-
-
-@pytest.mark.parametrize(
-    ("setting", "counts", "day", "given"),
-    [
-        (None, (1, 1, 0), 9, 0.5),
-        (None, (0, 1, 1), 9, None),  # item 0 has no codes
-        (None, (1, 0, 1), 9, None),  # item 1 may not be listed
-        (None, (1, 1, 0), None, None),  # leave-one-out, where each user has a moment of its own
-        (3.5, (1, 1, 0), None, 3.5),
-    ],
-)
-def test_a_weight_is_chosen_under_a_split_in_time_if_lists_can_hold_a_new_item(
-    setting: float | None, counts: tuple[int, ...], day: int | None, given: float | None
-) -> None:
-    task: Any = SimpleNamespace(
-        setup=SimpleNamespace(counts=np.array(counts)),
-        tuning=SimpleNamespace(new_item_weight=setting),
-        validation=SimpleNamespace(is_allowed=np.array([True, False, True]), moments=SimpleNamespace(day=day)),
-        item_index=NEW,
-    )
-    model = model_with(2, counts)
-
-    def ndcg_of(of: torch.nn.Module) -> NDArray[np.float64]:
-        return np.full(500, 0.5 - 0.01 * abs(getattr(of, NAME).new_item_weight.item() - 0.5))
-
-    assert weigh_new_items(task, model, ndcg_of, Silent()) == given
-    assert getattr(model, NAME).new_item_weight.item() == (NO_LIMIT if given is None else given)

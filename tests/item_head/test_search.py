@@ -16,7 +16,7 @@ from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.item_head import search as search_module
 from semconv.item_head.calendar import Calendar
-from semconv.item_head.parts import NO_LIMIT, ItemParts, PartsShape
+from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
 from semconv.item_head.search import Counted, ItemSearcher, best_columns
@@ -28,7 +28,6 @@ from tests.worlds import prompts as case
 DAY = 86_400_000_000
 NUM_ITEMS, WIDTH = 30, 16
 CODED = np.array([item for item in range(NUM_ITEMS) if item % 7])  # some items have no codes
-NEW = (3, 13, 20)  # have codes, and no training interactions
 HISTORY = 6
 
 
@@ -43,7 +42,7 @@ class World:
     successors: SuccessorTable
 
     def searcher(
-        self, allowed: np.ndarray | None = None, top_k: int = 5, counts: np.ndarray | None = None
+        self, allowed: np.ndarray | None = None, top_k: int = 5, successor_factor: float = 1.0
     ) -> ItemSearcher:
         may = np.ones(NUM_ITEMS, dtype=bool) if allowed is None else allowed
         return ItemSearcher(
@@ -51,12 +50,12 @@ class World:
             self.parts,
             CODED.astype(np.int32),
             may,
-            Counted(self.table, self.successors, self.parts.offsets(CODED, counts)),
+            Counted(self.table, self.successors, successor_factor),
             SearchSettings(top_k, top_k),
         )
 
     @torch.no_grad()
-    def log_probs(self, prompt: ItemPrompt, counts: np.ndarray | None = None) -> np.ndarray:
+    def log_probs(self, prompt: ItemPrompt) -> np.ndarray:
         """Score every item by hand, -inf for items without codes."""
         matrix = self.model.get_input_embeddings().weight
         vectors = self.parts.vectors(matrix, torch.arange(NUM_ITEMS))
@@ -75,10 +74,6 @@ class World:
         for weight, item in zip(weights, prompt.items[::-1], strict=False):
             numbers = self.successors.numbers(np.array([[item]]))
             scores[torch.from_numpy(numbers.items)] += weight * torch.from_numpy(numbers.values)
-        shares = {item: 10 / (10 + (0 if counts is None else int(counts[item]))) for item in NEW}
-        weight, number = parts.new_item_weight.item(), sum(shares.values())
-        for item, share in shares.items() if weight < number else ():
-            scores[item] += share * np.log(weight / number)
         mask = torch.full((NUM_ITEMS,), -torch.inf)
         mask[torch.from_numpy(CODED)] = 0
         found: np.ndarray = (scores + mask).log_softmax(dim=0).numpy()
@@ -98,13 +93,10 @@ def world() -> World:
     calendar = Calendar.of(days)
     shape = PartsShape(NUM_ITEMS, width, 3, calendar.num_periods, num_latest=2)
     texts = rng.normal(size=(NUM_ITEMS, 3)).astype(np.float32)
-    bought_before = rng.integers(1, 30, NUM_ITEMS)
-    bought_before[[*NEW, 14]] = 0  # item 14 has no codes
-    parts = ItemParts(shape, tokens, texts, bought_before, seed=0)
+    parts = ItemParts(shape, tokens, texts, rng.integers(0, 30, NUM_ITEMS), seed=0)
     with torch.no_grad():
         for weight in parts.parameters():
             weight.normal_(0.0, 0.3)
-        parts.set_new_item_weight(1.5)
     parts.eval()
     table = MomentTable.on_grid(events)
     items = np.array([1, 2, 7, 3, 4, 5, 6, 8, 9, 10, 2, 11, 12, 13], dtype=np.int32)  # 7 has no codes
@@ -137,25 +129,26 @@ def test_lists_are_the_best_of_all_scores(world: World) -> None:
         np.testing.assert_allclose(found.scores[row], expected[best], atol=1e-4)
 
 
-def test_new_items_together_count_as_some_items_and_less_so_as_they_get_interactions(world: World) -> None:
-    counts = np.full(NUM_ITEMS, 1000)  # changes nothing for an item of the training
-    counts[list(NEW)] = 30, 10, 0
-    parts, prompt, new = world.parts, world.prompts[0], list(NEW)
-    with parts.with_new_item_weight(0.7):
-        assert parts.offsets(CODED)[new] == pytest.approx([np.log(0.7 / 3)] * 3)
-        assert parts.offsets(CODED, counts)[new] == pytest.approx(np.log(0.7 / 1.75) * np.array([0.25, 0.5, 1.0]))
-        assert np.flatnonzero(parts.offsets(CODED, counts)).tolist() == sorted(NEW)
-        for now in (None, counts):
-            found = world.searcher(counts=now).search([prompt], None)
-            best = np.argsort(-world.log_probs(prompt, now), kind="stable")[:5]
-            assert found.items[0].tolist() == best.tolist()
-            np.testing.assert_allclose(found.scores[0], world.log_probs(prompt, now)[best], atol=1e-4)
-    for weight in (3.0, 100.0, NO_LIMIT):
-        with parts.with_new_item_weight(weight):
-            assert not parts.offsets(CODED).any()
-    with parts.with_new_item_weight(0.0):
-        found = world.searcher(top_k=NUM_ITEMS).search(world.prompts, None)
-        assert not np.isin(found.items, new).any()
+@pytest.mark.parametrize("factor", [1.0, 4.0, 0.5])
+def test_a_blend_gets_the_scores_by_the_weights_as_trained(world: World, factor: float) -> None:
+    allowed = np.arange(NUM_ITEMS) != 9
+    seen = [np.array([4, 5]), np.array([1, 2]), np.zeros(0, dtype=int)]
+    others = np.array([[1, 4, 7, -1]] * 3)  # 4 is seen by the first user; 7 has no codes
+    # The world's weights are the trained ones; those of the served model are multiplied.
+    with world.parts.with_successors(factor):
+        found = world.searcher(allowed, top_k=NUM_ITEMS, successor_factor=factor).search(world.prompts, seen, others)
+        served = [world.log_probs(prompt) for prompt in world.prompts]
+    for row, prompt in enumerate(world.prompts):
+        trained = world.log_probs(prompt)
+        items = found.items[row][found.items[row] >= 0]
+        listable = np.setdiff1d(CODED, [9, *seen[row]])
+        assert items.tolist() == listable[np.argsort(-served[row][listable], kind="stable")].tolist()
+        np.testing.assert_allclose(found.scores[row, : len(items)], served[row][items], atol=1e-4)
+        np.testing.assert_allclose(found.trained_scores[row, : len(items)], trained[items], atol=1e-4)
+        np.testing.assert_allclose(found.other_scores[row, :2], served[row][[1, 4]], atol=1e-4)
+        np.testing.assert_allclose(found.other_trained_scores[row, :2], trained[[1, 4]], atol=1e-4)
+        assert np.isneginf(found.trained_scores[row, len(items) :]).all()
+        assert np.isneginf(found.other_trained_scores[row, 2:]).all()
 
 
 def test_masks_change_the_list_and_no_score(world: World) -> None:

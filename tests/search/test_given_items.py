@@ -33,7 +33,7 @@ def test_scores_equal_the_search_and_do_not_depend_on_batches(scores, is_narrow)
     trie = case.trie.restrict(allowed)
     seen = [case.rng.choice(80, 9, replace=False) for _ in case.prompts]
     beams = 8 if is_narrow else 80
-    items, values, _ = searcher(case, trie, top_k=8, beams=beams, scores=scores).search(case.prompts, seen)
+    items, values, _ = searcher(case, trie, top_k=8, beams=beams, scores=scores).search(case.prompts, seen)[:3]
     items, values = items[:, :8], values[:, :8]
     for batch_tokens in (64, 8192):
         got = scores_of(case, items, trie, SearchSettings(scores=scores, batch_tokens=batch_tokens))
@@ -86,9 +86,9 @@ def test_searching_and_scoring_at_once_equals_both_apart(scores, batch_tokens):
     seen = [case.rng.choice(80, 9, replace=False) for _ in case.prompts]
     others = case.rng.integers(-1, 88, (9, 25))  # repeated items, gaps, two that nobody knows
     one = searcher(case, trie, top_k=8, beams=12, scores=scores, batch_tokens=batch_tokens)
-    items, values, of_others = one.search(case.prompts, seen, others)
+    items, values, of_others = one.search(case.prompts, seen, others)[:3]
     assert items.shape == (9, 12)
-    listed, listed_values, _ = one.search(case.prompts, seen)
+    listed, listed_values, _ = one.search(case.prompts, seen)[:3]
     np.testing.assert_array_equal(items[:, :8], listed[:, :8])
     np.testing.assert_allclose(values[:, :8], listed_values[:, :8], atol=1e-4)
     alone = scores_of(case, others, trie, SearchSettings(scores=scores, batch_tokens=batch_tokens))
@@ -100,11 +100,11 @@ def test_searching_and_scoring_at_once_equals_both_apart(scores, batch_tokens):
 def test_a_search_without_others_or_without_anything_to_list():
     case = make_case(items=30, prompts=4, seed=28)
     one = searcher(case, top_k=5, beams=6)
-    items, _, of_others = one.search(case.prompts, None, np.zeros((4, 0), dtype=np.int64))
+    items, _, of_others = one.search(case.prompts, None, np.zeros((4, 0), dtype=np.int64))[:3]
     np.testing.assert_array_equal(items, one.search(case.prompts, None).items)
     assert of_others.shape == (4, 0)
     closed = searcher(case, case.trie.restrict(np.zeros(30, dtype=bool)), top_k=5, beams=6)
-    items, values, of_others = closed.search(case.prompts, None, np.tile([3, 7], (4, 1)))
+    items, values, of_others = closed.search(case.prompts, None, np.tile([3, 7], (4, 1)))[:3]
     assert (items == -1).all()
     assert np.isneginf(values).all()
     found = one.search(case.prompts, None, np.tile([3, 7], (4, 1)))

@@ -83,34 +83,22 @@ def test_the_best_epoch_of_an_equal_training_is_taken_and_said(root: Path) -> No
     assert chosen(root, split__train_cut="[:-2]") == (None, [])
 
 
-def wanted(root: Path, name: str, **settings: Any) -> tuple[float | None, Any]:
-    """Return the value of a setting in a tuning on the train cut [:-1], and what an earlier tuning chose for it."""
-    workspace, _ = opened(root, {**CUT, **settings})
-    model = Lineage.of(workspace.store, workspace.run("finetune-11"))
-    codes = Lineage.current(workspace.store, model.codebook)
-    found = wanted_tuning(workspace, TuningInputs(model.backbone, codes))
-    assert found is not None
-    return getattr(found.tuning, name), found.request.settings.get("chosen")
-
-
 def test_the_factor_of_the_successors_is_taken_with_the_epochs(root: Path) -> None:
     add_model(root, 11, HONEST, successor_factor=4.0)
 
-    assert wanted(root, "successor_factor") == (4.0, {"epochs": 4, "successor_factor": 4.0})
+    def wanted(**settings: Any) -> tuple[float | None, Any]:
+        workspace, _ = opened(root, {**CUT, **settings})
+        model = Lineage.of(workspace.store, workspace.run("finetune-11"))
+        codes = Lineage.current(workspace.store, model.codebook)
+        found = wanted_tuning(workspace, TuningInputs(model.backbone, codes))
+        assert found is not None
+        return found.tuning.successor_factor, found.request.settings.get("chosen")
+
+    assert wanted() == (4.0, {"epochs": 4, "successor_factor": 4.0})
     add_model(root, 12, HONEST, successor_factor=1.0)
-    assert wanted(root, "successor_factor") == (None, {"epochs": 4})
+    assert wanted() == (None, {"epochs": 4})
     add_model(root, 13, {**HONEST, "tuning.successor_factor": 0.5}, successor_factor=0.5)
-    assert wanted(root, "successor_factor", **{"tuning.successor_factor": 0.5}) == (0.5, {"epochs": 4})
-
-
-def test_the_weight_of_new_items_is_taken_with_the_epochs(root: Path) -> None:
-    add_model(root, 11, HONEST, new_item_weight=2.5)
-
-    assert wanted(root, "new_item_weight") == (2.5, {"epochs": 4, "new_item_weight": 2.5})
-    add_model(root, 12, HONEST, new_item_weight=None)
-    assert wanted(root, "new_item_weight") == (None, {"epochs": 4})
-    add_model(root, 13, {**HONEST, "tuning.new_item_weight": 1.0}, new_item_weight=1.0)
-    assert wanted(root, "new_item_weight", **{"tuning.new_item_weight": 1.0}) == (1.0, {"epochs": 4})
+    assert wanted(**{"tuning.successor_factor": 0.5}) == (0.5, {"epochs": 4})
 
 
 @pytest.mark.parametrize(

@@ -145,23 +145,36 @@ def test_a_budget_of_samples_ends_at_the_next_step(tmp_path: Path, budget: int) 
     assert figures["steps"] == len(counts)
 
 
-def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
-    scores = iter([0.1, 0.3, 0.2, 0.3, 0.9])
+@pytest.mark.parametrize(
+    ("scores", "epochs", "kept"),
+    [
+        ([0.1, 0.3, 0.2, 0.29, 0.9], 4, 2),  # 0.2 and 0.29 are worse
+        ([0.1, 0.3, 0.2, 0.3, 0.9], 4, 4),  # of equal scores the later one
+        ([0.3, 0.2999, 0.2998, 0.9], 3, 3),  # equal within the noise, but no better
+        ([0.3, 0.299, 0.2980, 0.9], 3, 2),  # compared with the best score, not with the one before
+        ([0.0, 0.0, 0.0, 0.9], 3, 3),
+    ],
+)
+def test_early_stopping_keeps_the_latest_of_the_best_weights(
+    tmp_path: Path, scores: list[float], epochs: int, kept: int
+) -> None:
+    given = iter(scores)
     seen: list[dict[str, torch.Tensor]] = []
     made = Case(tmp_path, replace(SETTINGS, epochs=9, patience=2))
 
     def validate(model: Any) -> float:
         assert not model.training
         seen.append(made.weights())
-        return next(scores)
+        return next(given)
 
     made.validate = validate
     figures = made.run()
-    assert figures["epochs"] == 4  # 0.2 and the second 0.3 are no better
-    assert (figures["best_epoch"], figures["best_ndcg"]) == (2, 0.3)
+    assert figures["epochs"] == epochs
+    assert (figures["best_epoch"], figures["best_ndcg"]) == (kept, scores[kept - 1])
     for name, weight in made.weights().items():
-        assert torch.equal(weight, seen[1][name])
-    assert any(not torch.equal(seen[3][name], weight) for name, weight in made.weights().items())
+        assert torch.equal(weight, seen[kept - 1][name])
+    for other in {*range(epochs)} - {kept - 1}:
+        assert any(not torch.equal(seen[other][name], weight) for name, weight in made.weights().items())
 
 
 def test_without_validation_the_last_weights_stay(tmp_path: Path) -> None:

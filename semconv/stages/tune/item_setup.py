@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
@@ -123,12 +122,5 @@ class SplitMoments:
 
     def successors(self, num_items: int) -> SuccessorTable:
         """Count how often items follow each other in the interactions that lists of the split may count."""
-        return SuccessorTable.count(self._counted(num_items), num_items)
-
-    def counts(self, num_items: int) -> NDArray[np.int64]:
-        """Count the interactions ``(I,)`` of each item that lists of the split may count."""
-        return np.bincount(self._counted(num_items).items, minlength=num_items)
-
-    def _counted(self, num_items: int) -> Sequences:
         cut = counted_cut(self.sequences.cuts, self.split, self.train_cut)
-        return train_part(self.sequences, cut, 1, num_items)
+        return SuccessorTable.count(train_part(self.sequences, cut, 1, num_items), num_items)

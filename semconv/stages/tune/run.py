@@ -27,7 +27,7 @@ from semconv.stages.tune.saving import Origin, epochs_before, record_samples, sa
 from semconv.stages.tune.start import check_start, has_work
 from semconv.stages.tune.tuned import tuned_digest
 from semconv.train.group import Leader
-from semconv.train.training import NEW_ITEM_WEIGHT, SUCCESSOR_FACTOR, train
+from semconv.train.training import SUCCESSOR_FACTOR, train
 from semconv.tuning.processes import connect
 
 
@@ -110,12 +110,11 @@ def wanted_tuning(workspace: Workspace, inputs: TuningInputs) -> WantedTuning | 
     chosen, chosen_by = chosen_epochs(workspace, inputs), None
     if chosen is not None:  # beside the settings, so that a run is not stale because of it
         run, epochs = chosen
-        figures = tuning_figures(workspace, run)
+        # A run without successors has None, as has one of a version without factors.
+        factor = tuning_figures(workspace, run).get(SUCCESSOR_FACTOR) or 1.0
         read["chosen"] = {"epochs": epochs}
-        # None: the model has no such number, or no limit.
-        for name, neutral in ((SUCCESSOR_FACTOR, 1.0), (NEW_ITEM_WEIGHT, None)):
-            if getattr(tuning, name) is None and figures.get(name) not in (None, neutral):
-                read["chosen"][name] = figures[name]
+        if tuning.successor_factor is None and factor != 1.0:
+            read["chosen"][SUCCESSOR_FACTOR] = factor
         tuning, chosen_by = replace(tuning, **read["chosen"]), run.run_id
     request = StageRequest(columns.FINETUNE, read, inputs.runs, ("item", "interaction"))
     return WantedTuning(inputs, tuning, request, chosen_by)
