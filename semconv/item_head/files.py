@@ -18,7 +18,8 @@ from semconv.item_head.successors import CONSTANTS
 from semconv.item_head.texts import TextBasis
 from semconv.runs.files import ITEM_PARTS
 
-_PARAMETERS: Final = ("own", "text", "periods", "gaps", "waits", "popularity", "successors", "successor_start")
+_OPTIONAL: Final = ("text", "periods", "gaps", "waits", "popularity")
+_OF_SUCCESSORS: Final = ("successors", "successor_start", "successor_factor")  # a model has all of them, or none
 _CONSTANTS: Final = "successor_constants"  # of the counts that the weights were trained for
 
 
@@ -64,7 +65,11 @@ class ItemFile:
         try:
             first_day, num_periods = (int(number) for number in arrays["calendar"])
             found = cls(
-                {name: arrays[name] for name in _PARAMETERS if name in arrays},
+                {
+                    "own": arrays["own"],
+                    **{name: arrays[name] for name in _OPTIONAL if name in arrays},
+                    **{name: arrays[name] for name in _OF_SUCCESSORS if _OF_SUCCESSORS[0] in arrays},
+                },
                 arrays["counts"],
                 Calendar(first_day, num_periods),
                 TextBasis(arrays["text_mean"], arrays["text_directions"]),

@@ -81,6 +81,8 @@ class ItemParts(nn.Module):
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
         starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
         self.successor_start = nn.Parameter(starts) if latest else None
+        # The product of all factors after trainings; a parameter, so that it is saved with the weights.
+        self.successor_factor = nn.Parameter(torch.ones(1), requires_grad=False) if latest else None
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
         self.register_buffer("code_tokens", torch.from_numpy(np.maximum(code_tokens, 0)), persistent=False)
@@ -123,7 +125,7 @@ class ItemParts(nn.Module):
         return None if self.popularity is None else hidden @ self.popularity.t()
 
     def multiply_successors(self, factor: float) -> None:
-        """Multiply the weights of the successors by a factor."""
+        """Multiply the weights of the successors by a factor, and remember it in ``successor_factor``."""
         with torch.no_grad():
             for weights in self._of_successors():
                 weights.mul_(factor)
@@ -141,7 +143,8 @@ class ItemParts(nn.Module):
                     weights.copy_(before)
 
     def _of_successors(self) -> list[nn.Parameter]:
-        return [weights for weights in (self.successors, self.successor_start) if weights is not None]
+        parts = (self.successors, self.successor_start, self.successor_factor)
+        return [weights for weights in parts if weights is not None]
 
     def successor_weights(self, hidden: Tensor) -> Tensor | None:
         """Return the weights ``(n, K)`` of the successors of the K latest items for hidden states ``(n, D)``, or None."""

@@ -52,12 +52,10 @@ class Counted:
     Attributes:
         popularity: popularity of items at the moments that the prompts name.
         successors: the counts of successors, for a model that scores them.
-        successor_factor: the factor that multiplied the weights of the successors after the training; not 0.
     """
 
     popularity: MomentTable
     successors: SuccessorTable | None = None
-    successor_factor: float = 1.0
 
 
 class ItemSearcher:
@@ -88,7 +86,6 @@ class ItemSearcher:
     ) -> None:
         self.settings = settings
         self._successors, self._num_latest = counted.successors, parts.shape.num_latest
-        self._factor = counted.successor_factor
         matrix = model.get_input_embeddings().weight
         self._model, self._device = model, model_device(model)
         self._parts = parts.to(self._device, matrix.dtype).eval()
@@ -203,9 +200,10 @@ class ItemSearcher:
             at = torch.from_numpy(users * scores.shape[1] + columns[known]).to(self._device)
             kind = torch.from_numpy(users * followed.shape[1] + numbers.kinds[known]).to(self._device)
             values = torch.from_numpy(numbers.values[known]).to(self._device) * followed.float().flatten()[kind]
-            if self._factor != 1:
+            factor = 1.0 if self._parts.successor_factor is None else self._parts.successor_factor.item()
+            if factor not in (0.0, 1.0):  # with 0, the trained weights are lost
                 trained = scores.clone()
-                trained.view(-1).index_add_(0, at, values / self._factor)
+                trained.view(-1).index_add_(0, at, values / factor)
             scores.view(-1).index_add_(0, at, values)
         return scores, trained
 

@@ -154,7 +154,13 @@ def test_without_dates_no_weight_knows_a_date() -> None:
     train = sequences([5, 6], 8)
     world = World(replace(train, times=np.full(11, np.iinfo(np.int64).min)))
     parts = getattr(world.model, NAME)
-    assert {name for name, _ in parts.named_parameters()} == {"own", "text", "successors", "successor_start"}
+    assert {name for name, _ in parts.named_parameters()} == {
+        "own",
+        "text",
+        "successors",
+        "successor_start",
+        "successor_factor",
+    }
     assert torch.isfinite(world.loss(world.form.rows(0)).label)
 
 

@@ -41,16 +41,14 @@ class World:
     prompts: list[ItemPrompt]
     successors: SuccessorTable
 
-    def searcher(
-        self, allowed: np.ndarray | None = None, top_k: int = 5, successor_factor: float = 1.0
-    ) -> ItemSearcher:
+    def searcher(self, allowed: np.ndarray | None = None, top_k: int = 5) -> ItemSearcher:
         may = np.ones(NUM_ITEMS, dtype=bool) if allowed is None else allowed
         return ItemSearcher(
             self.model,
             self.parts,
             CODED.astype(np.int32),
             may,
-            Counted(self.table, self.successors, successor_factor),
+            Counted(self.table, self.successors),
             SearchSettings(top_k, top_k),
         )
 
@@ -97,6 +95,8 @@ def world() -> World:
     with torch.no_grad():
         for weight in parts.parameters():
             weight.normal_(0.0, 0.3)
+        assert parts.successor_factor is not None
+        parts.successor_factor.fill_(1.0)
     parts.eval()
     table = MomentTable.on_grid(events)
     items = np.array([1, 2, 7, 3, 4, 5, 6, 8, 9, 10, 2, 11, 12, 13], dtype=np.int32)  # 7 has no codes
@@ -135,8 +135,9 @@ def test_a_blend_gets_the_scores_by_the_weights_as_trained(world: World, factor:
     seen = [np.array([4, 5]), np.array([1, 2]), np.zeros(0, dtype=int)]
     others = np.array([[1, 4, 7, -1]] * 3)  # 4 is seen by the first user; 7 has no codes
     # The world's weights are the trained ones; those of the served model are multiplied.
-    with world.parts.with_successors(factor):
-        found = world.searcher(allowed, top_k=NUM_ITEMS, successor_factor=factor).search(world.prompts, seen, others)
+    # A tuning that continues another one has a factor of its own, here 2, after that of the first.
+    with world.parts.with_successors(factor / 2), world.parts.with_successors(2.0):
+        found = world.searcher(allowed, top_k=NUM_ITEMS).search(world.prompts, seen, others)
         served = [world.log_probs(prompt) for prompt in world.prompts]
     for row, prompt in enumerate(world.prompts):
         trained = world.log_probs(prompt)

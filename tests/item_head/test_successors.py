@@ -152,3 +152,6 @@ def test_a_model_that_was_tuned_for_other_counts_is_refused(tmp_path: Path) -> N
         write_arrays(tmp_path / ITEM_PARTS, {**kept, **constants})
         with pytest.raises(InputError, match="counts successors in another way; tune again with `semconv finetune`"):
             ItemFile.load(tmp_path)
+    write_arrays(tmp_path / ITEM_PARTS, {name: array for name, array in arrays.items() if name != "successor_factor"})
+    with pytest.raises(InputError, match="'successor_factor' is missing; tune again with `semconv finetune`"):
+        ItemFile.load(tmp_path)

@@ -18,10 +18,8 @@ from semconv.runs.files import ITEM_PARTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.search.search import SearchSettings
-from semconv.stages.tune.figures import tuning_figures
 from semconv.stages.tune.item_setup import SplitMoments, item_texts
 from semconv.tasks.encoder import PromptEncoder
-from semconv.train.training import SUCCESSOR_FACTOR
 
 if TYPE_CHECKING:
     from semconv.item_head.search import ItemSearcher
@@ -52,14 +50,12 @@ class ItemSearchData:
         texts: ``(I, T)`` projected text vectors of all items.
         moments: the moment of each user, and what was popular then.
         successors: how often items follow each other; None for a model that does not score this, and for queries.
-        successor_factor: the factor that multiplied the weights of the successors after the training; not 0.
     """
 
     folder: Path
     texts: NDArray[np.float32]
     moments: Moments
     successors: SuccessorTable | None
-    successor_factor: float
 
     @classmethod
     def read(
@@ -79,8 +75,6 @@ class ItemSearchData:
             if moments is None
             else moments.of(len(catalog), is_dated=file.calendar.num_periods > 0),
             moments.successors(len(catalog)) if moments is not None and file.num_latest else None,
-            # With a factor of 0 the trained weights are lost.
-            tuning_figures(workspace, lineage.finetune).get(SUCCESSOR_FACTOR) or 1.0,
         )
 
     def searcher(
@@ -103,6 +97,6 @@ class ItemSearchData:
         file = ItemFile.load(self.folder)
         parts = file.parts(encoder.item_tokens, self.texts)
         coded = np.flatnonzero(encoder.has_codes).astype(np.int32)
-        counted = Counted(self.moments.table, self.successors, self.successor_factor)
+        counted = Counted(self.moments.table, self.successors)
         searcher = ItemSearcher(model, parts, coded, allowed, counted, settings)
         return searcher, ItemPrompts(PromptMaker(file.calendar, encoder.has_codes, length), self.moments)
