@@ -2,7 +2,8 @@
 
 In training, a label sees the counts without its own sequence, and the model learns some sequences by heart. So a trained
 model trusts the counts less than it should with users it has not learned. After the training, one factor multiplies the
-weights of the counts. It is chosen on the validation users.
+weights of the counts. It is chosen on the validation users, among items with training interactions: a new item has no
+counts, so a larger factor would hide it and seem better because of that alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def successor_factor(model: Any, ndcg_of: Callable[[Any], NDArray[np.float64]]) 
 
     Args:
         model: a model that scores successors.
-        ndcg_of: computes the NDCG@10 ``(V,)`` of a model's lists for the validation users.
+        ndcg_of: computes the NDCG@10 ``(V,)`` of a model's lists for validation users, among known items.
     """
     parts = getattr(model, NAME)
 

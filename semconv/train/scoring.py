@@ -1,8 +1,9 @@
-"""Compute NDCG@10 of the lists of a sample of validation users, for early stopping."""
+"""Compute NDCG@10 of the lists of a sample of validation users, for early stopping and for numbers chosen after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,19 +25,26 @@ Seen = list[NDArray[np.int32]] | None
 Lists = Callable[[Any], NDArray[np.int32]]
 
 
-def ndcg_of(task: TuningTask) -> Callable[[Any], NDArray[np.float64]] | None:
+def ndcg_of(task: TuningTask, only: NDArray[np.bool_] | None = None) -> Callable[[Any], NDArray[np.float64]] | None:
     """Return a function that computes the NDCG@10 ``(V,)`` of a model's lists; None without validation users.
 
     The lists have the mask of the settings.
+
+    Args:
+        only: ``(I,)`` items to which lists and targets are restricted; users with another target are left out. None for no
+            restriction.
     """
     data = task.validation
     if data is None:
         return None
     targets = data.targets
+    chosen = np.ones(len(targets), dtype=bool) if only is None else only[targets]
+    if only is not None:
+        data = replace(data, is_allowed=data.is_allowed & only)
     seen = [data.histories.seen_of(user) for user in range(len(targets))] if data.is_masked else None
     items_of = _token_lists(task, data, seen) if task.setup is None else _item_lists(task, task.setup, data, seen)
 
-    return lambda model: ndcg(target_ranks(items_of(model), targets), _LIST_LENGTH)
+    return lambda model: ndcg(target_ranks(items_of(model), targets), _LIST_LENGTH)[chosen]
 
 
 def _token_lists(task: TuningTask, data: Validation, seen: Seen) -> Lists:

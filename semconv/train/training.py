@@ -55,7 +55,8 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         )
     if start.rows is not None:
         start.rows.fold()
-    factor = weigh_successors(task, start.model, ndcg, progress)
+    known = None if task.setup is None else ndcg_of(task, task.setup.counts > 0)
+    factor = weigh_successors(task, start.model, known, progress)
     return Trained(start.model.to("cpu"), {**figures, SUCCESSOR_FACTOR: factor, TOO_LONG: dict(source.too_long)})
 
 

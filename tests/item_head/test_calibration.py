@@ -11,10 +11,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from semconv.data.histories import Histories
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.progress import Silent
+from semconv.train import scoring
 from semconv.train.calibration import successor_factor
+from semconv.train.scoring import ndcg_of
 from semconv.train.training import weigh_successors
+from semconv.train.validation import Validation
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -93,3 +97,25 @@ def test_weights_are_multiplied_once_and_restored_exactly() -> None:
     assert torch.equal(weights_of(model), before)
     parts.multiply_successors(2.0)
     assert torch.equal(weights_of(model), 2 * before)
+
+
+def test_figures_among_some_items_leave_out_other_items_and_other_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.array([0, 1, 2, 0], dtype=np.int32)
+    histories = Histories(
+        np.zeros(4, dtype=int), np.zeros(4, dtype=int), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=int)
+    )
+    allowed = np.array([True, True, True, False])
+    data = Validation(histories, targets, allowed, False, "trie", np.ones(4, dtype=np.int64), None, None)
+
+    def lists(_task: Any, _setup: Any, given: Validation, _seen: Any) -> Callable[[Any], NDArray[np.int32]]:
+        best = np.array([2, 3, 1, 0], dtype=np.int32)
+        return lambda _model: np.tile(best[given.is_allowed[best]], (4, 1))
+
+    monkeypatch.setattr(scoring, "_item_lists", lists)
+    task: Any = SimpleNamespace(validation=data, setup=object())
+    everything, some = ndcg_of(task), ndcg_of(task, np.array([True, True, False, True]))
+    assert everything is not None
+    assert some is not None
+    at = 1 / np.log2(np.arange(2, 5))  # of ranks 1, 2 and 3
+    assert everything(None) == pytest.approx([at[2], at[1], at[0], at[2]])
+    assert some(None) == pytest.approx([at[1], at[0], at[1]])
