@@ -15,6 +15,7 @@ from typing import Any, Final
 from semconv import __version__
 from semconv.artifacts import file_digest, write_bytes
 from semconv.errors import InputError
+from semconv.item_head.parts import NAME
 from semconv.modes import OWNER_FILE
 from semconv.runs.files import STEPS
 from semconv.train.pack import TRAINING, Pack, load_weights, read_pack_json, require_plain_file, write_weights
@@ -52,6 +53,11 @@ class Result:
         start = self.pack.model(task)
         if start.rows is not None:
             start.rows.fold()
+        factor = self.figures.get(SUCCESSOR_FACTOR)
+        if factor is not None and task.setup is not None:
+            getattr(start.model, NAME).multiply_successors(
+                factor
+            )  # a result has only the weights that training changes
         load_weights(self.pack.folder / TRAINED, trainable(start.model), _AGAIN)
         return Trained(start.model, dict(self.figures))
 
