@@ -12,10 +12,10 @@ from semconv.blend.candidates import Candidates, source_bit, with_beams
 from semconv.blend.features import BlockScores, feature_names
 from semconv.blend.reasons import blend_reasons
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
-from semconv.columns import SOURCES_ORDER
+from semconv.columns import SOURCE_TRANSITION, SOURCES_ORDER
 from semconv.errors import InputError
 from semconv.lists.recommender import Recommender, ShardLists, ShardUsers
-from semconv.search.search import SearchSettings
+from semconv.search.search import SearchResult, SearchSettings
 from tests.worlds.blend import ITEMS, WEIGHTS, World, make_world
 from tests.worlds.search import scores_of
 
@@ -266,3 +266,15 @@ def test_candidates_of_several_parts_are_one_row_with_all_bits() -> None:
 
 def test_a_table_without_parts_has_no_features() -> None:
     assert feature_names(BlendTables(None, 0.5, {}, np.zeros(3, dtype=np.int64), None, with_popularity=False)) == ()
+
+
+def test_a_blend_reads_the_scores_by_the_weights_as_trained() -> None:
+    shortlist = Candidates.by(SOURCE_TRANSITION, np.array([0, 0, 1]), np.array([4, 7, 2]))
+    others = shortlist.table(2)
+    served, of_others = np.array([[-1.0], [-2.0]], np.float32), np.full(others.shape, -3.0, np.float32)
+    found = SearchResult(np.array([[7], [5]], np.int32), served, of_others, served * 10, of_others * 10)
+
+    candidates, log_probs = with_beams(shortlist, shortlist, others, found)
+
+    by_item = dict(zip(zip(candidates.users.tolist(), candidates.items.tolist(), strict=True), log_probs, strict=True))
+    assert by_item == {(0, 4): -30.0, (0, 7): -10.0, (1, 2): -30.0, (1, 5): -20.0}
