@@ -56,9 +56,10 @@ class TuningSettings:
     successor_factor: float | None = option(
         None,
         "With tuning.history = items, the number by which the weights of the successors are multiplied after the training."
-        " By default it is chosen on the validation users from the powers of 2. With split.train_cut = [:-1], a tuning takes"
-        " the factor of the finished tuning with [:-2] that decides its number of epochs. Without validation users and without such a tuning it is 1."
-        " `finetune --from` continues weights that are multiplied already, so it does not apply this setting again.",
+        " By default it is chosen on the validation users from the powers of 2, among items with training interactions. With"
+        " split.train_cut = [:-1], a tuning takes the factor of the finished tuning with [:-2] that decides its number of"
+        " epochs. Without validation users and without such a tuning it is 1. `finetune --from` continues weights that are"
+        " multiplied already, so it does not apply this setting again.",
         low=0,
     )
     epochs: int | None = option(

@@ -33,7 +33,7 @@ class Counters:
     seconds: float = 0.0  # time of training and validation, over all resumes
     processor_seconds: float = 0.0  # time of training alone, over all resumes
     best_score: float = -1.0
-    best_epoch: int = -1  # the latest epoch whose score is the best one within its noise; its weights are kept
+    best_epoch: int = -1  # the epoch whose weights are kept so far
     rounds_without_better: int = 0
     stopped: bool = False
     validations: list[dict[str, float]] = field(default_factory=list)
@@ -100,7 +100,7 @@ def _distribute(
 
 
 def save_best(folder: Path, model: Any) -> None:
-    """Save the trained weights of a model, of whose epoch ``Counters.best_epoch`` speaks."""
+    """Save the trained weights of the epoch that is kept so far, ``Counters.best_epoch``."""
     with atomic_path(folder / BEST_WEIGHTS) as path:
         save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable(model).items()}, path)
 

@@ -19,8 +19,8 @@ from semconv.tuning.processes import Processes
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog, read_steps
 
-# Validation scores that differ by less, as a share of the best one, count as equal. With 12,000 validation users, the
-# standard error of the difference between two epochs is about as large.
+# Validation scores that differ by less, as a share of the best one, count as equal. The standard error of the paired
+# difference between two scorings of Games by one model, with 12,000 validation users, was 0.8 %.
 _NOISE: Final = 0.005
 
 
@@ -41,8 +41,8 @@ def tune(
 ) -> dict[str, Any]:
     """Train for the given epochs, samples or minutes. Start from the last checkpoint in the run folder, if any.
 
-    After training, the model has the weights of the latest epoch whose validation score is the best one within its noise,
-    or the final weights without validation. Of two epochs with equal scores the later one has the lower learning rate.
+    After training, the model has the weights of the latest epoch whose validation score is at most 0.5 % below the best
+    one, or the final weights without validation. Of two epochs with equal scores the later one has the lower learning rate.
     With several processes, only the first process's model has these weights.
 
     Returns:

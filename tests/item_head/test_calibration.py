@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,12 @@ from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.progress import Silent
 from semconv.train import scoring
 from semconv.train.calibration import successor_factor
+from semconv.train.pack import write_weights
+from semconv.train.result import TRAINED, Result
 from semconv.train.scoring import ndcg_of
-from semconv.train.training import weigh_successors
+from semconv.train.training import SUCCESSOR_FACTOR, weigh_successors
 from semconv.train.validation import Validation
+from semconv.tuning.model import trainable
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -119,3 +123,16 @@ def test_figures_among_some_items_leave_out_other_items_and_other_targets(monkey
     at = 1 / np.log2(np.arange(2, 5))  # of ranks 1, 2 and 3
     assert everything(None) == pytest.approx([at[2], at[1], at[0], at[2]])
     assert some(None) == pytest.approx([at[1], at[0], at[1]])
+
+
+def test_a_result_from_elsewhere_has_the_factor_though_it_holds_only_trained_weights(tmp_path: Path) -> None:
+    trained, start = model_with(2), model_with(2)
+    getattr(trained, NAME).multiply_successors(4.0)
+    write_weights(tmp_path / TRAINED, trainable(trained))
+    pack: Any = SimpleNamespace(folder=tmp_path, model=lambda _task: SimpleNamespace(rows=None, model=start))
+    task: Any = SimpleNamespace(setup=object())
+
+    loaded = Result(pack, {SUCCESSOR_FACTOR: 4.0}, []).model(task).model
+
+    assert getattr(loaded, NAME).successor_factor.item() == 4.0
+    assert torch.equal(weights_of(loaded), weights_of(trained))

@@ -58,8 +58,8 @@ _COLUMNS_OF_CODES = ("collision_rate", "collision_rate_distinct", "new_tokens")
     "--peer-seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="For the table peers: the most processor seconds that the training of SASRec may take. By default, the seconds that the"
-    " training of the project's model took.",
+    help="For the table peers: the most processor seconds that the training of SASRec may take. By default, the seconds"
+    " that the training of the project's model took.",
 )
 @click.option(
     "--other-head",
