@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# Validation scores that differ by less, as a share of the best one, count as equal. The standard error of the paired
+# difference between two scorings of Games by one model, with 12,000 validation users, was 0.8 %.
+_EQUAL_SHARE = 0.005
 _GROUPS = 256  # number of groups of sorted values in a bootstrap over many different values
+
+
+def is_as_good(score: float, best: float) -> bool:
+    """Tell whether a validation score is at most 0.5 % below the best one, so that the two count as equal."""
+    return score >= best * (1 - _EQUAL_SHARE)
 
 
 def target_ranks(items: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Train a peer in a folder: epochs, limits, the choice of the best epoch on validation users, and exact resume.
+"""Train a peer in a folder: epochs, limits, the choice of an epoch on validation users, and exact resume.
 
 Every epoch ends with a checkpoint. A killed training resumes from it, and ends with the same weights as an uninterrupted
 one, because order, masks and dropout of an epoch depend only on the seed and the epoch.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from semconv.artifacts import atomic_path
 from semconv.errors import CheckFailedError, InputError
-from semconv.metrics import ndcg
+from semconv.metrics import is_as_good, ndcg
 from semconv.peers.data import PeerData
 from semconv.peers.loss import loss_of
 from semconv.peers.network import PeerNetwork
@@ -43,8 +43,10 @@ class Counters:
     epoch: int = 0
     samples: int = 0
     processor_seconds: float = 0.0  # of training, without validation
-    best_ndcg: float = -1.0
-    best_epoch: int = 0  # from 1; 0 before the first validation
+    best_ndcg: float = -1.0  # the highest NDCG@10 so far
+    best_epoch: int = 0  # its epoch, from 1; 0 before the first validation
+    kept_ndcg: float = -1.0  # of the weights that are kept: the latest epoch that is as good as the best one
+    kept_epoch: int = 0
     epochs: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -82,7 +84,7 @@ class PeerTraining:
         return counters
 
     def best_model(self) -> PeerNetwork:
-        """Return a model with the weights of the best epoch, or of the last epoch without validation."""
+        """Return a model with the weights of the kept epoch, or of the last epoch without validation."""
         model = make_network(self.name, self.data.num_items, self.settings, self.data.side)
         model.load_state_dict(self.best)
         return model
@@ -95,8 +97,8 @@ class PeerTraining:
             "epochs": counters.epoch,
             "samples": counters.samples,
             "processor_seconds": round(counters.processor_seconds, 3),
-            "best_epoch": counters.best_epoch if self.data.validation is not None else counters.epoch,
-            "best_ndcg": counters.best_ndcg if self.data.validation is not None else None,
+            "best_epoch": counters.kept_epoch if self.data.validation is not None else counters.epoch,
+            "best_ndcg": counters.kept_ndcg if self.data.validation is not None else None,
         }
 
     def _has_used(self, limits: Limits) -> bool:
@@ -156,20 +158,22 @@ class PeerTraining:
             yield from (torch.from_numpy(batches[number]) for number in rng.permutation(len(batches)))
 
     def _finish_epoch(self, line: dict[str, float]) -> None:
-        """Validate, keep the weights if they are the best so far, and save the state."""
+        """Validate, keep the weights if none so far are better (``is_as_good``), and save the state."""
         counters = self.counters
         counters.epoch += 1
         counters.epochs.append(line)
-        is_best = True
+        is_kept = True
         if self.data.validation is not None:
             started = time.process_time()
             score = float(ndcg(exact_ranks(self.model, self.data.validation), 10).mean())
             line |= {"validation ndcg@10": score, "validation seconds": round(time.process_time() - started, 1)}
             self.progress.say(f"{self.name} epoch {counters.epoch}: validation NDCG@10 {score:.4f}")
-            is_best = score > counters.best_ndcg
-            if is_best:
+            if score > counters.best_ndcg:
                 counters.best_ndcg, counters.best_epoch = score, counters.epoch
-        if is_best:
+            is_kept = is_as_good(score, counters.best_ndcg)
+            if is_kept:
+                counters.kept_ndcg, counters.kept_epoch = score, counters.epoch
+        if is_kept:
             self.best = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         self._save()
         with (self.folder / PEER_EPOCHS).open("w") as log:  # all lines, so that a kill after the checkpoint loses none
