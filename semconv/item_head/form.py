@@ -29,7 +29,7 @@ from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.recipe import num_sampled
 from semconv.item_head.sequences import DatedSequences, Windows
-from semconv.item_head.softmax import ItemSampler, Popularity, Successors, item_losses, products_in
+from semconv.item_head.softmax import ItemSampler, Labels, Popularity, Successors, item_losses, products_in
 from semconv.item_head.successors import SuccessorTable
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
@@ -164,15 +164,15 @@ class ItemLoss(nn.Module):
         unknown = len(self.features) - 1
         moments = torch.cat([batch.moments, batch.moments.new_full((len(batch.ends),), unknown)])
         chosen = vectors[torch.searchsorted(items, choice.items)]  # (J, D)
-        weights, popularity = parts.popularity_weights(states), Popularity(self.features, moments)
+        weights = parts.popularity_weights(states)
+        popularity = None if weights is None else Popularity(weights, self.features, moments)
         successors = None
         if (followed := parts.successor_weights(states)) is not None:
             entries = (batch.entries, batch.kinds, batch.followers, batch.values)
             successors = Successors(followed, *entries, self.features.shape[2])
         with products_in(self._settings.score_factors):
-            total, each = item_losses(
-                states, chosen, batch.labels, choice, weights, popularity, batch.sample_weights, successors
-            )
+            labels = Labels(batch.labels, batch.sample_weights)
+            total, each = item_losses(states, chosen, labels, choice, popularity, successors)
         by_task = each.new_zeros(len(TASK_NAMES)).index_add(0, batch.sample_tasks, each)
         return LossSums(total + _touched(parts), total.new_zeros(()), by_task)
 

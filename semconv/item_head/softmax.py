@@ -20,14 +20,29 @@ _BLOCK_SCORES: Final = 1 << 22  # scores of one block; about the size of a proce
 
 
 @dataclass(frozen=True)
-class Popularity:
-    """The popularity of items at the moments of a batch.
+class Labels:
+    """The labels of n positions.
 
     Attributes:
+        items: ``(n,)`` item index of the next item.
+        weights: ``(n,)`` factor of each cross entropy; None: all are 1.
+    """
+
+    items: Tensor
+    weights: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """What the popularity of items at the moments of a batch adds to the scores of n positions.
+
+    Attributes:
+        weights: ``(n, 4)`` weight of each of the four numbers.
         features: ``(M, 4, I)`` of ``popularity.MomentTable``.
         moments: ``(n,)`` row of ``features`` for each position.
     """
 
+    weights: Tensor
     features: Tensor
     moments: Tensor
 
@@ -125,11 +140,9 @@ def products_in(factors: Literal["float32", "bfloat16"]) -> Iterator[None]:
 def item_losses(
     hidden: Tensor,
     vectors: Tensor,
-    labels: Tensor,
+    labels: Labels,
     choice: Choice,
-    weights: Tensor | None = None,
     popularity: Popularity | None = None,
-    sample_weights: Tensor | None = None,
     successors: Successors | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of the cross entropies of n positions, and the cross entropy of each ``(n,)`` without gradient.
@@ -137,21 +150,16 @@ def item_losses(
     Args:
         hidden: ``(n, D)``.
         vectors: ``(J, D)`` of the items of ``choice``.
-        labels: ``(n,)`` item index of the next item.
-        weights: ``(n, 4)`` weights of the popularity numbers, or None.
-        popularity: the numbers, when there are weights.
-        sample_weights: ``(n,)`` factor of each cross entropy; None: all are 1.
+        popularity: more scores, for the popularity of the items; None for none.
         successors: more scores, for the successors of the latest items; None for none.
     """
-    columns = choice.columns(labels)
+    none = hidden.new_zeros((len(hidden), 0))
+    if popularity is None:
+        popularity = Popularity(none, hidden.new_zeros((1, 0, 1)), torch.zeros_like(labels.items))
     entries = None if successors is None else _Entries.of(successors, choice)
-    followed = hidden.new_zeros((len(hidden), 0)) if successors is None else successors.weights
-    if weights is None or popularity is None:
-        weights = hidden.new_zeros((len(hidden), 0))
-        popularity = Popularity(hidden.new_zeros((1, 0, 1)), torch.zeros_like(labels))
-    total, each = _ItemLosses.apply(  # type: ignore[no-untyped-call]
-        hidden, vectors, weights, followed, columns, choice, popularity, sample_weights, entries
-    )
+    followed = none if successors is None else successors.weights
+    given = _Given(choice, choice.columns(labels.items), labels.weights, popularity, entries)
+    total, each = _ItemLosses.apply(hidden, vectors, popularity.weights, followed, given)  # type: ignore[no-untyped-call]
     return total, each
 
 
@@ -216,6 +224,23 @@ class _BlockEntries:
         return of_weights.index_add_(0, self.weight, differences.view(-1)[self.at] * self.values).view_as(weights)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What the losses depend on and no gradient flows to.
+
+    Attributes:
+        columns: ``(n,)`` column of each label among the items of ``choice``.
+        factors: ``(n,)`` factor of each cross entropy; None: all are 1.
+        popularity: its numbers and moments; its weights are an argument of their own.
+    """
+
+    choice: Choice
+    columns: Tensor
+    factors: Tensor | None
+    popularity: Popularity
+    entries: _Entries | None
+
+
 class _ItemLosses(torch.autograd.Function):
     """The losses and, in the same pass, their gradients for hidden states, item vectors and both kinds of weights."""
 
@@ -226,13 +251,10 @@ class _ItemLosses(torch.autograd.Function):
         vectors: Tensor,
         weights: Tensor,
         followed: Tensor,
-        columns: Tensor,
-        choice: Choice,
-        popularity: Popularity,
-        sample_weights: Tensor | None,
-        entries: _Entries | None,
+        given: _Given,
     ) -> tuple[Tensor, Tensor]:
         """Compute the losses; ``item_losses`` describes the arguments."""
+        choice, columns, popularity, entries = given.choice, given.columns, given.popularity, given.entries
         with torch.autocast(hidden.device.type, enabled=False):
             hidden, vectors, weights, followed = (part.float() for part in (hidden, vectors, weights, followed))
             of_hidden, of_vectors, of_weights, of_followed = (
@@ -253,9 +275,9 @@ class _ItemLosses(torch.autograd.Function):
                 if block is not None:
                     block.add(scores, followed[rows])
                 losses[rows] = _differences(scores, columns[rows], choice, differences)
-                if sample_weights is not None:
-                    losses[rows] *= sample_weights[rows]
-                    differences.mul_(sample_weights[rows][:, None])
+                if given.factors is not None:
+                    losses[rows] *= given.factors[rows]
+                    differences.mul_(given.factors[rows][:, None])
                 of_hidden[rows] = differences @ vectors
                 of_vectors.addmm_(differences.t(), hidden[rows])
                 for part, table in numbers:
@@ -270,7 +292,7 @@ class _ItemLosses(torch.autograd.Function):
     def backward(ctx: Any, total: Tensor, _each: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients that ``forward`` computed."""
         gradients = [part * total for part in ctx.saved_tensors]
-        return *gradients, None, None, None, None, None
+        return *gradients, None
 
 
 def _numbers(popularity: Popularity, choice: Choice, rows: Tensor) -> list[tuple[slice, Tensor]]:

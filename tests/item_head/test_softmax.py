@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from semconv.item_head import softmax
-from semconv.item_head.softmax import Choice, ItemSampler, Popularity, item_losses
+from semconv.item_head.softmax import Choice, ItemSampler, Labels, Popularity, item_losses
 
 CANDIDATES = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 NUM_ITEMS, WIDTH, POSITIONS = 12, 6, 40
@@ -38,7 +38,7 @@ def test_losses_and_gradients_are_those_of_a_table_of_all_scores(block: int, mon
     hidden, vectors, weights, labels = numbers()
     features, moments = torch.randn(3, 4, NUM_ITEMS), torch.arange(POSITIONS) % 3
     choice = ItemSampler(CANDIDATES, np.ones(len(CANDIDATES)), 0).draw(labels)
-    total, each = item_losses(hidden, vectors, labels, choice, weights, Popularity(features, moments))
+    total, each = item_losses(hidden, vectors, Labels(labels), choice, Popularity(weights, features, moments))
     (0.5 * total).backward()
     found = gradients(hidden, vectors, weights)
 
@@ -70,7 +70,7 @@ def test_a_sample_holds_every_label_and_estimates_the_full_sum() -> None:
         choice = sampler.draw(labels)
         assert set(labels.tolist()) <= set(choice.items.tolist())
         rows = torch.searchsorted(torch.from_numpy(CANDIDATES), choice.items)
-        _, each = item_losses(hidden.detach(), vectors.detach()[rows], labels, choice)
+        _, each = item_losses(hidden.detach(), vectors.detach()[rows], Labels(labels), choice)
         sums += (each + (hidden * vectors[at]).sum(dim=1)).detach().exp()
     expected = (hidden @ vectors.t()).logsumexp(dim=1).exp().detach()
     ratio = sums / draws / expected
@@ -80,7 +80,7 @@ def test_a_sample_holds_every_label_and_estimates_the_full_sum() -> None:
 def test_an_item_that_was_not_drawn_competes_with_no_other_label() -> None:
     hidden, vectors = torch.ones(2, 1), torch.tensor([[1.0], [2.0]])
     choice = Choice(torch.tensor([3, 5]), torch.tensor([0.0, -torch.inf]))
-    _, each = item_losses(hidden, vectors, torch.tensor([3, 5]), choice)
+    _, each = item_losses(hidden, vectors, Labels(torch.tensor([3, 5])), choice)
     # Item 3 was drawn, item 5 is only in the choice as a label: it competes with item 3, but item 3 not with it.
     assert each.tolist() == pytest.approx([0.0, float(np.log1p(np.exp(-1.0)))], abs=1e-6)
 
@@ -90,13 +90,17 @@ def test_a_loss_and_its_gradient_are_multiplied_by_the_weight() -> None:
     choice = ItemSampler(CANDIDATES, np.ones(len(CANDIDATES)), 0).draw(labels)
     factors = torch.arange(POSITIONS) % 3 + 0.5
     features = torch.randn(3, 4, NUM_ITEMS)
-    popularity = Popularity(features, torch.arange(POSITIONS) % 3)
-    total, each = item_losses(hidden, vectors, labels, choice, weights, popularity, factors)
+    popularity = Popularity(weights, features, torch.arange(POSITIONS) % 3)
+    total, each = item_losses(hidden, vectors, Labels(labels, factors), choice, popularity)
     total.backward()
     found = gradients(hidden, vectors, weights)
     plain = [
         item_losses(
-            hidden[[row]], vectors, labels[[row]], choice, weights[[row]], Popularity(features, torch.tensor([row % 3]))
+            hidden[[row]],
+            vectors,
+            Labels(labels[[row]]),
+            choice,
+            Popularity(weights[[row]], features, torch.tensor([row % 3])),
         )[0]
         for row in range(POSITIONS)
     ]

@@ -17,7 +17,7 @@ from semconv.item_head.epoch import LabelSuccessors
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.sequences import DatedSequences
-from semconv.item_head.softmax import ItemSampler, Popularity, Successors, item_losses
+from semconv.item_head.softmax import ItemSampler, Labels, Popularity, Successors, item_losses
 from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, latest_items
 from semconv.item_head.texts import TextBasis
 from semconv.ragged import offsets_of, row_of
@@ -118,7 +118,7 @@ def test_loss_and_gradients_are_those_of_a_table_of_all_scores(
     choice = ItemSampler(np.array(chosen), np.ones(len(chosen)), 0).draw(labels)
     factors = torch.arange(count) % 2 + 0.5
     total, _ = item_losses(
-        hidden, vectors, labels, choice, weights, Popularity(features, moments), factors, successors=entries
+        hidden, vectors, Labels(labels, factors), choice, Popularity(weights, features, moments), entries
     )
     total.backward()
     tensors = (hidden, vectors, weights, followed)
