@@ -5,7 +5,7 @@ through them the SQL baselines. The result depends only on the events before the
 would have seen the same interactions. The interactions are always some of the events, in the same order. So all
 functions return a mask of the events, ``(n,)``.
 
-A purchase is an event with the highest weight that any event has. A return is an event with a negative weight. It undoes
+A purchase is an event with the highest weight among all events. A return is an event with a negative weight. It undoes
 the latest purchase of its item by the same user before it. An item with a return and no remaining purchase is returned:
 none of the user's events on it is an interaction.
 """

@@ -204,8 +204,8 @@ class ItemRows:
     def batches(self, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch: windows of similar length, and an equal part of the prompts with text.
 
-        The prompts with text of a batch have at most 8 times as many tokens as its windows may have positions. Prompts
-        beyond that make batches of their own, so that long texts beside few interactions do not fill the memory.
+        The prompts with text in a batch have together at most ``8 * batch_tokens`` tokens. Prompts beyond that make
+        batches of their own, so that long texts beside few interactions do not fill the memory.
 
         Args:
             batch_tokens: largest number of positions in the windows of a batch, padding included.

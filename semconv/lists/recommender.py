@@ -89,7 +89,9 @@ class Recommender:
         count = len(shard.users)
         has_prompts = self.searcher is None or len(shard.prompts) == count
         if not has_prompts or len(shard.histories) != count or (shard.seen is not None and len(shard.seen) != count):
-            raise InputError(f"a shard of {count} users needs {count} prompts, histories and lists of seen items each")
+            raise InputError(
+                f"a shard of {count} users needs {count} prompts, {count} histories and {count} lists of seen items"
+            )
         if self.blend is not None:
             return self._blended(shard, self.blend)
         if self.searcher is None:

@@ -36,10 +36,9 @@ class RecommendSettings:
     )
     scores: Literal["auto", "full", "trie"] = option(
         "auto",
-        "Tokens over which the probability of a code is normalised. With full, these are all tokens of the vocabulary. With"
-        " trie, they are only the codes that exist after the same prefix. With auto, they are the tokens of the model's"
-        " loss: those of trie if the model was tuned with tuning.loss_over = trie, and those of full if it was tuned with"
-        " vocabulary. Any other value than that of the loss is refused.",
+        "Tokens over which the probability of a code is normalised. full means all tokens of the vocabulary. trie"
+        " means the code tokens that exist after the same prefix. auto means the tokens of the model's loss: trie if the"
+        " model was tuned with tuning.loss_over = trie, and full if it was tuned with vocabulary. Any other value than that of the loss is refused.",
     )
     shard_users: int = option(
         4096,

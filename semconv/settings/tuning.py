@@ -120,8 +120,8 @@ class TuningSettings:
     )
     loss_over: Literal["auto", "vocabulary", "trie"] = option(
         "auto",
-        "Tokens over which the loss normalises the probability of a code. vocabulary is the whole vocabulary (as in"
-        " the paper). trie is the codes that exist after the same prefix. auto is trie for the built-in backbone and"
+        "Tokens over which the loss normalises the probability of a code token. vocabulary is the whole vocabulary (as in"
+        " the paper). trie is the code tokens that exist after the same prefix. auto is trie for the built-in backbone and"
         " vocabulary otherwise. Validation, blend and lists use the same tokens (recommend.scores).",
     )
     history_loss: float | None = option(
@@ -133,8 +133,8 @@ class TuningSettings:
     batch_tokens: int = option(
         2048,
         "Maximum number of tokens in a batch of all processes together, padding included. A history shared by"
-        " several prompts counts once. With tuning.history = items, it is the number of items of the histories; the"
-        " prompts with text of a batch have at most 8 times as many tokens.",
+        " several prompts counts once. With tuning.history = items, it is the maximum number of history items"
+        " in a batch, and a batch's prompts with text have together at most 8 times this number of tokens.",
         low=64,
     )
     accumulate: int = option(

@@ -69,7 +69,7 @@ def train_pack(folder: Path, progress: Progress) -> dict[str, Any]:
     from semconv.train.training import train
 
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the folder of a pack of `semconv finetune pack`")
+        raise InputError(f"{folder}: no such folder; give the folder that `semconv finetune pack` wrote")
     pack, place = Pack.open(folder), folder / TRAINING
     with contextlib.ExitStack() as held:
         held.enter_context(machine_errors(folder))

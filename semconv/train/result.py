@@ -117,7 +117,7 @@ def _require(path: Path, found: Any, wanted: Mapping[str, Check]) -> None:
         raise InputError(f"{path}: its figures are not those of a training; {_AGAIN}")
     wrong = sorted(name for name, is_right in wanted.items() if not is_right(found[name]))
     if wrong:
-        raise InputError(f"{path}: {wrong[0]} has a value that no training has; {_AGAIN}")
+        raise InputError(f"{path}: {wrong[0]} has a value that a training cannot have; {_AGAIN}")
 
 
 def _is_count(value: Any) -> bool:

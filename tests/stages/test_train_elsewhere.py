@@ -216,7 +216,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         "the result of another pack",
     ),
     "another version": (lambda pack: elsewhere.changed_json(pack / PACK, format=9), "another version of semconv"),
-    "a figure that is no number": (with_figures(samples="many"), "samples has a value that no training has"),
+    "a figure that is no number": (with_figures(samples="many"), "samples has a value that a training cannot have"),
     "a figure that is NaN": (with_figures(best_ndcg=float("nan")), "best_ndcg has a value"),
     "another figure": (with_figures(html="<script>"), "its figures are not those of a training"),
     "a false score": (with_figures(validations=[{"epoch": 1, "step": 1, "ndcg@10": 7}]), "validations has a value"),

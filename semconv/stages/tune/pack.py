@@ -1,4 +1,4 @@
-"""Write a training into a folder for another machine, and record which users the folder holds.
+"""Write the inputs of a training into a folder for another machine, and record which users the folder holds.
 
 The record is a run of the stage ``pack``. It has the checksums of the folder's files, and the ``user_index`` of each
 user who is in them. ``semconv forget`` erases a user from the record, as from every file of a run. The record then has

@@ -190,7 +190,7 @@ def _warn_first(workspace: Workspace, guard: Guard, lists: RunRecord, evaluation
         if is_external(lists):
             raise InputError(f"the lists of {lists.run_id} are external, so no evaluation measures them")
         if run is None:
-            raise InputError("there is no evaluation of their model; `semconv evaluate` makes one")
+            raise InputError("the model of these lists has no evaluation; `semconv evaluate` makes one")
         rows = compare_methods(workspace, Scored(run, method), Scored(run, POPULARITY))
         findings = measured(guard, _POPULARITY, named(list(rows.values()), method, POPULARITY))
     except _Causes as error:

@@ -122,7 +122,7 @@ def _spool(engine: sa.Engine, shown: str, statement: str, folder: Path) -> Path:
         with connected(engine, shown) as connection:
             result = connection.execution_options(**options).exec_driver_sql(readable(connection, statement))
             if not result.returns_rows:
-                raise SettingsError("--from-sql: the statement returns no rows; give a SELECT")
+                raise SettingsError("--from-sql: the statement is no query and has no result; give a SELECT")
             names = list(result.keys())
             if doubles := sorted({name for name in names if names.count(name) > 1}):
                 raise InputError(
