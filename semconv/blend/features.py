@@ -20,6 +20,8 @@ COUNTER_FLOOR = 0.01
 FLAT_DECAY = 0.3  # decay of the sum over the whole history: early items count almost as much as late ones
 SMOOTHED = ("smoothed transition", "smoothed transition of the latest item", "two hops")
 WINDOWS = (7, 30, 90, 365)  # lengths in days of windows that end on the day of a user's latest interaction
+# The text of the history once more, for items without interactions only: text weighs more where the counters have nothing.
+TEXT_OF_NEW = "text of the history of an item without interactions"
 # Number of elements of item vectors that are gathered at once.
 _GATHERED = 1 << 22
 
@@ -32,12 +34,19 @@ def feature_names(tables: BlendTables) -> tuple[str, ...]:
         if TEXT in tables.vectors:
             names += [f"{name} times text" for name in SMOOTHED]
     for name in tables.vectors:
-        names += [f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item"]
+        names += vector_features(name)
+    if TEXT in tables.vectors:
+        names.append(TEXT_OF_NEW)
     if tables.with_popularity:
         names += ["popularity", "no interactions"]
     if tables.events is not None:
         names += [*(f"popularity within {days} days" for days in WINDOWS), "age"]
     return tuple(names)
+
+
+def vector_features(name: str) -> tuple[str, str, str]:
+    """Return the names of the features of a table of item vectors, in the order of the sums of a user's vectors."""
+    return f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item"
 
 
 class BlockScores:
@@ -146,6 +155,8 @@ class BlockScores:
                 columns += [scores * of_latest for scores in counted]
         for dots in cosines.values():
             columns += dots
+        if TEXT in cosines:
+            columns.append(np.where(tables.are_new(items), cosines[TEXT][0], np.nan))
         if tables.with_popularity:
             popularity = tables.popularity[items]
             columns += [np.log1p(popularity), (popularity == 0).astype(np.float32)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.blend.features import COUNTER_FLOOR, FLAT_DECAY, SMOOTHED
-from semconv.blend.tables import BlendTables, BlendUsers
+from semconv.blend.features import COUNTER_FLOOR, FLAT_DECAY, SMOOTHED, TEXT_OF_NEW, vector_features
+from semconv.blend.tables import TEXT, BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights
 from semconv.counter.scores import entries, geometric_weights, history_weights
 from semconv.ragged import offsets_of, ranges, row_of
@@ -111,6 +111,8 @@ def _contributions(tables: BlendTables, weights: LogitWeights, users: BlendUsers
         total += lifts * (slopes[SMOOTHED[0]] * by_recency + slopes[SMOOTHED[1]] * latest)
     for name, table in tables.vectors.items():
         cosine = np.einsum("nd,nd->n", table[history], table[listed])
-        names = (f"{name} of the history", f"{name} of the whole history", f"{name} of the latest item")
-        total += cosine * sum(slopes[of] * each for of, each in zip(names, (recent, flat, latest), strict=True))
+        by_feature = zip(vector_features(name), (recent, flat, latest), strict=True)
+        total += cosine * sum(slopes[feature] * of_item for feature, of_item in by_feature)
+        if name == TEXT:
+            total += cosine * slopes[TEXT_OF_NEW] * recent * tables.are_new(listed)
     return total

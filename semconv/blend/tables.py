@@ -127,8 +127,12 @@ class BlendTables:
     @cached_property
     def new_items(self) -> VectorCells:
         """The index of the text vectors of all items without interactions; it needs text vectors."""
-        is_new = self.popularity == 0
+        is_new = self.are_new(np.arange(self.num_items))
         return VectorCells.of(self.vectors[TEXT] * is_new[:, None], self.popularity_order)
+
+    def are_new(self, items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether items ``(n,)`` have no interactions in the train cut. Items that were added later have none."""
+        return np.append(self.popularity, 0)[np.minimum(items, self.num_items)] == 0
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:

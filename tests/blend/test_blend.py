@@ -9,9 +9,10 @@ import pytest
 
 from semconv.blend.blend import Blend
 from semconv.blend.candidates import Candidates, source_bit, with_beams
-from semconv.blend.features import BlockScores, feature_names
+from semconv.blend.features import TEXT_OF_NEW, BlockScores, feature_names
 from semconv.blend.reasons import blend_reasons
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
+from semconv.blend.weights import LogitWeights
 from semconv.columns import SOURCE_TRANSITION, SOURCES_ORDER
 from semconv.errors import InputError
 from semconv.lists.recommender import Recommender, ShardLists, ShardUsers
@@ -145,6 +146,37 @@ def test_sources_say_who_proposed_and_reasons_what_spoke_for_it(world: World, bl
 def _slopes_of(blend: Blend, slopes: dict[str, float]):
     values = np.array([slopes.get(name, 0.0) for name in blend.weights.names])
     return replace(blend.weights, mean=np.zeros(len(values)), scale=np.ones(len(values)), weights=values)
+
+
+def test_text_weighs_otherwise_for_items_that_nobody_has_taken(world: World) -> None:
+    popularity = np.where(np.arange(ITEMS) % 3 == 0, 0, world.tables.popularity)
+    of_text = unit_vectors(np.arange(ITEMS), np.random.default_rng(2).normal(size=(ITEMS, 4)), ITEMS)
+    tables = replace(world.tables, vectors={"text": of_text}, popularity=popularity)
+    users, items = np.repeat(np.arange(9), ITEMS), np.tile(np.arange(ITEMS), 9)
+    rows = BlockScores(tables, world.users().part(0, 9)).features(users, items)
+    columns = dict(zip(feature_names(tables), rows.T, strict=True))
+    expected = np.where(popularity[items] == 0, columns["text of the history"], np.nan)
+    assert 0 < np.isnan(expected).sum() < len(items)
+    np.testing.assert_array_equal(columns[TEXT_OF_NEW], expected)
+
+
+def test_the_reason_for_an_item_that_nobody_has_taken_has_the_weight_of_such_items(world: World) -> None:
+    of_text = unit_vectors(np.arange(ITEMS), np.random.default_rng(2).normal(size=(ITEMS, 4)), ITEMS)
+    tables = replace(world.tables, vectors={"text": of_text})
+    names = feature_names(tables)
+    slopes = {"text of the history": -1.0, TEXT_OF_NEW: 3.0}
+    values = np.array([slopes.get(name, 0.0) for name in names])
+    weights = LogitWeights(names, np.zeros(len(names)), np.ones(len(names)), values)
+    items = np.tile(np.arange(ITEMS, dtype=np.int32), (60, 1))
+    why = blend_reasons(tables, weights, world.users(), items)
+    slope = np.where(tables.popularity == 0, 2.0, -1.0)
+    assert (tables.popularity == 0).any()
+    for user, history in enumerate(world.histories):
+        recency = (np.arange(len(history))[::-1] + 1.0) ** -WEIGHTS.history_decay
+        parts = recency[:, None] * (of_text[history] @ of_text.T) * slope  # (history, item)
+        parts[history[:, None] == np.arange(ITEMS)] = 0
+        expected = np.where((parts > 0).any(axis=0), history[parts.argmax(axis=0)], -1)
+        np.testing.assert_array_equal(why[user], expected)
 
 
 def test_text_proposes_the_nearest_items_that_nobody_has_taken(world: World) -> None:

@@ -72,3 +72,21 @@ def test_nobody_to_learn_from_gives_weights_of_zero() -> None:
     assert not fitted.weights.any()
     assert fitted.names == NAMES
     assert not fitted.scores(features).any()
+
+
+def test_a_feature_that_some_candidates_alone_have_gives_them_a_weight_of_their_own() -> None:
+    """A model tells new items well and known items badly, and counts tell known items alone."""
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(800), 20), np.tile(np.arange(20), 800)
+    is_new = items >= 10
+    model, counter = rng.normal(size=(2, len(items)))
+    utility = np.where(is_new, 3 * model - 3, 2 * counter)
+    is_target = utility == np.repeat(utility.reshape(800, 20).max(axis=1), 20)
+    features = np.stack([model, np.where(is_new, model, np.nan), np.where(is_new, 0.0, counter), 1.0 * is_new], axis=1)
+    found = {}
+    for name, columns in (("one weight", [0, 2, 3]), ("two weights", [0, 1, 2, 3])):
+        weights = fit_weights([str(column) for column in columns], features[:, columns], users, is_target, 1e-4)
+        scores = weights.scores(features[:, columns]).reshape(800, 20)
+        found[name] = float((scores.argmax(axis=1) == utility.reshape(800, 20).argmax(axis=1)).mean())
+    assert found["one weight"] < 0.8
+    assert found["two weights"] > 0.97
