@@ -132,7 +132,8 @@ class BlendTables:
 
     def are_new(self, items: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether items ``(n,)`` have no interactions in the train cut. Items that were added later have none."""
-        return np.append(self.popularity, 0)[np.minimum(items, self.num_items)] == 0
+        counts = np.append(self.popularity, 0)[np.minimum(items, self.num_items)]
+        return np.asarray(counts == 0)
 
     @cached_property
     def popularity_order(self) -> NDArray[np.int64]:
