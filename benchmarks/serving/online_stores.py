@@ -73,13 +73,23 @@ def postgres() -> Iterator[str]:
         settings = {"port": port, "listen_addresses": LOOPBACK, "unix_socket_directories": "", "fsync": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         arguments = [*prefix, _program("postgres"), "-D", str(data), *options]
-        with _running(arguments, lambda: is_listening(port), "postgres", cwd=folder):
+        with _running(arguments, lambda: _is_answering(port, password), "postgres", cwd=folder):
             yield (
                 f"online_store:\n  type: postgres\n  host: {LOOPBACK}\n  port: {port}\n  database: postgres\n"
                 f"  user: feast\n  password: {password}\n  sslmode: disable\n"
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_answering(port: int, password: str) -> bool:
+    """Return whether PostgreSQL accepts a connection; it listens already while it starts."""
+    import psycopg
+
+    url = f"postgresql://feast:{password}@{LOOPBACK}:{port}/postgres?connect_timeout=1"
+    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
+        return True
+    return False
 
 
 ONLINE_STORES: dict[str, OnlineStore] = {"sqlite": sqlite, "redis": redis, "postgres": postgres}
