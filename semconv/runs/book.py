@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from semconv import __version__
 from semconv.artifacts import LOCK, atomic_path, machine_errors, remove_unfinished, run_lock
 from semconv.clock import utc_now
-from semconv.columns import BACKBONE, BLEND, EMBED_BEHAVIOR, EVALUATE, FINETUNE, RECOMMEND
+from semconv.columns import BACKBONE, BLEND, EMBED_BEHAVIOR, EVALUATE, FINETUNE, PEER, RECOMMEND
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv.modes import closed_umask, make_folder
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT_VERSION = 1  # version of all stages, except those with an own version in _OWN_FORMATS
-_OWN_FORMATS = {EVALUATE: 3, BACKBONE: 3, EMBED_BEHAVIOR: 2, FINETUNE: 2, BLEND: 5, RECOMMEND: 2}
+_OWN_FORMATS = {EVALUATE: 3, BACKBONE: 3, EMBED_BEHAVIOR: 2, FINETUNE: 2, BLEND: 5, PEER: 2, RECOMMEND: 2}
 _START_SECONDS = 5.0  # Finding a run with the same fingerprint, or recording a new one, is faster than this.
 Tables = Mapping[str, "pa.Table"]
 
