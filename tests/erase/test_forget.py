@@ -207,6 +207,20 @@ def test_a_kill_anywhere_is_finished_by_the_same_command(commands: Commands, pro
         project.forget([ERASED])
 
 
+def test_lists_of_a_user_whose_erasure_was_killed_are_not_published(commands: Commands, project: Project) -> None:
+    layout, store = project.layout, project.store
+    case.add_recommend_run(store, "recommend-3", {ERASED: ["i5"], person(0): ["i5"]})
+    assert commands.program(_KILLED, layout.root, "_erase_from_files", ERASED).status == KILLED
+    before = layout.serving.stat().st_ino
+    with pytest.raises(InputError, match=r"a `semconv forget` was killed .* run the same command again first") as error:
+        publish(layout, store, "recommend-3")
+    assert ERASED not in str(error.value)
+    assert layout.serving.stat().st_ino == before
+    project.forget([ERASED])
+    publish(layout, store, "recommend-3")
+    assert traces(project) == set()
+
+
 @pytest.mark.parametrize("folder", ["runs/recommend-2", "generations", "features"])
 def test_a_job_that_may_have_read_the_user_stops_the_command(project: Project, folder: str) -> None:
     before = content(project)

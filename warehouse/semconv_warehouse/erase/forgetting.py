@@ -107,7 +107,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
             raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); use ids of table user_account")
         _require_idle(store)
         if not dry_run:
-            write_json(_pending_file(layout), work.indices)
+            write_json(layout.forgetting, work.indices)
         _erase_from_warehouses(store, work)
         _require_idle(store)  # a job that started meanwhile may have read the rows before they were deleted
         if not dry_run:
@@ -121,7 +121,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
             _compact_warehouses(store)
             _require_readable(work)
             _sync_folders(layout)
-            _pending_file(layout).unlink()
+            layout.forgetting.unlink()
             sync_folder(layout.data)
     return {
         "dry_run": dry_run,
@@ -134,7 +134,7 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
 
 def is_unfinished(layout: ProjectLayout) -> bool:
     """Tell whether a ``semconv forget`` was killed before it had finished."""
-    return _pending_file(layout).exists()
+    return layout.forgetting.exists()
 
 
 def _known_indices(store: DuckDBStore, users: set[str], pending: dict[str, list[int]]) -> dict[str, list[int]]:
@@ -325,12 +325,8 @@ def _remaining_traces(workspace: Workspace) -> Iterator[str]:
     )
 
 
-def _pending_file(layout: ProjectLayout) -> Path:
-    return layout.data / "forgetting.json"
-
-
 def _read_pending(layout: ProjectLayout) -> dict[str, list[int]]:
-    path = _pending_file(layout)
+    path = layout.forgetting
     if not path.exists():
         return {}
     with machine_errors(path):

@@ -112,6 +112,7 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
 
     Raises:
         InputError: part files of the lists are missing or unreadable.
+            Or rows break a rule, and a killed `semconv forget` is not finished.
         CheckFailedError: rows break a rule; the message names each check with examples.
         LockedError: another process writes to the warehouse.
     """
@@ -131,11 +132,13 @@ def build_generation(layout: ProjectLayout, store: DuckDBStore, build: Build, ta
         for view in sql_files(package_folder("sql") / "views", "generation"):
             connection.execute(view.statement.replace("$generation", str(build.generation)))
         results += run_checks(connection, "generation", skip=_IMPLIED + (_ORDER_CHECKS if is_in_order else ()))
-        require_passed(
-            results,
-            f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, and the served one stays; "
-            "compute new lists with `semconv recommend`",
-        )
+        refusal = f"generation {build.generation} of run {build.plan.recommend.run_id} was not published, and the served one stays"
+        if layout.forgetting.exists() and not all(result.passed for result in results):
+            # The examples of a failed check would name the user who is being erased.
+            raise InputError(
+                f"{refusal}: a `semconv forget` was killed before it had erased a user; run the same command again first"
+            )
+        require_passed(results, f"{refusal}; compute new lists with `semconv recommend`")
         connection.execute("CHECKPOINT")
 
 

@@ -59,6 +59,11 @@ class ProjectLayout:
         return self.data / "features"
 
     @property
+    def forgetting(self) -> Path:
+        """The ids of users whose erasure was begun and is not finished. The file does not exist otherwise."""
+        return self.data / "forgetting.json"
+
+    @property
     def experiments(self) -> ProjectLayout:
         """The project inside this one in which `semconv experiment` tunes and evaluates its models."""
         return ProjectLayout(self.data / "experiments")
