@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.backbone.machine import limit_kernels
 from semconv.errors import InputError
 from semconv.item_head.parts import NAME
 from semconv.progress import Progress
@@ -42,6 +43,7 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         InputError: the tasks gave no training sample.
         CheckFailedError: the loss or the gradient is not finite.
     """
+    limit_kernels()
     leader.start(task)
     source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, progress)
     ndcg = ndcg_of(task)

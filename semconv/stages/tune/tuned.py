@@ -93,9 +93,10 @@ class TunedFiles:
             InputError: the model is missing or damaged, or was tuned on other codes.
         """
         from semconv.backbone.forward import compile_decoder
-        from semconv.backbone.machine import lists_device
+        from semconv.backbone.machine import limit_kernels, lists_device
         from semconv.tuning.model import load_tuned
 
+        limit_kernels()
         trust = settings.backbone.trust_remote_code
         tuned = load_tuned(self.model, self.codes_digest, settings.recommend.dtype, trust_remote_code=trust)
         model = tuned.model.to(lists_device())
