@@ -110,7 +110,7 @@ def get_features(layout: ProjectLayout, *, user: str | None = None, item: str | 
     if (user is None) == (item is None):
         raise SettingsError("give exactly one of user and item")
     key, value = (USER_ID, user) if item is None else (ITEM_ID, item)
-    if _read_marker(layout) is None:
+    if not _is_known_as_filled(layout):
         raise InputError("the online store is empty; `semconv features materialize` fills it")
     feast_store = open_store(layout)
     with feast_errors(layout, "get"):
@@ -145,6 +145,14 @@ def _read_marker(layout: ProjectLayout) -> dict[str, Any] | None:
     if not key_file(layout).exists():
         return None
     return marker if marker.get("online_store") == _online_store(layout) else None
+
+
+def _is_known_as_filled(layout: ProjectLayout) -> bool:
+    """Return whether the marker is one of the present online store. A reader who may not read the key cannot tell."""
+    path = key_file(layout)
+    if path.exists() and not os.access(path, os.R_OK):
+        return marker_file(layout).exists()
+    return _read_marker(layout) is not None
 
 
 def _described(publication: Publication) -> dict[str, Any]:
