@@ -28,8 +28,9 @@ from semconv.item_head.epoch import (
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.recipe import num_sampled
+from semconv.item_head.sampler import ItemSampler
 from semconv.item_head.sequences import DatedSequences, Windows
-from semconv.item_head.softmax import ItemSampler, Labels, Popularity, Successors, item_losses, products_in
+from semconv.item_head.softmax import Labels, Popularity, Successors, item_losses, products_in
 from semconv.item_head.successors import SuccessorTable
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings

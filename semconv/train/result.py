@@ -55,9 +55,8 @@ class Result:
             start.rows.fold()
         factor = self.figures.get(SUCCESSOR_FACTOR)
         if factor is not None and task.setup is not None:
-            getattr(start.model, NAME).multiply_successors(
-                factor
-            )  # a result has only the weights that training changes
+            # The result has only the weights that training changes; the factor is none of them.
+            getattr(start.model, NAME).multiply_successors(factor)
         load_weights(self.pack.folder / TRAINED, trainable(start.model), _AGAIN)
         return Trained(start.model, dict(self.figures))
 

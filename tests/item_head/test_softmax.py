@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from semconv.item_head import softmax
-from semconv.item_head.softmax import Choice, ItemSampler, Labels, Popularity, item_losses
+from semconv.item_head.sampler import Choice, ItemSampler
+from semconv.item_head.softmax import Labels, Popularity, item_losses
 
 CANDIDATES = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 NUM_ITEMS, WIDTH, POSITIONS = 12, 6, 40

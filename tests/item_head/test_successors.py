@@ -16,8 +16,9 @@ from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import LabelSuccessors
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import ItemParts, PartsShape
+from semconv.item_head.sampler import ItemSampler
 from semconv.item_head.sequences import DatedSequences
-from semconv.item_head.softmax import ItemSampler, Labels, Popularity, Successors, item_losses
+from semconv.item_head.softmax import Labels, Popularity, Successors, item_losses
 from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, latest_items
 from semconv.item_head.texts import TextBasis
 from semconv.ragged import offsets_of, row_of
