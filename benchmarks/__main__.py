@@ -14,6 +14,7 @@ from benchmarks.rows import table
 BENCHMARKS = {
     name: f"benchmarks.{folder}.{name}"
     for folder, names in {
+        "ingest": ("events",),
         "codes": ("codebook", "codebook_ablation", "literal"),
         "training": ("behavior", "training"),
         "search": ("beam_search", "blended", "compiled", "item_search", "trie", "recommend", "recommend_job"),

@@ -9,13 +9,13 @@ in its own process, so that its peak memory is its own.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from benchmarks.measured import Measured, fingerprint
 from benchmarks.rows import Comparison, Row, Size, command
 from benchmarks.serving.case import Case, make_project, write_parts
 from benchmarks.serving.readers import readers_beside_publishes
@@ -31,17 +31,6 @@ ALONE = Comparison("publish", "", PACKAGES)
 USERS = {"small": (1_000, 10_000), "full": (50, 500, 5_000, 50_000, 500_000, 2_500_000)}
 INSERTED = {"small": 5_000, "full": 200_000}  # rows of executemany; its rate does not depend on their number
 ONLINE_USERS = 50_000  # for more users the online store is not filled
-
-_FINGERPRINT = f"SELECT count(*), bit_xor(hash({', '.join(LIST_SCHEMA.names)})) FROM {{}}"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Time and memory of one side."""
-
-    seconds: Seconds
-    peak: int  # bytes
-    fingerprint: tuple[int, ...]  # of the rows, independent of their order
 
 
 def run(size: Size) -> list[Row]:
@@ -95,7 +84,7 @@ def publish(folder: Path) -> Measured:
     project = Project.open(folder / "project")
     seconds, _ = timed(project.publish, repeats=1)
     peak = peak_memory_bytes()
-    return Measured(seconds, peak, fingerprint(project.layout.serving, "recommendation"))
+    return Measured(seconds, peak, fingerprint(project.layout.serving, "recommendation", LIST_SCHEMA.names))
 
 
 def create_from_arrow(folder: Path) -> Measured:
@@ -109,7 +98,7 @@ def create_from_arrow(folder: Path) -> Measured:
             connection.execute("CHECKPOINT")
 
     seconds, _ = timed(create, repeats=1)
-    measured = Measured(seconds, peak_memory_bytes(), fingerprint(file, "rows"))
+    measured = Measured(seconds, peak_memory_bytes(), fingerprint(file, "rows", LIST_SCHEMA.names))
     file.unlink()
     return measured
 
@@ -152,12 +141,6 @@ def bytes_of_copies(folder: Path, case: Case) -> dict[str, int]:
         export_features(layout, project.store)
     sizes["Feast's Parquet"] = feature_file(layout, "user_top_k", 1).stat().st_size
     return sizes
-
-
-def fingerprint(file: Path, table: str) -> tuple[int, ...]:
-    """Return the number of rows, and a hash that does not depend on their order."""
-    with duckdb.connect(str(file), read_only=True) as connection:
-        return tuple(connection.execute(_FINGERPRINT.format(table)).fetchall()[0])
 
 
 def parts(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ from semconv.runs.digests import damaged_files
 from semconv_cli.main import cli
 from semconv_warehouse.erase import forgetting
 from semconv_warehouse.features import online
-from semconv_warehouse.ingest import sql_source
+from semconv_warehouse.ingest import interactions, sql_source
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.database import open_database
 from tests.worlds.erasing import ERASED, content, copied, person, template, traces
@@ -29,7 +30,7 @@ LEFTOVERS = (
     ".warehouse.duckdb.4711.tmp.wal",
     ".serving.duckdb.4711.tmp",
     ".forgetting.json.4711.tmp",
-    ".query-abc/part-000000.parquet",
+    ".rows-abc/part-000000.parquet",
     "generations/.000003.duckdb.4711.tmp",
     "generations/.000003.duckdb.4711.tmp.tmp/duckdb_temp_block-1.block",
     "features/user_top_k/.000004.parquet.4711.tmp",
@@ -116,17 +117,34 @@ def test_reading_and_dry_runs_remove_nothing(project: Project) -> None:
 @pytest.mark.parametrize(
     ("folder", "kept"),
     [
-        (".", {".warehouse", ".serving", ".forgetting", ".query-abc"}),
+        (".", {".warehouse", ".serving", ".forgetting", ".rows-abc"}),
         ("features", {"features/user_top_k", "features/.materialized"}),
         ("runs/recommend-2", {"runs/recommend-2"}),
-        (".query-abc", {".query-abc"}),
+        (".rows-abc", {".rows-abc"}),
     ],
 )
 def test_files_of_a_living_process_stay(project: Project, folder: str, kept: set[str]) -> None:
     expected = {name for name in leave(project) if name.startswith(tuple(kept))}
     with run_lock(project.layout.data / folder):
-        ingest(project)
+        load(project)
     assert left(project) == expected
+
+
+def test_the_rows_of_an_ingest_are_locked_and_removed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command sees the folder with the rows, and leaves it alone; afterwards it is gone."""
+    seen: list[Path] = []
+
+    def cleaned_meanwhile(*arguments: Any, **options: Any) -> object:
+        cleaned = read(*arguments, **options)
+        project.features_apply()
+        seen.extend(project.layout.data.glob(".rows-*/interactions.parquet"))
+        return cleaned
+
+    read = interactions.read_interactions
+    monkeypatch.setattr(interactions, "read_interactions", cleaned_meanwhile)
+    ingest(project)
+    assert len(seen) == 1
+    assert not seen[0].parent.exists()
 
 
 def test_a_file_that_is_written_without_a_lock_of_its_folder_stays(project: Project) -> None:
@@ -163,7 +181,7 @@ def test_the_rows_of_a_query_are_locked_before_another_command_can_see_them(
 
     def cleaned_meanwhile(*arguments: object) -> object:
         project.features_apply()
-        seen.extend(project.layout.data.glob(".query-*"))
+        seen.extend(project.layout.data.glob(".rows-*"))
         return spool(*arguments)  # type: ignore[arg-type]
 
     spool = sql_source._spool
@@ -178,8 +196,8 @@ def test_the_rows_of_a_query_are_locked_before_another_command_can_see_them(
 
 
 def test_forget_waits_for_a_process_whose_files_it_would_have_to_remove(project: Project) -> None:
-    leave(project, (".query-abc/part-000000.parquet",))
-    with run_lock(project.layout.data / ".query-abc"), pytest.raises(LockedError):
+    leave(project, (".rows-abc/part-000000.parquet",))
+    with run_lock(project.layout.data / ".rows-abc"), pytest.raises(LockedError):
         project.forget([ERASED])
 
 

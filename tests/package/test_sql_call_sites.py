@@ -30,7 +30,8 @@ KNOWN: dict[str, set[str]] = {
     },
     "gates/snapshot.py": {"incoming"},  # arrow_rows_1 and so on
     "ingest/merge.py": {
-        "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "incoming",
+        "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "_ROWS",
+        "distinct",  # _ROWS or _FIRST_OF_POSITION
     },
     "ingest/merge_items.py": {
         "incoming",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from semconv_warehouse.ingest.interactions import Interactions, read_interactions
 from semconv_warehouse.ingest.items import Items, read_items
 from semconv_warehouse.ingest.readers import Dialect, Formatted
@@ -25,10 +27,12 @@ def items_of(path: Path, mapping: Mapping[str, str] | None = None, **dialect: An
 
 def events_of(store: DuckDBStore, path: Path, mapping: Mapping[str, str] | None = None, **dialect: Any) -> Interactions:
     """Return the cleaned interactions of a file."""
-    return read_interactions(store, [Formatted(path, Dialect(**dialect))], mapping or {}, Rejected())
+    folder = path.with_suffix(".rows")
+    folder.mkdir(exist_ok=True)
+    return read_interactions(store, [Formatted(path, Dialect(**dialect))], mapping or {}, Rejected(), folder)
 
 
 def values(read: Items | Interactions, *columns: str) -> list[tuple[Any, ...]]:
     """Return some columns of cleaned rows."""
-    table = read.rows.to_arrow() if isinstance(read, Items) else read.rows
-    return [tuple(row.values()) for row in table.select(list(columns)).to_pylist()]
+    table = read.rows if isinstance(read, Items) else pl.read_parquet(read.rows)
+    return table.select(columns).rows()

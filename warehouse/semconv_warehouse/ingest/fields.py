@@ -115,11 +115,6 @@ def _joined(raw: RawColumn, between: str, lists: str) -> pl.Expr:
     return changed(text, lists, lambda item: text_of_list(item, between)) if raw.is_text else text
 
 
-def category(raw: RawColumn) -> pl.Expr:
-    """Return the values of a column with few different texts or whole numbers, null for an empty one."""
-    return id_text(raw).cast(pl.Categorical)
-
-
 def is_deep_list(raw: RawColumn) -> pl.Expr:
     """Return whether each value is the text of a list that is nested too deep to be parsed."""
     texts = [pl.col(part.name).cast(pl.String) for part in raw.parts if part.is_text]

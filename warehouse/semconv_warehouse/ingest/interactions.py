@@ -1,4 +1,8 @@
-"""Ingest of interactions: read and clean files, then merge the rows into the warehouse in one transaction."""
+"""Ingest of interactions: read and clean files, then merge the rows into the warehouse in one transaction.
+
+The cleaned rows of a large log do not fit into memory. They go to a temporary file batch by batch, and DuckDB merges them
+with a limit on its memory.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import pyarrow as pa
 import sqlalchemy as sa
 
 from semconv.clock import utc_now
@@ -30,7 +33,8 @@ from semconv_warehouse.ingest.readers import (
     unused_columns,
 )
 from semconv_warehouse.ingest.records import usable_rows
-from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file, shown_columns
+from semconv_warehouse.ingest.report import IngestReport, Rejected, nothing_usable, rejected_file, shown_columns
+from semconv_warehouse.ingest.spool import spool_folder, write_rows
 from semconv_warehouse.ingest.values.looks import columns_of
 from semconv_warehouse.ingest.values.times import FORMS
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -44,14 +48,14 @@ _FIELDS: Final[Mapping[str, Callable[[fields.RawColumn], pl.Expr]]] = {
     SOURCE_POSITION: fields.whole_number,
     RATING: fields.number,
     QUERY: fields.text,
-    EVENT_TYPE: fields.category,
+    EVENT_TYPE: fields.id_text,
 }
 _OPTIONAL: Final[Mapping[str, pl.DataType]] = {
     EVENT_TIME: pl.Datetime("us"),
     SOURCE_POSITION: pl.Int64(),
     RATING: pl.Float64(),
     QUERY: pl.String(),
-    EVENT_TYPE: pl.Categorical(),
+    EVENT_TYPE: pl.String(),
 }
 _MOST_TYPES: Final = 255  # more different values than this are no event types
 _ODD_TIME, _ODD_RATING = (
@@ -66,15 +70,14 @@ _UNREADABLE: Final = f"unreadable {EVENT_TIME}"
 
 @dataclass(frozen=True)
 class Interactions:
-    """Cleaned rows of files without duplicates, in the order of the files.
+    """Cleaned rows of files, in the order of the files.
 
     Attributes:
-        rows: the columns KNOWN; ``arrival``, the row's number over all files; and ``occurrence``, which numbers from 1
-            the rows that have equal ids and neither a time nor a position.
+        rows: a Parquet file with the columns KNOWN, and ``arrival``, the row's number over all files. It is deleted with
+            its folder.
+        num_rows: number of its rows.
         order_by: the column, or the order of the file, by which each user's sequence is ordered.
         files: names of the files, for reports.
-        read: number of rows in the files.
-        duplicate: number of rows that repeat an earlier row of these files.
         rejected: reason -> number of rows that cannot be used.
         odd: kind of an unusual value -> the number of such values.
         unused_columns: columns of the files that are not read.
@@ -82,11 +85,10 @@ class Interactions:
         examples: reason or kind of an unusual value -> the first such value.
     """
 
-    rows: pa.Table
+    rows: Path
+    num_rows: int
     order_by: OrderBy
     files: tuple[str, ...]
-    read: int
-    duplicate: int
     rejected: Mapping[str, int]
     odd: Mapping[str, int]
     unused_columns: tuple[str, ...]
@@ -116,10 +118,11 @@ def ingest_interactions(
         InputError: a file or column is missing or unusable, the files lack the column by which sequences are ordered,
             or a user's position is already taken by another item. The warehouse is unchanged then.
     """
-    with rejected_file(rejected, no_formulas=no_formulas) as rows:
-        cleaned = read_interactions(store, files, mapping, rows, order_by_file=order_by_file)
-    with store.write() as connection:
-        return merge(connection, cleaned)
+    with spool_folder(store.layout.data) as folder:
+        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+            cleaned = read_interactions(store, files, mapping, rows, folder, order_by_file=order_by_file)
+        with store.write() as connection:
+            return merge(connection, cleaned)
 
 
 def read_interactions(
@@ -127,10 +130,15 @@ def read_interactions(
     files: Sequence[Input],
     mapping: Mapping[str, str],
     rejected: Rejected,
+    folder: Path,
     *,
     order_by_file: bool = False,
 ) -> Interactions:
-    """Read and clean files without keeping the warehouse open; raise the errors of :func:`ingest_interactions`."""
+    """Read and clean files without keeping the warehouse open; raise the errors of :func:`ingest_interactions`.
+
+    Args:
+        folder: where the cleaned rows are written.
+    """
     if not files:
         raise InputError("no file to read interactions from; name at least one")
     with store.read() as connection:
@@ -145,20 +153,19 @@ def read_interactions(
         for source, found in zip(sources, columns, strict=True)
         for rows in _cleaned(source, found, order_by, rejected, odd)
     )
-    rows = joined(parts, rejected, files, {_UNREADABLE: FORMS})
+    path = folder / "interactions.parquet"
+    number = write_rows(_numbered(_looked_at(parts, files, odd, rejected)), path)
+    if not number:
+        raise nothing_usable(rejected, files, {_UNREADABLE: FORMS})
     unusable = rejected.counts - before
-    _require_types(rows, files)
-    distinct = _distinct(rows, order_by)
     unused = [name for source, found in zip(sources, columns, strict=True) for name in unused_columns(source, found)]
     for source in sources:
         odd.update(source.counts)
-    _look_at_times(rows[EVENT_TIME], odd, rejected)
     return Interactions(
-        rows=distinct.select(*KNOWN, "arrival", "occurrence").to_arrow(),
+        rows=path,
+        num_rows=number,
         order_by=order_by,
         files=tuple(map(str, files)),
-        read=rows.height + unusable.total(),
-        duplicate=rows.height - distinct.height,
         rejected=dict(unusable),
         odd=dict(odd),
         unused_columns=tuple(dict.fromkeys(unused)),
@@ -167,28 +174,52 @@ def read_interactions(
     )
 
 
-def _look_at_times(times: pl.Series, odd: Counter[str], rejected: Rejected) -> None:
-    """Count the times that events of a shop do not have, and keep the first of each kind."""
+def _numbered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield batches with ``arrival``, the row's number over all batches."""
+    arrived = 0
+    for batch in batches:
+        yield batch.with_row_index("arrival", offset=arrived)
+        arrived += batch.height
+
+
+def _looked_at(
+    batches: Iterator[pl.DataFrame], files: Sequence[Input], odd: Counter[str], rejected: Rejected
+) -> Iterator[pl.DataFrame]:
+    """Yield batches unchanged. Count the times that events of a shop do not have, and keep the first of each kind.
+
+    Raises:
+        InputError: a column has too many different values for a column of event types.
+    """
     latest = utc_now().replace(tzinfo=None) + _TOLERANCE
-    for kind, unusual in ((_EARLY, times < _FIRST_USUAL_TIME), (_FUTURE, times > latest)):
-        if number := int(unusual.sum()):
-            odd[kind] = number
-            rejected.examples.setdefault(kind, str(times.filter(unusual)[0]))
+    types: set[str | None] = set()
+    for batch in batches:
+        types.update(batch[EVENT_TYPE].unique())
+        if len(types) > _MOST_TYPES:
+            raise InputError(
+                f"{', '.join(map(str, files))}: the column event_type has more than {_MOST_TYPES} different values, too many"
+                " for event types; name another column with --map event_type=COLUMN"
+            )
+        times = batch[EVENT_TIME]
+        for kind, unusual in ((_EARLY, times < _FIRST_USUAL_TIME), (_FUTURE, times > latest)):
+            if number := int(unusual.sum()):
+                odd[kind] += number
+                rejected.examples.setdefault(kind, str(times.filter(unusual)[0]))
+        yield batch
 
 
 def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
     """Merge cleaned rows into the warehouse, in the caller's transaction."""
-    added = merge_interactions(connection, cleaned.rows, cleaned.order_by)
+    merged = merge_interactions(connection, cleaned.rows, cleaned.order_by)
     odd = {**odd_interactions(connection, cleaned.rows), **cleaned.odd}
     return IngestReport(
         kind="interactions",
         files=cleaned.files,
-        read=cleaned.read,
-        added=added,
-        duplicate=cleaned.duplicate + cleaned.rows.num_rows - added,
+        read=cleaned.num_rows + sum(cleaned.rejected.values()),
+        added=merged.added,
+        duplicate=cleaned.num_rows - merged.added,
         rejected=cleaned.rejected,
         odd={kind: number for kind, number in odd.items() if number},
-        types=_count_types(cleaned.rows),
+        types=merged.types,
         unused_columns=cleaned.unused_columns,
         remarks=cleaned.remarks,
         examples=cleaned.examples,
@@ -288,45 +319,3 @@ def _is_given(column: str, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
     # Other types are not cast to text, because the cast fails for a time far out of range.
     is_text = isinstance(raw[column].dtype, pl.String | pl.Categorical | pl.Enum)
     return value.is_not_null() & (value.cast(pl.String) != "") if is_text else value.is_not_null()
-
-
-def _require_types(rows: pl.DataFrame, files: Sequence[Input]) -> None:
-    """Raise InputError if a column has too many different values for a column of event types."""
-    number = rows[EVENT_TYPE].n_unique()
-    if number > _MOST_TYPES:
-        raise InputError(
-            f"{', '.join(map(str, files))}: the column event_type has {number:,} different values, but at most {_MOST_TYPES}"
-            " event types are allowed; name another column with --map event_type=COLUMN"
-        )
-
-
-def _count_types(rows: pa.Table) -> dict[str, int]:
-    """Return the number of rows of each event type, sorted by type; empty if no row has a type."""
-    counts = pl.Series(rows[EVENT_TYPE]).drop_nulls().value_counts()
-    return dict(sorted((str(name), number) for name, number in counts.iter_rows()))
-
-
-def _distinct(rows: pl.DataFrame, order_by: OrderBy) -> pl.DataFrame:
-    """Drop rows that repeat an earlier row. Equal rows without time and position are numbered in ``occurrence``."""
-    timed = pl.col(EVENT_TIME).is_not_null()
-    positioned = pl.col(SOURCE_POSITION).is_not_null()
-    key = [USER_ID, ITEM_ID] if rows[EVENT_TYPE].null_count() == rows.height else [USER_ID, ITEM_ID, EVENT_TYPE]
-    if order_by == "source_position":
-        rows = rows.unique([*key, SOURCE_POSITION], keep="first", maintain_order=True)
-    first_of_time = pl.struct(*key, EVENT_TIME).is_first_distinct()
-    first_of_position = pl.struct(*key, SOURCE_POSITION).is_first_distinct()
-    if rows[EVENT_TIME].null_count() == 0:
-        rows = rows.unique([*key, EVENT_TIME], keep="first", maintain_order=True)
-    else:
-        rows = pl.concat(
-            [
-                rows.filter(timed).filter(first_of_time),
-                rows.filter(~timed & positioned).filter(first_of_position),
-                rows.filter(~timed & ~positioned),
-            ]
-        ).sort("arrival")
-    bare = rows[EVENT_TIME].is_null() & rows[SOURCE_POSITION].is_null()
-    if not bare.any():
-        return rows.with_columns(pl.lit(1, pl.Int64).alias("occurrence"))
-    occurrence = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(*key, EVENT_TIME, SOURCE_POSITION)
-    return rows.with_columns(occurrence.alias("occurrence"))

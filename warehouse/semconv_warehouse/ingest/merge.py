@@ -1,24 +1,47 @@
-"""Merge cleaned interactions into the warehouse with SQL over Arrow, in the caller's transaction."""
+"""Merge cleaned interactions from a Parquet file into the warehouse with SQL, in the caller's transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-import pyarrow as pa
 import sqlalchemy as sa
 
 from semconv.errors import InputError
-from semconv_warehouse.store.database import raw, registered
+from semconv_warehouse.store.database import prepare_bulk, raw
 
 OrderBy = Literal["source_position", "event_time", "file"]
 
-# Selects the rows that the warehouse does not have. A row is a duplicate if a stored row has the same user, item, type and
-# event_time; without a time, the same user, item, type and source_position. Without both, occurrence n is a duplicate if the
-# warehouse has at least n such rows.
+MEMORY_MB: Final = 512  # of DuckDB. With what Python and the readers take, an ingest stays below 1 GB.
+
+_ROWS = "read_parquet($file, hive_partitioning = false)"
+# The rows of the file without those that repeat an earlier one: a row with the same user, item, type and event_time; without
+# a time, the same user, item, type and source_position. Equal rows without both are numbered in `occurrence`.
+_INCOMING = """
+CREATE OR REPLACE TEMP TABLE incoming AS
+SELECT user_id, item_id, event_time, source_position, rating, query, event_type, arrival, row_number() OVER (
+    PARTITION BY user_id, item_id, event_type, event_time, CASE WHEN event_time IS NULL THEN source_position END
+    ORDER BY arrival
+) AS occurrence
+FROM {rows}
+QUALIFY occurrence = 1 OR (event_time IS NULL AND source_position IS NULL)
+"""
+# If sequences are ordered by position, a user's rows with the same item, type and position are one, whatever their times.
+_FIRST_OF_POSITION = f"""(
+    FROM {_ROWS}
+    QUALIFY row_number() OVER (PARTITION BY user_id, item_id, event_type, source_position ORDER BY arrival) = 1
+)"""
+_TYPES = """
+SELECT event_type, count(*) FROM incoming WHERE event_type IS NOT NULL GROUP BY event_type ORDER BY event_type
+"""
+# The rows that the warehouse does not have, by the same rules. Of rows without time and position, occurrence n is a
+# duplicate if the warehouse has at least n such rows.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT user_id, item_id, event_time, source_position, rating, query, event_type, arrival
-FROM {incoming} AS n
+SELECT * EXCLUDE occurrence
+FROM incoming AS n
 WHERE NOT EXISTS (
     SELECT 1 FROM interaction e WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time = n.event_time
       AND e.event_type IS NOT DISTINCT FROM n.event_type
@@ -32,10 +55,7 @@ WHERE NOT EXISTS (
       AND e.event_type IS NOT DISTINCT FROM n.event_type
 ), 0))
 """
-_FRESH_IN_EMPTY = """
-CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT user_id, item_id, event_time, source_position, rating, query, event_type, arrival FROM {incoming}
-"""
+_FRESH_IN_EMPTY = "CREATE OR REPLACE TEMP VIEW fresh AS SELECT * EXCLUDE occurrence FROM incoming"
 _TAKEN = """
 SELECT count(*) OVER () AS conflicts, user_id, source_position, list(DISTINCT item_id ORDER BY item_id) AS items
 FROM (
@@ -73,12 +93,12 @@ _INSERT = """
 INSERT INTO interaction BY NAME
 SELECT renewed.* FROM renewed JOIN user_account USING (user_id) ORDER BY user_index, position
 """
-_ODD = """
+_ODD = f"""
 SELECT
-    (SELECT count(*) FROM item SEMI JOIN {incoming} USING (item_id) WHERE title IS NULL AND description IS NULL),
+    (SELECT count(*) FROM item SEMI JOIN {_ROWS} USING (item_id) WHERE title IS NULL AND description IS NULL),
     (SELECT count(*) FROM (
-        SELECT user_id FROM interaction SEMI JOIN {incoming} USING (user_id) GROUP BY user_id HAVING count(*) = 1))
-"""
+        SELECT user_id FROM interaction SEMI JOIN {_ROWS} USING (user_id) GROUP BY user_id HAVING count(*) = 1))
+"""  # noqa: S608
 
 
 def stored_order(connection: sa.Connection) -> OrderBy | None:
@@ -93,21 +113,35 @@ def stored_order(connection: sa.Connection) -> OrderBy | None:
     return found
 
 
-def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: OrderBy) -> int:
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did: the number of added rows, and event type -> number of rows that repeat no row of the file."""
+
+    added: int
+    types: Mapping[str, int]
+
+
+def merge_interactions(connection: sa.Connection, rows: Path, order_by: OrderBy) -> Merged:
     """Add new rows, number new users and items in the order of arrival, and renumber the sequences of affected users.
 
-    Returns:
-        the number of added rows.
+    DuckDB takes at most MEMORY_MB for this, and writes what does not fit to temporary files beside the warehouse.
+
+    Args:
+        rows: a Parquet file with the columns of ``interaction`` but ``position``, and with ``arrival``.
 
     Raises:
         InputError: a user's position is already taken by another item, or another ingest has just chosen another order.
     """
     inner = raw(connection)
-    with registered(connection, rows) as incoming:
-        if _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)"):
-            inner.execute(_FRESH_IN_EMPTY.format(incoming=incoming))
-        else:
-            inner.execute(_FRESH.format(incoming=incoming), {"by_position": order_by == "source_position"})
+    prepare_bulk(inner, MEMORY_MB)
+    distinct = _FIRST_OF_POSITION if order_by == "source_position" else _ROWS
+    inner.execute(_INCOMING.format(rows=distinct), {"file": str(rows)})
+    types = dict(inner.execute(_TYPES).fetchall())
+    is_first = _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)")
+    if is_first:
+        inner.execute(_FRESH_IN_EMPTY)
+    else:
+        inner.execute(_FRESH, {"by_position": order_by == "source_position"})
     fixed = stored_order(connection)
     if fixed is None:
         connection.execute(sa.text("INSERT INTO project_setting VALUES ('order_by', :value)"), {"value": order_by})
@@ -122,13 +156,12 @@ def merge_interactions(connection: sa.Connection, rows: pa.Table, order_by: Orde
         inner.execute(_RENEWED.format(order=_ORDERS[order_by]))
         inner.execute("DELETE FROM interaction WHERE user_id IN (SELECT user_id FROM fresh)")
         inner.execute(_INSERT)
-    return added
+    return Merged(added, types)
 
 
-def odd_interactions(connection: sa.Connection, rows: pa.Table) -> dict[str, int]:
-    """Count, among the items and users of ``rows``, the items without metadata and the users with one interaction."""
-    with registered(connection, rows) as incoming:
-        without_text, single = raw(connection).execute(_ODD.format(incoming=incoming)).fetchall()[0]
+def odd_interactions(connection: sa.Connection, rows: Path) -> dict[str, int]:
+    """Count, among the items and users of a file, the items without metadata and the users with one interaction."""
+    without_text, single = raw(connection).execute(_ODD, {"file": str(rows)}).fetchall()[0]
     return {"item ids without metadata": without_text, "users with one interaction": single}
 
 

@@ -27,6 +27,7 @@ from semconv_warehouse.ingest.lcrec import LcRecFiles, read_lcrec
 from semconv_warehouse.ingest.merge import stored_order
 from semconv_warehouse.ingest.readers import Dialect, Formatted, Input, Source, open_source
 from semconv_warehouse.ingest.report import IngestReport, combined, rejected_file
+from semconv_warehouse.ingest.spool import spool_folder
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 _AMAZON_REVIEWS: Final = {USER_ID: "reviewerID", ITEM_ID: "asin", EVENT_TIME: "unixReviewTime"}
@@ -61,10 +62,11 @@ def ingest_amazon(
     if texts := [name for name in ("summary", "reviewText") if source.has(name)]:
         mapping[QUERY] = "+".join(texts)
     meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
-    with rejected_file(rejected, no_formulas=no_formulas) as rows:
-        read = interactions.read_interactions(store, [reviews], mapping, rows)
-        catalogue = items.read_items([meta], meta_mapping, rows)
-    return _merge(store, read, catalogue)
+    with spool_folder(store.layout.data) as folder:
+        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+            read = interactions.read_interactions(store, [reviews], mapping, rows, folder)
+            catalogue = items.read_items([meta], meta_mapping, rows)
+        return _merge(store, read, catalogue)
 
 
 def _amazon(file: Path, needed: Mapping[str, str]) -> Source:
@@ -89,13 +91,14 @@ def ingest_movielens(
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name the folder of ratings.csv and movies.csv")
     rating_file, movie_file, rating_columns, movie_columns = _movielens(directory)
-    with rejected_file(rejected, no_formulas=no_formulas) as rows:
-        movies = items.read_items([movie_file], movie_columns, rows)
-        ratings = interactions.read_interactions(store, [rating_file], rating_columns, rows)
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
     genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
-    movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
-    return _merge(store, ratings, movies)
+    with spool_folder(store.layout.data) as folder:
+        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+            movies = items.read_items([movie_file], movie_columns, rows)
+            ratings = interactions.read_interactions(store, [rating_file], rating_columns, rows, folder)
+        movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
+        return _merge(store, ratings, movies)
 
 
 def _movielens(directory: Path) -> tuple[Input, Input, Mapping[str, str], Mapping[str, str]]:
@@ -126,16 +129,17 @@ def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
             " since its first ingest; ingest the files into a new project"
         )
     data = read_lcrec(files)
-    with rejected_file(None) as rows:
-        catalogue = items.read_items([data.items], {}, rows)
-        read = interactions.read_interactions(store, [data.interactions], {}, rows)
-    if rows.counts:
-        reason, number = rows.counts.most_common(1)[0]
-        raise InputError(
-            f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
-        )
-    odd = {**read.odd, "users with an empty list, which are left out": data.num_empty}
-    return dataclasses.replace(_merge(store, dataclasses.replace(read, odd=odd), catalogue), codes=data.codes)
+    with spool_folder(store.layout.data) as folder:
+        with rejected_file(None) as rows:
+            catalogue = items.read_items([data.items], {}, rows)
+            read = interactions.read_interactions(store, [data.interactions], {}, rows, folder)
+        if rows.counts:
+            reason, number = rows.counts.most_common(1)[0]
+            raise InputError(
+                f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
+            )
+        odd = {**read.odd, "users with an empty list, which are left out": data.num_empty}
+        return dataclasses.replace(_merge(store, dataclasses.replace(read, odd=odd), catalogue), codes=data.codes)
 
 
 def _merge(store: DuckDBStore, read: interactions.Interactions, catalogue: items.Items) -> IngestReport:

@@ -119,28 +119,30 @@ class NothingUsableError(InputError):
     """No row of the files can be used."""
 
 
-def joined(
-    parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object], advice: Mapping[str, str] | None = None
-) -> pl.DataFrame:
-    """Return the usable rows of all files, numbered in ``arrival``.
+def joined(parts: Iterable[pl.DataFrame], rejected: Rejected, files: Sequence[object]) -> pl.DataFrame:
+    """Return the usable rows of all files, numbered in ``arrival``; NothingUsableError if there are none."""
+    rows = pl.concat(parts).with_row_index("arrival")
+    if rows.is_empty():
+        raise nothing_usable(rejected, files)
+    return rows
+
+
+def nothing_usable(
+    rejected: Rejected, files: Sequence[object], advice: Mapping[str, str] | None = None
+) -> NothingUsableError:
+    """Return the error of files without a row that can be used, with the reasons.
 
     Args:
         advice: reason of a rejection -> what to do about it.
-
-    Raises:
-        NothingUsableError: there are no such rows.
     """
-    rows = pl.concat(parts).with_row_index("arrival")
-    if rows.is_empty():
-        reasons = ", ".join(
-            f"{reason}: {number}{rejected.such_as(reason)}" for reason, number in rejected.counts.most_common()
-        )
-        advised = [text for reason, text in (advice or {}).items() if reason in rejected.counts]
-        raise NothingUsableError(
-            f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons});"
-            f" {'; '.join(advised) or 'correct the files'}"
-        )
-    return rows
+    reasons = ", ".join(
+        f"{reason}: {number}{rejected.such_as(reason)}" for reason, number in rejected.counts.most_common()
+    )
+    advised = [text for reason, text in (advice or {}).items() if reason in rejected.counts]
+    return NothingUsableError(
+        f"{', '.join(map(str, files))}: none of {rejected.counts.total()} rows can be used ({reasons});"
+        f" {'; '.join(advised) or 'correct the files'}"
+    )
 
 
 class Rejected:

@@ -7,10 +7,8 @@ DuckDB, SQLite and PostgreSQL cannot write. No message contains a password.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -22,15 +20,13 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from semconv.artifacts import machine_errors, run_lock
 from semconv.errors import InputError, SettingsError
 from semconv_warehouse.ingest.readers import Spooled
+from semconv_warehouse.ingest.spool import spool_folder
 from semconv_warehouse.ingest.sql_connection import connected, readable, reading_engine
-from semconv_warehouse.store.leftovers import SPOOLED
 from semconv_warehouse.store.secrets import secret_parts, without
 
 BATCH_ROWS = 20_000
-_CREATION_SECONDS = 5.0  # to wait for the lock of the folder, which nobody holds for long
 # Parameters of a URL that messages may show. All others may hold a password, such as `odbc_connect`.
 _HARMLESS = {"application_name", "charset", "client_encoding", "connect_timeout", "driver", "sslmode", "timeout"}
 _KEPT = (bool, int, float, str, bytes)
@@ -55,21 +51,9 @@ def spooled_query(query: Query, folder: Path) -> Iterator[Spooled]:
     """
     url = _url(query.url)
     shown = _shown(url)
-    with machine_errors(folder), ExitStack() as stack:
-        own = _own_folder(folder, stack)
-        with _reported(url, shown):
-            path = _spool(reading_engine(url, shown), shown, query.statement, own)
-            yield Spooled(path, shown)
-
-
-def _own_folder(folder: Path, stack: ExitStack) -> Path:
-    """Create and lock a folder in ``folder``. The stack removes the new folder."""
-    # A command that removes the files of killed processes holds this lock, so it never sees the new folder unlocked.
-    with run_lock(folder, wait=_CREATION_SECONDS, work="files of killed processes are being removed"):
-        own = Path(tempfile.mkdtemp(prefix=SPOOLED, dir=folder))  # only its owner can read the folder (mode 0700)
-        stack.callback(shutil.rmtree, own, ignore_errors=True)
-        stack.enter_context(run_lock(own))
-    return own
+    with spool_folder(folder) as own, _reported(url, shown):
+        path = _spool(reading_engine(url, shown), shown, query.statement, own)
+        yield Spooled(path, shown)
 
 
 def _url(text: str) -> sa.URL:

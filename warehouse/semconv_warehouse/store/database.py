@@ -51,10 +51,14 @@ _relation_names = (f"arrow_rows_{number}" for number in itertools.count())
 _opened: ContextVar[tuple[Path, bool]] = ContextVar("_opened")  # the file that is being opened, and whether read-only
 
 
-def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path) -> None:
-    """Limit the memory of a connection that copies the lists of all users; DuckDB spills the rest to ``spill``."""
+def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path | None = None) -> None:
+    """Limit the memory of a connection that copies rows of all users.
+
+    DuckDB writes the rest to the folder ``spill``; by default, to a folder beside the open file.
+    """
     connection.execute(f"SET memory_limit = '{memory_mb}MB'")
-    connection.execute("SET temp_directory = ?", [str(spill)])
+    if spill is not None:
+        connection.execute("SET temp_directory = ?", [str(spill)])
     # If DuckDB takes the process for interactive, it would draw a progress bar on stdout.
     connection.execute("SET enable_progress_bar = false")
 

@@ -20,7 +20,7 @@ from semconv.modes import is_hidden_name
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import ProjectLayout
 
-SPOOLED = ".query-"  # beginning of the names of folders with the rows of `ingest --from-sql`
+SPOOLED = ".rows-"  # beginning of the names of folders with rows that an ingest has read and not yet stored
 _WORK = "files of killed processes are being removed"
 
 

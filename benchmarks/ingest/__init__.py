@@ -1,0 +1,1 @@
+"""Benchmarks of reading data into the warehouse."""
