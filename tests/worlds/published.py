@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from semconv.data.list_rows import LIST_SCHEMA
 from semconv.data.store import RunRecord
@@ -28,6 +29,7 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.migrate import migrate
 from tests.worlds.once import made_once, short_name
+from tests.worlds.reading import reading
 
 Project = tuple[ProjectLayout, DuckDBStore]
 NUM_ITEMS, NUM_USERS, LIST_LENGTH = 10, 4, 3
@@ -237,3 +239,13 @@ def _items() -> pa.Table:
 def _interactions() -> pa.Table:
     rows = [{"user_id": user(u), "item_id": item(k), "position": k} for u in range(NUM_USERS) for k in range(u + 1)]
     return pa.Table.from_pylist(rows)
+
+
+def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    with reading(path) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def change(store: DuckDBStore, statement: str) -> None:
+    with store.write() as connection:
+        connection.execute(sa.text(statement))
