@@ -1,8 +1,8 @@
-"""Figures of evaluate runs for cold and for known held-out items.
+"""Figures of evaluate runs for new and for known held-out items.
 
     python -m benchmarks.peers.office P/data/experiments [--runs ID...] [--json FILE]
 
-A known item has interactions in the train cut, a cold one has none. A cold item can only be found by its text: transition
+A known item has interactions in the train cut, a new one has none. A new item can only be found by its text: transition
 counts and popularity miss it as long as known items fill a list. Every finished evaluate run of the project is taken, such
 as those of an experiment, and named by the settings that differ from the first run.
 """
@@ -30,7 +30,7 @@ from semconv_warehouse.project import Project
 
 ALONE = Comparison("office", "", ["torch", "transformers"])
 FIGURES = {"HR@10": hit_ratio, "NDCG@10": ndcg}
-_CHANGED_STAGES = (columns.CODEBOOK, columns.FINETUNE)  # stages whose settings a trial changes
+_CHANGED_STAGES = (columns.EMBED_TEXT, columns.CODEBOOK, columns.FINETUNE)  # stages whose settings a trial changes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Segment:
 
 
 def segments(workspace: Workspace, runs: Sequence[RunRecord]) -> Iterator[Segment]:
-    """Yield the figures of every method of every run: on all users, with known and with cold held-out items."""
+    """Yield the figures of every method of every run: on all users, with known and with new held-out items."""
     settings = {run.run_id: _settings(workspace, run) for run in runs}
     first = settings[runs[0].run_id] if runs else {}
     for run in runs:
@@ -60,8 +60,8 @@ def divided(users: pl.DataFrame) -> Iterator[tuple[str, str, NDArray[np.int64]]]
     """Divide the rows of ``users.parquet``, and yield method, segment and ranks. Empty segments are left out."""
     for (method,), mine in users.group_by(columns.METHOD, maintain_order=True):
         ranks = mine[columns.RANK].to_numpy().astype(np.int64)
-        is_cold = mine["target_popularity"].to_numpy() == 0
-        for segment, inside in (("all", is_cold | True), ("known target", ~is_cold), ("cold target", is_cold)):
+        is_new = mine["target_popularity"].to_numpy() == 0
+        for segment, inside in (("all", is_new | True), ("known target", ~is_new), ("new target", is_new)):
             if inside.any():
                 yield str(method), segment, ranks[inside]
 

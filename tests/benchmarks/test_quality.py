@@ -62,20 +62,20 @@ def test_a_run_and_sasrec_are_joined_by_user(tmp_path: Path) -> None:
     assert joined.num_users == 3
 
 
-def test_cold_targets_are_those_without_training_interactions() -> None:
+def test_new_targets_are_those_without_training_interactions() -> None:
     users = pl.DataFrame(
         {"method": ["model", "model", "model", "other"], "rank": [1, 0, 7, 2], "target_popularity": [5, 0, 0, 9]}
     )
     found = {(method, segment): ranks.tolist() for method, segment, ranks in office.divided(users)}
     assert found == {
-        ("model", "all"): [1, 0, 7], ("model", "known target"): [1], ("model", "cold target"): [0, 7],
+        ("model", "all"): [1, 0, 7], ("model", "known target"): [1], ("model", "new target"): [0, 7],
         ("other", "all"): [2], ("other", "known target"): [2],
     }  # fmt: skip
 
 
 def test_rows_and_table_show_segments_with_their_intervals() -> None:
-    segment = office.Segment("run-1", "tuning.epochs 4", "model", "cold target", 3, {"HR@10": (0.5, (0.0, 1.0))})
-    assert "| tuning.epochs 4 | model | cold target | 3 | 0.5000 (0.0000 to 1.0000) |" in office.markdown([segment])
+    segment = office.Segment("run-1", "tuning.epochs 4", "model", "new target", 3, {"HR@10": (0.5, (0.0, 1.0))})
+    assert "| tuning.epochs 4 | model | new target | 3 | 0.5000 (0.0000 to 1.0000) |" in office.markdown([segment])
     assert office.rows_of([segment])[0].interval == (0.0, 1.0)
 
 
