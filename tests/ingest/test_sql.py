@@ -114,6 +114,7 @@ def test_values_of_drivers_become_types_of_files() -> None:
         ("sqlite:///{database}", "SELECT * FROM event WHERE 1 = 0", 4, "returned no rows"),
         ("sqlite:///{database}", "SELECT who FROM event", 4, "no column user_id"),
         ("sqlite:///{database}.not", "SELECT 1", 4, "no such SQLite file"),
+        ("duckdb:///:memory:", "SELECT missing", 2, "failed on duckdb:///:memory:; correct it"),
         ("no url with hush-hush in it", "SELECT 1", 2, "not a database URL"),
         ("nosuch://u:hush-hush@h/d", "SELECT 1", 2, "does not know the dialect nosuch"),
         ("mysql+pymysql://u:hush-hush@h/d", "SELECT 1", 2, "`pip install pymysql`"),

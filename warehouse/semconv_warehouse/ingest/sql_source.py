@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from semconv_warehouse.store.secrets import secret_parts, without
 BATCH_ROWS = 20_000
 # Parameters of a URL that messages may show. All others may hold a password, such as `odbc_connect`.
 _HARMLESS = {"application_name", "charset", "client_encoding", "connect_timeout", "driver", "sslmode", "timeout"}
+_IN_MEMORY = ":memory:"
 _KEPT = (bool, int, float, str, bytes)
 
 
@@ -68,7 +70,8 @@ def _url(text: str) -> sa.URL:
 def _shown(url: sa.URL) -> str:
     """Return a database URL without its password, and with harmless parameters alone."""
     hidden = [name for name in url.query if name.lower() not in _HARMLESS]
-    return url.difference_update_query(hidden).render_as_string(hide_password=True)
+    shown = url.difference_update_query(hidden).render_as_string(hide_password=True)
+    return shown.replace(quote(_IN_MEMORY, safe=""), _IN_MEMORY)  # SQLAlchemy writes %3Amemory%3A
 
 
 def _secrets(url: sa.URL) -> set[str]:
