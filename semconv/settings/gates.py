@@ -22,6 +22,13 @@ class GateSettings:
         low=0,
         high=1,
     )
+    min_length: float = option(
+        0.7,
+        "Refuse to publish if the mean length of the new lists is less than this share of the mean length of the"
+        " published lists.",
+        low=0,
+        high=1,
+    )
     max_removed: float = option(
         0.3,
         "`semconv ingest items --snapshot` refuses a snapshot that would remove more than this share of the"

@@ -41,17 +41,24 @@ CREATE TABLE candidate.recommendation AS {};
 
 
 @pytest.mark.parametrize(
-    ("candidate", "users", "items"),
+    ("candidate", "users", "items", "length"),
     [
-        ("FROM served.recommendation", 1.0, 1.0),
-        ("FROM served.recommendation WHERE user_id IN ('u0', 'u1', 'u2')", 0.75, 5 / 6),
-        ("SELECT user_id, 'i1' AS item_id FROM served.recommendation", 1.0, 1 / 6),
-        ("SELECT 'new ' || user_id AS user_id, 'other ' || item_id AS item_id FROM served.recommendation", 0.0, 1.0),
-        ("SELECT user_id, item_id || r AS item_id FROM served.recommendation, range(2) c(r)", 1.0, 2.0),
-        ("FROM served.recommendation LIMIT 0", 0.0, 0.0),
+        ("FROM served.recommendation", 1.0, 1.0, 1.0),
+        ("FROM served.recommendation WHERE user_id IN ('u0', 'u1', 'u2')", 0.75, 5 / 6, 1.0),
+        ("SELECT user_id, 'i1' AS item_id FROM served.recommendation", 1.0, 1 / 6, 1.0),
+        (
+            "SELECT 'new ' || user_id AS user_id, 'other ' || item_id AS item_id FROM served.recommendation",
+            0.0,
+            1.0,
+            1.0,
+        ),
+        ("SELECT user_id, item_id || r AS item_id FROM served.recommendation, range(2) c(r)", 1.0, 2.0, 2.0),
+        ("SELECT user_id, min(item_id) AS item_id FROM served.recommendation GROUP BY ALL", 1.0, 2 / 3, 1 / 3),
+        ("FROM served.recommendation LIMIT 0", 0.0, 0.0, 0.0),
     ],
 )
-def test_users_that_keep_a_list_and_different_items_are_counted(candidate: str, users: float, items: float) -> None:
+def test_what_new_lists_lack_is_counted(candidate: str, users: float, items: float, length: float) -> None:
+    assert measured("min_length", _LISTS.format(candidate))[0] == pytest.approx(length)
     assert measured("min_users", _LISTS.format(candidate))[0] == users
     assert measured("min_items", _LISTS.format(candidate))[0] == pytest.approx(items)
 
@@ -60,6 +67,7 @@ def test_nothing_served_measures_nothing() -> None:
     empty = _LISTS.format("SELECT 'u' AS user_id, 'i' AS item_id") + "DELETE FROM served.recommendation"
     assert measured("min_users", empty)[0] is None
     assert measured("min_items", empty)[0] is None
+    assert measured("min_length", empty)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -173,6 +181,15 @@ def test_lists_for_some_users_are_published_over_the_lists_of_the_others(root: P
     assert "gate" not in semconv(root, "publish").stderr  # these lists are served already
     done(root, "publish", "--rollback")  # to generation 2, whose other users have the lists of generation 1
     assert served_lists(Project.open(root).store).run == first
+
+
+def test_lists_that_are_cut_short_are_not_published(root: Path, tmp_path: Path) -> None:
+    done(root, "recommend", "load", write_lists(tmp_path / "short.parquet", length=3))
+    (line,) = refused(root, "publish")
+    assert "gate min_length: the new lists have 3.0 items on average, the served lists have 5.0, that is 60.0%" in line
+    assert done(root, "publish", "--force")["forced"] == ["min_length"]
+    done(root, "recommend", "load", write_lists(tmp_path / "longer.parquet", length=4))
+    assert done(root, "publish")["forced"] == []
 
 
 def test_lists_of_eight_items_are_not_published(root: Path, tmp_path: Path) -> None:

@@ -37,14 +37,16 @@ def _publish_first(folder: Path) -> None:
     assert project.publish().generation == 1
 
 
-def write_lists(path: Path, users: Iterable[str] = EVERYONE, *, items: int = case.NUM_ITEMS, shift: int = 0) -> Path:
-    """Write lists of five items that a user does not have, from the first ``items`` items."""
+def write_lists(
+    path: Path, users: Iterable[str] = EVERYONE, *, items: int = case.NUM_ITEMS, shift: int = 0, length: int = LENGTH
+) -> Path:
+    """Write lists of ``length`` items that a user does not have, from the first ``items`` items."""
     histories = case.histories()
     lists = {}
     for user in users:
         start = int(user[1:]) + shift
         pool = [(start + step) % items for step in range(items)]
-        lists[user] = [case.item_id(number) for number in pool if number not in histories[user]][:LENGTH]
+        lists[user] = [case.item_id(number) for number in pool if number not in histories[user]][:length]
     pq.write_table(recommendation_rows(lists).drop_columns(["reason_item_id"]), path)
     return path
 

@@ -17,7 +17,7 @@ from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors,
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.leftovers import spill_folder
 
-_COMPARED = ("min_users", "min_items")
+_COMPARED = ("min_users", "min_items", "min_length")
 _EVENTS = "max_days_without_events"
 
 
