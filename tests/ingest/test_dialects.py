@@ -141,7 +141,7 @@ def test_columns_by_position(store: DuckDBStore, tmp_path: Path) -> None:
 def test_the_index_of_pandas_is_left_out(tmp_path: Path, header: str) -> None:
     read = items_of(written(tmp_path / "i.csv", f"{header}\n0,i1,A\n1,i2,\n"))
     assert values(read, "item_id", "title", "attributes") == [("i1", "A", None), ("i2", None, None)]
-    assert read.remarks[0].startswith("columns of row numbers, left out: ")
+    assert read.remarks[0].startswith("columns without a name of their own, left out: ")
 
 
 def test_a_header_that_ends_in_a_comma_and_names_with_blanks(tmp_path: Path) -> None:

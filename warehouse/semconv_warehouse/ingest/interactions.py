@@ -297,7 +297,7 @@ def _cleaned(
 
 def _reason(order_by: OrderBy, raw: Mapping[str, fields.RawColumn]) -> pl.Expr:
     """Return the first reason why each row cannot be used, null if it can."""
-    reasons = [pl.col(REASON), *(fields.id_problem(column) for column in REQUIRED)]
+    reasons = [pl.col(REASON), *(fields.id_problem(column, raw[column]) for column in REQUIRED)]
     if order_by != "file":
         missing = (
             pl.when(_is_given(order_by, raw)).then(pl.lit(f"unreadable {order_by}")).otherwise(pl.lit(f"no {order_by}"))

@@ -23,6 +23,7 @@ from semconv_warehouse.ingest.readers import (
     ROW,
     Input,
     Source,
+    bytes_left_out,
     open_source,
     remarks_of,
     resolve,
@@ -120,7 +121,7 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rej
         duplicate=rows.height - distinct.height,
         rejected=dict(unusable),
         columns=frozenset(ours for found in columns for ours in found),
-        left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
+        left_out=bytes_left_out(sources, columns),
         remarks=remarks_of(sources),
         odd=dict(sum((source.counts for source in sources), odd)),
     )
@@ -155,7 +156,7 @@ def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected, odd: 
     values = {ours: pl.lit(None, dtype) for ours, dtype in _TYPES.items()}
     values |= {ours: _value(ours, column) for ours, column in raw.items()}
     used = [part for theirs in found.values() for part in source.parts(theirs)]  # of a nested field, the rest is kept
-    reason = pl.coalesce(REASON, *_deep_lists(raw), fields.id_problem(ITEM_ID)).alias(REASON)
+    reason = pl.coalesce(REASON, *_deep_lists(raw), fields.id_problem(ITEM_ID, raw[ITEM_ID])).alias(REASON)
     lost = {
         f"values of {name} that hold objects or bytes, left out": _is_lost(name, raw[name])
         for name in raw

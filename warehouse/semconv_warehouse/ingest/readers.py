@@ -24,8 +24,8 @@ from semconv_warehouse.ingest.values.nested import split_path
 from semconv_warehouse.ingest.values.raw import RawColumn
 
 __all__ = [
-    "REASON", "RECORD", "ROW", "Dialect", "Formatted", "InMemory", "Input", "RawColumn", "Source", "Spooled", "open_source", "reading",
-    "remarks_of", "resolve", "unused_columns",
+    "REASON", "RECORD", "ROW", "Dialect", "Formatted", "InMemory", "Input", "RawColumn", "Source", "Spooled", "bytes_left_out",
+    "open_source", "reading", "remarks_of", "resolve", "unused_columns",
 ]  # fmt: skip
 
 _JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
@@ -38,6 +38,17 @@ def unused_columns(source: Source, found: Mapping[str, str]) -> list[str]:
     """Return the columns of a file that are not read as a known column, not even in part."""
     used = {split_path(part, source.columns)[0] for theirs in found.values() for part in source.parts(theirs)}
     return [column for column in source.columns if column not in used]
+
+
+def bytes_left_out(sources: Sequence[Source], columns: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Return the columns of bytes, and parts of columns, that are not read and that no JSON text can hold."""
+    found = [
+        name
+        for source, known in zip(sources, columns, strict=True)
+        for name in source.left_out
+        if name not in known.values()
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def remarks_of(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -139,6 +150,8 @@ def _in_other_case(source: Source, name: str) -> str | None:
 
 def _has_instead(source: Source, ours: str) -> str:
     shown = f"it has {shown_columns(source.columns)}"
+    if source.is_json and not source.columns:
+        return 'its rows are no JSON objects with keys; write an object for each row, such as {"item_id": "a"}'
     if not source.dialect.has_header:
         return f"{shown}, because it is read without header; name a position with --map {ours}=1"
     if not source.is_json and looks_like_values(source.columns):

@@ -13,7 +13,17 @@ import sqlalchemy as sa
 from semconv.columns import ATTRIBUTES, MARKET, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest import fields
-from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Input, Source, open_source, remarks_of, resolve
+from semconv_warehouse.ingest.readers import (
+    REASON,
+    RECORD,
+    ROW,
+    Input,
+    Source,
+    bytes_left_out,
+    open_source,
+    remarks_of,
+    resolve,
+)
 from semconv_warehouse.ingest.records import rest_as_json, usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
 from semconv_warehouse.ingest.values.looks import columns_of
@@ -85,7 +95,7 @@ def ingest_users(
         duplicate=rows.height - added - updated,
         rejected=dict(collected.counts),
         odd={"users without interactions": without} if without else {},
-        left_out=tuple(dict.fromkeys(name for source in sources for name in source.left_out)),
+        left_out=bytes_left_out(sources, columns),
         remarks=remarks_of(sources),
     )
 
@@ -111,7 +121,7 @@ def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected) -> It
     market = fields.text(raw_columns[MARKET]) if MARKET in raw_columns else pl.lit(None, pl.String())
     values = {USER_ID: fields.id_text(raw_columns[USER_ID]), MARKET: market}
     used = [part for theirs in found.values() for part in source.parts(theirs)]
-    reason = pl.coalesce(REASON, fields.id_problem(USER_ID)).alias(REASON)
+    reason = pl.coalesce(REASON, fields.id_problem(USER_ID, raw_columns[USER_ID])).alias(REASON)
 
     def shape(rows: pl.LazyFrame) -> pl.LazyFrame:
         shaped = rows.select(selected).with_columns(values[ours].alias(ours) for ours in KNOWN)

@@ -10,6 +10,7 @@ from typing import IO, Final
 
 import polars as pl
 
+from semconv.errors import InputError
 from semconv_warehouse.ingest.files.dialect import Dialect, Input
 from semconv_warehouse.ingest.files.names import ignored_names, names_remark, require_distinct
 from semconv_warehouse.ingest.files.quotes import Requoted
@@ -29,8 +30,8 @@ def csv_source(path: Path, file: Input, dialect: Dialect, usual: str) -> Source:
         usual: the delimiter of files with this suffix.
 
     Raises:
-        InputError: the file has too many columns, two columns with the same name, a row that is too long, or bytes of
-            another encoding than the dialect says.
+        InputError: the file has too many columns, two columns with the same name, a row that is too long, a double quote
+            that is never closed, or bytes of another encoding than the dialect says.
     """
     delimiter, remarks = _delimiter(path, dialect, usual)
     text = survey(path, dialect.encoding, delimiter=delimiter.encode())
@@ -72,6 +73,11 @@ class _Rows:
         self._delimiter = delimiter.encode()
         is_ambiguous = text.strays or (text.inner_breaks and delimiter in "\t|")
         self._requoted = Requoted(self._delimiter) if is_ambiguous or len(self._delimiter) > 1 else None
+        if self._requoted is None and text.open_row is not None:
+            raise InputError(
+                f"{text.path}: row {text.open_row:,} has a double quote that is never closed, so the file may have been cut off;"
+                " correct this row, or write the file again"
+            )
         first = next(self._texts(), b"")
         start = _start(first)
         self.is_plain = text.encoding.is_utf8 and self._requoted is None and start == 0

@@ -10,8 +10,9 @@ from semconv.errors import InputError
 
 # An empty name, and the names that pandas and R give to their index. Exported rows are numbered in it.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
-# Text that is a value rather than a name: a number, a date, or nothing.
-_VALUE = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|")
+# Text that is a value rather than a name: a number or a date.
+_NUMBER = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*")
 
 
 def ignored_names(names: Iterable[str]) -> list[str]:
@@ -25,7 +26,7 @@ def names_remark(ignored: Sequence[str]) -> list[str]:
         return []
     unnamed = sum(not name for name in ignored)
     parts = [f"{unnamed} without a name"] * (unnamed > 0) + [name for name in ignored if name]
-    return [f"columns of row numbers, left out: {', '.join(parts)}"]
+    return [f"columns without a name of their own, left out: {', '.join(parts)}; give them names to keep them"]
 
 
 def require_distinct(file: object, names: Sequence[str]) -> None:
@@ -42,5 +43,7 @@ def require_distinct(file: object, names: Sequence[str]) -> None:
 
 
 def looks_like_values(names: Sequence[str]) -> bool:
-    """Return whether the first row of a file seems to hold values and not names."""
-    return sum(bool(_VALUE.fullmatch(name)) and name != "" for name in names) * 2 >= max(len(names), 1)
+    """Return whether the first row of a file seems to hold values and not names: a date, or numbers in half of it."""
+    if any(map(_DATE.fullmatch, names)):
+        return True
+    return sum(bool(_NUMBER.fullmatch(name)) for name in names) * 2 >= max(len(names), 1)

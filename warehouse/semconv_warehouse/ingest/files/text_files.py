@@ -38,12 +38,14 @@ class Text:
     Attributes:
         strays: whether a double quote stands where the rules of CSV do not allow it.
         inner_breaks: whether a line break stands between double quotes.
+        open_row: number of the row with a double quote that is never closed; None if there is none.
     """
 
     path: Path
     encoding: Encoding
     strays: bool = False
     inner_breaks: bool = False
+    open_row: int | None = None
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the text in blocks of limited size."""
@@ -88,7 +90,7 @@ def survey(file: Path, encoding: str | None, *, delimiter: bytes | None = None) 
     sizes = _RowSizes(file, delimiter)
     for block in Text(file, found).blocks():
         sizes.add(block)
-    return Text(file, found, sizes.strays, sizes.inner_breaks)
+    return Text(file, found, sizes.strays, sizes.inner_breaks, sizes.open_row)
 
 
 def _survey_utf8(file: Path, encoding: Encoding, delimiter: bytes | None) -> Text | None:
@@ -101,7 +103,7 @@ def _survey_utf8(file: Path, encoding: Encoding, delimiter: bytes | None) -> Tex
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return None
-    return Text(file, encoding, sizes.strays, sizes.inner_breaks)
+    return Text(file, encoding, sizes.strays, sizes.inner_breaks, sizes.open_row)
 
 
 def first_bytes(file: Path) -> bytes:
@@ -156,6 +158,11 @@ class _RowSizes:
         self._rows, self._size, self._is_inside = 0, 0, False  # inside: between two double quotes
         self._last, self._is_after_quote = b"\n", False  # the last byte, and whether it closed a quoted text
         self.strays = self.inner_breaks = False
+
+    @property
+    def open_row(self) -> int | None:
+        """Number of the row that is being read, if it is between two double quotes."""
+        return self._rows + 1 if self._is_inside else None
 
     def add(self, block: bytes) -> tuple[int, int]:
         """Add the next block, and return the positions of the first and the last line break that ends a row, or -1.

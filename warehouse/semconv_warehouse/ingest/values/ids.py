@@ -10,6 +10,7 @@ from semconv_warehouse.ingest.values.raw import RawColumn, decoded_bytes, wrong_
 
 LONGEST_ID: Final = 10_000  # characters
 FLOAT_ID: Final = r"^-?\d+\.0+$"  # a whole number as pandas writes it in a column with gaps
+SHORTENED_ID: Final = r"^-?\d+(?:\.\d+)?[eE][-+]?\d+$"  # a number in scientific notation
 WHOLE_ID: Final = r"^-?\d+(?:\.0+)?$"
 
 
@@ -37,8 +38,20 @@ def id_text(raw: RawColumn) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def id_problem(column: str) -> pl.Expr:
-    """Return why ids in a column of cleaned rows cannot be used, null for usable ids."""
-    problem = pl.when(pl.col(column).is_null()).then(pl.lit(f"no {column}"))
-    is_long = pl.col(column).str.len_chars() > LONGEST_ID
-    return problem.when(is_long).then(pl.lit(f"{column} longer than {LONGEST_ID:,} characters"))
+def id_problem(column: str, raw: RawColumn) -> pl.Expr:
+    """Return why ids in a column of cleaned rows cannot be used, null for usable ids.
+
+    Args:
+        raw: the column of the file; its values are in the same rows.
+    """
+    cleaned, value = pl.col(column), pl.col(raw.name)
+    is_given = value.bin.size() > 0 if isinstance(raw.dtype, pl.Binary) else pl.lit(False)
+    is_nested = cleaned.str.contains(r"^(?:\[.*\]|\{.*\})$") if raw.is_json else pl.lit(False)
+    problems = {
+        f"{column} of bytes that are not UTF-8": cleaned.is_null() & is_given,
+        f"no {column}": cleaned.is_null(),
+        f"{column} longer than {LONGEST_ID:,} characters": cleaned.str.len_chars() > LONGEST_ID,
+        f"{column} with a NUL character": cleaned.str.contains("\0", literal=True),
+        f"{column} is a list or an object": is_nested,
+    }
+    return pl.coalesce(pl.when(is_found).then(pl.lit(text)) for text, is_found in problems.items())

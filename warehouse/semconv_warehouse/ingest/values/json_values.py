@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Final
@@ -13,8 +14,14 @@ from polars.datatypes import DataType, DataTypeClass
 
 MOST_LEVELS: Final = 100  # of lists and objects inside each other; polars reads JSON up to 126 levels
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-# A text in double quotes, or one of the numbers that Python and DuckDB write into JSON although JSON has none of them.
-_NO_NUMBER = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[-+]?\b(?:Infinity|NaN)\b', re.DOTALL)
+# A text in double quotes; one of the numbers that Python and DuckDB write into JSON although JSON has none of them; or a
+# number that may be too large for a reader: a whole one of 20 digits and more, or one with an exponent of 3 digits and more.
+_SPECIAL = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[-+]?\b(?:Infinity|NaN)\b'
+    r"|(?<![\w.])-?\d+(?:\.\d+)?[eE]\+?\d{3,}|(?<![\w.])-?\d{20,}(?![\d.eE])",
+    re.DOTALL,
+)
+_MAY_BE_SPECIAL = r"NaN|Infinity|[eE]\+?\d{3}|\d{20}"
 _HALF = (
     r"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # one of the two parts of a letter beyond 16 bits
 )
@@ -53,21 +60,24 @@ def levels(text: str) -> int:
 def strict_json(text: pl.Expr) -> pl.Expr:
     """Return JSON text with null in place of what JSON does not have; the text of a Python object becomes JSON.
 
-    JSON has neither NaN nor infinity, and no text with half of a letter (a lone surrogate such as ``\\ud83d``).
+    JSON has neither NaN nor infinity, and no text with half of a letter (a lone surrogate such as ``\\ud83d``). A whole
+    number of 20 digits and more becomes text, because readers of JSON would round it.
     """
-    return changed(text, rf"NaN|Infinity|{_HALF}|{_PYTHON}", repaired_json)
+    return changed(text, rf"{_MAY_BE_SPECIAL}|{_HALF}|{_PYTHON}", repaired_json)
 
 
 def repaired_json(text: str) -> str:
     """Return one text of JSON as :func:`strict_json` does."""
     if re.match(_PYTHON, text):
         text = _json_of_python(text)
-    return _NO_NUMBER.sub(lambda match: _allowed(match[0]), text)
+    return _SPECIAL.sub(lambda match: _allowed(match[0]), text)
 
 
 def _allowed(token: str) -> str:
+    if token.lstrip("-").isdigit():
+        return f'"{token}"'
     if not token.startswith('"'):
-        return "null"
+        return token if math.isfinite(float(token)) else "null"
     return "null" if "\\u" in token and _HALF_ALONE.search(_PAIR.sub("", token)) else token
 
 

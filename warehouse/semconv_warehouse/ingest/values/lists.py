@@ -14,14 +14,17 @@ from semconv_warehouse.ingest.values.json_values import MOST_LEVELS, instance, l
 
 # The member of an object that names it, where it has several texts.
 NAMES: Final = ("name", "title", "label", "value")
-# The start of a list as Python or numpy prints it, and of one with a text in it.
-ANY_LIST: Final = r"^\s*\["
+# The start of a list as Python, numpy or PostgreSQL prints it, and of one of Python with a text in it.
+ANY_LIST: Final = r"^\s*[\[({]"
 LIST_OR_OBJECT: Final = r"^\s*[\[{]"  # in JSON, where other text begins with neither
 LIST_WITH_TEXT: Final = r"^\s*\[\s*(?:\]|['\"\[{]|array\()"
 _PART = re.compile(
     r"""\s*(?:(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<open>[\[(])|(?P<close>[\])])|(?P<word>[^\s,\[\](){}'"]+)|,)""",
     re.DOTALL,
 )
+_ARRAY = re.compile(r"""\s*\{(?:"(?:[^"\\]|\\.)*"|[^"\\])*\}\s*""", re.DOTALL)
+_ELEMENT = re.compile(r""""(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>[^\s,{}"][^,{}"]*)""", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _MISSING = {"None", "nan", "NaN", "null"}
 _OF_NUMPY = {"array", "dtype=object", "dtype=str"}
 
@@ -85,16 +88,36 @@ def is_whole(text: str) -> bool:
 def parsed(text: str) -> Any:
     """Return a list or an object from its text in JSON, Python or numpy; None for any other text."""
     start = text.lstrip()[:1]
-    if not start or start not in "[{" or levels(text) > MOST_LEVELS:
+    if not start or start not in "[{(" or levels(text) > MOST_LEVELS:
         return None
     try:
         return json.loads(text)
     except ValueError:
         pass
     try:
-        return _python_list(text) if "{" not in text else ast.literal_eval(text.strip())
+        return _python_list(text) if start == "[" and "{" not in text else _python_value(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return _array(text) if start == "{" else None
+
+
+def _python_value(text: str) -> Any:
+    """Return the list, tuple or object that Python prints in this way; ValueError for a text or number in brackets."""
+    value = ast.literal_eval(text.strip())
+    if not isinstance(value, list | tuple | dict):
+        raise ValueError(text)
+    return value
+
+
+def _array(text: str) -> list[str] | None:
+    """Return the texts of an array as PostgreSQL prints it, such as ``{Home,"Lamps, large",NULL}``; None for others."""
+    if not _ARRAY.fullmatch(text):
         return None
+    parts = _ELEMENT.finditer(text)
+    return [
+        _ESCAPED.sub(r"\1", part["quoted"]) if part["word"] is None else part["word"].strip()
+        for part in parts
+        if part["word"] != "NULL"
+    ]
 
 
 def _python_list(text: str) -> list[Any] | None:

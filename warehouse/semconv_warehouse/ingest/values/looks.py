@@ -14,11 +14,12 @@ import polars as pl
 from semconv.columns import EVENT_TIME, ITEM_ID, USER_ID
 from semconv.errors import InputError
 from semconv_warehouse.ingest.files.source import Source
-from semconv_warehouse.ingest.values.ids import FLOAT_ID, WHOLE_ID
+from semconv_warehouse.ingest.values.ids import FLOAT_ID, SHORTENED_ID, WHOLE_ID
 from semconv_warehouse.ingest.values.raw import Form, RawColumn
 from semconv_warehouse.ingest.values.times import SLASHED, is_compact_date
 
 _SAMPLED: Final = 1000  # rows
+_NUMBER: Final = r"^-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?$"
 _SMALLEST_DATE, _LARGEST_DATE = 10_000_000, 99_999_999  # numbers of eight digits
 
 
@@ -58,6 +59,12 @@ def _id_form(source: Source, selected: Sequence[pl.Expr], raw: RawColumn, values
     if not raw.is_text:
         return Form()
     text = values.cast(pl.String).str.strip_chars()
+    shortened = text.filter(text.str.contains(SHORTENED_ID))
+    if len(shortened) and bool(text.drop_nulls().filter(text.drop_nulls() != "").str.contains(_NUMBER).all()):
+        source.remarks.append(
+            f"the ids of column {raw.shown} are numbers, some in scientific notation such as {shortened[0]}, and are stored as they"
+            " stand; write them as text to keep all digits"
+        )
     if not text.str.contains(FLOAT_ID).any() or not _are_whole(text):
         return Form()
     value = pl.col(raw.name).cast(pl.String).str.strip_chars()
