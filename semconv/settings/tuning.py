@@ -47,6 +47,12 @@ class TuningSettings:
         low=0,
         high=1,
     )
+    dates: bool = option(
+        True,
+        "With tuning.history = items, the model reads the dates of events, and adds to the score of an item how popular it"
+        " was just before the moment of asking. Without event_time there is nothing to read. `finetune --from` keeps what"
+        " the earlier model reads.",
+    )
     successor_items: int = option(
         7,
         "With tuning.history = items, the number of a user's latest items whose successors count. The model adds to the"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from semconv.artifacts import read_json
 from semconv.data.histories import Histories
@@ -162,6 +163,21 @@ def test_a_training_that_ended_early_goes_on_with_the_same_result(project: Proje
 def test_a_split_in_time(tmp_path: Path) -> None:
     settings = dated.SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
     project = dated.fit(dated.make_project(tmp_path / "project", settings=settings))
+    rows = [row for row in project.evaluate() if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")]
+    found = {row["method"]: row["value"] for row in rows}
+    assert found["model"] > found["popularity"]
+
+
+def test_a_model_can_leave_out_dates(tmp_path: Path) -> None:
+    """It is the model of events without times: it has no weights for dates, and no date changes a user's state."""
+    settings = dated.SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"').replace(
+        "[tuning]", "[tuning]\ndates = false"
+    )
+    project = dated.fit(dated.make_project(tmp_path / "project", settings=settings))
+    folder = project.workspace.book.folder(project.workspace.need("finetune"))
+    assert ItemFile.load(folder).calendar.num_periods == 0
+    names = load_file(folder / ITEM_PARTS).keys()
+    assert not {"periods", "gaps", "waits", "popularity"} & {name.rpartition(".")[2] for name in names}
     rows = [row for row in project.evaluate() if (row["name"], row["k"], row["segment"]) == ("ndcg", 10, "all")]
     found = {row["method"]: row["value"] for row in rows}
     assert found["model"] > found["popularity"]

@@ -43,8 +43,11 @@ def item_setup(
     texts = item_texts(workspace, codes, catalog)
     file = None if start is None else ItemFile.load(start)
     basis = TextBasis.of(texts.vectors) if file is None else file.basis
-    calendar = Calendar.of(day_numbers(data.times)) if file is None else file.calendar
-    num_latest = workspace.settings.tuning.successor_items if file is None else file.num_latest
+    settings = workspace.settings.tuning
+    calendar = (
+        Calendar.of(day_numbers(data.times if settings.dates else data.times[:0])) if file is None else file.calendar
+    )
+    num_latest = settings.successor_items if file is None else file.num_latest
     sequences = DatedSequences.of(data.offsets, data.items, data.times, calendar, data.weights)
     return ItemSetup(
         encoder.item_tokens,
