@@ -28,6 +28,7 @@ from semconv.errors import InputError, LockedError, MachineError, SemconvError
 from semconv.modes import closed_umask
 
 DEFAULT_MEMORY_MB = 1024  # memory of DuckDB while it copies the lists of all users; see the setting `publish.memory_mb`
+_MB_OF_A_THREAD = 128
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _NO_DATABASE = (
     "not a valid DuckDB database file",
@@ -54,9 +55,12 @@ _opened: ContextVar[tuple[Path, bool]] = ContextVar("_opened")  # the file that 
 def prepare_bulk(connection: duckdb.DuckDBPyConnection, memory_mb: int, spill: Path | None = None) -> None:
     """Limit the memory of a connection that copies rows of all users.
 
-    DuckDB writes the rest to the folder ``spill``; by default, to a folder beside the open file.
+    DuckDB writes the rest to the folder ``spill``; by default, to a folder beside the open file. Each of its threads needs
+    memory that it cannot write out, so a machine with many processors uses only some of them.
     """
     connection.execute(f"SET memory_limit = '{memory_mb}MB'")
+    (threads,) = connection.execute("SELECT current_setting('threads')").fetchall()[0]
+    connection.execute(f"SET threads = {max(1, min(threads, memory_mb // _MB_OF_A_THREAD))}")
     if spill is not None:
         connection.execute("SET temp_directory = ?", [str(spill)])
     # If DuckDB takes the process for interactive, it would draw a progress bar on stdout.
