@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from semconv.errors import SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
+from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import FIGURES, read_experiment
+from semconv_warehouse.experiments.row_settings import plan_row
 from semconv_warehouse.project import Project
 from tests.worlds.paths import ROOT
 from tests.worlds.projects import SETTINGS, make_project, reopened
@@ -211,3 +213,11 @@ def test_trials_of_the_benchmarks_set_what_they_name(file: Path) -> None:
         wanted = {**experiment.settings, **row.settings}
         settings = load_settings(None, environment={}, overrides=wanted)
         assert wanted == {name: attrgetter(name)(settings) for name in wanted}
+
+
+def test_a_row_starts_from_the_preset_for_its_backbone(project: Project) -> None:
+    table, (row, *_) = read_experiment("table3"), read_experiment("table3").rows
+    built_in = plan_row(project, table, row, 0, ExperimentOptions())
+    assert (built_in.preset, built_in.settings.tuning.mode) == ("paper", "full")
+    pretrained = plan_row(reopened(project, backbone__path="models/tiny"), table, row, 0, ExperimentOptions())
+    assert (pretrained.preset, pretrained.settings.tuning.mode) == ("paper-llm", "lora")

@@ -132,7 +132,7 @@ class ExperimentRun:
             "seen": self.planned[0].settings.recommend.seen,
             "seeds": list(options.seeds),
             "budget": options.budget,
-            "preset": self.experiment.preset,
+            "preset": " and ".join(dict.fromkeys(row.preset for row in self.planned)),
             "reference": self.experiment.reference,
             "published": self._published_state(),
             "rows": self.rows,

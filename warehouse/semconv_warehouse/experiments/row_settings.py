@@ -33,12 +33,14 @@ class PlannedRow:
     Attributes:
         settings: of the model, also if the row shows the figures of another method on the model's users.
         peer_settings: of the peer's training; None if the row trains no peer.
+        preset: the preset from which the settings start, by the backbone of the row; empty for those of the project.
     """
 
     row: ExperimentRow
     seed: int
     settings: Settings
     peer_settings: Settings | None = None
+    preset: str = ""
 
 
 def plan_row(
@@ -60,8 +62,9 @@ def plan_row(
             f"row {row.label}: the train cut {asked[_CUT]} contains the validation items; leave {_CUT} out, or give"
             " --split test"
         )
+    start = _preset_for(experiment.preset, str(path)) if experiment.preset else ""
     overrides = {
-        **(preset(_preset_for(experiment.preset, str(path))) if experiment.preset else {}),
+        **(preset(start) if start else {}),
         **({_CUT: "[:-2]"} if options.split == "valid" else {}),
         "backbone.path": path,
         **experiment.settings,
@@ -76,7 +79,7 @@ def plan_row(
         overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
     settings = load_settings(project.layout.settings_file, overrides=overrides)
     _check_method(row, settings, options)
-    return PlannedRow(row, seed, settings, settings if row.peer else None)
+    return PlannedRow(row, seed, settings, settings if row.peer else None, start)
 
 
 def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: PlannedRow) -> PlannedRow:
