@@ -93,7 +93,7 @@ def test_bytes_that_are_read_are_not_called_left_out(store: DuckDBStore, tmp_pat
         ([b"\xff\xfe"], "item_id of bytes that are not UTF-8"),
         ([b""], "no item_id"),
         ([None], "no item_id"),
-        ([bytes(15) + b"\x01"], "item_id with a NUL character"),
+        ([bytes(15) + b"\x01"], "item_id of bytes with a zero byte"),
     ],
 )
 def test_ids_of_bytes_are_rejected_with_the_right_reason(
@@ -102,13 +102,6 @@ def test_ids_of_bytes_are_rejected_with_the_right_reason(
     frame = pl.DataFrame({"user_id": [b"u", b"v"], "item_id": [b"i", *ids], "event_time": [1, 2]})
     frame.write_parquet(tmp_path / "e.parquet")
     assert events_of(store, tmp_path / "e.parquet").rejected == {reason: 1}
-
-
-def test_lists_and_objects_of_json_are_no_ids(tmp_path: Path) -> None:
-    lines = '{"item_id": ["l"]}\n{"item_id": {"a": 1}}\n{"item_id": "[sale] lamp"}\n'
-    read = items_of(written(tmp_path / "i.jsonl", lines))
-    assert read.rejected == {"item_id is a list or an object": 2}
-    assert values(read, "item_id") == [("[sale] lamp",)]
 
 
 def test_ids_in_scientific_notation_are_remarked(store: DuckDBStore, tmp_path: Path) -> None:

@@ -45,13 +45,13 @@ def id_problem(column: str, raw: RawColumn) -> pl.Expr:
         raw: the column of the file; its values are in the same rows.
     """
     cleaned, value = pl.col(column), pl.col(raw.name)
-    is_given = value.bin.size() > 0 if isinstance(raw.dtype, pl.Binary) else pl.lit(False)
-    is_nested = cleaned.str.contains(r"^(?:\[.*\]|\{.*\})$") if raw.is_json else pl.lit(False)
+    is_bytes = isinstance(raw.dtype, pl.Binary)
+    is_given = value.bin.size() > 0 if is_bytes else pl.lit(False)
+    has_zero = cleaned.str.contains("\0", literal=True) if is_bytes else pl.lit(False)  # a number, not a text
     problems = {
         f"{column} of bytes that are not UTF-8": cleaned.is_null() & is_given,
         f"no {column}": cleaned.is_null(),
         f"{column} longer than {LONGEST_ID:,} characters": cleaned.str.len_chars() > LONGEST_ID,
-        f"{column} with a NUL character": cleaned.str.contains("\0", literal=True),
-        f"{column} is a list or an object": is_nested,
+        f"{column} of bytes with a zero byte": has_zero,
     }
     return pl.coalesce(pl.when(is_found).then(pl.lit(text)) for text, is_found in problems.items())
