@@ -168,7 +168,9 @@ def kill_and_repeat(commands: Commands, case: Case, root: Path, when: dict[str, 
     again = commands.run(root, *case.words)
     assert again.status == 0, (when, again.stderr)
     assert state(root) == case.after, when
-    assert leftovers(root) == [], when
+    # A command that finds its work done only reads. So it leaves the log of a commit that DuckDB had not yet written into
+    # the file, with its data; the next writer does that.
+    assert leftovers(root) in ([], ["data/warehouse.duckdb.wal"]), when
     shutil.rmtree(root)
     return killed.status == KILLED
 
