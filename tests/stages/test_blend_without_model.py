@@ -94,6 +94,11 @@ def test_a_refit_is_due_when_interactions_grow(project: Project) -> None:
     assert len(served(project)) == case.NUM_USERS + 300
 
 
+def test_lists_without_a_model_need_no_codes(project: Project) -> None:
+    rows = project.store.metric_rows(project.workspace.need("evaluate").run_id)
+    assert {row["protocol"]["num_targets_without_codes"] for row in rows} == {0}
+
+
 def test_the_page_and_a_prune_need_no_model(project: Project) -> None:
     run = project.workspace.need("evaluate")
     rows = project.store.metric_rows(run.run_id)

@@ -84,7 +84,8 @@ class EvaluationCase:
             _popularity(sequences, counted_cut(sequences.cuts, split, recommend.settings["train_cut"]), len(catalog)),
             prefixes,
             sources,
-            Reach.of(held_out, users, masking, catalog, allowed, sources != NO_CODE),
+            # Lists that were made without a model need no codes.
+            Reach.of(held_out, users, masking, catalog, allowed, (sources != NO_CODE) | (not lineage.code_runs)),
         )
 
     @property
