@@ -33,7 +33,7 @@ def blended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done(root, command)
     first = semconv(root, "publish")
     assert first.exit_code == 0
-    assert "first lists could not be compared with popularity, because there is no evaluation" in first.stderr
+    assert "because the model of these lists has no evaluation" in first.stderr
     return root
 
 
