@@ -50,7 +50,7 @@ class TuningSettings:
     dates: bool = option(
         True,
         "With tuning.history = items, the model reads the dates of events, and adds to the score of an item how popular it"
-        " was just before the moment of asking. Without event_time there is nothing to read. `finetune --from` keeps what"
+        " was just before the day for which the model predicts. Without event_time there is nothing to read. `finetune --from` keeps what"
         " the earlier model reads.",
     )
     successor_items: int = option(

@@ -92,6 +92,7 @@ def test_bytes_that_are_read_are_not_called_left_out(store: DuckDBStore, tmp_pat
     [
         ([b"\xff\xfe"], "item_id of bytes that are not UTF-8"),
         ([b""], "no item_id"),
+        ([b"  "], "no item_id"),
         ([None], "no item_id"),
         ([bytes(15) + b"\x01"], "item_id of bytes with a zero byte"),
     ],

@@ -42,7 +42,9 @@ class Shop:
 @pytest.mark.parametrize("name", ["a [b] *.{c,d}", "q'u\"o %20 %s é日本 #;&$HOME ~ !", "[0-9]**"])
 def test_every_command_works_in_a_folder_with_an_odd_name(tmp_path: Path, name: str) -> None:
     shop = Shop(tmp_path / name)
-    case.make_project(shop.root, settings=case.SETTINGS + "min_items = 0\nmin_length = 0\n")  # the shop's lists are short
+    case.make_project(
+        shop.root, settings=case.SETTINGS + "min_items = 0\nmin_length = 0\n"
+    )  # the shop's lists are short
     inputs, files = shop.root / "inputs", shop.root / "files [1]"
     files.mkdir()
     with sqlite3.connect(files / "shop.db") as connection:

@@ -44,9 +44,8 @@ def item_setup(
     file = None if start is None else ItemFile.load(start)
     basis = TextBasis.of(texts.vectors) if file is None else file.basis
     settings = workspace.settings.tuning
-    calendar = (
-        Calendar.of(day_numbers(data.times if settings.dates else data.times[:0])) if file is None else file.calendar
-    )
+    times = data.times if settings.dates else data.times[:0]
+    calendar = Calendar.of(day_numbers(times)) if file is None else file.calendar
     num_latest = settings.successor_items if file is None else file.num_latest
     sequences = DatedSequences.of(data.offsets, data.items, data.times, calendar, data.weights)
     return ItemSetup(

@@ -46,10 +46,10 @@ def id_problem(column: str, raw: RawColumn) -> pl.Expr:
     """
     cleaned, value = pl.col(column), pl.col(raw.name)
     is_bytes = isinstance(raw.dtype, pl.Binary)
-    is_given = value.bin.size() > 0 if is_bytes else pl.lit(False)
+    is_unreadable = value.is_not_null() & decoded_bytes(value).is_null() if is_bytes else pl.lit(False)
     has_zero = cleaned.str.contains("\0", literal=True) if is_bytes else pl.lit(False)  # a number, not a text
     problems = {
-        f"{column} of bytes that are not UTF-8": cleaned.is_null() & is_given,
+        f"{column} of bytes that are not UTF-8": is_unreadable,
         f"no {column}": cleaned.is_null(),
         f"{column} longer than {LONGEST_ID:,} characters": cleaned.str.len_chars() > LONGEST_ID,
         f"{column} of bytes with a zero byte": has_zero,
