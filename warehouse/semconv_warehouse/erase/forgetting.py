@@ -103,6 +103,8 @@ def forget(workspace: Workspace, store: DuckDBStore, users: Sequence[str], *, dr
         work = _Erasure(_known_indices(store, {*users, *pending}, pending), dry_run)
         unknown = sorted(set(users) - set(work.indices))
         if not set(users) & set(work.indices):
+            if not dry_run:  # a killed ingest may have left rows of a user who was never stored
+                remove_all_leftovers(layout, (layout.generations, layout.features), store.wait)
             shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
             raise InputError(f"nobody to forget: {len(unknown)} unknown ids ({shown}); use ids of table user_account")
         _require_idle(store)
