@@ -10,12 +10,13 @@ SOURCES := semconv cli warehouse tests benchmarks hatch_build.py lock_requiremen
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 INSTALL := $(PIP) --require-hashes --only-binary :all: -r
 
-.PHONY: help demo test test-slow test-services test-clients test-pretrained check format docs bench lock clean
+.PHONY: help demo test test-slow test-kills test-services test-clients test-pretrained check format docs bench lock clean
 
 help:
 	@echo "make demo           create a demo project in ./demo and run every stage on it"
 	@echo "make test           run all checks and the fast tests"
 	@echo "make test-slow      run the tests that take minutes"
+	@echo "make test-kills     kill every command at each of its writes; takes hours"
 	@echo "make test-services  test Feast on Redis and PostgreSQL; installs both from system packages, as root"
 	@echo "make test-clients   open published files with older versions of DuckDB; installs them in folders of their own"
 	@echo "make test-pretrained  take real data through a real pretrained model; installs the model in a folder of its own"
@@ -52,7 +53,7 @@ check: $(STAMP)
 	$(CHECK)
 
 # Libraries use one thread each: tensors are small, and two test processes run at the same time.
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow test-kills: export OMP_NUM_THREADS ?= 1
 
 # A process runs whole test files, because the tests of a file share expensive fixtures. The checks run beside the tests,
 # because mypy uses only one processor. What they say comes last.
@@ -64,6 +65,11 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(INSTALL) requirements/ray.txt
 	$(BIN)/python -m pytest -m slow
+
+# A shorter run: make test-kills SEMCONV_TEST_KILLS=10
+test-kills: export SEMCONV_TEST_KILLS ?= each
+test-kills: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or kills" tests/slow/faults/test_every_command.py
 
 # The tests start and stop the servers, on free ports of the loopback address, with data in temporary folders.
 test-services: export OMP_NUM_THREADS ?= 1

@@ -33,10 +33,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test in tests/slow has the marker slow, every one in tests/services the marker services or a marker of its own."""
+    """Every test in tests/slow has the marker slow, and every one in tests/services services, or a marker of its own."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder == "slow" or (folder == "services" and item.get_closest_marker("clients") is None):
+        has_own = any(item.get_closest_marker(name) for name in ("kills", "clients"))
+        if folder in ("slow", "services") and not has_own:
             item.add_marker(folder)
 
 
