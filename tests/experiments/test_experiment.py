@@ -117,7 +117,9 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     plan, report = tmp_path / "plan.toml", tmp_path / "out.md"
     plan.write_text(
         'title = "t"\n[[row]]\nlabel = "Ours"\n'
-        '[[row]]\nlabel = "popularity"\nmethod = "popularity"\n[[claim]]\nbetter = "Ours"\nthan = "popularity"\n'
+        '[[row]]\nlabel = "popularity"\nmethod = "popularity"\n'
+        '[[row]]\nlabel = "untrained"\nsettings = { "tuning.learning_rate" = 1e-9 }\n'
+        '[[claim]]\nbetter = "Ours"\nthan = "popularity"\n[[claim]]\nbetter = "Ours"\nthan = "untrained"\n'
     )
     arguments = ["--project", str(project.layout.root), "experiment", str(plan), "--report"]
     refused = CliRunner().invoke(cli, [*arguments, str(tmp_path / "out.txt")])
@@ -127,7 +129,7 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     assert result.exit_code == 0, result.stderr
     head, _, *lines = result.stdout.splitlines()
     assert head.split()[:6] == ["label", *FIGURES]
-    assert [line.split()[0] for line in lines[:2]] == ["Ours", "popularity"]
+    assert [line.split()[0] for line in lines[:3]] == ["Ours", "popularity", "untrained"]
     assert "Ours > popularity" in result.stdout
     said = next(line for line in result.stderr.splitlines() if line.startswith("popularity, seed 0: NDCG@10"))
     assert said.endswith("from Ours")
@@ -135,6 +137,10 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     page = report.read_text()
     assert page.startswith("# t, ")
     assert "| Ours > popularity |" in page
+    (unlearned,) = [line for line in lines if line.startswith("not surely better than popularity: ")]
+    assert "untrained; these rows were trained too little" in unlearned
+    claims = [line.split(" | ") for line in page.splitlines() if line.startswith("| Ours > ")]
+    assert [cells[-1] for cells in claims if "untrained" in cells[0]] == ["not above popularity |"]
     units = {row["unit"] for row in json.loads(report.with_suffix(".json").read_text())}
     assert units == {"mean over users", "difference from Ours", "samples", "s", "difference of the claim"}
 

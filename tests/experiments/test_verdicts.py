@@ -41,6 +41,11 @@ def test_a_claim_without_a_measured_row_has_no_verdict() -> None:
     assert verdict(None, 0.0047) == "not measured"
 
 
+@pytest.mark.parametrize("low", [-0.005, 0.001])
+def test_a_row_that_is_not_above_popularity_tells_nothing(low: float) -> None:
+    assert verdict(Measured(0.003, low, 0.005), 0.0047, is_learned=False) == "not above popularity"
+
+
 def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:
     settings = load_settings(None, environment={}, overrides=preset("paper"))
     assert paper_data_set(GAMES) == "Games"
@@ -83,7 +88,8 @@ def result() -> dict[str, Any]:
     interval = {"ndcg@10_low": 0.05, "ndcg@10_high": 0.09, "tuning_processor_seconds": 61.4}
     return {
         "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1],
-        "budget": 5000, "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
+        "budget": 5000, "backbones": [], "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
+        "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
         "data": {**dataclasses.asdict(GAMES), "paper_data_set": "Games"},
         "left_out": [{"label": "P5", "reason": "it is another model"}],
         "means": [
@@ -100,7 +106,8 @@ def result() -> dict[str, Any]:
 def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
     page = markdown(result())
     for part in (
-        "`semconv experiment table5 --split test --seeds 2 --budget 5000`",
+        "`semconv --set 'split.train_cut=[:-2]' experiment table5 --split test --seeds 2 --budget 5000`",
+        "- Not surely better than popularity on the same users: C = 2.",
         "50,546 users, 16,859 items, 452,989 interactions (Games)",
         "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",
         "5,000 training samples for each row. Settings: preset paper.",

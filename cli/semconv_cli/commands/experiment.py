@@ -131,6 +131,11 @@ def experiment_command(
         if result[name]:
             output.write(f"\n{name.replace('_', ' ')}")
             output.write_rows(result[name], is_cut=False)
+    if labels := result["not_above_popularity"]:
+        output.write(
+            f"\nnot surely better than popularity: {', '.join(labels)}; these rows were trained too little to tell methods"
+            " apart; give them a larger --budget"
+        )
 
 
 def _write_board(result: Mapping[str, Any]) -> None:

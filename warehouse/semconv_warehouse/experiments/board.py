@@ -101,6 +101,7 @@ class Board:
             "table": self.experiment.name,
             "title": self.experiment.title,
             "data": vars(self.statistics),
+            "settings": dict(self.project.overrides),
             **self._shared,
             "references": self.references(),
             "options": {"peer_seconds": self.options.peer_seconds, "other_head": self.options.other_head},

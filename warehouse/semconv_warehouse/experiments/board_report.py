@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from semconv.clock import utc_now
 from semconv.evaluation.segments import ALL, KNOWN_TRANSITION, NEW_TARGET, NEW_TRANSITION
-from semconv_warehouse.experiments.pages import markdown_table, number
+from semconv_warehouse.experiments.pages import command_line, markdown_table, number
 
 Result = Mapping[str, Any]
 SEGMENTS = {
@@ -92,10 +91,9 @@ def _head(name: str, result: Result) -> str:
 
 def _conditions(result: Result) -> Iterator[str]:
     data, options, references = result["data"], result["options"], result["references"]
-    command = ["semconv", "experiment", result["table"], "--split", result["split"]]
-    command += ["--peer-seconds", f"{options['peer_seconds']:g}"] if options["peer_seconds"] else []
-    command += ["--other-head"] if options["other_head"] else []
-    yield f"`{shlex.join(command)}`"
+    asked = ["--peer-seconds", f"{options['peer_seconds']:g}"] if options["peer_seconds"] else []
+    asked += ["--other-head"] if options["other_head"] else []
+    yield f"`{command_line(result, *asked)}`"
     yield ""
     yield f"- Data: {data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions."
     yield (

@@ -25,6 +25,7 @@ from semconv_warehouse.opened import OpenedProject
 
 if TYPE_CHECKING:
     from semconv.stages.evaluate.comparison import Scored
+    from semconv_warehouse.experiments.row_run import ComputedRow
 
 LESS_REFERENCE = "ndcg@10_less_reference"
 _COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
@@ -52,7 +53,7 @@ class ExperimentRun:
     planned: list[PlannedRow]
     published: Mapping[str, Mapping[str, Mapping[str, float]]]
     rows: list[dict[str, Any]] = field(default_factory=list)
-    _scored: dict[tuple[str, int], Scored] = field(default_factory=dict)  # by label and seed
+    _computed: dict[tuple[str, int], ComputedRow] = field(default_factory=dict)  # by label and seed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Compute every row with every seed, the reference first, and yield each row's results when they are complete.
@@ -82,9 +83,9 @@ class ExperimentRun:
             project.progress.say(
                 f"experiment {self.experiment.name}: computing row {row.row.label} with seed {row.seed}"
             )
-            figures, scored = run_row(project, layout, row, self.options)
-            self._scored[row.row.label, row.seed] = scored
-            figures |= {**self._less_reference(row, scored), "paper": self._paper(row)[0]}
+            computed = run_row(project, layout, row, self.options)
+            self._computed[row.row.label, row.seed] = computed
+            figures = {**computed.figures, **self._less_reference(row), "paper": self._paper(row)[0]}
             self.rows.append(figures)
             yield figures
 
@@ -104,10 +105,11 @@ class ExperimentRun:
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return what the measurement says about each claim of the paper: difference, interval and verdict."""
-        rows = []
+        rows, unlearned = [], self.not_above_popularity()
         for claim in self._claims():
             measured = self._difference(claim.better, claim.than)
             paper = self._published_difference(claim)
+            is_learned = not {claim.better, claim.than} & set(unlearned)
             rows.append(
                 {
                     "claim": f"{claim.better} > {claim.than}",
@@ -115,10 +117,24 @@ class ExperimentRun:
                     "low": None if measured is None else measured.low,
                     "high": None if measured is None else measured.high,
                     "paper difference": paper,
-                    "verdict": verdict(measured, paper),
+                    "verdict": verdict(measured, paper, is_learned=is_learned),
                 }
             )
         return rows
+
+    def not_above_popularity(self) -> list[str]:
+        """Return the labels of the trained rows whose NDCG@10 is not surely above that of popularity.
+
+        The difference is paired over users and pooled over seeds, as the other differences are. Such a row was trained
+        too little, so its differences from other rows say nothing about the methods.
+        """
+        found = []
+        for label in dict.fromkeys(row["label"] for row in self.rows if row["tuning_samples"] is not None):
+            rows = self._computed_rows(label)
+            gain = self._measured([row.scored for row in rows], [row.popularity for row in rows])
+            if gain is None or gain.low <= 0:
+                found.append(label)
+        return found
 
     def result(self) -> dict[str, Any]:
         """Return everything that is known about the experiment, as plain values for JSON."""
@@ -132,12 +148,15 @@ class ExperimentRun:
             "seen": self.planned[0].settings.recommend.seen,
             "seeds": list(options.seeds),
             "budget": options.budget,
+            "backbones": list(options.backbones),
+            "settings": dict(self.project.overrides),
             "preset": " and ".join(dict.fromkeys(row.preset for row in self.planned)),
             "reference": self.experiment.reference,
             "published": self._published_state(),
             "rows": self.rows,
             "means": self.means(),
             "left_out": [vars(row) for row in self.left_out],
+            "not_above_popularity": self.not_above_popularity(),
             "verdicts": self.verdicts(),
         }
 
@@ -170,11 +189,10 @@ class ExperimentRun:
             reasons = [f"the paper reports them for {', '.join(planned.row.paper)}, and the data is {data_set}"]
         return ({} if reasons else dict(planned.row.paper.get(str(data_set), {}))), reasons
 
-    def _less_reference(self, planned: PlannedRow, scored: Scored) -> dict[str, float | None]:
+    def _less_reference(self, planned: PlannedRow) -> dict[str, float | None]:
         """Return the paired difference in NDCG@10 between a row and the reference, with its confidence interval."""
-        label = self.experiment.reference
-        is_reference = planned.row.label == label
-        found = None if is_reference else self._measured([scored], [self._scored[label, planned.seed]])
+        mine, other = (self._computed[label, planned.seed] for label in (planned.row.label, self.experiment.reference))
+        found = None if mine is other else self._measured([mine.scored], [other.scored])
         return _interval(LESS_REFERENCE, found)
 
     def _intervals(self, label: str) -> dict[str, float | None]:
@@ -194,7 +212,10 @@ class ExperimentRun:
         return self._measured(ours, theirs) if ours and theirs else None
 
     def _runs(self, label: str) -> list[Scored]:
-        return [self._scored[label, seed] for seed in self.options.seeds if (label, seed) in self._scored]
+        return [row.scored for row in self._computed_rows(label)]
+
+    def _computed_rows(self, label: str) -> list[ComputedRow]:
+        return [self._computed[label, seed] for seed in self.options.seeds if (label, seed) in self._computed]
 
     def _measured(self, ours: Sequence[Scored], theirs: Sequence[Scored]) -> Measured | None:
         from semconv.stages.evaluate.comparison import pooled_interval

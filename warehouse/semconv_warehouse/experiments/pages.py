@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def command_line(result: Mapping[str, Any], *options: str) -> str:
+    """Return the command of an experiment: its settings, its table, its split and further options."""
+    settings = [word for name, value in result["settings"].items() for word in ("--set", f"{name}={value}")]
+    return shlex.join(["semconv", *settings, "experiment", result["table"], "--split", result["split"], *options])
 
 
 def number(value: float | None, form: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ from semconv.errors import SettingsError
 from semconv.modes import PUBLIC_FILE
 from semconv_warehouse.experiments.board_report import board_figures, board_page
 from semconv_warehouse.experiments.experiment import LESS_REFERENCE
-from semconv_warehouse.experiments.pages import markdown_table, number
+from semconv_warehouse.experiments.pages import command_line, markdown_table, number
 from semconv_warehouse.experiments.plan import FIGURES
 
 _PACKAGES = ("torch", "transformers")
@@ -91,9 +90,9 @@ def figure_rows(result: Result) -> Iterator[dict[str, Any]]:
 
 def _conditions(result: Result) -> Iterator[str]:
     data, seeds = result["data"], result["seeds"]
-    command = ["semconv", "experiment", result["table"], "--split", result["split"], "--seeds", str(len(seeds))]
-    command += ["--budget", str(result["budget"])] if result["budget"] else []
-    yield f"`{shlex.join(command)}`"
+    options = ["--seeds", str(len(seeds)), *(["--budget", str(result["budget"])] if result["budget"] else [])]
+    backbones = [word for name in result["backbones"] for word in ("--backbone", name)]
+    yield f"`{command_line(result, *options, *backbones)}`"
     yield ""
     yield (
         f"- Data: {data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions"
@@ -110,6 +109,11 @@ def _conditions(result: Result) -> Iterator[str]:
         "- Intervals: 95 % bootstrap over users; the value of a user is the mean over the seeds. Differences are paired"
         f" over users, from the row {result['reference']}."
     )
+    if result["not_above_popularity"]:
+        yield (
+            f"- Not surely better than popularity on the same users: {', '.join(result['not_above_popularity'])}."
+            " These rows were trained too little to tell methods apart; give them a larger budget."
+        )
 
 
 def _table_of_rows(result: Result) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from semconv import columns
 from semconv.data.store import RunRecord
+from semconv.evaluation.methods import POPULARITY
 from semconv.runs.lineage import Lineage
 from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.evaluate.comparison import Scored
@@ -23,37 +24,60 @@ _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
 
 
 @dataclass(frozen=True)
+class ComputedRow:
+    """A computed row.
+
+    Attributes:
+        figures: metrics, costs and conditions of the row.
+        scored: the evaluate run and the method that the figures belong to.
+        popularity: the evaluate run that ranked the same users' held-out items by popularity.
+    """
+
+    figures: dict[str, Any]
+    scored: Scored
+    popularity: Scored
+
+
+@dataclass(frozen=True)
 class _Evaluated:
-    """The runs from which the figures of a row come: the evaluation, its lineage, and the training of a peer."""
+    """The runs from which the figures of a row come.
+
+    Attributes:
+        evaluation: of the row's method.
+        baselines: evaluation of the model and the baselines on the same users; it differs from ``evaluation`` for a peer.
+        peer: training of the peer, if the row has one.
+    """
 
     evaluation: RunRecord
+    baselines: RunRecord
     lineage: Lineage
     peer: RunRecord | None = None
 
 
 def run_row(
     project: OpenedProject, layout: ProjectLayout, planned: PlannedRow, options: ExperimentOptions
-) -> tuple[dict[str, Any], Scored]:
-    """Compute one row; return its figures, and the evaluate run and the method that the figures belong to."""
+) -> ComputedRow:
+    """Compute one row: tune and evaluate what it needs, and collect its figures."""
     started = time.monotonic()
     row, own = planned.row, open_with(project, layout, planned.settings)
     found = _evaluated(project, own, planned, options)
-    figures = _figures(own.store.metric_rows(found.evaluation.run_id), row)
+    metrics = _figures(own.store.metric_rows(found.evaluation.run_id), row)
     training = found.lineage.finetune if found.peer is None else found.peer
     is_trained = found.peer is not None or row.method in _TUNED
-    return {
+    figures = {
         "label": row.label,
         "seed": planned.seed,
         "method": row.measured,
         "split": options.split,
         "train_cut": planned.settings.split.train_cut,
-        **figures,
+        **metrics,
         **(_code_figures(own, found.lineage.codebook) if found.peer is None else {}),
-        **_training_costs(own, training if is_trained else None, figures["ndcg@10"]),
+        **_training_costs(own, training if is_trained else None, metrics["ndcg@10"]),
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": found.lineage.finetune.run_id,
         "evaluate_run_id": found.evaluation.run_id,
-    }, Scored(found.evaluation, row.measured)
+    }
+    return ComputedRow(figures, Scored(found.evaluation, row.measured), Scored(found.baselines, POPULARITY))
 
 
 def _evaluated(
@@ -72,7 +96,7 @@ def _evaluated(
         lineage = own.workspace.lineage()
     evaluation = evaluate_current(own.workspace, lineage, options.split).record
     if planned.peer_settings is None:
-        return _Evaluated(evaluation, lineage)
+        return _Evaluated(evaluation, evaluation, lineage)
     # The peer is measured on the same users and candidate items as the model, so it needs the lists of the model.
     recommend = Lineage.of(own.store, evaluation).recommend
     other = open_with(project, own.layout, planned.peer_settings)
@@ -80,7 +104,7 @@ def _evaluated(
     is_honest = planned.settings.split.train_cut == HONEST_CUT
     seconds = training_seconds(own.workspace, lineage.finetune) if is_honest else None
     outcome, trained = evaluate_peer(other.workspace, recommend, planned.row.peer_for(seconds))
-    return _Evaluated(outcome.record, lineage, trained)
+    return _Evaluated(outcome.record, evaluation, lineage, trained)
 
 
 def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[str, Any]:

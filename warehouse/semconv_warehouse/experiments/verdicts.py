@@ -9,6 +9,7 @@ FAILS = "does not hold"
 TOO_SMALL = "too small to tell"
 NO_SUCH_DIFFERENCE = "no difference of the paper's size"
 NOT_MEASURED = "not measured"
+NOT_LEARNED = "not above popularity"
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class Measured:
         return self.high - self.low
 
 
-def verdict(measured: Measured | None, paper: float | None) -> str:
+def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool = True) -> str:
     """Return what a measured difference says about the paper's claim that the difference is positive.
 
+    - Nothing, if a trained row of the claim does not rank better than popularity: then it was trained too little to
+      tell methods apart.
     - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0.
     - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
       such an interval contains 0 even where the paper's difference is real. The same is said if the paper reports no
@@ -37,9 +40,12 @@ def verdict(measured: Measured | None, paper: float | None) -> str:
     Args:
         measured: None if a row of the claim was not measured.
         paper: the difference that the paper reports; None if it reports none.
+        is_learned: whether every trained row of the claim is surely better than popularity on the same users.
     """
     if measured is None:
         return NOT_MEASURED
+    if not is_learned:
+        return NOT_LEARNED
     if measured.low > 0:
         return HOLDS
     if measured.high < 0:
