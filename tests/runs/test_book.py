@@ -9,60 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from semconv.artifacts import write_bytes
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, LockedError, MachineError
 from semconv.runs.book import RunBook, StageRequest
-from semconv.runs.digests import damaged_files, replacing_file, write_complete
 from semconv.runs.files import COMPLETE
 from semconv_warehouse.project import Project
-from semconv_warehouse.store.database import insert_arrow
-from tests.worlds.faults.damage import flip_a_bit
-from tests.worlds.projects import Remarks, rows
-
-VECTORS = {
-    "item_embedding": pa.table(
-        {"item_id": ["i0"], "vector_source": ["learned"], "vector": pa.array([[1.0, 2.0]], pa.list_(pa.float32()))}
-    )
-}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    Project.init(tmp_path, "")
-    project = Project.open(tmp_path, progress=Remarks())
-    add_item(project, 0)
-    return project
-
-
-def add_item(project: Project, number: int) -> None:
-    with project.store.write() as connection:
-        insert_arrow(
-            connection, "item", pa.table({"item_id": [f"i{number}"], "item_index": pa.array([number], pa.int32())})
-        )
-
-
-def request(**changes: Any) -> StageRequest:
-    return StageRequest(**{"stage": "embed_behavior", "settings": {"a": 1}, "tables": ("item",), **changes})
-
-
-class Compute:
-    """Counts its calls; every call adds a file, so that a resumed run shows what was there."""
-
-    def __init__(self, error: BaseException | None = None, tables: Any = VECTORS) -> None:
-        self.calls, self.found = 0, []
-        self.error, self.tables = error, tables
-
-    def __call__(self, folder: Path) -> Any:
-        self.calls += 1
-        self.found.append(sorted(path.name for path in folder.glob("shard-*")))
-        write_bytes(folder / f"shard-{len(self.found[-1])}", b"")
-        if self.error is not None:
-            raise self.error
-        return self.tables
+from tests.worlds.projects import rows
+from tests.worlds.runs import Compute, add_item, request
 
 
 @contextmanager
@@ -298,63 +254,6 @@ def test_a_run_whose_folder_was_pruned_is_made_again_under_its_own_name(project:
     assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
 
 
-def test_a_run_with_a_flipped_bit_is_made_again_from_what_is_whole(project: Project) -> None:
-    compute = Compute()
-    made = project.book.execute(request(), compute).record
-    folder = project.book.folder(made)
-    (folder / "shard-0").write_bytes(b"flipped")
-    again = project.book.execute(request(), compute)
-    assert not again.is_reused
-    assert again.record.run_id == made.run_id
-    assert compute.found == [[], []]
-    assert (folder / "shard-0").read_bytes() == b""
-    assert project.book.execute(request(), compute).is_reused
-    assert rows(project, "SELECT count(*) FROM item_embedding") == [(1,)]
-
-
-def test_a_damaged_run_whose_repetition_was_killed_still_knows_what_to_look_at(project: Project) -> None:
-    made = project.book.execute(request(), Compute()).record
-    folder = project.book.folder(made)
-    (folder / "shard-0").write_bytes(b"flipped")
-    with pytest.raises(KeyboardInterrupt):
-        project.book.execute(request(), Compute(KeyboardInterrupt()))
-    assert not (folder / COMPLETE).exists()
-    done = Compute()
-    assert not project.book.execute(request(), done).is_reused
-    assert done.found == [["shard-0"]]  # of the killed one, not the damaged one
-    assert (folder / "shard-0").read_bytes() == b""
-
-
-def test_what_changes_by_itself_in_the_folder_of_a_run_is_no_damage(project: Project) -> None:
-    folder = project.book.folder(project.book.execute(request(), Compute()).record)
-    for name in ("lock", "training.svg", "steps.jsonl", "trie.safetensors"):
-        (folder / name).write_bytes(b"later")
-    (folder / "model").mkdir()
-    (folder / "model" / "added.json").write_bytes(b"{}")
-    assert damaged_files(folder) == []
-    (folder / "shard-0").unlink()
-    assert damaged_files(folder) == ["shard-0"]
-    (folder / "checkpoint.safetensors").write_bytes(b"state")
-    write_complete(folder)
-    flip_a_bit(folder / "checkpoint.safetensors")  # from which a damaged model would be tuned again
-    assert damaged_files(folder) == ["checkpoint.safetensors"]
-    (folder / "checkpoint.safetensors").unlink()  # by a prune
-    assert damaged_files(folder) == []
-    assert damaged_files(folder, "model") == []
-
-
-def test_a_file_that_was_damaged_before_a_change_that_is_meant_stays_damaged(project: Project) -> None:
-    folder = project.book.folder(project.book.execute(request(), Compute()).record)
-    path = folder / "shard-0"
-    with replacing_file(path) as new:
-        new.write_bytes(b"without somebody")
-    assert damaged_files(folder) == []
-    path.write_bytes(b"flipped")
-    with replacing_file(path) as new:
-        new.write_bytes(b"flipped, without somebody")
-    assert damaged_files(folder) == ["shard-0"]
-
-
 def test_a_run_that_is_taken_up_again_is_the_current_one(project: Project) -> None:
     first = project.book.execute(request(), Compute()).record
     second = project.book.execute(request(settings={"a": 2}), Compute()).record
@@ -371,39 +270,3 @@ def test_lists_for_scoring_do_not_take_the_place_of_lists_for_serving(project: P
     first = project.book.execute(serve, Compute(tables={})).record
     project.book.execute(StageRequest("recommend", {"split": "test"}), Compute(tables={}))
     assert project.book.execute(serve, Compute(tables={})).record == first  # not touched: it is the newest of its kind
-
-
-def test_an_adopted_run_is_reused_and_its_files_are_its_own(project: Project, tmp_path: Path) -> None:
-    compute = Compute()
-    run = project.book.execute(request(), compute).record
-    source = project.book.folder(run)
-    Project.init(tmp_path / "other", "")
-    other = Project.open(tmp_path / "other", progress=Remarks())
-    add_item(other, 0)
-    other.book.adopt(run, source)
-    other.book.adopt(run, source)  # a second time changes nothing
-    adopted = other.book.execute(request(), compute)
-    assert (adopted.is_reused, adopted.record.run_id, compute.calls) == (True, run.run_id, 1)
-    assert rows(other, "SELECT run_id, item_id FROM item_embedding") == [(run.run_id, "i0")]
-    folder = other.book.folder(run)
-    assert folder.is_relative_to(tmp_path / "other")
-    assert not damaged_files(folder)
-    names = {path.name for path in source.iterdir()} - {"lock"}
-    assert {path.name for path in folder.iterdir()} == names  # a lock belongs to one project
-    with replacing_file(folder / "shard-0") as temporary:  # as when a user is erased
-        temporary.write_text("changed")
-    assert not damaged_files(source)
-    assert not damaged_files(folder)
-
-
-def test_a_half_adopted_run_is_completed(project: Project, tmp_path: Path) -> None:
-    run = project.book.execute(request(), Compute()).record
-    Project.init(tmp_path / "other", "")
-    other = Project.open(tmp_path / "other", progress=Remarks())
-    add_item(other, 0)
-    other.store.start_run(run)  # killed after this, with some files
-    other.book.folder(run).mkdir(parents=True)
-    (other.book.folder(run) / "shard-0").write_text("half")
-    other.book.adopt(run, project.book.folder(run))
-    assert other.book.execute(request(), Compute()).is_reused
-    assert rows(other, "SELECT status FROM run") == [("finished",)]

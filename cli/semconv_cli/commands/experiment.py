@@ -122,6 +122,11 @@ def experiment_command(
     if "references" in result:
         _write_board(result)
         return
+    _write_table(result)
+
+
+def _write_table(result: Mapping[str, Any]) -> None:
+    """Print the rows of a table, then the rows that are left out, the verdicts, and the rows that learned too little."""
     is_of_codes = result["table"] == "table5"
     output.write_rows(
         {name: value for name, value in row.items() if is_of_codes or name not in _COLUMNS_OF_CODES}
