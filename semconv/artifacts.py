@@ -145,10 +145,15 @@ def remove_unfinished(folder: Path) -> None:
     """
     with machine_errors(folder):
         for path in sorted(folder.rglob(UNFINISHED)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that it contains; a missing one is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, mode: int = GROUP_FILE) -> None:

@@ -82,3 +82,8 @@ def find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[Ints, NDArray[np.boo
         return np.zeros(wanted.shape, dtype=np.int64), np.zeros(wanted.shape, dtype=np.bool_)
     index = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     return index, keys[index] == wanted
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Return slices of at most ``size`` rows that cover ``count`` rows, in order."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

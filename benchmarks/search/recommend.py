@@ -23,7 +23,8 @@ from semconv.blend.blend import Blend
 from semconv.blend.features import feature_names
 from semconv.blend.tables import BlendTables, BlendUsers, EventDays, unit_vectors
 from semconv.blend.weights import LogitWeights
-from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
+from semconv.lists.recommender import Recommender, ShardUsers
+from semconv.ragged import slices
 from semconv.search.search import CODE_SCORE, Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_file import open_trie, save_trie
@@ -85,7 +86,7 @@ def measure(job: Job) -> list[Row]:
     before = peak_memory_bytes()
 
     def compute() -> None:
-        for rows in cut_into_shards(job.users, SHARD):
+        for rows in slices(job.users, SHARD):
             recommender.lists(_shard(codes, job, rows, rng))
 
     seconds, _ = timed(compute, repeats=1)

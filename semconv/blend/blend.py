@@ -19,7 +19,7 @@ from semconv.blend.candidates import Candidates
 from semconv.blend.features import BlockScores, feature_names
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.blend.weights import LogitWeights
-from semconv.ragged import position_among_equal
+from semconv.ragged import position_among_equal, slices
 from semconv.search.search import CODE_SCORE, ITEM_SCORE
 
 MODEL_SCORES: Final = (CODE_SCORE, ITEM_SCORE)  # a blend has those that its model gives
@@ -46,11 +46,6 @@ class Blend:
     num_proposals: int
     shortlist_length: int | None
 
-    @property
-    def best_weights(self) -> LogitWeights:
-        """The weights of the second sum, or those of the first sum without a model."""
-        return self.weights_without_model if self.weights is None else self.weights
-
     def feature_names(self, model_scores: Iterable[str]) -> tuple[str, ...]:
         """Return the names of the columns of ``features``.
 
@@ -62,9 +57,8 @@ class Blend:
 
     def blocks(self, users: BlendUsers) -> Iterator[tuple[int, int, BlockScores]]:
         """Yield for each block of users: the index of its first user, the index after its last user, and its scores."""
-        for start in range(0, len(users), _BLOCK_USERS):
-            stop = min(start + _BLOCK_USERS, len(users))
-            yield start, stop, BlockScores(self.tables, users.part(start, stop))
+        for rows in slices(len(users), _BLOCK_USERS):
+            yield rows.start, rows.stop, BlockScores(self.tables, users.part(rows.start, rows.stop))
 
     def propose(self, users: BlendUsers, allowed: NDArray[np.bool_]) -> tuple[Candidates, NDArray[np.float32]]:
         """Return the items that the counter and the vectors propose, and all features ``(n, F)`` that need no model.

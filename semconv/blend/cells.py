@@ -7,14 +7,14 @@ completely. This is an inverted file index (Jégou et al., 2011, "Product quanti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.ragged import find, lengths_of, position_among_equal, row_of
+from semconv.ragged import find, lengths_of, position_among_equal, row_of, slices
 from semconv.tokenization.kmeans import nearest, sample_rows, squared_norms, sums_by_code
 
 CELL_ITEMS: Final = 128  # mean number of items in a cell
@@ -85,7 +85,7 @@ class VectorCells:
         """
         parts = [
             self._nearest(profiles[users], count, allowed, None if seen is None else seen[users])
-            for users in _slices(len(profiles))
+            for users in slices(len(profiles), _USERS_AT_ONCE)
         ]
         users = [part[0] + start for part, start in zip(parts, range(0, len(profiles), _USERS_AT_ONCE), strict=True)]
         none = np.zeros(0, dtype=np.int64)
@@ -151,11 +151,6 @@ def _cells(points: NDArray[np.float32]) -> NDArray[np.int64]:
         means = sums_by_code(sample, codes, count) / np.maximum(sizes, 1)[:, None]
         centers = np.where(sizes[:, None] > 0, means, centers).astype(np.float32)
     return nearest(points, centers, squared_norms(centers))
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, _USERS_AT_ONCE):
-        yield slice(start, min(start + _USERS_AT_ONCE, count))
 
 
 def _largest(values: NDArray[np.float32], count: int) -> Pairs:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semconv.blend.cells import VectorCells
 from semconv.blend.tables import TEXT, BlendTables, BlendUsers
 from semconv.columns import SOURCE_NEIGHBOR, SOURCE_TRANSITION
-from semconv.counter.scores import DECIMALS, entries
+from semconv.counter.scores import DECIMALS, entries, sorted_rows
 from semconv.ragged import lengths_of, row_of
 
 # Added to the counter's score before the logarithm: about the score of one distant pair in a long history.
@@ -66,11 +66,11 @@ class BlockScores:
     @cached_property
     def counter(self) -> sp.csr_array:
         """The transition counter's scores ``(B, I)`` of all items, including the items that a user has seen."""
-        return _sorted(self._history @ self._tables.counter)
+        return sorted_rows(self._history @ self._tables.counter)
 
     @cached_property
     def _counter_of_latest(self) -> sp.csr_array:
-        return _sorted(self._latest @ self._tables.counter)
+        return sorted_rows(self._latest @ self._tables.counter)
 
     @cached_property
     def _smoothed(self) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
@@ -78,7 +78,7 @@ class BlockScores:
         tables, users = self._tables.smoothed, self._users
         if tables is None:
             raise ValueError("the smoothed counter is switched off")
-        latest = _sorted(self._latest @ tables.lifts)
+        latest = sorted_rows(self._latest @ tables.lifts)
         return tables.smoothed(users.items, users.lengths), latest, tables.two_hops(users.items, users.lengths)
 
     @cached_property
@@ -232,9 +232,3 @@ def _joined(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     users, items = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return users, items
-
-
-def _sorted(matrix: sp.csr_array) -> sp.csr_array:
-    matrix = sp.csr_array(matrix)
-    matrix.sort_indices()
-    return matrix

@@ -78,3 +78,10 @@ def entries(matrix: sp.csr_array, rows: NDArray[np.int64], columns: NDArray[np.i
     result = np.zeros(len(rows))
     result[found] = matrix.data[low[found]]
     return result
+
+
+def sorted_rows(matrix: sp.csr_array) -> sp.csr_array:
+    """Return a matrix whose rows have their columns in ascending order."""
+    result = sp.csr_array(matrix)
+    result.sort_indices()
+    return result

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from semconv.counter.counts import joined_rows, largest, pair_blocks
-from semconv.counter.scores import DECIMALS, geometric_weights, weighted_histories
+from semconv.counter.scores import DECIMALS, geometric_weights, sorted_rows, weighted_histories
 from semconv.data.store import Sequences
 from semconv.ragged import position_of
 
@@ -64,7 +64,7 @@ class SmoothedTables:
             lengths: ``(B,)`` number of items of each history.
         """
         values = geometric_weights(lengths, self.weights.history_decay)
-        return _sorted(weighted_histories(items, lengths, self.lifts.shape[0], values) @ self.lifts)
+        return sorted_rows(weighted_histories(items, lengths, self.lifts.shape[0], values) @ self.lifts)
 
     def two_hops(self, items: NDArray[np.int32], lengths: NDArray[np.int64]) -> sp.csr_array:
         """Return log(1 + N c2 / scale) ``(B, I)`` after the latest items of B histories, whose c2 are added.
@@ -76,7 +76,7 @@ class SmoothedTables:
         values = geometric_weights(lengths, self.weights.history_decay)[near]
         shown = np.minimum(lengths, self.weights.hop_items)
         found = weighted_histories(items[near], shown, self.hops.shape[0], values) @ self.hops @ self.hops
-        result = _sorted(found)
+        result = sorted_rows(found)
         result.data = np.log1p(result.data * (self.num_known / self.weights.scale))
         return result
 
@@ -113,9 +113,3 @@ def _shares(counts: sp.csr_array, sums: NDArray[np.float64]) -> sp.csr_array:
 
 def _with(counts: sp.csr_array, values: NDArray[np.float64]) -> sp.csr_array:
     return sp.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
-
-
-def _sorted(matrix: sp.csr_array) -> sp.csr_array:
-    result = sp.csr_array(matrix)
-    result.sort_indices()
-    return result

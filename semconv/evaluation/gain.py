@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import BLENDS, METHOD_BLEND, METHOD_WITHOUT_MODEL
-from semconv.evaluation.rows import EvaluationProtocol, compare
+from semconv.evaluation.rows import EvaluationProtocol, compare, difference_row
 from semconv.evaluation.segments import EvaluatedUsers, segments
 from semconv.settings.evaluate import EvaluateSettings
 
@@ -33,26 +33,12 @@ def gain_rows(
         ranks: ``(U,)`` ranks of the held-out items by both methods of ``COMPARED``.
         users: the same users in the same order.
     """
-    made = {"method": METHOD_BLEND, "split": protocol.split, "train_cut": protocol.train_cut, "seen": protocol.seen}
-    details = {
-        "list_length": protocol.list_length,
-        "bootstrap_seed": settings.seed,
-        **protocol.details,
-        "less": METHOD_WITHOUT_MODEL,
-    }
+    shared = {"method": METHOD_BLEND, **protocol.columns(settings, less=METHOD_WITHOUT_MODEL)}
     rows = []
     for segment, inside in segments(users):
         ours, theirs = (ranks[method][inside] for method in COMPARED)
         rows += [
-            {
-                **made,
-                "segment": segment,
-                "name": row["name"] + GAIN_SUFFIX,
-                "k": row["k"],
-                "value": row["difference"],
-                **{name: row[name] for name in ("ci_low", "ci_high", "num_users")},
-                "protocol": details,
-            }
+            {**shared, "segment": segment, **difference_row(row, row["name"] + GAIN_SUFFIX)}
             for row in compare(ours, theirs, protocol.list_length, settings)
             if row["name"] in _METRICS
         ]

@@ -14,6 +14,7 @@ from semconv.columns import GIVEN
 from semconv.counter.scores import history_matrix
 from semconv.data.histories import Histories
 from semconv.evaluation.vector_ranking import rank_by_vectors
+from semconv.lists.fallback import fill_from_ranking
 
 
 def rank_newest(
@@ -31,11 +32,8 @@ def rank_newest(
         seen: n arrays of item_index that each user's list leaves out; None leaves nothing out.
     """
     newest = np.flatnonzero(allowed & (popularity == 0))[::-1].astype(np.int32)
-    lists = np.full((num_users, k), -1, dtype=np.int32)
-    for row in range(num_users):
-        mine = newest if seen is None else newest[~np.isin(newest, seen[row])]
-        lists[row, : len(mine[:k])] = mine[:k]
-    return lists
+    empty = np.full((num_users, k), -1, dtype=np.int32)
+    return fill_from_ranking(empty, np.zeros((num_users, k), dtype=np.float32), newest, seen)[0]
 
 
 def rank_by_text(

@@ -17,7 +17,7 @@ from semconv.columns import (
     QUESTION_TEXT,
     QUESTIONS,
 )
-from semconv.evaluation.rows import EvaluationProtocol, compare
+from semconv.evaluation.rows import EvaluationProtocol, compare, difference_row
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
 from semconv.settings.evaluate import EvaluateSettings
 
@@ -47,34 +47,19 @@ def question_rows(
     Args:
         ranks: for each way to answer ``(B,)`` the rank of the item that answers each held-out query, 0 for a miss.
     """
-    details = {"list_length": protocol.list_length, "bootstrap_seed": settings.seed, **protocol.details}
-    shared = {
-        "split": protocol.split,
-        "segment": QUESTIONS,
-        "train_cut": protocol.train_cut,
-        "seen": protocol.seen,
-        "protocol": details,
-    }
-    drawn = {"samples": settings.bootstrap_samples, "confidence": settings.confidence, "seed": settings.seed}
+    shared = {"segment": QUESTIONS, **protocol.columns(settings)}
     rows: list[dict[str, Any]] = []
     for method in (name for name in QUESTION_METHODS if name in ranks):
         for name, metric in (("hit_ratio", hit_ratio), ("ndcg", ndcg)):
             for k in _CUTOFFS:
                 values = metric(ranks[method], k)
-                low, high = bootstrap_interval(values, **drawn)  # type: ignore[arg-type]
+                low, high = bootstrap_interval(values, **settings.bootstrap())
                 figure = {"name": name, "k": k, "value": float(values.mean()), "ci_low": low, "ci_high": high}
                 rows.append({"method": method, **figure, "num_users": len(values), **shared})
     for ours, theirs in _COMPARED:
         if ours in ranks and theirs in ranks:
             rows += [
-                {
-                    "method": ours,
-                    "name": f"{row['name']}_over_{theirs}",
-                    "k": row["k"],
-                    "value": row["difference"],
-                    **{name: row[name] for name in ("ci_low", "ci_high", "num_users")},
-                    **shared,
-                }
+                {"method": ours, **shared, **difference_row(row, f"{row['name']}_over_{theirs}")}
                 for row in compare(ranks[ours], ranks[theirs], protocol.list_length, settings)
                 if row["k"] in _CUTOFFS and row["name"] != "mrr"
             ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from semconv.blend.tables import EventDays
 from semconv.counter.scores import popularity_order
+from semconv.lists.fallback import fill_from_ranking
 
 
 def rank_by_recent(
@@ -43,9 +44,6 @@ def rank_by_recent(
         rows = np.flatnonzero(np.isnan(days) if np.isnan(day) else days == day)
         counts = np.nan_to_num(events.count(items, np.full(len(items), day), width))
         ranking = items[np.lexsort((order, -counts))]
-        for row in rows.tolist():
-            best = ranking[: k + (0 if seen is None else len(seen[row]))]
-            if seen is not None:
-                best = best[~np.isin(best, seen[row])]
-            result[row, : len(best[:k])] = best[:k]
+        shown = None if seen is None else [seen[row] for row in rows.tolist()]
+        result[rows] = fill_from_ranking(result[rows], np.zeros((len(rows), k), dtype=np.float32), ranking, shown)[0]
     return result

@@ -48,6 +48,11 @@ class EvaluationProtocol:
         """Return the same protocol with further details of one method."""
         return replace(self, details={**self.details, **details})
 
+    def columns(self, settings: EvaluateSettings, **more: Any) -> dict[str, Any]:
+        """Return the columns of the table ``metric`` that say how a figure was measured; ``more`` are further details."""
+        details = {"list_length": self.list_length, "bootstrap_seed": settings.seed, **self.details, **more}
+        return {"split": self.split, "train_cut": self.train_cut, "seen": self.seen, "protocol": details}
+
 
 @dataclass(frozen=True)
 class ListFigures:
@@ -107,20 +112,17 @@ def metric_rows(
         raise InputError(
             f"there are {len(figures.ranks)} ranks for {len(users)} users; every evaluated user needs one rank"
         )
-    shared = {"method": method, "split": protocol.split, "train_cut": protocol.train_cut, "seen": protocol.seen}
-    details = {"list_length": protocol.list_length, "bootstrap_seed": settings.seed, **protocol.details}
+    shared = {"method": method, **protocol.columns(settings)}
     rows: list[dict[str, Any]] = []
     for segment, inside in segments(users):
         own = {**shared, "segment": segment}
         for name, k, values in _values(figures, inside, protocol.list_length):
-            low, high = bootstrap_interval(values, **_bootstrap(settings))
+            low, high = bootstrap_interval(values, **settings.bootstrap())
             figure = {"name": name, "k": k, "value": float(values.mean()), "ci_low": low, "ci_high": high}
-            rows.append({**own, **figure, "num_users": len(values), "protocol": details})
+            rows.append({**own, **figure, "num_users": len(values)})
         if segment == ALL and not np.isnan(figures.coverage):
             figure = {"name": "coverage", "k": protocol.list_length, "value": figures.coverage}
-            rows.append(
-                {**own, **figure, "ci_low": None, "ci_high": None, "num_users": len(users), "protocol": details}
-            )
+            rows.append({**own, **figure, "ci_low": None, "ci_high": None, "num_users": len(users)})
     return rows
 
 
@@ -145,10 +147,16 @@ def compare(
     rows: list[dict[str, Any]] = []
     pairs = zip(_rank_values(ours, list_length), _rank_values(theirs, list_length), strict=True)
     for (name, k, mine), (_, _, other) in pairs:
-        difference, low, high = paired_bootstrap(mine, other, **_bootstrap(settings))
+        difference, low, high = paired_bootstrap(mine, other, **settings.bootstrap())
         figures = {"ours": float(mine.mean()), "theirs": float(other.mean()), "difference": difference}
         rows.append({"name": name, "k": k, **figures, "ci_low": low, "ci_high": high, "num_users": len(ours)})
     return rows
+
+
+def difference_row(compared: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a row of ``compare`` with the columns of a figure in the table ``metric``."""
+    kept = {key: compared[key] for key in ("k", "ci_low", "ci_high", "num_users")}
+    return {"name": name, "value": compared["difference"], **kept}
 
 
 def _values(figures: ListFigures, inside: NDArray[np.bool_], list_length: int) -> Iterator[tuple[str, int, Floats]]:
@@ -163,7 +171,3 @@ def _rank_values(ranks: NDArray[np.int64], list_length: int) -> Iterator[tuple[s
             if k <= list_length:
                 yield name, k, metric(ranks, k)
     yield "mrr", list_length, reciprocal_rank(ranks, list_length)
-
-
-def _bootstrap(settings: EvaluateSettings) -> dict[str, Any]:
-    return {"samples": settings.bootstrap_samples, "confidence": settings.confidence, "seed": settings.seed}

@@ -71,9 +71,7 @@ def _figures(ranks: Ranks, settings: EvaluateSettings) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, metric in _METRICS.items():
         values = metric(ranks, CUTOFF)
-        low, high = bootstrap_interval(
-            values, samples=settings.bootstrap_samples, confidence=settings.confidence, seed=settings.seed
-        )
+        low, high = bootstrap_interval(values, **settings.bootstrap())
         figures |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
     return figures
 

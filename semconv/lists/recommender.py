@@ -153,12 +153,3 @@ class Recommender:
         if self.vectors is not None:
             reasons = np.where(reasons >= 0, reasons, nearest_in_history(shard.histories, items, self.vectors))
         return ShardLists(TopK(shard.users, items, scores), sources, reasons)
-
-
-def cut_into_shards(num_users: int, shard_users: int) -> list[slice]:
-    """Return the row indices of each shard; a shard has at most ``shard_users`` users.
-
-    The result depends on the two arguments alone. So a resumed job finds the shards that it had finished.
-    """
-    starts = range(0, num_users, shard_users)
-    return [slice(start, min(start + shard_users, num_users)) for start in starts]

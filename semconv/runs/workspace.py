@@ -184,6 +184,6 @@ def is_created(backbone: RunRecord) -> bool:
     return "width" in backbone.settings["backbone"]
 
 
-def is_loaded(codebook: RunRecord) -> bool:
-    """Return whether the codes of a code set are external, not fitted by semconv."""
-    return bool(codebook.settings.get("is_loaded"))
+def is_loaded(run: RunRecord) -> bool:
+    """Return whether the codes or lists of a run are external: loaded from a file, not computed by semconv."""
+    return bool(run.settings.get("is_loaded"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from semconv.settings.option import option
 
@@ -26,3 +27,7 @@ class EvaluateSettings:
         low=0,
     )
     seed: int = option(0, "Random seed for the bootstrap and for the sample of users.", low=0)
+
+    def bootstrap(self) -> dict[str, Any]:
+        """Return the arguments of ``metrics.bootstrap_interval`` and ``metrics.paired_bootstrap``."""
+        return {"samples": self.bootstrap_samples, "confidence": self.confidence, "seed": self.seed}

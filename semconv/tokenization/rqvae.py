@@ -223,12 +223,17 @@ def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
     sizes = (width, hidden, hidden, width)
     layers: list[nn.Module] = []
     for n in range(LAYERS):
-        linear = nn.Linear(sizes[n], sizes[n + 1], device="meta").to_empty(device="cpu")
-        with torch.no_grad():
-            linear.weight.normal_(0.0, math.sqrt(2.0 / sizes[n]), generator=generator)
-            linear.bias.zero_()
-        layers += [linear, nn.ReLU()]
+        layers += [he_linear(sizes[n], sizes[n + 1], generator), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+@torch.no_grad()
+def he_linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
+    """Return a linear layer with the random weights of He et al. for ReLU, and a bias of 0."""
+    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no random weights
+    linear.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
+    linear.bias.zero_()
+    return linear
 
 
 def _codes(residual: Tensor, book: Tensor, sinkhorn_epsilon: float) -> Tensor:

@@ -20,7 +20,6 @@ tuning, adapters, search, checkpoints and saving need no special code for the ne
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.backbone.forward import decoder
+from semconv.tokenization.rqvae import he_linear
 
 LAYERS = {"mlp2": 2, "mlp3": 3}
 _NAME = "code_rows"
@@ -42,7 +42,7 @@ class RowNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.books = nn.Parameter(torch.from_numpy(books.reshape(-1, books.shape[2]).copy()))  # (N * C, D)
         sizes = [books.shape[2], *[width] * layers]
-        self.linears = nn.ModuleList(_linear(*pair, generator) for pair in itertools.pairwise(sizes))
+        self.linears = nn.ModuleList(he_linear(*pair, generator) for pair in itertools.pairwise(sizes))
 
     def forward(self) -> Tensor:
         """Return the embedding rows of all codes, level after level."""
@@ -57,14 +57,6 @@ class RowNetwork(nn.Module):
         current = float(self.forward().pow(2).mean().sqrt())
         if current > 0:
             next(self.linears[-1].parameters()).mul_(size / current)  # the weight; the bias is zero
-
-
-@torch.no_grad()
-def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Module:
-    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no random weights
-    linear.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
-    linear.bias.zero_()
-    return linear
 
 
 class CodeRows:

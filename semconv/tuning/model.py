@@ -135,7 +135,6 @@ class TunedModel:
     model: Any
     tokenizer: Any
     level_tokens: NDArray[np.int64]  # (N, C)
-    manifest: dict[str, Any]
 
 
 def save_tuned(model: Any, tokenizer: Any, folder: Path, manifest: dict[str, Any]) -> None:
@@ -191,7 +190,7 @@ def load_tuned(
     model.requires_grad_(False)
     if dtype != "auto":
         model.to(getattr(torch, dtype))
-    return TunedModel(model, tokenizer, level_tokens(tokenizer, manifest["levels"], manifest["codes"]), manifest)
+    return TunedModel(model, tokenizer, level_tokens(tokenizer, manifest["levels"], manifest["codes"]))
 
 
 def _load_adapter(folder: Path, manifest: dict[str, Any], trust_remote_code: bool) -> tuple[Any, Any]:

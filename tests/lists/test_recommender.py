@@ -6,16 +6,17 @@ import pytest
 from semconv.blend.candidates import source_bit
 from semconv.blend.tables import unit_vectors
 from semconv.errors import InputError
-from semconv.lists.recommender import Recommender, ShardUsers, cut_into_shards
+from semconv.lists.recommender import Recommender, ShardUsers
+from semconv.ragged import slices
 from semconv.search.search import Searcher, SearchSettings
 from tests.worlds.search import make_case
 
 
 def test_shards_cut_users_in_order():
-    cut = cut_into_shards(10, 4)
+    cut = slices(10, 4)
     assert [(part.start, part.stop) for part in cut] == [(0, 4), (4, 8), (8, 10)]
-    assert cut_into_shards(8, 4) == cut[:2]
-    assert cut_into_shards(0, 4) == []
+    assert slices(8, 4) == cut[:2]
+    assert slices(0, 4) == []
 
 
 def test_a_shard_mixes_the_model_and_the_fallback():

@@ -21,7 +21,7 @@ def features_apply(state: State, as_json: bool) -> None:
     """Register the definitions of the folder feature_repo with Feast."""
     with state.open() as project:
         result = project.features_apply()
-    _write(result, as_json)
+    output.write_result(result, as_json)
 
 
 @features_command.command("materialize", cls=Job)
@@ -35,7 +35,7 @@ def features_materialize(state: State, again: bool, as_json: bool) -> None:
     with state.open() as project:
         result = project.features_materialize(again=again)
     state.note({"publications_behind": result["publications_behind"]}, generation=result["published"]["generation"])
-    _write(result, as_json)
+    output.write_result(result, as_json)
 
 
 @features_command.command("status")
@@ -48,7 +48,7 @@ def features_status(state: State, as_json: bool) -> None:
     """
     with state.open() as project:
         result = project.features_status()
-    _write(result, as_json)
+    output.write_result(result, as_json)
 
 
 @features_command.command("get")
@@ -62,14 +62,4 @@ def features_get(ctx: click.Context, user_id: str | None, item_id: str | None, a
         raise click.UsageError("give one of --user and --item", ctx)
     with ctx.ensure_object(State).open() as project:
         result = project.features_get(user=user_id, item=item_id)
-    _write(result, as_json)
-
-
-def _write(result: object, as_json: bool) -> None:
-    fields = output.plain(result)
-    if as_json:
-        output.write_json(fields)
-    elif isinstance(fields, list):
-        output.write_rows(fields)
-    else:
-        output.write_fields(fields)
+    output.write_result(result, as_json)

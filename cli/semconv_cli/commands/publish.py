@@ -27,7 +27,4 @@ def publish_command(state: State, rollback: bool, force: bool, as_json: bool) ->
     state.note({"publication": publication.publication}, generation=publication.generation)
     if publication.is_new:
         state.remark("to update Feast too, run `semconv features materialize`")
-    if as_json:
-        output.write_json(publication)
-    else:
-        output.write_fields(output.plain(publication))
+    output.write_result(publication, as_json)

@@ -26,8 +26,8 @@ from semconv.data.store import Catalog, RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
 from semconv.evaluation.segments import draw_users
-from semconv.lists.recommender import cut_into_shards
 from semconv.metrics import bootstrap_interval, hit_ratio, ndcg
+from semconv.ragged import slices
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.files import FIGURES
 from semconv.runs.lineage import Lineage
@@ -206,7 +206,7 @@ class _ByShards:
     def __call__(self, others: NDArray[np.int64]) -> SearchResult:
         parts = []
         with self.workspace.progress.task("blend", len(others), "users") as bar:
-            for rows in cut_into_shards(len(others), _USERS_AT_ONCE):
+            for rows in slices(len(others), _USERS_AT_ONCE):
                 seen = None if self.seen is None else self.seen[rows]
                 parts.append(self.searcher.search(self.prompts[rows], seen, others[rows]))
                 bar.advance(len(parts[-1].items))
@@ -218,12 +218,7 @@ def _figures(workspace: Workspace, fitted: FittedBlend) -> dict[str, Any]:
     settings, ranks = workspace.settings.evaluate, fitted.ranks
     figures: list[dict[str, Any]] = []
     for method, mine in ranks.items():
-        low, high = bootstrap_interval(
-            ndcg(mine, _LIST_LENGTH),
-            samples=settings.bootstrap_samples,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
+        low, high = bootstrap_interval(ndcg(mine, _LIST_LENGTH), **settings.bootstrap())
         at_ten = {"ndcg@10": float(ndcg(mine, _LIST_LENGTH).mean()), "ci_low": low, "ci_high": high}
         hits = {f"hr@{k}": float(hit_ratio(mine, k).mean()) for k in (1, 5, 10)}
         figures.append({"method": method, **at_ten, **hits})

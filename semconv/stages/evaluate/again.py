@@ -26,7 +26,7 @@ from semconv.evaluation.rows import compare
 from semconv.evaluation.segments import draw_users
 from semconv.metrics import target_ranks
 from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import Workspace
+from semconv.runs.workspace import Workspace, is_loaded
 from semconv.stages.evaluate.case import EvaluationCase
 from semconv.stages.evaluate.rankings import baseline, listed
 from semconv.stages.lists.job import Request
@@ -88,7 +88,7 @@ class ListMaker:
         Raises:
             InputError: the lists are external, or a run that they depend on is not in the run table.
         """
-        if is_external(lists):
+        if is_loaded(lists):
             raise InputError(
                 f"the lists of {lists.run_id} are external, so no lists without the held-out items can be made"
             )
@@ -147,11 +147,6 @@ class ListMaker:
         is_everyone = np.array_equal(users, self._with_target)  # as `semconv evaluate` makes them, to be reused by it
         request = Request("test", None if is_everyone else users)
         return recommend_run(self.workspace, self.lineage, request).record
-
-
-def is_external(lists: RunRecord) -> bool:
-    """Return whether `semconv recommend load` loaded the lists of a recommend run."""
-    return bool(lists.settings.get("is_loaded"))
 
 
 def served_method(lists: RunRecord) -> str:

@@ -112,9 +112,7 @@ def pooled_interval(
     if not users:
         return None
     left, right = (np.array([values[user] for user in users]) for values in (mine, other))
-    return paired_bootstrap(
-        left, right, samples=settings.bootstrap_samples, confidence=settings.confidence, seed=settings.seed
-    )
+    return paired_bootstrap(left, right, **settings.bootstrap())
 
 
 def last_run_before(workspace: Workspace, run: RunRecord) -> RunRecord | None:

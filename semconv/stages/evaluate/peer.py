@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.artifacts import atomic_path, read_json, write_json
+from semconv.artifacts import atomic_path, write_json
 from semconv.columns import Split
 from semconv.data.histories import Histories
 from semconv.data.splits import targets, train_part
@@ -170,12 +170,6 @@ def side_inputs(workspace: Workspace, case: EvaluationCase, peer: Peer) -> SideI
 def _train(workspace: Workspace, case: EvaluationCase) -> Sequences:
     split = workspace.settings.split
     return train_part(case.sequences, split.train_cut, split.k_core, len(case.item_ids))
-
-
-def peer_figures(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
-    """Return the figures of a peer's training: ``epochs``, ``samples``, ``processor_seconds``, ``best_epoch``, ..."""
-    figures: dict[str, Any] = read_json(workspace.intact(run, FIGURES))
-    return figures
 
 
 def _task(case: EvaluationCase, split: Split, users: Users, side: SideInputs | None) -> RankingTask:

@@ -24,7 +24,7 @@ from semconv.data.histories import Histories
 from semconv.data.splits import counted_cut, history_lengths
 from semconv.data.store import BaselineRequest, Catalog, RunRecord, Sequences
 from semconv.evaluation.methods import RECENT_POPULARITY
-from semconv.lists.recommender import cut_into_shards
+from semconv.ragged import slices
 from semconv.runs.files import BEHAVIOR_VECTORS, part_file, part_files
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -111,7 +111,7 @@ class ListJob:
     @cached_property
     def shards(self) -> list[slice]:
         """The shards, each as a slice of ``users``."""
-        return cut_into_shards(len(self.users), self.settings.recommend.shard_users)
+        return slices(len(self.users), self.settings.recommend.shard_users)
 
     def num_users(self, shard: int) -> int:
         """Return the number of users of a shard."""

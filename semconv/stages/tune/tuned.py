@@ -131,10 +131,6 @@ class Tuned:
         """Return the input of the search for each user; it is empty if no item of the history has codes."""
         return self.maker.of_users(histories, users)
 
-    def query(self, text: str) -> Any:
-        """Return the input of the search for a query in words."""
-        return self.maker.of_query(self.encoder.query_prompt(text))
-
     def visible(self, histories: Histories, users: NDArray[np.int32], length: int) -> list[NDArray[np.int32]]:
         """Return the items of each user's history that the prompt contains, at most ``length``."""
         return [prompt_items(histories.of(int(user)), self.encoder.has_codes, length) for user in users]

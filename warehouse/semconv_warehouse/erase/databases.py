@@ -11,10 +11,10 @@ from pathlib import Path
 
 import duckdb
 
-from semconv.artifacts import commit
+from semconv.artifacts import commit, private_path
 from semconv.columns import USER_ID
 from semconv.modes import OWNER_FILE
-from semconv_warehouse.publish.generation_files import open_generation, seal, temporary_path
+from semconv_warehouse.publish.generation_files import open_generation, seal
 from semconv_warehouse.store.database import PUBLISHED_STORAGE, database_errors, quote_identifier
 
 
@@ -31,7 +31,7 @@ def erase_from_generation(path: Path, users: Sequence[str], *, dry_run: bool) ->
         ]
         num_rows = sum(_count(connection, table, users) for table in tables)
     if num_rows and not dry_run:
-        with temporary_path(path) as temporary:
+        with private_path(path) as temporary:
             _copy(path, temporary, {table: list(users) for table in tables})
             seal(temporary, path)
     return num_rows
@@ -64,7 +64,7 @@ def compact(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         connection: a connection to ``path`` for writing; it keeps other processes out until the rename.
     """
     own = connection.execute("SELECT current_database()").fetchall()[0][0]
-    with temporary_path(path) as temporary, database_errors(path):
+    with private_path(path) as temporary, database_errors(path):
         # Otherwise changes of an earlier process may be in the write-ahead log only, which outlives the rename.
         connection.execute("CHECKPOINT")
         connection.execute("ATTACH ? AS compacted", [str(temporary)])

@@ -177,6 +177,8 @@ def prepare_board(project: OpenedProject, experiment: Experiment, options: Exper
         SettingsError: an option belongs to other tables, there is no such method, or lists are shorter than 10 items.
         InputError: there are no interactions.
     """
+    from semconv.stages.evaluate.leaderboard import ONLY_HERE
+
     for name, given in (("--seeds", len(options.seeds) > 1), ("--budget", bool(options.budget))):
         if given:
             raise SettingsError(
@@ -184,7 +186,7 @@ def prepare_board(project: OpenedProject, experiment: Experiment, options: Exper
             )
     chosen, left_out = chosen_rows(experiment, options)
     settings = _settings(project)
-    known = (*compared_names(settings.behavior.source, (columns.METHOD_MODEL, *columns.BLENDS)), *_only_here())
+    known = (*compared_names(settings.behavior.source, (columns.METHOD_MODEL, *columns.BLENDS)), *ONLY_HERE)
     for row in chosen.rows:
         if not row.peer and row.method not in known:
             raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")
@@ -194,12 +196,6 @@ def prepare_board(project: OpenedProject, experiment: Experiment, options: Exper
         )
     found = data_statistics(project.workspace.sequences(split={"temporal_at": ""}), len(project.store.catalog()))
     return Board(project, chosen, options, settings, found, left_out)
-
-
-def _only_here() -> tuple[str, ...]:
-    from semconv.stages.evaluate.leaderboard import ONLY_HERE
-
-    return tuple(ONLY_HERE)
 
 
 def _settings(project: OpenedProject) -> Settings:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from semconv.clock import utc_now
 from semconv.evaluation.segments import ALL, KNOWN_TRANSITION, NEW_TARGET, NEW_TRANSITION
-from semconv_warehouse.experiments.pages import command_line, markdown_table, number
+from semconv_warehouse.experiments.pages import (
+    command_line,
+    difference,
+    interval,
+    markdown_table,
+    number,
+    with_interval,
+)
 
 Result = Mapping[str, Any]
 SEGMENTS = {
@@ -67,17 +74,12 @@ def board_figures(result: Result, versions: Mapping[str, str]) -> Iterator[dict[
 def _texts(row: Result, result: Result) -> dict[str, str]:
     texts = {"row": row["label"] + ("*" if row["is_chosen_on_these_users"] else "")}
     for name in ("ndcg@10", "hr@10"):
-        texts[name] = f"{row[name]:.4f} {_between(row, name, '')}"
+        texts[name] = f"{row[name]:.4f} {interval(*with_interval(row, name)[1:])}"
         for key in result["references"]:
-            less = f"{name}_less_{key}"
-            texts[less] = "" if row[less] is None else f"{row[less]:+.4f} {_between(row, less, '+')}"
+            texts[f"{name}_less_{key}"] = difference(*with_interval(row, f"{name}_less_{key}"))
     texts["training s"] = number(row["training_processor_seconds"], ",.1f") or "not recorded"
     texts["lists s / 1,000"] = number(row["list_processor_seconds_per_1000_users"], ",.3f")
     return texts | {name: f"{row[name]:,}" if name == "num_users" else str(row[name]) for name in _CONDITIONS}
-
-
-def _between(row: Result, name: str, sign: str) -> str:
-    return f"({row[f'{name}_low']:{sign}.4f} to {row[f'{name}_high']:{sign}.4f})"
 
 
 def _head(name: str, result: Result) -> str:
@@ -113,14 +115,9 @@ def _conditions(result: Result) -> Iterator[str]:
         f" counting. Lists are those of {result['timed_users']:,} of the users, with everything loaded, for 1,000 users."
         " A blend costs its fit and the model."
     )
-    for row in _once(result["rows"]):
-        if row["reads"]:
+    for row in result["rows"]:
+        if row["segment"] == ALL and row["reads"]:
             yield f"- {row['label']} reads items and {' and '.join(_READS[name] for name in row['reads'])}."
 
 
 _READS = {"dates": "the dates of events", "texts": "text vectors"}
-
-
-def _once(rows: Sequence[Result]) -> Iterator[Result]:
-    """Yield one row of each label."""
-    yield from (row for row in rows if row["segment"] == ALL)

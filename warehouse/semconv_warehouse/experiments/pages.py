@@ -18,6 +18,21 @@ def number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
+def interval(low: float | None, high: float | None, sign: str = "") -> str:
+    """Return an interval; an empty text if there is none."""
+    return "" if low is None or high is None else f"({low:{sign}.4f} to {high:{sign}.4f})"
+
+
+def difference(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a difference with its interval; an empty text if there is none."""
+    return "" if value is None else f"{value:+.4f} {interval(low, high, '+')}"
+
+
+def with_interval(row: Mapping[str, Any], name: str) -> tuple[Any, Any, Any]:
+    """Return a figure of a row and the ends of its interval, ``NAME_low`` and ``NAME_high``."""
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+
+
 def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *lines))

@@ -15,7 +15,14 @@ from semconv.errors import SettingsError
 from semconv.modes import PUBLIC_FILE
 from semconv_warehouse.experiments.board_report import board_figures, board_page
 from semconv_warehouse.experiments.experiment import LESS_REFERENCE
-from semconv_warehouse.experiments.pages import command_line, markdown_table, number
+from semconv_warehouse.experiments.pages import (
+    command_line,
+    difference,
+    interval,
+    markdown_table,
+    number,
+    with_interval,
+)
 from semconv_warehouse.experiments.plan import FIGURES
 
 _PACKAGES = ("torch", "transformers")
@@ -125,7 +132,7 @@ def _table_of_rows(result: Result) -> str:
     lines = []
     for row in means:
         cells = [row["label"], *(f"{row[name]:.4f}" for name in FIGURES)]
-        cells += [_between(row["ndcg@10_low"], row["ndcg@10_high"]), _difference(row, LESS_REFERENCE)]
+        cells += [interval(row["ndcg@10_low"], row["ndcg@10_high"]), difference(*with_interval(row, LESS_REFERENCE))]
         cells += [number(row.get("paper ndcg@10"), ".4f")] if shows_paper else []
         cells += [number(row["tuning_samples"], ",d"), number(row["tuning_processor_seconds"], ",.0f")]
         lines.append(cells)
@@ -151,23 +158,13 @@ def _table_of_verdicts(result: Result) -> str:
     lines = [
         [
             row["claim"],
-            "" if row["difference"] is None else f"{row['difference']:+.4f} {_between(row['low'], row['high'], '+')}",
+            difference(row["difference"], row["low"], row["high"]),
             number(row["paper difference"], "+.4f"),
             row["verdict"],
         ]
         for row in result["verdicts"]
     ]
     return markdown_table(["claim", "difference in NDCG@10", "the paper's", "verdict"], lines)
-
-
-def _difference(row: Result, name: str) -> str:
-    if row[name] is None:
-        return ""
-    return f"{row[name]:+.4f} {_between(row[f'{name}_low'], row[f'{name}_high'], '+')}"
-
-
-def _between(low: float | None, high: float | None, sign: str = "") -> str:
-    return "" if low is None or high is None else f"({low:{sign}.4f} to {high:{sign}.4f})"
 
 
 def _versions() -> dict[str, str]:

@@ -135,10 +135,9 @@ def _training_costs(project: OpenedProject, run: RunRecord | None, ndcg_at_10: f
 
     All three are None if nothing was trained for the row.
     """
-    from semconv.artifacts import read_json
-    from semconv.runs.files import FIGURES as FIGURES_FILE
+    from semconv.stages.tune.figures import tuning_figures
 
-    figures = {} if run is None else read_json(project.workspace.intact(run, FIGURES_FILE))
+    figures = {} if run is None else tuning_figures(project.workspace, run)
     seconds = figures.get("processor_seconds")
     per_minute = ndcg_at_10 / (seconds / 60) if seconds else None
     return dict(zip(COSTS, (figures.get("samples"), seconds, per_minute), strict=True))

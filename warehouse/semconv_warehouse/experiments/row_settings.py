@@ -92,7 +92,7 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
         SettingsError: there is no such run.
     """
     from semconv.artifacts import file_digest
-    from semconv.stages.tune.chosen_epochs import finished_like
+    from semconv.stages.tune.chosen_epochs import best_epoch, finished_like
     from semconv.stages.tune.figures import training_seconds
 
     if planned.settings.split.train_cut == "[:-2]":
@@ -100,19 +100,19 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
     before = open_with(project, layout, _replace(planned.settings, "split", train_cut="[:-2]"))
     codes = planned.row.codes
     lineage = finished_like(before.workspace, None if codes is None else file_digest(codes))
-    epochs = 0 if lineage is None else _best_epoch(before, lineage.finetune)
+    epochs = 0 if lineage is None else best_epoch(before.workspace, lineage.finetune)
     if lineage is None or epochs <= 0:
         raise _not_chosen(planned)
     settings = _replace(planned.settings, "tuning", epochs=epochs)
     if settings.behavior.source == "dccf":
-        settings = _replace(settings, "dccf", epochs=_best_epoch(before, lineage.behavior))
+        settings = _replace(settings, "dccf", epochs=best_epoch(before.workspace, lineage.behavior))
     if not planned.row.peer:
         return dataclasses.replace(planned, settings=settings)
     run = _finished_peer(before, planned.row.peer_for(training_seconds(before.workspace, lineage.finetune)))
     if run is None:
         raise _not_chosen(planned)
     return dataclasses.replace(
-        planned, settings=settings, peer_settings=_replace(settings, "tuning", epochs=_best_epoch(before, run))
+        planned, settings=settings, peer_settings=_replace(settings, "tuning", epochs=best_epoch(before.workspace, run))
     )
 
 
@@ -128,13 +128,6 @@ def _finished_peer(project: OpenedProject, peer: Peer) -> RunRecord | None:
     wanted = training_settings(workspace, peer)
     runs = workspace.book.finished(columns.PEER)
     return next((run for run in runs if not workspace.book.is_stale(run, wanted)), None)
-
-
-def _best_epoch(project: OpenedProject, run: RunRecord) -> int:
-    from semconv.artifacts import read_json
-    from semconv.runs.files import FIGURES
-
-    return int(read_json(project.workspace.intact(run, FIGURES))["best_epoch"])
 
 
 def _not_chosen(planned: PlannedRow) -> SettingsError:

@@ -19,7 +19,7 @@ from semconv.errors import InputError, SettingsError
 from semconv.evaluation.methods import POPULARITY
 from semconv.metrics import ndcg
 from semconv.runs.lineage import Lineage
-from semconv.runs.workspace import Workspace
+from semconv.runs.workspace import Workspace, is_loaded
 from semconv.stages.evaluate.again import (
     Comparison,
     ListMaker,
@@ -27,7 +27,6 @@ from semconv.stages.evaluate.again import (
     compare_popularity,
     compare_served,
     drawn_users,
-    is_external,
     named,
     require_enough,
     served_method,
@@ -132,7 +131,7 @@ def _built_at(record: Record, number: int) -> int:
 
 def _has_changed(workspace: Workspace, lists: RunRecord, served: RunRecord) -> bool:
     """Return whether two runs were made by different models, blends or methods; of external lists nobody knows it."""
-    if is_external(lists) or is_external(served):
+    if is_loaded(lists) or is_loaded(served):
         return True
     return _made_by(workspace, lists) != _made_by(workspace, served)
 
@@ -159,7 +158,7 @@ def _fallen(
 
 def _way_back(workspace: Workspace, lists: RunRecord, served: RunRecord) -> str:
     """Return how to go back from a new model or blend to the one before it; empty if neither is new."""
-    if is_external(lists) or is_external(served):
+    if is_loaded(lists) or is_loaded(served):
         return ""
     ours, theirs = (Lineage.of(workspace.store, run) for run in (lists, served))
     for name, new, old in (("model", ours.tuned, theirs.tuned), ("blend", ours.blend, theirs.blend)):
@@ -187,7 +186,7 @@ def _warn_first(workspace: Workspace, guard: Guard, lists: RunRecord, evaluation
     run = next((run for run in evaluations if run.stage == EVALUATE), None)
     method = served_method(lists)
     try:
-        if is_external(lists):
+        if is_loaded(lists):
             raise InputError(f"the lists of {lists.run_id} are external, so no evaluation measures them")
         if run is None:
             raise InputError("the model of these lists has no evaluation; `semconv evaluate` makes one")

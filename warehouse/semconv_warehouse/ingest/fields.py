@@ -15,7 +15,7 @@ from semconv_warehouse.ingest.values.raw import RawColumn, decoded_bytes, wrong_
 from semconv_warehouse.ingest.values.times import printable, time
 
 __all__ = [
-    "LONGEST_ID", "TOO_DEEP", "RawColumn", "decimal_points", "id_problem", "id_text", "is_deep_list", "number", "printable",
+    "LONGEST_ID", "TOO_DEEP", "RawColumn", "id_problem", "id_text", "is_deep_list", "number", "printable",
     "text", "text_list", "time", "whole_number", "without_html",
 ]  # fmt: skip
 
@@ -50,21 +50,16 @@ def number(raw: RawColumn) -> pl.Expr:
     value = pl.col(raw.name)
     if raw.is_text:
         value = value.cast(pl.String).str.strip_chars()
-        value = decimal_points(value, everywhere=True) if raw.decimal == "," else value
+        value = _decimal_points(value) if raw.decimal == "," else value
     elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
         raise wrong_type(raw, "numbers")
     value = value.cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
 
 
-def decimal_points(text: pl.Expr, *, everywhere: bool = False) -> pl.Expr:
-    """Return text in which a number with a decimal comma has a decimal point; other text stays as it is.
-
-    Args:
-        everywhere: all texts are numbers, so points between thousands are removed without a comma too.
-    """
-    has_comma = text.str.contains(_COMMA_NUMBER)
-    points = has_comma | text.str.contains(_POINT_THOUSANDS) if everywhere else has_comma
+def _decimal_points(text: pl.Expr) -> pl.Expr:
+    """Return numbers with a decimal comma as numbers with a decimal point, without points between thousands."""
+    points = text.str.contains(_COMMA_NUMBER) | text.str.contains(_POINT_THOUSANDS)
     plain = text.str.strip_chars().str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
     return pl.when(points).then(plain).otherwise(text)
 

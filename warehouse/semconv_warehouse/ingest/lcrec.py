@@ -19,7 +19,7 @@ from semconv.columns import BRAND, CATEGORIES, DESCRIPTION, ITEM_ID, SOURCE_POSI
 from semconv.errors import InputError
 from semconv.stages.codes.code_file import MAX_LEVELS
 from semconv.stages.codes.index_file import by_item, item_number, kind_of, read_index, read_map, shown
-from semconv_warehouse.ingest.readers import RECORD, InMemory, is_utf8, reading
+from semconv_warehouse.ingest.readers import RECORD, InMemory, reading, require_utf8
 
 _SEQUENCES, _ITEMS, _INDEX, _PACKED = ".inter.json", ".item.json", ".index.json", ".gz"
 _AGAIN: Final = "download the files of the data set again"
@@ -59,8 +59,7 @@ class LcRecFiles:
                 " its own, because all of them number their items from 0"
             )
         sequences, items, index = (_found(folder / f"{next(iter(names))}{kind}", entries) for kind in kinds)
-        if not is_utf8(sequences):
-            raise InputError(f"{sequences}: the path holds bytes that are not UTF-8; rename the file or its folder")
+        require_utf8(sequences)
         for path in (sequences, items):
             if not path.is_file():
                 raise InputError(f"{path}: no such file; a data set needs NAME{_SEQUENCES} and NAME{_ITEMS}")

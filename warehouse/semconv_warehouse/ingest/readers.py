@@ -20,6 +20,7 @@ from semconv_warehouse.ingest.files.parquet_rows import parquet_source
 from semconv_warehouse.ingest.files.source import REASON, RECORD, ROW, Source, reading
 from semconv_warehouse.ingest.files.text_files import EXCEL_ADVICE
 from semconv_warehouse.ingest.report import shortened, shown_columns
+from semconv_warehouse.ingest.values.lists import is_whole
 from semconv_warehouse.ingest.values.nested import split_path
 from semconv_warehouse.ingest.values.raw import RawColumn
 
@@ -105,8 +106,7 @@ def _refuse_options(path: Path, options: Sequence[str], kind: str) -> None:
 
 
 def _require_file(file: Path) -> None:
-    if not is_utf8(file):
-        raise InputError(f"{file}: the path holds bytes that are not UTF-8; rename the file or its folder")
+    require_utf8(file)
     if not file.is_file():
         if file.is_dir():
             raise InputError(f"{file}: is a folder; name the files in it")
@@ -159,10 +159,7 @@ def _has_instead(source: Source, ours: str) -> str:
     return f"{shown}; name another column with --map {ours}=COLUMN"
 
 
-def is_utf8(path: Path) -> bool:
-    """Return whether the bytes of a path are UTF-8, which polars needs."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def require_utf8(path: Path) -> None:
+    """Raise InputError if the bytes of a path are not UTF-8, which polars needs."""
+    if not is_whole(str(path)):
+        raise InputError(f"{path}: the path holds bytes that are not UTF-8; rename the file or its folder")

@@ -56,10 +56,10 @@ class IngestReport:
         lines = [f"{self.kind}: {self.read:,} rows read, {shown}"]
         lines += [f"  {remark}" for remark in self.remarks]
         lines += [
-            f"  rejected, {reason}: {number:,}{self._such_as(reason)}"
+            f"  rejected, {reason}: {number:,}{_such_as(self.examples, reason)}"
             for reason, number in sorted(self.rejected.items())
         ]
-        lines += [f"  {kind}: {number:,}{self._such_as(kind)}" for kind, number in self.odd.items() if number]
+        lines += [f"  {kind}: {number:,}{_such_as(self.examples, kind)}" for kind, number in self.odd.items() if number]
         if self.types:
             lines.append("  event types: " + ", ".join(f"{name} {number:,}" for name, number in self.types.items()))
         if self.unlisted_types:
@@ -70,9 +70,6 @@ class IngestReport:
         if self.left_out:
             lines.append(f"  bytes, left out of the attributes: {shown_columns(self.left_out)}")
         return lines
-
-    def _such_as(self, kind: str) -> str:
-        return f", such as {shortened(self.examples[kind])!r}" if kind in self.examples else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -136,7 +133,7 @@ def nothing_usable(
         advice: reason of a rejection -> what to do about it.
     """
     reasons = ", ".join(
-        f"{reason}: {number}{rejected.such_as(reason)}" for reason, number in rejected.counts.most_common()
+        f"{reason}: {number}{_such_as(rejected.examples, reason)}" for reason, number in rejected.counts.most_common()
     )
     advised = [text for reason, text in (advice or {}).items() if reason in rejected.counts]
     return NothingUsableError(
@@ -170,10 +167,6 @@ class Rejected:
         known = values.is_not_null()
         for kind, value in zip(kinds.filter(known), values.filter(known), strict=True):
             self.examples.setdefault(kind, value)
-
-    def such_as(self, reason: str) -> str:
-        """Return the end of a message with the first value that was rejected for a reason."""
-        return f", such as {shortened(self.examples[reason])!r}" if reason in self.examples else ""
 
     def write(self, rows: pl.DataFrame) -> None:
         """Write rows with REJECTED_COLUMNS; nothing happens if there is no file."""
@@ -216,3 +209,8 @@ def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[R
         rejected.end()
     if failure is not None:
         raise NothingUsableError(f"{failure}; the rejected rows are in {path}")
+
+
+def _such_as(examples: Mapping[str, str], kind: str) -> str:
+    """Return the end of a message with the first value of a kind, or of a reason."""
+    return f", such as {shortened(examples[kind])!r}" if kind in examples else ""

@@ -16,11 +16,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from semconv.artifacts import atomic_path
+from semconv.artifacts import atomic_path, private_path
 from semconv.data.list_rows import LIST_COLUMNS, ListColumn
 from semconv.errors import InputError
 from semconv.modes import make_folder
-from semconv_warehouse.publish.generation_files import temporary_path
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, write_parquet
 from semconv_warehouse.store.leftovers import spill_folder
@@ -133,7 +132,7 @@ def load_lists(
 def _scratch(folder: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a temporary database on the disk, because the rows may not fit in memory."""
     with (
-        temporary_path(folder / "load.duckdb") as path,
+        private_path(folder / "load.duckdb") as path,
         database_errors(folder),
         duckdb.connect(str(path)) as connection,
     ):

@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 
-from semconv.artifacts import UNFINISHED, commit, machine_errors, private_path
+from semconv.artifacts import UNFINISHED, commit, machine_errors, private_path, remove
 from semconv.errors import InputError
 from semconv.modes import SEALED_FILE
 from semconv_warehouse.store.database import database_errors, quote_identifier
@@ -139,7 +139,7 @@ def seal(temporary: Path, path: Path) -> None:
 
 def replace_serving(layout: ProjectLayout, generation: int) -> None:
     """Serve this generation: replace ``serving.duckdb`` by one rename. Later connections read the new generation."""
-    with machine_errors(layout.serving), temporary_path(layout.serving) as link:
+    with machine_errors(layout.serving), private_path(layout.serving) as link:
         try:
             os.link(layout.generation_file(generation), link)
         except OSError:  # a file system without hard links
@@ -147,13 +147,6 @@ def replace_serving(layout: ProjectLayout, generation: int) -> None:
         # DuckDB would replay a write-ahead log of the old file into the new one.
         layout.serving.with_name(f"{layout.serving.name}.wal").unlink(missing_ok=True)
         commit(link, layout.serving, SEALED_FILE)
-
-
-@contextlib.contextmanager
-def temporary_path(path: Path) -> Iterator[Path]:
-    """Give the path of a temporary database, in a private folder beside ``path``. Remove the folder afterwards."""
-    with private_path(path) as temporary:
-        yield temporary
 
 
 def remove_killed_publish(layout: ProjectLayout, known: set[int]) -> None:
@@ -173,7 +166,4 @@ def remove_killed_publish(layout: ProjectLayout, known: set[int]) -> None:
 
 def _remove_database(path: Path) -> None:
     for name in (path, path.with_name(f"{path.name}.wal"), spill_folder(path)):
-        if name.is_dir():
-            shutil.rmtree(name, ignore_errors=True)
-        else:
-            name.unlink(missing_ok=True)
+        remove(name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from semconv.artifacts import is_locked
+from semconv.artifacts import is_locked, private_path
 from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.gates.gate import Finding
 from semconv_warehouse.gates.lists import PublishGates, write_forced
@@ -30,7 +30,6 @@ from semconv_warehouse.publish.generation_files import (
     require_undamaged,
     seal,
     served_generation,
-    temporary_path,
 )
 from semconv_warehouse.publish.plan import plan_generation
 from semconv_warehouse.publish.publications import Publication, Record, read_record, write_publication
@@ -129,7 +128,7 @@ class _Gated:
 def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
     """Build a generation, check it and its gates, and serve it."""
     target = layout.generation_file(build.generation)
-    with temporary_path(target) as temporary:
+    with private_path(target) as temporary:
         build_generation(layout, store, build, temporary)
         forced = [finding.record() for finding in gated.require(temporary)]
         with store.read() as connection:

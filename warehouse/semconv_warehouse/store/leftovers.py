@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from semconv.artifacts import UNFINISHED, is_being_written, is_locked, machine_errors, run_lock
+from semconv.artifacts import UNFINISHED, is_being_written, is_locked, machine_errors, remove, run_lock
 from semconv.errors import LockedError
 from semconv.modes import is_hidden_name
 from semconv_warehouse.store.database import open_database
@@ -38,7 +37,7 @@ class _Place:
     def clean(self) -> None:
         with machine_errors(self.folder):
             for path in self.leftovers():
-                _remove(path)
+                remove(path)
 
 
 def remove_leftovers(layout: ProjectLayout) -> None:
@@ -73,9 +72,9 @@ def remove_all_leftovers(layout: ProjectLayout, held: Collection[Path], wait: fl
             *layout.data.glob("*.duckdb.tmp"),
             *layout.generations.glob("*.duckdb.tmp"),
         ):
-            _remove(path)
+            remove(path)
         for path in _unfinished_outside_data(layout):
-            _remove(path)
+            remove(path)
 
 
 def _unfinished_outside_data(layout: ProjectLayout) -> Iterator[Path]:
@@ -118,15 +117,8 @@ def _clean(places: Collection[_Place], spilled: Collection[Path], held: Collecti
             open_database(path, read_only=False, wait=wait or 0.0),
             machine_errors(path),
         ):
-            _remove(spill_folder(path))
+            remove(spill_folder(path))
 
 
 def _lock(folder: Path, held: Collection[Path], wait: float | None) -> AbstractContextManager[None]:
     return nullcontext() if folder in held else run_lock(folder, wait=wait or 0.0, work=_WORK)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ class _Rows:
         first = first[start:]
         fields = _fields(_first_row(first), self._separator)
         self.names: list[str] = (
-            [_name(one) for one in fields] if has_header else [str(n + 1) for n in range(len(fields))]
+            [one.strip() for one in fields] if has_header else [str(n + 1) for n in range(len(fields))]
         )
         # Names inside the frames: those of the file, but none is empty.
         self._inner = [name or f"__unnamed_{number}" for number, name in enumerate(self.names)]
@@ -143,10 +143,6 @@ class _Rows:
             return
         self._requoted.num_strays = 0
         yield from self._requoted.blocks(self._text.rows(quoted=False))
-
-
-def _name(field: str) -> str:
-    return field.strip()
 
 
 def _start(text: bytes) -> int:
