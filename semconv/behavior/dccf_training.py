@@ -6,7 +6,6 @@ whole state of a training. A killed training resumes exactly (bit for bit on a C
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -16,10 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
-from semconv.artifacts import atomic_path
 from semconv.behavior.dccf import Dccf, Pair, Triples
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.vectors import BehaviorVectors, normalize
@@ -30,6 +26,7 @@ from semconv.progress import Progress, Task
 from semconv.ragged import find, ranges, row_of
 from semconv.runs.files import DCCF_STATE
 from semconv.settings.behavior import BehaviorSettings, DccfSettings
+from semconv.training_state import adam_tensors, damage_named, read_state, restore_adam, write_state
 
 _CUTOFF = 20
 _CHUNK_CELLS = 1 << 22  # number of validation scores in memory at once
@@ -269,36 +266,19 @@ class _TrainingLoop:
             counters.stopped = counters.rounds_without_better >= settings.patience
 
     def _save(self) -> None:
-        tensors: dict[str, torch.Tensor] = {}
-        for name, weight in self.model.named_parameters():
-            tensors[f"weight/{name}"] = weight.detach()
-            for moment, value in self.optimizer.state.get(weight, {}).items():
-                tensors[f"{moment}/{name}"] = torch.as_tensor(value)
+        tensors = adam_tensors(self.model, self.optimizer)
         if self.best is not None:
             tensors |= {"best/users": self.best.users, "best/items": self.best.items}
-        with atomic_path(self.training.folder / DCCF_STATE) as path:
-            save_file(
-                {name: value.contiguous().cpu() for name, value in tensors.items()},
-                path,
-                metadata={"counters": json.dumps(asdict(self.counters))},
-            )
+        write_state(self.training.folder / DCCF_STATE, tensors, counters=asdict(self.counters))
         self.saved_at = time.monotonic()
 
     def _load(self) -> None:
         path = self.training.folder / DCCF_STATE
         if not path.exists():
             return
-        try:
-            with safe_open(path, framework="pt") as file:
-                self.counters = Counters(**json.loads(file.metadata()["counters"]))
-            tensors = load_file(path)
-            with torch.no_grad():
-                for name, weight in self.model.named_parameters():
-                    weight.copy_(tensors[f"weight/{name}"])
-                    moments = {kind: tensors[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
-                    # The optimizer keeps its step count on the CPU.
-                    self.optimizer.state[weight] = {k: v if k == "step" else v.to(weight) for k, v in moments.items()}
-        except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path}: damaged ({error}); delete the file to restart this training") from error
+        with damage_named(path):
+            tensors, notes = read_state(path)
+            self.counters = Counters(**notes["counters"])
+            restore_adam(self.model, self.optimizer, tensors)
         if "best/users" in tensors:
             self.best = Pair(tensors["best/users"].to(self.device), tensors["best/items"].to(self.device))

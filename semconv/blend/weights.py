@@ -7,8 +7,9 @@ on the weights. The loss is convex, and L-BFGS finds its minimum in float64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -29,6 +30,17 @@ class LogitWeights:
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     weights: NDArray[np.float64]
+
+    def plain(self) -> dict[str, Any]:
+        """Return values that JSON can hold, from which ``of_plain`` makes the weights again."""
+        arrays = {name: getattr(self, name).tolist() for name in ("mean", "scale", "weights")}
+        return {"names": list(self.names), **arrays}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> LogitWeights:
+        """Return the weights of ``plain``."""
+        arrays = (np.array(plain[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
+        return cls(tuple(plain["names"]), *arrays)
 
     def standardize(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return features ``(n, F)`` minus ``mean``, divided by ``scale``, with 0 where unknown (NaN)."""

@@ -17,11 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semconv.artifacts import atomic_path
 from semconv.errors import CheckFailedError, InputError
 from semconv.metrics import is_as_good, ndcg
 from semconv.peers.data import PeerData
@@ -32,6 +29,7 @@ from semconv.peers.registry import make_network
 from semconv.peers.settings import Limits, PeerSettings
 from semconv.progress import Progress, Silent
 from semconv.runs.files import PEER_EPOCHS, PEER_STATE
+from semconv.training_state import adam_tensors, damage_named, read_state, restore_adam, write_state
 
 _POOL = 16  # batches in a pool; the windows of a pool are sorted by length
 
@@ -181,13 +179,9 @@ class PeerTraining:
 
     def _save(self) -> None:
         tensors = {f"best/{name}": weight for name, weight in self.best.items()}
-        for name, weight in self.model.named_parameters():
-            tensors[f"weight/{name}"] = weight.detach()
-            for moment, value in self.optimizer.state[weight].items():
-                tensors[f"{moment}/{name}"] = torch.as_tensor(value)
-        metadata = {"counters": json.dumps(asdict(self.counters)), "settings": json.dumps(self._identity())}
-        with atomic_path(self.folder / PEER_STATE) as path:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=metadata)
+        tensors |= adam_tensors(self.model, self.optimizer)
+        path = self.folder / PEER_STATE
+        write_state(path, tensors, counters=asdict(self.counters), settings=self._identity())
 
     def _identity(self) -> dict[str, Any]:
         side = self.data.side
@@ -198,19 +192,15 @@ class PeerTraining:
         path = self.folder / PEER_STATE
         if not path.exists():
             return
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-        if json.loads(metadata["settings"]) != self._identity():
+        with damage_named(path):
+            tensors, notes = read_state(path)
+            is_other, counters = notes["settings"] != self._identity(), Counters(**notes["counters"])
+        if is_other:
             raise InputError(f"{path}: this training has other settings; name another folder")
-        self.counters = Counters(**json.loads(metadata["counters"]))
-        tensors = load_file(path)
+        with damage_named(path):
+            restore_adam(self.model, self.optimizer, tensors)
+        self.counters = counters
         self.best = {name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")}
-        with torch.no_grad():
-            for name, weight in self.model.named_parameters():
-                weight.copy_(tensors[f"weight/{name}"])
-                self.optimizer.state[weight] = {
-                    moment: tensors[f"{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
-                }
 
 
 def read_windows(network: PeerNetwork, data: PeerData, length: int) -> NDArray[Any]:

@@ -6,18 +6,16 @@ weights, the moments of the optimizer and a few counters, in one file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from semconv.artifacts import atomic_path, read_arrays
-from semconv.errors import InputError
 from semconv.runs.files import BEST_WEIGHTS, TUNING_STATE
+from semconv.training_state import damage_named, read_state, write_state
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
 
@@ -54,10 +52,9 @@ def save_state(
         for kind, value in {"weight": parameter, **optimizer.state.get(parameter, {})}.items():
             complete = unsharded(torch.as_tensor(value).detach())
             if processes.is_first:
-                tensors[f"{kind}/{name}"] = complete.cpu().contiguous()
+                tensors[f"{kind}/{name}"] = complete.cpu()
     if processes.is_first:
-        with atomic_path(folder / TUNING_STATE) as path:
-            save_file(tensors, path, metadata={"counters": json.dumps(asdict(counters))})
+        write_state(folder / TUNING_STATE, tensors, counters=asdict(counters))
 
 
 def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, processes: Processes) -> Counters:
@@ -82,12 +79,9 @@ def load_state(folder: Path, model: Any, optimizer: torch.optim.Optimizer, proce
 def _read_state(path: Path) -> tuple[Counters, dict[str, torch.Tensor]]:
     if not path.exists():
         return Counters(), {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            counters = Counters(**json.loads(file.metadata()["counters"]))
-        return counters, load_file(path)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove this file to train this run from the beginning") from error
+    with damage_named(path):
+        tensors, notes = read_state(path)
+        return Counters(**notes["counters"]), tensors
 
 
 def _distribute(

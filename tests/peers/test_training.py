@@ -16,6 +16,7 @@ from semconv.peers.network import PeerNetwork
 from semconv.peers.registry import NETWORKS
 from semconv.peers.settings import Limits
 from semconv.peers.training import PeerTraining
+from semconv.runs.files import PEER_STATE
 from tests.worlds.ring import SMALL, ring
 
 
@@ -117,6 +118,16 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
         PeerTraining("sasrec", data, dataclasses.replace(SMALL, dropout=0.5), tmp_path)
     with pytest.raises(InputError, match="other settings"):
         PeerTraining("fmlp", data, SMALL, tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 300, -1])
+def test_a_damaged_state_is_named(tmp_path: Path, kept: int) -> None:
+    data = ring(num_users=10).for_training(10, 0)
+    PeerTraining("sasrec", data, SMALL, tmp_path).run(Limits(1))
+    state = tmp_path / PEER_STATE
+    state.write_bytes(state.read_bytes()[:kept])
+    with pytest.raises(InputError, match=rf"{PEER_STATE}: damaged .* delete the file to restart"):
+        PeerTraining("sasrec", data, SMALL, tmp_path)
 
 
 def test_validation_users_are_a_fixed_sample() -> None:

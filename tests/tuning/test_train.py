@@ -219,7 +219,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Pat
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     Case(tmp_path, replace(SETTINGS, epochs=1)).run()
     (tmp_path / TUNING_STATE).write_bytes(b"\x00" * 40)
-    with pytest.raises(InputError, match=r"checkpoint.safetensors: damaged .* remove this file"):
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: damaged .* delete the file to restart"):
         Case(tmp_path, SETTINGS).run()
 
 

@@ -45,7 +45,7 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
     write_arrays(folder / BLEND_TABLES, arrays)
     weights = {"first": blend.weights_without_model, "weights": blend.weights}
-    plain = {name: _plain(value) for name, value in weights.items() if value is not None}
+    plain = {name: value.plain() for name, value in weights.items() if value is not None}
     write_json(folder / BLEND_MANIFEST, {**manifest, **plain})
 
 
@@ -97,7 +97,9 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
 
 def read_weights(manifest: Mapping[str, Any], *, is_without_model: bool) -> tuple[LogitWeights, LogitWeights | None]:
     """Return the weights without and with the model's scores from the manifest of a blend; KeyError if they are missing."""
-    return _weights(manifest["first"]), None if is_without_model else _weights(manifest["weights"])
+    return LogitWeights.of_plain(manifest["first"]), None if is_without_model else LogitWeights.of_plain(
+        manifest["weights"]
+    )
 
 
 def weighted(tables: BlendTables, weights: tuple[LogitWeights, LogitWeights | None], parts: Mapping[str, Any]) -> Blend:
@@ -135,13 +137,3 @@ def blend_vectors(
             centred = texts.vectors - texts.vectors.mean(axis=0)
             tables[TEXT] = unit_vectors(texts.item_index[known], centred[known], num_items)
     return tables
-
-
-def _plain(weights: LogitWeights) -> dict[str, Any]:
-    arrays = {name: getattr(weights, name).tolist() for name in ("mean", "scale", "weights")}
-    return {"names": list(weights.names), **arrays}
-
-
-def _weights(plain: dict[str, Any]) -> LogitWeights:
-    arrays = (np.array(plain[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-    return LogitWeights(tuple(plain["names"]), *arrays)

@@ -289,15 +289,11 @@ def _without(reason: str) -> dict[str, Any]:
 
 
 def _plain(fusion: Fusion) -> dict[str, Any]:
-    weights = fusion.weights
-    arrays = {name: getattr(weights, name).tolist() for name in ("mean", "scale", "weights")}
-    rules = {"names_first": fusion.names_first, "kinds_first": fusion.kinds_first}
-    return {"names": list(weights.names), **arrays, **rules}
+    return {**fusion.weights.plain(), "names_first": fusion.names_first, "kinds_first": fusion.kinds_first}
 
 
 def _fusion(plain: Mapping[str, Any]) -> Fusion:
-    arrays = (np.array(plain[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-    return Fusion(LogitWeights(tuple(plain["names"]), *arrays), plain["names_first"], plain["kinds_first"])
+    return Fusion(LogitWeights.of_plain(plain), plain["names_first"], plain["kinds_first"])
 
 
 def _stored(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
