@@ -82,6 +82,10 @@ class Histories:
             return self.of(user)
         return self.seen.items[self.seen.offsets[user] : self.seen.offsets[user + 1]]
 
+    def masked_items(self, users: NDArray[np.integer], *, is_masked: bool) -> list[NDArray[np.int32]] | None:
+        """Return the items that the list of each of r users leaves out, or None if seen items are kept."""
+        return [self.seen_of(int(user)) for user in users] if is_masked else None
+
     def flat_seen(self, users: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the seen items of r users as one array ``(m,)``, and their number for each user ``(r,)``."""
         if self.seen is None:

@@ -7,7 +7,7 @@ import pytest
 from semconv.errors import InputError, SemconvError, SettingsError
 from semconv.peers.settings import Peer
 from semconv.settings.load import load_settings
-from semconv.settings.presets import preset
+from semconv.settings.presets import read_preset
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.options import ExperimentOptions, backbone_settings, chosen_rows
 from semconv_warehouse.experiments.plan import HEADS, PEERS, Experiment, ExperimentRow, read_experiment, shipped
@@ -17,7 +17,7 @@ OURS = {"table1": "Ours", "table3": "Ours", "table4": "1:3", "table5": "C = 4", 
 
 
 def settings_of(experiment: Experiment, row: ExperimentRow) -> Settings:
-    settings = {**preset(experiment.preset), **experiment.settings, **row.settings}
+    settings = {**read_preset(experiment.preset).values, **experiment.settings, **row.settings}
     if settings.get("codebook.codes") == "items":
         settings["codebook.codes"] = 100
     return load_settings(None, environment={}, overrides=settings)
@@ -47,7 +47,7 @@ def test_tables_are_the_papers_that_can_be_run() -> None:
 
 
 def test_ours_is_the_same_row_in_all_tables_and_their_reference() -> None:
-    plain = load_settings(None, environment={}, overrides=preset("paper"))
+    plain = load_settings(None, environment={}, overrides=read_preset("paper").values)
     for name, label in OURS.items():
         experiment = read_experiment(name)
         assert experiment.reference == label

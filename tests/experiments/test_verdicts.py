@@ -8,7 +8,7 @@ import pytest
 from semconv.columns import Split
 from semconv.data.statistics import DataStatistics
 from semconv.settings.load import load_settings
-from semconv.settings.presets import preset
+from semconv.settings.presets import read_preset
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
 from semconv_warehouse.experiments.report import figure_rows, markdown
 from semconv_warehouse.experiments.verdicts import Measured, verdict
@@ -47,7 +47,7 @@ def test_a_row_that_is_not_above_popularity_tells_nothing(low: float) -> None:
 
 
 def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:
-    settings = load_settings(None, environment={}, overrides=preset("paper"))
+    settings = load_settings(None, environment={}, overrides=read_preset("paper").values)
     assert paper_data_set(GAMES) == "Games"
     assert differences_from_paper(GAMES, settings, "test") == []
     toy = DataStatistics(80, 60, 500, 0.9, 6.25, 0.0, 0)
@@ -74,7 +74,7 @@ def test_other_counts_are_other_data(change: dict[str, Any]) -> None:
     ],
 )
 def test_another_protocol_is_named(overrides: dict[str, Any], split: Split, says: str) -> None:
-    settings = load_settings(None, environment={}, overrides={**preset("paper"), **overrides})
+    settings = load_settings(None, environment={}, overrides={**read_preset("paper").values, **overrides})
     (reason,) = differences_from_paper(GAMES, settings, split)
     assert reason.startswith(says)
 

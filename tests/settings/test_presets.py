@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from semconv.errors import SettingsError
 from semconv.settings.load import load_settings, setting_values
-from semconv.settings.presets import preset, preset_names, read_preset
+from semconv.settings.presets import preset_names, read_preset
 from semconv.settings.text import settings_template
 from semconv.settings.tree import Settings
 from semconv_cli.main import cli
@@ -25,8 +25,11 @@ PARTS = ("Alignment Tokenization", "Alignment Task", "Inference", "Datasets", "B
 
 def as_set(name: str) -> dict[str, Any]:
     """The settings of a preset as the program sees them."""
-    settings = load_settings(environment={}, overrides=preset(name))
-    return {key: getattr(getattr(settings, key.partition(".")[0]), key.partition(".")[2]) for key in preset(name)}
+    settings = load_settings(environment={}, overrides=read_preset(name).values)
+    return {
+        key: getattr(getattr(settings, key.partition(".")[0]), key.partition(".")[2])
+        for key in read_preset(name).values
+    }
 
 
 @EACH
@@ -46,7 +49,7 @@ def test_each_line_is_a_setting_with_a_source(name: str) -> None:
 
 def test_presets_hold_the_choices_of_the_paper() -> None:
     for name in preset_names():
-        values = preset(name)
+        values = read_preset(name).values
         assert values["split.train_cut"] == "[:-1]"
         assert (values["behavior.source"], values["behavior.dimensions"]) == ("dccf", 32)
         assert (values["codebook.levels"], values["codebook.codes"]) == (4, 256)
@@ -56,13 +59,13 @@ def test_presets_hold_the_choices_of_the_paper() -> None:
         assert (values["tuning.history"], values["tuning.code_start"]) == ("tokens", "random")
         assert (values["tuning.loss_over"], values["tuning.history_loss"]) == ("vocabulary", 0)
         assert (values["recommend.seen"], values["recommend.scores"], values["blend.use"]) == ("kept", "full", "never")
-    llm = preset("paper-llm")
+    llm = read_preset("paper-llm").values
     assert (llm["tuning.mode"], llm["tuning.lora_rank"], llm["tuning.lora_alpha"]) == ("lora", 8, 32)
     assert (llm["tuning.learning_rate"], llm["tuning.epochs"], llm["tuning.weight_decay"]) == (5e-5, 4, 0.01)
 
 
 def test_presets_differ_only_in_backbone_and_tuning() -> None:
-    small, large = preset("paper"), preset("paper-llm")
+    small, large = read_preset("paper").values, read_preset("paper-llm").values
     differ = {key for key in small.keys() | large.keys() if small.get(key) != large.get(key)}
     assert {key.partition(".")[0] for key in differ} == {"backbone", "tuning"}
 
@@ -73,14 +76,14 @@ def test_init_writes_every_setting_and_its_source(name: str, tmp_path: Path) -> 
     assert result.exit_code == 0, result.stderr
     assert ("backbone use MODEL" in result.stderr) == (name == "paper-llm")
     file = tmp_path / "p" / "semconv.toml"
-    assert load_settings(file, environment={}) == load_settings(environment={}, overrides=preset(name))
+    assert load_settings(file, environment={}) == load_settings(environment={}, overrides=read_preset(name).values)
     text = file.read_text()
     assert f"preset {name}" in text.splitlines()[0]
     for key, source in read_preset(name).sources.items():
         assert re.search(rf"^{key.partition('.')[2]} = .* # {re.escape(source)}", text, flags=re.MULTILINE)
     uncommented = re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)
     file.write_text(uncommented)
-    assert load_settings(file, environment={}) == load_settings(environment={}, overrides=preset(name))
+    assert load_settings(file, environment={}) == load_settings(environment={}, overrides=read_preset(name).values)
     assert uncommented.count(" = ") >= settings_template().count(" = ")
 
 

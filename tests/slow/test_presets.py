@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from semconv.settings.presets import preset, read_preset
+from semconv.settings.presets import read_preset
 from semconv.settings.text import settings_template
 from semconv_warehouse.project import Project
 from tests.worlds import projects
@@ -45,7 +45,7 @@ def run(root: Path, name: str, model: str = "") -> Project:
 def check(project: Project, name: str) -> None:
     """Check the settings that the tuning recorded, and the figures of the model."""
     (tuned,) = (run["settings"] for run in project.runs() if run["stage"] == "finetune")
-    wanted = {**preset(name), **SMALL}
+    wanted = {**read_preset(name).values, **SMALL}
     for section in ("tasks", "tuning"):
         for key, value in tuned[section].items():
             expected = wanted.get(f"{section}.{key}", value)

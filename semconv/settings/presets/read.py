@@ -31,15 +31,6 @@ def preset_names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return the values of a preset by ``section.key``, in the form of the ``overrides`` of ``load_settings``.
-
-    Raises:
-        SettingsError: there is no preset of this name; the message lists the names that exist.
-    """
-    return dict(read_preset(name).values)
-
-
 def read_preset(name: str) -> Preset:
     """Read a preset with the source of each value.
 

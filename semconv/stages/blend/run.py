@@ -178,9 +178,7 @@ def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _
     users = draw_users(have_target, settings.fit_users, settings.seed)
     histories = Histories.under(sequences, "valid", workspace.settings.recommend.seen_days)
     items, lengths = histories.latest(users, workspace.settings.split.history_length)
-    seen = None
-    if workspace.settings.recommend.seen == "masked":
-        seen = [histories.seen_of(int(user)) for user in users]
+    seen = histories.masked_items(users, is_masked=workspace.settings.recommend.seen == "masked")
     of_users = BlendUsers(items, lengths, list_days(sequences, histories, "valid")[users], seen)
     fit = FitSettings(settings.candidates, settings.shortlist, settings.l2, _LIST_LENGTH, settings.seed)
     search = None

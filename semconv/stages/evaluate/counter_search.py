@@ -49,7 +49,7 @@ def tune_transition_run(workspace: Workspace, case: EvaluationCase) -> Outcome |
             [histories.of(int(user)) for user in users],
             case.recommend.settings["history_length"],
             held_out[users],
-            [histories.seen_of(int(user)) for user in users] if case.is_masked else None,
+            histories.masked_items(users, is_masked=case.is_masked),
             case.allowed,
             item_weights(train, num_items),
         )

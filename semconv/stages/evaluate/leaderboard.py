@@ -57,7 +57,7 @@ def recent_lists(case: EvaluationCase, method: Method) -> Lists:
     days = list_days(case.sequences, case.histories, case.split)
 
     def lists(users: NDArray[np.int32]) -> NDArray[np.int32]:
-        seen = [case.histories.seen_of(int(user)) for user in users] if case.is_masked else None
+        seen = case.histories.masked_items(users, is_masked=case.is_masked)
         return rank_by_recent(
             events, case.popularity, days[users], case.allowed, seen, width=method.days, k=case.list_length
         )

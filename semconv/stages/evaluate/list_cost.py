@@ -103,7 +103,7 @@ def own_lists(workspace: Workspace, case: EvaluationCase, method: str) -> Make:
     length, histories = settings.split.history_length, case.histories
 
     def make(users: Users) -> None:
-        seen = [histories.seen_of(int(user)) for user in users] if case.is_masked else None
+        seen = histories.masked_items(users, is_masked=case.is_masked)
         prompts = [] if tuned is None else tuned.prompts(histories, users)
         for_blend = None
         if blend is not None:

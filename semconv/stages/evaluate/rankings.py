@@ -182,14 +182,14 @@ def _by_behavior(workspace: Workspace, case: EvaluationCase, method: Method) -> 
     """Rank by behaviour vectors alone, with the candidate items and masked items of the model."""
     vectors = BehaviorVectors.load(workspace.intact(case.lineage.behavior, BEHAVIOR_VECTORS))
     histories = case.histories
-    seen = [histories.seen_of(int(user)) for user in case.users] if case.is_masked else None
+    seen = histories.masked_items(case.users, is_masked=case.is_masked)
     items = rank_by_vectors(vectors, case.users, case.allowed, seen, case.list_length)
     return Ranking(method.name, items, None, {"behavior_run": case.lineage.behavior.run_id})
 
 
 def _for_new(workspace: Workspace, case: EvaluationCase, method: Method) -> Ranking:
     """Rank with a method for new items, with the candidate items and masked items of the model."""
-    seen = [case.histories.seen_of(int(user)) for user in case.users] if case.is_masked else None
+    seen = case.histories.masked_items(case.users, is_masked=case.is_masked)
     if method.name == NEWEST:
         return Ranking(NEWEST, rank_newest(case.popularity, case.allowed, len(case.users), seen, case.list_length))
     texts = item_texts(workspace, case.lineage, workspace.store.catalog())

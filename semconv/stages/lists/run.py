@@ -171,9 +171,7 @@ class ListWorker:
         else:
             prompts = self._tuned.prompts(job.histories, users)
             visible = self._tuned.visible(job.histories, users, length)
-        seen = None
-        if settings.recommend.seen == "masked":
-            seen = [job.histories.seen_of(int(user)) for user in users]
+        seen = job.histories.masked_items(users, is_masked=settings.recommend.seen == "masked")
         for_blend = None
         if job.blend is not None:
             items, lengths = job.histories.latest(users, length)

@@ -150,9 +150,7 @@ class Answering:
         settings, sequences = self.workspace.settings, self.shop.sequences
         assert sequences is not None
         histories = Histories.under(sequences, self.split, settings.recommend.seen_days)
-        seen = None
-        if settings.recommend.seen == "masked":
-            seen = [histories.seen_of(int(user)) for user in users]
+        seen = histories.masked_items(users, is_masked=settings.recommend.seen == "masked")
         for_blend = None
         if self.scorer.blend is not None:
             items, lengths = histories.latest(users, settings.split.history_length)

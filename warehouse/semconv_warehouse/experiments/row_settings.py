@@ -13,7 +13,7 @@ from semconv.errors import SettingsError
 from semconv.evaluation.methods import compared_names
 from semconv.peers.settings import Peer
 from semconv.settings.load import load_settings
-from semconv.settings.presets import preset, preset_names
+from semconv.settings.presets import preset_names, read_preset
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import ALL_ITEMS, Experiment, ExperimentRow
@@ -64,7 +64,7 @@ def plan_row(
         )
     start = _preset_for(experiment.preset, str(path)) if experiment.preset else ""
     overrides = {
-        **(preset(start) if start else {}),
+        **(read_preset(start).values if start else {}),
         **({_CUT: "[:-2]"} if options.split == "valid" else {}),
         "backbone.path": path,
         **experiment.settings,
