@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semconv.behavior.vectors import require_trainable
 from semconv.data.store import Sequences
-from semconv.errors import InputError
 from semconv.ragged import offsets_of, row_of
 
 
@@ -42,13 +42,7 @@ class InteractionGraph:
         Raises:
             InputError: there is no interaction, or an item_index lies outside the catalogue.
         """
-        if len(sequences.items) == 0:
-            raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
-        outside = (sequences.items >= num_items) | (sequences.items < 0)
-        if outside.any():
-            raise InputError(
-                f"item_index {sequences.items[outside][0]} lies outside the {num_items} items of the catalogue"
-            )
+        require_trainable(sequences, num_items)
         users = row_of(sequences.lengths)
         pairs, edge = np.unique(np.stack([users, sequences.items], axis=1), axis=0, return_inverse=True)  # (E, 2)
         weights = None

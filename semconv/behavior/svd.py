@@ -22,11 +22,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
-from semconv.behavior.vectors import BehaviorVectors, history_means, normalize
+from semconv.behavior.vectors import BehaviorVectors, history_means, normalize, require_trainable
 from semconv.columns import LEARNED
 from semconv.counter.counts import count_neighbors
 from semconv.data.store import Sequences
-from semconv.errors import InputError
 from semconv.ragged import row_of
 from semconv.settings.behavior import BehaviorSettings
 from semconv.truncated_svd import DENSE_SIDE, signed_and_padded, truncated_svd
@@ -47,16 +46,10 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     Raises:
         InputError: there is no interaction, or an item_index lies outside the catalogue.
     """
-    if len(sequences.items) == 0:
-        raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
+    require_trainable(sequences, num_items)
     user_of_row = row_of(sequences.lengths)
     users, rows = np.unique(user_of_row, return_inverse=True)
     items, columns = np.unique(sequences.items, return_inverse=True)
-    if items[-1] >= num_items or items[0] < 0:
-        raise InputError(
-            f"item_index {items[-1] if items[-1] >= num_items else items[0]} lies outside the {num_items} items"
-            " of the catalogue"
-        )
     if settings.graph == "transitions":
         matrix = _transitions(sequences, columns, len(items))
         values, right = _leading_eigenvectors(matrix, settings.dimensions, settings.seed)

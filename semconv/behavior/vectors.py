@@ -114,3 +114,14 @@ def history_means(
     membership = sp.csr_array((weights, (rows, columns[has_vector])), shape=(len(known), len(item_index)))
     sums = np.bincount(rows, weights, len(known))[:, None]
     return known.astype(np.int32), (membership @ item_vectors) / sums
+
+
+def require_trainable(sequences: Sequences, num_items: int) -> None:
+    """Raise InputError if there is no interaction, or if an item_index lies outside the catalogue."""
+    if len(sequences.items) == 0:
+        raise InputError("no interaction is left to train on; ingest more, or lower split.k_core")
+    outside = (sequences.items >= num_items) | (sequences.items < 0)
+    if outside.any():
+        raise InputError(
+            f"item_index {sequences.items[outside][0]} lies outside the {num_items} items of the catalogue"
+        )

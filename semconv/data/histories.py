@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from semconv.columns import Split
 from semconv.data.interactions import HeldOut, before, masking_events, remaining, returned
 from semconv.data.splits import history_ends, history_lengths, history_mask, target_rows
-from semconv.data.store import UNKNOWN_TIME, Sequences
+from semconv.data.store import DAY, UNKNOWN_TIME, Sequences
 from semconv.ragged import kept_offsets, offsets_of, ranges
-
-_DAY = 86_400_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _seen_mask(
         night = np.full(len(sequences), sequences.cuts.test if split == "test" else sequences.cuts.valid)
     else:
         night = latest_times
-    first = np.repeat(night.astype(np.float64) - seen_days * _DAY, sequences.lengths)
+    first = np.repeat(night.astype(np.float64) - seen_days * DAY, sequences.lengths)
     return np.asarray(seen & ((sequences.times == UNKNOWN_TIME) | (sequences.times >= first)))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times, for an interaction without a time
 UNKNOWN_DAY: Final = UNKNOWN_TIME  # the day of an unknown time
-_DAY: Final = 86_400_000_000  # microseconds
+DAY: Final = 86_400_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Sequences:
 
 def day_numbers(times: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown."""
-    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // _DAY)
+    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // DAY)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from semconv.backbone.code_tokens import level_tokens
 from semconv.data.histories import Histories, SeenRows
-from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, Sequences, day_numbers
+from semconv.data.store import DAY, UNKNOWN_DAY, UNKNOWN_TIME, Sequences, day_numbers
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.popularity import ItemEvents
 from semconv.item_head.prompts import MomentEvents
@@ -31,7 +31,6 @@ from semconv.train.validation import Validation
 
 Arrays = Mapping[str, NDArray[Any]]
 Facts = Mapping[str, Any]
-_DAY: Final = 86_400_000_000  # microseconds
 _NO_DAY: Final = int(np.iinfo(np.int32).min)  # an unknown day in a file
 
 
@@ -269,4 +268,4 @@ def _long_days(days: NDArray[np.int32]) -> NDArray[np.int64]:
 
 def _times(days: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the beginning of each day in microseconds since 1970."""
-    return np.where(days == _NO_DAY, UNKNOWN_TIME, days.astype(np.int64) * _DAY)
+    return np.where(days == _NO_DAY, UNKNOWN_TIME, days.astype(np.int64) * DAY)

@@ -12,8 +12,6 @@ from semconv_cli import output
 from semconv_cli.options import FILE, Job, json_option
 from semconv_cli.state import State, pass_state
 
-_COLUMNS_OF_CODES = ("collision_rate", "collision_rate_distinct", "new_tokens")
-
 
 @click.command("experiment", cls=Job, short_help="Compare settings: a table of the paper, or your own.")
 @click.argument("table")
@@ -127,9 +125,11 @@ def experiment_command(
 
 def _write_table(result: Mapping[str, Any]) -> None:
     """Print the rows of a table, then the rows that are left out, the verdicts, and the rows that learned too little."""
+    from semconv_warehouse.experiments.plan import CODE_FIGURES
+
     is_of_codes = result["table"] == "table5"
     output.write_rows(
-        {name: value for name, value in row.items() if is_of_codes or name not in _COLUMNS_OF_CODES}
+        {name: value for name, value in row.items() if is_of_codes or name not in CODE_FIGURES}
         for row in result["means"]
     )
     for name in ("left_out", "verdicts"):

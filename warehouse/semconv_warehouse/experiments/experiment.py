@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from semconv.data.statistics import DataStatistics, data_statistics
 from semconv.errors import SettingsError
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
-from semconv_warehouse.experiments.plan import FIGURES, Claim, Experiment
+from semconv_warehouse.experiments.plan import CODE_FIGURES, COSTS, FIGURES, Claim, Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
 from semconv_warehouse.experiments.row_settings import PlannedRow, open_with, plan_row, with_chosen_epochs
 from semconv_warehouse.experiments.separate import copy_inputs
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from semconv_warehouse.experiments.row_run import ComputedRow
 
 LESS_REFERENCE = "ndcg@10_less_reference"
-_COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
-_RATES = ("collision_rate", "collision_rate_distinct", "new_tokens")
 
 
 @dataclass
@@ -275,12 +273,12 @@ def _means(mine: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
     spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
     paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
-    rates = {name: _mean([row[name] for row in mine]) for name in _RATES if name in mine[0]}
+    rates = {name: _mean([row[name] for row in mine]) for name in CODE_FIGURES if name in mine[0]}
     return {**means, **spread, **paper, **rates, "num_users": mine[0]["num_users"]}
 
 
 def _costs(mine: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    costs = {name: _mean([row[name] for row in mine]) for name in _COSTS}
+    costs = {name: _mean([row[name] for row in mine]) for name in COSTS}
     if costs["tuning_samples"] is not None:
         costs["tuning_samples"] = round(costs["tuning_samples"])
     return costs

@@ -20,6 +20,8 @@ from semconv.settings.tree import iter_options
 from semconv_warehouse.experiments.published import PAPER_DATA
 
 FIGURES = ("hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10")
+COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
+CODE_FIGURES = ("collision_rate", "collision_rate_distinct", "new_tokens")
 ALL_ITEMS = "items"  # value of codebook.codes: every item has its own code (row C = 1 of the paper's Table 5)
 BACKBONES = "backbones"  # value of the key `compares`
 PEERS = ("sasrec", "bert4rec", "fmlp")

@@ -14,12 +14,11 @@ from semconv.runs.lineage import Lineage
 from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.evaluate.comparison import Scored
 from semconv_warehouse.experiments.options import ExperimentOptions
-from semconv_warehouse.experiments.plan import FIGURES, ExperimentRow
+from semconv_warehouse.experiments.plan import CODE_FIGURES, COSTS, FIGURES, ExperimentRow
 from semconv_warehouse.experiments.row_settings import PlannedRow, open_with
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.layout import ProjectLayout
 
-COSTS = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
 _TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
 
 
@@ -127,7 +126,7 @@ def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]
     code_set = CodeSet.load(project.workspace.intact(codebook))
     shared, surplus = collision_rates(code_set.codes)
     levels, size, _ = code_set.books.shape
-    return {"collision_rate": shared, "collision_rate_distinct": surplus, "new_tokens": levels * size}
+    return dict(zip(CODE_FIGURES, (shared, surplus, levels * size), strict=True))
 
 
 def _training_costs(project: OpenedProject, run: RunRecord | None, ndcg_at_10: float) -> dict[str, Any]:
