@@ -33,10 +33,14 @@ def gradients(*tensors: torch.Tensor) -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("block", [1, 100, 10_000])
-def test_losses_and_gradients_are_those_of_a_table_of_all_scores(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("block", "size"), [(1, 1.0), (100, 1.0), (10_000, 1.0), (100, 50.0)])  # large scores too
+def test_losses_and_gradients_are_those_of_a_table_of_all_scores(
+    block: int, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(softmax, "_BLOCK_SCORES", block)
     hidden, vectors, weights, labels = numbers()
+    with torch.no_grad():
+        hidden.mul_(size)
     features, moments = torch.randn(3, 4, NUM_ITEMS), torch.arange(POSITIONS) % 3
     choice = ItemSampler(CANDIDATES, np.ones(len(CANDIDATES)), 0).draw(labels)
     total, each = item_losses(hidden, vectors, Labels(labels), choice, Popularity(weights, features, moments))

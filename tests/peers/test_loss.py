@@ -6,22 +6,11 @@ import torch
 from torch.nn import functional
 
 from semconv.peers.data import RankingTask
-from semconv.peers.loss import FullSoftmax, loss_of
+from semconv.peers.loss import loss_of
 from semconv.peers.ranking import best_items, exact_ranks
 from semconv.peers.registry import NETWORKS, make_network
 from semconv.peers.sasrec import Sasrec
 from tests.worlds.ring import SMALL
-
-
-def test_full_softmax_is_cross_entropy_with_its_gradient() -> None:
-    generator = torch.Generator().manual_seed(0)
-    states = torch.randn(600, 8, dtype=torch.float64, generator=generator).mul_(30).requires_grad_()  # large logits too
-    items = torch.randn(40, 8, dtype=torch.float64, generator=generator).requires_grad_()
-    targets = torch.randint(40, (600,), generator=generator)
-    ours, plain = FullSoftmax.apply(states, items, targets), functional.cross_entropy(states @ items.T, targets)
-    torch.testing.assert_close(ours, plain)
-    weights = (states, items)
-    torch.testing.assert_close(torch.autograd.grad(3 * ours, weights), torch.autograd.grad(3 * plain, weights))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
