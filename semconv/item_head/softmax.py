@@ -264,7 +264,11 @@ def _differences(scores: Tensor, columns: Tensor, choice: Choice, differences: T
         scores += choice.offsets
         scores.scatter_(1, at, label)
     torch.softmax(scores, dim=1, out=differences)
-    # A probability below the smallest number counts as that number, which is a loss of 87.
-    losses = -differences.gather(1, at).clamp_min(torch.finfo(torch.float32).tiny).log().squeeze(1)
+    probabilities = differences.gather(1, at).squeeze(1)
+    losses = -probabilities.log()
+    is_lost = probabilities < torch.finfo(torch.float32).tiny  # its logarithm would be infinite or inexact
+    if is_lost.any():
+        lost = scores[is_lost]
+        losses[is_lost] = lost.logsumexp(dim=1) - lost.gather(1, at[is_lost]).squeeze(1)
     differences.scatter_add_(1, at, torch.full_like(losses, -1.0)[:, None])
     return losses
