@@ -186,7 +186,7 @@ def resolved_tuning(
 
     The built-in backbone starts from random weights. A model with random weights needs a high learning rate, much
     dropout, code tokens that start from the codebooks, and a loss on histories as well as labels. A pretrained model is
-    tuned by the reference recipe (docs/method.md, Tuning). The number of epochs with histories as items depends on the
+    tuned by the reference recipe (docs/method.md, Backbone). The number of epochs with histories as items depends on the
     data (``item_head.recipe``), so it stays empty here.
 
     Args:

@@ -1,5 +1,6 @@
 """Experiments on a small shop: rows share runs, seeds are pooled over users, nothing published is touched."""
 
+import dataclasses
 import json
 import statistics
 from operator import attrgetter
@@ -227,3 +228,6 @@ def test_a_row_starts_from_the_preset_for_its_backbone(project: Project) -> None
     assert (built_in.preset, built_in.settings.tuning.mode) == ("paper", "full")
     pretrained = plan_row(reopened(project, backbone__path="models/tiny"), table, row, 0, ExperimentOptions())
     assert (pretrained.preset, pretrained.settings.tuning.mode) == ("paper-llm", "lora")
+    of_table = dataclasses.replace(table, settings={"backbone.path": "models/tiny"})
+    pretrained = plan_row(project, of_table, row, 0, ExperimentOptions())
+    assert (pretrained.preset, pretrained.settings.backbone.path) == ("paper-llm", "models/tiny")

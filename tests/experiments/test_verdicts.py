@@ -88,7 +88,7 @@ def result() -> dict[str, Any]:
     interval = {"ndcg@10_low": 0.05, "ndcg@10_high": 0.09, "tuning_processor_seconds": 61.4}
     return {
         "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1],
-        "budget": 5000, "backbones": [], "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
+        "budget": 5000, "backbones": [], "codes": "Games.index.json", "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
         "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
         "data": {**dataclasses.asdict(GAMES), "paper_data_set": "Games"},
         "left_out": [{"label": "P5", "reason": "it is another model"}],
@@ -106,7 +106,7 @@ def result() -> dict[str, Any]:
 def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
     page = markdown(result())
     for part in (
-        "`semconv --set 'split.train_cut=[:-2]' experiment table5 --split test --seeds 2 --budget 5000`",
+        "`semconv --set 'split.train_cut=[:-2]' experiment table5 --split test --seeds 2 --budget 5000 --codes Games.index.json`",
         "- Not surely better than popularity on the same users: C = 2.",
         "50,546 users, 16,859 items, 452,989 interactions (Games)",
         "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",

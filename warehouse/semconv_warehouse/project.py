@@ -190,7 +190,7 @@ class Project(CodingProject):
             split: held-out items; with ``valid``, training uses the train cut ``[:-2]``.
             budget: number of training samples of each row; 0 for the limits of the settings.
             backbones: folders or hub names of backbones, for a table that compares backbones.
-            codes: Parquet file of external codes, for rows that need one.
+            codes: file of external codes, NAME.index.json or Parquet, for rows that need one.
             peer_seconds: for a leaderboard, processor seconds of a peer's training; 0 for those of the model.
             other_head: for a leaderboard, whether to tune a model with the head that the project's model does not have.
         """

@@ -21,7 +21,7 @@ SEGMENTS = {
     ALL: "All targets",
     KNOWN_TRANSITION: "Targets whose transition was seen in training",
     NEW_TRANSITION: "Targets whose transition was not seen in training",
-    NEW_TARGET: "Cold targets: no interaction in training",
+    NEW_TARGET: "New targets: no interaction in training",
 }
 _CONDITIONS = ("train_cut", "seen", "split", "num_users", "seed")
 

@@ -147,6 +147,7 @@ class ExperimentRun:
             "seeds": list(options.seeds),
             "budget": options.budget,
             "backbones": list(options.backbones),
+            "codes": "" if options.codes is None else options.codes.name,
             "settings": dict(self.project.overrides),
             "preset": " and ".join(dict.fromkeys(row.preset for row in self.planned)),
             "reference": self.experiment.reference,

@@ -68,7 +68,7 @@ def chosen_rows(experiment: Experiment, options: ExperimentOptions) -> tuple[Exp
         )
     if options.codes is not None and not options.codes.is_file():
         raise InputError(
-            f"{options.codes}: no such file; give --codes a Parquet file with the columns item_id and codes"
+            f"{options.codes}: no such file; give --codes NAME.index.json, or a Parquet file with the columns item_id and codes"
         )
     if options.codes is not None and not any(row.needs_codes for row in experiment.rows):
         raise SettingsError(f"{experiment.name} has no row that needs --codes; leave the option out")
@@ -77,7 +77,7 @@ def chosen_rows(experiment: Experiment, options: ExperimentOptions) -> tuple[Exp
         if row.left_out:
             left_out.append(LeftOut(row.label, row.left_out))
         elif row.needs_codes and options.codes is None:
-            reason = "it needs published codes; give a Parquet file with the columns item_id and codes with --codes"
+            reason = "it needs published codes; give --codes NAME.index.json, or a Parquet file of item_id and codes"
             left_out.append(LeftOut(row.label, reason))
         else:
             rows.append(replace(row, codes=options.codes) if row.needs_codes else row)

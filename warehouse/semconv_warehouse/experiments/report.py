@@ -98,8 +98,9 @@ def figure_rows(result: Result) -> Iterator[dict[str, Any]]:
 def _conditions(result: Result) -> Iterator[str]:
     data, seeds = result["data"], result["seeds"]
     options = ["--seeds", str(len(seeds)), *(["--budget", str(result["budget"])] if result["budget"] else [])]
-    backbones = [word for name in result["backbones"] for word in ("--backbone", name)]
-    yield f"`{command_line(result, *options, *backbones)}`"
+    options += [word for name in result["backbones"] for word in ("--backbone", name)]
+    options += ["--codes", result["codes"]] if result["codes"] else []
+    yield f"`{command_line(result, *options)}`"
     yield ""
     yield (
         f"- Data: {data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions"

@@ -55,8 +55,8 @@ def plan_row(
         SettingsError: a setting is out of range, the train cut contains the held-out items, or the evaluation will not
             have the row's method.
     """
-    path = row.settings.get("backbone.path", project.overrides.get("backbone.path", _chosen_backbone(project)))
     asked = {**experiment.settings, **project.overrides, **row.settings}
+    path = asked.get("backbone.path", _chosen_backbone(project))
     if options.split == "valid" and asked.get(_CUT, "[:-2]") != "[:-2]":
         raise SettingsError(
             f"row {row.label}: the train cut {asked[_CUT]} contains the validation items; leave {_CUT} out, or give"
