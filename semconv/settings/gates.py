@@ -25,7 +25,7 @@ class GateSettings:
     min_length: float = option(
         0.7,
         "Refuse to publish if the mean length of the new lists is less than this share of the mean length of the"
-        " published lists.",
+        " published lists, or of recommend.top_k if that is less.",
         low=0,
         high=1,
     )

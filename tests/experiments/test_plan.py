@@ -95,7 +95,7 @@ def test_rows_that_cannot_be_computed_are_left_out_with_a_reason(tmp_path: Path)
     chosen, left_out = chosen_rows(read_experiment("table1"), ExperimentOptions(codes=codes))
     assert [row.label for row in left_out] == ["P5"]
     assert {row.label: row.codes for row in chosen.rows if row.codes} == {"LC-Rec": codes}
-    with pytest.raises(InputError, match="no such file; give --codes NAME.index.json, or a Parquet file"):
+    with pytest.raises(InputError, match=r"no such file; give --codes NAME\.index\.json, or a Parquet file"):
         chosen_rows(read_experiment("table1"), ExperimentOptions(codes=tmp_path / "none"))
     with pytest.raises(SettingsError, match="table3 has no row that needs --codes"):
         chosen_rows(read_experiment("table3"), ExperimentOptions(codes=codes))

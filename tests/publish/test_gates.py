@@ -58,7 +58,7 @@ CREATE TABLE candidate.recommendation AS {};
     ],
 )
 def test_what_new_lists_lack_is_counted(candidate: str, users: float, items: float, length: float) -> None:
-    assert measured("min_length", _LISTS.format(candidate))[0] == pytest.approx(length)
+    assert measured("min_length", _LISTS.format(candidate), top_k=20)[0] == pytest.approx(length)
     assert measured("min_users", _LISTS.format(candidate))[0] == users
     assert measured("min_items", _LISTS.format(candidate))[0] == pytest.approx(items)
 
@@ -67,7 +67,17 @@ def test_nothing_served_measures_nothing() -> None:
     empty = _LISTS.format("SELECT 'u' AS user_id, 'i' AS item_id") + "DELETE FROM served.recommendation"
     assert measured("min_users", empty)[0] is None
     assert measured("min_items", empty)[0] is None
-    assert measured("min_length", empty)[0] is None
+    assert measured("min_length", empty, top_k=20)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("top_k", "share", "says"), [(3, 2 / 3, "the served lists have 3.0"), (2, 1.0, "recommend.top_k is 2.0")]
+)
+def test_lists_may_be_as_short_as_the_setting_says(top_k: int, share: float, says: str) -> None:
+    shorter = _LISTS.format("SELECT * FROM served.recommendation QUALIFY row_number() OVER (PARTITION BY user_id) <= 2")
+    found, text = measured("min_length", shorter, top_k=top_k)
+    assert found == pytest.approx(share)
+    assert text == f"the new lists have 2.0 items on average, {says}"
 
 
 @pytest.mark.parametrize(

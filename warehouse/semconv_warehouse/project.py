@@ -340,4 +340,4 @@ class Project(CodingProject):
 
     def _gates(self, force: bool) -> PublishGates:
         guard = Guard(self.settings.gates, force, self.progress.say)
-        return PublishGates(guard, self.settings.publish.memory_mb)
+        return PublishGates(guard, self.settings.recommend.top_k, self.settings.publish.memory_mb)

@@ -85,12 +85,13 @@ class Guard:
     def measure(
         self, connection: duckdb.DuckDBPyConnection, gates: Sequence[str], values: Mapping[str, Any] | None = None
     ) -> list[Finding]:
-        """Run the SQL files of those gates that are on; ``values`` are the parameters of their statements."""
+        """Run the SQL files of those gates that are on; ``values`` has the parameters of their statements."""
         found = []
         for gate in gates:
             if limit := self.limit(gate):
                 statement = sql_file(package_folder("sql") / "gates" / f"{gate}.sql").statement
-                row = connection.execute(statement, dict(values or {})).fetchall()[0]
+                names = duckdb.extract_statements(statement)[0].named_parameters
+                row = connection.execute(statement, {name: (values or {})[name] for name in names}).fetchall()[0]
                 found.append(Finding(gate, row[0], limit, row[1]))
         return found
 

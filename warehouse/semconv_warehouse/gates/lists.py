@@ -12,6 +12,7 @@ import duckdb
 
 from semconv.clock import as_timestamp, utc_now
 from semconv.errors import InputError, LockedError
+from semconv.settings.recommend import RecommendSettings
 from semconv_warehouse.gates.gate import Finding, Guard
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, raw
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -27,12 +28,14 @@ class PublishGates:
 
     Attributes:
         guard: the limits, and whether they are overridden.
+        top_k: length K that new lists should have; shorter lists than the served ones are right if K is.
         memory_mb: memory limit of DuckDB, which writes the rest to temporary files beside the new generation.
         quality: what the gates on quality measured.
         compared_with: number of the publication whose lists the quality was compared with; None if there was none.
     """
 
     guard: Guard = field(default_factory=Guard)
+    top_k: int = RecommendSettings().top_k
     memory_mb: int = DEFAULT_MEMORY_MB
     quality: Sequence[Finding] = ()
     compared_with: int | None = None
@@ -77,7 +80,7 @@ class PublishGates:
             connection.execute("ATTACH ? AS candidate (READ_ONLY)", [str(candidate)])
             with database_errors(served):
                 connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
-                return self.guard.measure(connection, _COMPARED)
+                return self.guard.measure(connection, _COMPARED, {"top_k": self.top_k})
 
 
 def write_forced(file: Path, forced: Sequence[dict[str, Any]]) -> None:
