@@ -275,8 +275,8 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
 
     Args:
         wait: seconds to keep trying while another process holds the lock.
-        work: the beginning of the error message, for a folder that belongs to no run. It says what the process that
-            holds the lock is doing.
+        work: what is done in the block, for a folder that belongs to no run. The error message of a process that finds
+            the folder locked begins with it.
 
     Raises:
         LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
@@ -284,8 +284,8 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
     deadline, pause = time.monotonic() + max(wait, _LOOK_SECONDS), _PAUSES[0]
     while (descriptor := _locked(folder)) is None:
         if time.monotonic() >= deadline:
-            pid = lock_holder(folder)
-            held = work or f"{folder.name} is being computed"
+            pid, others_work = _held_by(folder)
+            held = others_work or work or f"{folder.name} is being computed"
             what_next = (
                 f"tried for {wait:g} s; stop it or wait longer (--wait SECONDS)"
                 if wait
@@ -296,7 +296,7 @@ def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[Non
         pause = min(2 * pause, _PAUSES[1])
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        os.write(descriptor, f"{os.getpid()} {work}".encode())
         yield
     finally:
         os.close(descriptor)
@@ -336,7 +336,13 @@ def is_locked(folder: Path) -> bool:
 
 def lock_holder(folder: Path) -> int | None:
     """Return the PID that the lock file contains, or None if it contains none."""
+    return _held_by(folder)[0]
+
+
+def _held_by(folder: Path) -> tuple[int | None, str]:
+    """Return the PID and the work that the lock file of a folder names; no PID and no work if it is not readable."""
     try:
-        return int((folder / LOCK).read_text())
+        pid, _, work = (folder / LOCK).read_text().partition(" ")
+        return int(pid), work
     except (FileNotFoundError, PermissionError, ValueError):
-        return None
+        return None, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from semconv.artifacts import write_bytes
+from semconv.artifacts import lock_holder, run_lock, write_bytes
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, LockedError, MachineError
 from semconv.runs.book import RunBook, StageRequest
@@ -136,6 +137,22 @@ def test_a_full_disk_and_a_folder_without_permission_are_named(project: Project)
         project.book.execute(request(), Compute(full))
     assert statuses(project) == ["failed"]
     assert not project.book.execute(request(), Compute()).is_reused
+
+
+def test_a_locked_folder_says_what_its_holder_does(tmp_path: Path) -> None:
+    program = (
+        "import time, pathlib; from semconv.artifacts import run_lock\n"
+        f"with run_lock(pathlib.Path({str(tmp_path)!r}), work='a cake is being baked'):\n"
+        "  print('ready', flush=True); time.sleep(600)"
+    )
+    with (
+        process(program) as pid,
+        pytest.raises(LockedError, match=rf"^a cake is being baked by process {pid}; stop it or use --wait SECONDS$"),
+        run_lock(tmp_path, work="bread is being baked"),
+    ):
+        pass
+    with run_lock(tmp_path):
+        assert lock_holder(tmp_path) == os.getpid()
 
 
 def test_a_run_that_another_process_computes_is_left_alone(project: Project) -> None:

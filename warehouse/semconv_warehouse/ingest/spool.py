@@ -30,7 +30,7 @@ def spool_folder(folder: Path) -> Iterator[Path]:
     """
     with machine_errors(folder), ExitStack() as stack:
         # A command that removes the files of killed processes holds this lock, so it never sees the new folder unlocked.
-        with run_lock(folder, wait=_CREATION_SECONDS, work="files of killed processes are being removed"):
+        with run_lock(folder, wait=_CREATION_SECONDS, work="an ingest is being started"):
             own = Path(tempfile.mkdtemp(prefix=SPOOLED, dir=folder))  # with mode 0700
             stack.callback(shutil.rmtree, own, ignore_errors=True)
             stack.enter_context(run_lock(own))
