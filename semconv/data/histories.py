@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semconv.columns import Split
 from semconv.data.interactions import HeldOut, before, masking_events, remaining, returned
 from semconv.data.splits import history_ends, history_lengths, history_mask, target_rows
-from semconv.data.store import DAY, UNKNOWN_TIME, Sequences
+from semconv.data.store import DAY, UNKNOWN_TIME, Sequences, newest_time
 from semconv.ragged import kept_offsets, offsets_of, ranges
 
 
@@ -129,7 +129,7 @@ def _seen_mask(
     """Return which events mask their items in the lists of a split, ``(n,)``.
 
     An item is seen for ``seen_days`` days before the night of the list. For serving, this is the time of the newest event
-    of all users. For a split in time it is the cut, and otherwise the time of the user's latest interaction.
+    of all users (``newest_time``). For a split in time it is the cut, and otherwise the time of the user's latest interaction.
 
     Args:
         latest_times: ``(U,)`` time of the latest interaction of each history.
@@ -142,7 +142,7 @@ def _seen_mask(
     if not seen_days:
         return seen
     if split == "serve":
-        night = np.full(len(sequences), sequences.times.max(initial=UNKNOWN_TIME))
+        night = np.full(len(sequences), newest_time(sequences.times))
     elif sequences.cuts is not None:
         night = np.full(len(sequences), sequences.cuts.test if split == "test" else sequences.cuts.valid)
     else:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.clock import utc_now
 from semconv.columns import Seen, Split, TrainCut
 from semconv.data.event_rules import EventRules
 from semconv.ragged import kept_offsets
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 UNKNOWN_TIME: Final = int(np.iinfo(np.int64).min)  # in Sequences.times, for an interaction without a time
 UNKNOWN_DAY: Final = UNKNOWN_TIME  # the day of an unknown time
 DAY: Final = 86_400_000_000  # microseconds
+_FUTURE: Final = DAY  # a time further ahead than this is wrong
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,17 @@ class Sequences:
             self.cuts,
             weights=None if self.weights is None else self.weights[keep],
         )
+
+
+def newest_time(times: NDArray[np.int64]) -> int:
+    """Return the newest of some times, in microseconds since 1970; ``UNKNOWN_TIME`` if there is none.
+
+    A time more than a day in the future is wrong, so it does not count beside others.
+    """
+    latest = int(utc_now().timestamp() * 1e6) + _FUTURE
+    past = times[times <= latest]
+    newest = int(past.max(initial=UNKNOWN_TIME))
+    return newest if newest != UNKNOWN_TIME else int(times.max(initial=UNKNOWN_TIME))
 
 
 def day_numbers(times: NDArray[np.int64]) -> NDArray[np.int64]:

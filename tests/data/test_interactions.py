@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from semconv.columns import Split, TrainCut
+from semconv.data import store
 from semconv.data.event_rules import EventRules
 from semconv.data.histories import Histories
 from semconv.data.splits import (
@@ -19,13 +21,32 @@ from semconv.data.splits import (
     train_part,
     train_rejections,
 )
-from semconv.data.store import Sequences, TimeCuts
+from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
 from semconv.errors import SettingsError
 from tests.worlds.event_log import WEIGHTS, log, plain_users, random_log
 from tests.worlds.sequences import sequences_of
 
 RULES = EventRules(WEIGHTS)
 DAY = 86_400_000_000
+
+
+def test_a_time_in_the_future_is_not_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr(store, "utc_now", lambda: now)
+    moment = int(now.timestamp() * 1e6)
+    assert store.newest_time(np.array([moment - DAY, moment + DAY, moment + DAY + 1])) == moment + DAY
+    assert store.newest_time(np.array([UNKNOWN_TIME, moment - 5, moment + 9 * DAY])) == moment - 5
+    assert store.newest_time(np.array([UNKNOWN_TIME, moment + 9 * DAY])) == moment + 9 * DAY  # there is no other
+    assert store.newest_time(np.array([UNKNOWN_TIME])) == UNKNOWN_TIME
+    assert store.newest_time(np.zeros(0, dtype=np.int64)) == UNKNOWN_TIME
+
+
+def test_one_event_in_the_future_ends_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "utc_now", lambda: datetime(1970, 1, 20, tzinfo=UTC))
+    plain = sequences_of([[1, 2], [3]])
+    times = np.array([10, 18, 9000]) * DAY
+    shown = Histories.under(replace(plain, times=times), "serve", seen_days=5)
+    assert [shown.seen_of(user).tolist() for user in (0, 1)] == [[2], [3]]
 
 
 def histories(sequences: Sequences, split: Split) -> list[list[int]]:

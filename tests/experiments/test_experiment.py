@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import statistics
 from operator import attrgetter
 from pathlib import Path
@@ -11,12 +12,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from semconv.errors import SettingsError
+from semconv.errors import LockedError, SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import FIGURES, read_experiment
 from semconv_warehouse.experiments.row_settings import plan_row
+from semconv_warehouse.experiments.separate import experiment_lock
 from semconv_warehouse.project import Project
 from tests.worlds.paths import ROOT
 from tests.worlds.projects import SETTINGS, make_project, reopened
@@ -82,6 +84,27 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     first, second = result["verdicts"]
     assert first["difference"] == pytest.approx(model["ndcg@10"] - counter["ndcg@10"])
     assert second["verdict"] == "not measured"
+
+
+def test_two_experiments_at_once_are_refused(project: Project, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[row]]\nlabel = "model"\n')
+    with (
+        experiment_lock(project),
+        pytest.raises(
+            LockedError, match=rf"^an experiment is being computed by process {os.getpid()}; stop it or use --wait"
+        ),
+    ):
+        list(project.experiment(str(plan)))
+
+
+def test_a_project_without_a_model_is_refused(project: Project, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[[row]]\nlabel = "b"\nmethod = "blend"\nsettings = { "blend.use" = "auto", "blend.model" = false }\n'
+    )
+    with pytest.raises(SettingsError, match=r"row b: every row tunes a model, and blend\.model = false"):
+        project.experiment(str(plan))
 
 
 @pytest.mark.slow

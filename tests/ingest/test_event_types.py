@@ -49,6 +49,15 @@ def test_the_type_is_part_of_the_key_of_an_event(store: DuckDBStore, tmp_path: P
     assert read(store, "SELECT position FROM interaction WHERE event_type = 'return'") == [(3,)]
 
 
+def test_events_at_one_position_keep_the_order_of_the_file(store: DuckDBStore, tmp_path: Path) -> None:
+    rows = [f"u{user},a,{position},{kind}" for user in range(20) for position, kind in ((0, "buy"), (0, "return"))]
+    file = csv(tmp_path, "e.csv", "user_id,item_id,source_position,kind", *rows)
+    ingest_interactions(store, [file], _MAP)
+    ingest_interactions(store, [csv(tmp_path, "f.csv", "user_id,item_id,source_position,kind", "u0,a,0,view")], _MAP)
+    found = read(store, "SELECT user_id, string_agg(event_type, ' ' ORDER BY position) FROM interaction GROUP BY ALL")
+    assert dict(found) == {f"u{user}": "buy return" + (" view" if user == 0 else "") for user in range(20)}
+
+
 def test_types_are_read_as_indices(store: DuckDBStore, tmp_path: Path) -> None:
     ingest_interactions(store, [csv(tmp_path, "e.csv", _HEAD, *_ROWS)], _MAP)
     sequences = store.sequences(queries=True)

@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from semconv.errors import InputError
+from semconv.errors import InputError, SettingsError
+from semconv.settings.gates import GateSettings
+from semconv_warehouse.gates.gate import Guard
 from semconv_warehouse.ingest import ingest_amazon, ingest_interactions, ingest_items, ingest_movielens
 from semconv_warehouse.ingest.fields import without_html
 from semconv_warehouse.store.duckdb_store import DuckDBStore
@@ -154,6 +156,66 @@ def test_a_snapshot_marks_absent_items_as_removed_and_restores_them(store: DuckD
     assert available(store) == {"a": True, "b": True}
     ingest_items(store, [one], {})
     assert available(store) == {"a": True, "b": True}  # not a snapshot, so no item is removed
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "removed", "says"),
+    [
+        ("s.csv", "item_id,title\na,A\nb,Lamp, large,4\n", {"c"}, ""),  # b is in the file, in a row that is no use
+        ("s.jsonl", '{"item_id": "a"}\n{"item_id": "b", "title":\n', set(), "1 rejected rows could belong to any item"),
+    ],
+)
+def test_a_rejected_row_of_a_snapshot_removes_no_item(
+    store: DuckDBStore, tmp_path: Path, name: str, content: str, removed: set[str], says: str
+) -> None:
+    ingest_items(store, [jsonl(tmp_path / "i.jsonl", *({"item_id": item} for item in "abc"))], {})
+    (tmp_path / name).write_text(content)
+    report = ingest_items(store, [tmp_path / name], {}, snapshot=True)
+    assert sum(report.rejected.values()) == 1
+    assert {item for item, is_available in available(store).items() if not is_available} == removed
+    assert report.removed == len(removed)
+    assert says in " ".join(report.remarks)
+    report = ingest_items(store, [tmp_path / name], {}, snapshot=Guard(GateSettings(), is_forced=True))
+    assert {item for item, is_available in available(store).items() if is_available} == {"a", *("b" if removed else "")}
+
+
+def test_an_update_of_some_attributes_keeps_the_others(store: DuckDBStore, tmp_path: Path) -> None:
+    first = jsonl(tmp_path / "1.jsonl", {"item_id": "a", "color": "red", "price": 5}, {"item_id": "b", "price": 1})
+    ingest_items(store, [first], {})
+    report = ingest_items(store, [jsonl(tmp_path / "2.jsonl", {"item_id": "a", "price": 6, "size": "L"})], {})
+    assert report.updated == 1
+    kept = {"color": "red", "price": 6, "size": "L"}
+    assert json.loads(items(store, "attributes")[0][0]) == kept
+    assert ingest_items(store, [tmp_path / "2.jsonl"], {}).updated == 0
+    ingest_items(store, [jsonl(tmp_path / "3.jsonl", {"item_id": "a", "price": 7})], {}, snapshot=True)
+    assert json.loads(items(store, "attributes")[0][0]) == {"price": 7}  # a snapshot replaces them
+
+
+def test_rows_of_one_item_in_one_command_are_taken_together(store: DuckDBStore, tmp_path: Path) -> None:
+    files = [
+        jsonl(tmp_path / "1.jsonl", {"item_id": "z", "title": "Zed", "brand": "old", "color": "red"}, {"item_id": "y"}),
+        jsonl(tmp_path / "2.jsonl", {"item_id": "z", "brand": "new", "size": "L"}),
+    ]
+    report = ingest_items(store, files, {})
+    assert (report.read, report.added, report.duplicate) == (3, 2, 1)
+    (item_id, title, brand, attributes), other = items(store, "item_id, title, brand, attributes")
+    assert (item_id, title, brand, json.loads(attributes)) == ("z", "Zed", "new", {"color": "red", "size": "L"})
+    assert other == ("y", None, None, None)
+
+
+def test_rejected_rows_replace_no_input_and_no_file_of_the_project(store: DuckDBStore, tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "i.jsonl", {"item_id": "a"}, {"item_id": None})
+    before = path.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    for target in (path, link):
+        with pytest.raises(SettingsError, match="this is an input, which would be replaced"):
+            ingest_items(store, [path], {}, rejected=target)
+    for target in (store.layout.warehouse, store.layout.data / "new.csv"):
+        with pytest.raises(SettingsError, match="lies among the project's own files"):
+            ingest_items(store, [path], {}, rejected=target)
+    assert path.read_bytes() == before
+    assert available(store) == {}
 
 
 def test_an_empty_snapshot_removes_nothing(store: DuckDBStore, tmp_path: Path) -> None:

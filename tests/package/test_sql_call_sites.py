@@ -35,11 +35,12 @@ KNOWN: dict[str, set[str]] = {
     },
     "ingest/merge_items.py": {
         "incoming",
+        "kept",  # arrow_rows_2
         "', '.join((f'{value} AS {name}' for name, value in new.items()))",
         "' OR '.join((f'item.{name} IS DISTINCT FROM {value}' for name, value in new.items()))",
     },
     "ingest/records.py": {"value", "RECORD"},  # constants
-    "ingest/users.py": {"incoming"},
+    "ingest/users.py": {"incoming", "merged_json('old.attributes', 'n.attributes')"},  # columns
     "publish/build.py": {"table", "rows.format(width=width)", "_COLUMNS"},
     "publish/checks.py": {"statement", "EXAMPLES"},  # a file of the package
     "publish/external_lists.py": {

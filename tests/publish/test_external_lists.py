@@ -79,6 +79,30 @@ def test_loaded_lists_can_be_published(tmp_path: Path) -> None:
     assert query(layout, "FROM recommendation").drop_columns(["generation"]).to_pylist() == part().to_pylist()
 
 
+def test_brackets_and_asterisks_in_names_are_no_patterns(tmp_path: Path) -> None:
+    for folder in ("x[1]", "x1"):  # as a pattern, the first name means the second folder
+        mine = ["u0", "u1"] if folder == "x1" else ["u2", "u3"]
+        (tmp_path / folder).mkdir()
+        for name, user_id in (("g[1]", mine[0]), ("g1", mine[1]), ("h*", mine[0]), ("hh", mine[1])):
+            pq.write_table(part([user_id]), tmp_path / folder / f"{name}.parquet")
+    for number, name in enumerate(("g[1]", "h*")):
+        load_lists([tmp_path / "x[1]" / f"{name}.parquet"], KNOWN, tmp_path / "x[1]" / f"run-{number}")
+        (found,) = part_paths(tmp_path / "x[1]" / f"run-{number}")
+        assert set(pq.read_table(found)["user_id"].to_pylist()) == {"u2"}
+
+
+@pytest.mark.parametrize("name", ["shop[1]", "shop*"])
+def test_a_project_publishes_its_own_lists_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    for folder, users in ((name, ["u0", "u1"]), ("shop1", ["u2", "u3"])):
+        layout, store = make_project(tmp_path / folder)
+        pq.write_table(part(users), tmp_path / "given.parquet")
+        load_lists([tmp_path / "given.parquet"], KNOWN, layout.runs / "loaded")
+        write_complete(layout.runs / "loaded")
+        add_run(store, "loaded", "recommend", inputs=["codebook-1"], settings=SERVE)
+        publish(layout, store, "loaded")
+        assert set(query(layout, "FROM recommendation")["user_id"].to_pylist()) == set(users)
+
+
 def test_optional_columns_are_filled(tmp_path: Path) -> None:
     short = part(["u0"]).select(["user_id", "rank", "item_id", "score"])
     (path, other) = load(tmp_path, short, part(["u1"]), part_rows=3)

@@ -37,6 +37,16 @@ def test_a_publication_has_profiles_and_types(project: Project) -> None:
     assert [row["event_type"] for row in show_user(layout, "u1")["history"]] == [None, "buy"]
 
 
+def test_a_changed_profile_is_published_without_new_lists(project: Project) -> None:
+    layout, store = project
+    assert not publish(layout, store, "recommend-1").is_new
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE user_profile SET market = 'AT' WHERE user_id = 'u1'")
+    assert publish(layout, store, "recommend-1").is_new
+    with reading(layout.serving) as connection:
+        assert ("u1", "AT") in connection.execute("SELECT user_id, market FROM current_user_profile").fetchall()
+
+
 def test_feast_gets_profiles_and_nulls_for_those_that_are_gone(project: Project) -> None:
     layout, store = project
     with store.write() as connection:

@@ -135,3 +135,23 @@ def test_a_project_that_ranks_without_a_model_has_a_leaderboard_too(tmp_path: Pa
         left_out["blend"] == left_out["model, item head"] == "the project ranks without a model (blend.model = false)"
     )
     assert {row["label"] for row in result["rows"]} == {*LABELS[:1], *LABELS[2:8], "blend without model"}
+
+
+def test_a_counter_whose_search_is_off_is_left_out(root: Path) -> None:
+    result = CliRunner().invoke(
+        cli,
+        [
+            "--project",
+            str(root),
+            "--set",
+            "evaluate.counter_search_users=0",
+            "experiment",
+            "peers",
+            "--split",
+            "test",
+            "--json",
+        ],
+    )
+    assert result.exit_code == 0, result.stderr
+    left_out = {row["label"]: row["reason"] for row in json.loads(result.stdout)["left_out"]}
+    assert "evaluate.counter_search_users = 0" in left_out["transition, tuned"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semconv.data.splits import train_lengths
+from semconv.data.splits import train_mask
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.blend.files import read_manifest
@@ -19,5 +19,5 @@ def blend_refit_state(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
         lineage: of a blend without a model.
     """
     sequences = workspace.sequences(split=lineage.split)
-    now = int(train_lengths(sequences, lineage.split["train_cut"]).sum())
+    now = int(train_mask(sequences, lineage.split["train_cut"]).sum())
     return growth_state(workspace, int(read_manifest(workspace, lineage.ranker)[TRAIN_INTERACTIONS]), now)

@@ -21,8 +21,8 @@ from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, Sp
 from semconv.counter.counts import CounterWeights, count_transitions, item_weights
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_lengths, train_part
-from semconv.data.store import Catalog, RunRecord, Sequences
+from semconv.data.splits import targets, train_mask, train_part
+from semconv.data.store import Catalog, RunRecord, Sequences, newest_time
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
 from semconv.evaluation.segments import draw_users
@@ -84,7 +84,7 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
             both = read_weights(manifest, is_without_model=lineage.tuned is None)
             blend = weighted(tables, both, settings["blend"])
             _require_features(blend, earlier)
-        counted = int(train_lengths(sequences, settings["train_cut"]).sum())
+        counted = int(train_mask(sequences, settings["train_cut"]).sum())
         save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: counted})
         write_json(folder / FIGURES, {"processor_seconds": round(time.process_time() - started, 3)})
         return {}
@@ -153,9 +153,10 @@ def list_days(sequences: Sequences, histories: Histories, split: Split) -> NDArr
     It is the day of the newest interaction for serving, the day of the cut for a split in time, and else the day of the
     latest item of the user's history.
     """
-    days = days_of(histories.latest_times())
+    times = histories.latest_times()
+    days = days_of(times)
     if split == "serve":
-        return np.full(len(days), np.nan if np.isnan(days).all() else np.nanmax(days))
+        return np.full(len(days), days_of(np.array([newest_time(times)]))[0])
     cut = None if sequences.cuts is None else sequences.cuts.of_history(split)
     return days if cut is None else np.full(len(days), days_of(np.array([cut]))[0])
 

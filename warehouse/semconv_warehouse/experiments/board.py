@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from semconv import columns
 from semconv.data.statistics import DataStatistics, data_statistics
 from semconv.errors import SettingsError
-from semconv.evaluation.methods import compared_names
+from semconv.evaluation.methods import METHODS
 from semconv.evaluation.standings import CUTOFF, standings, strongest
 from semconv.runs.lineage import Lineage
 from semconv.settings.tree import Settings
@@ -24,7 +24,7 @@ from semconv_warehouse.experiments.board_rows import BoardProject, MeasuredRow
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
 from semconv_warehouse.experiments.plan import Experiment
 from semconv_warehouse.experiments.row_settings import open_with
-from semconv_warehouse.experiments.separate import adopt_model, copy_inputs
+from semconv_warehouse.experiments.separate import adopt_model, copy_inputs, experiment_lock
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.layout import ProjectLayout
 
@@ -64,6 +64,10 @@ class Board:
             ``label``, ``seed``, ``ndcg@10`` and ``hr@10`` with their intervals. The differences, which need all rows, are
             in ``result``.
         """
+        with experiment_lock(self.project):
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
         from semconv.stages.evaluate.leaderboard import ranks_of, with_transitions
 
         say = self.project.progress.say
@@ -186,7 +190,8 @@ def prepare_board(project: OpenedProject, experiment: Experiment, options: Exper
             )
     chosen, left_out = chosen_rows(experiment, options)
     settings = _settings(project)
-    known = (*compared_names(settings.behavior.source, (columns.METHOD_MODEL, *columns.BLENDS)), *ONLY_HERE)
+    counted = [method.name for method in METHODS if method.sql]
+    known = (columns.METHOD_MODEL, *columns.BLENDS, *counted, *ONLY_HERE)
     for row in chosen.rows:
         if not row.peer and row.method not in known:
             raise SettingsError(f"row {row.label}: there is no method {row.method}; give one of {', '.join(known)}")

@@ -74,7 +74,7 @@ class BoardProject:
         if row.method in columns.BLENDS:
             return self._blend(row)
         method = _METHODS[row.method]
-        return self._recent(row, method) if method.days else self._baseline(method)
+        return self._recent(row, method) if method.days else self._baseline(row, method)
 
     @property
     def _is_valid(self) -> bool:
@@ -165,12 +165,16 @@ class BoardProject:
         cost = cost_of_lists(lambda: recent_lists(self.case, method), self.timed)
         return self._counted(Scored(evaluation, method.name), cost.preparation, cost)
 
-    def _baseline(self, method: Method) -> MeasuredRow | LeftOut:
+    def _baseline(self, row: ExperimentRow, method: Method) -> MeasuredRow | LeftOut:
         from semconv.stages.evaluate.counter_search import tuned_parameters
         from semconv.stages.evaluate.list_cost import cost_of_baseline
 
         workspace = self.own.workspace
         tuning = Lineage.of(self.own.store, self.evaluation).find(columns.TUNE_BASELINE)
+        if method.is_tuned and tuning is None:
+            return LeftOut(
+                row.label, "its parameters were not searched: evaluate.counter_search_users = 0, or no validation items"
+            )
         cost = cost_of_baseline(workspace, self.case, method, tuning, self.timed)
         training: float | None = cost.preparation
         if method.is_tuned and tuning is not None:

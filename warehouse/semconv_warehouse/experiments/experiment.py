@@ -19,7 +19,7 @@ from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, ch
 from semconv_warehouse.experiments.plan import CODE_FIGURES, COSTS, FIGURES, Claim, Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
 from semconv_warehouse.experiments.row_settings import PlannedRow, open_with, plan_row, with_chosen_epochs
-from semconv_warehouse.experiments.separate import copy_inputs
+from semconv_warehouse.experiments.separate import copy_inputs, experiment_lock
 from semconv_warehouse.experiments.verdicts import Measured, verdict
 from semconv_warehouse.opened import OpenedProject
 
@@ -71,6 +71,10 @@ class ExperimentRun:
             - ``seconds`` that the row took in this process
             - ``finetune_run_id`` and ``evaluate_run_id``
         """
+        with experiment_lock(self.project):
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
         from semconv_warehouse.experiments.row_run import run_row
 
         project, layout = self.project, copy_inputs(self.project)

@@ -92,7 +92,7 @@ def _evaluated(
     lineage = fit_all(own.workspace, planned.row.codes)
     if planned.row.method in columns.BLENDS:
         blend_run(own.workspace, lineage)
-        lineage = own.workspace.lineage()
+        lineage = Lineage.current(own.store, lineage.finetune)
     evaluation = evaluate_current(own.workspace, lineage, options.split).record
     if planned.peer_settings is None:
         return _Evaluated(evaluation, evaluation, lineage)

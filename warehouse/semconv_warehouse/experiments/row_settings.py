@@ -146,6 +146,10 @@ def _replace(settings: Settings, section: str, **values: Any) -> Settings:
 
 def _check_method(row: ExperimentRow, settings: Settings, options: ExperimentOptions) -> None:
     """Raise SettingsError if an evaluation with these settings does not measure the method or the metrics of the row."""
+    if not settings.blend.model:
+        raise SettingsError(
+            f"row {row.label}: every row tunes a model, and blend.model = false ranks without one; give --set blend.model=true"
+        )
     listed = [columns.METHOD_MODEL, *(columns.BLENDS if settings.blend.use != "never" else ())]
     known = compared_names(settings.behavior.source, listed, is_tuned=settings.evaluate.counter_search_users > 0)
     if not row.peer and row.method not in known:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from semconv import columns
+from semconv.artifacts import run_lock
 from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
@@ -17,6 +19,15 @@ from semconv_warehouse.store.migrate import migrate
 
 INPUT_TABLES = ("item", "user_account", "interaction", "user_profile", "project_setting")
 _OF_MODEL = (columns.BLEND, columns.TUNE_BASELINE, columns.RECOMMEND, columns.EVALUATE)
+
+
+def experiment_lock(project: OpenedProject) -> AbstractContextManager[None]:
+    """Hold the separate project during a block, because another experiment would replace the copied inputs.
+
+    Raises:
+        LockedError: another experiment runs.
+    """
+    return run_lock(project.layout.experiments.root, wait=project.store.wait, work="an experiment is being computed")
 
 
 def copy_inputs(project: OpenedProject) -> ProjectLayout:

@@ -19,7 +19,7 @@ from semconv.columns import RANK, USER_ID
 from semconv.data.list_rows import LIST_COLUMNS
 from semconv_warehouse.publish.generation_files import generation_path, open_generation
 from semconv_warehouse.publish.publications import Publication, publications
-from semconv_warehouse.store.database import database_errors, write_parquet
+from semconv_warehouse.store.database import database_errors, one_file, write_parquet
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from semconv_warehouse.store.layout import ProjectLayout
 from semconv_warehouse.store.locks import features_lock
@@ -160,7 +160,7 @@ def _export(layout: ProjectLayout, name: str, publication: Publication, generati
             f" UNION ALL BY NAME SELECT {view.key}, {nulls}, NULL::BIGINT AS generation FROM read_parquet($before)"  # noqa: S608
             f" WHERE generation IS NOT NULL AND {view.key} NOT IN (SELECT {view.key} FROM ({own}))"
         )
-        values["before"] = str(feature_file(layout, name, before[-1]))
+        values["before"] = one_file(feature_file(layout, name, before[-1]))
     statement = f"SELECT *, $published_at::TIMESTAMP AS event_timestamp FROM ({rows}) ORDER BY {view.key}"  # noqa: S608
     target = feature_file(layout, name, publication.publication)
     with database_errors(target), atomic_path(target) as temporary:

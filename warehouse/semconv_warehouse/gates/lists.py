@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from semconv.clock import as_timestamp, utc_now
-from semconv.errors import InputError, LockedError
+from semconv.errors import LockedError
 from semconv.settings.recommend import RecommendSettings
 from semconv_warehouse.gates.gate import Finding, Guard
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, raw
@@ -20,6 +20,7 @@ from semconv_warehouse.store.leftovers import spill_folder
 
 _COMPARED = ("min_users", "min_items", "min_length")
 _EVENTS = "max_days_without_events"
+_LOST = "all files of the published lists are missing or damaged, so nothing can be compared"
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,18 @@ class PublishGates:
                 self.guard.say(f"{finding.text()}, so the gate could not be measured")
         return findings
 
-    def lists(self, candidate: Path, served: Path | None) -> list[Finding]:
+    def lists(self, candidate: Path, served: Path | None, *, is_lost: bool = False) -> list[Finding]:
         """Compare a new generation file with the served one.
 
         Args:
-            served: the served generation file; None if nothing is served, so that there is nothing to compare with.
+            served: the generation file to compare with; None if nothing was published, or if all files are lost.
+            is_lost: whether all files are lost. Then every gate fails that is on, because nothing tells whether the new
+                lists are complete.
         """
-        if served is None or not any(self.guard.limit(gate) for gate in _COMPARED):
-            return []
-        try:
-            return self._compared(candidate, served)
-        except InputError as error:
-            self.guard.say(f"gates {', '.join(_COMPARED)}: not compared with the served lists, because {error}")
-            return []
+        limits = {gate: float(self.guard.limit(gate)) for gate in _COMPARED if self.guard.limit(gate)}
+        if is_lost:
+            return [Finding(gate, 0.0, limit, _LOST) for gate, limit in limits.items()]
+        return self._compared(candidate, served) if served is not None and limits else []
 
     def require(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Return the gates that failed and are overridden; raise GateFailedError if gates failed and are not."""

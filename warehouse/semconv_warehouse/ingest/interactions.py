@@ -119,7 +119,7 @@ def ingest_interactions(
             or a user's position is already taken by another item. The warehouse is unchanged then.
     """
     with spool_folder(store.layout.data) as folder:
-        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        with rejected_file(rejected, files, store.layout.data, no_formulas=no_formulas) as rows:
             cleaned = read_interactions(store, files, mapping, rows, folder, order_by_file=order_by_file)
         with store.write() as connection:
             return merge(connection, cleaned)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 import sqlalchemy as sa
 
 from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, ITEM_ID, TITLE
@@ -28,11 +29,12 @@ from semconv_warehouse.ingest.readers import (
     remarks_of,
     resolve,
 )
-from semconv_warehouse.ingest.records import rest_as_json, usable_rows
+from semconv_warehouse.ingest.records import latest_values, rest_as_json, usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
 from semconv_warehouse.ingest.values.looks import columns_of
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
+_MOST_IDS: Final = 1_000_000  # ids of unusable rows that are kept in memory
 KNOWN: Final = (ITEM_ID, TITLE, DESCRIPTION, BRAND, CATEGORIES)
 _TYPES: Final = {
     ITEM_ID: pl.String(),
@@ -57,6 +59,8 @@ class Items:
         left_out: columns of bytes, which cannot be stored as attributes.
         remarks: sentences about how the files were read.
         odd: kind of an unusual value -> the number of such values.
+        unusable_ids: ids of the rows that cannot be used, where they can be read.
+        num_unknown: number of rows that cannot be used and whose id cannot be read.
     """
 
     rows: pl.DataFrame
@@ -68,6 +72,14 @@ class Items:
     left_out: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     odd: Mapping[str, int] = field(default_factory=dict)
+    unusable_ids: frozenset[str] = frozenset()
+    num_unknown: int = 0
+
+    @property
+    def present(self) -> pa.Table:
+        """The column ``item_id`` of all items that the files name, with those of rows that cannot be used."""
+        ids = pl.concat([self.rows[ITEM_ID], pl.Series(ITEM_ID, sorted(self.unusable_ids), pl.String)])
+        return ids.to_frame().to_arrow()
 
 
 def ingest_items(
@@ -93,12 +105,19 @@ def ingest_items(
         InputError: a file or column is missing or unusable. The warehouse is unchanged then.
         GateFailedError: the snapshot would remove more items than the guard allows. The warehouse is unchanged then.
     """
-    with rejected_file(rejected, no_formulas=no_formulas) as rows:
+    with rejected_file(rejected, files, store.layout.data, no_formulas=no_formulas) as rows:
         cleaned = read_items(files, mapping, rows)
     with store.write() as connection:
+        is_forced = isinstance(snapshot, Guard) and snapshot.is_forced
+        if snapshot and cleaned.num_unknown and not is_forced:
+            remark = (
+                f"no item was marked as removed, because {cleaned.num_unknown:,} rejected rows could belong to any item;"
+                " mend them, or remove the items that the other rows lack with --force"
+            )
+            return merge(connection, replace(cleaned, remarks=(*cleaned.remarks, remark)), snapshot=True)
         if isinstance(snapshot, Guard):
-            require_snapshot(connection, cleaned.rows.to_arrow(), snapshot)
-        return merge(connection, cleaned, snapshot=bool(snapshot))
+            require_snapshot(connection, cleaned.present, snapshot)
+        return merge(connection, cleaned, snapshot=bool(snapshot), present=cleaned.present if snapshot else None)
 
 
 def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rejected) -> Items:
@@ -107,29 +126,50 @@ def read_items(files: Sequence[Input], mapping: Mapping[str, str], rejected: Rej
         raise InputError("no file to read items from; name at least one")
     sources = [open_source(file, [mapping.get(ITEM_ID, ITEM_ID)]) for file in files]
     columns = [resolve(source, mapping, KNOWN, (ITEM_ID,)) for source in sources]
-    before, odd = rejected.counts.copy(), Counter[str]()
+    before, odd, unusable = rejected.counts.copy(), Counter[str](), _Unusable()
     parts = (
-        rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, rejected, odd)
+        rows
+        for source, found in zip(sources, columns, strict=True)
+        for rows in _cleaned(source, found, rejected, odd, unusable)
     )
     rows = joined(parts, rejected, files)
-    unusable = rejected.counts - before
-    distinct = rows.with_columns(pl.col("arrival").min().over(ITEM_ID).alias("first")).unique(ITEM_ID, keep="last")
+    reasons = rejected.counts - before
+    distinct = latest_values(rows, ITEM_ID)
     return Items(
-        rows=distinct.with_columns(pl.col("first").alias("arrival")).drop("first").sort("arrival"),
+        rows=distinct,
         files=tuple(map(str, files)),
-        read=rows.height + unusable.total(),
+        read=rows.height + reasons.total(),
         duplicate=rows.height - distinct.height,
-        rejected=dict(unusable),
+        rejected=dict(reasons),
         columns=frozenset(ours for found in columns for ours in found),
         left_out=bytes_left_out(sources, columns),
         remarks=remarks_of(sources),
         odd=dict(sum((source.counts for source in sources), odd)),
+        unusable_ids=frozenset(unusable.ids),
+        num_unknown=unusable.num_unknown,
     )
 
 
-def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) -> IngestReport:
-    """Merge cleaned items into the warehouse, in the caller's transaction."""
-    counts = merge_items(connection, cleaned.rows.to_arrow(), cleaned.columns, snapshot=snapshot)
+@dataclass
+class _Unusable:
+    """Whose rows cannot be used: their ids, or the number of rows whose id cannot be read or is one too many."""
+
+    ids: set[str] = field(default_factory=set)
+    num_unknown: int = 0
+
+    def add(self, ids: pl.Series) -> None:
+        """Add the ids of a batch, null where an id cannot be read."""
+        known = ids.drop_nulls()
+        has_room = len(self.ids) + len(known) <= _MOST_IDS
+        self.ids.update(known.to_list() if has_room else [])
+        self.num_unknown += ids.null_count() + (0 if has_room else len(known))
+
+
+def merge(
+    connection: sa.Connection, cleaned: Items, *, snapshot: bool = False, present: pa.Table | None = None
+) -> IngestReport:
+    """Merge cleaned items into the warehouse, in the caller's transaction; ``merge_items`` describes the arguments."""
+    counts = merge_items(connection, cleaned.rows.to_arrow(), cleaned.columns, snapshot=snapshot, present=present)
     without_text = cleaned.rows.filter(pl.col(TITLE).is_null() & pl.col(DESCRIPTION).is_null()).height
     return IngestReport(
         kind="items",
@@ -147,7 +187,9 @@ def merge(connection: sa.Connection, cleaned: Items, *, snapshot: bool = False) 
     )
 
 
-def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected, odd: Counter[str]) -> Iterator[pl.DataFrame]:
+def _cleaned(
+    source: Source, found: Mapping[str, str], rejected: Rejected, odd: Counter[str], unusable: _Unusable
+) -> Iterator[pl.DataFrame]:
     """Yield the usable rows of one file with known columns and attributes in batches; hand the others to ``rejected``.
 
     Values that are lost are counted in ``odd``.
@@ -168,6 +210,7 @@ def _cleaned(source: Source, found: Mapping[str, str], rejected: Rejected, odd: 
         return shaped.select(ROW, RECORD, *KNOWN, reason, *(is_lost.alias(kind) for kind, is_lost in lost.items()))
 
     for batch in source.batches(shape):
+        unusable.add(batch.filter(pl.col(REASON).is_not_null())[ITEM_ID])
         usable = usable_rows(source, batch, rejected)
         odd.update({kind: int(usable[kind].sum()) for kind in lost})
         yield usable.select(*KNOWN, rest_as_json(source, usable, used).alias(ATTRIBUTES))

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 import sqlalchemy as sa
 
 from semconv.errors import InputError
-from semconv_warehouse.store.database import prepare_bulk, raw
+from semconv_warehouse.store.database import one_file, prepare_bulk, raw
 
 OrderBy = Literal["source_position", "event_time", "file"]
 
@@ -74,7 +74,7 @@ ORDER BY first_arrival
 """
 # Rows with equal values in the order column: stored rows keep their order, then new rows follow in file order.
 _ORDERS: Final[dict[OrderBy, str]] = {
-    "source_position": "source_position",
+    "source_position": "source_position, position NULLS LAST, arrival",
     "event_time": "event_time, position NULLS LAST, arrival",
     "file": "position NULLS LAST, arrival",
 }
@@ -135,7 +135,7 @@ def merge_interactions(connection: sa.Connection, rows: Path, order_by: OrderBy)
     inner = raw(connection)
     prepare_bulk(inner, MEMORY_MB)
     distinct = _FIRST_OF_POSITION if order_by == "source_position" else _ROWS
-    inner.execute(_INCOMING.format(rows=distinct), {"file": str(rows)})
+    inner.execute(_INCOMING.format(rows=distinct), {"file": one_file(rows)})
     types = dict(inner.execute(_TYPES).fetchall())
     is_first = _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)")
     if is_first:
@@ -161,7 +161,7 @@ def merge_interactions(connection: sa.Connection, rows: Path, order_by: OrderBy)
 
 def odd_interactions(connection: sa.Connection, rows: Path) -> dict[str, int]:
     """Count, among the items and users of a file, the items without metadata and the users with one interaction."""
-    without_text, single = raw(connection).execute(_ODD, {"file": str(rows)}).fetchall()[0]
+    without_text, single = raw(connection).execute(_ODD, {"file": one_file(rows)}).fetchall()[0]
     return {"item ids without metadata": without_text, "users with one interaction": single}
 
 

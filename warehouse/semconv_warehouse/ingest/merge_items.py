@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from semconv.clock import as_timestamp, utc_now
 from semconv.columns import ATTRIBUTES, BRAND, CATEGORIES, DESCRIPTION, TITLE
-from semconv_warehouse.store.database import raw, registered
+from semconv_warehouse.store.database import merged_json, raw, registered
 
 _VALUES = (TITLE, DESCRIPTION, BRAND, CATEGORIES, ATTRIBUTES)
 # Selects the items whose row changes, with their values after the merge.
@@ -34,7 +34,7 @@ FROM changed AS c WHERE item.item_id = c.item_id
 """
 _REMOVE = """
 UPDATE item SET is_available = false, removed_at = $now
-WHERE is_available AND item_id NOT IN (SELECT item_id FROM {incoming})
+WHERE is_available AND item_id NOT IN (SELECT item_id FROM {present})
 """
 
 
@@ -48,16 +48,24 @@ class ItemCounts:
     restored: int
 
 
-def merge_items(connection: sa.Connection, rows: pa.Table, columns: Collection[str], *, snapshot: bool) -> ItemCounts:
-    """Insert new items in the order of arrival and update known items; a snapshot also marks absent items as removed.
+def merge_items(
+    connection: sa.Connection,
+    rows: pa.Table,
+    columns: Collection[str],
+    *,
+    snapshot: bool,
+    present: pa.Table | None = None,
+) -> ItemCounts:
+    """Insert new items in the order of arrival and update known items.
 
     Args:
         columns: known columns that the files have. In a snapshot their missing values replace stored values.
+        present: column ``item_id`` of the items that a snapshot has; all others are marked as removed. None removes none.
     """
     overwritten = {*columns, ATTRIBUTES} if snapshot else set()
     new = {name: f"n.{name}" if name in overwritten else f"coalesce(n.{name}, item.{name})" for name in _VALUES}
     # Arrow represents JSON as text.
-    new[ATTRIBUTES] = new[ATTRIBUTES].replace("n.attributes", "n.attributes::JSON")
+    new[ATTRIBUTES] = "n.attributes::JSON" if snapshot else merged_json("item.attributes", "n.attributes")
     inner = raw(connection)
     with registered(connection, rows) as incoming:
         inner.execute(
@@ -72,8 +80,9 @@ def merge_items(connection: sa.Connection, rows: pa.Table, columns: Collection[s
         ).fetchall()[0]
         inner.execute(_UPDATE)
         added = inner.execute(_NEW.format(incoming=incoming)).fetchall()[0][0]
-        removed = 0
-        if snapshot:
+    removed = 0
+    if present is not None:
+        with registered(connection, present) as kept:
             now = as_timestamp(utc_now())
-            removed = inner.execute(_REMOVE.format(incoming=incoming), {"now": now}).fetchall()[0][0]
+            removed = inner.execute(_REMOVE.format(present=kept), {"now": now}).fetchall()[0][0]
     return ItemCounts(added=added, updated=updated, removed=removed, restored=restored)

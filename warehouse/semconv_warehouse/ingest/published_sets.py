@@ -63,7 +63,7 @@ def ingest_amazon(
         mapping[QUERY] = "+".join(texts)
     meta_mapping = {ours: theirs for ours, theirs in _AMAZON_META.items() if ours == ITEM_ID or known.has(theirs)}
     with spool_folder(store.layout.data) as folder:
-        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        with rejected_file(rejected, [reviews, meta], store.layout.data, no_formulas=no_formulas) as rows:
             read = interactions.read_interactions(store, [reviews], mapping, rows, folder)
             catalogue = items.read_items([meta], meta_mapping, rows)
         return _merge(store, read, catalogue)
@@ -94,7 +94,7 @@ def ingest_movielens(
     genres = pl.col(CATEGORIES).list.set_difference(pl.lit([_NO_GENRE]))
     genres = pl.when(genres.list.len() > 0).then(pl.col(CATEGORIES).list.filter(pl.element() != _NO_GENRE))
     with spool_folder(store.layout.data) as folder:
-        with rejected_file(rejected, no_formulas=no_formulas) as rows:
+        with rejected_file(rejected, [movie_file, rating_file], store.layout.data, no_formulas=no_formulas) as rows:
             movies = items.read_items([movie_file], movie_columns, rows)
             ratings = interactions.read_interactions(store, [rating_file], rating_columns, rows, folder)
         movies = dataclasses.replace(movies, rows=movies.rows.with_columns(genres.alias(CATEGORIES)))
@@ -130,7 +130,7 @@ def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
         )
     data = read_lcrec(files)
     with spool_folder(store.layout.data) as folder:
-        with rejected_file(None) as rows:
+        with rejected_file(None, [], store.layout.data) as rows:
             catalogue = items.read_items([data.items], {}, rows)
             read = interactions.read_interactions(store, [data.interactions], {}, rows, folder)
         if rows.counts:

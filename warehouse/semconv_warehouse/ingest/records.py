@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import duckdb
 import polars as pl
 
+from semconv.columns import ATTRIBUTES
 from semconv_warehouse.ingest import fields
 from semconv_warehouse.ingest.readers import REASON, RECORD, ROW, Source
 from semconv_warehouse.ingest.report import Rejected
@@ -75,3 +77,32 @@ def _computed(records: pl.DataFrame, value: str, parameters: Mapping[str, str]) 
 def _record_types(schema: pl.Schema) -> dict[str, pl.DataType]:
     record = schema[RECORD]
     return {field.name: instance(field.dtype) for field in record.fields} if isinstance(record, pl.Struct) else {}
+
+
+def latest_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return one row for each key, in the order in which the keys first appear (``arrival``).
+
+    A value is that of the latest row that has one, and attributes are those of all rows together.
+    """
+    repeated = rows.filter(pl.col(key).is_duplicated())
+    if repeated.is_empty():
+        return rows.sort("arrival")
+    values = [pl.col(name).drop_nulls().last() for name in rows.columns if name not in (key, "arrival", ATTRIBUTES)]
+    merged = (
+        repeated.sort("arrival")
+        .group_by(key, maintain_order=True)
+        .agg(*values, pl.col(ATTRIBUTES).drop_nulls(), pl.col("arrival").min())
+    )
+    together = pl.col(ATTRIBUTES).map_elements(_together, return_dtype=pl.String)
+    single = rows.filter(~pl.col(key).is_duplicated())
+    return pl.concat([single, merged.with_columns(together).select(rows.columns)]).sort("arrival")
+
+
+def _together(objects: pl.Series) -> str | None:
+    """Return JSON objects as one, in which the members of later objects replace those of earlier ones."""
+    if len(objects) < 2:
+        return objects[0] if len(objects) else None
+    members: dict[str, Any] = {}
+    for text in objects:
+        members |= json.loads(text)
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))

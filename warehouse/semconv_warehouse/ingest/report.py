@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from semconv.artifacts import atomic_path
-from semconv.errors import InputError
+from semconv.errors import InputError, SettingsError
 from semconv.formulas import without_formula
 from semconv.modes import OWNER_FILE
+from semconv_warehouse.ingest.files.dialect import Input
 
 REJECTED_COLUMNS = ("file", "row", "reason", "record")
 _SHOWN_COLUMNS, _SHOWN_CHARACTERS = 50, 100  # of columns, in messages
@@ -190,15 +191,25 @@ class Rejected:
 
 
 @contextlib.contextmanager
-def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[Rejected]:
+def rejected_file(
+    path: Path | None, files: Sequence[Input], data: Path, *, no_formulas: bool = False
+) -> Iterator[Rejected]:
     """Give the collector of rejected rows, which writes CSV if ``path`` ends with .csv, else JSON lines.
 
     The columns are REJECTED_COLUMNS: ``row`` counts from 1, ``record`` is the row as JSON without bytes. The file appears
     at the end of the block, also if no row can be used, but not after another error.
+
+    Args:
+        files: the inputs, none of which is replaced.
+        data: the project's own files, none of which is replaced.
+
+    Raises:
+        SettingsError: the file would replace an input or a file of the project.
     """
     if path is None:
         yield Rejected()
         return
+    _require_free(path, files, data)
     failure: NothingUsableError | None = None
     with atomic_path(path, OWNER_FILE) as temporary, temporary.open("wb") as stream:
         rejected = Rejected(stream, is_csv=path.suffix == ".csv", no_formulas=no_formulas)
@@ -209,6 +220,17 @@ def rejected_file(path: Path | None, *, no_formulas: bool = False) -> Iterator[R
         rejected.end()
     if failure is not None:
         raise NothingUsableError(f"{failure}; the rejected rows are in {path}")
+
+
+def _require_free(path: Path, files: Sequence[Input], data: Path) -> None:
+    if path.resolve().is_relative_to(data.resolve()):
+        raise SettingsError(
+            f"--rejected {path}: the file lies among the project's own files; name one outside of {data}"
+        )
+    for file in files:
+        name = Path(str(file))
+        if path.exists() and name.exists() and path.samefile(name):
+            raise SettingsError(f"--rejected {path}: this is an input, which would be replaced; name another file")
 
 
 def _such_as(examples: Mapping[str, str], kind: str) -> str:

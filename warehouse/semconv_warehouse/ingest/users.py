@@ -24,20 +24,20 @@ from semconv_warehouse.ingest.readers import (
     remarks_of,
     resolve,
 )
-from semconv_warehouse.ingest.records import rest_as_json, usable_rows
+from semconv_warehouse.ingest.records import latest_values, rest_as_json, usable_rows
 from semconv_warehouse.ingest.report import IngestReport, Rejected, joined, rejected_file
 from semconv_warehouse.ingest.values.looks import columns_of
-from semconv_warehouse.store.database import raw, registered
+from semconv_warehouse.store.database import merged_json, raw, registered
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
 KNOWN: Final = (USER_ID, MARKET)
-# A missing value leaves the stored value unchanged, as for items.
+# A missing value leaves the stored value unchanged, and so does a missing attribute, as for items.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed_profile AS
-SELECT user_id, coalesce(n.market, old.market) AS market, coalesce(n.attributes::JSON, old.attributes) AS attributes
+SELECT user_id, coalesce(n.market, old.market) AS market, {attributes} AS attributes
 FROM {incoming} AS n JOIN user_profile AS old USING (user_id)
 WHERE (n.market IS NOT NULL AND n.market IS DISTINCT FROM old.market)
-   OR (n.attributes IS NOT NULL AND n.attributes::JSON IS DISTINCT FROM old.attributes)
+   OR {attributes} IS DISTINCT FROM old.attributes
 """
 _ACCOUNTS = """
 INSERT INTO user_account (user_id, user_index)
@@ -75,15 +75,14 @@ def ingest_users(
     """
     if not files:
         raise InputError("no file to read users from; name at least one")
-    with rejected_file(rejected, no_formulas=no_formulas) as collected:
+    with rejected_file(rejected, files, store.layout.data, no_formulas=no_formulas) as collected:
         sources = [open_source(file, [mapping.get(USER_ID, USER_ID)]) for file in files]
         columns = [resolve(source, mapping, KNOWN, (USER_ID,)) for source in sources]
         parts = (
             rows for source, found in zip(sources, columns, strict=True) for rows in _cleaned(source, found, collected)
         )
         rows = joined(parts, collected, files)
-    distinct = rows.with_columns(pl.col("arrival").min().over(USER_ID).alias("first")).unique(USER_ID, keep="last")
-    distinct = distinct.with_columns(pl.col("first").alias("arrival")).drop("first").sort("arrival")
+    distinct = latest_values(rows, USER_ID)
     with store.write() as connection:
         added, updated, without = _merge(connection, distinct.to_arrow())
     return IngestReport(
@@ -104,7 +103,7 @@ def _merge(connection: sa.Connection, rows: pa.Table) -> tuple[int, int, int]:
     """Merge cleaned profiles; return how many were added, how many changed, and how many users have no interactions."""
     inner = raw(connection)
     with registered(connection, rows) as incoming:
-        inner.execute(_CHANGED.format(incoming=incoming))
+        inner.execute(_CHANGED.format(incoming=incoming, attributes=merged_json("old.attributes", "n.attributes")))
         updated = inner.execute("SELECT count(*) FROM changed_profile").fetchall()[0][0]
         inner.execute(_UPDATE)
         inner.execute(_ACCOUNTS.format(incoming=incoming))

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from semconv_warehouse.store.database import quote_identifier
+from semconv_warehouse.store.database import one_file, quote_identifier
 
 # The first and last user of each row group, from the statistics in the file.
 _BOUNDS = """
@@ -39,12 +39,13 @@ def create_in_order(
 
     Args:
         select: a query that reads the files ``$parts``; ``values`` has its other parameters.
+        parts: the files, whose names may have any characters.
 
     Returns:
         True if a scan has shown that every user's ranks run from 1 without gaps or duplicates, else False (unknown).
     """
     ordered, name = parts_in_order(connection, parts), quote_identifier(table)
-    bound = {**(values or {}), "parts": ordered or list(parts)}
+    bound = {**(values or {}), "parts": [one_file(part) for part in ordered or parts]}
     if ordered:
         connection.execute(f"CREATE TABLE {name} AS {select}", bound)
         is_out_of_order, has_gap = connection.execute(_FAULTS.format(table=name)).fetchall()[0]
@@ -60,7 +61,7 @@ def parts_in_order(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) 
     Only the statistics of the row groups are read: the rows within a row group may be in any order.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
-    for file, first, last in connection.execute(_BOUNDS, {"parts": list(parts)}).fetchall():
+    for file, first, last in connection.execute(_BOUNDS, {"parts": [one_file(part) for part in parts]}).fetchall():
         if first is None or last is None:
             return None
         groups.setdefault(file, []).append((first, last))

@@ -61,8 +61,8 @@ def plan_generation(store: DuckDBStore, recommend_run_id: str, evaluate_run_ids:
     """
     with store.read() as connection:
         known = {run.run_id: run for run in select_runs(connection)}
-        # Titles, removals and histories are copied too, so these tables are inputs like the runs.
-        content = {table: content_hash(connection, table) for table in ("item", "interaction")}
+        # Titles, removals, histories and profiles are copied too, so these tables are inputs like the runs.
+        content = {table: content_hash(connection, table) for table in ("item", "interaction", "user_profile")}
     recommend = _finished(known, recommend_run_id, RECOMMEND)
     _require_publishable(recommend)
     evaluate = [_finished(known, run_id, EVALUATE).run_id for run_id in dict.fromkeys(evaluate_run_ids)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,6 +46,19 @@ class Record:
     def generation_of(self, fingerprint: str) -> int | None:
         """Return the latest generation whose inputs have this fingerprint, or None."""
         return max((n for n, ids in self.generations.items() if ids.get("fingerprint") == fingerprint), default=None)
+
+    def before_served(self, existing: Collection[int]) -> int | None:
+        """Return the generation that was served before the served one, among ``existing``; None if there is none.
+
+        A generation that a rollback left is not returned: after the publications 1, 2, 1, 3 it is 1 that was served
+        before 3.
+        """
+        order: list[int] = []
+        for entry in self.publications:
+            if entry.generation in order:  # served again: those after it were left
+                del order[order.index(entry.generation) :]
+            order.append(entry.generation)
+        return next((generation for generation in reversed(order[:-1]) if generation in existing), None)
 
     def forced(self, generation: int) -> list[dict[str, Any]]:
         """Return the gates that `--force` overrode when a generation was made, with what they measured."""

@@ -23,7 +23,6 @@ from semconv_warehouse.publish.generation_files import (
     generation_files,
     generation_path,
     is_undamaged,
-    previous_generation,
     read_info,
     remove_killed_publish,
     replace_serving,
@@ -74,12 +73,18 @@ def publish(
         is_usable = same is not None and is_undamaged(
             layout.serving if same == served else layout.generation_file(same)
         )
-        gated = _Gated(gates, events, generation_path(layout, served) if served else None)
+        base = _comparable(layout, served)
+        gated = _Gated(gates, events, base, is_lost=base is None and last is not None)
         if is_usable and last is not None and same == served:
             gated.require(None)
             return replace(last, is_new=False)
         if gates is not None:
             gates.require_current(None if last is None else last.publication)
+        if plan.carries_over and last is not None and (served is None or base != generation_path(layout, served)):
+            raise InputError(
+                f"{layout.serving}: missing or damaged, so the lists of the users without a new list cannot be kept;"
+                " `semconv recommend` makes lists for all users, and `semconv publish --rollback` serves an earlier generation"
+            )
         # The lists that a run carries over come from the served generation, which the fingerprint does not contain.
         if is_usable and same is not None and not plan.carries_over:
             forced = {finding.gate for finding in gated.require(layout.generation_file(same))}
@@ -88,7 +93,7 @@ def publish(
         publication = _serve_new(
             layout,
             store,
-            Build(plan, max(record.generations, default=0) + 1, record.next_time(), gated.served, memory_mb),
+            Build(plan, max(record.generations, default=0) + 1, record.next_time(), gated.base, memory_mb),
             gated,
         )
         if same is not None and not is_usable:
@@ -103,12 +108,14 @@ class _Gated:
     Attributes:
         gates: None if there are no limits.
         events: what the gate on the age of the events measured.
-        served: the served generation file, None if nothing is served.
+        base: the undamaged generation file with which new lists are compared; None if there is none.
+        is_lost: whether lists were published before, and no undamaged file of them is left.
     """
 
     gates: PublishGates | None
     events: list[Finding]
-    served: Path | None
+    base: Path | None
+    is_lost: bool
 
     def require(self, candidate: Path | None) -> tuple[Finding, ...]:
         """Return the gates that fail for a generation file and are overridden.
@@ -121,8 +128,17 @@ class _Gated:
         """
         if self.gates is None:
             return ()
-        compared = [] if candidate is None else [*self.gates.quality, *self.gates.lists(candidate, self.served)]
-        return self.gates.require([*self.events, *compared])
+        if candidate is None:
+            return self.gates.require(self.events)
+        lists = self.gates.lists(candidate, self.base, is_lost=self.is_lost)
+        return self.gates.require([*self.events, *self.gates.quality, *lists])
+
+
+def _comparable(layout: ProjectLayout, served: int | None) -> Path | None:
+    """Return the served file if it is undamaged, else the newest undamaged generation file, or None."""
+    files = [] if served is None else [generation_path(layout, served)]
+    files += [path for _, path in sorted(generation_files(layout).items(), reverse=True)]
+    return next((path for path in files if is_undamaged(path)), None)
 
 
 def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
@@ -140,7 +156,7 @@ def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _
 
 
 def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
-    """Serve the generation before the served one again, as a new publication.
+    """Serve the generation again that was served before the served one, as a new publication.
 
     Raises:
         InputError: nothing is served, no earlier generation is left, or its file is damaged.
@@ -150,7 +166,7 @@ def rollback(layout: ProjectLayout, store: DuckDBStore) -> Publication:
         served = served_generation(layout)
         if served is None:
             raise InputError("nothing is published yet; `semconv publish` creates the first generation")
-        earlier = previous_generation(layout, served)
+        earlier = record.before_served(generation_files(layout))
         if earlier is None:
             raise InputError(
                 f"there is no generation before {served} to roll back to; `semconv generations` lists the generations"

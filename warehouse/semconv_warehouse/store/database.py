@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import itertools
 import os
 import re
@@ -220,3 +221,16 @@ def _translate(path: Path, error: BaseException) -> SemconvError | None:
             "same command again"
         )
     return None
+
+
+def merged_json(old: str, new: str) -> str:
+    """Return the SQL of a JSON object with the members of ``old``, and those of the text ``new`` over them.
+
+    Stored objects keep the order of their members, so that equal objects stay equal.
+    """
+    return f"CASE WHEN {new} IS NULL THEN {old} WHEN {old} IS NULL THEN {new}::JSON ELSE json_merge_patch({old}, {new}::JSON) END"
+
+
+def one_file(path: Path | str) -> str:
+    """Return the name of one file for DuckDB's readers, which take ``*``, ``?`` and ``[`` in a path as a pattern."""
+    return glob.escape(str(path))

@@ -30,6 +30,7 @@ ORDER BY user_index, position
 _HASHED: Final = {
     "item": ("item_id", "item_index", "title", "description", "brand", "categories", "attributes", "is_available"),
     "interaction": ("user_id", "item_id", "event_time", "source_position", "position", "rating", "query"),
+    "user_profile": ("user_id", "market", "attributes"),
 }
 
 
@@ -88,7 +89,7 @@ def read_types(connection: sa.Connection) -> tuple[str, ...]:
 
 
 def content_hash(connection: sa.Connection, table: str) -> str:
-    """Return a hash over the rows of ``item`` or ``interaction``, in any order; duplicate rows change the hash.
+    """Return a hash over the rows of ``item``, ``interaction`` or ``user_profile``, in any order; duplicate rows change the hash.
 
     Events without a type have the same hash as before events had types, so runs on them are still reused.
     """
