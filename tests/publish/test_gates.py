@@ -213,7 +213,9 @@ def test_lists_of_eight_items_are_not_published(root: Path, tmp_path: Path) -> N
     assert done(root, "publish", "--force")["forced"] == ["min_items"]
     assert forced(root) == {3: ["min_items"]}
     done(root, "publish", "--rollback")
-    assert semconv(root, "publish", "--rollback").exit_code == 4  # generation 2 was left, so nothing was served before 1
+    assert (
+        semconv(root, "publish", "--rollback").exit_code == 4
+    )  # generation 2 was left, so nothing was served before 1
     assert done(root, "publish", "--force")["generation"] == 3  # its record has the gate already
 
 

@@ -69,10 +69,7 @@ def test_lists_for_some_users_need_the_lists_of_the_others(root: Path, tmp_path:
             file.unlink()
     result = semconv(root, "publish", "--force")
     assert result.exit_code == 4
-    assert (
-        "serving.duckdb: missing or damaged, so the lists of the users without a new list cannot be kept"
-        in result.stderr
-    )
+    assert ".duckdb: missing or damaged, so the lists of the users without a new list cannot be kept" in result.stderr
     assert "warehouse" not in result.stderr.splitlines()[-1]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from semconv.clock import as_timestamp, utc_now
-from semconv.errors import LockedError
+from semconv.errors import InputError, LockedError
 from semconv.settings.recommend import RecommendSettings
 from semconv_warehouse.gates.gate import Finding, Guard
 from semconv_warehouse.store.database import DEFAULT_MEMORY_MB, database_errors, prepare_bulk, raw
@@ -57,18 +57,21 @@ class PublishGates:
                 self.guard.say(f"{finding.text()}, so the gate could not be measured")
         return findings
 
-    def lists(self, candidate: Path, served: Path | None, *, is_lost: bool = False) -> list[Finding]:
-        """Compare a new generation file with the served one.
+    def lists(self, candidate: Path, bases: Sequence[Path], *, was_published: bool) -> list[Finding]:
+        """Compare a new generation file with a published one.
 
         Args:
-            served: the generation file to compare with; None if nothing was published, or if all files are lost.
-            is_lost: whether all files are lost. Then every gate fails that is on, because nothing tells whether the new
-                lists are complete.
+            bases: published generation files, the served one first. The first undamaged one is compared.
+            was_published: whether lists were published before. If so, and no file of them is left undamaged, every gate
+                fails that is on, because nothing tells whether the new lists are complete.
         """
         limits = {gate: float(self.guard.limit(gate)) for gate in _COMPARED if self.guard.limit(gate)}
-        if is_lost:
-            return [Finding(gate, 0.0, limit, _LOST) for gate, limit in limits.items()]
-        return self._compared(candidate, served) if served is not None and limits else []
+        for base in bases if limits else ():
+            try:
+                return self._compared(candidate, base)
+            except InputError as error:
+                self.guard.say(f"new lists are not compared with {base.name}, because {error}")
+        return [Finding(gate, 0.0, limit, _LOST) for gate, limit in limits.items()] if was_published else []
 
     def require(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Return the gates that failed and are overridden; raise GateFailedError if gates failed and are not."""

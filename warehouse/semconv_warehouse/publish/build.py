@@ -21,7 +21,7 @@ from semconv.errors import CheckFailedError, InputError
 from semconv.runs.digests import require_parts
 from semconv.runs.files import part_files
 from semconv_warehouse.publish.checks import CheckResult, require_passed, run_checks
-from semconv_warehouse.publish.generation_files import require_alone
+from semconv_warehouse.publish.generation_files import is_undamaged, require_alone
 from semconv_warehouse.publish.ordered_lists import create_in_order
 from semconv_warehouse.publish.plan import GenerationPlan
 from semconv_warehouse.publish.sql_files import sql_files
@@ -221,16 +221,27 @@ def _carry_over(connection: duckdb.DuckDBPyConnection, served: Path, build: Buil
         "SELECT DISTINCT event_type FROM interaction WHERE event_type IS NOT NULL ORDER BY ALL"
     ).fetchall()
     require_alone(served)
-    connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
-    connection.execute(
-        _CARRY_OVER,
-        {
-            "generation": build.generation,
-            "masked": masks.get("seen", "masked") == "masked" and not masks.get("seen_days"),
-            "masking_types": [name for (name,) in names if rules.masks(name)],
-        },
+    values = {
+        "generation": build.generation,
+        "masked": masks.get("seen", "masked") == "masked" and not masks.get("seen_days"),
+        "masking_types": [name for (name,) in names if rules.masks(name)],
+    }
+    try:
+        connection.execute("ATTACH ? AS served (READ_ONLY)", [str(served)])
+        connection.execute(_CARRY_OVER, values)
+        connection.execute("DETACH served")
+    except duckdb.Error as error:
+        if is_undamaged(served):
+            raise
+        raise lost_lists(served) from error
+
+
+def lost_lists(served: Path) -> InputError:
+    """Return the error for lists of some users if the served lists of the others cannot be read."""
+    return InputError(
+        f"{served}: missing or damaged, so the lists of the users without a new list cannot be kept; `semconv recommend`"
+        " makes lists for all users, and `semconv publish --rollback` serves an earlier generation"
     )
-    connection.execute("DETACH served")
 
 
 def _vector_width(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> int:

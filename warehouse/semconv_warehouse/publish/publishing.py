@@ -18,7 +18,7 @@ from semconv.errors import InputError, LockedError, SemconvError
 from semconv_warehouse.gates.gate import Finding
 from semconv_warehouse.gates.lists import PublishGates, write_forced
 from semconv_warehouse.gates.snapshot import waiting_snapshots
-from semconv_warehouse.publish.build import Build, build_generation
+from semconv_warehouse.publish.build import Build, build_generation, lost_lists
 from semconv_warehouse.publish.generation_files import (
     generation_files,
     generation_path,
@@ -73,27 +73,24 @@ def publish(
         is_usable = same is not None and is_undamaged(
             layout.serving if same == served else layout.generation_file(same)
         )
-        base = _comparable(layout, served)
-        gated = _Gated(gates, events, base, is_lost=base is None and last is not None)
+        gated = _Gated(gates, events, _comparable(layout, served), last is not None)
         if is_usable and last is not None and same == served:
             gated.require(None)
             return replace(last, is_new=False)
         if gates is not None:
             gates.require_current(None if last is None else last.publication)
-        if plan.carries_over and last is not None and (served is None or base != generation_path(layout, served)):
-            raise InputError(
-                f"{layout.serving}: missing or damaged, so the lists of the users without a new list cannot be kept;"
-                " `semconv recommend` makes lists for all users, and `semconv publish --rollback` serves an earlier generation"
-            )
+        if plan.carries_over and last is not None and served is None:
+            raise lost_lists(layout.serving)
         # The lists that a run carries over come from the served generation, which the fingerprint does not contain.
         if is_usable and same is not None and not plan.carries_over:
             forced = {finding.gate for finding in gated.require(layout.generation_file(same))}
             if forced <= {str(entry["gate"]) for entry in record.forced(same)}:
                 return _serve(layout, store, same, record.next_time())
+        base = None if served is None else generation_path(layout, served)
         publication = _serve_new(
             layout,
             store,
-            Build(plan, max(record.generations, default=0) + 1, record.next_time(), gated.base, memory_mb),
+            Build(plan, max(record.generations, default=0) + 1, record.next_time(), base, memory_mb),
             gated,
         )
         if same is not None and not is_usable:
@@ -108,14 +105,14 @@ class _Gated:
     Attributes:
         gates: None if there are no limits.
         events: what the gate on the age of the events measured.
-        base: the undamaged generation file with which new lists are compared; None if there is none.
-        is_lost: whether lists were published before, and no undamaged file of them is left.
+        bases: generation files to compare new lists with, the served one first; the first undamaged one is used.
+        was_published: whether lists were published before.
     """
 
     gates: PublishGates | None
     events: list[Finding]
-    base: Path | None
-    is_lost: bool
+    bases: Sequence[Path]
+    was_published: bool
 
     def require(self, candidate: Path | None) -> tuple[Finding, ...]:
         """Return the gates that fail for a generation file and are overridden.
@@ -130,15 +127,14 @@ class _Gated:
             return ()
         if candidate is None:
             return self.gates.require(self.events)
-        lists = self.gates.lists(candidate, self.base, is_lost=self.is_lost)
+        lists = self.gates.lists(candidate, self.bases, was_published=self.was_published)
         return self.gates.require([*self.events, *self.gates.quality, *lists])
 
 
-def _comparable(layout: ProjectLayout, served: int | None) -> Path | None:
-    """Return the served file if it is undamaged, else the newest undamaged generation file, or None."""
-    files = [] if served is None else [generation_path(layout, served)]
-    files += [path for _, path in sorted(generation_files(layout).items(), reverse=True)]
-    return next((path for path in files if is_undamaged(path)), None)
+def _comparable(layout: ProjectLayout, served: int | None) -> list[Path]:
+    """Return the generation files with which new lists can be compared: the served one, then the others from the newest."""
+    others = [path for number, path in sorted(generation_files(layout).items(), reverse=True) if number != served]
+    return [*([] if served is None else [generation_path(layout, served)]), *others]
 
 
 def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
