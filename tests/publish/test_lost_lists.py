@@ -58,6 +58,23 @@ def test_new_lists_are_compared_with_the_newest_undamaged_generation(root: Path,
     assert done(root, "publish")["forced"] == []
 
 
+def test_the_last_lists_are_served_again_if_only_the_served_file_is_missing(root: Path, tmp_path: Path) -> None:
+    done(root, "recommend", "load", write_lists(tmp_path / "few.parquet", FEW))
+    assert done(root, "publish", "--force")["generation"] == 2
+    (root / "data" / "serving.duckdb").unlink()
+    assert done(root, "publish")["generation"] == 2  # what was served last
+
+
+def test_lists_that_were_left_are_not_compared_with_themselves(root: Path, tmp_path: Path) -> None:
+    done(root, "recommend", "load", write_lists(tmp_path / "few.parquet", FEW))
+    done(root, "publish", "--force")
+    assert done(root, "publish", "--rollback")["generation"] == 1
+    (root / "data" / "serving.duckdb").unlink()
+    result = semconv(root, "publish")  # the newest lists are those of two users again
+    assert result.exit_code == 1
+    assert "2 of 80 users with served lists have a new list" in result.stderr
+
+
 @pytest.mark.parametrize("loss", ["damaged", "missing"])
 def test_lists_for_some_users_need_the_lists_of_the_others(root: Path, tmp_path: Path, loss: str) -> None:
     serving = root / "data" / "serving.duckdb"

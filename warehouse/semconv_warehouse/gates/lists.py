@@ -66,7 +66,7 @@ class PublishGates:
                 fails that is on, because nothing tells whether the new lists are complete.
         """
         limits = {gate: float(self.guard.limit(gate)) for gate in _COMPARED if self.guard.limit(gate)}
-        for base in bases if limits else ():
+        for base in (path for path in bases if limits and path.exists()):
             try:
                 return self._compared(candidate, base)
             except InputError as error:

@@ -73,7 +73,7 @@ def publish(
         is_usable = same is not None and is_undamaged(
             layout.serving if same == served else layout.generation_file(same)
         )
-        gated = _Gated(gates, events, _comparable(layout, served), last is not None)
+        gated = _Gated(gates, events, _comparable(layout, served, last), last is not None)
         if is_usable and last is not None and same == served:
             gated.require(None)
             return replace(last, is_new=False)
@@ -127,14 +127,20 @@ class _Gated:
             return ()
         if candidate is None:
             return self.gates.require(self.events)
-        lists = self.gates.lists(candidate, self.bases, was_published=self.was_published)
+        # What was served last may be served again; other lists are never compared with themselves.
+        bases = [base for number, base in enumerate(self.bases) if number == 0 or base != candidate]
+        lists = self.gates.lists(candidate, bases, was_published=self.was_published)
         return self.gates.require([*self.events, *self.gates.quality, *lists])
 
 
-def _comparable(layout: ProjectLayout, served: int | None) -> list[Path]:
-    """Return the generation files with which new lists can be compared: the served one, then the others from the newest."""
-    others = [path for number, path in sorted(generation_files(layout).items(), reverse=True) if number != served]
-    return [*([] if served is None else [generation_path(layout, served)]), *others]
+def _comparable(layout: ProjectLayout, served: int | None, last: Publication | None) -> list[Path]:
+    """Return the generation files with which new lists can be compared: what is served, then the others from the newest.
+
+    If ``serving.duckdb`` is lost, the file of the last publication takes its place, which may be lost too.
+    """
+    first = last.generation if served is None and last is not None else served
+    others = [path for number, path in sorted(generation_files(layout).items(), reverse=True) if number != first]
+    return [*([] if first is None else [generation_path(layout, first)]), *others]
 
 
 def _serve_new(layout: ProjectLayout, store: DuckDBStore, build: Build, gated: _Gated) -> Publication:
