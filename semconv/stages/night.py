@@ -138,7 +138,13 @@ class _Night:
             )
         if state["is_due"] and is_automatic:
             self.stages.clear()
-        elif lineage.tuned is not None:
+            return state
+        if lineage.split.get("events", {}) != workspace.section("split")["split"].get("events", {}):
+            say(
+                "settings of [events] changed; histories, lists and reasons keep those with which the vectors were made,"
+                " until `semconv run --refit`"
+            )
+        if lineage.tuned is not None:
             self._say_waiting(lineage)
         return state
 

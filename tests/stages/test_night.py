@@ -56,6 +56,14 @@ def test_a_second_run_reuses_everything(project: Project) -> None:
     assert len(project.generations()) == 1
 
 
+def test_changed_event_rules_wait_for_a_refit(project: Project) -> None:
+    expected = "settings of [events] changed; histories, lists and reasons keep"
+    for weights, is_said in (({}, False), ({"view": 0.5}, True)):
+        opened = case.reopened(project, events__weights=weights)
+        opened.run()
+        assert any(line.startswith(expected) for line in opened.progress.said) is is_said  # type: ignore[attr-defined]
+
+
 def test_a_moved_project_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
     shutil.move(project.layout.root, tmp_path / "moved")
     moved = Project.open(tmp_path / "moved", progress=case.Remarks())
