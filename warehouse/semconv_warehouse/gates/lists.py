@@ -57,13 +57,13 @@ class PublishGates:
                 self.guard.say(f"{finding.text()}, so the gate could not be measured")
         return findings
 
-    def lists(self, candidate: Path, bases: Sequence[Path], *, was_published: bool) -> list[Finding]:
+    def lists(self, candidate: Path, bases: Sequence[Path], *, needs_base: bool) -> list[Finding]:
         """Compare a new generation file with a published one.
 
         Args:
             bases: published generation files, the served one first. The first undamaged one is compared.
-            was_published: whether lists were published before. If so, and no file of them is left undamaged, every gate
-                fails that is on, because nothing tells whether the new lists are complete.
+            needs_base: whether every gate that is on fails without an undamaged file, because nothing else tells whether
+                the new lists are complete.
         """
         limits = {gate: float(self.guard.limit(gate)) for gate in _COMPARED if self.guard.limit(gate)}
         for base in (path for path in bases if limits and path.exists()):
@@ -71,7 +71,7 @@ class PublishGates:
                 return self._compared(candidate, base)
             except InputError as error:
                 self.guard.say(f"new lists are not compared with {base.name}, because {error}")
-        return [Finding(gate, 0.0, limit, _LOST) for gate, limit in limits.items()] if was_published else []
+        return [Finding(gate, 0.0, limit, _LOST) for gate, limit in limits.items()] if needs_base else []
 
     def require(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Return the gates that failed and are overridden; raise GateFailedError if gates failed and are not."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from semconv.artifacts import is_locked, private_path
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv.runs.workspace import is_loaded
 from semconv_warehouse.gates.gate import Finding
 from semconv_warehouse.gates.lists import PublishGates, write_forced
 from semconv_warehouse.gates.snapshot import waiting_snapshots
@@ -73,7 +74,9 @@ def publish(
         is_usable = same is not None and is_undamaged(
             layout.serving if same == served else layout.generation_file(same)
         )
-        gated = _Gated(gates, events, _comparable(layout, served, last), last is not None)
+        is_same = last is not None and same == last.generation  # what was served last may be built and served again
+        bases = [] if is_same else _comparable(layout, served, last)
+        gated = _Gated(gates, events, bases, last is not None and not is_same and is_loaded(plan.recommend))
         if is_usable and last is not None and same == served:
             gated.require(None)
             return replace(last, is_new=False)
@@ -106,13 +109,14 @@ class _Gated:
         gates: None if there are no limits.
         events: what the gate on the age of the events measured.
         bases: generation files to compare new lists with, the served one first; the first undamaged one is used.
-        was_published: whether lists were published before.
+        needs_base: whether lists need such a file: external lists, if others were published before. Lists of semconv are
+            for all users, or need the served lists of the others.
     """
 
     gates: PublishGates | None
     events: list[Finding]
     bases: Sequence[Path]
-    was_published: bool
+    needs_base: bool
 
     def require(self, candidate: Path | None) -> tuple[Finding, ...]:
         """Return the gates that fail for a generation file and are overridden.
@@ -127,9 +131,8 @@ class _Gated:
             return ()
         if candidate is None:
             return self.gates.require(self.events)
-        # What was served last may be served again; other lists are never compared with themselves.
-        bases = [base for number, base in enumerate(self.bases) if number == 0 or base != candidate]
-        lists = self.gates.lists(candidate, bases, was_published=self.was_published)
+        bases = [base for base in self.bases if base != candidate]
+        lists = self.gates.lists(candidate, bases, needs_base=self.needs_base)
         return self.gates.require([*self.events, *self.gates.quality, *lists])
 
 

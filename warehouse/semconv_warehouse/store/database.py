@@ -226,9 +226,13 @@ def _translate(path: Path, error: BaseException) -> SemconvError | None:
 def merged_json(old: str, new: str) -> str:
     """Return the SQL of a JSON object with the members of ``old``, and those of the text ``new`` over them.
 
-    Stored objects keep the order of their members, so that equal objects stay equal.
+    If this changes no member, the result is ``old`` with its own spelling, so that the same rows change nothing.
     """
-    return f"CASE WHEN {new} IS NULL THEN {old} WHEN {old} IS NULL THEN {new}::JSON ELSE json_merge_patch({old}, {new}::JSON) END"
+    merged = f"json_merge_patch({old}, {new}::JSON)"
+    return (
+        f"CASE WHEN {new} IS NULL THEN {old} WHEN {old} IS NULL THEN {new}::JSON"
+        f" WHEN {merged} = json_merge_patch('{{}}'::JSON, {old}) THEN {old} ELSE {merged} END"
+    )
 
 
 def one_file(path: Path | str) -> str:
