@@ -194,12 +194,10 @@ class PeerTraining:
             return
         with damage_named(path):
             tensors, notes = read_state(path)
-            is_other, counters = notes["settings"] != self._identity(), Counters(**notes["counters"])
-        if is_other:
-            raise InputError(f"{path}: this training has other settings; name another folder")
-        with damage_named(path):
+            if notes["settings"] != self._identity():
+                raise InputError(f"{path}: this training has other settings; name another folder")
+            self.counters = Counters(**notes["counters"])
             restore_adam(self.model, self.optimizer, tensors)
-        self.counters = counters
         self.best = {name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")}
 
 

@@ -161,8 +161,8 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     page = report.read_text()
     assert page.startswith("# t, ")
     assert "| Ours > popularity |" in page
-    (unlearned,) = [line for line in lines if line.startswith("not surely better than popularity: ")]
-    assert "untrained; these rows were trained too little" in unlearned
+    (unlearned,) = [line for line in lines if line.startswith("not above popularity: ")]
+    assert "untrained; these rows have learned too little" in unlearned
     claims = [line.split(" | ") for line in page.splitlines() if line.startswith("| Ours > ")]
     assert [cells[-1] for cells in claims if "untrained" in cells[0]] == ["not above popularity |"]
     units = {row["unit"] for row in json.loads(report.with_suffix(".json").read_text())}

@@ -107,7 +107,7 @@ def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
     page = markdown(result())
     for part in (
         "`semconv --set 'split.train_cut=[:-2]' experiment table5 --split test --seeds 2 --budget 5000 --codes Games.index.json`",
-        "- Not surely better than popularity on the same users: C = 2.",
+        "- Not above popularity on the same users: C = 2.",
         "50,546 users, 16,859 items, 452,989 interactions (Games)",
         "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",
         "5,000 training samples for each row. Settings: preset paper.",

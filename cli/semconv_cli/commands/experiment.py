@@ -138,8 +138,8 @@ def _write_table(result: Mapping[str, Any]) -> None:
             output.write_rows(result[name], is_cut=False)
     if labels := result["not_above_popularity"]:
         output.write(
-            f"\nnot surely better than popularity: {', '.join(labels)}; these rows were trained too little to tell methods"
-            " apart; give them a larger --budget"
+            f"\nnot above popularity: {', '.join(labels)}; these rows have learned too little for a comparison; give them a"
+            " larger --budget"
         )
 
 

@@ -119,8 +119,8 @@ def _conditions(result: Result) -> Iterator[str]:
     )
     if result["not_above_popularity"]:
         yield (
-            f"- Not surely better than popularity on the same users: {', '.join(result['not_above_popularity'])}."
-            " These rows were trained too little to tell methods apart; give them a larger budget."
+            f"- Not above popularity on the same users: {', '.join(result['not_above_popularity'])}."
+            " These rows have learned too little for a comparison; give them a larger budget."
         )
 
 

@@ -29,8 +29,7 @@ class Measured:
 def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool = True) -> str:
     """Return what a measured difference says about the paper's claim that the difference is positive.
 
-    - Nothing, if a trained row of the claim does not rank better than popularity: then it was trained too little to
-      tell methods apart.
+    - Nothing, if a trained row of the claim is not above popularity: then it has learned too little for a comparison.
     - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0.
     - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
       such an interval contains 0 even where the paper's difference is real. The same is said if the paper reports no
@@ -40,7 +39,7 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
     Args:
         measured: None if a row of the claim was not measured.
         paper: the difference that the paper reports; None if it reports none.
-        is_learned: whether every trained row of the claim is surely better than popularity on the same users.
+        is_learned: whether every trained row of the claim is above popularity on the same users.
     """
     if measured is None:
         return NOT_MEASURED

@@ -111,7 +111,7 @@ def ingest_items(
         is_forced = isinstance(snapshot, Guard) and snapshot.is_forced
         if snapshot and cleaned.num_unknown and not is_forced:
             remark = (
-                f"no item was marked as removed, because {cleaned.num_unknown:,} rejected rows could belong to any item;"
+                f"no item was marked as removed, because rejected rows without a readable id ({cleaned.num_unknown:,}) could be of any item;"
                 " mend them, or remove the items that the other rows lack with --force"
             )
             return merge(connection, replace(cleaned, remarks=(*cleaned.remarks, remark)), snapshot=True)
