@@ -143,6 +143,8 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
         'title = "t"\n[[row]]\nlabel = "Ours"\n'
         '[[row]]\nlabel = "popularity"\nmethod = "popularity"\n'
         '[[row]]\nlabel = "untrained"\nsettings = { "tuning.learning_rate" = 1e-9 }\n'
+        '[[row]]\nlabel = "wordless"\nsettings = { "text.vectors" = "none", "codebook.alignment" = 0.5 }\n'
+        '[[claim]]\nbetter = "Ours"\nthan = "wordless"\n'
         '[[claim]]\nbetter = "Ours"\nthan = "popularity"\n[[claim]]\nbetter = "Ours"\nthan = "untrained"\n'
     )
     arguments = ["--project", str(project.layout.root), "experiment", str(plan), "--report"]
@@ -162,9 +164,12 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     assert page.startswith("# t, ")
     assert "| Ours > popularity |" in page
     (unlearned,) = [line for line in lines if line.startswith("not above popularity: ")]
-    assert "untrained; these rows have learned too little" in unlearned
+    assert "untrained, wordless; these rows have learned too little" in unlearned
+    assert "The codes of the row wordless are not aligned with text (seed 0: fewer than 10 items have both text" in page
+    assert "The codes of the row wordless are not aligned with text (seed 0: fewer than 10" in lines[-1]
     claims = [line.split(" | ") for line in page.splitlines() if line.startswith("| Ours > ")]
     assert [cells[-1] for cells in claims if "untrained" in cells[0]] == ["not above popularity |"]
+    assert [cells[-1] for cells in claims if "wordless" in cells[0]] == ["alignment is off |"]
     units = {row["unit"] for row in json.loads(report.with_suffix(".json").read_text())}
     assert units == {"mean over users", "difference from Ours", "samples", "s", "difference of the claim"}
 

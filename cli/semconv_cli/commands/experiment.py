@@ -126,6 +126,7 @@ def experiment_command(
 def _write_table(result: Mapping[str, Any]) -> None:
     """Print the rows of a table, then the rows that are left out, the verdicts, and the rows that learned too little."""
     from semconv_warehouse.experiments.plan import CODE_FIGURES
+    from semconv_warehouse.experiments.report import not_aligned_line
 
     is_of_codes = result["table"] == "table5"
     output.write_rows(
@@ -141,6 +142,8 @@ def _write_table(result: Mapping[str, Any]) -> None:
             f"\nnot above popularity: {', '.join(labels)}; these rows have learned too little for a comparison; give them a"
             " larger --budget"
         )
+    for label, why in result["not_aligned"].items():
+        output.write(f"\n{not_aligned_line(label, why)}")
 
 
 def _write_board(result: Mapping[str, Any]) -> None:

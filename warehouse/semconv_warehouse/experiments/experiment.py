@@ -66,6 +66,8 @@ class ExperimentRun:
             - ``paper``: the published metrics; empty if they may not be compared with the measured ones
             - ``collision_rate``, the share of the items that share their codes, ``collision_rate_distinct``, which is
               1 - different code sequences / items, and ``new_tokens``, the number of code tokens; not for peers
+            - ``why_not_aligned``: why the codes are not aligned with text although ``codebook.alignment`` is above 0;
+              None if they are, or if it is 0; not for peers
             - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of the training; None if
               nothing is trained for the row, or if the run did not record its time
             - ``seconds`` that the row took in this process
@@ -107,11 +109,13 @@ class ExperimentRun:
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return what the measurement says about each claim of the paper: difference, interval and verdict."""
-        rows, unlearned = [], self.not_above_popularity()
+        rows, unlearned, not_aligned = [], self.not_above_popularity(), self.not_aligned()
         for claim in self._claims():
             measured = self._difference(claim.better, claim.than)
             paper = self._published_difference(claim)
-            is_learned = not {claim.better, claim.than} & set(unlearned)
+            labels = {claim.better, claim.than}
+            is_learned = not labels & set(unlearned)
+            is_aligned = not labels & set(not_aligned) or len(self._alignments(labels)) == 1
             rows.append(
                 {
                     "claim": f"{claim.better} > {claim.than}",
@@ -119,7 +123,7 @@ class ExperimentRun:
                     "low": None if measured is None else measured.low,
                     "high": None if measured is None else measured.high,
                     "paper difference": paper,
-                    "verdict": verdict(measured, paper, is_learned=is_learned),
+                    "verdict": verdict(measured, paper, is_learned=is_learned, is_aligned=is_aligned),
                 }
             )
         return rows
@@ -137,6 +141,23 @@ class ExperimentRun:
             if gain is None or gain.low <= 0:
                 found.append(label)
         return found
+
+    def not_aligned(self) -> dict[str, str]:
+        """Return the rows whose codes are not aligned with text although their settings ask for it, by label.
+
+        Without alignment with any seed, such a row does not have the method that its label names. The values are the
+        seeds and the reasons.
+        """
+        found = {}
+        for label in dict.fromkeys(row["label"] for row in self.rows):
+            mine = [row for row in self.rows if row["label"] == label and row.get("why_not_aligned")]
+            if mine:
+                found[label] = "; ".join(f"seed {row['seed']}: {row['why_not_aligned']}" for row in mine)
+        return found
+
+    def _alignments(self, labels: set[str]) -> set[float]:
+        """Return the different values of ``codebook.alignment`` in the rows with these labels."""
+        return {row.settings.codebook.alignment for row in self.planned if row.row.label in labels}
 
     def result(self) -> dict[str, Any]:
         """Return everything that is known about the experiment, as plain values for JSON."""
@@ -160,6 +181,7 @@ class ExperimentRun:
             "means": self.means(),
             "left_out": [vars(row) for row in self.left_out],
             "not_above_popularity": self.not_above_popularity(),
+            "not_aligned": self.not_aligned(),
             "verdicts": self.verdicts(),
         }
 

@@ -122,6 +122,13 @@ def _conditions(result: Result) -> Iterator[str]:
             f"- Not above popularity on the same users: {', '.join(result['not_above_popularity'])}."
             " These rows have learned too little for a comparison; give them a larger budget."
         )
+    for label, why in result["not_aligned"].items():
+        yield f"- {not_aligned_line(label, why)}"
+
+
+def not_aligned_line(label: str, why: str) -> str:
+    """Return the sentence on a row whose settings ask for alignment and whose codes have none."""
+    return f"The codes of the row {label} are not aligned with text ({why})."
 
 
 def _table_of_rows(result: Result) -> str:

@@ -119,14 +119,21 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
 
 
 def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
-    """Return the columns CR and T of the paper's Table 5: both collision rates and the number of new tokens."""
+    """Return the columns CR and T of the paper's Table 5, and why the codes are not aligned with text.
+
+    CR and T are both collision rates and the number of new tokens.
+    """
     from semconv.tokenization.code_set import CodeSet
     from semconv.tokenization.collisions import collision_rates
 
     code_set = CodeSet.load(project.workspace.intact(codebook))
     shared, surplus = collision_rates(code_set.codes)
     levels, size, _ = code_set.books.shape
-    return dict(zip(CODE_FIGURES, (shared, surplus, levels * size), strict=True))
+    alignment = code_set.figures.get("alignment", {})  # external codes have none
+    return {
+        **dict(zip(CODE_FIGURES, (shared, surplus, levels * size), strict=True)),
+        "why_not_aligned": alignment.get("why_off") if alignment.get("lambda") else None,
+    }
 
 
 def _training_costs(project: OpenedProject, run: RunRecord | None, ndcg_at_10: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ TOO_SMALL = "too small to tell"
 NO_SUCH_DIFFERENCE = "no difference of the paper's size"
 NOT_MEASURED = "not measured"
 NOT_LEARNED = "not above popularity"
+NOT_ALIGNED = "alignment is off"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Measured:
         return self.high - self.low
 
 
-def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool = True) -> str:
+def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool = True, is_aligned: bool = True) -> str:
     """Return what a measured difference says about the paper's claim that the difference is positive.
 
+    - Nothing, if the rows differ in ``codebook.alignment``, but the codes of one row were not aligned with some seed.
     - Nothing, if a trained row of the claim is not above popularity: then it has learned too little for a comparison.
     - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0.
     - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
@@ -40,9 +42,12 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
         measured: None if a row of the claim was not measured.
         paper: the difference that the paper reports; None if it reports none.
         is_learned: whether every trained row of the claim is above popularity on the same users.
+        is_aligned: False if the rows differ in ``codebook.alignment``, but the fit turned the alignment of one of them off.
     """
     if measured is None:
         return NOT_MEASURED
+    if not is_aligned:
+        return NOT_ALIGNED
     if not is_learned:
         return NOT_LEARNED
     if measured.low > 0:
