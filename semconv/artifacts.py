@@ -1,4 +1,4 @@
-"""Read and write the files of a run, and lock the folder of a run.
+"""Read and write the files of a run.
 
 Arrays are stored as safetensors and everything else as JSON, never as pickle. A file is first written under a temporary
 name, then synced to disk and renamed. So a killed process never leaves half a file under the final name.
@@ -16,7 +16,6 @@ import mmap
 import os
 import re
 import shutil
-import time
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,20 +26,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from semconv.errors import InputError, LockedError, MachineError
-from semconv.modes import GROUP_FILE, OWNER_FILE, OWNER_FOLDER, create_file, hidden_name, make_folder, set_mode
+from semconv.errors import InputError, MachineError
+from semconv.modes import GROUP_FILE, OWNER_FOLDER, create_file, hidden_name, make_folder, set_mode
 
 UNFINISHED = ".*.tmp*"  # names of files that no process has finished writing
-LOCK = "lock"  # the file in a folder that a process holds locked while it works there
 _CHECKSUM, _SOURCE = "checksum", "source"  # entries of files that are built again if they are damaged
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _DTYPES = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # fmt: skip
 # The folder must go first, because a finished run is reused as long as its folder exists.
 _REPEAT = "remove the folder of its run and repeat it, with `semconv run --refit` if lists were made from it"
-# Seconds that other processes retry to get a lock, because `is_locked` holds it for a moment.
-_LOOK_SECONDS = 0.2
-_PAUSES = (0.01, 0.5)  # seconds between two attempts to get a lock: the first pause, and the longest one
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in the messages of safetensors
 
 
@@ -265,84 +260,3 @@ def _crc(arrays: Mapping[str, NDArray[Any]]) -> int:
     for name in sorted(arrays):
         value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), value))
     return value
-
-
-@contextlib.contextmanager
-def run_lock(folder: Path, *, wait: float = 0.0, work: str = "") -> Iterator[None]:
-    """Hold the lock of a folder during the ``with`` block.
-
-    The kernel frees the lock when the process ends, so a killed job never leaves a lock behind.
-
-    Args:
-        wait: seconds to keep trying while another process holds the lock.
-        work: what is done in the block, for a folder that belongs to no run. The error message of a process that finds
-            the folder locked begins with it.
-
-    Raises:
-        LockedError: another process still holds the lock after ``wait`` seconds. The message names its PID.
-    """
-    deadline, pause = time.monotonic() + max(wait, _LOOK_SECONDS), _PAUSES[0]
-    while (descriptor := _locked(folder)) is None:
-        if time.monotonic() >= deadline:
-            pid, others_work = _held_by(folder)
-            held = others_work or work or f"{folder.name} is being computed"
-            what_next = (
-                f"tried for {wait:g} s; stop it or wait longer (--wait SECONDS)"
-                if wait
-                else "stop it or use --wait SECONDS"
-            )
-            raise LockedError(f"{held} by process {pid or 'unknown'}; {what_next}", pid)
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
-        pause = min(2 * pause, _PAUSES[1])
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} {work}".encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(folder: Path) -> int | None:
-    """Lock a folder and return the descriptor of its lock file, or None if another process holds the lock."""
-    path, descriptor = folder / LOCK, None
-    with contextlib.suppress(BlockingIOError, FileNotFoundError), machine_errors(path):
-        make_folder(folder)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER_FILE)
-        with contextlib.suppress(PermissionError):  # the lock of another user
-            set_mode(descriptor, OWNER_FILE)  # who can open a lock can also hold it, and so stall the jobs that need it
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # `semconv prune` may have removed the folder since the lock file was opened.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    if descriptor is not None:
-        os.close(descriptor)
-    return None
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a living process holds the lock of a run folder."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def lock_holder(folder: Path) -> int | None:
-    """Return the PID that the lock file contains, or None if it contains none."""
-    return _held_by(folder)[0]
-
-
-def _held_by(folder: Path) -> tuple[int | None, str]:
-    """Return the PID and the work that the lock file of a folder names; no PID and no work if it is not readable."""
-    try:
-        pid, _, work = (folder / LOCK).read_text().partition(" ")
-        return int(pid), work
-    except (FileNotFoundError, PermissionError, ValueError):
-        return None, ""

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv import __version__
-from semconv.artifacts import LOCK, atomic_path, machine_errors, remove_unfinished, run_lock
+from semconv.artifacts import atomic_path, machine_errors, remove_unfinished
 from semconv.clock import utc_now
 from semconv.columns import BACKBONE, BLEND, EMBED_BEHAVIOR, EVALUATE, FINETUNE, PEER, RECOMMEND
 from semconv.data.store import RunRecord, Store
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv.locks import LOCK, run_lock
 from semconv.modes import closed_umask, make_folder
 from semconv.progress import Progress
 from semconv.runs.digests import damaged_files, discard_damaged, is_complete, read_complete, write_complete

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from semconv import columns
-from semconv.artifacts import LOCK
+from semconv.locks import LOCK
 from semconv.runs.user_data import BlankedRows, IndexedRows, ParquetRows, Slices, UserData, WholeFile
 
 COMPLETE: Final = "complete.json"

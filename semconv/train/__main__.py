@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from semconv.artifacts import machine_errors, remove_unfinished, run_lock
+from semconv.artifacts import machine_errors, remove_unfinished
 from semconv.error_lines import described, printable, without_input
 from semconv.errors import InputError, LockedError
+from semconv.locks import run_lock
 from semconv.modes import OWNER_FOLDER, closed_umask, make_folder
 from semconv.progress import LineProgress, Progress
 from semconv.tuning.launch import is_follower

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from semconv.artifacts import read_arrays, run_lock
+from semconv.artifacts import read_arrays
 from semconv.errors import InputError, LockedError
+from semconv.locks import run_lock
 from semconv.runs.digests import damaged_files
 from semconv.runs.files import BEHAVIOR_VECTORS, LIST_STATES, TUNED_ON
 from semconv_cli.main import cli

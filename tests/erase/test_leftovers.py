@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from semconv.artifacts import atomic_path, run_lock
+from semconv.artifacts import atomic_path
 from semconv.errors import InputError, LockedError
+from semconv.locks import run_lock
 from semconv.runs.digests import damaged_files
 from semconv_cli.main import cli
 from semconv_warehouse.erase import forgetting

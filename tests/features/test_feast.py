@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from semconv.artifacts import run_lock
 from semconv.errors import InputError, LockedError, SettingsError
+from semconv.locks import run_lock
 from semconv_warehouse.features import online, repository
 from semconv_warehouse.features.export import VIEWS, export_features, feature_file
 from semconv_warehouse.publish.publications import publications

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from semconv.artifacts import atomic_path, private_path, run_lock, write_bytes
+from semconv.artifacts import atomic_path, private_path, write_bytes
+from semconv.locks import run_lock
 from semconv.modes import closed_umask, make_folder
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from semconv.artifacts import run_lock
 from semconv.errors import CheckFailedError, InputError, LockedError, SemconvError, SettingsError
+from semconv.locks import run_lock
 from semconv_warehouse.publish.generation_files import served_generation
 from semconv_warehouse.publish.publications import publications
 from semconv_warehouse.publish.publishing import publish

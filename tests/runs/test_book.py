@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from semconv.artifacts import lock_holder, run_lock, write_bytes
+from semconv.artifacts import write_bytes
 from semconv.data.store import RunRecord
 from semconv.errors import CheckFailedError, LockedError, MachineError
+from semconv.locks import lock_holder, run_lock
 from semconv.runs.book import RunBook, StageRequest
 from semconv.runs.files import COMPLETE
 from semconv_warehouse.project import Project
@@ -43,7 +44,7 @@ def holding_warehouse(project: Project) -> Any:
 
 def holding_run(folder: Path) -> Any:
     return process(
-        "import time, pathlib; from semconv.artifacts import run_lock\n"
+        "import time, pathlib; from semconv.locks import run_lock\n"
         f"with run_lock(pathlib.Path({str(folder)!r})):\n  print('ready', flush=True); time.sleep(600)"
     )
 
@@ -141,7 +142,7 @@ def test_a_full_disk_and_a_folder_without_permission_are_named(project: Project)
 
 def test_a_locked_folder_says_what_its_holder_does(tmp_path: Path) -> None:
     program = (
-        "import time, pathlib; from semconv.artifacts import run_lock\n"
+        "import time, pathlib; from semconv.locks import run_lock\n"
         f"with run_lock(pathlib.Path({str(tmp_path)!r}), work='a cake is being baked'):\n"
         "  print('ready', flush=True); time.sleep(600)"
     )

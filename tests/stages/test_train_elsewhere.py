@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from semconv.artifacts import file_digest, read_arrays, run_lock, write_arrays
+from semconv.artifacts import file_digest, read_arrays, write_arrays
 from semconv.errors import InputError
+from semconv.locks import run_lock
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.run import wanted_tuning
 from semconv.train.__main__ import main

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from semconv.artifacts import run_lock
 from semconv.errors import LockedError
+from semconv.locks import run_lock
 from semconv.runs.digests import write_complete
 from semconv_cli.main import cli
 from semconv_cli.options import Duration

@@ -19,16 +19,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import (
-    LOCK,
-    is_locked,
-    machine_errors,
-    read_json,
-    run_lock,
-    sync_folder,
-    write_json,
-)
+from semconv.artifacts import machine_errors, read_json, sync_folder, write_json
 from semconv.errors import InputError
+from semconv.locks import LOCK, is_locked, run_lock
 from semconv.runs.digests import settle_checksums
 from semconv.runs.files import PACK_USERS, run_files, user_data_of
 from semconv.runs.user_data import ParquetRows, UserArrays, UserData

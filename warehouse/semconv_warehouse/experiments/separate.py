@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from semconv import columns
-from semconv.artifacts import run_lock
 from semconv.columns import Split
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.locks import run_lock
 from semconv.runs.lineage import Lineage
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.database import quote_identifier, raw

@@ -12,7 +12,8 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from semconv.artifacts import machine_errors, run_lock
+from semconv.artifacts import machine_errors
+from semconv.locks import run_lock
 from semconv_warehouse.store.leftovers import SPOOLED
 
 ROW_GROUP: Final = 122_880  # rows that DuckDB reads at once

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from semconv.artifacts import is_locked, private_path
+from semconv.artifacts import private_path
 from semconv.errors import InputError, LockedError, SemconvError
+from semconv.locks import is_locked
 from semconv.runs.workspace import is_loaded
 from semconv_warehouse.gates.gate import Finding
 from semconv_warehouse.gates.lists import PublishGates, write_forced

@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from semconv.artifacts import UNFINISHED, is_being_written, is_locked, machine_errors, remove, run_lock
+from semconv.artifacts import UNFINISHED, is_being_written, machine_errors, remove
 from semconv.errors import LockedError
+from semconv.locks import is_locked, run_lock
 from semconv.modes import is_hidden_name
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import ProjectLayout

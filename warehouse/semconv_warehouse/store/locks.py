@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from semconv.artifacts import run_lock
+from semconv.locks import run_lock
 from semconv_warehouse.store.layout import ProjectLayout
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from semconv.artifacts import commit, machine_errors, private_path, run_lock
+from semconv.artifacts import commit, machine_errors, private_path
 from semconv.clock import as_timestamp, utc_now
 from semconv.errors import InputError
+from semconv.locks import run_lock
 from semconv.modes import OWNER_FILE
 from semconv_warehouse.store.database import open_database
 from semconv_warehouse.store.layout import package_folder

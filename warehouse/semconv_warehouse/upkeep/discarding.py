@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from semconv import columns
-from semconv.artifacts import is_locked
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, LockedError
+from semconv.locks import is_locked
 from semconv.runs.lineage import Lineage, with_inputs
 from semconv.runs.workspace import Workspace
 from semconv_warehouse.publish.generation_files import served_generation

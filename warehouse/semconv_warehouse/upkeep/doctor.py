@@ -10,8 +10,8 @@ from importlib.metadata import version
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import is_locked, lock_holder
 from semconv.errors import InputError, SemconvError
+from semconv.locks import is_locked, lock_holder
 from semconv.runs.book import RunBook
 from semconv.runs.workspace import Workspace
 from semconv_warehouse.erase.forgetting import is_unfinished

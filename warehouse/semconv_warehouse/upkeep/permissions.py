@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semconv.artifacts import LOCK
+from semconv.locks import LOCK
 from semconv_warehouse.features.files import key_file
 from semconv_warehouse.store.layout import ProjectLayout
 

@@ -13,9 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from semconv import columns
-from semconv.artifacts import is_locked, machine_errors, run_lock
+from semconv.artifacts import machine_errors
 from semconv.data.store import RunRecord
 from semconv.errors import LockedError
+from semconv.locks import is_locked, run_lock
 from semconv.runs.book import RunBook
 from semconv.runs.files import training_states
 from semconv.runs.lineage import with_inputs
