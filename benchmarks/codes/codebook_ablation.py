@@ -24,7 +24,7 @@ from semconv.backbone.load import load_backbone
 from semconv.backbone.text_vectors import TextVectors, embed_texts
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.behavior import BehaviorSettings
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings

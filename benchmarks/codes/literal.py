@@ -28,7 +28,7 @@ from benchmarks.data import data_folder, stored_sequences
 from benchmarks.rows import Comparison, Row, Size, argument_parser, finish, markdown_table
 from benchmarks.timing import Seconds, set_torch_threads, timed
 from semconv.behavior.svd import fit_svd
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.settings.behavior import BehaviorSettings
 from semconv.settings.codebook import CodebookSettings
 from semconv.tokenization.codebook import decode, encode, fit_codebooks, next_residual

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.data import games_sequences
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.settings.behavior import BehaviorSettings
 
 WIDTH = 32

@@ -27,7 +27,8 @@ from benchmarks.data import games_sequences
 from benchmarks.timing import set_torch_threads
 from semconv.artifacts import atomic_path
 from semconv.columns import Split
-from semconv.data.splits import history_lengths, targets, train_part
+from semconv.data.core import train_part
+from semconv.data.splits import history_lengths, targets
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.metrics import hit_ratio, ndcg

@@ -24,7 +24,8 @@ from semconv.behavior.dccf_training import DccfTraining, Validation, fit_dccf
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.svd import fit_svd
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import targets, train_part
+from semconv.data.core import train_part
+from semconv.data.splits import targets
 from semconv.data.store import Sequences
 from semconv.progress import Silent
 from semconv.settings.behavior import BehaviorSettings, DccfSettings

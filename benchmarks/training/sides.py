@@ -19,7 +19,7 @@ from benchmarks.data import games_sequences, make_sequences
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.create import create_backbone
 from semconv.backbone.load import load_backbone
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.data.store import Sequences
 from semconv.settings.backbone import BackboneSettings
 from semconv.settings.tasks import TaskSettings

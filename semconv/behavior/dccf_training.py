@@ -63,7 +63,7 @@ def fit_dccf(
     The result is the vectors with the best validation recall, or the last vectors if there is no validation.
 
     Args:
-        sequences: the train part alone (``semconv.data.splits.train_part``).
+        sequences: the train part alone (``semconv.data.core.train_part``).
         num_items: size of the catalogue.
 
     Returns:

@@ -40,7 +40,7 @@ def fit_svd(sequences: Sequences, num_items: int, settings: BehaviorSettings) ->
     ``settings.dimensions``, the missing columns are zero.
 
     Args:
-        sequences: the train part alone (``semconv.data.splits.train_part``).
+        sequences: the train part alone (``semconv.data.core.train_part``).
         num_items: size of the catalogue.
 
     Raises:

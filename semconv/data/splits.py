@@ -18,24 +18,18 @@ gives it away. Such events do not train either, nor do any of the user's events 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import Split, TrainCut
 from semconv.data.interactions import HeldOut, before, interaction_mask, returned, target_mask
-from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
-from semconv.errors import InputError, SettingsError
-from semconv.ragged import Ints, kept_offsets, offsets_of, row_of
+from semconv.data.store import Sequences, TimeCuts
+from semconv.data.time_cuts import dated_users, lengths_before
+from semconv.ragged import Ints, kept_offsets
 
 MIN_EVALUATED_LENGTH = 3
 CUT_AT_END = {"[:-2]": 2, "[:-1]": 1, "[:]": 0}
 HISTORY_WITHOUT = {"valid": 2, "test": 1, "serve": 0}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64]:
@@ -48,7 +42,7 @@ def train_lengths(sequences: Sequences, train_cut: TrainCut) -> NDArray[np.int64
     lengths = sequences.lengths
     if sequences.cuts is not None:
         moment = sequences.cuts.of_training(train_cut)
-        return lengths if moment is None else np.where(dated_users(sequences), _before(sequences, moment), 0)
+        return lengths if moment is None else np.where(dated_users(sequences), lengths_before(sequences, moment), 0)
     if sequences.rules is not None:
         ends = lengths
         for held in _held_out_of_training(sequences, train_cut):  # the validation target is the earlier one
@@ -122,12 +116,12 @@ def history_ends(sequences: Sequences, split: Split) -> NDArray[np.int64]:
         if sequences.cuts is None:
             return np.where(rows >= 0, rows - sequences.offsets[:-1], -1)
         moment = sequences.cuts.test if split == "test" else sequences.cuts.valid
-        return np.where(rows >= 0, _before(sequences, moment), -1)
+        return np.where(rows >= 0, lengths_before(sequences, moment), -1)
     if sequences.cuts is None:
         return np.where(lengths >= MIN_EVALUATED_LENGTH, lengths - HISTORY_WITHOUT[split], -1)
-    before_test = _before(sequences, sequences.cuts.test)
+    before_test = lengths_before(sequences, sequences.cuts.test)
     before, ends = (
-        (before_test, lengths) if split == "test" else (_before(sequences, sequences.cuts.valid), before_test)
+        (before_test, lengths) if split == "test" else (lengths_before(sequences, sequences.cuts.valid), before_test)
     )
     return np.where((before > 0) & (before < ends) & dated_users(sequences), before, -1)
 
@@ -154,7 +148,7 @@ def target_rows(sequences: Sequences, split: Split) -> NDArray[np.int64]:
         ends = np.maximum(rows - sequences.offsets[:-1], 0)
         if sequences.cuts is not None:
             ends = np.minimum(
-                ends, _before(sequences, sequences.cuts.test if split == "test" else sequences.cuts.valid)
+                ends, lengths_before(sequences, sequences.cuts.test if split == "test" else sequences.cuts.valid)
             )
         history = interaction_mask(sequences, ends, [HeldOut(rows)])
         has_history = np.diff(kept_offsets(sequences.offsets, history)) > 0
@@ -178,85 +172,15 @@ def _latest_targets(sequences: Sequences, split: Split) -> Ints:
 def _targets_in_time(sequences: Sequences, split: Split) -> Ints:
     """Return the row of each user's first target at or after the cut of a split, ``(U,)``; -1 for none."""
     assert sequences.cuts is not None
-    before_test = sequences.offsets[:-1] + _before(sequences, sequences.cuts.test)
+    before_test = sequences.offsets[:-1] + lengths_before(sequences, sequences.cuts.test)
     first, end = (
         (before_test, sequences.offsets[1:])
         if split == "test"
-        else (sequences.offsets[:-1] + _before(sequences, sequences.cuts.valid), before_test)
+        else (sequences.offsets[:-1] + lengths_before(sequences, sequences.cuts.valid), before_test)
     )
     rows = np.append(np.flatnonzero(target_mask(sequences)), len(sequences.items))
     found = rows[np.searchsorted(rows, first)]
     return np.where((found < end) & dated_users(sequences), found, -1)
-
-
-def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
-    """Return the sequences with the cuts in time that the settings section ``split`` of a run asks for.
-
-    ``temporal_at`` is empty (no cuts), a date, or the share of the interactions that lie before the test cut. The
-    validation cut splits the interactions before the test cut by the same share. With 0.9, the last tenth of all
-    interactions is for the test, and the last tenth of the remaining interactions is for validation.
-
-    Only users whose interactions all have a time are counted.
-
-    Raises:
-        SettingsError: ``temporal_at`` is neither a date nor a share.
-        InputError: no user has a time for every interaction, or no interaction lies before the cuts, between them or
-            after them.
-    """
-    asked = str(split["temporal_at"])
-    if not asked or len(sequences.times) == 0:
-        return sequences
-    times = np.sort(sequences.times[np.repeat(dated_users(sequences), sequences.lengths)])
-    if len(times) == 0:
-        raise InputError(
-            f"split.temporal_at = {asked} needs users whose interactions all have a time, and there are none; leave it"
-            " empty for leave-one-out, or ingest files with event_time"
-        )
-    test = _moment(asked, times)
-    share = float(np.searchsorted(times, test) / len(times))
-    valid = int(times[min(int(share * share * len(times)), len(times) - 1)])
-    if not times[0] < valid < test <= times[-1]:
-        raise InputError(
-            f"split.temporal_at = {asked} leaves nothing to train on, to validate with or to test with; choose a time"
-            f" within the interactions, which run from {_written(int(times[0]))} to {_written(int(times[-1]))}"
-        )
-    return replace(sequences, cuts=TimeCuts(valid, test))
-
-
-def dated_users(sequences: Sequences) -> NDArray[np.bool_]:
-    """Return whether every interaction of a user has a time, ``(U,)``; a user without interactions counts as dated."""
-    unknown = np.diff(offsets_of(sequences.times == UNKNOWN_TIME)[sequences.offsets])
-    return np.asarray(unknown == 0, dtype=bool)
-
-
-def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
-    """Return the train cut as reports show it: for example ``[:-2]``, or ``before`` and a date for a split in time."""
-    moment = None if sequences.cuts is None else sequences.cuts.of_training(train_cut)
-    return train_cut if moment is None else f"before {_written(moment)}"
-
-
-def _moment(asked: str, times: NDArray[np.int64]) -> int:
-    """Return the test cut in microseconds since 1970: the date itself, or that quantile of ``times`` if it is a share."""
-    try:
-        share = float(asked)
-    except ValueError:
-        pass
-    else:
-        if not 0 < share < 1:
-            raise SettingsError(f"split.temporal_at = {asked}: a share must lie between 0 and 1")
-        return int(times[int(share * len(times))])
-    try:
-        moment = datetime.fromisoformat(asked)
-    except ValueError as error:
-        raise SettingsError(
-            f"split.temporal_at = {asked!r}: must be a date such as 2018-01-01 or a share such as 0.9"
-        ) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _written(moment: int) -> str:
-    return (_EPOCH + timedelta(microseconds=moment)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def known_part(sequences: Sequences, split: Split) -> Sequences:
@@ -268,74 +192,5 @@ def known_part(sequences: Sequences, split: Split) -> Sequences:
         return sequences
     ends = None
     if sequences.cuts is not None and (moment := sequences.cuts.of_history(split)) is not None:
-        ends = _before(sequences, moment)
+        ends = lengths_before(sequences, moment)
     return sequences.select_rows(interaction_mask(sequences, ends))
-
-
-def _before(sequences: Sequences, moment: int) -> NDArray[np.int64]:
-    """Return the number of items of each sequence before its first item at or after a moment, ``(U,)``."""
-    late = offsets_of(sequences.times >= moment)
-    starts = late[sequences.offsets[:-1]]
-    is_before = late[1:] == np.repeat(starts, sequences.lengths)
-    return np.diff(kept_offsets(sequences.offsets, is_before))
-
-
-def core_masks(
-    users: NDArray[np.int64], items: NDArray[np.int32], num_users: int, num_items: int, k: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the k-core: the largest set of users and items in which each has at least k interactions with the others.
-
-    Args:
-        users, items: ``(n,)`` user_index and item_index of every interaction.
-
-    Returns:
-        masks ``(num_users,)`` and ``(num_items,)``.
-    """
-    keep = np.ones(len(users), dtype=bool)
-    while True:
-        user_counts = np.bincount(users[keep], minlength=num_users)
-        item_counts = np.bincount(items[keep], minlength=num_items)
-        new = keep & (user_counts[users] >= k) & (item_counts[items] >= k)
-        if new.sum() == keep.sum():
-            return user_counts >= k, item_counts >= k
-        keep = new
-
-
-def train_core(
-    sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which users and items are in the k-core of the interactions before the train cut, ``(U,)`` and ``(I,)``.
-
-    Interactions at or after the train cut count for nobody, so no held-out interaction decides what is trained on.
-    ``train_lengths`` says which interactions lie before the cut, for leave-one-out and for a split in time.
-    """
-    return _core_of(sequences, train_mask(sequences, train_cut), k_core, num_items)
-
-
-def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> Sequences:
-    """Return the sequences for training: the interactions before the train cut of users and items in ``train_core``.
-
-    - A user outside the k-core keeps the index and has an empty training sequence. The user still gets lists, and is
-      evaluated like all others: histories and held-out items depend on the whole sequence (``history_lengths``), never
-      on the k-core.
-    - An item outside the k-core is in no training sequence, so it has no learned vector. It gets codes from its text if
-      it has any, like a new item. It stays in the histories of its users, it may be listed, and it may be held out.
-    - The SQL baselines, the counts of the blend, popularity in evaluations and the samples of histories as items count
-      the whole train cut, which is the 1-core.
-    """
-    return sequences.select_rows(core_rows(sequences, train_cut, k_core, num_items))
-
-
-def core_rows(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items: int) -> NDArray[np.bool_]:
-    """Return which rows of the sequences ``train_part`` keeps, ``(n,)``."""
-    keep = train_mask(sequences, train_cut)
-    users, items = _core_of(sequences, keep, k_core, num_items)
-    return np.asarray(keep & users[row_of(sequences.lengths)] & items[sequences.items])
-
-
-def _core_of(
-    sequences: Sequences, counted: NDArray[np.bool_], k_core: int, num_items: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the k-core of the interactions that the mask ``counted`` ``(n,)`` marks, as ``core_masks`` does."""
-    users = row_of(sequences.lengths)[counted]
-    return core_masks(users, sequences.items[counted], len(sequences), num_items, k_core)

@@ -11,8 +11,8 @@ from typing import Any
 from semconv import columns
 from semconv.data.event_rules import EventRules
 from semconv.data.interactions import has_repeats
-from semconv.data.splits import cut_in_time
 from semconv.data.store import RunRecord, Sequences, Store
+from semconv.data.time_cuts import cut_in_time
 from semconv.errors import InputError
 from semconv.progress import Progress
 from semconv.runs.book import RunBook

@@ -27,7 +27,7 @@ def task_data(
     """Keep the interactions of items that have codes, and choose the candidates of each task with text.
 
     Args:
-        train: the training part (``semconv.data.splits.train_part``), with queries.
+        train: the training part (``semconv.data.core.train_part``), with queries.
         has_codes: ``(I,)``.
         touched: training sequences that include items outside the k-core. None of a user's items in them becomes a
             negative. None means ``train``.

@@ -12,7 +12,8 @@ from semconv.behavior.dccf import Dccf, InfoNCE, Triples
 from semconv.behavior.dccf_training import DccfTraining, TripleSampler, Validation, fit_dccf
 from semconv.behavior.graph import InteractionGraph
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import targets, train_part
+from semconv.data.core import train_part
+from semconv.data.splits import targets
 from semconv.data.store import Sequences
 from semconv.errors import CheckFailedError, InputError
 from semconv.progress import Silent

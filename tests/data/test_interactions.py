@@ -10,18 +10,12 @@ import pytest
 
 from semconv.columns import Split, TrainCut
 from semconv.data import store
+from semconv.data.core import train_part
 from semconv.data.event_rules import EventRules
 from semconv.data.histories import Histories
-from semconv.data.splits import (
-    cut_in_time,
-    history_lengths,
-    target_rows,
-    targets,
-    train_mask,
-    train_part,
-    train_rejections,
-)
+from semconv.data.splits import history_lengths, target_rows, targets, train_mask, train_rejections
 from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
+from semconv.data.time_cuts import cut_in_time
 from semconv.errors import SettingsError
 from tests.worlds.event_log import WEIGHTS, log, plain_users, random_log
 from tests.worlds.sequences import sequences_of

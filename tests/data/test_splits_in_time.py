@@ -7,17 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semconv.data.splits import (
-    counted_cut,
-    cut_in_time,
-    dated_users,
-    history_lengths,
-    targets,
-    train_cut_text,
-    train_lengths,
-    train_part,
-)
+from semconv.data.core import train_part
+from semconv.data.splits import counted_cut, history_lengths, targets, train_lengths
 from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
+from semconv.data.time_cuts import cut_in_time, dated_users, train_cut_text
 from semconv.errors import InputError, SettingsError
 
 DAY = 86_400_000_000

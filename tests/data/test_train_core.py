@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from semconv.columns import TrainCut
-from semconv.data.splits import history_lengths, targets, train_core, train_part
+from semconv.data.core import train_core, train_part
+from semconv.data.splits import history_lengths, targets
 from semconv.data.store import UNKNOWN_TIME, Sequences, TimeCuts
 
 A, B, C, D = range(4)

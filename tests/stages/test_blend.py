@@ -18,8 +18,8 @@ from semconv.blend.features import BlockScores
 from semconv.blend.tables import BlendTables, BlendUsers
 from semconv.columns import SOURCE_TRANSITION, Seen, Split, TrainCut
 from semconv.counter.counts import CounterWeights, count_transitions
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import train_part
 from semconv.data.store import BaselineRequest, RunRecord
 from semconv.errors import InputError
 from semconv.stages.blend.choice import chosen_blend

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from semconv.data.core import core_rows, train_part
 from semconv.data.event_rules import EventRules
-from semconv.data.splits import core_rows, train_part, train_rejections
+from semconv.data.splits import train_rejections
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import Rejected, TaskData
 from semconv.tasks.negatives import draw_negatives

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.data import games_sequences
 from semconv.behavior.svd import fit_svd
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.settings.behavior import BehaviorSettings
 from semconv.settings.codebook import CodebookSettings
 from semconv.settings.split import SplitSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.peers.sasrec_training import SequenceData
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.peers.settings import PeerSettings
 from tests.worlds.sequences import sequences_of
 

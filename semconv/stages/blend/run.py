@@ -20,8 +20,9 @@ from semconv.blend.tables import BlendTables, BlendUsers, EventDays, days_of
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, Split
 from semconv.counter.counts import CounterWeights, count_transitions, item_weights
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_mask, train_part
+from semconv.data.splits import targets, train_mask
 from semconv.data.store import Catalog, RunRecord, Sequences, newest_time
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare

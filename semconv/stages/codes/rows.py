@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.columns import code_token
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.data.store import Catalog, RunRecord
 from semconv.runs.workspace import Workspace
 

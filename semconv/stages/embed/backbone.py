@@ -12,7 +12,7 @@ import pyarrow as pa
 from semconv import columns
 from semconv.artifacts import file_digest, read_json, write_json
 from semconv.backbone.gguf_header import is_gguf
-from semconv.data.splits import train_part
+from semconv.data.core import train_part
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.ragged import row_of

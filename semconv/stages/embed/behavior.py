@@ -9,7 +9,8 @@ import pyarrow as pa
 from semconv import columns
 from semconv.artifacts import file_digest, write_json
 from semconv.behavior.vectors import BehaviorVectors
-from semconv.data.splits import targets, train_core, train_part
+from semconv.data.core import train_core, train_part
+from semconv.data.splits import targets
 from semconv.data.store import Sequences
 from semconv.errors import InputError
 from semconv.runs.book import Outcome, StageRequest

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.columns import Split, TrainCut
 from semconv.data.histories import Histories
-from semconv.data.splits import counted_cut, dated_users, targets, train_cut_text, train_mask
+from semconv.data.splits import counted_cut, targets, train_mask
 from semconv.data.store import RunRecord, Sequences
+from semconv.data.time_cuts import dated_users, train_cut_text
 from semconv.errors import InputError
 from semconv.evaluation.rows import EvaluationProtocol
 from semconv.evaluation.segments import EvaluatedUsers, draw_users

@@ -13,8 +13,9 @@ import pyarrow as pa
 from semconv import columns
 from semconv.artifacts import read_json, write_json
 from semconv.counter.counts import item_weights
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_part
+from semconv.data.splits import targets
 from semconv.data.store import RunRecord, Sequences
 from semconv.evaluation.segments import draw_users
 from semconv.evaluation.transition import Case, search_parameters

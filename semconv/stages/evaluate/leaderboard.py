@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.blend.tables import EventDays
-from semconv.data.splits import counted_cut, train_part
+from semconv.data.core import train_part
+from semconv.data.splits import counted_cut
 from semconv.data.store import UNKNOWN_TIME, RunRecord, Sequences
 from semconv.errors import InputError
 from semconv.evaluation.methods import METHODS, Method

@@ -9,8 +9,9 @@ import numpy as np
 
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import counted_cut, known_part, train_part
+from semconv.data.splits import counted_cut, known_part
 from semconv.data.store import Catalog, Sequences, day_numbers
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import TrainCut
-from semconv.data.splits import core_rows, train_part, train_rejections
+from semconv.data.core import core_rows, train_part
+from semconv.data.splits import train_rejections
 from semconv.data.store import Sequences
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace

@@ -12,9 +12,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.interactions import event_weights
-from semconv.data.splits import train_part
 from semconv.data.store import UNKNOWN_TIME, BaselineRequest, Sequences, TopK
 from semconv.errors import SettingsError
 from semconv.evaluation.methods import Method, sql_method
