@@ -36,7 +36,7 @@ from semconv.search.trie import CodeTrie
 PACKAGES = ["torch", "transformers"]
 BEAM_SEARCH = Comparison("item_search", "the beam search", PACKAGES)
 SMALLEST = Comparison("item_search", "a user at 17,000 items", PACKAGES)
-LATEST, SUCCESSORS = 3, 150  # on Games, an event's item has 148 successors on average
+LATEST, SUCCESSORS = 7, 150  # on Games, an event's item has 148 successors on average
 ITEMS = {"small": (17_000, 200_000), "full": (17_000, 200_000, 1_000_000)}
 USERS, PERIODS, GAPS = 256, 12, 14
 
@@ -79,11 +79,21 @@ def item_searcher(codes: NDArray[np.int64]) -> ItemSearcher:
     coded = np.arange(num_items, dtype=np.int32)
     successors = SuccessorTable(
         np.arange(num_items + 1) * SUCCESSORS,
-        np.sort(np.random.default_rng(1).integers(0, num_items, (num_items, SUCCESSORS)).astype(np.int32)).ravel(),
+        random_successors(num_items),
         np.ones(num_items * SUCCESSORS, dtype=np.float32),
         np.full(num_items, float(SUCCESSORS)),
     )
     return ItemSearcher(model, parts, coded, everything, Counted(table, successors), SearchSettings(BEAMS, BEAMS))
+
+
+def random_successors(num_items: int) -> NDArray[np.int32]:
+    """Draw the sorted successors of each item, ``(num_items * SUCCESSORS,)``, in blocks that take little memory."""
+    rng = np.random.default_rng(1)
+    drawn = np.empty((num_items, SUCCESSORS), dtype=np.int32)
+    for start in range(0, num_items, 10_000):
+        part = drawn[start : start + 10_000]
+        part[:] = np.sort(rng.integers(0, num_items, part.shape, dtype=np.int32))
+    return drawn.ravel()
 
 
 def item_prompts(num_items: int, rng: np.random.Generator) -> list[ItemPrompt]:

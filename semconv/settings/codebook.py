@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from semconv.settings.option import option
+
+USEFUL_R2: Final = 0.02  # below this share of the variance, text says almost nothing about behaviour
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class CodebookSettings:
         " text. The predicted vector weighs as much as this number of interactions, so the vectors of items with"
         " few interactions change most. 0 turns shrinkage off.",
         low=0,
+    )
+    min_text_r2: float = option(
+        USEFUL_R2,
+        "Alignment and shrinkage are turned off if text explains less than this share of the variance of held-out"
+        " behaviour vectors. 0 never turns them off.",
+        low=0,
+        high=1,
     )
     residual: Literal["signed", "absolute"] = option(
         "signed",

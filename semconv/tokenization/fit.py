@@ -17,7 +17,7 @@ from semconv.tokenization.codebook import BLOCK_ROWS, Codebooks, fit_codebooks
 from semconv.tokenization.collisions import collision_figures, settle_collisions
 from semconv.tokenization.figures import fit_figures, text_map_figures
 from semconv.tokenization.kmeans import Floats
-from semconv.tokenization.text_map import MIN_ITEMS, USEFUL_R2, TextMap, fit_text_map
+from semconv.tokenization.text_map import MIN_ITEMS, TextMap, fit_text_map
 
 
 def fit_code_set(
@@ -51,9 +51,10 @@ def fit_code_set(
     counts = popularity[vectors.item_index].astype(np.int64)
     raw_vectors = vectors.item_vectors
     item_vectors = raw_vectors
-    if vectors.source == LEARNED and text_map is not None and text_map.is_useful:
+    uses_text = text_map is not None and text_map.explains(settings.min_text_r2)
+    if vectors.source == LEARNED and uses_text:
         item_vectors = shrink_to_text(raw_vectors, counts, rows, predicted, settings.shrinkage)
-    is_aligned = text_map is not None and text_map.is_useful and settings.alignment > 0
+    is_aligned = uses_text and settings.alignment > 0
     aligned, has_text = None, None
     if is_aligned:
         aligned, has_text = np.zeros_like(item_vectors), np.zeros(len(item_vectors), dtype=bool)
@@ -144,6 +145,9 @@ def _why_off(text_map: TextMap | None, settings: CodebookSettings) -> str | None
         return "codebook.alignment is 0"
     if text_map is None:
         return f"fewer than {MIN_ITEMS} items have both text and interactions"
-    if not text_map.is_useful:
-        return f"text explains {text_map.held_out_r2:.3f} of the behaviour vectors' variance, less than {USEFUL_R2}"
+    if not text_map.explains(settings.min_text_r2):
+        return (
+            f"text explains {text_map.held_out_r2:.3f} of the behaviour vectors' variance, less than"
+            f" codebook.min_text_r2 = {settings.min_text_r2:g}"
+        )
     return None

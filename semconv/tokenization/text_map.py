@@ -19,7 +19,6 @@ from semconv.artifacts import read_arrays, write_arrays
 from semconv.errors import InputError
 from semconv.tokenization.kmeans import Floats
 
-USEFUL_R2 = 0.02
 MIN_ITEMS = 10  # fewer items with text and behaviour vectors tell nothing about new items
 _FOLDS = 5
 _PENALTIES = np.logspace(-6, 4, 41)  # multiples of the mean squared singular value of the centred text
@@ -39,10 +38,9 @@ class TextMap:
     penalty: float
     held_out_r2: float  # share of the behaviour vectors' variance that the cross-fitted predictions explain
 
-    @property
-    def is_useful(self) -> bool:
-        """Whether text predicts behaviour vectors well enough for alignment and shrinkage."""
-        return self.held_out_r2 >= USEFUL_R2
+    def explains(self, share: float) -> bool:
+        """Return whether text explains at least this share of the held-out variance; every text explains 0."""
+        return self.held_out_r2 >= share or share == 0
 
     def predict(self, text: NDArray[np.floating]) -> Floats:
         """Predict behaviour vectors ``(n, D)`` of new items from text vectors ``(n, D_llm)``.

@@ -93,7 +93,7 @@ def result() -> dict[str, Any]:
     return {
         "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1],
         "budget": 5000, "backbones": [], "codes": "Games.index.json", "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
-        "not_aligned": {"C = 4": "seed 1: text explains 0.019 of the behaviour vectors' variance, less than 0.02"},
+        "not_aligned": {"C = 4": "seed 1: text explains 0.019 of the behaviour vectors' variance, less than codebook.min_text_r2 = 0.02"},
         "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
         "data": {**dataclasses.asdict(GAMES), "paper_data_set": "Games"},
         "left_out": [{"label": "P5", "reason": "it is another model"}],

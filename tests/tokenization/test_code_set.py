@@ -52,9 +52,12 @@ def test_text_that_predicts_nothing_turns_alignment_off() -> None:
     case = Case(is_text_noise=True)
     code_set = case.fit()
     assert not code_set.figures["alignment"]["is_on"]
-    assert "less than 0.02" in code_set.figures["alignment"]["why_off"]
+    assert "less than codebook.min_text_r2 = 0.02" in code_set.figures["alignment"]["why_off"]
     plain = case.fit(replace(SETTINGS, alignment=0.0))
     np.testing.assert_array_equal(code_set.codes, plain.codes)
+    kept_on = case.fit(replace(SETTINGS, min_text_r2=0.0))
+    assert kept_on.figures["alignment"] == {"lambda": SETTINGS.alignment, "is_on": True, "why_off": None}
+    assert not np.array_equal(kept_on.books, code_set.books)
 
 
 def test_no_text_is_no_error() -> None:

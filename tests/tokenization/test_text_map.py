@@ -21,7 +21,8 @@ def test_recovers_a_planted_map(rows: int, width: int) -> None:
     text, vectors = planted(rows + 100, width, noise=0.0)
     text_map, held_out = fit_text_map(text[:rows], vectors[:rows])
     assert text_map.held_out_r2 > 0.98
-    assert text_map.is_useful
+    assert text_map.explains(0.98)
+    assert not text_map.explains(1.0)
     np.testing.assert_allclose(text_map.predict(text[rows:]), vectors[rows:], atol=0.6)
     assert np.corrcoef(held_out.ravel(), vectors[:rows].ravel())[0, 1] > 0.98
 
@@ -32,7 +33,8 @@ def test_noise_is_reported_as_noise(rows: int, width: int) -> None:
     text, vectors = rng.standard_normal((rows, width)), rng.standard_normal((rows, 4))
     text_map, _ = fit_text_map(text, vectors)
     assert text_map.held_out_r2 < 0.02
-    assert not text_map.is_useful
+    assert not text_map.explains(0.02)
+    assert text_map.explains(0)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(400, 30), (150, 600)])
@@ -104,7 +106,8 @@ def test_a_constant_dimension_stays_constant() -> None:
 def test_constant_text_explains_nothing() -> None:
     text_map, held_out = fit_text_map(np.ones((50, 5)), planted(50, 5, noise=1.0)[1])
     assert np.isfinite(held_out).all()
-    assert not text_map.is_useful
+    assert not text_map.explains(0.02)
+    assert text_map.explains(0)
 
 
 def test_save_and_load(tmp_path) -> None:

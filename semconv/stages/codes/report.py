@@ -14,12 +14,12 @@ from semconv.data.store import ItemFacets
 from semconv.runs.files import BEHAVIOR_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.settings.codebook import USEFUL_R2
 from semconv.stages.codes.code_file import read_codes
 from semconv.stages.codes.refit import Coded, refit_state
 from semconv.tokenization import quality
 from semconv.tokenization.collisions import colliding
 from semconv.tokenization.figures import new_item_figures
-from semconv.tokenization.text_map import USEFUL_R2
 
 
 def codebook_report(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
