@@ -22,6 +22,7 @@ from semconv.search.search import ITEM_SCORE, SearchResult, SearchSettings, empt
 
 _SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
 _USERS_AT_ONCE: Final = 512
+_ITEMS_AT_ONCE: Final = 1 << 16  # vectors that are computed together
 _COLUMNS_AT_ONCE: Final = 1 << 14
 _BLOCK: Final = 64  # columns of a block
 
@@ -98,10 +99,13 @@ class ItemSearcher:
         )  # (moments + 1, 4, M)
         with torch.inference_mode():
             index = torch.from_numpy(self._items).to(self._device)
-            vectors = parts.vectors(matrix, index)  # (M, D)
             # Vectors with the numbers of the first moment beside them, so that one product gives the scores of a night.
-            self._joint = torch.cat([vectors, self._features[0].t().to(vectors.dtype)], dim=1)  # (M, D + 4)
-            self._vectors = self._joint[:, : vectors.shape[1]]
+            width = matrix.shape[1]
+            self._joint: Tensor = matrix.new_empty(len(index), width + len(self._features[0]))  # (M, D + 4)
+            self._joint[:, width:] = self._features[0].t()
+            self._vectors: Tensor = self._joint[:, :width]
+            for rows, part in zip(*(whole.split(_ITEMS_AT_ONCE) for whole in (self._vectors, index)), strict=True):
+                rows[:] = parts.vectors(matrix, part)  # several times as large while it is computed
 
     def search(
         self,

@@ -60,8 +60,9 @@ def test_ours_is_the_same_row_in_all_tables_and_their_reference() -> None:
 
 def test_rows_without_text_take_no_text_into_the_codes() -> None:
     for name, label in (("table3", "w/o LA"), ("table8", "Ours")):
-        codebook = settings_of(read_experiment(name), rows_of(name)[label]).codebook
-        assert (codebook.alignment, codebook.shrinkage) == (0.0, 0.0)
+        settings = settings_of(read_experiment(name), rows_of(name)[label])
+        assert (settings.codebook.alignment, settings.codebook.shrinkage) == (0.0, 0.0)
+        assert settings.text.vectors == "none"
     tasks = settings_of(read_experiment("table8"), rows_of("table8")["Ours"]).tasks
     assert (tasks.text, tasks.query) == (False, False)
 

@@ -15,6 +15,7 @@ from semconv.errors import InputError
 from semconv.stages.codes.code_file import read_codes
 from semconv_cli.main import cli
 from semconv_warehouse.ingest import ingest_interactions, ingest_lcrec
+from semconv_warehouse.ingest.lcrec import LcRecFiles
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 
@@ -35,7 +36,7 @@ INDEX: dict[str, Any] = {
 
 def write(folder: Path, name: str = "Games", **contents: Any) -> Path:
     """Write the three files; the value None leaves one out, and a text is written as it is."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for kind, content in {"inter": SEQUENCES, "item": ITEMS, "index": INDEX, **contents}.items():
         if content is not None:
             text = content if isinstance(content, str) else json.dumps(content)
@@ -121,6 +122,30 @@ def test_codes_of_more_items_and_other_files_are_no_fault(store: DuckDBStore, tm
     assert read_codes(folder / "Games.index.json", store.catalog().item_ids).num_unknown == 1
 
 
+def test_files_of_an_unpacked_archive_are_found(store: DuckDBStore, tmp_path: Path) -> None:
+    folder = write(tmp_path / "archive" / "Games")
+    (folder / "._Games.inter.json").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "archive" / "__MACOSX").write_bytes(b"")
+    assert LcRecFiles.of(folder) == LcRecFiles.of(tmp_path / "archive")
+    assert "codes: 4 items" in ingest_lcrec(store, tmp_path / "archive").codes
+
+
+def test_repeats_are_counted_and_kept(store: DuckDBStore, tmp_path: Path) -> None:
+    report = ingest_lcrec(store, write(tmp_path / "d", inter={"0": [0, 1, 0, 2, 0], "1": [3]}))
+    name = 'interactions that repeat an earlier one, which count if events.repeats = "keep"'
+    assert report.odd[name] == 2
+    assert rows(store, "SELECT count(*) FROM interaction") == [(6,)]
+
+
+def test_a_brand_that_is_a_number_and_an_item_of_nobody_without_codes_are_no_fault(
+    store: DuckDBStore, tmp_path: Path
+) -> None:
+    items = {**ITEMS, "3": {"title": "x", "brand": 1791}, "4": {"title": "y"}}
+    folder = write(tmp_path / "d", item=items)
+    ingest_lcrec(store, folder)
+    assert rows(store, "SELECT brand FROM item WHERE item_id = '3'") == [("1791",)]
+
+
 CUT = json.dumps(SEQUENCES)[:-9]
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"inter": None}, r"Games.inter.json: no such file; a data set needs"),
@@ -159,7 +184,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"index": {**INDEX, "3": ["<a_1>", "<b_65536>", "<c_1>"]}}, r"codes must lie between 0 and 65535"),
     ({"index": {**INDEX, "3": [1, 2, 3]}}, r"item 3 has 1 as its code of level 1"),
     ({"index": {**INDEX, "3": "<a_1><b_1><c_1>"}}, r"item 3 has a text instead of a list of code tokens"),
-    ({"index": {"0": INDEX["0"]}}, r"Games.index.json: has no codes for 3 items of Games.item.json, the first is item 1"),
+    ({"index": {"0": INDEX["0"]}}, r"Games.index.json: has no codes for 2 items of Games.inter.json, the first is item 1"),
 ]  # fmt: skip
 
 

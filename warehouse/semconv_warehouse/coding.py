@@ -55,11 +55,15 @@ class CodingProject(IngestingProject):
         return self._record(fit_codebook_run(self.workspace, behavior, text))
 
     def codebook_load(self, file: Path) -> RunRecord:
-        """Load external codes from a Parquet file as a new code set. Earlier code sets stay."""
+        """Load external codes from a file as a new code set. Earlier code sets stay.
+
+        Without behaviour vectors, they are computed first: a code set knows how popular its items were in training.
+        """
         remove_leftovers(self.layout)
         from semconv.stages.codes.fit import load_codes_run
 
-        return self._record(load_codes_run(self.workspace, self.workspace.need(columns.EMBED_BEHAVIOR), file))
+        behavior = self.workspace.latest(columns.EMBED_BEHAVIOR) or self.embed_behavior()
+        return self._record(load_codes_run(self.workspace, behavior, file))
 
     def codebook_assign(self) -> RunRecord | None:
         """Assign codes to new items, in the code set of the current model and in a newer one; None if no item gets codes.

@@ -208,7 +208,9 @@ class ExperimentRun:
 
     def _paper(self, planned: PlannedRow) -> tuple[Mapping[str, float], list[str]]:
         """Return the published figures of a row, or no figures and the reasons."""
-        reasons = differences_from_paper(self.statistics, planned.settings, self.options.split)
+        reasons = differences_from_paper(
+            self.statistics, planned.settings, self.options.split, planned.preset, planned.row.settings
+        )
         data_set = paper_data_set(self.statistics)
         if not reasons and planned.row.paper and data_set not in planned.row.paper:
             reasons = [f"the paper reports them for {', '.join(planned.row.paper)}, and the data is {data_set}"]
@@ -285,9 +287,21 @@ def prepare_experiment(project: OpenedProject, experiment: Experiment, options: 
     chosen, left_out = chosen_rows(experiment, options)
     first = sorted(chosen.rows, key=lambda row: row.label != chosen.reference)  # the other rows keep their order
     planned = [plan_row(project, chosen, row, seed, options) for row in first for seed in options.seeds]
+    if chosen.compares_backbones:
+        _require_different(planned)
     found = data_statistics(project.workspace.sequences(split={"temporal_at": ""}), len(project.store.catalog()))
     published = {row.label: row.paper for row in (*experiment.rows, *chosen.rows)}
     return ExperimentRun(project, chosen, options, left_out, found, planned, published)
+
+
+def _require_different(planned: Sequence[PlannedRow]) -> None:
+    """Raise SettingsError if two rows of a table that compares backbones have the same backbone."""
+    for one, other in itertools.combinations(planned, 2):
+        if one.seed == other.seed and one.settings == other.settings:
+            raise SettingsError(
+                f"{one.row.label} and {other.row.label} are the same backbone; give --backbone at least twice, each time with"
+                " another one"
+            )
 
 
 def _interval(name: str, measured: Measured | None) -> dict[str, float | None]:

@@ -111,7 +111,7 @@ def backbone_settings(name: str) -> dict[str, Any]:
     """
     kind, colon, size = name.partition(":")
     if kind != BUILT_IN:
-        return {"backbone.path": name}
+        return {"backbone.path": str(Path(name).resolve()) if Path(name).is_dir() else name}
     if not colon:
         return {"backbone.path": ""}
     layers, _, width = size.partition("x")

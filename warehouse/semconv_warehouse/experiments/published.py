@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from semconv.columns import Split
 from semconv.data.statistics import DataStatistics
+from semconv.settings.events import EventSettings
+from semconv.settings.load import load_settings
+from semconv.settings.presets import read_preset
 from semconv.settings.tree import Settings
 
 
@@ -26,6 +29,8 @@ PAPER_DATA: Final[Mapping[str, PaperData]] = {
     "Instruments": PaperData(24_772, 9_922, 8.322),
 }
 _HISTORY_LENGTH = 20  # longest history of the paper
+_NAMED = ("events", "split")  # sections with reasons of their own
+_CHOSEN = ("recommend.seen", "dccf.epochs", "tuning.epochs")  # a reason of its own; epochs that a run on [:-2] chose
 
 
 def paper_data_set(statistics: DataStatistics) -> str | None:
@@ -37,9 +42,20 @@ def paper_data_set(statistics: DataStatistics) -> str | None:
     return None
 
 
-def differences_from_paper(statistics: DataStatistics, settings: Settings, split: Split) -> list[str]:
-    """Return in which respects a measurement is not comparable with the paper's figures; empty if it is comparable."""
+def differences_from_paper(
+    statistics: DataStatistics, settings: Settings, split: Split, preset: str = "", own: Collection[str] = ()
+) -> list[str]:
+    """Return in which respects a measurement is not comparable with the paper's figures; empty if it is comparable.
+
+    Args:
+        preset: preset of the row. A setting that has another value than in the preset makes another method.
+        own: settings of the row itself, which may differ from the preset, because they make the row.
+    """
     found = []
+    if statistics.items_without_interactions:
+        found.append(
+            f"the catalogue has {statistics.items_without_interactions:,} items without interactions, and the paper's has none"
+        )
     if paper_data_set(statistics) is None:
         found.append(
             f"the data has {statistics.users:,} users, {statistics.items:,} items and {statistics.interactions:,}"
@@ -59,4 +75,19 @@ def differences_from_paper(statistics: DataStatistics, settings: Settings, split
         found.append("recommend.where leaves out items")
     if settings.evaluate.max_users:
         found.append(f"evaluate.max_users leaves out all users but {settings.evaluate.max_users:,}")
-    return found
+    if settings.events != EventSettings(repeats="keep"):
+        found.append("settings of [events] change which interactions there are")
+    return found + (_differences_from_preset(settings, preset, own) if preset else [])
+
+
+def _differences_from_preset(settings: Settings, preset: str, own: Collection[str]) -> list[str]:
+    """Return the settings of the method that differ from the preset, apart from those that belong to the row."""
+    values = read_preset(preset).values
+    expected = load_settings(None, environment={}, overrides=values)
+    found = []
+    for name in values.keys() - own:
+        section, _, key = name.partition(".")
+        used, wanted = (getattr(getattr(tree, section), key) for tree in (settings, expected))
+        if section not in _NAMED and name not in _CHOSEN and used != wanted:
+            found.append(f"{name} is {used}, and the preset {preset} has {wanted}")
+    return sorted(found)

@@ -70,7 +70,7 @@ def run_row(
         "split": options.split,
         "train_cut": planned.settings.split.train_cut,
         **metrics,
-        **(_code_figures(own, found.lineage.codebook) if found.peer is None else {}),
+        **(_code_figures(own, found.lineage) if found.peer is None else {}),
         **_training_costs(own, training if is_trained else None, metrics["ndcg@10"]),
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": found.lineage.finetune.run_id,
@@ -118,16 +118,17 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
     }
 
 
-def _code_figures(project: OpenedProject, codebook: RunRecord) -> dict[str, Any]:
+def _code_figures(project: OpenedProject, lineage: Lineage) -> dict[str, Any]:
     """Return the columns CR and T of the paper's Table 5, and why the codes are not aligned with text.
 
-    CR and T are both collision rates and the number of new tokens.
+    CR and T are both collision rates, over all items with codes, and the number of new tokens.
     """
+    from semconv.stages.codes.item_codes import ItemCodes
     from semconv.tokenization.code_set import CodeSet
     from semconv.tokenization.collisions import collision_rates
 
-    code_set = CodeSet.load(project.workspace.intact(codebook))
-    shared, surplus = collision_rates(code_set.codes)
+    code_set = CodeSet.load(project.workspace.intact(lineage.codebook))
+    shared, surplus = collision_rates(ItemCodes.read(project.workspace, lineage.code_runs).codes)
     levels, size, _ = code_set.books.shape
     alignment = code_set.figures.get("alignment", {})  # external codes have none
     return {

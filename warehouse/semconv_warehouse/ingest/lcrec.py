@@ -41,14 +41,24 @@ class LcRecFiles:
 
     @classmethod
     def of(cls, folder: Path) -> LcRecFiles:
-        """Find the files of the only data set in a folder; InputError if there is none, or several."""
+        """Find the files of the only data set in a folder or in its only subfolder.
+
+        Hidden files do not count: archives made on macOS have a file ``._NAME`` beside each file.
+
+        Raises:
+            InputError: there is no data set, or several.
+        """
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; name the folder of NAME{_SEQUENCES} and NAME{_ITEMS}")
         kinds = (_SEQUENCES, _ITEMS, _INDEX)
         with reading(str(folder)):
-            entries = {path.name for path in folder.iterdir()}
+            paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+            folders = [path for path in paths if path.is_dir()]
+        entries = {path.name for path in paths}
         plain = {entry.removesuffix(_PACKED) for entry in entries}
         names = {entry.removesuffix(kind) for entry in plain for kind in kinds if entry.endswith(kind)}
+        if not names and len(folders) == 1:
+            return cls.of(folders[0])
         if not names:
             raise InputError(
                 f"{folder}: no file NAME{_SEQUENCES} and no file NAME{_ITEMS}; name the folder of these files"
@@ -78,12 +88,19 @@ def _found(path: Path, entries: Collection[str]) -> Path:
 
 @dataclass(frozen=True)
 class LcRecData:
-    """The rows of a data set, a line about its codes, and the number of users with an empty list."""
+    """The rows of a data set, and what is said about it.
+
+    Attributes:
+        codes: a line about its codes.
+        num_empty: number of users with an empty list.
+        num_repeats: number of interactions with an item that the user has had before.
+    """
 
     interactions: InMemory
     items: InMemory
     codes: str
     num_empty: int
+    num_repeats: int
 
 
 def read_lcrec(files: LcRecFiles) -> LcRecData:
@@ -102,8 +119,9 @@ def read_lcrec(files: LcRecFiles) -> LcRecData:
         InMemory(
             pl.DataFrame({RECORD: list(_records(files.items, items))}, schema={RECORD: pl.String()}), str(files.items)
         ),
-        _codes(files, items),
+        _codes(files, set(numbers)),
         num_empty,
+        len(numbers) - len(set(zip(users, numbers, strict=True))),
     )
 
 
@@ -140,6 +158,9 @@ def _records(path: Path, items: Mapping[str, Any]) -> Iterator[str]:
     for number, values in items.items():
         if not isinstance(values, dict):
             raise InputError(f"{path}: item {number} has {kind_of(values)} instead of an object; {_AGAIN}")
+        brand = values.get(BRAND)
+        if isinstance(brand, int | float) and not isinstance(brand, bool):  # a brand such as 3 or 1791
+            values = {**values, BRAND: str(brand)}
         for name in (TITLE, DESCRIPTION, BRAND, CATEGORIES):
             parts = values.get(name)
             for part in parts if isinstance(parts, list) and name in (DESCRIPTION, CATEGORIES) else [parts]:
@@ -158,13 +179,17 @@ def _text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _codes(files: LcRecFiles, items: Mapping[str, Any]) -> str:
-    """Check the codes and return a line that says how to load them."""
+def _codes(files: LcRecFiles, taken: Collection[str]) -> str:
+    """Check the codes and return a line that says how to load them.
+
+    Args:
+        taken: items in the sequences; the other items of the catalogue may lack codes.
+    """
     if files.index is None:
         name = files.items.name.removesuffix(_PACKED).removesuffix(_ITEMS) + _INDEX
         return f"codes: none, because the folder has no {name}; `semconv codebook fit` fits codes"
     codes = read_index(files.index, MAX_LEVELS)
-    _require_all(files.index, codes, items, files.items)
+    _require_all(files.index, codes, taken, files.sequences)
     levels = len(next(iter(codes.values())))
     return f"codes: {len(codes):,} items with {levels} codes each; load them with `semconv codebook load {shlex.quote(str(files.index))}`"
 

@@ -138,7 +138,11 @@ def ingest_lcrec(store: DuckDBStore, directory: Path) -> IngestReport:
             raise InputError(
                 f"{directory}: {number:,} rows cannot be used ({reason}); download the files of the data set again"
             )
-        odd = {**read.odd, "users with an empty list, which are left out": data.num_empty}
+        odd = {
+            **read.odd,
+            "users with an empty list, which are left out": data.num_empty,
+            'interactions that repeat an earlier one, which count if events.repeats = "keep"': data.num_repeats,
+        }
         return dataclasses.replace(_merge(store, dataclasses.replace(read, odd=odd), catalogue), codes=data.codes)
 
 
