@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from semconv.blend.cells import VectorCells
 from semconv.counter.scores import history_matrix, popularity_order
 from semconv.counter.smoothed import SmoothedTables
-from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
+from semconv.data.store import UNKNOWN_DAY, day_numbers
 from semconv.ragged import kept_offsets, offsets_of, row_of
 
 TEXT: Final = "text"  # name of the text vectors among the tables of vectors
@@ -35,10 +35,10 @@ class EventDays:
     @classmethod
     def of(cls, items: NDArray[np.int32], times: NDArray[np.int64], num_items: int) -> EventDays:
         """Return the days of interactions, from their items ``(n,)`` and times ``(n,)`` in microseconds since 1970."""
-        known = times != UNKNOWN_TIME
-        days = days_of(times[known]).astype(np.int32)
-        order = np.lexsort((days, items[known]))
-        return cls(offsets_of(np.bincount(items[known], minlength=num_items)), days[order])
+        days = day_numbers(times)
+        known = days != UNKNOWN_DAY
+        items, days = items[known], days[known].astype(np.int32)
+        return cls(offsets_of(np.bincount(items, minlength=num_items)), days[np.lexsort((days, items))])
 
     @cached_property
     def first(self) -> NDArray[np.float64]:

@@ -130,15 +130,23 @@ def newest_time(times: NDArray[np.int64]) -> int:
 
     A time more than a day in the future is wrong, so it does not count beside others.
     """
-    latest = int(utc_now().timestamp() * 1e6) + _FUTURE
-    past = times[times <= latest]
+    past = times[times <= _latest_time()]
     newest = int(past.max(initial=UNKNOWN_TIME))
     return newest if newest != UNKNOWN_TIME else int(times.max(initial=UNKNOWN_TIME))
 
 
 def day_numbers(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown."""
-    return np.where(times == UNKNOWN_TIME, UNKNOWN_DAY, times // DAY)
+    """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown.
+
+    A time more than a day in the future is wrong, so its day is unknown. Otherwise one such event would be the moment of
+    every night, and the calendar of a model would be mostly empty.
+    """
+    return np.where((times == UNKNOWN_TIME) | (times > _latest_time()), UNKNOWN_DAY, times // DAY)
+
+
+def _latest_time() -> int:
+    """Return the latest time, in microseconds since 1970, that is not taken for wrong."""
+    return int(utc_now().timestamp() * 1e6) + _FUTURE
 
 
 @dataclass(frozen=True)

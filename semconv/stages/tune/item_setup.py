@@ -12,7 +12,8 @@ from semconv.columns import Split, TrainCut
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.splits import counted_cut, known_part
-from semconv.data.store import Catalog, Sequences, day_numbers
+from semconv.data.store import DAY, UNKNOWN_DAY, Catalog, Sequences, day_numbers
+from semconv.data.time_cuts import dated_users
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.popularity import ItemEvents
@@ -21,6 +22,7 @@ from semconv.item_head.sequences import DatedSequences
 from semconv.item_head.setup import ItemSetup
 from semconv.item_head.successors import SuccessorTable
 from semconv.item_head.texts import TextBasis
+from semconv.ragged import row_of
 from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -116,7 +118,9 @@ class SplitMoments:
         if self.split == "serve" or cut is not None:
             known = known_part(sequences, self.split)
             days = day_numbers(known.times)
-            day = int(days.max(initial=0)) + 1 if cut is None else int(day_numbers(np.array([cut]))[0])
+            if cut is not None:  # users who cannot be split count nowhere
+                days = np.where(dated_users(sequences)[row_of(known.lengths)], days, UNKNOWN_DAY)
+            day = int(days.max(initial=0)) + 1 if cut is None else cut // DAY
             counted = ItemEvents.of(days, known.items, num_items, known.weights)
             return MomentEvents(counted, np.full(len(sequences), day), day)
         train = train_part(sequences, self.train_cut, 1, num_items)

@@ -1,0 +1,43 @@
+"""One event with a time in the far future changes the moment of no list and no calendar."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from semconv.data.histories import Histories
+from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
+from semconv.item_head.calendar import Calendar
+from semconv.stages.blend.run import list_days
+from semconv.stages.tune.item_setup import SplitMoments
+from semconv_warehouse.project import Project
+from tests.worlds import dated
+from tests.worlds import projects as case
+
+DAY = 86_400_000_000
+YEAR_2099 = 4_070_908_800_000_000
+
+
+def test_the_day_of_a_future_time_is_unknown() -> None:
+    times = np.array([10 * DAY + 5, UNKNOWN_TIME, YEAR_2099])
+    assert day_numbers(times).tolist() == [10, UNKNOWN_DAY, UNKNOWN_DAY]
+    assert Calendar.of(day_numbers(times)) == Calendar(10, 1)
+
+
+def test_a_future_time_is_not_the_moment_of_the_night(tmp_path: Path) -> None:
+    shutil.copytree(dated.tuned_template(), tmp_path / "project")
+    project = Project.open(tmp_path / "project", progress=case.Remarks())
+
+    def moments() -> tuple[int | None, float, Calendar]:
+        sequences = project.workspace.sequences()
+        found = SplitMoments(sequences, "serve", "[:-2]").events(case.NUM_ITEMS, is_dated=True)
+        assert found.day is not None
+        (day,) = np.unique(list_days(sequences, Histories.under(sequences, "serve"), "serve"))
+        return found.day, day, Calendar.of(day_numbers(sequences.times))
+
+    before = moments()
+    event = {"user_id": case.user_id(0), "item_id": case.item_id(1), "source_position": 99, "event_time": "2099-01-01"}
+    project.ingest_interactions([case.write_lines(tmp_path / "events.jsonl", [event])], {})
+    assert moments() == before
