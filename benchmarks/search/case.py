@@ -21,14 +21,14 @@ _SEPARATOR = 1  # in the built-in backbone's tokenizer every fixed phrase is one
 Prefixes = dict[tuple[int, ...], list[int]]
 
 
-def make_model() -> Any:
+def make_model(layers: int = 4) -> Any:
     """Make an untrained decoder of about the built-in backbone's shape, with weights so large that beams do not tie."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=WORDS + LEVELS * CODES + 1,
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         initializer_range=0.2,

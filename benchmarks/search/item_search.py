@@ -36,9 +36,10 @@ from semconv.search.trie import CodeTrie
 PACKAGES = ["torch", "transformers"]
 BEAM_SEARCH = Comparison("item_search", "the beam search", PACKAGES)
 SMALLEST = Comparison("item_search", "a user at 17,000 items", PACKAGES)
-LATEST, SUCCESSORS = 7, 150  # on Games, an event's item has 148 successors on average
+LAYERS = 2  # of the default backbone
+LATEST, SUCCESSORS, FACTOR = 7, 100, 2.0  # the defaults, and the factor that validation chose on Games
 ITEMS = {"small": (17_000, 200_000), "full": (17_000, 200_000, 1_000_000)}
-USERS, PERIODS, GAPS = 256, 12, 14
+USERS, PERIODS, GAPS = 512, 12, 14
 
 
 def run(size: Size) -> list[Row]:
@@ -48,7 +49,7 @@ def run(size: Size) -> list[Row]:
     first: Seconds | None = None
     for num_items in ITEMS[size]:
         codes = random_codes(num_items, rng)
-        items, beams = item_searcher(codes), make_searcher(make_model(), code_trie(codes), "trie")
+        items, beams = item_searcher(codes), make_searcher(make_model(LAYERS), code_trie(codes), "trie")
         prompts = item_prompts(num_items, rng)
         of_codes = history_prompts(codes, USERS, HISTORY, rng)
         times = timed_in_turn(
@@ -69,11 +70,12 @@ def code_trie(codes: NDArray[np.int64]) -> CodeTrie:
 
 def item_searcher(codes: NDArray[np.int64]) -> ItemSearcher:
     """Return a search with untrained item parts, with dates, popularity and successors."""
-    num_items, model = len(codes), make_model()
+    num_items, model = len(codes), make_model(LAYERS)
     tokens = LEVEL_TOKENS[np.arange(LEVELS), codes]
     texts = np.zeros((num_items, 64), dtype=np.float32)
     shape = PartsShape(num_items, model.config.hidden_size, texts.shape[1], PERIODS, LATEST)
     parts = ItemParts(shape, tokens, texts, np.ones(num_items), 0)
+    parts.multiply_successors(FACTOR)
     table = MomentTable(np.array([0]), np.ones((2, NUM_FEATURES, num_items), dtype=np.float32))
     everything = np.ones(num_items, dtype=bool)
     coded = np.arange(num_items, dtype=np.int32)

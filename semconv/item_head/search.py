@@ -15,16 +15,15 @@ from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
+from semconv.item_head.scores import Added, best_columns
 from semconv.item_head.successors import SuccessorTable, latest_items
 from semconv.ragged import lengths_of, padded, row_of
 from semconv.search.beams import require_numbers
 from semconv.search.search import ITEM_SCORE, SearchResult, SearchSettings, empty_result
 
-_SCORES_AT_ONCE: Final = 1 << 24  # scores of one batch
-_USERS_AT_ONCE: Final = 512
-_ITEMS_AT_ONCE: Final = 1 << 16  # vectors that are computed together
-_COLUMNS_AT_ONCE: Final = 1 << 14
-_BLOCK: Final = 64  # columns of a block
+_USERS_AT_ONCE: Final = 512  # users of one batch
+_ITEMS_AT_ONCE: Final = 1 << 13  # items whose scores for a batch are computed together
+_COLUMNS_AT_ONCE: Final = 1 << 12  # scores of a user in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,25 @@ class Counted:
 
     popularity: MomentTable
     successors: SuccessorTable | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a pass over all items keeps of a batch of B users.
+
+    Attributes:
+        log_sums: ``(B,)`` log sum exp of the scores without the successors.
+        without_added: ``(z,)`` these scores at the entries of the successors.
+        best: ``(B, W)`` the best scores of items that may be listed, -inf where there is none.
+        best_at: ``(B, W)`` their columns.
+        given: ``(B, n)`` scores of the given columns, -inf for none.
+    """
+
+    log_sums: NDArray[np.float64]
+    without_added: NDArray[np.float64]
+    best: NDArray[np.float64]
+    best_at: NDArray[np.int64]
+    given: NDArray[np.float64]
 
 
 class ItemSearcher:
@@ -94,6 +112,7 @@ class ItemSearcher:
         self._rows = np.full(len(allowed), -1, dtype=np.int64)  # (I,) row of an item with codes
         self._rows[self._items] = np.arange(len(self._items))
         self._may_list = torch.from_numpy(allowed[self._items]).to(self._device)  # (M,)
+        self._lists_all = bool(allowed[self._items].all())
         self._features = torch.from_numpy(counted.popularity.features[:, :, self._items]).to(
             self._device
         )  # (moments + 1, 4, M)
@@ -130,14 +149,13 @@ class ItemSearcher:
         """Yield the indices of the prompts of each batch: users and queries apart, similar lengths together."""
         if not len(self._items):
             return
-        size = int(np.clip(_SCORES_AT_ONCE // len(self._items), 1, _USERS_AT_ONCE))
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
         is_query = np.array([len(prompt.tokens) > 0 for prompt in prompts], dtype=bool)
         for kind in (False, True):
             chosen = np.flatnonzero((lengths > 0) & (is_query == kind))
             chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
-            for start in range(0, len(chosen), size):
-                yield chosen[start : start + size]
+            for start in range(0, len(chosen), _USERS_AT_ONCE):
+                yield chosen[start : start + _USERS_AT_ONCE]
 
     def _fill(
         self,
@@ -162,65 +180,98 @@ class ItemSearcher:
         Raises:
             InputError: the model yields NaN.
         """
-        scores, trained = self._scores(hidden)  # (B, M)
-        total = _log_sums(scores)
-        trained_total = total if trained is scores else _log_sums(trained)
-        result, others = empty_result(len(scores), count, hidden.seen, hidden.others)
-        rows = np.where(others >= 0, self._rows[others], -1)
-        columns = torch.from_numpy(np.maximum(rows, 0)).to(self._device)
-        for given, values in (
-            (result.other_scores, scores.gather(1, columns) - total),
-            (result.other_trained_scores, trained.gather(1, columns) - trained_total),
+        result, others = empty_result(len(hidden.states), count, hidden.seen, hidden.others)
+        added = self._added(hidden)
+        columns = np.where(others >= 0, self._rows[others], -1)
+        found = self._scan(hidden, added, columns, min(count, len(self._items)))
+        factor = self._factor
+        total = added.log_sums(found.log_sums, found.without_added, 1.0)[:, None]
+        trained_total = added.log_sums(found.log_sums, found.without_added, 1.0 / factor)[:, None]
+        by_factor = 1.0 - 1.0 / factor  # the share of the numbers that trained weights do not have
+        width = found.best.shape[1]
+        for given, trained, scores, at in (
+            (result.other_scores, result.other_trained_scores, found.given, columns),
+            (result.scores[:, :width], result.trained_scores[:, :width], found.best, found.best_at),
         ):
-            given[:] = np.where(rows >= 0, values.cpu().numpy(), -np.inf)
-        scores.masked_fill_(~self._may_list, -torch.inf)
-        if hidden.seen is not None:
-            seen = self._rows[np.concatenate([np.asarray(items, dtype=np.int64) for items in hidden.seen])]
-            entry = np.repeat(np.arange(len(hidden.seen)), lengths_of(hidden.seen))
-            known = seen >= 0
-            scores[torch.from_numpy(entry[known]), torch.from_numpy(seen[known])] = -torch.inf
-        width = min(count, scores.shape[1])
-        values, found_at = best_columns(scores, width)
-        best = (values - total).cpu().numpy()
-        result.scores[:, :width] = best
-        is_none = np.isneginf(best)
-        result.items[:, :width] = np.where(is_none, -1, self._items[found_at.cpu().numpy()])
-        best_trained = (trained.gather(1, found_at) - trained_total).cpu().numpy()
-        result.trained_scores[:, :width] = np.where(is_none, -np.inf, best_trained)
+            given[:] = scores - total
+            trained[:] = np.where(np.isneginf(scores), -np.inf, scores - by_factor * added.at(at) - trained_total)
+        result.items[:, :width] = np.where(np.isneginf(found.best), -1, self._items[found.best_at])
         return result
 
-    def _scores(self, hidden: Hidden) -> tuple[Tensor, Tensor]:
-        """Return the score of every item with codes, ``(B, M)``, and the same by the weights as trained.
+    def _scan(self, hidden: Hidden, added: Added, columns: NDArray[np.int64], width: int) -> Scan:
+        """Score all items for a batch, block after block, and keep what the lists need.
 
-        A log probability is a score less the log sum exp of all scores. Both are one tensor if they are equal.
+        Args:
+            columns: ``(B, n)`` columns to score in any case, -1 for none.
         """
-        scores = trained = self._of_states(hidden.states, hidden.moments)
-        followed = self._parts.successor_weights(hidden.states)
-        if followed is not None and self._successors is not None:
-            numbers = self._successors.numbers(hidden.latest)
-            columns = self._rows[numbers.items]
-            known = columns >= 0
-            users = row_of(numbers.lengths)[known]
-            at = torch.from_numpy(users * scores.shape[1] + columns[known]).to(self._device)
-            kind = torch.from_numpy(users * followed.shape[1] + numbers.kinds[known]).to(self._device)
-            values = torch.from_numpy(numbers.values[known]).to(self._device) * followed.float().flatten()[kind]
-            factor = 1.0 if self._parts.successor_factor is None else self._parts.successor_factor.item()
-            if factor not in (0.0, 1.0):  # with 0, the trained weights are lost
-                trained = scores.clone()
-                trained.view(-1).index_add_(0, at, values / factor)
-            scores.view(-1).index_add_(0, at, values)
-        return scores, trained
+        log_sums, best, given = [], [], np.full(columns.shape, -np.inf)
+        without_added = np.zeros(len(added.keys))
+        seen = self._seen(hidden)
+        for start in range(0, len(self._items), _ITEMS_AT_ONCE):
+            end = min(start + _ITEMS_AT_ONCE, len(self._items))
+            scores = self._of_states(hidden, start, end)  # (B, end - start)
+            log_sums.append(_log_sums(scores))
+            part = added.within(start, end)
+            at = torch.from_numpy(added.users[part] * (end - start) + added.columns[part] - start).to(self._device)
+            flat = scores.view(-1)
+            before = flat[at]
+            without_added[part] = before.cpu().numpy()
+            flat[at] = before + torch.from_numpy(added.values[part].astype(np.float32)).to(self._device)
+            rows, places = np.nonzero((columns >= start) & (columns < end))
+            wanted = torch.from_numpy(rows * (end - start) + columns[rows, places] - start).to(self._device)
+            given[rows, places] = flat[wanted].cpu().numpy()
+            if not self._lists_all:
+                scores.masked_fill_(~self._may_list[start:end], -torch.inf)
+            hide = seen.within(start, end)
+            hidden_at = seen.users[hide] * (end - start) + seen.columns[hide] - start
+            flat[torch.from_numpy(hidden_at).to(self._device)] = -torch.inf
+            values, at = best_columns(scores, min(width, end - start))
+            best.append((values, at + start))
+        values, places_of = (torch.cat(parts, dim=1) for parts in zip(*best, strict=True))
+        highest, order = values.topk(width, dim=1)
+        total = torch.cat(log_sums, dim=1).logsumexp(dim=1)  # (B,)
+        require_numbers(total - total)  # also NaN where a score is infinite
+        best_at = places_of.gather(1, order).cpu().numpy()
+        return Scan(total.cpu().double().numpy(), without_added, highest.cpu().double().numpy(), best_at, given)
 
-    def _of_states(self, states: Tensor, moments: NDArray[np.int64]) -> Tensor:
-        """Return the part of the scores ``(B, M)`` that comes from item vectors and popularity."""
-        weights = self._parts.popularity_weights(states)
-        if weights is not None and not moments.any():
-            return (torch.cat([states, weights], dim=1) @ self._joint.t()).float()
-        scores = (states @ self._vectors.t()).float()
+    def _seen(self, hidden: Hidden) -> Added:
+        """Return the columns that each user has seen; the numbers mean nothing."""
+        none: list[NDArray[Any]] = [np.zeros(0, dtype=np.int64)] * len(hidden.states)
+        items = none if hidden.seen is None else hidden.seen
+        columns = self._rows[np.concatenate([np.asarray(own, dtype=np.int64) for own in items])]
+        users = row_of(lengths_of(items))
+        known = columns >= 0
+        return Added.of(users[known], columns[known], np.zeros(int(known.sum())), len(hidden.states))
+
+    def _added(self, hidden: Hidden) -> Added:
+        """Return the part of the scores that comes from the successors of the latest items, by the served weights."""
+        followed = self._parts.successor_weights(hidden.states)
+        none = np.zeros(0, dtype=np.int64)
+        if followed is None or self._successors is None:
+            return Added.of(none, none, none.astype(np.float64), len(hidden.states))
+        numbers = self._successors.numbers(hidden.latest)
+        columns, users = self._rows[numbers.items], row_of(numbers.lengths)
+        known = columns >= 0
+        values = numbers.values * followed.float().cpu().numpy()[users, numbers.kinds]
+        return Added.of(users[known], columns[known], values[known], len(hidden.states))
+
+    @property
+    def _factor(self) -> float:
+        """The number by which the weights of the successors were multiplied after the training; 1 if it is lost (0)."""
+        factor = self._parts.successor_factor
+        return 1.0 if factor is None else factor.item() or 1.0
+
+    def _of_states(self, hidden: Hidden, start: int, end: int) -> Tensor:
+        """Return the part of the scores ``(B, end - start)`` that comes from item vectors and popularity."""
+        states, weights = hidden.states, self._parts.popularity_weights(hidden.states)
+        if weights is not None and not hidden.moments.any():
+            return (torch.cat([states, weights], dim=1) @ self._joint[start:end].t()).float()
+        scores = (states @ self._vectors[start:end].t()).float()
         if weights is not None:
-            for moment in np.unique(moments).tolist():
-                rows = torch.from_numpy(np.flatnonzero(moments == moment)).to(self._device)
-                scores.index_add_(0, rows, (weights[rows] @ self._features[moment].to(weights.dtype)).float())
+            for moment in np.unique(hidden.moments).tolist():
+                rows = torch.from_numpy(np.flatnonzero(hidden.moments == moment)).to(self._device)
+                of_moment = self._features[moment, :, start:end].to(weights.dtype)
+                scores.index_add_(0, rows, (weights[rows] @ of_moment).float())
         return scores
 
     def _states(self, prompts: list[ItemPrompt]) -> Tensor:
@@ -239,16 +290,8 @@ class ItemSearcher:
 
 
 def _log_sums(scores: Tensor) -> Tensor:
-    """Return the log sum exp ``(B, 1)`` of each row of scores ``(B, M)``.
-
-    Raises:
-        InputError: it is not a number.
-    """
-    # In parts that a processor's cache holds.
-    parts = [part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)]
-    total = torch.stack(parts, dim=1).logsumexp(dim=1, keepdim=True)
-    require_numbers(total - total)  # also NaN where a score is infinite
-    return total
+    """Return the log sum exp of parts of each row of scores ``(B, M)``, ``(B, parts)``."""
+    return torch.stack([part.logsumexp(dim=1) for part in torch.split(scores, _COLUMNS_AT_ONCE, dim=1)], dim=1)
 
 
 def latest_of(histories: Sequence[NDArray[np.int32]], number: int) -> NDArray[np.int64]:
@@ -257,27 +300,3 @@ def latest_of(histories: Sequence[NDArray[np.int32]], number: int) -> NDArray[np
     ends = np.cumsum(lengths)
     items = np.concatenate([*histories, np.zeros(1, dtype=np.int32)])
     return latest_items(items, ends - lengths, ends, number)
-
-
-def best_columns(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return the largest scores of each row and their columns, both ``(B, width)``, best first.
-
-    Blocks of columns are compared first: the best scores lie in the blocks with the largest maxima. Finding the maximum of
-    each block is many times as fast as ``topk`` over a large catalogue.
-
-    Args:
-        scores: ``(B, M)``, with M of at least ``width``.
-    """
-    users, columns = scores.shape
-    blocks = columns // _BLOCK
-    if blocks <= width:
-        best, column = scores.topk(width, dim=1)
-        return best, column
-    whole = blocks * _BLOCK
-    highest = scores[:, :whole].view(users, blocks, _BLOCK).amax(dim=2)  # (B, blocks)
-    first = highest.topk(width, dim=1).indices * _BLOCK  # (B, width) first column of each chosen block
-    inside = (first[:, :, None] + torch.arange(_BLOCK, device=scores.device)).flatten(1)
-    rest = torch.arange(whole, columns, device=scores.device).expand(users, -1)
-    chosen = torch.cat([inside, rest], dim=1)  # (B, width * _BLOCK + rest)
-    best, at = scores.gather(1, chosen).topk(width, dim=1)
-    return best, chosen.gather(1, at)

@@ -19,7 +19,8 @@ from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
-from semconv.item_head.search import Counted, ItemSearcher, best_columns
+from semconv.item_head.scores import Added, best_columns
+from semconv.item_head.search import Counted, ItemSearcher
 from semconv.item_head.sequences import DatedSequences
 from semconv.item_head.successors import SuccessorTable
 from semconv.search.search import SearchSettings
@@ -175,6 +176,37 @@ def test_a_batch_equals_each_prompt_alone(world: World, monkeypatch: pytest.Monk
     alone = world.searcher().search(world.prompts, None)
     assert together.items.tolist() == alone.items.tolist()
     np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("items_at_once", [1, 4, 7])
+def test_blocks_of_items_give_the_same_lists(world: World, monkeypatch: pytest.MonkeyPatch, items_at_once: int) -> None:
+    allowed = np.arange(NUM_ITEMS) % 5 != 0
+    seen = [np.array([4, 6, 8]), np.array([1, 2]), np.zeros(0, dtype=int)]
+    others = np.array([[1, 4, 7, 29, -1]] * 3)
+    with world.parts.with_successors(4.0):
+        whole = world.searcher(allowed).search(world.prompts, seen, others)
+        monkeypatch.setattr(search_module, "_ITEMS_AT_ONCE", items_at_once)
+        parts = world.searcher(allowed).search(world.prompts, seen, others)
+    assert whole.items.tolist() == parts.items.tolist()
+    for one, other in zip(whole[1:], parts[1:], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_added_numbers_change_the_sums_exactly() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(3, 40))
+    users, columns = rng.integers(0, 3, 30), rng.integers(0, 40, 30)  # some pairs twice
+    values = rng.normal(scale=3, size=30)
+    added = Added.of(users, columns, values, 3)
+    expected = scores.copy()
+    np.add.at(expected, (users, columns), 0.5 * values)
+    before = scores[added.users, added.columns]
+    sums = added.log_sums(np.log(np.exp(scores).sum(axis=1)), before, 0.5)
+    np.testing.assert_allclose(sums, np.log(np.exp(expected).sum(axis=1)), rtol=1e-12)
+    every = np.tile(np.arange(40), (3, 1))
+    np.testing.assert_allclose(scores + 0.5 * added.at(every), expected, rtol=1e-12)
+    part = added.within(10, 20)
+    assert set(added.columns[part]) == {column for column in columns if 10 <= column < 20}
 
 
 def test_queries_and_users_share_a_search(world: World) -> None:
