@@ -102,8 +102,8 @@ def result() -> dict[str, Any]:
             {"label": "C = 4", **shared, **interval, **rates, "ndcg@10": 0.08, **none, "tuning_processor_seconds": None},
         ],
         "verdicts": [
-            {"claim": "C = 4 > C = 2", "difference": 0.02, "low": 0.01, "high": 0.03, "paper difference": 0.0056, "verdict": "holds"},
-            {"claim": "C = 4 > P5", "difference": None, "low": None, "high": None, "paper difference": None, "verdict": "not measured"},
+            {"claim": "C = 4 > C = 2", "difference": 0.02, "low": 0.01, "high": 0.03, "paper difference": 0.0056, "paper data set": "Games", "verdict": "holds"},
+            {"claim": "C = 4 > P5", "difference": None, "low": None, "high": None, "paper difference": None, "paper data set": None, "verdict": "not measured"},
         ],
     }  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
         "| C = 2 | 0.1000 | 0.2000 | 0.3000 | 0.1500 | 0.0600 | (0.0500 to 0.0900) | -0.0200 (-0.0300 to -0.0100) | 0.0668 | 1,000 | 61 |",
         "| C = 2 | 10.80% | 6.00% | 512 |",
         "- P5: it is another model",
-        "| C = 4 > C = 2 | +0.0200 (+0.0100 to +0.0300) | +0.0056 | holds |",
+        "| C = 4 > C = 2 | +0.0200 (+0.0100 to +0.0300) | +0.0056 Games | holds |",
         "| C = 4 > P5 |  |  | not measured |",
     ):
         assert part in page

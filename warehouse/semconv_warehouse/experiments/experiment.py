@@ -112,7 +112,7 @@ class ExperimentRun:
         rows, unlearned, not_aligned = [], self.not_above_popularity(), self.not_aligned()
         for claim in self._claims():
             measured = self._difference(claim.better, claim.than)
-            paper = self._published_difference(claim)
+            paper, data_set = self._published_difference(claim)
             labels = {claim.better, claim.than}
             is_learned = not labels & set(unlearned)
             is_aligned = not labels & set(not_aligned) or len(self._alignments(labels)) == 1
@@ -123,6 +123,7 @@ class ExperimentRun:
                     "low": None if measured is None else measured.low,
                     "high": None if measured is None else measured.high,
                     "paper difference": paper,
+                    "paper data set": data_set,
                     "verdict": verdict(measured, paper, is_learned=is_learned, is_aligned=is_aligned),
                 }
             )
@@ -261,15 +262,15 @@ class ExperimentRun:
         labels = [row.label for row in self.experiment.rows]
         return [Claim(later, earlier) for earlier, later in itertools.pairwise(labels)]
 
-    def _published_difference(self, claim: Claim) -> float | None:
-        """Return the paper's own difference in NDCG@10, on this data set or, for other data, on the first one."""
+    def _published_difference(self, claim: Claim) -> tuple[float | None, str | None]:
+        """Return the paper's own difference in NDCG@10 and its data set: this one or, for other data, the first one."""
         better, than = self.published.get(claim.better, {}), self.published.get(claim.than, {})
         shared = [name for name in better if name in than and "ndcg@10" in better[name] and "ndcg@10" in than[name]]
         data_set = paper_data_set(self.statistics)
         if not shared:
-            return None
+            return None, None
         name = data_set if data_set in shared else shared[0]
-        return round(better[name]["ndcg@10"] - than[name]["ndcg@10"], 6)
+        return round(better[name]["ndcg@10"] - than[name]["ndcg@10"], 6), name
 
 
 def prepare_experiment(project: OpenedProject, experiment: Experiment, options: ExperimentOptions) -> ExperimentRun:

@@ -167,7 +167,7 @@ def _table_of_verdicts(result: Result) -> str:
         [
             row["claim"],
             difference(row["difference"], row["low"], row["high"]),
-            number(row["paper difference"], "+.4f"),
+            f"{number(row['paper difference'], '+.4f')} {row['paper data set'] or ''}".strip(),
             row["verdict"],
         ]
         for row in result["verdicts"]
