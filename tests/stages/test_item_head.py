@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file
 
 from semconv.artifacts import read_json
 from semconv.data.histories import Histories
+from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
 from semconv.item_head.files import ItemFile
 from semconv.progress import Task
@@ -24,6 +26,7 @@ from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
+from tests.worlds.parts import read_parts
 
 
 @pytest.fixture
@@ -108,6 +111,28 @@ def test_a_corrected_date_changes_the_state_of_its_user_alone() -> None:
     corrected = replace(histories, times=np.array([1, 2, 3, 5]))
     second = user_states(users, corrected, codes).states
     assert (first == second).tolist() == [True, False]
+
+
+def test_a_date_that_is_ingested_again_recomputes_the_list_of_its_user_alone(project: Project, tmp_path: Path) -> None:
+    before = lists_by_user(project, project.recommend())
+    last = max((row for row in dated.events() if row["user_id"] == "u003"), key=lambda row: row["source_position"])
+    moved = datetime.fromisoformat(last["event_time"]) + timedelta(days=60)
+    file = case.write_lines(tmp_path / "moved.jsonl", [{**last, "event_time": moved.isoformat()}])
+    report = project.ingest_interactions([file], {})
+    assert (report.added, report.updated, report.duplicate) == (0, 1, 0)
+    again = case.reopened(project)
+    after = lists_by_user(again, again.recommend(only_changed=True))
+    assert isinstance(again.progress, case.Remarks)  # narrows the type for the next line
+    assert f"{case.NUM_USERS - 1} of {case.NUM_USERS} users are unchanged and keep their lists" in again.progress.said
+    assert {user for user in after if after[user] != before[user]} == {"u003"}
+
+
+def lists_by_user(project: Project, run: RunRecord) -> dict[str, list[tuple[str, float]]]:
+    """The items of each user's list with their scores, in the order of their ranks."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for row in read_parts(project.book.folder(run)).to_pylist():
+        found.setdefault(row["user_id"], []).append((row["item_id"], row["score"]))
+    return found
 
 
 def test_only_the_mode_full_trains_this_form_and_defaults_follow_it(tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def ingest_interactions(
 ) -> IngestReport:
     """Add interactions from Parquet, CSV or JSON lines files. Rows that the warehouse already has are skipped.
 
+    If the sequences are ordered by source_position, another time of such a row replaces the stored one.
+
     Args:
         mapping: known column -> name in the files, where the two differ.
         order_by_file: order each user's sequence by the order of the rows in the files. This is refused if the first
@@ -216,7 +218,8 @@ def merge(connection: sa.Connection, cleaned: Interactions) -> IngestReport:
         files=cleaned.files,
         read=cleaned.num_rows + sum(cleaned.rejected.values()),
         added=merged.added,
-        duplicate=cleaned.num_rows - merged.added,
+        updated=merged.updated,
+        duplicate=cleaned.num_rows - merged.added - merged.updated,
         rejected=cleaned.rejected,
         odd={kind: number for kind, number in odd.items() if number},
         types=merged.types,

@@ -28,11 +28,40 @@ SELECT user_id, item_id, event_time, source_position, rating, query, event_type,
 FROM {rows}
 QUALIFY occurrence = 1 OR (event_time IS NULL AND source_position IS NULL)
 """
-# If sequences are ordered by position, a user's rows with the same item, type and position are one, whatever their times.
-_FIRST_OF_POSITION = f"""(
-    FROM {_ROWS}
-    QUALIFY row_number() OVER (PARTITION BY user_id, item_id, event_type, source_position ORDER BY arrival) = 1
+# If sequences are ordered by position, a user's rows with the same item, type and position are one event, whatever their
+# times: the first row, with the time of the last row that has one.
+_ONE_OF_POSITION = """(
+    SELECT * REPLACE (last_value(event_time IGNORE NULLS) OVER (
+        same ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    ) AS event_time)
+    FROM read_parquet($file, hive_partitioning = false)
+    WINDOW same AS (PARTITION BY user_id, item_id, event_type, source_position ORDER BY arrival)
+    QUALIFY row_number() OVER same = 1
 )"""
+# The events whose time in the file differs from the stored one. They come from the file and not from `incoming`, which
+# lacks an event whose new time another event of the same item has too.
+_CORRECTED = f"""
+CREATE OR REPLACE TEMP TABLE corrected AS
+SELECT user_id, item_id, source_position, n.event_type, n.event_time
+FROM (
+    SELECT user_id, item_id, event_type, source_position, arg_max(event_time, arrival) AS event_time
+    FROM {_ROWS}
+    WHERE $is_correctable AND event_time IS NOT NULL
+    GROUP BY user_id, item_id, event_type, source_position
+) AS n
+JOIN interaction AS e USING (user_id, item_id, source_position)
+WHERE e.event_type IS NOT DISTINCT FROM n.event_type AND e.event_time IS DISTINCT FROM n.event_time
+"""  # noqa: S608
+# The stored rows with their corrected times. An UPDATE of the rows of a large log would not fit into the memory.
+_KNOWN = """
+CREATE OR REPLACE TEMP VIEW known AS
+SELECT e.* REPLACE (coalesce(c.event_time, e.event_time) AS event_time)
+FROM interaction AS e LEFT JOIN corrected AS c ON e.user_id = c.user_id AND e.item_id = c.item_id
+  AND e.source_position = c.source_position AND e.event_type IS NOT DISTINCT FROM c.event_type
+"""
+_AFFECTED = """
+CREATE OR REPLACE TEMP TABLE affected AS SELECT user_id FROM fresh UNION SELECT user_id FROM corrected
+"""
 _TYPES = """
 SELECT event_type, count(*) FROM incoming WHERE event_type IS NOT NULL GROUP BY event_type ORDER BY event_type
 """
@@ -43,7 +72,7 @@ CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT * EXCLUDE occurrence
 FROM incoming AS n
 WHERE NOT EXISTS (
-    SELECT 1 FROM interaction e WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time = n.event_time
+    SELECT 1 FROM known e WHERE e.user_id = n.user_id AND e.item_id = n.item_id AND e.event_time = n.event_time
       AND e.event_type IS NOT DISTINCT FROM n.event_type
 ) AND NOT EXISTS (
     SELECT 1 FROM interaction e
@@ -84,7 +113,7 @@ SELECT user_id, item_id, event_time, source_position, rating, query, event_type,
        row_number() OVER (PARTITION BY user_id ORDER BY {order}) - 1 AS position
 FROM (
     SELECT user_id, item_id, event_time, source_position, rating, query, event_type, position, NULL AS arrival
-    FROM interaction SEMI JOIN fresh USING (user_id)
+    FROM known SEMI JOIN affected USING (user_id)
     UNION ALL
     SELECT user_id, item_id, event_time, source_position, rating, query, event_type, NULL, arrival FROM fresh
 )
@@ -115,14 +144,23 @@ def stored_order(connection: sa.Connection) -> OrderBy | None:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: the number of added rows, and event type -> number of rows that repeat no row of the file."""
+    """What a merge did.
+
+    Attributes:
+        added: number of added rows.
+        updated: number of stored rows whose time changed.
+        types: event type -> number of rows that repeat no row of the file.
+    """
 
     added: int
+    updated: int
     types: Mapping[str, int]
 
 
 def merge_interactions(connection: sa.Connection, rows: Path, order_by: OrderBy) -> Merged:
     """Add new rows, number new users and items in the order of arrival, and renumber the sequences of affected users.
+
+    If sequences are ordered by position, correct the times of stored rows. The corrected times decide which rows are new.
 
     DuckDB takes at most MEMORY_MB for this, and writes what does not fit to temporary files beside the warehouse.
 
@@ -134,29 +172,33 @@ def merge_interactions(connection: sa.Connection, rows: Path, order_by: OrderBy)
     """
     inner = raw(connection)
     prepare_bulk(inner, MEMORY_MB)
-    distinct = _FIRST_OF_POSITION if order_by == "source_position" else _ROWS
-    inner.execute(_INCOMING.format(rows=distinct), {"file": one_file(rows)})
+    by_position = order_by == "source_position"
+    inner.execute(_INCOMING.format(rows=_ONE_OF_POSITION if by_position else _ROWS), {"file": one_file(rows)})
     types = dict(inner.execute(_TYPES).fetchall())
-    is_first = _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)")
+    is_first: bool = _one(inner, "SELECT NOT EXISTS (SELECT 1 FROM interaction)")
+    inner.execute(_CORRECTED, {"file": one_file(rows), "is_correctable": by_position and not is_first})
+    inner.execute(_KNOWN)
     if is_first:
         inner.execute(_FRESH_IN_EMPTY)
     else:
-        inner.execute(_FRESH, {"by_position": order_by == "source_position"})
+        inner.execute(_FRESH, {"by_position": by_position})
     fixed = stored_order(connection)
     if fixed is None:
         connection.execute(sa.text("INSERT INTO project_setting VALUES ('order_by', :value)"), {"value": order_by})
     elif fixed != order_by:
         raise InputError(f"another ingest has just chosen {fixed} as the order of this project; run this ingest again")
     added: int = _one(inner, "SELECT count(*) FROM fresh")
-    if added:
-        if order_by == "source_position":
-            _refuse_taken_positions(inner)
+    updated: int = _one(inner, "SELECT count(*) FROM corrected")
+    if added and by_position:
+        _refuse_taken_positions(inner)
+    if added or updated:
         inner.execute(_NEW_IDS.format(table="item", id="item_id", index="item_index"))
         inner.execute(_NEW_IDS.format(table="user_account", id="user_id", index="user_index"))
+        inner.execute(_AFFECTED)
         inner.execute(_RENEWED.format(order=_ORDERS[order_by]))
-        inner.execute("DELETE FROM interaction WHERE user_id IN (SELECT user_id FROM fresh)")
+        inner.execute("DELETE FROM interaction WHERE user_id IN (SELECT user_id FROM affected)")
         inner.execute(_INSERT)
-    return Merged(added, types)
+    return Merged(added, updated, types)
 
 
 def odd_interactions(connection: sa.Connection, rows: Path) -> dict[str, int]:
