@@ -44,6 +44,11 @@ class ItemFile:
         """The number of latest items whose successors the model scores."""
         return len(self.weights.get("successor_start", ()))
 
+    @property
+    def successor_factor(self) -> float | None:
+        """The factor that multiplied the weights of the successors; None if the model scores no successors."""
+        return float(self.weights["successor_factor"][0]) if self.num_latest else None
+
     @classmethod
     def of(cls, parts: ItemParts, counts: NDArray[np.int64], calendar: Calendar, basis: TextBasis) -> ItemFile:
         """Take the weights of a model."""

@@ -81,7 +81,7 @@ class ItemParts(nn.Module):
         self.successors = nn.Parameter(torch.zeros(latest, shape.width)) if latest else None
         starts = _SUCCESSOR_START * _SUCCESSOR_DECAY ** torch.arange(latest)
         self.successor_start = nn.Parameter(starts) if latest else None
-        # The product of all factors after trainings; a parameter, so that it is saved with the weights.
+        # The factor after the training, 1 before it; a parameter, so that it is saved with the weights.
         self.successor_factor = nn.Parameter(torch.ones(1), requires_grad=False) if latest else None
         scale = np.asarray(counts, dtype=np.float32) / (np.asarray(counts, dtype=np.float32) + _HALF_AT)
         self.register_buffer("own_scale", torch.from_numpy(scale)[:, None], persistent=False)
@@ -129,6 +129,19 @@ class ItemParts(nn.Module):
         with torch.no_grad():
             for weights in self._of_successors():
                 weights.mul_(factor)
+
+    def restore_trained_successors(self) -> None:
+        """Divide the weights of the successors by ``successor_factor``, and set it to 1, as before the multiplication.
+
+        A factor of 0 has left nothing to restore, so the weights stay 0.
+        """
+        if self.successor_factor is None:
+            return
+        factor = self.successor_factor.item()
+        with torch.no_grad():
+            for weights in self._of_successors():
+                weights.div_(factor or 1.0)
+            self.successor_factor.fill_(1.0)
 
     @contextlib.contextmanager
     def with_successors(self, factor: float) -> Iterator[None]:

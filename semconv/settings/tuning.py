@@ -51,12 +51,13 @@ class TuningSettings:
         True,
         "With tuning.history = items, the model reads the dates of events, and adds to the score of an item how popular it"
         " was just before the day for which the model predicts. Without event_time there is nothing to read. `finetune --from` keeps what"
-        " the earlier model reads.",
+        " the earlier model reads, and says so if it differs from this setting.",
     )
     successor_items: int = option(
         7,
         "With tuning.history = items, the number of a user's latest items whose successors count. The model adds to the"
-        " score of an item how often the item followed each of these items in the interactions. 0 turns this off.",
+        " score of an item how often the item followed each of these items in the interactions. 0 turns this off."
+        " `finetune --from` keeps the number of the earlier model, and says so if it differs from this setting.",
         low=0,
     )
     successor_factor: float | None = option(
@@ -64,8 +65,9 @@ class TuningSettings:
         "With tuning.history = items, the number by which the weights of the successors are multiplied after the training."
         " By default it is chosen on the validation users from the powers of 2, among items with training interactions. With"
         " split.train_cut = [:-1], a tuning takes the factor of the finished tuning with [:-2] that decides its number of"
-        " epochs. Without validation users and without such a tuning it is 1. `finetune --from` continues weights that are"
-        " multiplied already, so it does not apply this setting again.",
+        " epochs. Without validation users and without such a tuning it is 1. `finetune --from` first divides the weights by"
+        " the factor of the earlier tuning, and multiplies them once after the training. Without this setting and without"
+        " validation users, it takes the factor of the earlier tuning.",
         low=0,
     )
     epochs: int | None = option(

@@ -67,14 +67,11 @@ def weigh_successors(
 ) -> float | None:
     """Multiply the weights of the successors by the factor of the settings, or by the best one on validation users.
 
-    Return the factor; 1 without validation users, and None for a model that does not score successors. The weights of a
-    continued training have the factor of the settings already, so it is not applied a second time.
+    Return the factor; 1 without validation users, and None for a model that does not score successors.
     """
     if task.setup is None or not task.setup.num_latest:
         return None
     factor = task.tuning.successor_factor
-    if factor is not None and task.data.replay is not None:
-        return 1.0
     if factor is None:
         factor = 1.0 if ndcg is None else successor_factor(model, ndcg)
         if factor != 1.0:

@@ -13,7 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.data.histories import Histories
+from semconv.item_head.calendar import Calendar
+from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
+from semconv.item_head.setup import ItemSetup
+from semconv.item_head.texts import TextBasis
 from semconv.progress import Silent
 from semconv.train import scoring
 from semconv.train.calibration import successor_factor
@@ -76,20 +80,59 @@ def test_a_difference_within_the_noise_changes_nothing() -> None:
     assert successor_factor(model_with(2), lambda _: next(better_by_chance)) == 1.0
 
 
-@pytest.mark.parametrize(
-    ("setting", "is_continued", "given", "times"),
-    [(None, False, 1.0, 1.0), (2.0, False, 2.0, 2.0), (0.0, False, 0.0, 0.0), (2.0, True, 1.0, 1.0)],
-)
-def test_a_factor_of_the_settings_is_applied_once(
-    setting: float | None, is_continued: bool, given: float, times: float
-) -> None:
-    data = SimpleNamespace(replay=object() if is_continued else None)
+def weigh(model: torch.nn.Module, setting: float | None, ndcg: Callable[[Any], Any] | None = None) -> float | None:
     tuning = SimpleNamespace(successor_factor=setting)
-    task: Any = SimpleNamespace(setup=SimpleNamespace(num_latest=2), tuning=tuning, data=data)
+    task: Any = SimpleNamespace(setup=SimpleNamespace(num_latest=2), tuning=tuning)
+    return weigh_successors(task, model, ndcg, Silent())
+
+
+@pytest.mark.parametrize(("setting", "factor"), [(None, 1.0), (2.0, 2.0), (0.0, 0.0)])
+def test_a_factor_of_the_settings_is_applied(setting: float | None, factor: float) -> None:
     model = model_with(2)
     before = weights_of(model).clone()
-    assert weigh_successors(task, model, None, Silent()) == given
-    assert torch.equal(weights_of(model), times * before)
+    assert weigh(model, setting) == factor
+    assert torch.equal(weights_of(model), factor * before)
+
+
+def continued(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model from which a tuning that continues this one starts."""
+    file = ItemFile.of(
+        getattr(model, NAME), np.ones(3, dtype=np.int64), Calendar(0, 0), TextBasis.of(np.zeros((0, 1), np.float32))
+    )
+    none: Any = None
+    tokens, texts, counts = np.zeros((3, 4), dtype=np.int64), np.zeros((3, 0), dtype=np.float32), file.counts
+    setup = ItemSetup(tokens, texts, counts, file.calendar, file.basis, file, file.num_latest, none)
+    later = torch.nn.Module()
+    embeddings = torch.nn.Embedding(2, 4)
+    later.get_input_embeddings = later.get_output_embeddings = lambda: embeddings
+    setup.attach(later, seed=0)
+    return later
+
+
+def test_a_chain_of_tunings_starts_each_time_from_the_weights_as_trained() -> None:
+    model = model_with(2)
+    trained = weights_of(model).clone()
+    for setting, ndcg, factor in ((3.0, None, 3.0), (None, peak_at(4.0, []), 4.0), (None, peak_at(4.0, []), 4.0)):
+        assert weigh(model, setting, ndcg) == factor
+        parts = getattr(model, NAME)
+        assert parts.successor_factor.item() == factor
+        assert torch.allclose(weights_of(model), factor * trained)
+        model = continued(model)
+        assert getattr(model, NAME).successor_factor.item() == 1.0
+        assert torch.allclose(weights_of(model), trained)
+
+
+def test_after_a_factor_of_0_a_tuning_starts_without_weights() -> None:
+    model = model_with(2)
+    weigh(model, 0.0)
+    model = continued(model)
+    parts = getattr(model, NAME)
+    assert parts.successor_factor.item() == 1.0
+    assert not weights_of(model).any()
+    with torch.no_grad():
+        parts.successor_start.fill_(1.0)  # the continued training
+    weigh(model, 2.0)
+    assert parts.successor_factor.item() == 2.0
 
 
 def test_weights_are_multiplied_once_and_restored_exactly() -> None:

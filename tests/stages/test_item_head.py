@@ -23,6 +23,8 @@ from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
 from semconv.stages.lists.carrying import user_states
 from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
+from semconv.stages.tune.inputs import tuning_inputs
+from semconv.stages.tune.run import wanted_tuning
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -93,6 +95,30 @@ def test_a_further_tuning_reads_new_items_and_keeps_the_calendar(project: Projec
     assert files[0].calendar == files[1].calendar
     assert not (files[0].weights["own"] == files[1].weights["own"][: case.NUM_ITEMS]).all()
     project.recommend()
+
+
+def test_a_chain_of_further_tunings_applies_the_factor_of_the_successors_once(project: Project) -> None:
+    """The further tunings learn nothing, so they must end with the weights of the first one, but for the factor."""
+    still = {"tuning__from_learning_rate": 0.0, "tuning__replay": 1.0, "tuning__epochs": 1}
+    book, nobody = project.workspace.book, {"tuning__validation_users": 0}
+    first = ItemFile.load(book.folder(project.workspace.need("finetune")))
+    for more, factor in (({"tuning__successor_factor": 4.0}, 4.0), ({"tuning__successor_factor": 4.0}, 4.0), ({}, 4.0)):
+        run = case.reopened(project, **still, **nobody, **more).finetune(from_run="current")
+        file = ItemFile.load(book.folder(run))
+        assert file.successor_factor == factor
+        for name in ("successors", "successor_start"):
+            trained = [each.weights[name] / each.weights["successor_factor"] for each in (first, file)]
+            assert trained[1] == pytest.approx(trained[0], rel=1e-6)
+
+
+def test_a_further_tuning_says_which_settings_it_ignores(project: Project) -> None:
+    other = case.reopened(project, tuning__successor_items=3, tuning__dates=False, tuning__replay=1.0)
+    wanted = wanted_tuning(other.workspace, tuning_inputs(other.workspace, "current"))
+    assert wanted is not None
+    assert wanted.prepared(other.workspace).task.setup is not None
+    said = " ".join(other.workspace.progress.said)  # type: ignore[attr-defined]
+    assert "tuning.successor_items = 3 is ignored: the earlier model has 7" in said
+    assert "tuning.dates = false is ignored: the earlier model reads dates" in said
 
 
 def test_a_tuning_cannot_continue_in_another_form(project: Project) -> None:

@@ -35,7 +35,7 @@ from semconv.tasks.encoder import PromptEncoder
 def item_setup(
     workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
 ) -> ItemSetup:
-    """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar and projection.
+    """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar, projection and successors.
 
     Args:
         encoder: knows the code tokens of all items.
@@ -48,8 +48,10 @@ def item_setup(
     basis = TextBasis.of(texts.vectors) if file is None else file.basis
     settings = workspace.settings.tuning
     times = data.times if settings.dates else data.times[:0]
-    calendar = Calendar.of(day_numbers(times)) if file is None else file.calendar
-    num_latest = settings.successor_items if file is None else file.num_latest
+    calendar, num_latest = Calendar.of(day_numbers(times)), settings.successor_items
+    if file is not None:
+        _say_ignored(workspace, file, calendar)
+        calendar, num_latest = file.calendar, file.num_latest
     sequences = DatedSequences.of(data.offsets, data.items, data.times, calendar, data.weights)
     return ItemSetup(
         encoder.item_tokens,
@@ -61,6 +63,28 @@ def item_setup(
         num_latest,
         SuccessorTable.count(sequences, data.num_items) if num_latest else None,
     )
+
+
+def _say_ignored(workspace: Workspace, file: ItemFile, calendar: Calendar) -> None:
+    """Say which settings a continued tuning does not follow, because the weights of the earlier model decide.
+
+    Args:
+        file: the item parts of the earlier model.
+        calendar: the calendar that a new model would have.
+    """
+    settings, ignored = workspace.settings.tuning, []
+    if settings.successor_items != file.num_latest:
+        ignored.append(
+            f"successor_items = {settings.successor_items} is ignored: the earlier model has {file.num_latest}"
+        )
+    if (calendar.num_periods > 0) != (file.calendar.num_periods > 0):
+        reads = "dates" if file.calendar.num_periods else "no dates"
+        ignored.append(f"dates = {str(settings.dates).lower()} is ignored: the earlier model reads {reads}")
+    for found in ignored:
+        workspace.progress.say(
+            f"tuning.{found}, and a tuning that continues from it keeps this; to change it, tune from the backbone without"
+            " --from"
+        )
 
 
 def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> TextVectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,6 +71,19 @@ class Preparation:
         return read_validation(self.workspace, self._source.encoder, self.codes, self.tuning, self._setup)
 
     @cached_property
+    def _resolved(self) -> TuningSettings:
+        """The settings with a number of epochs.
+
+        A continued tuning without validation users has nothing to choose the factor of the successors by, so it keeps
+        that of the earlier tuning.
+        """
+        tuning = with_epochs(self.tuning, len(self._source.data.items))
+        before = None if self._setup is None else self._setup.start
+        if before is None or self.validation is not None or tuning.successor_factor is not None:
+            return tuning
+        return replace(tuning, successor_factor=before.successor_factor)
+
+    @cached_property
     def task(self) -> TuningTask:
         """Everything that the training needs but the weights of the model.
 
@@ -87,7 +100,7 @@ class Preparation:
             data=source.data,
             tasks=source.tasks,
             history_length=source.history_length,
-            tuning=with_epochs(self.tuning, len(source.data.items)),
+            tuning=self._resolved,
             level_tokens=level_tokens,
             item_index=self.codes.item_index,
             codes=self.codes.codes,
