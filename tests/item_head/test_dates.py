@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from semconv.data.histories import Histories
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
 from semconv.item_head.calendar import GAP_ROWS, PERIOD_DAYS, Calendar, gap_rows, gaps_before
 from semconv.item_head.popularity import ItemEvents, MomentTable
+from semconv.item_head.prompts import Moments, PromptMaker
 
 DAY = 86_400_000_000
 
@@ -38,6 +40,19 @@ def test_gaps_are_powers_of_two() -> None:
 def test_the_first_event_of_a_user_has_no_gap() -> None:
     days, offsets = np.array([5, 5, 8, 100, 101]), np.array([0, 3, 3, 5])
     assert gaps_before(days, offsets).tolist() == [0, 1, 3, 0, 2]
+
+
+def test_a_night_long_after_the_latest_item_gets_the_last_group_of_waits() -> None:
+    """The moment changes the wait alone; the dates of the history stay."""
+    history = Histories(np.array([0]), np.array([2]), np.array([0, 1], dtype=np.int32), np.array([390, 400]) * DAY)
+    maker = PromptMaker(Calendar.of(np.array([390, 400])), np.ones(2, dtype=bool), length=5)
+    prompts = []
+    for wait in (0, 1, 365, 2895, 2896, 100_000):
+        night = np.array([400 + wait])
+        moments = Moments(MomentTable.at(events(), night), night)
+        prompts += maker.prompts(history, np.array([0], dtype=np.int32), moments)
+    assert [prompt.wait for prompt in prompts] == [1, 2, 10, GAP_ROWS - 2, GAP_ROWS - 1, GAP_ROWS - 1]
+    assert {(*prompt.periods.tolist(), *prompt.gaps.tolist(), prompt.moment) for prompt in prompts} == {(1, 1, 0, 4, 0)}
 
 
 def events() -> ItemEvents:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from semconv.artifacts import read_json
 from semconv.data.histories import Histories
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
+from semconv.item_head.calendar import gap_rows
 from semconv.item_head.files import ItemFile
 from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
@@ -223,6 +225,22 @@ def weights_for_dates(project: Project) -> set[str]:
     folder = project.workspace.book.folder(project.workspace.need("finetune"))
     names = {name.rpartition(".")[2] for name in load_file(folder / ITEM_PARTS)}
     return names & {"periods", "gaps", "waits", "popularity"}
+
+
+def test_a_wait_longer_than_any_in_training_changes_nothing(project: Project) -> None:
+    """Users of the shop take an item every nine days, so no prediction of the training waits longer than that."""
+    file = ItemFile.load(project.workspace.book.folder(project.workspace.need("finetune")))
+    waits = file.weights["waits"]
+    trained, longer = (
+        gap_rows(np.zeros(len(days), dtype=int), days) for days in (np.arange(10), np.arange(20, 10_000))
+    )
+    assert waits[trained].any(axis=1).all()
+    assert not waits[longer].any()
+    parts = file.parts(
+        np.zeros((case.NUM_ITEMS, 2), int), np.zeros((case.NUM_ITEMS, file.basis.directions.shape[1]), "f4")
+    )
+    hidden = torch.ones(1, waits.shape[1])
+    assert torch.equal(parts.at_moments(hidden, torch.from_numpy(longer[-1:])), hidden)
 
 
 def test_a_model_can_leave_out_dates(project: Project, tmp_path: Path) -> None:
