@@ -31,7 +31,7 @@ KNOWN: dict[str, set[str]] = {
     "gates/snapshot.py": {"incoming"},  # arrow_rows_1 and so on
     "ingest/merge.py": {
         "'item'", "'item_id'", "'item_index'", "'user_account'", "'user_id'", "'user_index'", "_ORDERS[order_by]", "_ROWS",
-        "distinct",  # _ROWS or _FIRST_OF_POSITION
+        "_ONE_OF_POSITION if by_position else _ROWS",
     },
     "ingest/merge_items.py": {
         "incoming",

@@ -168,9 +168,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose first model was tuned on codes that were loaded, by a nightly run."""
     project = case.make_project(tmp_path_factory.mktemp("loaded") / "project")
     file = foreign_codes(project, 58)
-    assert "semconv embed behavior" in invoke(project, "codebook", "load", str(file), code=4).stderr
-    invoke(project, "embed", "behavior")
-    said = invoke(project, "codebook", "load", str(file)).stderr
+    said = invoke(project, "codebook", "load", str(file)).stderr  # makes the behaviour vectors, too
     assert "1 items of the file are not in the catalogue" in said
     assert "2 servable items, 2 of them with interactions, have no codes in the file" in said
     assert "5 items had the same codes as another item; each was given the lowest free code" in said

@@ -17,6 +17,7 @@ from semconv import metrics
 from semconv.columns import Seen, Split, TrainCut
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data import splits
+from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.store import BaselineRequest, TimeCuts, TopK
 from semconv.errors import SettingsError
@@ -157,7 +158,7 @@ def test_items_added_by_popularity_are_marked(store: DuckDBStore) -> None:
 def test_arrays_and_sql_of_the_smoothed_counters_score_alike(store: DuckDBStore, changed: dict[str, Any]) -> None:
     weights = SmoothedWeights(**{**asdict(SmoothedSettings()), **changed})
     sequences = store.sequences()
-    tables = count_smoothed(splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS), NUM_ITEMS, weights, 0)
+    tables = count_smoothed(train_part(sequences, "[:-2]", 1, NUM_ITEMS), NUM_ITEMS, weights, 0)
     for name, scores_of in (("transition-smoothed", tables.smoothed), ("transition-two-hops", tables.two_hops)):
         parameters = {key: value for key, value in asdict(weights).items() if key in sql_method(name).defaults()}
         top = store.baseline_top_k(BaselineRequest(name, "test", "[:-2]", "kept", NUM_ITEMS, 6, parameters))
@@ -171,7 +172,7 @@ def test_arrays_and_sql_of_the_smoothed_counters_score_alike(store: DuckDBStore,
 def test_arrays_and_sql_of_the_transition_counter_rank_alike(store: DuckDBStore) -> None:
     sequences = store.sequences()
     allowed = np.arange(NUM_ITEMS) != 7
-    train = splits.train_part(sequences, "[:-2]", 1, NUM_ITEMS)
+    train = train_part(sequences, "[:-2]", 1, NUM_ITEMS)
     ends, held_out = splits.history_lengths(sequences, "valid"), splits.targets(sequences, "valid")
     users = np.flatnonzero(held_out >= 0).astype(np.int32)
     popularity = np.bincount(train.items, minlength=NUM_ITEMS)
@@ -195,7 +196,7 @@ def test_baselines_count_the_whole_train_cut_and_nothing_after_it(tmp_path: Path
     """Users 2, 3 and 5 are outside the 2-core of the train cut [:-2] (tests/data/test_train_core.py)."""
     log = [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2], [0, 1], [3]]
     store = make_store(tmp_path, log, num_items=5)
-    counts = np.bincount(splits.train_part(store.sequences(), cut, 1, 5).items, minlength=5)
+    counts = np.bincount(train_part(store.sequences(), cut, 1, 5).items, minlength=5)
     top = store.baseline_top_k(BaselineRequest("popularity", "serve", cut, "kept", k=5))
     assert top.users.tolist() == list(range(6))
     for items, scores in zip(top.items, top.scores, strict=True):

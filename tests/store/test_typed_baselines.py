@@ -15,6 +15,7 @@ from semconv import metrics
 from semconv.counter.counts import item_weights
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data import splits
+from semconv.data.core import train_part
 from semconv.data.event_rules import EventRules
 from semconv.data.histories import Histories
 from semconv.data.store import BaselineRequest
@@ -68,7 +69,7 @@ def test_sql_counts_interactions_with_their_weights(tmp_path: Path, targets_of: 
     histories = Histories.under(sequences, "test")
     held_out_items = splits.targets(sequences, "test")
     chosen = np.flatnonzero(held_out_items >= 0).astype(np.int32)
-    train = splits.train_part(sequences, "[:-2]", 1, 8)
+    train = train_part(sequences, "[:-2]", 1, 8)
     parameters = {"decay": 0.6, "symmetry": 0.7, "history_decay": 0.75, "alpha": 0.5}
     case = Case(
         train,
@@ -93,7 +94,7 @@ def test_smoothed_counters_of_sql_and_arrays_weigh_events_alike(tmp_path: Path) 
     rules = EventRules(event_log.WEIGHTS, ())
     store = typed_store(tmp_path, event_log.random_log(5, num_users=40, num_items=7))
     sequences = store.sequences().with_rules(rules)
-    train = splits.train_part(sequences, "[:-2]", 1, 8)
+    train = train_part(sequences, "[:-2]", 1, 8)
     assert train.weights is not None
     assert len(set(train.weights.tolist())) > 1
     tables = count_smoothed(train, 8, SmoothedWeights(**asdict(SmoothedSettings())), 0)

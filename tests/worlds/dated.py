@@ -14,7 +14,7 @@ from tests.worlds.once import made_once
 SETTINGS = case.SETTINGS.replace("epochs = 1\n", "epochs = 8\nlearning_rate = 0.01\ndropout = 0.1\n").replace(
     'history = "tokens"', 'history = "items"'
 )
-_START = datetime(2026, 1, 5, tzinfo=UTC)
+_START = datetime(2015, 1, 5, tzinfo=UTC)
 
 
 def events(of: dict[str, list[int]] | None = None) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from tests.worlds.gated import semconv
 pytestmark = pytest.mark.slow
 
 CUT_FILE, NO_EVENTS, COLLAPSED = 7, 15, 22
-FIRST_NIGHT = datetime(2026, 8, 1, 2, tzinfo=UTC)
+FIRST_NIGHT = datetime(2015, 8, 1, 2, tzinfo=UTC)
 SETTINGS = dated.SETTINGS[: dated.SETTINGS.index("[gates]")] + "[gates]\nmax_days_without_events = 1\n"
 REFIT = ("--refit",)
 # A model that learned nothing, on codes of poor vectors, without the counts that make even such a model a good one.
