@@ -46,6 +46,9 @@ def result_of(root: Path, *words: str) -> dict:
     return json.loads(experiment(root, *words, "--json").stdout)
 
 
+ITEMS = "with item head and dates"
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("tables")).layout.root
@@ -60,12 +63,11 @@ def test_table_3_runs_on_validation_and_then_on_test_items(root: Path, tmp_path:
     )
     valid = result_of(root, *words)
     assert (valid["split"], valid["train_cut"], valid["seen"], valid["budget"]) == ("valid", "[:-2]", "kept", 600)
-    labels = ["ED", "w/o LA", "w/o NS", "absolute residual", "Ours"]
+    labels = ["ED", "w/o LA", "w/o NS", "absolute residual", "Ours", ITEMS]
     assert [row["label"] for row in valid["means"]] == labels
     assert {row["label"] for row in valid["rows"]} == set(labels)
-    samples = [row["tuning_samples"] for row in valid["rows"]]
-    assert min(samples) >= 600
-    assert max(samples) < 600 + 300  # a batch more at most
+    for row in valid["rows"]:  # a batch more at most
+        assert 600 <= row["tuning_samples"] < 600 + (2048 if row["label"] == ITEMS else 300)
     report = tmp_path / "table3.md"
     said = experiment(root, *words, "--split", "test", "--report", str(report)).stderr
     assert "published figures are left out: the data has 80 users" in said
@@ -104,7 +106,7 @@ def test_table_1_has_peers_and_published_codes(root: Path, tmp_path: Path) -> No
     valid = result_of(root, *words)
     assert [row["label"] for row in valid["left_out"]] == ["P5"]
     assert [row["label"] for row in valid["means"]] == [
-        "popularity", "transition counter", "SASRec", "BERT4Rec", "FMLP", "DCCF", "LC-Rec", "Ours",
+        "popularity", "transition counter", "SASRec", "BERT4Rec", "FMLP", "DCCF", "LC-Rec", "Ours", ITEMS,
     ]  # fmt: skip
     trained = {row["label"]: row["tuning_samples"] for row in valid["rows"]}
     assert trained["popularity"] is trained["DCCF"] is None
