@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.errors import CheckFailedError, SettingsError
+from semconv.linear import he_linear
 from semconv.settings.codebook import CodebookSettings, RqvaeSettings
 from semconv.tokenization.autoencoder import LAYERS, Autoencoder
 from semconv.tokenization.codebook import (
@@ -225,15 +226,6 @@ def _mlp(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
     for n in range(LAYERS):
         layers += [he_linear(sizes[n], sizes[n + 1], generator), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-@torch.no_grad()
-def he_linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
-    """Return a linear layer with the random weights of He et al. for ReLU, and a bias of 0."""
-    linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")  # draws no random weights
-    linear.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
-    linear.bias.zero_()
-    return linear
 
 
 def _codes(residual: Tensor, book: Tensor, sinkhorn_epsilon: float) -> Tensor:

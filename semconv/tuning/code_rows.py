@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.backbone.forward import decoder
-from semconv.tokenization.rqvae import he_linear
+from semconv.linear import he_linear
 
 LAYERS = {"mlp2": 2, "mlp3": 3}
 _NAME = "code_rows"
