@@ -98,6 +98,11 @@ def test_two_experiments_at_once_are_refused(project: Project, tmp_path: Path) -
         list(project.experiment(str(plan)))
 
 
+def test_two_names_of_one_backbone_are_refused(project: Project) -> None:
+    with pytest.raises(SettingsError, match=r"built-in:1x8 and built-in:01x8 are the same backbone"):
+        project.experiment("table6", backbones=("built-in:1x8", "built-in:01x8"))
+
+
 def test_a_project_without_a_model_is_refused(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

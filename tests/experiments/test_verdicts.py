@@ -60,6 +60,35 @@ def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:
     assert reason.startswith("the data has 80 users, 60 items and 500 interactions")
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"tasks.negatives": 0}, "tasks.negatives is 0, and the preset paper has 3"),
+        ({"blend.use": "always"}, "blend.use is always, and the preset paper has never"),
+        ({"tuning.history": "items"}, "tuning.history is items"),
+        ({"events.repeats": "collapse"}, "settings of [events] change which interactions there are"),
+    ],
+)
+def test_another_method_is_not_the_papers(changed: dict[str, Any], says: str) -> None:
+    settings = load_settings(None, environment={}, overrides={**read_preset("paper").values, **changed})
+    (reason,) = differences_from_paper(GAMES, settings, "test", "paper")
+    assert reason.startswith(says)
+    if "events" not in says:  # a setting of the row itself makes the row
+        assert differences_from_paper(GAMES, settings, "test", "paper", changed) == []
+
+
+def test_epochs_that_an_earlier_run_chose_and_seeds_change_no_method() -> None:
+    chosen = {"dccf.epochs": 7, "tuning.epochs": 3, "tuning.seed": 5, "tuning.max_samples": 9}
+    settings = load_settings(None, environment={}, overrides={**read_preset("paper").values, **chosen})
+    assert differences_from_paper(GAMES, settings, "test", "paper") == []
+
+
+def test_further_items_compete_with_the_held_out_ones() -> None:
+    settings = load_settings(None, environment={}, overrides=read_preset("paper").values)
+    (reason,) = differences_from_paper(dataclasses.replace(GAMES, items_without_interactions=9), settings, "test")
+    assert "9 items without interactions" in reason
+
+
 @pytest.mark.parametrize("change", [{"users": 50_545}, {"items": 16_858}, {"average_length": 452_900 / 50_546}])
 def test_other_counts_are_other_data(change: dict[str, Any]) -> None:
     assert paper_data_set(dataclasses.replace(GAMES, **change)) is None
