@@ -21,39 +21,44 @@ _SMALLEST_SHARE: Final = 1e-9
 
 
 @dataclass(frozen=True)
-class Added:
-    """Numbers that are added to some of the scores ``(B, M)`` of a batch, sorted by column and then by user.
+class Entries:
+    """Some of the scores ``(B, M)`` of a batch, sorted by column and then by user.
 
     Attributes:
         keys: ``(z,)`` column * B + user, ascending.
-        values: ``(z,)`` the numbers.
         num_users: B.
     """
 
     keys: Ints
-    values: NDArray[np.float64]
     num_users: int
-
-    @classmethod
-    def of(cls, users: Ints, columns: Ints, values: NDArray[np.floating], num_users: int) -> Added:
-        """Add up the numbers ``(y,)`` of equal users and columns."""
-        keys, entry = np.unique(columns * num_users + users, return_inverse=True)
-        return cls(keys, np.bincount(entry, values, len(keys)).astype(np.float64), num_users)
 
     @property
     def users(self) -> Ints:
         """``(z,)`` row of the batch."""
         return self.keys % self.num_users
 
-    @property
-    def columns(self) -> Ints:
-        """``(z,)`` column of the scores."""
-        return self.keys // self.num_users
+    def within(self, start: int, end: int) -> tuple[slice, Ints]:
+        """Return the entries of the columns from ``start`` to ``end``, and where each lies in the flattened block."""
+        low, high = np.searchsorted(self.keys, [start * self.num_users, end * self.num_users]).tolist()
+        columns, users = np.divmod(self.keys[low:high], self.num_users)
+        return slice(low, high), users * (end - start) + columns - start
 
-    def within(self, start: int, end: int) -> slice:
-        """Return the entries of the columns from ``start`` to ``end``."""
-        low, high = np.searchsorted(self.keys, [start * self.num_users, end * self.num_users])
-        return slice(int(low), int(high))
+
+@dataclass(frozen=True)
+class Added(Entries):
+    """Numbers that are added to some of the scores of a batch.
+
+    Attributes:
+        values: ``(z,)`` the numbers.
+    """
+
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, keys: Ints, values: NDArray[np.floating], num_users: int) -> Added:
+        """Add up the numbers ``(y,)`` of equal keys."""
+        keys, entry = np.unique(keys, return_inverse=True)
+        return cls(keys, num_users, np.bincount(entry, values, len(keys)).astype(np.float64))
 
     def at(self, columns: Ints) -> NDArray[np.float64]:
         """Return the numbers at some columns of each user, both ``(B, n)``; 0 where there are none."""

@@ -15,7 +15,7 @@ from semconv.backbone.forward import ModelInput, decode_hidden, model_device
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
-from semconv.item_head.scores import Added, best_columns
+from semconv.item_head.scores import Added, Entries, best_columns
 from semconv.item_head.successors import SuccessorTable, latest_items
 from semconv.ragged import lengths_of, padded, row_of
 from semconv.search.beams import require_numbers
@@ -211,49 +211,46 @@ class ItemSearcher:
             end = min(start + _ITEMS_AT_ONCE, len(self._items))
             scores = self._of_states(hidden, start, end)  # (B, end - start)
             log_sums.append(_log_sums(scores))
-            part = added.within(start, end)
-            at = torch.from_numpy(added.users[part] * (end - start) + added.columns[part] - start).to(self._device)
             flat = scores.view(-1)
+            part, places = added.within(start, end)
+            at = torch.from_numpy(places).to(self._device)
             before = flat[at]
             without_added[part] = before.cpu().numpy()
             flat[at] = before + torch.from_numpy(added.values[part].astype(np.float32)).to(self._device)
-            rows, places = np.nonzero((columns >= start) & (columns < end))
-            wanted = torch.from_numpy(rows * (end - start) + columns[rows, places] - start).to(self._device)
-            given[rows, places] = flat[wanted].cpu().numpy()
+            is_here = (columns >= start) & (columns < end)
+            wanted = np.nonzero(is_here)[0] * (end - start) + columns[is_here] - start
+            given[is_here] = flat[torch.from_numpy(wanted).to(self._device)].cpu().numpy()
             if not self._lists_all:
                 scores.masked_fill_(~self._may_list[start:end], -torch.inf)
-            hide = seen.within(start, end)
-            hidden_at = seen.users[hide] * (end - start) + seen.columns[hide] - start
-            flat[torch.from_numpy(hidden_at).to(self._device)] = -torch.inf
-            values, at = best_columns(scores, min(width, end - start))
-            best.append((values, at + start))
-        values, places_of = (torch.cat(parts, dim=1) for parts in zip(*best, strict=True))
+            flat[torch.from_numpy(seen.within(start, end)[1]).to(self._device)] = -torch.inf
+            values, column = best_columns(scores, min(width, end - start))
+            best.append((values, column + start))
+        values, column = (torch.cat(parts, dim=1) for parts in zip(*best, strict=True))
         highest, order = values.topk(width, dim=1)
         total = torch.cat(log_sums, dim=1).logsumexp(dim=1)  # (B,)
         require_numbers(total - total)  # also NaN where a score is infinite
-        best_at = places_of.gather(1, order).cpu().numpy()
+        best_at = column.gather(1, order).cpu().numpy()
         return Scan(total.cpu().double().numpy(), without_added, highest.cpu().double().numpy(), best_at, given)
 
-    def _seen(self, hidden: Hidden) -> Added:
-        """Return the columns that each user has seen; the numbers mean nothing."""
-        none: list[NDArray[Any]] = [np.zeros(0, dtype=np.int64)] * len(hidden.states)
-        items = none if hidden.seen is None else hidden.seen
-        columns = self._rows[np.concatenate([np.asarray(own, dtype=np.int64) for own in items])]
-        users = row_of(lengths_of(items))
-        known = columns >= 0
-        return Added.of(users[known], columns[known], np.zeros(int(known.sum())), len(hidden.states))
+    def _seen(self, hidden: Hidden) -> Entries:
+        """Return the scores of the items that each user has seen."""
+        num_users = len(hidden.states)
+        if hidden.seen is None:
+            return Entries(np.zeros(0, dtype=np.int64), num_users)
+        columns = self._rows[np.concatenate([np.asarray(own, dtype=np.int64) for own in hidden.seen])]
+        return Entries(np.sort((columns * num_users + row_of(lengths_of(hidden.seen)))[columns >= 0]), num_users)
 
     def _added(self, hidden: Hidden) -> Added:
         """Return the part of the scores that comes from the successors of the latest items, by the served weights."""
         followed = self._parts.successor_weights(hidden.states)
-        none = np.zeros(0, dtype=np.int64)
+        num_users = len(hidden.states)
         if followed is None or self._successors is None:
-            return Added.of(none, none, none.astype(np.float64), len(hidden.states))
+            return Added.of(np.zeros(0, dtype=np.int64), np.zeros(0), num_users)
         numbers = self._successors.numbers(hidden.latest)
         columns, users = self._rows[numbers.items], row_of(numbers.lengths)
         known = columns >= 0
         values = numbers.values * followed.float().cpu().numpy()[users, numbers.kinds]
-        return Added.of(users[known], columns[known], values[known], len(hidden.states))
+        return Added.of((columns * num_users + users)[known], values[known], num_users)
 
     @property
     def _factor(self) -> float:

@@ -197,16 +197,19 @@ def test_added_numbers_change_the_sums_exactly() -> None:
     scores = rng.normal(size=(3, 40))
     users, columns = rng.integers(0, 3, 30), rng.integers(0, 40, 30)  # some pairs twice
     values = rng.normal(scale=3, size=30)
-    added = Added.of(users, columns, values, 3)
+    added = Added.of(columns * 3 + users, values, 3)
     expected = scores.copy()
     np.add.at(expected, (users, columns), 0.5 * values)
-    before = scores[added.users, added.columns]
+    before = scores[added.keys % 3, added.keys // 3]
     sums = added.log_sums(np.log(np.exp(scores).sum(axis=1)), before, 0.5)
     np.testing.assert_allclose(sums, np.log(np.exp(expected).sum(axis=1)), rtol=1e-12)
     every = np.tile(np.arange(40), (3, 1))
     np.testing.assert_allclose(scores + 0.5 * added.at(every), expected, rtol=1e-12)
-    part = added.within(10, 20)
-    assert set(added.columns[part]) == {column for column in columns if 10 <= column < 20}
+    part, places = added.within(10, 20)
+    assert set(added.keys[part] // 3) == {column for column in columns if 10 <= column < 20}
+    assert places.tolist() == [
+        user * 10 + column - 10 for column, user in map(divmod, added.keys[part], [3] * len(places))
+    ]
 
 
 def test_queries_and_users_share_a_search(world: World) -> None:

@@ -264,6 +264,18 @@ def test_without_any_time_recent_popularity_equals_popularity(tmp_path: Path) ->
     np.testing.assert_array_equal(plain.scores, recent.scores)
 
 
+def test_a_time_in_the_far_future_counts_as_no_time(tmp_path: Path) -> None:
+    store = make_store(tmp_path, [[0, 1, 2], [1, 2, 3, 0], [2, 4, 1], [5, 5, 5], [4, 3, 0, 1]], num_items=6)
+    request = BaselineRequest("recent-popularity", "serve", "[:]", "kept", k=6)
+    found = []
+    for time in ("NULL", "TIMESTAMP '2099-01-01'"):
+        with store.write() as connection:
+            connection.exec_driver_sql(f"UPDATE interaction SET event_time = {time} WHERE user_id = 'u1'")
+        found.append(store.baseline_top_k(request))
+    np.testing.assert_array_equal(found[0].items, found[1].items)
+    np.testing.assert_array_equal(found[0].scores, found[1].scores)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"), [("neighbours", {}), ("transition", {"half_life_days": 3}), ("popularity", {"decay": 1})]
 )
