@@ -15,6 +15,9 @@ from semconv.data.store import UNKNOWN_DAY
 from semconv.ragged import Ints
 
 PERIOD_DAYS: Final = 60
+# So many days without interactions divide a log. The few events before such a hole have a wrong time, of a clock that began
+# at 1970, say, and would add hundreds of empty periods and coarsen the grid of moments.
+_HOLE_DAYS: Final = 5 * 365
 GAP_ROWS: Final = 14  # unknown, the same day, and twelve powers of two
 
 
@@ -43,9 +46,21 @@ def gaps_before(days: Ints, offsets: Ints) -> Ints:
     return gap_rows(before, days)
 
 
+def main_days(days: Ints) -> tuple[int, int]:
+    """Return the first and the last day of a log; if holes of five years divide it, of the part with most interactions.
+
+    Args:
+        days: ``(n,)`` of at least one interaction, all of them known.
+    """
+    known, counts = np.unique(days, return_counts=True)
+    part = np.concatenate([[0], np.cumsum(np.diff(known) > _HOLE_DAYS)])  # of each of the different days
+    known = known[part == np.bincount(part, weights=counts).argmax()]
+    return int(known[0]), int(known[-1])
+
+
 @dataclass(frozen=True)
 class Calendar:
-    """The periods between the first and the last training interaction.
+    """The periods between the first and the last training interaction, less wrong times (``main_days``).
 
     Attributes:
         first_day: first day of the first period, in days since 1970.
@@ -57,12 +72,12 @@ class Calendar:
 
     @classmethod
     def of(cls, days: Ints) -> Calendar:
-        """Return the calendar of the days ``(n,)`` of training interactions."""
+        """Return the calendar of the days ``(n,)`` of training interactions, from the first to the last of ``main_days``."""
         known = days[days != UNKNOWN_DAY]
         if len(known) == 0:
             return cls(0, 0)
-        first = int(known.min())
-        return cls(first, (int(known.max()) - first) // PERIOD_DAYS + 1)
+        first, last = main_days(known)
+        return cls(first, (last - first) // PERIOD_DAYS + 1)
 
     def period_rows(self, days: Ints) -> Ints:
         """Return the row of each day's period: 0 for an unknown day, else 1 to ``num_periods``."""

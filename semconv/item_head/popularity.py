@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.store import UNKNOWN_DAY
+from semconv.item_head.calendar import main_days
 from semconv.ragged import Ints
 
 NUM_FEATURES: Final = 4  # log counts of the last 60 days, of the 180 days before, of all earlier days; 1 without any
@@ -85,10 +86,10 @@ class MomentTable:
 
     @classmethod
     def on_grid(cls, events: ItemEvents) -> MomentTable:
-        """Return the numbers every 30 days between the first and the last interaction, or less often for memory."""
+        """Return the numbers every 30 days between the first and the last of ``main_days``, or less often for memory."""
         if len(events.days) == 0:
             return cls.at(events, np.zeros(0, dtype=np.int64))
-        first, last = int(events.days[0]), int(events.days[-1])
+        first, last = main_days(events.days)
         most = max(2, _LARGEST_TABLE // (NUM_FEATURES * max(1, events.num_items)))
         step = max(_STEP_DAYS, -(-(last + 1 - first) // (most - 1)))
         return cls.at(events, np.append(np.arange(first, last + 1, step), last + 1))

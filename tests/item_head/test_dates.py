@@ -31,6 +31,23 @@ def test_without_any_day_there_are_no_periods() -> None:
     assert calendar.period_rows(np.array([5, UNKNOWN_DAY])).tolist() == [0, 0]
 
 
+def test_a_few_wrong_times_of_long_ago_add_no_periods_and_no_moments() -> None:
+    days = np.concatenate([np.arange(15_000, 15_200), [0, 0, 365, 9_000, 30_000]])
+    calendar = Calendar.of(days)
+    assert calendar == Calendar.of(np.arange(15_000, 15_200))
+    assert calendar.period_rows(np.array([0, 9_000, 15_000, 30_000])).tolist() == [1, 1, 1, calendar.num_periods]
+    items = np.zeros(len(days), dtype=np.int32)
+    table = MomentTable.on_grid(ItemEvents.of(days, items, 1))
+    assert table.days.tolist() == [*range(15_000, 15_200, 30), 15_200]
+    counted = np.expm1(table.features[:-1, :3, 0].astype(float)).sum(axis=1)  # wrong times still count as earlier days
+    assert np.allclose(counted, table.days - 15_000 + 4)
+
+
+def test_a_pause_of_less_than_five_years_divides_nothing() -> None:
+    assert Calendar.of(np.array([0, 5 * 365])).num_periods == 5 * 365 // PERIOD_DAYS + 1
+    assert Calendar.of(np.array([0, 5 * 365 + 1, 5 * 365 + 2])) == Calendar(5 * 365 + 1, 1)
+
+
 def test_gaps_are_powers_of_two() -> None:
     later = np.array([10, 11, 13, 17, 10 + 4096, 10**7, 9, UNKNOWN_DAY])
     assert gap_rows(np.full(8, 10), later).tolist() == [1, 2, 3, 4, 13, GAP_ROWS - 1, 0, 0]
