@@ -71,7 +71,7 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     again = list(project.experiment(str(plan)))
     strip = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
     assert [{key: value for key, value in row.items() if key != "seconds"} for row in again] == strip
-    means = experiment.means()
+    means = experiment.comparison.means()
     assert [row["label"] for row in means] == ["counter", "model", "blend", "SASRec"]  # the order of the table
     assert means[1]["ndcg@10"] == model["ndcg@10"]
     assert (means[1]["ndcg@10_low"], means[1]["ndcg@10_high"]) == (model["ndcg@10_low"], model["ndcg@10_high"])
@@ -119,7 +119,7 @@ def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     experiment = project.experiment(str(plan), num_seeds=2)
     rows = list(experiment)
     assert [(row["label"], row["seed"]) for row in rows] == [("model", 0), ("model", 1), ("vectors", 0), ("vectors", 1)]
-    model, vectors = experiment.means()
+    model, vectors = experiment.comparison.means()
     mean = sum(row["ndcg@10"] for row in rows[:2]) / 2
     assert model["ndcg@10"] == pytest.approx(mean)
     assert model["ndcg@10_low"] < mean < model["ndcg@10_high"]

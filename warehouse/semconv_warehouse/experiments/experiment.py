@@ -8,26 +8,19 @@ several rows and several tables can use the same run, and a killed experiment co
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from semconv.data.statistics import DataStatistics, data_statistics
 from semconv.errors import SettingsError
+from semconv_warehouse.experiments.comparison import Comparison
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
-from semconv_warehouse.experiments.plan import CODE_FIGURES, COSTS, FIGURES, Claim, Experiment
+from semconv_warehouse.experiments.plan import Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
-from semconv_warehouse.experiments.row_settings import PlannedRow, open_with, plan_row, with_chosen_epochs
+from semconv_warehouse.experiments.row_settings import PlannedRow, plan_row, with_chosen_epochs
 from semconv_warehouse.experiments.separate import copy_inputs, experiment_lock
-from semconv_warehouse.experiments.verdicts import Measured, verdict
 from semconv_warehouse.opened import OpenedProject
-
-if TYPE_CHECKING:
-    from semconv.stages.evaluate.comparison import Scored
-    from semconv_warehouse.experiments.row_run import ComputedRow
-
-LESS_REFERENCE = "ndcg@10_less_reference"
 
 
 @dataclass
@@ -39,8 +32,7 @@ class ExperimentRun:
         left_out: rows of the table that are not computed.
         statistics: of the data.
         planned: the rows with each seed and their settings, the reference first.
-        published: the figures that the paper reports by label, data set and name, also for rows that are left out.
-        rows: results of the rows that are complete so far.
+        comparison: of the rows that are computed so far.
     """
 
     project: OpenedProject
@@ -49,9 +41,7 @@ class ExperimentRun:
     left_out: list[LeftOut]
     statistics: DataStatistics
     planned: list[PlannedRow]
-    published: Mapping[str, Mapping[str, Mapping[str, float]]]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    _computed: dict[tuple[str, int], ComputedRow] = field(default_factory=dict)  # by label and seed
+    comparison: Comparison
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Compute every row with every seed, the reference first, and yield each row's results when they are complete.
@@ -82,83 +72,12 @@ class ExperimentRun:
         project, layout = self.project, copy_inputs(self.project)
         planned = [with_chosen_epochs(project, layout, row) for row in self.planned]
         self._say_conditions()
-        self.rows.clear()
+        self.comparison.clear()
         for row in planned:
             project.progress.say(
                 f"experiment {self.experiment.name}: computing row {row.row.label} with seed {row.seed}"
             )
-            computed = run_row(project, layout, row, self.options)
-            self._computed[row.row.label, row.seed] = computed
-            figures = {**computed.figures, **self._less_reference(row), "paper": self._paper(row)[0]}
-            self.rows.append(figures)
-            yield figures
-
-    def means(self) -> list[dict[str, Any]]:
-        """Return one row per label, in the order of the table: the mean of each metric over seeds.
-
-        With several seeds, ``ndcg@10_deviation`` is the standard deviation of NDCG@10 over seeds. The intervals of
-        NDCG@10 and of the difference from the reference come from a bootstrap over users, whose values are means over
-        seeds.
-        """
-        result = []
-        for label in (row.label for row in self.experiment.rows):
-            mine = [row for row in self.rows if row["label"] == label]
-            if mine:
-                result.append({"label": label, **_means(mine), **self._intervals(label), **_costs(mine)})
-        return result
-
-    def verdicts(self) -> list[dict[str, Any]]:
-        """Return what the measurement says about each claim of the paper: difference, interval and verdict."""
-        rows, unlearned, not_aligned = [], self.not_above_popularity(), self.not_aligned()
-        for claim in self._claims():
-            measured = self._difference(claim.better, claim.than)
-            paper, data_set = self._published_difference(claim)
-            labels = {claim.better, claim.than}
-            is_learned = not labels & set(unlearned)
-            is_aligned = not labels & set(not_aligned) or len(self._alignments(labels)) == 1
-            rows.append(
-                {
-                    "claim": f"{claim.better} > {claim.than}",
-                    "difference": None if measured is None else measured.difference,
-                    "low": None if measured is None else measured.low,
-                    "high": None if measured is None else measured.high,
-                    "paper difference": paper,
-                    "paper data set": data_set,
-                    "verdict": verdict(measured, paper, is_learned=is_learned, is_aligned=is_aligned),
-                }
-            )
-        return rows
-
-    def not_above_popularity(self) -> list[str]:
-        """Return the labels of the trained rows whose NDCG@10 is not surely above that of popularity.
-
-        The difference is paired over users and pooled over seeds, as the other differences are. Such a row was trained
-        too little, so its differences from other rows say nothing about the methods.
-        """
-        found = []
-        for label in dict.fromkeys(row["label"] for row in self.rows if row["tuning_samples"] is not None):
-            rows = self._computed_rows(label)
-            gain = self._measured([row.scored for row in rows], [row.popularity for row in rows])
-            if gain is None or gain.low <= 0:
-                found.append(label)
-        return found
-
-    def not_aligned(self) -> dict[str, str]:
-        """Return the rows whose codes are not aligned with text although their settings ask for it, by label.
-
-        Without alignment with any seed, such a row does not have the method that its label names. The values are the
-        seeds and the reasons.
-        """
-        found = {}
-        for label in dict.fromkeys(row["label"] for row in self.rows):
-            mine = [row for row in self.rows if row["label"] == label and row.get("why_not_aligned")]
-            if mine:
-                found[label] = "; ".join(f"seed {row['seed']}: {row['why_not_aligned']}" for row in mine)
-        return found
-
-    def _alignments(self, labels: set[str]) -> set[float]:
-        """Return the different values of ``codebook.alignment`` in the rows with these labels."""
-        return {row.settings.codebook.alignment for row in self.planned if row.row.label in labels}
+            yield self.comparison.add(row, run_row(project, layout, row, self.options), self._paper(row)[0])
 
     def result(self) -> dict[str, Any]:
         """Return everything that is known about the experiment, as plain values for JSON."""
@@ -178,12 +97,12 @@ class ExperimentRun:
             "preset": " and ".join(dict.fromkeys(row.preset for row in self.planned)),
             "reference": self.experiment.reference,
             "published": self._published_state(),
-            "rows": self.rows,
-            "means": self.means(),
+            "rows": self.comparison.rows,
+            "means": self.comparison.means(),
             "left_out": [vars(row) for row in self.left_out],
-            "not_above_popularity": self.not_above_popularity(),
-            "not_aligned": self.not_aligned(),
-            "verdicts": self.verdicts(),
+            "not_above_popularity": self.comparison.not_above_popularity(),
+            "not_aligned": self.comparison.not_aligned(),
+            "verdicts": self.comparison.verdicts(),
         }
 
     def _say_conditions(self) -> None:
@@ -217,61 +136,6 @@ class ExperimentRun:
             reasons = [f"the paper reports them for {', '.join(planned.row.paper)}, and the data is {data_set}"]
         return ({} if reasons else dict(planned.row.paper.get(str(data_set), {}))), reasons
 
-    def _less_reference(self, planned: PlannedRow) -> dict[str, float | None]:
-        """Return the paired difference in NDCG@10 between a row and the reference, with its confidence interval."""
-        mine, other = (self._computed[label, planned.seed] for label in (planned.row.label, self.experiment.reference))
-        found = None if mine is other else self._measured([mine.scored], [other.scored])
-        return _interval(LESS_REFERENCE, found)
-
-    def _intervals(self, label: str) -> dict[str, float | None]:
-        """Return the intervals of the mean over seeds and of its difference from the reference."""
-        reference = self.experiment.reference
-        less = None if label == reference else self._difference(label, reference)
-        own = self._measured(self._runs(label), [])
-        return {
-            "ndcg@10_low": None if own is None else own.low,
-            "ndcg@10_high": None if own is None else own.high,
-            **_interval(LESS_REFERENCE, less),
-        }
-
-    def _difference(self, better: str, than: str) -> Measured | None:
-        """Return the difference between two rows over the seeds of both; None if a row was not measured."""
-        ours, theirs = self._runs(better), self._runs(than)
-        return self._measured(ours, theirs) if ours and theirs else None
-
-    def _runs(self, label: str) -> list[Scored]:
-        return [row.scored for row in self._computed_rows(label)]
-
-    def _computed_rows(self, label: str) -> list[ComputedRow]:
-        return [self._computed[label, seed] for seed in self.options.seeds if (label, seed) in self._computed]
-
-    def _measured(self, ours: Sequence[Scored], theirs: Sequence[Scored]) -> Measured | None:
-        from semconv.stages.evaluate.comparison import pooled_interval
-        from semconv.stages.evaluate.user_file import read_ranks
-
-        settings = self.planned[0].settings
-        workspace = open_with(self.project, self.project.layout.experiments, settings).workspace
-        mine, other = ([read_ranks(workspace, one.run)[one.method] for one in side] for side in (ours, theirs))
-        found = pooled_interval(mine, other, settings.evaluate)
-        return None if found is None else Measured(*found)
-
-    def _claims(self) -> Sequence[Claim]:
-        """Return the claims of the table. For backbones, a later one is expected to be better than the one before."""
-        if not self.experiment.compares_backbones:
-            return self.experiment.claims
-        labels = [row.label for row in self.experiment.rows]
-        return [Claim(later, earlier) for earlier, later in itertools.pairwise(labels)]
-
-    def _published_difference(self, claim: Claim) -> tuple[float | None, str | None]:
-        """Return the paper's own difference in NDCG@10 and its data set: this one or, for other data, the first one."""
-        better, than = self.published.get(claim.better, {}), self.published.get(claim.than, {})
-        shared = [name for name in better if name in than and "ndcg@10" in better[name] and "ndcg@10" in than[name]]
-        data_set = paper_data_set(self.statistics)
-        if not shared:
-            return None, None
-        name = data_set if data_set in shared else shared[0]
-        return round(better[name]["ndcg@10"] - than[name]["ndcg@10"], 6), name
-
 
 def prepare_experiment(project: OpenedProject, experiment: Experiment, options: ExperimentOptions) -> ExperimentRun:
     """Check the settings of all rows before the first one is computed, and return the experiment.
@@ -292,7 +156,8 @@ def prepare_experiment(project: OpenedProject, experiment: Experiment, options: 
         _require_different(planned)
     found = data_statistics(project.workspace.sequences(split={"temporal_at": ""}), len(project.store.catalog()))
     published = {row.label: row.paper for row in (*experiment.rows, *chosen.rows)}
-    return ExperimentRun(project, chosen, options, left_out, found, planned, published)
+    comparison = Comparison(project, chosen, options.seeds, found, planned, published)
+    return ExperimentRun(project, chosen, options, left_out, found, planned, comparison)
 
 
 def _require_different(planned: Sequence[PlannedRow]) -> None:
@@ -303,30 +168,3 @@ def _require_different(planned: Sequence[PlannedRow]) -> None:
                 f"{one.row.label} and {other.row.label} are the same backbone; give --backbone at least twice, each time with"
                 " another one"
             )
-
-
-def _interval(name: str, measured: Measured | None) -> dict[str, float | None]:
-    values = (None, None, None) if measured is None else (measured.difference, measured.low, measured.high)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-
-
-def _means(mine: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the means over seeds, the deviation of NDCG@10 over seeds, the published figures and the rates of codes."""
-    means = {name: statistics.fmean(row[name] for row in mine) for name in FIGURES}
-    spread = {"ndcg@10_deviation": statistics.stdev(row["ndcg@10"] for row in mine)} if len(mine) > 1 else {}
-    paper = {f"paper {name}": value for name, value in mine[0]["paper"].items()}
-    rates = {name: _mean([row[name] for row in mine]) for name in CODE_FIGURES if name in mine[0]}
-    return {**means, **spread, **paper, **rates, "num_users": mine[0]["num_users"]}
-
-
-def _costs(mine: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    costs = {name: _mean([row[name] for row in mine]) for name in COSTS}
-    if costs["tuning_samples"] is not None:
-        costs["tuning_samples"] = round(costs["tuning_samples"])
-    return costs
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean. Return None if a value is missing, because a mean over some of the seeds would mislead."""
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None

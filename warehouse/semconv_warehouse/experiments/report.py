@@ -14,7 +14,7 @@ from semconv.clock import utc_now
 from semconv.errors import SettingsError
 from semconv.modes import PUBLIC_FILE
 from semconv_warehouse.experiments.board_report import board_figures, board_page
-from semconv_warehouse.experiments.experiment import LESS_REFERENCE
+from semconv_warehouse.experiments.comparison import LESS_REFERENCE
 from semconv_warehouse.experiments.pages import (
     command_line,
     difference,
