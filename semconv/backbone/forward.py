@@ -1,4 +1,4 @@
-"""The forward pass of training and search: hidden states under a 4D attention mask, and the output matrix.
+"""The forward pass of training and search: hidden states under a 4D attention mask, and the input and output matrices.
 
 The forward pass calls the model's own decoder and reimplements no layer. This pass does not support sliding windows,
 ALiBi or state-space caches, so ``load_backbone`` refuses models that use one of these.
@@ -130,13 +130,21 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
         hook.remove()
 
 
+def input_matrix(model: Any) -> Tensor:
+    """Return the input embeddings ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
+    return _matrix(inner_model(model).get_input_embeddings())
+
+
 def output_matrix(model: Any) -> Tensor:
     """Return the output matrix ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
-    head = inner_model(model).get_output_embeddings()
-    if hasattr(head, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
-        merged: Tensor = head.token_adapter.get_merged_weights(head.token_adapter.active_adapters)
+    return _matrix(inner_model(model).get_output_embeddings())
+
+
+def _matrix(layer: Any) -> Tensor:
+    if hasattr(layer, "token_adapter"):  # PEFT keeps the trained rows apart from the frozen matrix
+        merged: Tensor = layer.token_adapter.get_merged_weights(layer.token_adapter.active_adapters)
         return merged
-    weight: Tensor = head.weight
+    weight: Tensor = layer.weight
     return weight
 
 

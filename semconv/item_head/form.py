@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.backbone.forward import ModelInput, decode_hidden
+from semconv.backbone.forward import ModelInput, decode_hidden, input_matrix
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import (
     ItemBatch,
@@ -158,10 +158,9 @@ class ItemLoss(nn.Module):
         parts: ItemParts = getattr(self.model, NAME)
         choice = self._sampler.draw(batch.labels)
         items = torch.unique(torch.cat([choice.items, batch.items.flatten()]))
-        vectors = parts.vectors(
-            self.model.get_input_embeddings().weight, items, self._settings.own_row_dropout
-        )  # (m, D)
-        states = torch.cat([self._history_states(parts, batch, items, vectors), self._text_states(batch)])  # (n + X, D)
+        vectors = parts.vectors(input_matrix(self.model), items, self._settings.own_row_dropout)  # (m, D)
+        of_histories = self._history_states(parts, batch, items, vectors)
+        states = torch.cat([of_histories, self._text_states(batch, vectors)])  # (n + X, D)
         unknown = len(self.features) - 1
         moments = torch.cat([batch.moments, batch.moments.new_full((len(batch.ends),), unknown)])
         chosen = vectors[torch.searchsorted(items, choice.items)]  # (J, D)
@@ -185,11 +184,10 @@ class ItemLoss(nn.Module):
         hidden = parts.states(self.model, inputs, vectors, self._settings.dropout or 0.0).flatten(0, 1)
         return parts.at_moments(hidden[batch.asked], batch.waits)
 
-    def _text_states(self, batch: ItemBatch) -> Tensor:
+    def _text_states(self, batch: ItemBatch, vectors: Tensor) -> Tensor:
         """Return the hidden states ``(X, D)`` of the X prompts with text, each at its last token."""
         if not len(batch.ends):
-            none: Tensor = self.model.get_input_embeddings().weight[:0]
-            return none
+            return vectors[:0]
         hidden = decode_hidden(self.model, ModelInput.causal(batch.tokens))
         return hidden[torch.arange(len(batch.ends), device=hidden.device), batch.ends]
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.backbone.forward import ModelInput, decode_hidden, model_device
+from semconv.backbone.forward import ModelInput, decode_hidden, input_matrix, model_device
 from semconv.item_head.parts import ItemInputs, ItemParts
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.prompts import ItemPrompt, padded_inputs
@@ -105,7 +105,8 @@ class ItemSearcher:
     ) -> None:
         self.settings = settings
         self._successors, self._num_latest = counted.successors, parts.shape.num_latest
-        matrix = model.get_input_embeddings().weight
+        with torch.no_grad():
+            matrix = input_matrix(model)  # (V, D)
         self._model, self._device = model, model_device(model)
         self._parts = parts.to(self._device, matrix.dtype).eval()
         self._items = np.sort(item_index).astype(np.int64)  # (M,)
@@ -123,7 +124,9 @@ class ItemSearcher:
             self._joint: Tensor = matrix.new_empty(len(index), width + len(self._features[0]))  # (M, D + 4)
             self._joint[:, width:] = self._features[0].t()
             self._vectors: Tensor = self._joint[:, :width]
-            for rows, part in zip(*(whole.split(_ITEMS_AT_ONCE) for whole in (self._vectors, index)), strict=True):
+            for rows, part in zip(
+                *(torch.split(whole, _ITEMS_AT_ONCE) for whole in (self._vectors, index)), strict=True
+            ):
                 rows[:] = parts.vectors(matrix, part)  # several times as large while it is computed
 
     def search(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.backbone.forward import input_matrix
 from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
@@ -41,20 +42,17 @@ class ItemSetup:
     successors: SuccessorTable | None
 
     def attach(self, model: Any, seed: int) -> None:
-        """Add the item parts to a model that is about to be trained. Its own output matrix is not used and not trained.
+        """Add the item parts to a model that is about to be trained; ``tuning.model.prepare`` has chosen its other weights.
 
         A continued tuning starts from the weights of the successors as they were trained. The factor that multiplied them
         is applied again after the training, so it does not grow from tuning to tuning.
         """
-        output = model.get_output_embeddings().weight
-        if output is not model.get_input_embeddings().weight:
-            output.requires_grad_(False)
         if self.start is not None:
             parts = self.start.parts(self.code_tokens, self.texts, self.counts)
             parts.restore_trained_successors()
             model.add_module(NAME, parts)
             return
-        width = model.get_input_embeddings().weight.shape[1]
+        width = input_matrix(model).shape[1]
         shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods, self.num_latest)
         model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
 

@@ -24,8 +24,8 @@ class TuningSettings:
         "auto",
         "How the model reads a history. tokens gives it the code tokens of each item in a prompt, as in the paper, and"
         " the model generates the codes of the next item. items gives it one position for each item, with the date of"
-        " the event, and the model scores all items. items needs tuning.mode = full. auto is items for the built-in"
-        " backbone with tuning.mode = full, and tokens otherwise.",
+        " the event, and the model scores all items; its weights for items are trained in full also with tuning.mode ="
+        " lora. auto is items for the built-in backbone with tuning.mode = full, and tokens otherwise.",
     )
     sampled_items: int | None = option(
         None,
@@ -113,9 +113,10 @@ class TuningSettings:
     )
     dropout: float | None = option(
         None,
-        "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full. The"
-        " default is 0.05 for a pretrained model. For the built-in backbone it is 0.4 with tuning.history = items and 0.2"
-        " with tokens.",
+        "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full. With"
+        " tuning.mode = lora and tuning.history = items, dropout on the item positions that the model reads, whose weights"
+        " are trained in full; the layers have tuning.lora_dropout. The default is 0.05 for a pretrained model. For the"
+        " built-in backbone it is 0.4 with tuning.history = items and 0.2 with tokens.",
         low=0,
         high=0.9,
     )

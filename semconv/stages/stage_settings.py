@@ -235,11 +235,9 @@ def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:
 
 
 def _history(tuning: TuningSettings, *, is_embedded: bool) -> Literal["tokens", "items"]:
-    """Return how a model reads histories; raise SettingsError for items without a training of all weights."""
+    """Return how a model reads histories."""
     if tuning.history == "auto":
         return "items" if is_embedded and tuning.mode == "full" else "tokens"
-    if tuning.history == "items" and tuning.mode != "full":
-        raise SettingsError("tuning.history = items needs tuning.mode = full; change one of them")
     return tuning.history
 
 

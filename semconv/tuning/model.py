@@ -43,21 +43,26 @@ def prepare(model: Any, code_tokens: NDArray[np.int64], settings: TuningSettings
 
     If input and output matrix are not tied, the rows of both matrices are trained. PEFT's ``trainable_token_indices``
     must then name both matrices, because a plain list of tokens would leave the output rows frozen without an error.
+
+    With histories as items, the item parts score the items, so an untied output matrix is used nowhere and not trained:
+    several processes refuse trainable weights without a gradient. The item parts are added later and trained in full.
     """
+    output = model.get_output_embeddings().weight
+    is_tied, reads_items = output is model.get_input_embeddings().weight, settings.history == "items"
     if settings.mode == "full":
         model.requires_grad_(True)
+        output.requires_grad_(is_tied or not reads_items)
     else:
         from peft import LoraConfig, get_peft_model
 
         ids = [int(token) for token in code_tokens.ravel()]
-        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=settings.lora_rank,
             lora_alpha=settings.lora_alpha,
             lora_dropout=settings.lora_dropout,
             target_modules="all-linear",
-            trainable_token_indices=ids if tied else {"embed_tokens": ids, "lm_head": ids},
+            trainable_token_indices=ids if is_tied or reads_items else {"embed_tokens": ids, "lm_head": ids},
         )
         with torch.random.fork_rng():  # a resumed training must start from the same weights
             torch.manual_seed(settings.seed)

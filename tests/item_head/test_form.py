@@ -20,26 +20,11 @@ from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.selection import task_data
 from semconv.tuning.loss import LossSums
 from tests.worlds import prompts as case
+from tests.worlds.dated_sequences import DAY, dated_sequences
 
-DAY = 86_400_000_000
 HISTORY, NUM_ITEMS = 4, 8
 SETTINGS = TuningSettings(dropout=0.0, own_row_dropout=0.0, learning_rate=1e-3, batch_tokens=64)
 TASKS = TaskSettings(query=False, negatives=0)
-
-
-def sequences(lengths: list[int], num_items: int, seed: int = 0) -> Sequences:
-    rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    total = int(offsets[-1])
-    times = np.concatenate([np.sort(rng.integers(0, 900, length)) for length in lengths]) * DAY
-    return Sequences(
-        [f"u{user}" for user in range(len(lengths))],
-        offsets,
-        rng.integers(0, num_items, total).astype(np.int32),
-        times,
-        np.full(total, np.nan, dtype=np.float32),
-        cuts=None,
-    )
 
 
 class World:
@@ -67,7 +52,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return World(sequences([9, 2, 1, 4, 6], 8))
+    return World(dated_sequences([9, 2, 1, 4, 6], 8))
 
 
 def test_a_batch_is_the_sum_of_its_rows(world: World) -> None:
@@ -138,7 +123,7 @@ def test_the_first_position_is_a_plain_softmax_over_the_item_vectors(world: Worl
 
 def test_a_later_event_changes_nothing_before_it() -> None:
     """The event after the train cut is not in the training data; its date can then change no row, period or moment."""
-    train = sequences([6, 7], 8)
+    train = dated_sequences([6, 7], 8)
     before = World(train).form
     late = World(replace(train, times=np.where(np.arange(13) == 12, train.times.max() + 400 * DAY, train.times))).form
     ours, theirs = before.collate(before.rows(0)), late.collate(late.rows(0))
@@ -151,7 +136,7 @@ def test_a_later_event_changes_nothing_before_it() -> None:
 
 
 def test_without_dates_no_weight_knows_a_date() -> None:
-    train = sequences([5, 6], 8)
+    train = dated_sequences([5, 6], 8)
     world = World(replace(train, times=np.full(11, np.iinfo(np.int64).min)))
     parts = getattr(world.model, NAME)
     assert {name for name, _ in parts.named_parameters()} == {

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,19 +24,26 @@ from semconv.item_head.calendar import gap_rows
 from semconv.item_head.files import ItemFile
 from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
+from semconv.runs.workspace import Workspace
 from semconv.stages.lists.carrying import user_states
 from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.run import wanted_tuning
+from semconv.tuning.model import ADAPTER
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
 from tests.worlds.parts import read_parts
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+# The built-in backbone, all weights trained; and a pretrained model with an adapter.
+TEMPLATES = {"full": dated.tuned_template, "lora": dated.lora_template}
+BOTH_MODES = pytest.mark.parametrize("project", list(TEMPLATES), indirect=True)
+
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    shutil.copytree(dated.tuned_template(), tmp_path / "project")
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    shutil.copytree(TEMPLATES[getattr(request, "param", "full")](), tmp_path / "project")
     return Project.open(tmp_path / "project", progress=case.Remarks())
 
 
@@ -47,21 +55,29 @@ def ndcg(project: Project) -> dict[str, float]:
     return {row["method"]: row["value"] for row in rows}
 
 
+@BOTH_MODES
 def test_the_model_learns_the_ring(project: Project) -> None:
     found = ndcg(project)
     assert found["model"] > 0.4
     assert found["model"] > 2 * found["popularity"]
 
 
+@BOTH_MODES
 def test_the_files_of_the_model(project: Project) -> None:
     run = project.workspace.need("finetune")
     folder = project.workspace.book.folder(run) / MODEL_FOLDER
-    assert read_json(folder / "semconv.json")["history"] == "items"
+    manifest = read_json(folder / "semconv.json")
+    assert manifest["history"] == "items"
     assert (folder.parent / ITEM_PARTS).exists()
+    if manifest["mode"] == "lora":
+        assert not (folder / "model.safetensors").exists()
+        assert not [name for name in load_file(folder / ADAPTER) if "item_parts" in name]
+        return
     names = json.loads((folder / "config.json").read_text())
     assert names["model_type"] == "llama"  # any program can load the decoder
 
 
+@BOTH_MODES
 def test_lists_blend_and_queries(project: Project) -> None:
     project.recommend()
     assert project.blend()["weights"][0]["feature"] == "log p of items"
@@ -82,6 +98,7 @@ def test_no_seen_item_is_listed(project: Project) -> None:
     assert joined["n"] == [0]
 
 
+@BOTH_MODES
 def test_a_further_tuning_reads_new_items_and_keeps_the_calendar(project: Project, tmp_path: Path) -> None:
     before = project.workspace.need("finetune")
     new = case.NUM_ITEMS
@@ -99,9 +116,15 @@ def test_a_further_tuning_reads_new_items_and_keeps_the_calendar(project: Projec
     project.recommend()
 
 
+@BOTH_MODES
 def test_a_chain_of_further_tunings_applies_the_factor_of_the_successors_once(project: Project) -> None:
     """The further tunings learn nothing, so they must end with the weights of the first one, but for the factor."""
-    still = {"tuning__from_learning_rate": 0.0, "tuning__replay": 1.0, "tuning__epochs": 1}
+    still = {
+        "tuning__learning_rate": 0.01,
+        "tuning__from_learning_rate": 0.0,
+        "tuning__replay": 1.0,
+        "tuning__epochs": 1,
+    }
     book, nobody = project.workspace.book, {"tuning__validation_users": 0}
     first = ItemFile.load(book.folder(project.workspace.need("finetune")))
     for more, factor in (({"tuning__successor_factor": 4.0}, 4.0), ({"tuning__successor_factor": 4.0}, 4.0), ({}, 4.0)):
@@ -163,20 +186,17 @@ def lists_by_user(project: Project, run: RunRecord) -> dict[str, list[tuple[str,
     return found
 
 
-def test_only_the_mode_full_trains_this_form_and_defaults_follow_it(tmp_path: Path) -> None:
-    project = dated.make_project(
-        tmp_path / "project", settings=dated.SETTINGS.replace("[tuning]", '[tuning]\nmode = "lora"')
-    )
-    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
-        command()
-    with pytest.raises(SettingsError, match=r"tuning.history = items needs tuning.mode = full"):
-        project.finetune()
+def with_tuning(project: Project, **values: Any) -> Workspace:
+    """Return the workspace with settings of the tuning that have no value, but for these."""
+    empty: dict[str, Any] = {"history": "auto", "epochs": None, "learning_rate": None, "dropout": None}
+    tuning = replace(project.workspace.settings.tuning, **{**empty, **values})
+    return replace(project.workspace, settings=replace(project.workspace.settings, tuning=tuning))
+
+
+def test_defaults_follow_the_mode(project: Project) -> None:
     backbone, codebook = (project.workspace.need(stage) for stage in ("backbone", "codebook"))
     for mode, wanted in (("lora", ("tokens", 6, 1.5e-3, 0.2)), ("full", ("items", None, 1e-3, 0.4))):
-        tuning = replace(
-            project.workspace.settings.tuning, mode=mode, history="auto", epochs=None, learning_rate=None, dropout=None
-        )
-        workspace = replace(project.workspace, settings=replace(project.workspace.settings, tuning=tuning))
+        workspace = with_tuning(project, mode=mode)
         found = resolved_tuning(workspace, backbone, codebook)
         assert (found.history, found.epochs, found.learning_rate, found.dropout) == wanted
         assert resolved_tasks(workspace, backbone).text_share == (0.2 if mode == "full" else 1.0)
@@ -200,17 +220,21 @@ class EndingBar:
         raise EndedError
 
 
+@BOTH_MODES
 def test_a_training_that_ended_early_goes_on_with_the_same_result(project: Project, tmp_path: Path) -> None:
-    other = dated.make_project(tmp_path / "other")
-    for command in (other.backbone_create, other.embed_behavior, other.embed_text, other.codebook_fit):
-        command()
+    finished = project.workspace.need("finetune")
+    folder = project.workspace.book.folder(finished)
+    shutil.copytree(project.layout.root, tmp_path / "other")
+    other = Project.open(tmp_path / "other", progress=EndsInTheThirdEpoch())
+    shutil.rmtree(other.workspace.book.folder(finished))  # so it is trained again
     with pytest.raises(EndedError):
-        Project.open(other.layout.root, progress=EndsInTheThirdEpoch()).finetune()
-    other.finetune()
-    weights = [
-        ItemFile.load(of.workspace.book.folder(of.workspace.need("finetune"))).weights for of in (project, other)
-    ]
-    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+        other.finetune()
+    assert not other.workspace.book.folder(finished).joinpath(MODEL_FOLDER).exists()
+    again = Project.open(tmp_path / "other").finetune()
+    files = [ITEM_PARTS, *(path.relative_to(folder) for path in (folder / MODEL_FOLDER).glob("*.safetensors"))]
+    assert len(files) == 2
+    for name in files:
+        assert (folder / name).read_bytes() == (other.workspace.book.folder(again) / name).read_bytes()
 
 
 def test_a_split_in_time(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every way to use a tuned model loads it alike: trained whole or by an adapter, on a plain backbone or one with code of its own."""
+"""Every way to use a tuned model loads it alike: trained whole or by an adapter, to read tokens or items, with own code or not."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tests.worlds.once import made_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 PLAIN, OWN_CODE = False, True
-# Each way of tuning on one kind of backbone, then the other two pairs.
+# Each way of tuning on one kind of backbone, then the other pairs.
 TUNED = [
-    pytest.param(("full", PLAIN), id="full-plain"),
-    pytest.param(("lora", OWN_CODE), id="lora-own-code"),
-    pytest.param(("full", OWN_CODE), id="full-own-code", marks=pytest.mark.slow),
-    pytest.param(("lora", PLAIN), id="lora-plain", marks=pytest.mark.slow),
+    pytest.param(("full", "tokens", PLAIN), id="full-plain"),
+    pytest.param(("lora", "tokens", OWN_CODE), id="lora-own-code"),
+    pytest.param(("lora", "items", OWN_CODE), id="lora-items-own-code"),
+    pytest.param(("full", "tokens", OWN_CODE), id="full-own-code", marks=pytest.mark.slow),
+    pytest.param(("lora", "tokens", PLAIN), id="lora-plain", marks=pytest.mark.slow),
 ]
 CODE = """
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -41,9 +42,7 @@ NEXT_ITEM = {projects.user_id(3): [7]}
 
 
 def backbone(folder: Path, *, own_code: bool) -> Path:
-    tokenizer = prompts.tokenizer("metaspace-first")
-    prompts.model(len(tokenizer), tied=True).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    prompts.saved_model(folder, tied=True)
     if own_code:
         (folder / "own_code.py").write_text(CODE)
         config = json.loads((folder / "config.json").read_text())
@@ -52,8 +51,8 @@ def backbone(folder: Path, *, own_code: bool) -> Path:
     return folder
 
 
-def opened(root: Path, mode: str, **overrides: object) -> Project:
-    wanted = {"tuning.mode": mode, "tuning.learning_rate": 1e-3, "blend.use": "auto"}
+def opened(root: Path, mode: str, history: str, **overrides: object) -> Project:
+    wanted = {"tuning.mode": mode, "tuning.history": history, "tuning.learning_rate": 1e-3, "blend.use": "auto"}
     return Project.open(root, overrides={**wanted, **overrides}, progress=projects.Remarks())
 
 
@@ -61,7 +60,7 @@ def coded(folder: Path, *, own_code: bool) -> None:
     """Make a project with codes on a backbone."""
     root = projects.make_project(folder).layout.root
     model = backbone(root / "models" / "tiny", own_code=own_code)
-    project = opened(root, "full", **{"backbone.trust_remote_code": own_code})
+    project = opened(root, "full", "tokens", **{"backbone.trust_remote_code": own_code})
     project.backbone_use(str(model))
     for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
         command()
@@ -70,10 +69,10 @@ def coded(folder: Path, *, own_code: bool) -> None:
 @pytest.fixture(scope="module")
 def tuned_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after a tuning in a mode, on a backbone with or without code of its own; tests work on copies."""
-    mode, own_code = request.param
+    mode, history, own_code = request.param
     root = made_once(f"coded-{own_code}", lambda folder: coded(folder, own_code=own_code))
     folder = shutil.copytree(root, tmp_path_factory.mktemp(mode) / "project")
-    project = opened(folder, mode, **{"backbone.trust_remote_code": own_code})
+    project = opened(folder, mode, history, **{"backbone.trust_remote_code": own_code})
     project.finetune()
     return project
 
@@ -81,9 +80,13 @@ def tuned_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def tuned(tuned_once: Project, tmp_path: Path) -> Project:
     shutil.copytree(tuned_once.layout.root, tmp_path / "project")
-    settings = tuned_once.settings
-    trust = settings.backbone.trust_remote_code
-    return opened(tmp_path / "project", settings.tuning.mode, **{"backbone.trust_remote_code": trust})
+    return opened_as(tuned_once, tmp_path / "project")
+
+
+def opened_as(tuned: Project, root: Path, **overrides: object) -> Project:
+    """Open a project with the settings by which another one was tuned, and some more."""
+    tuning, trust = tuned.settings.tuning, tuned.settings.backbone.trust_remote_code
+    return opened(root, tuning.mode, tuning.history, **{"backbone.trust_remote_code": trust, **overrides})
 
 
 @pytest.mark.parametrize("tuned_once", TUNED, indirect=True)
@@ -93,7 +96,7 @@ def test_code_of_the_backbone_runs_where_the_settings_allow_it_now(
     require_the_same_model_in_every_use(tuned, monkeypatch, is_trusted=True)
 
 
-@pytest.mark.parametrize("tuned_once", TUNED[1:3], indirect=True)
+@pytest.mark.parametrize("tuned_once", TUNED[1:4], indirect=True)
 def test_code_of_the_backbone_does_not_run_once_the_settings_forbid_it(
     tuned: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +113,7 @@ def require_the_same_model_in_every_use(tuned: Project, monkeypatch: pytest.Monk
         check(model, name)
 
     monkeypatch.setattr(load, "check_branches", recorded)
-    project = opened(tuned.layout.root, tuned.settings.tuning.mode, **{"backbone.trust_remote_code": is_trusted})
+    project = opened_as(tuned, tuned.layout.root, **{"backbone.trust_remote_code": is_trusted})
     has_code = tuned.settings.backbone.trust_remote_code
     expected = "OwnModel" if has_code and is_trusted else "LlamaForCausalLM"
     start = project.workspace.need("finetune")
@@ -144,9 +147,7 @@ def test_lists_blend_and_questions_load_through_one_function(tuned: Project, mon
         return load_files(files, settings, *rest)
 
     monkeypatch.setattr(TunedFiles, "load", recorded)
-    trust = tuned.settings.backbone.trust_remote_code
-    overrides = {"recommend.dtype": "bfloat16", "backbone.trust_remote_code": trust}
-    narrow = opened(tuned.layout.root, tuned.settings.tuning.mode, **overrides)
+    narrow = opened_as(tuned, tuned.layout.root, **{"recommend.dtype": "bfloat16"})
     narrow.recommend(split="valid")
     narrow.blend()
     narrow.recommend_query("a red lamp")

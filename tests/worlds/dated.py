@@ -9,11 +9,13 @@ from typing import Any
 
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
+from tests.worlds import prompts
 from tests.worlds.once import made_once
 
 SETTINGS = case.SETTINGS.replace("epochs = 1\n", "epochs = 8\nlearning_rate = 0.01\ndropout = 0.1\n").replace(
     'history = "tokens"', 'history = "items"'
 )
+LORA = SETTINGS.replace("[tuning]", '[tuning]\nmode = "lora"\nlora_rank = 4\nlora_dropout = 0.2')
 _START = datetime(2015, 1, 5, tzinfo=UTC)
 
 
@@ -48,3 +50,23 @@ def fit(project: Project) -> Project:
 def tuned_template() -> Path:
     """Return a tuned project, which tests copy or only read."""
     return made_once("dated", lambda folder: fit(make_project(folder)))
+
+
+def lora_template() -> Path:
+    """Return a project whose pretrained model was tuned by an adapter, which tests copy or only read."""
+    return made_once("dated-lora", lambda folder: tune(make_pretrained(folder)))
+
+
+def make_pretrained(root: Path, *, tied: bool = True) -> Project:
+    """A project with the codes of a pretrained model, which an adapter is to tune on histories as items."""
+    project = make_project(root, settings=LORA)
+    project.backbone_use(str(prompts.saved_model(root / "models" / "tiny", tied=tied)))
+    for command in (project.embed_behavior, project.embed_text, project.codebook_fit):
+        command()
+    return project
+
+
+def tune(project: Project) -> Project:
+    """Tune the model of a project with codes."""
+    project.finetune()
+    return project

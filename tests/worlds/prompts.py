@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,14 @@ def model(vocabulary: int, *, kind: str = "llama", tied: bool = False, width: in
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.3)
     return made.eval()
+
+
+def saved_model(folder: Path, **shape: Any) -> Path:
+    """Save a model and its tokenizer, as a pretrained backbone that has no code tokens yet."""
+    made = tokenizer("metaspace-first")
+    model(len(made), **shape).save_pretrained(folder)
+    made.save_pretrained(folder)
+    return folder
 
 
 def coded(tokens: str = "embedded", **shape: Any) -> tuple[Any, Any, NDArray[np.int64]]:

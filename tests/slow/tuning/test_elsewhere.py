@@ -33,15 +33,20 @@ FORMS: dict[str, dict[str, Any]] = {
     "tokens": {},
     "items": {},
     "lora": LORA,
+    "items, lora": LORA,
     "network": {"tuning__code_start": "mlp2"},
     "without validation": {"tuning__validation_users": 0},
 }
 
 
+def coded(root: Path, form: str) -> Project:
+    """Return a project with codes for one of the forms."""
+    return (elsewhere.coded_with_dates if form.startswith("items") else case.make_coded_project)(root)
+
+
 def two_copies(folder: Path, form: str) -> tuple[Project, Project]:
     """Return the project that trains here, and its copy that trains elsewhere."""
-    make = elsewhere.coded_with_dates if form == "items" else case.make_coded_project
-    here = make(folder / "here")
+    here = coded(folder / "here", form)
     shutil.copytree(folder / "here", folder / "there")
     there = Project.open(folder / "there")
     return case.reopened(here, **FORMS[form]), case.reopened(there, **FORMS[form])
@@ -61,10 +66,9 @@ def test_the_run_equals_that_of_a_training_here(tmp_path: Path, form: str) -> No
     assert "model" in rows
 
 
-@pytest.mark.parametrize("form", ["tokens", "items", "lora"])
+@pytest.mark.parametrize("form", ["tokens", "items", "lora", "items, lora"])
 def test_a_continued_tuning_can_be_packed(tmp_path: Path, form: str) -> None:
-    make = elsewhere.coded_with_dates if form == "items" else case.make_coded_project
-    project = case.reopened(make(tmp_path / "here"), **FORMS[form])
+    project = case.reopened(coded(tmp_path / "here", form), **FORMS[form])
     project.finetune()
     grow(tmp_path / "here")
     shutil.copytree(tmp_path / "here", tmp_path / "there")

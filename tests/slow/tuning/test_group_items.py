@@ -1,7 +1,8 @@
-"""Histories as items, trained by torchrun in two processes: copies of the model, and shards of it."""
+"""Histories as items, trained by torchrun in two processes: copies of the model, and shards of it, in both modes."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,18 @@ from tests.worlds.tuning.launch import finetune, launched
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.parametrize("mode", ["full", "lora"])
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_learn_as_one_does(tmp_path: Path, parallel: str) -> None:
-    alone = Project.open(dated.tuned_template()).workspace
-    project = dated.make_project(tmp_path / "project")
-    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
-        command()
+def test_two_processes_learn_as_one_does(tmp_path: Path, parallel: str, mode: str) -> None:
+    if mode == "full":
+        alone = Project.open(dated.tuned_template()).workspace
+        project = dated.make_project(tmp_path / "project")
+        for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.codebook_fit):
+            command()
+    else:  # a pretrained model whose matrices are not tied, so its output matrix is not used
+        project = dated.make_pretrained(tmp_path / "project", tied=False)
+        shutil.copytree(project.layout.root, tmp_path / "alone")
+        alone = dated.tune(Project.open(tmp_path / "alone")).workspace
     launched(*finetune(project.layout.root, "--set", f"tuning.parallel={parallel}"))
     found = tuning_figures(project.workspace, project.workspace.need("finetune"))
     expected = tuning_figures(alone, alone.need("finetune"))

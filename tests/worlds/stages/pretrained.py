@@ -12,10 +12,7 @@ from tests.worlds import prompts
 def make_ingested(root: Path) -> Path:
     """Make a project with everything ingested, and a tiny model in its folder models/tiny."""
     project = case.make_project(root)
-    folder = project.layout.root / "models" / "tiny"
-    tokenizer = prompts.tokenizer("metaspace-first")
-    prompts.model(len(tokenizer), tied=True).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    prompts.saved_model(project.layout.root / "models" / "tiny", tied=True)
     return project.layout.root
 
 
