@@ -21,8 +21,9 @@ from torch.nn.functional import dropout, embedding_bag
 from semconv.backbone.forward import ModelInput, decode_hidden
 from semconv.item_head.calendar import GAP_ROWS
 from semconv.item_head.popularity import NUM_FEATURES
+from semconv.tuning.model import ITEM_MODULE
 
-NAME: Final = "item_parts"  # of the module inside the model
+NAME: Final = ITEM_MODULE
 _START_SCALE: Final = 0.02  # standard deviation of new weights
 _SUCCESSOR_START: Final = 3.0  # weight of the successors of the latest item before training
 _SUCCESSOR_DECAY: Final = 0.8  # factor of the weight from one of the latest items to the item before it

@@ -91,6 +91,14 @@ class TuningSettings:
         " with tuning.history = items and 1.5e-3 with tokens.",
         low=0,
     )
+    item_learning_rate: float | None = option(
+        None,
+        "With tuning.history = items, the peak learning rate of the weights for items, which start untrained: own rows of"
+        " items, text, dates, popularity and successors. The default is 1e-3 for a pretrained model, and"
+        " tuning.learning_rate for the built-in backbone. `finetune --from` lowers it in the same proportion as the other"
+        " learning rate.",
+        low=0,
+    )
     from_learning_rate: float | None = option(
         None,
         "Peak learning rate of `finetune --from`, which continues an earlier run. The default is a third of"

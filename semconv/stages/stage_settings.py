@@ -21,6 +21,7 @@ from semconv.stages.agreement import code_scores, mask_of, require_same_mask, st
 _COST_ONLY = ("checkpoint_seconds", "gradient_checkpointing", "parallel")
 _FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that continues from an earlier one
 _TOKEN_EPOCHS = 6
+_ITEM_RATE = 1e-3  # of the item parts of a pretrained model, which start untrained, as the built-in backbone does
 # The peak learning rate and the dropout of the built-in backbone, by its kind of history, and of a pretrained model.
 _RATE_AND_DROPOUT = {"items": (1e-3, 0.4), "tokens": (1.5e-3, 0.2), "pretrained": (5e-5, 0.05)}
 _FROM_RATE = 1 / 3  # A tuning that continues from an earlier one uses this share of the learning rate.
@@ -85,6 +86,8 @@ def finetune(
     """
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
+    if kept["history"] != "items" or kept["item_learning_rate"] == kept["learning_rate"]:
+        del kept["item_learning_rate"]  # left out, as in tunings of earlier versions
     tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
     mask = {"seen": workspace.settings.recommend.seen, **masked(workspace)}
@@ -208,19 +211,35 @@ def resolved_tuning(
             " set it to random, or fit codes with `semconv codebook fit`"
         )
     rate = rate if tuning.learning_rate is None else tuning.learning_rate
+    item_rate = tuning.item_learning_rate
+    if item_rate is None:
+        item_rate = rate if is_embedded else _ITEM_RATE
     if goes_on:
-        rate = rate * _FROM_RATE if tuning.from_learning_rate is None else tuning.from_learning_rate
+        rate, item_rate = _lowered(rate, item_rate, tuning.from_learning_rate)
     return dataclasses.replace(
         tuning,
         history=history,
         validation_users=VALIDATION_USERS[history] if tuning.validation_users is None else tuning.validation_users,
         epochs=_TOKEN_EPOCHS if tuning.epochs is None and history == "tokens" else tuning.epochs,
         learning_rate=rate,
+        item_learning_rate=item_rate,
         dropout=dropout if tuning.dropout is None else tuning.dropout,
         history_loss=weight if tuning.history_loss is None else tuning.history_loss,
         loss_over=over if tuning.loss_over == "auto" else tuning.loss_over,
         code_start=start if tuning.code_start == "auto" else tuning.code_start,
     )
+
+
+def _lowered(rate: float, item_rate: float, wanted: float | None) -> tuple[float, float]:
+    """Return the learning rate and that of the item parts for a tuning that continues from an earlier one.
+
+    Args:
+        wanted: the learning rate; None for the default.
+    """
+    lower = rate * _FROM_RATE if wanted is None else wanted
+    if item_rate == rate:
+        return lower, lower  # equal to the last bit
+    return lower, item_rate * (lower / rate if rate else _FROM_RATE)
 
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:

@@ -23,6 +23,7 @@ from semconv.errors import InputError
 from semconv.settings.tuning import TuningSettings
 
 MANIFEST = "semconv.json"
+ITEM_MODULE = "item_parts"  # the module inside the model that reads and scores items (``semconv.item_head.parts``)
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's file names
 # The fields of its config that `prepare` sets. No other field is read, because some name modules to import.
 _ADAPTER_FIELDS = ("task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices")

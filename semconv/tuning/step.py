@@ -16,7 +16,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tuning.form import Batch, Form, Loss, Rows
 from semconv.tuning.loss import LossCounts
-from semconv.tuning.model import trainable
+from semconv.tuning.model import ITEM_MODULE, trainable
 from semconv.tuning.processes import Processes, unsharded
 from semconv.tuning.replicas import Replicas
 
@@ -58,12 +58,12 @@ class Stepper:
         loss: Loss = self.replicas.loss
         return loss
 
-    def step(self, batches: Sequence[Rows], number: int, rate: float) -> StepFigures:
+    def step(self, batches: Sequence[Rows], number: int, share: float) -> StepFigures:
         """Update the weights once from the rows of some batches. Every process computes its part of each batch.
 
-        The docstring of ``update`` describes the arguments ``number`` and ``rate``, and the errors.
+        The docstring of ``update`` describes the arguments ``number`` and ``share``, and the errors.
         """
-        return self.update([self._part(rows) for rows in batches], number, rate)
+        return self.update([self._part(rows) for rows in batches], number, share)
 
     def _part(self, rows: Rows) -> tuple[Batch, float]:
         """Return this process's rows of a batch, and the weight of these rows.
@@ -75,13 +75,13 @@ class Stepper:
         collate = self.form.collate
         return (collate(own), float(self.processes.count)) if len(own) else (collate(rows[:1]), 0.0)
 
-    def update(self, parts: Sequence[tuple[Batch, float]], number: int, rate: float) -> StepFigures:
+    def update(self, parts: Sequence[tuple[Batch, float]], number: int, share: float) -> StepFigures:
         """Update the weights once from this process's part of each batch.
 
         Args:
             parts: this process's part of each batch, with a weight: the number of processes, or 0 to ignore the part.
             number: number of earlier steps; together with the seed of the settings, it determines the dropout.
-            rate: learning rate.
+            share: the learning rate as a share of the peak rate, which item parts and other weights have of their own.
         Raises:
             CheckFailedError: the loss or the gradient is not finite. The weights are then unchanged.
         """
@@ -89,7 +89,7 @@ class Stepper:
         counts = self._counts([batch for batch, weight in parts if weight])
         loss.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["peak"] * share
         sums = []
         for index, (batch, weight) in enumerate(parts):
             self._seed(number, index)
@@ -136,12 +136,18 @@ class Stepper:
 
 
 def _optimizer(model: Any, settings: TuningSettings) -> torch.optim.Optimizer:
-    weights = list(trainable(model).values())
-    matrices = [weight for weight in weights if weight.ndim > 1]
-    vectors = [weight for weight in weights if weight.ndim <= 1]  # norms are not decayed
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    fused = True if all(weight.device.type == "cpu" for weight in weights) else None  # one kernel instead of ten
-    return torch.optim.AdamW(groups, lr=peak_rate(settings), betas=_BETAS, fused=fused)
+    """Return the optimizer; ``peak`` of each of its groups is the peak learning rate of the weights in it."""
+    groups: list[dict[str, Any]] = []
+    weights, rate = trainable(model), peak_rate(settings)
+    item_rate = rate if settings.item_learning_rate is None else settings.item_learning_rate
+    for of_items, peak in ((False, rate), (True, item_rate)):
+        some = [weight for name, weight in weights.items() if name.startswith(f"{ITEM_MODULE}.") == of_items]
+        matrices = [weight for weight in some if weight.ndim > 1]
+        vectors = [weight for weight in some if weight.ndim <= 1]  # norms are not decayed
+        groups.append({"params": matrices, "weight_decay": settings.weight_decay, "peak": peak})
+        groups.append({"params": vectors, "weight_decay": 0.0, "peak": peak})
+    fused = True if all(weight.device.type == "cpu" for weight in weights.values()) else None  # one kernel, not ten
+    return torch.optim.AdamW(groups, lr=rate, betas=_BETAS, fused=fused)
 
 
 def _require_finite(what: str, value: float, step: int) -> None:

@@ -158,11 +158,12 @@ class _Loop:
     def _step(self, batches: Sequence[Rows], share_done: float, bar: Task) -> None:
         counters = self.counters
         share_done = max(share_done, self._share_of_budgets())
-        rate = peak_rate(self.settings) * schedule(share_done, self.settings.warmup)
-        figures = self.stepper.step(batches, counters.step, rate)
+        share = schedule(share_done, self.settings.warmup)
+        figures = self.stepper.step(batches, counters.step, share)
         counters.batch += len(batches)
         counters.step += 1
         counters.samples += figures.samples
+        rate = peak_rate(self.settings) * share
         self.log.write(counters.step, counters.epoch, rate, figures, self._count_time())
         bar.advance(figures.samples, f"loss {figures.loss:.3f}")
 

@@ -26,7 +26,7 @@ from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER
 from semconv.runs.workspace import Workspace
 from semconv.stages.lists.carrying import user_states
-from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
+from semconv.stages.stage_settings import finetune, resolved_tasks, resolved_tuning
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.run import wanted_tuning
 from semconv.tuning.model import ADAPTER
@@ -200,6 +200,31 @@ def test_defaults_follow_the_mode(project: Project) -> None:
         found = resolved_tuning(workspace, backbone, codebook)
         assert (found.history, found.epochs, found.learning_rate, found.dropout) == wanted
         assert resolved_tasks(workspace, backbone).text_share == (0.2 if mode == "full" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("project", "rates", "first", "further"),
+    [
+        ("full", {}, (1e-3, 1e-3), (1e-3 / 3, 1e-3 / 3)),
+        ("full", {"learning_rate": 2e-3}, (2e-3, 2e-3), (2e-3 / 3, 2e-3 / 3)),
+        ("full", {"from_learning_rate": 7e-5}, (1e-3, 1e-3), (7e-5, 7e-5)),
+        ("full", {"item_learning_rate": 4e-3}, (1e-3, 4e-3), (1e-3 / 3, 4e-3 / 3)),
+        ("lora", {}, (5e-5, 1e-3), (5e-5 / 3, 1e-3 / 3)),
+        ("lora", {"learning_rate": 1e-4}, (1e-4, 1e-3), (1e-4 / 3, 1e-3 / 3)),
+        ("lora", {"from_learning_rate": 1e-5}, (5e-5, 1e-3), (1e-5, 2e-4)),
+        ("lora", {"learning_rate": 0.0, "item_learning_rate": 3e-3}, (0.0, 3e-3), (0.0, 1e-3)),
+    ],
+    indirect=["project"],
+)
+def test_item_parts_have_a_default_rate(
+    project: Project, rates: dict[str, float], first: tuple[float, float], further: tuple[float, float]
+) -> None:
+    backbone, codebook = (project.workspace.need(stage) for stage in ("backbone", "codebook"))
+    workspace = with_tuning(project, history="items", **rates)
+    for goes_on, wanted in ((False, first), (True, further)):
+        found = resolved_tuning(workspace, backbone, codebook, goes_on=goes_on)
+        assert (found.learning_rate, found.item_learning_rate) == pytest.approx(wanted, rel=1e-12)
+    assert (first[0] == first[1]) == ("item_learning_rate" not in finetune(workspace, backbone, codebook)["tuning"])
 
 
 class EndedError(Exception):

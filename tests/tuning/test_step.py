@@ -35,7 +35,7 @@ def updated(
     made = Case(folder, settings, tied=tied)
     choices = CodeChoices(made.level_tokens, case.item_codes(40, (11, 12))[1]) if over == "trie" else None
     stepper = Stepper(made.model, TokenForm(made.rows, 0, choices), settings)
-    figures = stepper.step(batches, 0, 1e-3)
+    figures = stepper.step(batches, 0, 1.0)
     gradients = {
         name: stepper.optimizer.state[weight]["exp_avg"] / (1.0 - 0.9) for name, weight in trainable(made.model).items()
     }
@@ -113,7 +113,7 @@ def test_checkpointing_computes_a_layer_twice(tmp_path: Path, mode: str) -> None
         inner = made.model.get_base_model() if mode == "lora" else made.model
         counted: list[int] = []
         inner.get_decoder().layers[0].mlp.register_forward_pre_hook(lambda *_, into=counted: into.append(1))
-        Stepper(made.model, TokenForm(made.rows, 0), made.settings).step([made.rows(0)], 0, 1e-3)
+        Stepper(made.model, TokenForm(made.rows, 0), made.settings).step([made.rows(0)], 0, 1.0)
         calls[checkpointing] = len(counted)
         made.model.eval()
         made.score(made.model)

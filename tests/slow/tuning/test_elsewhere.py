@@ -33,7 +33,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "tokens": {},
     "items": {},
     "lora": LORA,
-    "items, lora": LORA,
+    "items, lora": {**LORA, "tuning__item_learning_rate": 5e-3},
     "network": {"tuning__code_start": "mlp2"},
     "without validation": {"tuning__validation_users": 0},
 }

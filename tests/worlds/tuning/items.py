@@ -62,9 +62,9 @@ class ItemCase:
         parts: ItemParts = getattr(self.model, NAME)
         return parts
 
-    def step(self, rate: float = 1e-3) -> StepFigures:
+    def step(self, share: float = 1.0) -> StepFigures:
         """Update the weights once from all rows of the first epoch."""
-        return Stepper(self.model, self.form, self.settings).step([self.form.rows(0)], 0, rate)
+        return Stepper(self.model, self.form, self.settings).step([self.form.rows(0)], 0, share)
 
     def disturb(self) -> None:
         """Change every weight that is trained, so that each of them matters."""
