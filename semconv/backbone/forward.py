@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from semconv.backbone.attention import inner_model, mask_for
 
+WRITE_ROWS = "write_rows"  # attribute of an embedding layer: called before its matrix is read without a forward pass
+
 
 @dataclass(frozen=True)
 class ModelInput:
@@ -131,8 +133,14 @@ def _only_at_ends(mlp: nn.Module, entries: Tensor, ends: Tensor) -> Iterator[Non
 
 
 def input_matrix(model: Any) -> Tensor:
-    """Return the input embeddings ``(V, D)``, with the token rows that an adapter trained, and with gradients."""
-    return _matrix(inner_model(model).get_input_embeddings())
+    """Return the input embeddings ``(V, D)``, with the token rows that an adapter trained, and with gradients.
+
+    If a network computes rows of the matrix (``tuning.code_rows``), it writes them first.
+    """
+    layer = inner_model(model).get_input_embeddings()
+    if (write_rows := getattr(layer, WRITE_ROWS, None)) is not None:
+        write_rows()
+    return _matrix(layer)
 
 
 def output_matrix(model: Any) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from semconv.backbone.forward import input_matrix
@@ -52,7 +53,8 @@ class ItemSetup:
             parts.restore_trained_successors()
             model.add_module(NAME, parts)
             return
-        width = input_matrix(model).shape[1]
+        with torch.no_grad():
+            width = input_matrix(model).shape[1]
         shape = PartsShape(len(self.counts), width, self.texts.shape[1], self.calendar.num_periods, self.num_latest)
         model.add_module(NAME, ItemParts(shape, self.code_tokens, self.texts, self.counts, seed))
 

@@ -12,8 +12,8 @@ these rows are also rows of the output matrix. An untied output matrix has its o
 the same way as without the network. Before the model is saved, the final rows are written into it and the network is
 removed.
 
-During tuning, the model's embedding matrices stay ordinary parameters. Before each forward pass the network's rows are
-written into the model's matrices. After the backward pass the gradient of the rows is passed on to the network. So full
+During tuning, the model's embedding matrices stay ordinary parameters. Before each forward pass, and before
+``input_matrix`` reads the input matrix, the network's rows are written into the model's matrices. After the backward pass the gradient of the rows is passed on to the network. So full
 tuning, adapters, search, checkpoints and saving need no special code for the network.
 """
 
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.backbone.forward import decoder
+from semconv.backbone.forward import WRITE_ROWS, decoder
 from semconv.linear import he_linear
 
 LAYERS = {"mlp2": 2, "mlp3": 3}
@@ -77,6 +77,8 @@ class CodeRows:
         self.network = RowNetwork(books, self.target.shape[1], layers, seed).to(self.target.device)
         self.network.scale_to(float(embedding.weight.detach().float().pow(2).mean().sqrt()))
         model.add_module(_NAME, self.network)
+        self._embedding = embedding
+        setattr(embedding, WRITE_ROWS, self._write)
         self._rows: Tensor | None = None  # the rows with their graph, between a forward pass and its backward pass
         self._handles = [
             embedding.register_forward_pre_hook(lambda *_: self._write()),
@@ -91,6 +93,7 @@ class CodeRows:
             self._write()
         for handle in self._handles:
             handle.remove()
+        delattr(self._embedding, WRITE_ROWS)
         delattr(self.model, _NAME)
 
     def _write(self) -> None:

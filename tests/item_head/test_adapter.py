@@ -15,7 +15,9 @@ from semconv.backbone.forward import decoder, input_matrix
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import NAME
 from semconv.settings.tuning import TuningSettings
+from semconv.tuning.code_rows import CodeRows
 from semconv.tuning.model import ADAPTER, load_tuned, save_tuned, take_adapter, trainable
+from semconv.tuning.step import Stepper
 from tests.worlds import prompts as case
 from tests.worlds.tuning.items import SETTINGS, ItemCase
 
@@ -114,3 +116,29 @@ def test_dropout_acts_on_the_read_items_of_an_adapter(tmp_path: Path) -> None:
     backbone = case.saved_model(tmp_path / "backbone")
     losses = [ItemCase(backbone, replace(LORA, dropout=dropout)).step().loss for dropout in (0.0, 0.0, 0.5)]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("with_texts", [True, False])
+@BOTH_MODES
+def test_a_network_of_code_rows_is_trained_by_histories_as_items(
+    tmp_path: Path, settings: TuningSettings, with_texts: bool
+) -> None:
+    """Item vectors read the rows without a forward pass of the embedding layer, which prompts with text alone have."""
+    made = ItemCase(case.saved_model(tmp_path / "backbone", tied=True), settings)
+    books = np.random.default_rng(0).standard_normal((case.LEVELS, case.CODES, 5)).astype(np.float32)
+    code_rows = CodeRows(made.model, made.level_tokens, books, 2, seed=0)
+    chosen = torch.from_numpy(made.level_tokens.ravel())
+    rows = made.form.rows(0)
+    stepper = Stepper(made.model, made.form, made.settings)
+    for number in range(2):
+        before = {name: weight.detach().clone() for name, weight in code_rows.network.named_parameters()}
+        with torch.no_grad():
+            torch.testing.assert_close(input_matrix(made.model)[chosen], code_rows.network())
+        stepper.step([rows if with_texts else rows[: len(made.form.windows)]], number, 1.0)
+        changed = [
+            name for name, weight in code_rows.network.named_parameters() if not torch.equal(weight, before[name])
+        ]
+        assert changed == list(before)
+    code_rows.fold()
+    with torch.no_grad():
+        torch.testing.assert_close(input_matrix(made.model)[chosen], code_rows.network())
