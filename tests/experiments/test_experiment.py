@@ -100,7 +100,7 @@ def test_two_experiments_at_once_are_refused(project: Project, tmp_path: Path) -
 
 def test_two_names_of_one_backbone_are_refused(project: Project) -> None:
     with pytest.raises(SettingsError, match=r"built-in:1x8 and built-in:01x8 are the same backbone"):
-        project.experiment("table6", backbones=("built-in:1x8", "built-in:01x8"))
+        project.experiment("table6", ExperimentOptions(backbones=("built-in:1x8", "built-in:01x8")))
 
 
 def test_a_project_without_a_model_is_refused(project: Project, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_project_without_a_model_is_refused(project: Project, tmp_path: Path) 
 def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text('[[row]]\nlabel = "model"\n[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n')
-    experiment = project.experiment(str(plan), num_seeds=2)
+    experiment = project.experiment(str(plan), ExperimentOptions(seeds=(0, 1)))
     rows = list(experiment)
     assert [(row["label"], row["seed"]) for row in rows] == [("model", 0), ("model", 1), ("vectors", 0), ("vectors", 1)]
     model, vectors = experiment.comparison.means()
@@ -136,10 +136,10 @@ def test_a_train_cut_with_the_held_out_items_is_refused(project: Project, tmp_pa
     with pytest.raises(SettingsError, match=r"row model: the train cut \[:-1\] contains the validation items; leave"):
         with_validation.experiment(str(plan))
     with pytest.raises(SettingsError, match=r"row model: the train cut \[:\] contains the held-out items"):
-        everything.experiment(str(plan), split="test")
+        everything.experiment(str(plan), ExperimentOptions("test"))
     refused = r"^row model, seed 0: the train cut \[:-1\] contains the validation items, and no finished run on \[:-2\]"
     with pytest.raises(SettingsError, match=refused):  # a run with another budget has other settings
-        next(iter(with_validation.experiment(str(plan), split="test", budget=900)))
+        next(iter(with_validation.experiment(str(plan), ExperimentOptions("test", budget=900))))
 
 
 def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"num_seeds": 2}, "peers measures the project's own model, which was tuned once; leave --seeds out"),
+        ({"seeds": (0, 1)}, "peers measures the project's own model, which was tuned once; leave --seeds out"),
         ({"budget": 5}, "which was tuned once; leave --budget out"),
         ({"backbones": ("a", "b")}, "peers has one backbone"),
     ],
@@ -213,10 +213,10 @@ def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: P
 def test_a_leaderboard_has_no_options_for_another_tuning(tmp_path: Path, options: dict[str, Any], says: str) -> None:
     project = make_project(tmp_path)
     with pytest.raises(SettingsError, match=says):
-        project.experiment("peers", **options)
+        project.experiment("peers", ExperimentOptions(**options))
     for own in ({"peer_seconds": 1.0}, {"other_head": True}):
         with pytest.raises(SettingsError, match="table1 is no leaderboard; leave --peer-seconds and --other-head out"):
-            project.experiment("table1", **own)
+            project.experiment("table1", ExperimentOptions(**own))
 
 
 def test_a_leaderboard_names_an_unknown_method_and_short_lists(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semconv.stages.night import Night
     from semconv_warehouse.experiments.board import Board
     from semconv_warehouse.experiments.experiment import ExperimentRun
+    from semconv_warehouse.experiments.options import ExperimentOptions
 
 
 class Project(CodingProject):
@@ -170,29 +171,13 @@ class Project(CodingProject):
                 write_bytes(html, page.encode(), OWNER_FILE)  # the page names users
         return rows if before is None else compare_runs(self.workspace, run, before)
 
-    def experiment(
-        self,
-        name: str,
-        *,
-        split: Literal["test", "valid"] = "valid",
-        num_seeds: int = 1,
-        budget: int = 0,
-        backbones: Sequence[str] = (),
-        codes: Path | None = None,
-        peer_seconds: float = 0.0,
-        other_head: bool = False,
-    ) -> ExperimentRun | Board:
+    def experiment(self, name: str, options: ExperimentOptions | None = None) -> ExperimentRun | Board:
         """Prepare an experiment: a table of the paper, a leaderboard, or a TOML file.
 
         Iterating over the result computes its rows.
 
         Args:
-            split: held-out items; with ``valid``, training uses the train cut ``[:-2]``.
-            budget: number of training samples of each row; 0 for the limits of the settings.
-            backbones: folders or hub names of backbones, for a table that compares backbones.
-            codes: file of external codes, NAME.index.json or Parquet, for rows that need one.
-            peer_seconds: for a leaderboard, processor seconds of a peer's training; 0 for those of the model.
-            other_head: for a leaderboard, whether to tune a model with the head that the project's model does not have.
+            options: of the experiment; None for the validation items and one seed.
         """
         remove_leftovers(self.layout)
         from semconv_warehouse.experiments.board import prepare_board
@@ -200,10 +185,7 @@ class Project(CodingProject):
         from semconv_warehouse.experiments.options import ExperimentOptions
         from semconv_warehouse.experiments.plan import read_experiment
 
-        options = ExperimentOptions(
-            split, tuple(range(num_seeds)), budget, tuple(backbones), codes, peer_seconds, other_head
-        )
-        plan = read_experiment(name)
+        plan, options = read_experiment(name), options or ExperimentOptions()
         return prepare_board(self, plan, options) if plan.uses_project else prepare_experiment(self, plan, options)
 
     # Publishing

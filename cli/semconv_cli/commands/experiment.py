@@ -93,20 +93,15 @@ def experiment_command(
     experiment, run the same command again.
     """
     with state.open() as project:
+        from semconv_warehouse.experiments.options import ExperimentOptions
         from semconv_warehouse.experiments.report import check_report_file, write_report
 
         if report is not None:
             check_report_file(report)
-        experiment = project.experiment(
-            table,
-            split=split,
-            num_seeds=seeds,
-            budget=budget or 0,
-            backbones=backbones,
-            codes=codes,
-            peer_seconds=peer_seconds or 0.0,
-            other_head=other_head,
+        options = ExperimentOptions(
+            split, tuple(range(seeds)), budget or 0, backbones, codes, peer_seconds or 0.0, other_head
         )
+        experiment = project.experiment(table, options)
         for count, row in enumerate(experiment, start=1):
             state.remark(_line(row, experiment.experiment.reference))
             state.note({"rows": count})
