@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semconv.data.store import UNKNOWN_DAY
-from semconv.item_head.calendar import Calendar, gap_rows
+from semconv.data.calendar import Calendar, gap_rows
 from semconv.item_head.popularity import MomentTable
 from semconv.item_head.sequences import DatedSequences, Windows
 from semconv.item_head.successors import SuccessorNumbers, SuccessorTable, latest_items, own_pairs
@@ -112,16 +111,8 @@ class LabelMoments:
     def draw(
         cls, sequences: DatedSequences, calendar: Calendar, table: MomentTable, rng: np.random.Generator
     ) -> LabelMoments:
-        """Draw each row's moment: the day of the event before it, or the start of the period in which the row lies.
-
-        Both have probability 1/2. A nightly run knows its own date but not the date of the next event, so the model
-        never reads the day of the row itself. The moment is never earlier than the event before.
-        """
-        before = np.full(len(sequences.days), UNKNOWN_DAY)
-        before[1:] = sequences.days[:-1]
-        start = np.maximum(calendar.period_starts(sequences.days), before)
-        at_start = (rng.random(len(before)) < 0.5) & (sequences.days != UNKNOWN_DAY) & (before != UNKNOWN_DAY)
-        day = np.where(at_start, start, before)
+        """Draw each row's moment (``Calendar.draw_moments``)."""
+        before, day = calendar.draw_moments(sequences.days, rng)
         return cls(table.rows(day), gap_rows(before, day))
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.artifacts import read_arrays, write_arrays
+from semconv.data.calendar import Calendar
 from semconv.errors import InputError
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.successors import CONSTANTS
 from semconv.item_head.texts import TextBasis

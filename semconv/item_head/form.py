@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semconv.backbone.forward import ModelInput, decode_hidden, input_matrix
-from semconv.item_head.calendar import Calendar
+from semconv.data.calendar import Calendar
 from semconv.item_head.epoch import (
     ItemBatch,
     ItemRows,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding_bag
 
 from semconv.backbone.forward import ModelInput, decode_hidden
-from semconv.item_head.calendar import GAP_ROWS
+from semconv.data.calendar import GAP_ROWS
 from semconv.item_head.popularity import NUM_FEATURES
 from semconv.tuning.model import ITEM_MODULE
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semconv.data.calendar import Calendar, gap_rows
 from semconv.data.histories import Histories, prompt_items
 from semconv.data.store import UNKNOWN_DAY, day_numbers
-from semconv.item_head.calendar import Calendar, gap_rows
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.ragged import Ints, lengths_of, padded
 
@@ -115,13 +115,13 @@ class PromptMaker:
         items, days = histories.of(user), day_numbers(histories.times_of(user))
         coded = self._has_codes[items]
         days = days[coded]
-        before = np.concatenate([[UNKNOWN_DAY], days[:-1]])[: len(days)]
+        periods, gaps = self._calendar.event_rows(days, np.array([0, len(days)]))
         shown = slice(max(0, len(days) - self._length), None)
         day, dated = moments.days[user : user + 1], self._calendar.num_periods > 0
         return ItemPrompt(
             prompt_items(items, self._has_codes, self._length),
-            self._calendar.period_rows(days)[shown],
-            (gap_rows(before, days) if dated else np.zeros_like(days))[shown],
+            periods[shown],
+            gaps[shown],
             int(gap_rows(days[-1:], day)[0]) if dated and len(days) else 0,
             int(moments.table.rows(day)[0]),
             np.zeros(0, dtype=np.int64),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.data.calendar import Calendar
 from semconv.data.store import day_numbers
-from semconv.item_head.calendar import Calendar, gaps_before
 from semconv.ragged import Ints, position_of, row_of
 
 
@@ -52,10 +52,7 @@ class DatedSequences:
             times: ``(n,)`` microseconds since 1970.
         """
         days = day_numbers(times)
-        if calendar.num_periods == 0:
-            unknown = np.zeros(len(items), dtype=np.int64)
-            return cls(offsets, items, days, unknown, unknown, weights)
-        return cls(offsets, items, days, calendar.period_rows(days), gaps_before(days, offsets), weights)
+        return cls(offsets, items, days, *calendar.event_rows(days, offsets), weights)
 
 
 @dataclass(frozen=True)

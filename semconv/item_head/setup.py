@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.backbone.forward import input_matrix
-from semconv.item_head.calendar import Calendar
+from semconv.data.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.item_head.successors import SuccessorTable

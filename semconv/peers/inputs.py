@@ -1,7 +1,7 @@
 """What SASRec may read besides items: the dates of events and the text vectors of items, as the item head reads them.
 
 A network reads one number for each event of a history. With dates, the number names the item together with its date:
-item + I * (period + P * gap), where I is the number of items, and period and gap are rows of ``item_head.calendar``. So
+item + I * (period + P * gap), where I is the number of items, and period and gap are rows of ``data.calendar``. So
 windows, padding (-1) and batches are the same with dates and without.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from semconv.data.calendar import Calendar, gaps_before
 from semconv.data.store import day_numbers
-from semconv.item_head.calendar import Calendar, gaps_before
 from semconv.ragged import Ints
 
 if TYPE_CHECKING:

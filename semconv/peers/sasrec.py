@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.item_head.calendar import GAP_ROWS
+from semconv.data.calendar import GAP_ROWS
 from semconv.peers.inputs import SideInputs
 from semconv.peers.network import AttentionBlock, PeerNetwork, without_empty_columns
 from semconv.peers.settings import PeerSettings

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.backbone.code_tokens import level_tokens
+from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories, SeenRows
 from semconv.data.store import DAY, UNKNOWN_DAY, UNKNOWN_TIME, Sequences, day_numbers
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.popularity import ItemEvents
 from semconv.item_head.prompts import MomentEvents
 from semconv.item_head.setup import ItemSetup

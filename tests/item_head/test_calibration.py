@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import NAME, ItemParts, PartsShape
 from semconv.item_head.setup import ItemSetup

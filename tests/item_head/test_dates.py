@@ -1,12 +1,12 @@
-"""Periods, gaps, and what is popular at a moment; right values by hand."""
+"""Days, waits, and what is popular at a moment; right values by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from semconv.data.calendar import GAP_ROWS, Calendar
 from semconv.data.histories import Histories
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
-from semconv.item_head.calendar import GAP_ROWS, PERIOD_DAYS, Calendar, gap_rows, gaps_before
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import Moments, PromptMaker
 
@@ -15,20 +15,6 @@ DAY = 86_400_000_000
 
 def test_times_become_days() -> None:
     assert day_numbers(np.array([0, DAY - 1, DAY, -1, UNKNOWN_TIME])).tolist() == [0, 0, 1, -1, UNKNOWN_DAY]
-
-
-def test_periods_have_sixty_days_and_other_days_get_the_nearest() -> None:
-    calendar = Calendar.of(np.array([100, UNKNOWN_DAY, 100 + 2 * PERIOD_DAYS, 130]))
-    assert (calendar.first_day, calendar.num_periods) == (100, 3)
-    days = np.array([100, 159, 160, 220, 5000, -50, UNKNOWN_DAY])
-    assert calendar.period_rows(days).tolist() == [1, 1, 2, 3, 3, 1, 0]
-    assert calendar.period_starts(days).tolist() == [100, 100, 160, 220, 4960, -80, UNKNOWN_DAY]
-
-
-def test_without_any_day_there_are_no_periods() -> None:
-    calendar = Calendar.of(np.array([UNKNOWN_DAY]))
-    assert calendar == Calendar(0, 0)
-    assert calendar.period_rows(np.array([5, UNKNOWN_DAY])).tolist() == [0, 0]
 
 
 def test_a_few_wrong_times_of_long_ago_add_no_periods_and_no_moments() -> None:
@@ -41,22 +27,6 @@ def test_a_few_wrong_times_of_long_ago_add_no_periods_and_no_moments() -> None:
     assert table.days.tolist() == [*range(15_000, 15_200, 30), 15_200]
     counted = np.expm1(table.features[:-1, :3, 0].astype(float)).sum(axis=1)  # wrong times still count as earlier days
     assert np.allclose(counted, table.days - 15_000 + 4)
-
-
-def test_a_pause_of_less_than_five_years_divides_nothing() -> None:
-    assert Calendar.of(np.array([0, 5 * 365])).num_periods == 5 * 365 // PERIOD_DAYS + 1
-    assert Calendar.of(np.array([0, 5 * 365 + 1, 5 * 365 + 2])) == Calendar(5 * 365 + 1, 1)
-
-
-def test_gaps_are_powers_of_two() -> None:
-    later = np.array([10, 11, 13, 17, 10 + 4096, 10**7, 9, UNKNOWN_DAY])
-    assert gap_rows(np.full(8, 10), later).tolist() == [1, 2, 3, 4, 13, GAP_ROWS - 1, 0, 0]
-    assert gap_rows(np.array([UNKNOWN_DAY]), np.array([3])).tolist() == [0]
-
-
-def test_the_first_event_of_a_user_has_no_gap() -> None:
-    days, offsets = np.array([5, 5, 8, 100, 101]), np.array([0, 3, 3, 5])
-    assert gaps_before(days, offsets).tolist() == [0, 1, 3, 0, 2]
 
 
 def test_a_night_long_after_the_latest_item_gets_the_last_group_of_waits() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from semconv.data.calendar import Calendar
 from semconv.data.store import Sequences, day_numbers
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import ItemRows
 from semconv.item_head.form import ItemForm
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts, PartsShape

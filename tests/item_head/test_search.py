@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from semconv.backbone.forward import ModelInput, decode_hidden
+from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories
 from semconv.errors import InputError
 from semconv.item_head import search as search_module
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.parts import ItemParts, PartsShape
 from semconv.item_head.popularity import ItemEvents, MomentTable
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker

@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from semconv.artifacts import read_arrays, write_arrays
+from semconv.data.calendar import Calendar
 from semconv.errors import InputError
 from semconv.item_head import softmax
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.epoch import LabelSuccessors
 from semconv.item_head.files import ItemFile
 from semconv.item_head.parts import ItemParts, PartsShape

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from semconv.data.calendar import Calendar, gaps_before
 from semconv.errors import InputError, SettingsError
-from semconv.item_head.calendar import Calendar, gaps_before
 from semconv.peers.data import PeerData, RankingTask
 from semconv.peers.inputs import SideInputs
 from semconv.peers.ranking import best_items, exact_ranks

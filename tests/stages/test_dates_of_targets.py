@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from semconv.data.calendar import PERIOD_DAYS
 from semconv.data.store import day_numbers
-from semconv.item_head.calendar import PERIOD_DAYS
 from semconv.item_head.files import ItemFile
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.run import wanted_tuning

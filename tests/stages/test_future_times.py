@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
-from semconv.item_head.calendar import Calendar
 from semconv.stages.blend.run import list_days
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv_warehouse.project import Project

@@ -17,10 +17,10 @@ import torch
 from safetensors.numpy import load_file
 
 from semconv.artifacts import read_json
+from semconv.data.calendar import gap_rows
 from semconv.data.histories import Histories
 from semconv.data.store import RunRecord
 from semconv.errors import SettingsError
-from semconv.item_head.calendar import gap_rows
 from semconv.item_head.files import ItemFile
 from semconv.progress import Task
 from semconv.runs.files import ITEM_PARTS, MODEL_FOLDER

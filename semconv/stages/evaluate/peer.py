@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import atomic_path, write_json
 from semconv.columns import Split
+from semconv.data.calendar import Calendar
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.splits import targets
 from semconv.data.store import RunRecord, Sequences, day_numbers
 from semconv.evaluation.segments import draw_users
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.texts import TextBasis
 from semconv.peers.data import PeerData, RankingTask
 from semconv.peers.inputs import SideInputs

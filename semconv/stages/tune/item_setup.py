@@ -9,12 +9,12 @@ import numpy as np
 
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
+from semconv.data.calendar import Calendar
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.splits import counted_cut, known_part
 from semconv.data.store import DAY, UNKNOWN_DAY, Catalog, Sequences, day_numbers
 from semconv.data.time_cuts import dated_users
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.files import ItemFile
 from semconv.item_head.popularity import ItemEvents
 from semconv.item_head.prompts import MomentEvents, Moments

@@ -85,6 +85,37 @@ class Calendar:
         period = (np.where(known, days, self.first_day) - self.first_day) // PERIOD_DAYS
         return np.where(known, 1 + np.clip(period, 0, max(self.num_periods - 1, 0)), 0)
 
+    def event_rows(self, days: Ints, offsets: Ints) -> tuple[Ints, Ints]:
+        """Return the rows of the period and of the gap of each event, ``(n,)`` each; zeros without periods.
+
+        Args:
+            days: ``(n,)`` of the events of all users, one user after the other.
+            offsets: ``(U + 1,)`` the first event of each user.
+        """
+        if self.num_periods == 0:
+            unknown = np.zeros(len(days), dtype=np.int64)
+            return unknown, unknown
+        return self.period_rows(days), gaps_before(days, offsets)
+
+    def draw_moments(self, days: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """Draw the day on which each event is predicted: the day of the event before, or the start of the event's period.
+
+        Both have probability 1/2. A nightly run knows its own date but not the date of the next event, so the model
+        never reads the day of the event itself. The moment is never earlier than the event before. The first event of
+        a user has no meaningful moment, because no model predicts it.
+
+        Args:
+            days: ``(n,)`` of the events of all users, one user after the other.
+
+        Returns:
+            the day of the event before ``(n,)``, and the drawn day ``(n,)``.
+        """
+        before = np.full(len(days), UNKNOWN_DAY)
+        before[1:] = days[:-1]
+        start = np.maximum(self.period_starts(days), before)
+        at_start = (rng.random(len(before)) < 0.5) & (days != UNKNOWN_DAY) & (before != UNKNOWN_DAY)
+        return before, np.where(at_start, start, before)
+
     def period_starts(self, days: Ints) -> Ints:
         """Return the first day of the period of each day; ``UNKNOWN_DAY`` stays unknown."""
         known = days != UNKNOWN_DAY
