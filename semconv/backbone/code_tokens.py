@@ -1,7 +1,11 @@
-"""Code tokens: one new token for each of C codes at each of N levels, by default ``<a_0>`` to ``<d_255>``."""
+"""Code tokens: one new token for each of C codes at each of N levels, by default ``<a_0>`` to ``<d_255>``.
+
+Other new tokens, such as those of dates, are added in the same way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +20,21 @@ from semconv.errors import InputError
 def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
     """Add missing code tokens to the tokenizer, and a row for each to the input and output embedding matrices.
 
-    New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows. The paper
-    starts with random rows too. According to Table 7 of the paper, rows that start from the codebooks give worse
-    results.
+    The paper starts with random rows too. According to Table 7 of the paper, rows that start from the codebooks give
+    worse results.
 
     Returns:
         token ids ``(levels, codes)``.
     """
-    names = [code_token(level, code) for level in range(levels) for code in range(codes)]
+    add_tokens(model, tokenizer, [code_token(level, code) for level in range(levels) for code in range(codes)])
+    return level_tokens(tokenizer, levels, codes)
+
+
+def add_tokens(model: Any, tokenizer: Any, names: Sequence[str]) -> None:
+    """Add missing tokens to the tokenizer, and a row for each to the input and output embedding matrices.
+
+    New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows.
+    """
     known = tokenizer.get_vocab()
     missing = [name for name in names if name not in known]
     if missing:
@@ -35,19 +46,23 @@ def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDAr
         # Draw all rows that resizing added; otherwise some would depend on the state of the global generator.
         new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
         draw_rows(model, sorted(new))
-    return level_tokens(tokenizer, levels, codes)
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
     """Return the ids of all code tokens, ``(levels, codes)``; raise InputError if the tokenizer lacks one of them."""
+    names = [code_token(level, code) for level in range(levels) for code in range(codes)]
+    return token_ids(tokenizer, names).reshape(levels, codes)
+
+
+def token_ids(tokenizer: Any, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the ids of added tokens, ``(n,)``; raise InputError if the tokenizer lacks one of them."""
     known = tokenizer.get_vocab()
     try:
-        ids = [[known[code_token(level, code)] for code in range(codes)] for level in range(levels)]
+        return np.array([known[name] for name in names], dtype=np.int64)
     except KeyError as error:
         raise InputError(
             f"the backbone's tokenizer lacks the code token {error.args[0]}; tune the model again with `semconv finetune`"
         ) from error
-    return np.array(ids, dtype=np.int64)
 
 
 @torch.no_grad()

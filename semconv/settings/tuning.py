@@ -23,9 +23,9 @@ class TuningSettings:
     history: Literal["auto", "tokens", "items"] = option(
         "auto",
         "How the model reads a history. tokens gives it the code tokens of each item in a prompt, as in the paper, and"
-        " the model generates the codes of the next item. items gives it one position for each item, with the date of"
-        " the event, and the model scores all items; its weights for items are trained in full also with tuning.mode ="
-        " lora. auto is items for the built-in backbone with tuning.mode = full, and tokens otherwise.",
+        " the model generates the codes of the next item; tuning.dates adds dates. items gives it one position for each item,"
+        " with the date of the event, and the model scores all items; its weights for items are trained in full also with"
+        " tuning.mode = lora. auto is items for the built-in backbone with tuning.mode = full, and tokens otherwise.",
     )
     sampled_items: int | None = option(
         None,
@@ -47,11 +47,14 @@ class TuningSettings:
         low=0,
         high=1,
     )
-    dates: bool = option(
-        True,
-        "With tuning.history = items, the model reads the dates of events, and adds to the score of an item how popular it"
-        " was just before the day for which the model predicts. Without event_time there is nothing to read. `finetune --from` keeps what"
-        " the earlier model reads, and says so if it differs from this setting.",
+    dates: bool | None = option(
+        None,
+        "Whether the model reads the dates of events. With tuning.history = items, it also adds to the score of an item how"
+        " popular it was just before the day for which the model predicts. With tokens, two tokens after the codes of each"
+        " item give the period of the event and the days since the event before, and one token before the question gives the"
+        " days since the last event. The default is true with tuning.history = items and false with tokens, as in the paper."
+        " Without event_time there is nothing to read. `finetune --from` keeps what the earlier model reads, and says so if"
+        " it differs from this setting.",
     )
     successor_items: int = option(
         7,

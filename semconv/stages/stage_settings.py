@@ -219,6 +219,7 @@ def resolved_tuning(
     return dataclasses.replace(
         tuning,
         history=history,
+        dates=history == "items" if tuning.dates is None else tuning.dates,
         validation_users=VALIDATION_USERS[history] if tuning.validation_users is None else tuning.validation_users,
         epochs=_TOKEN_EPOCHS if tuning.epochs is None and history == "tokens" else tuning.epochs,
         learning_rate=rate,

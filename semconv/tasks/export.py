@@ -40,11 +40,13 @@ def samples(builder: RowBuilder, plan: EpochPlan) -> Iterator[Sample]:
 
 def _history_samples(builder: RowBuilder, asked: Question) -> Iterator[Sample]:
     encoder, task = builder.encoder, asked.task
-    history = builder.data.items[asked.start : asked.start + asked.position]
-    num_tokens = len(encoder.trunk(history, asked.head)) + len(encoder.tails[task.name][asked.tail])
+    rows = slice(asked.start, asked.start + asked.position)
+    history, dates = builder.data.items[rows], None if builder.dates is None else builder.dates[rows]
+    num_tokens = len(encoder.trunk(history, asked.head)) + len(encoder.tail(task.name, asked.tail))
     if num_tokens > builder.settings.max_prompt_tokens:
         builder.too_long += len(asked.answers)
         return
-    prompt = opening(HISTORY_HEADS[asked.head]) + encoder.history_text(history) + closing(task.tails[asked.tail])
+    history_text = encoder.history_text(history, dates, asked.wait)
+    prompt = opening(HISTORY_HEADS[asked.head]) + history_text + closing(task.tails[asked.tail])
     for item in asked.answers:
         yield Sample(task.name, prompt, encoder.item_text(item), asked.user, item)

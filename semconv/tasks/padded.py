@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.ragged import Ints, lengths_of, offsets_of, position_of, ranges, row_of
+from semconv.tasks.dates import TOKENS_OF_EVENT
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.trees import Trees
 
@@ -43,13 +44,16 @@ class EpochRows:
         items: NDArray[np.int32],
         trees: Trees,
         weights: NDArray[np.float64] | None = None,
+        dates: Ints | None = None,
     ) -> None:
         """Prepare the rows of ``trees``. The histories of the trees are ranges of ``items`` from ``TaskData``.
 
         Args:
             weights: weight of the loss of each of ``items``; None: all weigh 1.
+            dates: ``(n, 2)`` tokens of the date of each of ``items``; None without dates.
         """
         self._encoder, self._items, self._trees, self._weights = encoder, items, trees, weights
+        self._dates = dates
         self._branch_at = offsets_of(trees.branches)  # (R + 1,)
         self._answer_at = offsets_of(trees.labels)  # (B + 1,)
         self._size_at = offsets_of(trees.tail + trees.labels * encoder.num_levels)  # (B + 1,)
@@ -98,12 +102,16 @@ class EpochRows:
         body = trunk - opening  # (B,) tokens of the history
         sheet.tokens[ranges(sheet.row_at, opening)] = self._head_tokens[ranges(self._head_at[head], opening)]
         step = position_of(body)  # index of a token in its history
-        items = self._items[np.repeat(self._trees.start[rows], body) + step // width]
-        sheet.tokens[ranges(sheet.row_at + opening, body)] = self._encoder.separated_tokens[items, step % width]
+        event, part = np.repeat(self._trees.start[rows], body) + step // width, step % width
+        tokens = self._encoder.separated_tokens[self._items[event], part]
+        if self._dates is not None:
+            is_date = (part >= levels) & (part < levels + TOKENS_OF_EVENT)
+            tokens[is_date] = self._dates[event[is_date], part[is_date] - levels]
+        sheet.tokens[ranges(sheet.row_at + opening, body)] = tokens
         where = ranges(sheet.row_at, trunk)
         sheet.positions[where] = position_of(trunk)
         sheet.spans[where, 3] = 0
-        others = np.maximum((body + width - levels) // width - 1, 0)  # (B,) items after the first
+        others = np.maximum((body + len(self._encoder.separator)) // width - 1, 0)  # (B,) items after the first
         first = np.repeat(sheet.row_at + opening, others) + (position_of(others) + 1) * width
         codes: Ints = (first[:, None] + np.arange(levels)).ravel()
         if self._weights is None:

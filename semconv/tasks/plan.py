@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from semconv.ragged import Ints, position_of, row_of
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData
+from semconv.tasks.dates import DateTokens
 from semconv.tasks.history_tasks import HISTORY_TASKS, HistoryTask
 from semconv.tasks.text_tasks import TEXT_TASKS, TextTask
 from semconv.tasks.wordings import HISTORY_HEADS
@@ -51,6 +52,7 @@ class Question(NamedTuple):
     task: HistoryTask
     tail: int  # index into the task's tails
     answers: list[int]  # item indices
+    wait: int = 0  # row of the days between the history and the question
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class HistoryPlan:
     tails: Ints  # (P, T) index into each task's tails, -1 where the task has no prompt
     answers: tuple[NDArray[np.int32], ...]  # for each task (P, k) item_index, -1 where there are fewer
     weights: NDArray[np.float64] | None = None  # (P,) weight of the loss of the item at the position; None: all weigh 1
+    waits: Ints | None = None  # (P,) row of the days between the history and the question; None without dates
 
     def __len__(self) -> int:
         return len(self.user)
@@ -78,7 +81,8 @@ class HistoryPlan:
                     at = (self.user[history], self.head[history], self.start[history], self.position[row])
                     user, head, start, position = (int(number) for number in at)
                     items = [item for item in answers[row].tolist() if item >= 0]
-                    yield Question(user, head, start, position, task, tail, items)
+                    wait = 0 if self.waits is None else int(self.waits[row])
+                    yield Question(user, head, start, position, task, tail, items, wait)
 
 
 class TextUnit(NamedTuple):
@@ -121,10 +125,17 @@ class EpochPlan:
     texts: TextPlan
 
 
-def plan_epoch(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> EpochPlan:
-    """Draw the samples of an epoch. With ``data.replay``, draw from all new samples and a share of the old samples."""
+def plan_epoch(
+    data: TaskData, settings: TaskSettings, epoch: int, history_length: int, dates: DateTokens | None = None
+) -> EpochPlan:
+    """Draw the samples of an epoch. With ``data.replay``, draw from all new samples and a share of the old samples.
+
+    Args:
+        dates: the tokens of dates in prompts; None for prompts without dates.
+    """
     epoch = continued_epoch(data, epoch)
-    histories = _plan_histories(data, settings, epoch, history_length)
+    waits = None if dates is None else dates.draw_waits(data, generator(settings.seed, epoch, Stream.MOMENTS))
+    histories = _plan_histories(data, settings, epoch, history_length, waits)
     return EpochPlan(histories, _draw_texts(data, settings, epoch))
 
 
@@ -160,7 +171,9 @@ def _draw_texts(data: TaskData, settings: TaskSettings, epoch: int) -> TextPlan:
     return plan.select(is_drawn)
 
 
-def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> HistoryPlan:
+def _plan_histories(
+    data: TaskData, settings: TaskSettings, epoch: int, history_length: int, waits: Ints | None
+) -> HistoryPlan:
     rng = generator(settings.seed, epoch, Stream.HISTORIES)
     num_users, num_rows = len(data.offsets) - 1, len(data.items)
     user, position = data.users(), data.positions()  # (n,)
@@ -190,6 +203,7 @@ def _plan_histories(data: TaskData, settings: TaskSettings, epoch: int, history_
         tails[rows],
         tuple(items[rows] for items in answers),
         None if data.weights is None else data.weights[rows],
+        None if waits is None else waits[rows],
     )
 
 

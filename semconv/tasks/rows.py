@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from semconv.data.store import day_numbers
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData
@@ -25,12 +26,18 @@ PACKED_ROW_TOKENS = 256
 
 
 class RowBuilder:
-    """A builder of the token rows of a plan. ``too_long`` counts the samples whose prompts are too long."""
+    """A builder of the token rows of a plan.
+
+    Attributes:
+        dates: ``(n, 2)`` tokens of the dates of ``data.items``; None without dates.
+        too_long: number of samples whose prompts are too long, so far.
+    """
 
     def __init__(self, encoder: PromptEncoder, data: TaskData, settings: TaskSettings) -> None:
         self.encoder = encoder
         self.data = data
         self.settings = settings
+        self.dates = None if encoder.dates is None else encoder.dates.of_events(day_numbers(data.times), data.offsets)
         self.too_long = 0
 
     def history_trees(self, plan: HistoryPlan) -> Trees:
@@ -67,4 +74,4 @@ def epoch_rows(builder: RowBuilder, plan: EpochPlan, rng: np.random.Generator) -
         raise InputError(
             f"all {builder.too_long} prompts of an epoch are longer than tasks.max_prompt_tokens = {limit}; raise it, or lower split.history_length"
         )
-    return EpochRows(builder.encoder, builder.data.items, trees, builder.data.weights)
+    return EpochRows(builder.encoder, builder.data.items, trees, builder.data.weights, builder.dates)

@@ -32,7 +32,7 @@ class PromptSource:
 
     def rows(self, epoch: int) -> EpochRows:
         """Return the token rows of an epoch."""
-        plan = plan_epoch(self.data, self.tasks, epoch, self.history_length)
+        plan = plan_epoch(self.data, self.tasks, epoch, self.history_length, self.encoder.dates)
         builder = self.builder()
         rows = epoch_rows(builder, plan, np.random.default_rng([self.tasks.seed, epoch]))
         if builder.too_long and not self.too_long:

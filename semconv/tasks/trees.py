@@ -61,14 +61,20 @@ def history_trees(encoder: PromptEncoder, plan: HistoryPlan, max_prompt_tokens: 
 
     The trunk ends with the last item that a prompt contains.
     """
-    pool = [tail for task in HISTORY_TASKS for tail in encoder.tails[task.name]]
+    pool = [
+        encoder.tail(task.name, number, wait)
+        for wait in range(encoder.num_waits)
+        for task in HISTORY_TASKS
+        for number in range(len(task.tails))
+    ]
     pool_lengths = lengths_of(pool)
-    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])[:-1]  # (T,) index in the pool
+    first_tails = offsets_of([len(task.tails) for task in HISTORY_TASKS])  # (T + 1,) index in the pool
+    waits = 0 if plan.waits is None else plan.waits[:, None] * first_tails[-1]
     head_lengths = lengths_of(encoder.heads)
     visible = np.repeat(head_lengths[plan.head], np.diff(plan.offsets))
     visible += plan.position * encoder.separated_tokens.shape[1] - len(encoder.separator)  # (P,)
     is_asked = plan.tails >= 0  # (P, T)
-    tails = np.where(is_asked, plan.tails + first_tails, 0)  # (P, T) index in the pool
+    tails = np.where(is_asked, plan.tails + first_tails[:-1] + waits, 0)  # (P, T) index in the pool
     labels = np.stack([(answers >= 0).sum(axis=1) for answers in plan.answers], axis=1)  # (P, T)
     is_long = is_asked & (visible[:, None] + pool_lengths[tails] > max_prompt_tokens)
     keep = is_asked & ~is_long  # (P, T)

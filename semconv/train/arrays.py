@@ -24,6 +24,7 @@ from semconv.item_head.texts import TextBasis
 from semconv.ragged import kept_offsets, offsets_of
 from semconv.settings.load import load_settings
 from semconv.tasks.data import Candidates, Rejected, Replay, TaskData
+from semconv.tasks.dates import DateRange, DateTokens
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.text_tasks import TEXT_TASKS
 from semconv.train.task import TuningTask
@@ -67,6 +68,7 @@ def task_facts(task: TuningTask) -> dict[str, Any]:
         "book_width": task.book_width,
         "replay": None if replay is None else {"share": replay.share, "epochs_before": replay.epochs_before},
         "calendar": None if calendar is None else [calendar.first_day, calendar.num_periods],
+        "prompt_dates": None if task.encoder.dates is None else list(task.encoder.dates.range),
         "num_latest": 0 if task.setup is None else task.setup.num_latest,
         "is_validated": task.is_validated,
         "is_masked": task.validation is not None and task.validation.is_masked,
@@ -88,7 +90,9 @@ def task_from(arrays: Arrays, facts: Facts, config: Any, tokenizer: Any) -> Tuni
     settings = load_settings(environment={}, overrides=overrides)
     tokens = level_tokens(tokenizer, facts["levels"], facts["codes"])
     item_index, codes = arrays["codes/item_index"], arrays["codes/codes"]
-    encoder = PromptEncoder(tokenizer, tokens, item_index, codes, facts["num_items"])
+    dates = None if facts["prompt_dates"] is None else DateRange(*map(int, facts["prompt_dates"]))
+    date_tokens = None if dates is None else DateTokens.read(tokenizer, dates)
+    encoder = PromptEncoder(tokenizer, tokens, item_index, codes, facts["num_items"], date_tokens)
     return TuningTask(
         config=config,
         encoder=encoder,
@@ -117,9 +121,9 @@ def _data_arrays(task: TuningTask) -> dict[str, NDArray[Any]]:
     }
     if data.weights is not None:
         found["data/weights"] = data.weights
-    if task.setup is not None:
+    if task.setup is not None or task.encoder.dates is not None:
         found["data/days"] = _short_days(day_numbers(data.times))
-    else:  # only prompts of code tokens have negatives, and no dates
+    if task.setup is None:  # only prompts of code tokens have negatives
         is_trained = np.diff(data.offsets) > 0  # (U,)
         kept = np.repeat(is_trained, data.touched.lengths)
         found |= {

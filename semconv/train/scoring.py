@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.histories import prompt_items
 from semconv.item_head.parts import NAME
 from semconv.item_head.prompts import PromptMaker
 from semconv.item_head.search import Counted, ItemSearcher
@@ -17,6 +16,7 @@ from semconv.item_head.setup import ItemSetup
 from semconv.metrics import ndcg, target_ranks
 from semconv.search.search import Searcher, SearchSettings
 from semconv.search.trie import CodeTrie
+from semconv.tasks.user_prompts import TokenPrompts
 from semconv.train.task import TuningTask
 from semconv.train.validation import Validation
 
@@ -50,8 +50,8 @@ def ndcg_of(task: TuningTask, only: NDArray[np.bool_] | None = None) -> Callable
 def _token_lists(task: TuningTask, data: Validation, seen: Seen) -> Lists:
     """Return a function that makes the users' lists by beam search."""
     encoder, length = task.encoder, task.history_length
-    whole = [data.histories.of(user) for user in range(len(data.targets))]
-    prompts = [encoder.inference_prompt(prompt_items(items, encoder.has_codes, length)) for items in whole]
+    maker = TokenPrompts(encoder, length, None if data.moments is None else data.moments.days)
+    prompts = maker.of_users(data.histories, np.arange(len(data.targets)))
     trie = CodeTrie.build(task.codes, task.item_index, data.popularity).restrict(data.is_allowed)
     search = SearchSettings(_LIST_LENGTH, beams=20, scores=data.scores)
     return lambda model: Searcher(model, trie, task.level_tokens, search).search(prompts, seen).items

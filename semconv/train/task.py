@@ -61,6 +61,12 @@ class TuningTask:
     is_validated: bool
     book_width: int
 
+    @property
+    def added_tokens(self) -> NDArray[np.int64]:
+        """The tokens that were added to the tokenizer: of codes, level after level, and of dates."""
+        dates = self.encoder.dates
+        return np.concatenate([self.level_tokens.ravel(), *([] if dates is None else [dates.ids])])
+
     def form(self, source: PromptSource) -> Form:
         """Return the form in which the model reads histories, for the training data of ``source``."""
         if self.setup is not None:
@@ -73,7 +79,7 @@ class TuningTask:
 
     def new_model(self) -> StartModel:
         """Return a model of this task with other weights, which the weights of the task's model must overwrite."""
-        model = prepare(model_from_config(self.config), self.level_tokens, self.tuning)
+        model = prepare(model_from_config(self.config), self.added_tokens, self.tuning)
         rows, layers = None, LAYERS.get(self.tuning.code_start)
         if self.book_width and layers is not None:
             books = np.zeros((*self.level_tokens.shape, self.book_width), dtype=np.float32)

@@ -24,7 +24,7 @@ class Validation:
         is_masked: whether lists leave out seen items.
         scores: the tokens over which the search normalises the probability of a code.
         popularity: ``(M,)`` training interactions of the items with codes.
-        moments: the day on which each user is asked, for a model that reads items; None for one that reads code tokens.
+        moments: the day on which each user is asked, for a model that reads items or dates; None for another.
         successors: how often items follow each other; None for a model that does not score this.
     """
 

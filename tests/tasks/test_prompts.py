@@ -15,7 +15,6 @@ from semconv.settings.tasks import TaskSettings
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.export import samples
 from semconv.tasks.history_tasks import HISTORY_TASKS, NEGATIVE, SEQUENTIAL
-from semconv.tasks.padded import EpochRows, PaddedRows
 from semconv.tasks.plan import plan_epoch
 from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.rows import RowBuilder, epoch_rows
@@ -73,31 +72,6 @@ def test_every_head_and_tail_equals_the_tokens_of_the_whole_text(encoder: Prompt
                 assert built.tolist() == ids(encoder, before + closing(task.tails[tail]))
 
 
-def each(rows: EpochRows) -> list[PaddedRows]:
-    """Every row by itself."""
-    return [rows[index].padded(0) for index in range(len(rows))]
-
-
-def paths(row: PaddedRows, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Prompt and label of every sample of a row, read from the tokens that the label's last token sees."""
-    mask = span_mask(torch.from_numpy(row.spans))[0, 0].numpy()
-    tokens, positions = row.tokens[0], row.positions[0]
-    found = []
-    for at in range(0, len(row.label_tokens), levels + 1):
-        index, label = row.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
-        seen = np.flatnonzero(mask[index[-1]])
-        order = seen[np.argsort(positions[seen], kind="stable")]
-        assert positions[order].tolist() == list(range(len(order)))
-        for earlier, token in enumerate(
-            order
-        ):  # causal along the path: a token sees the path before it and nothing else
-            assert set(np.flatnonzero(mask[token])) == set(order[: earlier + 1])
-        assert index.tolist() == order[-levels - 1 :].tolist()
-        assert tokens[order[-levels:]].tolist() == label[:-1].tolist()
-        found.append((tuple(tokens[order[:-levels]].tolist()), tuple(label.tolist())))
-    return found
-
-
 @pytest.mark.parametrize("limit", [2048, 110])
 def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: int) -> None:
     settings = TaskSettings(late_position_share=0.5, negative_share=1.0, max_prompt_tokens=limit)
@@ -105,7 +79,7 @@ def test_rows_hold_exactly_the_exported_samples(encoder: PromptEncoder, limit: i
     plan = plan_epoch(data, settings, 1, history_length=6)
     builder = RowBuilder(encoder, data, settings)
     rows = epoch_rows(builder, plan, np.random.default_rng(0))
-    inside = Counter(path for row in each(rows) for path in paths(row, case.LEVELS))
+    inside = Counter(path for row in plain_rows.each(rows) for path in plain_rows.paths(row, case.LEVELS))
     exported = list(samples(RowBuilder(encoder, data, settings), plan))
     outside: Counter[Any] = Counter()
     for sample in exported:
@@ -131,7 +105,7 @@ def test_items_that_no_question_sees_are_not_in_the_trunk() -> None:
     )  # head, three items and a tail
     plan = plan_epoch(data, settings, 0, 20)
     rows = epoch_rows(RowBuilder(encoder, data, settings), plan, np.random.default_rng(0))
-    for row in each(rows):
+    for row in plain_rows.each(rows):
         trunk = int((row.spans[0, :, 3] == 0).sum())
         assert trunk <= settings.max_prompt_tokens
         assert row.history_tokens.tolist() == row.tokens[0, row.history_index + 1].tolist()
@@ -170,17 +144,7 @@ def test_rows_equal_those_built_one_at_a_time(encoder: PromptEncoder, settings: 
         limit, rng = settings.max_prompt_tokens, np.random.default_rng(epoch)
         plain, too_long = plain_rows.epoch_rows(encoder, data, plan, limit, rng)
         assert builder.too_long == too_long
-        assert rows.lengths.tolist() == [len(row.tokens) for row in plain]
-        assert rows.num_samples.tolist() == [row.num_samples for row in plain]
-        for made, one in zip(each(rows), plain, strict=True):
-            assert made.tokens[0].tolist() == one.tokens
-            assert made.positions[0].tolist() == one.positions
-            assert [tuple(span) for span in made.spans[0].tolist()] == one.spans
-            assert made.label_index.tolist() == one.label_index
-            assert made.label_tokens.tolist() == one.label_tokens
-            assert made.history_index.tolist() == one.history_index
-            assert made.history_tokens.tolist() == one.history_tokens
-            assert [TASK_NAMES[task] for task in made.sample_tasks] == one.tasks
+        plain_rows.require_equal(rows, plain)
 
 
 @pytest.mark.parametrize("missing", ["text", "queries", "histories", "negatives"])

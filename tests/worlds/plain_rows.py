@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from semconv.data.calendar import GAP_ROWS, PERIOD_DAYS
+from semconv.data.store import DAY, UNKNOWN_TIME
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import TaskData
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.history_tasks import NEGATIVE, SEQUENTIAL
 from semconv.tasks.negatives import draw_negatives
+from semconv.tasks.padded import EpochRows, PaddedRows
 from semconv.tasks.plan import EpochPlan, HistoryPlan, TextUnit
+from semconv.tasks.registry import TASK_NAMES
 from semconv.tasks.rows import PACKED_ROW_TOKENS
 from semconv.tasks.text_tasks import QUERY, TEXT
 from semconv.tasks.wordings import HISTORY_HEADS
+from semconv.tuning.batches import span_mask
 
 
 @dataclass
@@ -72,6 +80,7 @@ class HistoryUnit:
     positions: NDArray[np.int64]  # (P,)
     tails: NDArray[np.int64]  # (P, 2)
     answers: tuple[NDArray[np.int32], ...]  # (P, 1) and (P, k)
+    waits: list[int]  # (P,)
 
 
 def units_of(plan: HistoryPlan) -> list[HistoryUnit]:
@@ -81,8 +90,35 @@ def units_of(plan: HistoryPlan) -> list[HistoryUnit]:
         at = slice(int(plan.offsets[row]), int(plan.offsets[row + 1]))
         user, head, start = (int(column[row]) for column in (plan.user, plan.head, plan.start))
         answers = tuple(items[at] for items in plan.answers)
-        found.append(HistoryUnit(user, head, start, plan.position[at], plan.tails[at], answers))
+        waits = [0] * len(plan.position[at]) if plan.waits is None else plan.waits[at].tolist()
+        found.append(HistoryUnit(user, head, start, plan.position[at], plan.tails[at], answers, waits))
     return found
+
+
+def token_of(encoder: PromptEncoder, kind: str, row: int) -> int:
+    """The token of a period or a gap; a gap that is longer than all of the training counts as the longest."""
+    assert encoder.dates is not None
+    if kind == "gap":
+        row = min(row, encoder.dates.range.num_gaps - 1)
+    return int(encoder.tokenizer.convert_tokens_to_ids(f"<{kind}_{row}>"))
+
+
+def dates_of(encoder: PromptEncoder, data: TaskData) -> NDArray[np.int64] | None:
+    """Return the two tokens of the date of every row ``(n, 2)``."""
+    if encoder.dates is None:
+        return None
+    known, found = encoder.dates.range, []
+    for begin, end in itertools.pairwise(data.offsets.tolist()):
+        before = None
+        for time in data.times[begin:end].tolist():
+            day = None if time == UNKNOWN_TIME else time // DAY
+            period, gap = 0, 0
+            if day is not None:
+                period = min(max(1 + (day - known.first_day) // PERIOD_DAYS, 1), known.num_periods)
+                gap = 0 if before is None or day < before else 1 + min(round(math.log2(day - before + 1)), GAP_ROWS - 2)
+            found.append([token_of(encoder, "period", period), token_of(encoder, "gap", gap)])
+            before = day
+    return np.array(found)
 
 
 def layout(trunk: int, branches: Sequence[tuple[int, int, int]], label_tokens: int) -> PlainRow:
@@ -98,8 +134,17 @@ def history_row(encoder: PromptEncoder, data: TaskData, unit: HistoryUnit, limit
     """Build the row of a shared history, None without a short enough prompt; count the samples that are too long."""
     asked: list[tuple[str, int, list[int], list[list[int]]]] = []
     too_long = 0
-    for position, (sequential, negative), hated in zip(unit.positions, unit.tails, unit.answers[1], strict=True):
-        before = encoder.trunk(data.items[unit.start : unit.start + position], unit.head)
+    dates = dates_of(encoder, data)
+    num_dates = 0 if dates is None else 2
+
+    def trunk_of(length: int) -> NDArray[np.int64]:
+        rows = slice(unit.start, unit.start + length)
+        return encoder.trunk(data.items[rows], unit.head, None if dates is None else dates[rows])
+
+    of_positions = zip(unit.positions, unit.tails, unit.answers[1], unit.waits, strict=True)
+    for position, (sequential, negative), hated, wait in of_positions:
+        before = trunk_of(position)
+        ahead = [] if dates is None else [token_of(encoder, "gap", wait)]
         questions = []
         if sequential >= 0:
             following = [data.items[unit.start + position]]
@@ -107,27 +152,27 @@ def history_row(encoder: PromptEncoder, data: TaskData, unit: HistoryUnit, limit
         if negative >= 0:
             rejected = [item for item in hated if item >= 0]
             questions.append(("negative", encoder.tails["negative"][negative], rejected))
-        for task, tail, answers in questions:
+        for task, words, answers in questions:
+            tail = [*ahead, *words.tolist()]
             if len(before) + len(tail) > limit:
                 too_long += len(answers)
             else:
-                asked.append(
-                    (task, len(before), tail.tolist(), [encoder.item_tokens[item].tolist() for item in answers])
-                )
+                asked.append((task, len(before), tail, [encoder.item_tokens[item].tolist() for item in answers]))
     if not asked:
         return None, too_long
     row = PlainRow()
     shown = max(visible for _, visible, _, _ in asked)
-    trunk = encoder.trunk(data.items[unit.start : unit.start + unit.positions[-1]], unit.head)[:shown].tolist()
+    trunk = trunk_of(unit.positions[-1])[:shown].tolist()
     row.add_trunk(trunk)
     for task, visible, tail, labels in asked:
         row.add_branch(task, visible, tail, labels, encoder.end)
-    item = len(encoder.heads[unit.head]) + encoder.num_levels + len(encoder.separator)
+    step = encoder.num_levels + num_dates + len(encoder.separator)
+    item = len(encoder.heads[unit.head]) + step
     while item < len(trunk):
         for token in range(item, item + encoder.num_levels):
             row.history_index.append(token - 1)
             row.history_tokens.append(trunk[token])
-        item += encoder.num_levels + len(encoder.separator)
+        item += step
     return row, too_long
 
 
@@ -158,6 +203,47 @@ def epoch_rows(
     made = [history_row(encoder, data, unit, limit) for unit in units_of(plan.histories)]
     packed, too_long = text_rows(encoder, data, [texts[index] for index in rng.permutation(len(texts))], limit)
     return [*(row for row, _ in made if row), *packed], too_long + sum(count for _, count in made)
+
+
+def each(rows: EpochRows) -> list[PaddedRows]:
+    """Every row by itself."""
+    return [rows[index].padded(0) for index in range(len(rows))]
+
+
+def paths(row: PaddedRows, levels: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Prompt and label of every sample of a row, read from the tokens that the label's last token sees."""
+    mask = span_mask(torch.from_numpy(row.spans))[0, 0].numpy()
+    tokens, positions = row.tokens[0], row.positions[0]
+    found = []
+    for at in range(0, len(row.label_tokens), levels + 1):
+        index, label = row.label_index[at : at + levels + 1], row.label_tokens[at : at + levels + 1]
+        seen = np.flatnonzero(mask[index[-1]])
+        order = seen[np.argsort(positions[seen], kind="stable")]
+        assert positions[order].tolist() == list(range(len(order)))
+        for earlier, token in enumerate(
+            order
+        ):  # causal along the path: a token sees the path before it and nothing else
+            assert set(np.flatnonzero(mask[token])) == set(order[: earlier + 1])
+        assert index.tolist() == order[-levels - 1 :].tolist()
+        assert tokens[order[-levels:]].tolist() == label[:-1].tolist()
+        found.append((tuple(tokens[order[:-levels]].tolist()), tuple(label.tolist())))
+    return found
+
+
+def require_equal(rows: EpochRows, plain: Sequence[PlainRow]) -> None:
+    """Require that vectorised rows equal those of loops, one row at a time."""
+    assert rows.lengths.tolist() == [len(row.tokens) for row in plain]
+    assert rows.num_samples.tolist() == [row.num_samples for row in plain]
+    for index, one in enumerate(plain):
+        made = rows[index].padded(0)
+        assert made.tokens[0].tolist() == one.tokens
+        assert made.positions[0].tolist() == one.positions
+        assert [tuple(span) for span in made.spans[0].tolist()] == one.spans
+        assert made.label_index.tolist() == one.label_index
+        assert made.label_tokens.tolist() == one.label_tokens
+        assert made.history_index.tolist() == one.history_index
+        assert made.history_tokens.tolist() == one.history_tokens
+        assert [TASK_NAMES[task] for task in made.sample_tasks] == one.tasks
 
 
 def history_units(data: TaskData, settings: TaskSettings, epoch: int, history_length: int) -> Iterator[tuple[Any, ...]]:

@@ -41,7 +41,7 @@ def export_prompts(workspace: Workspace, output: Path, epoch: int) -> dict[str, 
     codes = ItemCodes.read(workspace, codes_of.code_runs)
     source = prompt_source(workspace, inputs, prepared_backbone(workspace, inputs), codes)
     builder = source.builder()
-    plan = plan_epoch(source.data, source.tasks, epoch, source.history_length)
+    plan = plan_epoch(source.data, source.tasks, epoch, source.history_length, source.encoder.dates)
     users, catalog = workspace.sequences().user_ids, workspace.store.catalog()
     counts = _write_samples(output, samples(builder, plan), users, catalog.item_ids)
     if builder.too_long:

@@ -26,6 +26,7 @@ from semconv.ragged import row_of
 from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
+from semconv.settings.tuning import TuningSettings
 from semconv.stages.embed.rows import catalog_texts
 from semconv.stages.embed.text import text_vectors
 from semconv.tasks.data import TaskData
@@ -33,24 +34,29 @@ from semconv.tasks.encoder import PromptEncoder
 
 
 def item_setup(
-    workspace: Workspace, codes: Lineage, encoder: PromptEncoder, data: TaskData, start: Path | None
+    workspace: Workspace,
+    codes: Lineage,
+    encoder: PromptEncoder,
+    data: TaskData,
+    tuning: TuningSettings,
+    start: Path | None,
 ) -> ItemSetup:
     """Read the arrays for a tuning. A tuning that continues an earlier one keeps its calendar, projection and successors.
 
     Args:
         encoder: knows the code tokens of all items.
         data: the training data.
+        tuning: the settings of the tuning, with all defaults filled in.
         start: the folder of the run that is continued; None to start from the backbone.
     """
     catalog = workspace.store.catalog()
     texts = item_texts(workspace, codes, catalog)
     file = None if start is None else ItemFile.load(start)
     basis = TextBasis.of(texts.vectors) if file is None else file.basis
-    settings = workspace.settings.tuning
-    times = data.times if settings.dates else data.times[:0]
-    calendar, num_latest = Calendar.of(day_numbers(times)), settings.successor_items
+    times = data.times if tuning.dates else data.times[:0]
+    calendar, num_latest = Calendar.of(day_numbers(times)), tuning.successor_items
     if file is not None:
-        _say_ignored(workspace, file, calendar)
+        _say_ignored(workspace, tuning, file, calendar)
         calendar, num_latest = file.calendar, file.num_latest
     sequences = DatedSequences.of(data.offsets, data.items, data.times, calendar, data.weights)
     return ItemSetup(
@@ -65,26 +71,34 @@ def item_setup(
     )
 
 
-def _say_ignored(workspace: Workspace, file: ItemFile, calendar: Calendar) -> None:
+def _say_ignored(workspace: Workspace, tuning: TuningSettings, file: ItemFile, calendar: Calendar) -> None:
     """Say which settings a continued tuning does not follow, because the weights of the earlier model decide.
 
     Args:
         file: the item parts of the earlier model.
         calendar: the calendar that a new model would have.
     """
-    settings, ignored = workspace.settings.tuning, []
-    if settings.successor_items != file.num_latest:
-        ignored.append(
-            f"successor_items = {settings.successor_items} is ignored: the earlier model has {file.num_latest}"
-        )
-    if (calendar.num_periods > 0) != (file.calendar.num_periods > 0):
-        reads = "dates" if file.calendar.num_periods else "no dates"
-        ignored.append(f"dates = {str(settings.dates).lower()} is ignored: the earlier model reads {reads}")
-    for found in ignored:
-        workspace.progress.say(
-            f"tuning.{found}, and a tuning that continues from it keeps this; to change it, tune from the backbone without"
-            " --from"
-        )
+    if tuning.successor_items != file.num_latest:
+        _say(workspace, f"successor_items = {tuning.successor_items}", f"has {file.num_latest}")
+    say_ignored_dates(workspace, tuning, wanted=calendar.num_periods > 0, found=file.calendar.num_periods > 0)
+
+
+def say_ignored_dates(workspace: Workspace, tuning: TuningSettings, *, wanted: bool, found: bool) -> None:
+    """Say that a continued tuning does not follow ``tuning.dates``, if the earlier model decides otherwise.
+
+    Args:
+        wanted: whether a new model would read dates.
+        found: whether the earlier model reads dates.
+    """
+    if wanted != found:
+        _say(workspace, f"dates = {str(tuning.dates).lower()}", "reads dates" if found else "reads no dates")
+
+
+def _say(workspace: Workspace, setting: str, earlier: str) -> None:
+    workspace.progress.say(
+        f"tuning.{setting} is ignored: the earlier model {earlier}, and a tuning that continues from it keeps this; to"
+        " change it, tune from the backbone without --from"
+    )
 
 
 def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> TextVectors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -63,7 +62,7 @@ class Preparation:
             return None
         start, source = self.inputs.start, self._source
         folder = None if start is None else self.workspace.intact(start.run, ITEM_PARTS).parent
-        return item_setup(self.workspace, self.inputs.codes, source.encoder, source.data, folder)
+        return item_setup(self.workspace, self.inputs.codes, source.encoder, source.data, self.tuning, folder)
 
     @cached_property
     def validation(self) -> ValidationUsers | None:
@@ -117,7 +116,7 @@ class Preparation:
         model, _, level_tokens = self._loaded
         if books is not None and tuning.code_start == "codebook":
             start_from_books(model, level_tokens, books, tuning.seed)
-        model, rows = prepare(model, level_tokens, tuning), None
+        model, rows = prepare(model, self.task.added_tokens, tuning), None
         if start is not None and tuning.mode == "lora":
             take_adapter(model, tuned_folder(self.workspace, start))
         layers = LAYERS.get(tuning.code_start)
@@ -131,8 +130,8 @@ class Preparation:
 def _check_context(model: Any, source: PromptSource) -> None:
     """Refuse a history length whose prompts are longer than the backbone's context."""
     encoder, length = source.encoder, source.history_length
-    tokens_per_item = encoder.num_levels + len(encoder.separator)
-    tail = max(len(tokens) for tokens in itertools.chain(*encoder.tails.values()))
+    tokens_per_item = encoder.separated_tokens.shape[1]
+    tail = max(len(encoder.tail(name, number)) for name, tails in encoder.tails.items() for number in range(len(tails)))
     needed = max(map(len, encoder.heads)) + length * tokens_per_item + tail + encoder.num_levels
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and needed > context:

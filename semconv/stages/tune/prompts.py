@@ -12,15 +12,18 @@ from semconv.columns import TrainCut
 from semconv.data.core import core_rows, train_part
 from semconv.data.splits import train_rejections
 from semconv.data.store import Sequences
+from semconv.runs.files import MODEL_FOLDER
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import load_run_backbone
-from semconv.stages.stage_settings import resolved_tasks
+from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
 from semconv.stages.tune.inputs import TuningInputs
+from semconv.stages.tune.item_setup import say_ignored_dates
 from semconv.stages.tune.start import since_start
-from semconv.stages.tune.tuned import tuned_folder
+from semconv.stages.tune.tuned import prompt_dates, tuned_folder
 from semconv.tasks.data import Rejected, TaskData
+from semconv.tasks.dates import DateRange, DateTokens
 from semconv.tasks.encoder import PromptEncoder
 from semconv.tasks.selection import task_data, tasks_without_samples
 from semconv.tasks.source import PromptSource
@@ -57,7 +60,7 @@ def prompt_source(
 ) -> PromptSource:
     """Read the training data, and return the source of its prompts.
 
-    A prompt that does not fit into the backbone's context together with its label is left out.
+    If prompts have dates, their tokens are added to the tokenizer and the model. A prompt that does not fit into the backbone's context together with its label is left out.
 
     Args:
         loaded: the result of ``prepared_backbone``.
@@ -68,10 +71,27 @@ def prompt_source(
     if most is not None:
         tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
     data = training_data(workspace, codes, inputs.start)
-    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, data.num_items)
+    dates = _dates(workspace, inputs, data)
+    tokens = None if dates is None else DateTokens.add(model, tokenizer, dates)
+    encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, data.num_items, tokens)
     for line in tasks_without_samples(data, tasks):
         workspace.progress.say(line)
     return PromptSource(encoder, data, tasks, workspace.settings.split.history_length, workspace.progress)
+
+
+def _dates(workspace: Workspace, inputs: TuningInputs, data: TaskData) -> DateRange | None:
+    """Return the dates in the prompts of a tuning: those of its training data, or of the model that it continues."""
+    from semconv.tuning.model import tuned_manifest
+
+    tuning = resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook)
+    if tuning.history != "tokens":
+        return None
+    wanted = DateRange.of(data) if tuning.dates else None
+    if inputs.start is None:
+        return wanted
+    found = prompt_dates(tuned_manifest(workspace.intact(inputs.start.run, MODEL_FOLDER), None))
+    say_ignored_dates(workspace, tuning, wanted=wanted is not None, found=found is not None)
+    return found
 
 
 def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, Any, NDArray[np.int64]]:

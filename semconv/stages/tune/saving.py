@@ -16,6 +16,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.embed.backbone import backbone_path
 from semconv.stages.tune.figures import CHOSEN_BY, EPOCHS_BEFORE, TRAIN_INTERACTIONS, epochs_trained
+from semconv.stages.tune.tuned import PROMPT_DATES
 from semconv.tasks.data import TaskData
 from semconv.tasks.replay import TunedOn
 from semconv.train.task import TuningTask
@@ -76,6 +77,7 @@ def _manifest(workspace: Workspace, folder: Path, task: TuningTask, origin: Orig
     is_inside = Path(path).is_relative_to(workspace.root)  # so that it stays valid when the project folder is moved
     settings = {name: value for name, value in origin.settings.items() if name not in ("from", "chosen")}
     levels, codes = task.level_tokens.shape
+    dates = task.encoder.dates
     return {
         "mode": task.tuning.mode,
         "history": task.tuning.history,
@@ -88,4 +90,5 @@ def _manifest(workspace: Workspace, folder: Path, task: TuningTask, origin: Orig
         "code_set_run_id": origin.codebook.run_id,
         "train_cut": settings["split"]["train_cut"],
         "settings": settings,
+        **({} if dates is None else {PROMPT_DATES: list(dates.range)}),
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from semconv.artifacts import read_arrays
 from semconv.data.histories import Histories, prompt_items
 from semconv.data.store import Catalog
+from semconv.ragged import Ints
 from semconv.runs.files import MODEL_FOLDER, TUNED_CODES
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -26,11 +27,15 @@ from semconv.stages.codes.trie_store import trie_file
 from semconv.stages.embed.backbone import intact_backbone
 from semconv.stages.tune.item_search import ItemPrompts, ItemSearchData
 from semconv.stages.tune.item_setup import SplitMoments
+from semconv.tasks.dates import DateRange, DateTokens
 from semconv.tasks.encoder import PromptEncoder
+from semconv.tasks.user_prompts import TokenPrompts
 
 if TYPE_CHECKING:
     from semconv.item_head.search import ItemSearcher
     from semconv.search.code_scores import Normalization
+
+PROMPT_DATES: Final = "dates"  # in the manifest of a model
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class TunedFiles:
         num_items: the number I of items in the catalogue.
         scores: the tokens over which the loss of the model, and so the search, normalises the probability of a code.
         items: what a model that reads items needs besides; None for a model that reads code tokens.
+        dates: the dates in the prompts of a model that reads code tokens; None for prompts without dates.
+        days: ``(U,)`` day on which each user is asked, for prompts with dates; None for other prompts, and for queries.
     """
 
     model: Path
@@ -54,6 +61,8 @@ class TunedFiles:
     num_items: int
     scores: Normalization
     items: ItemSearchData | None = None
+    dates: DateRange | None = None
+    days: Ints | None = None
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage, catalog: Catalog, moments: SplitMoments | None) -> TunedFiles:
@@ -71,7 +80,11 @@ class TunedFiles:
 
         codes = ItemCodes.read(workspace, lineage.code_runs)
         folder = tuned_folder(workspace, lineage)
-        reads_items = tuned_manifest(folder, None)["history"] == "items"
+        manifest = tuned_manifest(folder, None)
+        reads_items, dates = manifest["history"] == "items", prompt_dates(manifest)
+        days = None
+        if dates is not None and moments is not None:
+            days = moments.events(len(catalog), is_dated=True).days
         return cls(
             folder,
             tuned_digest(workspace, lineage, codes),
@@ -80,6 +93,8 @@ class TunedFiles:
             len(catalog),
             code_scores(workspace.settings.recommend, lineage.finetune.settings["tuning"]),
             ItemSearchData.read(workspace, lineage, catalog, moments) if reads_items else None,
+            dates,
+            days,
         )
 
     def load(self, settings: Settings, allowed: NDArray[np.bool_], say: Callable[[str], None]) -> Tuned:
@@ -103,13 +118,17 @@ class TunedFiles:
         if settings.recommend.compile:
             compile_decoder(model)
         codes, search = self.codes, self._search_settings(settings)
-        encoder = PromptEncoder(tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, self.num_items)
+        dates = None if self.dates is None else DateTokens.read(tuned.tokenizer, self.dates)
+        encoder = PromptEncoder(
+            tuned.tokenizer, tuned.level_tokens, codes.item_index, codes.codes, self.num_items, dates
+        )
         length = settings.split.history_length
         if self.items is not None:
             item_searcher, maker = self.items.searcher(model, encoder, allowed, search, length)
             return Tuned(item_searcher, encoder, maker)
         trie = open_trie(self.trie).restrict(allowed)
-        return Tuned(Searcher(model, trie, tuned.level_tokens, search, say), encoder, TokenPrompts(encoder, length))
+        searcher = Searcher(model, trie, tuned.level_tokens, search, say)
+        return Tuned(searcher, encoder, TokenPrompts(encoder, length, self.days))
 
     def _search_settings(self, settings: Settings) -> SearchSettings:
         recommend = settings.recommend
@@ -136,24 +155,6 @@ class Tuned:
         return [prompt_items(histories.of(int(user)), self.encoder.has_codes, length) for user in users]
 
 
-@dataclass(frozen=True)
-class TokenPrompts:
-    """Makes the prompts of a model that reads code tokens; ``length`` is the largest number of items in one."""
-
-    encoder: PromptEncoder
-    length: int
-
-    def of_users(self, histories: Histories, users: NDArray[np.int32]) -> list[NDArray[Any]]:
-        """Return the tokens of each user's prompt."""
-        encoder, empty = self.encoder, np.zeros(0, np.int64)
-        shown = (prompt_items(histories.of(int(user)), encoder.has_codes, self.length) for user in users)
-        return [encoder.inference_prompt(items) if len(items) else empty for items in shown]
-
-    def of_query(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the tokens of a query's prompt as they are."""
-        return tokens
-
-
 def passes(settings: Settings) -> AbstractContextManager[None]:
     """Return a context for forward passes of a model, which turns failures of the compiler into one-line errors."""
     from semconv.backbone.machine import compiler_errors
@@ -167,6 +168,11 @@ def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
     if finetune.settings["tuning"]["mode"] == "lora":
         intact_backbone(workspace, lineage.backbone)
     return workspace.intact(finetune, MODEL_FOLDER)
+
+
+def prompt_dates(manifest: Mapping[str, Any]) -> DateRange | None:
+    """Return the dates in the prompts of a tuned model, from its manifest; None for prompts without dates."""
+    return DateRange(*manifest[PROMPT_DATES]) if PROMPT_DATES in manifest else None
 
 
 def tuned_digest(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.histories import Histories
 from semconv.data.splits import targets
+from semconv.item_head.prompts import MomentEvents
 from semconv.item_head.setup import ItemSetup
 from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
@@ -37,6 +38,7 @@ def read_validation(
 
     Args:
         tuning: the settings of the tuning, with all defaults filled in.
+        encoder: knows whether prompts have dates.
         setup: of a model that reads items; None for one that reads code tokens.
     """
     settings = workspace.settings
@@ -48,8 +50,11 @@ def read_validation(
     if len(users) == 0:
         return None
     catalog, moments, successors = workspace.store.catalog(), None, None
+    split_moments = SplitMoments(sequences, "valid", settings.split.train_cut)
+    if encoder.dates is not None:
+        days = split_moments.events(len(catalog), is_dated=True).days[users]
+        moments = replace(MomentEvents.unknown(len(users), len(catalog)), days=days)
     if setup is not None:
-        split_moments = SplitMoments(sequences, "valid", settings.split.train_cut)
         is_dated = setup.calendar.num_periods > 0
         moments = split_moments.events(len(catalog), is_dated=is_dated).of_users(users)
         successors = split_moments.successors(len(catalog)) if setup.num_latest else None
