@@ -11,13 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
-from semconv.data.calendar import PERIOD_DAYS
+from semconv.artifacts import read_json
+from semconv.data.calendar import PERIOD_DAYS, Calendar
 from semconv.data.store import day_numbers
 from semconv.item_head.files import ItemFile
+from semconv.runs.files import MODEL_FOLDER
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.run import wanted_tuning
+from semconv.stages.tune.tuned import prompt_dates
 from semconv.train.arrays import task_arrays, task_facts
+from semconv.tuning.model import MANIFEST
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -41,16 +46,24 @@ def moved(last: int) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.fixture(scope="module", params=["items", "tokens"])
+def settings(request: pytest.FixtureRequest) -> str:
+    """The settings of a model that reads histories in one of the two forms."""
+    return dated.SETTINGS if request.param == "items" else dated.TOKENS
+
+
 @pytest.fixture(scope="module")
-def as_it_was(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def as_it_was(settings: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("as it was") / "project"
-    return Project.open(Path(shutil.copytree(dated.tuned_template(), folder)), progress=case.Remarks())
+    return Project.open(Path(shutil.copytree(dated.tuned_template(settings), folder)), progress=case.Remarks())
 
 
 @pytest.fixture(scope="module", params=[1, 2])
-def changed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, int]:
+def changed(
+    request: pytest.FixtureRequest, settings: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Project, int]:
     folder = tmp_path_factory.mktemp("moved") / "project"
-    return dated.fit(dated.make_project(folder, moved(request.param))), request.param
+    return dated.fit(dated.make_project(folder, moved(request.param), settings)), request.param
 
 
 def training_inputs(project: Project) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
@@ -61,8 +74,15 @@ def training_inputs(project: Project) -> tuple[Mapping[str, NDArray[Any]], Mappi
     return task_arrays(task), task_facts(task)
 
 
-def model(project: Project) -> ItemFile:
-    return ItemFile.load(project.workspace.book.folder(project.workspace.need("finetune")))
+def model(project: Project) -> tuple[Calendar, Mapping[str, NDArray[Any]]]:
+    """Return the calendar and the weights of the current model."""
+    folder = project.workspace.book.folder(project.workspace.need("finetune"))
+    weights = load_file(folder / MODEL_FOLDER / "model.safetensors")
+    dates = prompt_dates(read_json(folder / MODEL_FOLDER / MANIFEST))
+    if dates is not None:
+        return Calendar(dates.first_day, dates.num_periods), weights
+    file = ItemFile.load(folder)
+    return file.calendar, {**weights, **file.weights}
 
 
 def lists(project: Project, split: Literal["valid", "test"]) -> list[dict[str, Any]]:
@@ -75,7 +95,7 @@ def test_the_moved_dates_lie_in_new_periods(as_it_was: Project, changed: tuple[P
     project, last = changed
     sequences, before = project.workspace.sequences(), as_it_was.workspace.sequences()
     assert (sequences.items == before.items).all()
-    calendar = model(as_it_was).calendar
+    calendar, _ = model(as_it_was)
     end = calendar.first_day + calendar.num_periods * PERIOD_DAYS
     evaluated = before.lengths >= 3
     for back in range(1, last + 1):
@@ -91,9 +111,10 @@ def test_a_training_reads_the_same(as_it_was: Project, changed: tuple[Project, i
 
 
 def test_the_trained_model_is_the_same(as_it_was: Project, changed: tuple[Project, int]) -> None:
-    before, after = model(as_it_was), model(changed[0])
-    assert after.calendar == before.calendar
-    assert [name for name in before.weights if not np.array_equal(before.weights[name], after.weights[name])] == []
+    (calendar, before), (calendar_after, after) = model(as_it_was), model(changed[0])
+    assert calendar_after == calendar
+    assert before.keys() == after.keys()
+    assert [name for name in before if not np.array_equal(before[name], after[name])] == []
 
 
 def test_the_lists_are_the_same(as_it_was: Project, changed: tuple[Project, int]) -> None:

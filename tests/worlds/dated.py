@@ -1,4 +1,4 @@
-"""The small shop of ``projects`` with a date for each event, whose model reads histories as items."""
+"""The small shop of ``projects`` with a date for each event, whose model reads the dates, with histories in both forms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds import prompts
-from tests.worlds.once import made_once
+from tests.worlds.once import made_once, short_name
 
 SETTINGS = case.SETTINGS.replace("epochs = 1\n", "epochs = 8\nlearning_rate = 0.01\ndropout = 0.1\n").replace(
     'history = "tokens"', 'history = "items"'
 )
 LORA = SETTINGS.replace("[tuning]", '[tuning]\nmode = "lora"\nlora_rank = 4\nlora_dropout = 0.2')
+TOKENS = case.SETTINGS.replace("epochs = 1\n", "epochs = 4\nlearning_rate = 0.01\ndropout = 0.1\ndates = true\n")
 _START = datetime(2015, 1, 5, tzinfo=UTC)
 
 
@@ -47,9 +48,10 @@ def fit(project: Project) -> Project:
     return project
 
 
-def tuned_template() -> Path:
+def tuned_template(settings: str = SETTINGS) -> Path:
     """Return a tuned project, which tests copy or only read."""
-    return made_once("dated", lambda folder: fit(make_project(folder)))
+    return made_once(f"dated-{short_name(settings)}", lambda folder: fit(make_project(folder, settings=settings)))
+
 
 
 def lora_template() -> Path:
