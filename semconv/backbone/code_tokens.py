@@ -61,7 +61,7 @@ def token_ids(tokenizer: Any, names: Sequence[str]) -> NDArray[np.int64]:
         return np.array([known[name] for name in names], dtype=np.int64)
     except KeyError as error:
         raise InputError(
-            f"the backbone's tokenizer lacks the code token {error.args[0]}; tune the model again with `semconv finetune`"
+            f"the backbone's tokenizer lacks the token {error.args[0]}; tune the model again with `semconv finetune`"
         ) from error
 
 

@@ -18,7 +18,7 @@ class TuningSettings:
     mode: Literal["full", "lora"] = option(
         "full",
         "Which weights are trained. full trains all weights. lora trains low-rank adapters and the embeddings of"
-        " the code tokens.",
+        " the tokens of codes and dates.",
     )
     history: Literal["auto", "tokens", "items"] = option(
         "auto",

@@ -140,7 +140,7 @@ def test_code_tokens_are_added_once_and_kept_whole(tmp_path: Path, tokens: str, 
         token for token in AutoTokenizer.from_pretrained(tmp_path)("<a_1><b_7>, <c_0>")["input_ids"] if token in ids
     ]
     assert again == found
-    with pytest.raises(InputError, match="lacks the code token <d_0>"):
+    with pytest.raises(InputError, match="lacks the token <d_0>"):
         level_tokens(tokenizer, 4, 8)
 
 

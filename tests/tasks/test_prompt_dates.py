@@ -83,7 +83,7 @@ def test_each_date_has_a_token_with_a_row_of_its_own() -> None:
     assert len({tuple(row) for row in weight[dates.ids].tolist()}) == 6
     assert dates.waits.tolist() == [*dates.ids[3:].tolist(), *[before + 5] * (GAP_ROWS - 3)]
     assert (DateTokens.read(tokens, dates.range).ids == dates.ids).all()
-    with pytest.raises(InputError, match="lacks the code token <period_3>"):
+    with pytest.raises(InputError, match="lacks the token <period_3>"):
         DateTokens.read(tokens, DateRange(0, 3, 3))
 
 
