@@ -60,7 +60,8 @@ def prompt_source(
 ) -> PromptSource:
     """Read the training data, and return the source of its prompts.
 
-    If prompts have dates, their tokens are added to the tokenizer and the model. A prompt that does not fit into the backbone's context together with its label is left out.
+    If prompts have dates, their tokens are added to the tokenizer and the model. A prompt that does not fit into the
+    backbone's context together with its label is left out.
 
     Args:
         loaded: the result of ``prepared_backbone``.
@@ -89,7 +90,7 @@ def _dates(workspace: Workspace, inputs: TuningInputs, data: TaskData) -> DateRa
     wanted = DateRange.of(data) if tuning.dates else None
     if inputs.start is None:
         return wanted
-    found = prompt_dates(tuned_manifest(workspace.intact(inputs.start.run, MODEL_FOLDER), None))
+    found = prompt_dates(tuned_manifest(workspace.book.folder(inputs.start.run) / MODEL_FOLDER, None))
     say_ignored_dates(workspace, tuning, wanted=wanted is not None, found=found is not None)
     return found
 
