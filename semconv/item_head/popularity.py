@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.store import UNKNOWN_DAY
 from semconv.data.calendar import main_days
+from semconv.data.store import UNKNOWN_DAY
 from semconv.ragged import Ints
 
 NUM_FEATURES: Final = 4  # log counts of the last 60 days, of the 180 days before, of all earlier days; 1 without any

@@ -53,7 +53,6 @@ def tuned_template(settings: str = SETTINGS) -> Path:
     return made_once(f"dated-{short_name(settings)}", lambda folder: fit(make_project(folder, settings=settings)))
 
 
-
 def lora_template() -> Path:
     """Return a project whose pretrained model was tuned by an adapter, which tests copy or only read."""
     return made_once("dated-lora", lambda folder: tune(make_pretrained(folder)))

@@ -10,9 +10,9 @@ import torch
 
 from semconv.backbone.code_tokens import add_code_tokens
 from semconv.backbone.load import load_backbone
+from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories
 from semconv.data.store import Sequences, day_numbers
-from semconv.item_head.calendar import Calendar
 from semconv.item_head.form import ItemForm
 from semconv.item_head.parts import NAME, ItemParts
 from semconv.item_head.prompts import ItemPrompt, Moments, PromptMaker
