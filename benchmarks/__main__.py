@@ -16,7 +16,7 @@ BENCHMARKS = {
     for folder, names in {
         "ingest": ("events",),
         "codes": ("codebook", "codebook_ablation", "literal"),
-        "training": ("behavior", "training"),
+        "training": ("behavior", "forms", "training"),
         "search": ("beam_search", "blended", "compiled", "item_search", "trie", "recommend", "recommend_job"),
         "serving": ("lookup", "nights", "publish"),
         "peers": ("quality", "query"),

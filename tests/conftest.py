@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tensors and tables of the tests are small, and two test processes run at the same time.
 for _threads in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
+
+settings.register_profile("no test asserts a time", deadline=None)
+settings.load_profile("no test asserts a time")
 
 pytest.register_assert_rewrite("tests.worlds")
 pytest_plugins = ["tests.worlds.fixtures"]

@@ -43,8 +43,6 @@ class TokenPrompts:
         if encoder.dates is None:
             return encoder.inference_prompt(items)
         days = day_numbers(histories.times_of(user))[encoder.has_codes[history]]
-        dates = encoder.dates.of_events(
-            days, np.array([0, len(days)])
-        )  # gaps look at events before the latest ones too
+        dates = encoder.dates.of_events(days, np.array([0, len(days)]))  # the first shown item has a gap too
         wait = 0 if self.days is None else int(gap_rows(days[-1:], self.days[user : user + 1])[0])
         return encoder.inference_prompt(items, dates[-self.length :], wait)

@@ -170,7 +170,7 @@ def test_two_files_at_once_equal_one_after_the_other(store: DuckDBStore, tmp_pat
     assert state(store) == state(other)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(
         st.tuples(st.sampled_from("uvw"), st.sampled_from("abcd"), st.integers(0, 4)), min_size=1, max_size=25

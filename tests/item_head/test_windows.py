@@ -11,7 +11,7 @@ from semconv.item_head.sequences import Windows
 from semconv.ragged import offsets_of
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 70), max_size=6), st.integers(1, 20))
 def test_every_row_but_the_first_is_predicted_once(lengths: list[int], history: int) -> None:
     offsets = offsets_of(lengths)

@@ -146,7 +146,7 @@ def test_a_wording_does_not_depend_on_what_else_is_drawn() -> None:
 _event = st.tuples(st.integers(0, 5), st.integers(0, 3))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(_event, max_size=6), min_size=1, max_size=4), st.data())
 def test_what_is_new_is_what_was_added(old: list[Events], draw: Any) -> None:
     """As many rows of an item at a time are new as were added of it, wherever they were put."""

@@ -25,7 +25,7 @@ def case(seed: int, rows: int, levels: int = 3, codes: int = 3):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 27))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_codes_are_unique_when_there_is_room(seed: int, rows: int) -> None:
     vectors, codes, popularity, books = case(seed, rows)
     result = resolve_collisions(vectors, codes, popularity, books, RULES)
@@ -36,7 +36,7 @@ def test_codes_are_unique_when_there_is_room(seed: int, rows: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_most_popular_keeps_its_codes(seed: int, rows: int) -> None:
     vectors, codes, popularity, books = case(seed, rows)
     result = resolve_collisions(vectors, codes, popularity, books, RULES)
@@ -47,7 +47,7 @@ def test_the_most_popular_keeps_its_codes(seed: int, rows: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(28, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_full_code_space_is_used_up_and_the_rest_stays(seed: int, rows: int) -> None:
     vectors, codes, popularity, books = case(seed, rows)
     result = resolve_collisions(vectors, codes, popularity, books, RULES)
@@ -56,7 +56,7 @@ def test_a_full_code_space_is_used_up_and_the_rest_stays(seed: int, rows: int) -
 
 
 @given(st.integers(0, 10_000), st.integers(1, 13), st.integers(1, 13))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_published_codes_stay_and_are_never_given_again(seed: int, old: int, new: int) -> None:
     vectors, codes, popularity, books = case(seed, old + new)
     taken = resolve_collisions(vectors[:old], codes[:old], popularity[:old], books, RULES).codes

@@ -156,7 +156,7 @@ def test_a_padded_token_sees_itself_alone() -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 300), max_size=120), st.integers(64, 700), st.integers(0, 5), st.integers(0, 9))
 def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int, seed: int, epoch: int) -> None:
     batches = batch_order(lengths, budget, seed, epoch)

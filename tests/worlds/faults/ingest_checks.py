@@ -23,9 +23,9 @@ _numbers = itertools.count()
 
 
 def bounded(number: int) -> Any:
-    """Draw a number of examples, the same in every run, without a deadline: the machine may be busy."""
+    """Draw a number of examples, the same in every run."""
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-    return settings(max_examples=number, deadline=None, suppress_health_check=checks, derandomize=True)
+    return settings(max_examples=number, suppress_health_check=checks, derandomize=True)
 
 
 def fresh(empty: Path) -> ProjectLayout:
