@@ -198,8 +198,8 @@ def resolved_tuning(
     Raises:
         SettingsError: the settings start code tokens from code vectors, but the codes are external and have none.
     """
-    tuning, is_embedded = workspace.settings.tuning, is_created(backbone)
-    history = _history(tuning, is_embedded=is_embedded)
+    tuning, is_embedded = resolved_form(workspace, backbone), is_created(backbone)
+    history = tuning.history
     rate, dropout = _RATE_AND_DROPOUT[history if is_embedded else "pretrained"]
     weight = 1.0 if is_embedded else 0.0
     over: Literal["vocabulary", "trie"] = "trie" if is_embedded else "vocabulary"
@@ -218,8 +218,6 @@ def resolved_tuning(
         rate, item_rate = _lowered(rate, item_rate, tuning.from_learning_rate)
     return dataclasses.replace(
         tuning,
-        history=history,
-        dates=history == "items" if tuning.dates is None else tuning.dates,
         validation_users=VALIDATION_USERS[history] if tuning.validation_users is None else tuning.validation_users,
         epochs=_TOKEN_EPOCHS if tuning.epochs is None and history == "tokens" else tuning.epochs,
         learning_rate=rate,
@@ -241,6 +239,14 @@ def _lowered(rate: float, item_rate: float, wanted: float | None) -> tuple[float
     if item_rate == rate:
         return lower, lower  # equal to the last bit
     return lower, item_rate * (lower / rate if rate else _FROM_RATE)
+
+
+def resolved_form(workspace: Workspace, backbone: RunRecord) -> TuningSettings:
+    """Return the tuning settings with two defaults filled in: how the model reads histories, and whether it reads dates."""
+    tuning = workspace.settings.tuning
+    history = _history(tuning, is_embedded=is_created(backbone))
+    dates = history == "items" if tuning.dates is None else tuning.dates
+    return dataclasses.replace(tuning, history=history, dates=dates)
 
 
 def resolved_tasks(workspace: Workspace, backbone: RunRecord) -> TaskSettings:

@@ -17,7 +17,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.embed.backbone import load_run_backbone
-from semconv.stages.stage_settings import resolved_tasks, resolved_tuning
+from semconv.stages.stage_settings import resolved_form, resolved_tasks
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.stages.tune.item_setup import say_ignored_dates
 from semconv.stages.tune.start import since_start
@@ -84,7 +84,7 @@ def _dates(workspace: Workspace, inputs: TuningInputs, data: TaskData) -> DateRa
     """Return the dates in the prompts of a tuning: those of its training data, or of the model that it continues."""
     from semconv.tuning.model import tuned_manifest
 
-    tuning = resolved_tuning(workspace, inputs.backbone, inputs.codes.codebook)
+    tuning = resolved_form(workspace, inputs.backbone)
     if tuning.history != "tokens":
         return None
     wanted = DateRange.of(data) if tuning.dates else None
