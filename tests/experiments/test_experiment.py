@@ -115,7 +115,10 @@ def test_a_project_without_a_model_is_refused(project: Project, tmp_path: Path) 
 @pytest.mark.slow
 def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text('[[row]]\nlabel = "model"\n[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n')
+    plan.write_text(
+        '[[row]]\nlabel = "model"\n[[row]]\nlabel = "vectors"\nmethod = "behavior-svd"\n'
+        '[[claim]]\nbetter = "model"\nthan = "vectors"\n'
+    )
     experiment = project.experiment(str(plan), ExperimentOptions(seeds=(0, 1)))
     rows = list(experiment)
     assert [(row["label"], row["seed"]) for row in rows] == [("model", 0), ("model", 1), ("vectors", 0), ("vectors", 1)]
@@ -127,6 +130,10 @@ def test_seeds_are_pooled_over_users(project: Project, tmp_path: Path) -> None:
     assert vectors["ndcg@10_less_reference_low"] < vectors["ndcg@10_less_reference"]
     assert model["ndcg@10_deviation"] == pytest.approx(statistics.stdev(row["ndcg@10"] for row in rows[:2]))
     assert vectors["ndcg@10_deviation"] >= 0
+    (claim,) = experiment.comparison.verdicts()
+    assert claim["by seed"] == pytest.approx(
+        [rows[seed]["ndcg@10"] - rows[2 + seed]["ndcg@10"] for seed in (0, 1)], abs=1e-6
+    )
 
 
 def test_a_train_cut_with_the_held_out_items_is_refused(project: Project, tmp_path: Path) -> None:

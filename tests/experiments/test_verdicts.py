@@ -37,6 +37,25 @@ def test_a_verdict_follows_from_the_interval_and_the_papers_difference(
     assert verdict(Measured(difference, low, high), paper) == says
 
 
+@pytest.mark.parametrize(
+    ("by_seed", "says"),
+    [
+        ((0.001, 0.005, 0.003), "holds"),
+        ((-0.005, -0.002, 0.016), "seeds disagree"),
+        ((0.0, 0.006), "seeds disagree"),  # the same lists with one seed
+        ((), "holds"),  # one seed alone
+    ],
+)
+def test_a_clear_difference_needs_the_same_sign_with_every_seed(by_seed: tuple[float, ...], says: str) -> None:
+    assert verdict(Measured(0.003, 0.001, 0.005, by_seed), 0.0047) == says
+    opposite = Measured(-0.003, -0.005, -0.001, tuple(-one for one in by_seed))
+    assert verdict(opposite, 0.0047) == ("does not hold" if says == "holds" else says)
+
+
+def test_a_small_difference_stays_small_whatever_the_seeds_say() -> None:
+    assert verdict(Measured(0.001, -0.002, 0.004, (-0.001, 0.003)), 0.0001) == "too small to tell"
+
+
 def test_a_claim_without_a_measured_row_has_no_verdict() -> None:
     assert verdict(None, 0.0047) == "not measured"
 
@@ -131,8 +150,8 @@ def result() -> dict[str, Any]:
             {"label": "C = 4", **shared, **interval, **rates, "ndcg@10": 0.08, **none, "tuning_processor_seconds": None},
         ],
         "verdicts": [
-            {"claim": "C = 4 > C = 2", "difference": 0.02, "low": 0.01, "high": 0.03, "paper difference": 0.0056, "paper data set": "Games", "verdict": "holds"},
-            {"claim": "C = 4 > P5", "difference": None, "low": None, "high": None, "paper difference": None, "paper data set": None, "verdict": "not measured"},
+            {"claim": "C = 4 > C = 2", "difference": 0.02, "low": 0.01, "high": 0.03, "by seed": [0.005, 0.035], "paper difference": 0.0056, "paper data set": "Games", "verdict": "holds"},
+            {"claim": "C = 4 > P5", "difference": None, "low": None, "high": None, "by seed": [], "paper difference": None, "paper data set": None, "verdict": "not measured"},
         ],
     }  # fmt: skip
 
@@ -149,8 +168,8 @@ def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
         "| C = 2 | 0.1000 | 0.2000 | 0.3000 | 0.1500 | 0.0600 | (0.0500 to 0.0900) | -0.0200 (-0.0300 to -0.0100) | 0.0668 | 1,000 | 61 |",
         "| C = 2 | 10.80% | 6.00% | 512 |",
         "- P5: it is another model",
-        "| C = 4 > C = 2 | +0.0200 (+0.0100 to +0.0300) | +0.0056 Games | holds |",
-        "| C = 4 > P5 |  |  | not measured |",
+        "| C = 4 > C = 2 | +0.0200 (+0.0100 to +0.0300) | +0.0050, +0.0350 | +0.0056 Games | holds |",
+        "| C = 4 > P5 |  |  |  | not measured |",
     ):
         assert part in page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from semconv.data.statistics import DataStatistics
@@ -86,6 +86,7 @@ class Comparison:
                     "difference": None if measured is None else measured.difference,
                     "low": None if measured is None else measured.low,
                     "high": None if measured is None else measured.high,
+                    "by seed": [] if measured is None else [round(one, 6) for one in measured.by_seed],
                     "paper difference": paper,
                     "paper data set": data_set,
                     "verdict": verdict(measured, paper, is_learned=is_learned, is_aligned=is_aligned),
@@ -144,7 +145,11 @@ class Comparison:
     def _difference(self, better: str, than: str) -> Measured | None:
         """Return the difference between two rows over the seeds of both; None if a row was not measured."""
         ours, theirs = self._runs(better), self._runs(than)
-        return self._measured(ours, theirs) if ours and theirs else None
+        measured = self._measured(ours, theirs) if ours and theirs else None
+        if measured is None or len(self.seeds) == 1:
+            return measured
+        pairs = [self._measured([one], [other]) for one, other in zip(ours, theirs, strict=False)]
+        return replace(measured, by_seed=tuple(pair.difference for pair in pairs if pair is not None))
 
     def _runs(self, label: str) -> list[Scored]:
         return [row.scored for row in self._computed_rows(label)]

@@ -167,12 +167,13 @@ def _table_of_verdicts(result: Result) -> str:
         [
             row["claim"],
             difference(row["difference"], row["low"], row["high"]),
+            ", ".join(number(one, "+.4f") for one in row["by seed"]),
             f"{number(row['paper difference'], '+.4f')} {row['paper data set'] or ''}".strip(),
             row["verdict"],
         ]
         for row in result["verdicts"]
     ]
-    return markdown_table(["claim", "difference in NDCG@10", "the paper's", "verdict"], lines)
+    return markdown_table(["claim", "difference in NDCG@10", "with each seed", "the paper's", "verdict"], lines)
 
 
 def _versions() -> dict[str, str]:

@@ -11,20 +11,32 @@ NO_SUCH_DIFFERENCE = "no difference of the paper's size"
 NOT_MEASURED = "not measured"
 NOT_LEARNED = "not above popularity"
 NOT_ALIGNED = "alignment is off"
+SEEDS_DISAGREE = "seeds disagree"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A difference in NDCG@10, with its confidence interval."""
+    """A difference in NDCG@10, with its confidence interval over users.
+
+    Attributes:
+        difference: the mean over seeds.
+        by_seed: the difference with each seed.
+    """
 
     difference: float
     low: float
     high: float
+    by_seed: tuple[float, ...] = ()
 
     @property
     def width(self) -> float:
         """The width of the interval."""
         return self.high - self.low
+
+    @property
+    def has_one_sign(self) -> bool:
+        """Whether the difference has the sign of the mean with every seed."""
+        return all(one * self.difference > 0 for one in self.by_seed)
 
 
 def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool = True, is_aligned: bool = True) -> str:
@@ -32,7 +44,9 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
 
     - Nothing, if the rows differ in ``codebook.alignment``, but the codes of one row were not aligned with some seed.
     - Nothing, if a trained row of the claim is not above popularity: then it has learned too little for a comparison.
-    - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0.
+    - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0. But the interval is one
+      over users, for these seeds. If the difference has the other sign with one of the seeds, then other seeds could turn
+      the result around, so the seeds disagree.
     - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
       such an interval contains 0 even where the paper's difference is real. The same is said if the paper reports no
       difference.
@@ -50,10 +64,10 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
         return NOT_ALIGNED
     if not is_learned:
         return NOT_LEARNED
-    if measured.low > 0:
-        return HOLDS
-    if measured.high < 0:
-        return FAILS
+    if measured.low > 0 or measured.high < 0:
+        if not measured.has_one_sign:
+            return SEEDS_DISAGREE
+        return HOLDS if measured.low > 0 else FAILS
     if paper is None or measured.width > abs(paper):
         return TOO_SMALL
     return NO_SUCH_DIFFERENCE
