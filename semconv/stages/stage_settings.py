@@ -87,7 +87,7 @@ def finetune(
     tuning = dataclasses.asdict(resolved_tuning(workspace, backbone, codebook))
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
     if kept["history"] != "items" or kept["item_learning_rate"] == kept["learning_rate"]:
-        del kept["item_learning_rate"]  # left out, as in tunings of earlier versions
+        del kept["item_learning_rate"]  # it is not read, or it is no rate of its own
     tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
     mask = {"seen": workspace.settings.recommend.seen, **masked(workspace)}

@@ -13,8 +13,9 @@ the same way as without the network. Before the model is saved, the final rows a
 removed.
 
 During tuning, the model's embedding matrices stay ordinary parameters. Before each forward pass, and before
-``input_matrix`` reads the input matrix, the network's rows are written into the model's matrices. After the backward pass the gradient of the rows is passed on to the network. So full
-tuning, adapters, search, checkpoints and saving need no special code for the network.
+``input_matrix`` reads the input matrix, the network's rows are written into the model's matrices. After the backward
+pass the gradient of the rows is passed on to the network. So full tuning, adapters, search, checkpoints and saving need
+no special code for the network.
 """
 
 from __future__ import annotations
