@@ -22,7 +22,7 @@ from semconv.item_head.sequences import DatedSequences
 from semconv.item_head.setup import ItemSetup
 from semconv.item_head.successors import SuccessorTable
 from semconv.item_head.texts import TextBasis
-from semconv.ragged import row_of
+from semconv.ragged import Ints, row_of
 from semconv.runs.files import TEXT_VECTORS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
@@ -119,6 +119,15 @@ def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> Text
 
 
 @dataclass(frozen=True)
+class _Night:
+    """The day on which the lists of all users are made, and the interactions of which those before it are counted."""
+
+    day: int
+    known: Sequences
+    days: Ints  # (n,) day of each of these interactions
+
+
+@dataclass(frozen=True)
 class SplitMoments:
     """The day for which lists of a split are made, and what was popular then.
 
@@ -139,31 +148,51 @@ class SplitMoments:
         """
         return self.events(num_items, is_dated=is_dated).moments()
 
+    def days(self) -> Ints:
+        """Return the day for which each user's list is made, ``(U,)``; ``UNKNOWN_DAY`` where no time is known.
+
+        For serving, it is the day after the newest interaction. Under a split in time, it is the day of the cut. Under
+        leave-one-out, it is the day of the latest item of the user's history.
+        """
+        return self._days(self._night())
+
     def events(self, num_items: int, *, is_dated: bool) -> MomentEvents:
         """Return the moment of each user, and the interactions that are counted for the popularity at the moments.
 
-        For serving, the moment is the day after the newest interaction. Under a split in time, it is the day of the cut.
-        In both cases all interactions before that day are counted. Under leave-one-out, the moment of a user is the day
-        of the latest item of the history, and only training interactions are counted.
+        The moments are those of ``days``. If all users have the same one, all interactions before it are counted. Under
+        leave-one-out, only training interactions are counted.
 
         Args:
             is_dated: whether the model reads dates; otherwise every moment is unknown.
         """
-        sequences = self.sequences
         if not is_dated:
-            return MomentEvents.unknown(len(sequences), num_items)
-        cut = None if sequences.cuts is None else sequences.cuts.of_history(self.split)
-        if self.split == "serve" or cut is not None:
-            known = known_part(sequences, self.split)
-            days = day_numbers(known.times)
-            if cut is not None:  # users who cannot be split count nowhere
-                days = np.where(dated_users(sequences)[row_of(known.lengths)], days, UNKNOWN_DAY)
-            day = int(days.max(initial=0)) + 1 if cut is None else cut // DAY
-            counted = ItemEvents.of(days, known.items, num_items, known.weights)
-            return MomentEvents(counted, np.full(len(sequences), day), day)
-        train = train_part(sequences, self.train_cut, 1, num_items)
-        counted = ItemEvents.of(day_numbers(train.times), train.items, num_items, train.weights)
-        return MomentEvents(counted, day_numbers(Histories.under(sequences, self.split).latest_times()), None)
+            return MomentEvents.unknown(len(self.sequences), num_items)
+        night = self._night()
+        if night is None:
+            counted = train_part(self.sequences, self.train_cut, 1, num_items)
+            days = day_numbers(counted.times)
+        else:
+            counted, days = night.known, night.days
+        events = ItemEvents.of(days, counted.items, num_items, counted.weights)
+        return MomentEvents(events, self._days(night), None if night is None else night.day)
+
+    def _days(self, night: _Night | None) -> Ints:
+        if night is None:
+            return day_numbers(Histories.under(self.sequences, self.split).latest_times())
+        return np.full(len(self.sequences), night.day)
+
+    def _night(self) -> _Night | None:
+        """Return the night on which the lists of all users are made; None under leave-one-out."""
+        cut = None if self.sequences.cuts is None else self.sequences.cuts.of_history(self.split)
+        if self.split != "serve" and cut is None:
+            return None
+        known = known_part(self.sequences, self.split)
+        days = day_numbers(known.times)
+        if cut is None:
+            return _Night(int(days.max(initial=0)) + 1, known, days)
+        # users who cannot be split count nowhere
+        days = np.where(dated_users(self.sequences)[row_of(known.lengths)], days, UNKNOWN_DAY)
+        return _Night(cut // DAY, known, days)
 
     def successors(self, num_items: int) -> SuccessorTable:
         """Count how often items follow each other in the interactions that lists of the split may count."""

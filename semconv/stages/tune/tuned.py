@@ -84,7 +84,7 @@ class TunedFiles:
         reads_items, dates = manifest["history"] == "items", prompt_dates(manifest)
         days = None
         if dates is not None and moments is not None:
-            days = moments.events(len(catalog), is_dated=True).days
+            days = moments.days()
         return cls(
             folder,
             tuned_digest(workspace, lineage, codes),
