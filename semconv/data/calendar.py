@@ -98,11 +98,9 @@ class Calendar:
         return self.period_rows(days), gaps_before(days, offsets)
 
     def draw_moments(self, days: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """Draw the day on which each event is predicted: the day of the event before, or the start of the event's period.
+        """Draw the day on which each event is predicted: one of the two days of ``moments``, each with probability 1/2.
 
-        Both have probability 1/2. A nightly run knows its own date but not the date of the next event, so the model
-        never reads the day of the event itself. The moment is never earlier than the event before. The first event of
-        a user has no meaningful moment, because no model predicts it.
+        The first event of a user has no meaningful moment, because no model predicts it.
 
         Args:
             days: ``(n,)`` of the events of all users, one user after the other.
@@ -110,11 +108,22 @@ class Calendar:
         Returns:
             the day of the event before ``(n,)``, and the drawn day ``(n,)``.
         """
+        before, start = self.moments(days)
+        return before, np.where(rng.random(len(before)) < 0.5, start, before)
+
+    def moments(self, days: Ints) -> tuple[Ints, Ints]:
+        """Return the two days on which an event may be predicted: of the event before, and of the start of its period.
+
+        A nightly run knows its own date but not the date of the next event, so the model never reads the day of the event
+        itself. The second day is never earlier than the first, and equal to it if one of the events has no time.
+
+        Args:
+            days: ``(n,)`` of the events of all users, one user after the other.
+        """
         before = np.full(len(days), UNKNOWN_DAY)
         before[1:] = days[:-1]
-        start = np.maximum(self.period_starts(days), before)
-        at_start = (rng.random(len(before)) < 0.5) & (days != UNKNOWN_DAY) & (before != UNKNOWN_DAY)
-        return before, np.where(at_start, start, before)
+        are_known = (days != UNKNOWN_DAY) & (before != UNKNOWN_DAY)
+        return before, np.where(are_known, np.maximum(self.period_starts(days), before), before)
 
     def period_starts(self, days: Ints) -> Ints:
         """Return the first day of the period of each day; ``UNKNOWN_DAY`` stays unknown."""

@@ -88,6 +88,8 @@ def finetune(
     kept = {name: value for name, value in tuning.items() if name not in (*_COST_ONLY, *_FROM_ONLY)}
     if kept["history"] != "items" or kept["item_learning_rate"] == kept["learning_rate"]:
         del kept["item_learning_rate"]  # it is not read, or it is no rate of its own
+    if _has_changed(kept):
+        kept["revision"] = 1
     tasks = dataclasses.asdict(resolved_tasks(workspace, backbone))
     read = {**workspace.section("split"), "tasks": tasks, "tuning": kept}
     mask = {"seen": workspace.settings.recommend.seen, **masked(workspace)}
@@ -97,6 +99,16 @@ def finetune(
         return read
     tuning_on = resolved_tuning(workspace, backbone, codebook, goes_on=True)
     return {**read, "from": {"replay": tuning_on.replay, "learning_rate": tuning_on.learning_rate}}
+
+
+def _has_changed(tuning: Mapping[str, Any]) -> bool:
+    """Return whether an earlier version recorded the same settings of a tuning for another result.
+
+    It ignored ``dates`` for prompts, and trained the network of ``code_start`` from prompts with text alone for items.
+    """
+    if tuning["history"] == "tokens":
+        return bool(tuning["dates"])
+    return tuning["code_start"] in ("mlp2", "mlp3")
 
 
 def recommend(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:

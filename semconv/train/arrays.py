@@ -90,7 +90,7 @@ def task_from(arrays: Arrays, facts: Facts, config: Any, tokenizer: Any) -> Tuni
     settings = load_settings(environment={}, overrides=overrides)
     tokens = level_tokens(tokenizer, facts["levels"], facts["codes"])
     item_index, codes = arrays["codes/item_index"], arrays["codes/codes"]
-    dates = None if facts["prompt_dates"] is None else DateRange(*map(int, facts["prompt_dates"]))
+    dates = None if facts["prompt_dates"] is None else DateRange.of_plain(facts["prompt_dates"])
     date_tokens = None if dates is None else DateTokens.read(tokenizer, dates)
     encoder = PromptEncoder(tokenizer, tokens, item_index, codes, facts["num_items"], date_tokens)
     return TuningTask(

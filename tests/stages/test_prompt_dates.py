@@ -18,10 +18,12 @@ from semconv.columns import Split
 from semconv.data.histories import Histories
 from semconv.data.store import DAY, RunRecord
 from semconv.runs.files import MODEL_FOLDER
+from semconv.stages import stage_settings
 from semconv.stages.tune.inputs import tuning_inputs
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.run import wanted_tuning
 from semconv.stages.tune.tuned import Tuned, TunedFiles
+from semconv.tasks.dates import DateRange
 from semconv.tasks.user_prompts import TokenPrompts
 from semconv.train.arrays import task_arrays, task_facts
 from semconv.tuning.model import MANIFEST, load_tuned
@@ -64,10 +66,13 @@ def rows_of_dates(project: Project, run: RunRecord | None = None) -> NDArray[np.
 @MODES
 def test_a_model_with_dates_is_listed_blended_and_asked(settings: str, tmp_path: Path) -> None:
     project = copied(settings, tmp_path / "project")
-    first_day, num_periods, num_gaps = read_json(folder_of(project) / MANIFEST)["dates"]
-    # Users take an item every nine days, each from another day of 80 on; the gap of nine days has row 4.
-    assert (first_day, num_periods, num_gaps) == (16440, 3, 5)
-    assert len(rows_of_dates(project)) == num_periods + 1 + num_gaps
+    dates = read_dates(project)
+    # Users take an item every nine days, each from another day of 80 on; the gap of nine days has row 4. Hardly any history
+    # reaches the third period, hardly any question is asked a day after the last event, and every event has a time.
+    assert dates[:3] == (16440, 2, 5)
+    assert 2 in dates.rare_gaps
+    assert not dates.has_unknown
+    assert len(rows_of_dates(project)) == dates.num_periods + 1 + dates.num_gaps
     lists = lists_by_user(project, project.recommend())
     assert {len(items) for items in lists.values()} == {10}
     assert project.blend()["weights"][0]["feature"] == "log p of codes"
@@ -87,11 +92,31 @@ def test_a_training_changes_the_rows_of_dates(settings: str, tmp_path: Path) -> 
     matrix: Any = preparation.start_model().model.get_input_embeddings()
     start = getattr(matrix, "original_module", matrix).weight.detach().numpy()[dates.ids]
     trained = rows_of_dates(project)
-    # Every day is known, and hardly any question is asked a day after the last event.
-    is_seen = ~np.isin(dates.range.names, ["<period_0>", "<gap_2>"])
+    unused = ["<period_0>", *(f"<gap_{row}>" for row in dates.range.rare_gaps)]
+    is_seen = ~np.isin(dates.range.names, unused)
     changes = np.abs(trained - start).max(axis=1)
     assert changes[is_seen].min() > 2 * changes[~is_seen].max()
     assert np.corrcoef(trained.ravel(), start.ravel())[0, 1] > 0.5
+
+
+def test_a_tuning_of_an_earlier_version_that_ignored_dates_is_not_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copied(dated.TOKENS, tmp_path / "project")
+    found = stage_settings.finetune
+
+    def recorded_before(*args: Any, **options: Any) -> dict[str, Any]:
+        settings = found(*args, **options)
+        del settings["tuning"]["revision"]
+        return settings
+
+    monkeypatch.setattr(stage_settings, "finetune", recorded_before)
+    earlier = project.finetune()
+    monkeypatch.undo()
+    assert project.finetune().run_id != earlier.run_id
+    without = case.reopened(project, tuning__dates=False).workspace
+    kept = stage_settings.finetune(without, without.need("backbone"), without.need("codebook"))["tuning"]
+    assert (kept["dates"], "revision" in kept) == (False, False)
 
 
 def with_a_year_later(project: Project, folder: Path) -> None:
@@ -157,20 +182,21 @@ def test_prompts_end_with_the_wait_until_the_moment(at: str, split: Split, tmp_p
         nights = np.full(len(last), last.max() + 1)
     else:
         nights = last if cuts is None else np.full(len(last), cuts.of_history(split)) // DAY  # type: ignore[operator]
-    found = 0
+    dates, found = read_dates(project), 0
+    known = set(range(1, dates.num_gaps)) - set(dates.rare_gaps)
     for user, prompt in enumerate(prompts):
         if not len(prompt):
             continue
-        wait = min(1 + round(math.log2(nights[user] - last[user] + 1)), read_dates(project)[2] - 1)
+        wait = 1 + round(math.log2(nights[user] - last[user] + 1))
+        wait = min(known, key=lambda row: (abs(row - wait), row))
         name = tuned.encoder.tokenizer.convert_ids_to_tokens(int(prompt[-len(tail) - 1]))
         assert name == f"<gap_{wait}>"
         found += 1
     assert found > 30
 
 
-def read_dates(project: Project) -> list[int]:
-    dates: list[int] = read_json(folder_of(project) / MANIFEST)["dates"]
-    return dates
+def read_dates(project: Project) -> DateRange:
+    return DateRange.of_plain(read_json(folder_of(project) / MANIFEST)["dates"])
 
 
 def test_validation_reads_the_prompts_of_the_lists(tmp_path: Path) -> None:

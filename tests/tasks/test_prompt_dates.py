@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -90,6 +91,43 @@ def test_each_date_has_a_token_with_a_row_of_its_own() -> None:
 def test_no_times_are_no_dates(made: tuple[PromptEncoder, TaskData]) -> None:
     _, data = made
     assert DateRange.of(replace(data, times=np.full(len(data.items), UNKNOWN_TIME))) is None
+
+
+def range_of(days: list[list[int]]) -> DateRange:
+    """The dates of users who each have events on some days; a negative day is unknown."""
+    data = case.small_data(case.encoder_of(*case.coded()[1:]), SETTINGS)
+    flat = np.array([day for of_user in days for day in of_user])
+    offsets = np.concatenate([[0], np.cumsum([len(of_user) for of_user in days])])
+    times = np.where(flat < 0, UNKNOWN_TIME, flat * DAY)
+    found = DateRange.of(replace(data, items=np.zeros(len(flat), dtype=np.int32), offsets=offsets, times=times))
+    assert found is not None
+    return found
+
+
+def test_dates_that_no_prompt_shows_are_not_known() -> None:
+    # The last event of a user is in no history. Its gap of 59 days (row 7) is a wait of 0 or 1 days: the next period begins
+    # on day 60, so the question may be asked the same day (row 1) or then (row 2).
+    found = range_of([[0, 59, 118]] * 20)
+    assert found == DateRange(0, 1, 8, (3, 4, 5, 6), has_unknown=False)
+    one_late = range_of([[0, 59, 118]] * 20 + [[0, 59, 118, 119]])  # one history of the second period is too few
+    assert (one_late.num_periods, one_late.has_unknown) == (1, False)
+    assert range_of([[0, 59, 118, 119]] * 20).num_periods == 2
+    assert range_of([[0, 59, 118]] * 20 + [[-1, 3]]).has_unknown
+
+
+def test_dates_that_are_not_known_count_as_the_nearest() -> None:
+    model, tokens, _ = case.coded()
+    dates = DateTokens.add(model, tokens, DateRange(1000, 2, 8, (3, 4, 6), has_unknown=False))
+    gaps = [int(np.flatnonzero(dates.ids == token)[0]) - 3 for token in dates.waits]
+    assert gaps == [0, 1, 2, 2, 5, 5, 5, 7, *[7] * (GAP_ROWS - 8)]
+    periods = dates.of_events(np.array([UNKNOWN_DAY, 900, 1000, 1060, 5000]), np.array([0, 5]))[:, 0]
+    assert periods.tolist() == dates.ids[[2, 1, 1, 2, 2]].tolist()
+
+
+def test_dates_of_a_model_are_read_as_they_were_written() -> None:
+    for dates in (DateRange(1000, 3, 6), DateRange(1000, 3, 6, (2, 4), has_unknown=False)):
+        assert DateRange.of_plain(json.loads(json.dumps(dates))) == dates
+    assert DateRange.of_plain([1000, 3, 6]) == DateRange(1000, 3, 6)
 
 
 @pytest.mark.parametrize("limit", [2048, 120])

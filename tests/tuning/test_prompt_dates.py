@@ -52,7 +52,7 @@ def share_right(folder: Path, *, with_dates: bool) -> float:
     dates = DateRange.of(data) if with_dates else None
     tokens = None if dates is None else DateTokens.add(model, tokenizer, dates)
     encoder = PromptEncoder(tokenizer, level_tokens, index, codes, NUM_ITEMS, tokens)
-    settings = replace(SETTINGS, epochs=8, dropout=0.0, history_loss=0.0, batch_tokens=1024)
+    settings = replace(SETTINGS, epochs=12, dropout=0.0, history_loss=0.0, batch_tokens=1024)
     source = PromptSource(encoder, data, TASKS, 6, Silent())
     form = TokenForm(source.rows, 0, CodeChoices(level_tokens, codes))
     tune(prepare(model, level_tokens, settings), Training(form, None, folder, Silent()), settings)

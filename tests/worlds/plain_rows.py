@@ -96,10 +96,13 @@ def units_of(plan: HistoryPlan) -> list[HistoryUnit]:
 
 
 def token_of(encoder: PromptEncoder, kind: str, row: int) -> int:
-    """The token of a period or a gap; a gap that is longer than all of the training counts as the longest."""
+    """The token of a period or a gap; one that the model does not know counts as the nearest, or as the last period."""
     assert encoder.dates is not None
-    if kind == "gap":
-        row = min(row, encoder.dates.range.num_gaps - 1)
+    known = encoder.dates.range
+    if kind == "gap" and row:
+        row = min(set(range(1, known.num_gaps)) - set(known.rare_gaps), key=lambda other: (abs(other - row), other))
+    if kind == "period":
+        row = min(row, known.num_periods) if row or known.has_unknown else known.num_periods
     return int(encoder.tokenizer.convert_tokens_to_ids(f"<{kind}_{row}>"))
 
 

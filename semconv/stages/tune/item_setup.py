@@ -189,7 +189,8 @@ class SplitMoments:
         known = known_part(self.sequences, self.split)
         days = day_numbers(known.times)
         if cut is None:
-            return _Night(int(days.max(initial=0)) + 1, known, days)
+            dated = days[days != UNKNOWN_DAY]
+            return _Night((int(dated.max()) if len(dated) else 0) + 1, known, days)
         # users who cannot be split count nowhere
         days = np.where(dated_users(self.sequences)[row_of(known.lengths)], days, UNKNOWN_DAY)
         return _Night(cut // DAY, known, days)

@@ -172,7 +172,7 @@ def tuned_folder(workspace: Workspace, lineage: Lineage) -> Path:
 
 def prompt_dates(manifest: Mapping[str, Any]) -> DateRange | None:
     """Return the dates in the prompts of a tuned model, from its manifest; None for prompts without dates."""
-    return DateRange(*manifest[PROMPT_DATES]) if PROMPT_DATES in manifest else None
+    return DateRange.of_plain(manifest[PROMPT_DATES]) if PROMPT_DATES in manifest else None
 
 
 def tuned_digest(workspace: Workspace, lineage: Lineage, codes: ItemCodes) -> str:
