@@ -51,8 +51,8 @@ def train_part(sequences: Sequences, train_cut: TrainCut, k_core: int, num_items
       on the k-core.
     - An item outside the k-core is in no training sequence, so it has no learned vector. It gets codes from its text if
       it has any, like a new item. It stays in the histories of its users, it may be listed, and it may be held out.
-    - The SQL baselines, the counts of the blend, popularity in evaluations and the samples of histories as items count
-      the whole train cut, which is the 1-core.
+    - The SQL baselines, the counts of the blend and popularity in evaluations count the whole train cut, which is the
+      1-core.
     """
     return sequences.select_rows(core_rows(sequences, train_cut, k_core, num_items))
 
