@@ -183,7 +183,9 @@ def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str
     of_vectors = {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: behavior(workspace),
-        columns.EMBED_TEXT: {} if backbone is None else text(workspace, backbone),
+        columns.EMBED_TEXT: {}
+        if backbone is None
+        else {"text": None, **text(workspace, backbone)},  # None: nothing recorded
     }
     if lineage.tuned is None:
         return of_vectors

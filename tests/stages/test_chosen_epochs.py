@@ -50,7 +50,8 @@ def add_model(root: Path, number: int, overrides: dict[str, Any], best_epoch: in
 
     made = add("backbone", stage_settings.created_backbone(workspace), [], {BACKBONE_MANIFEST: {"is_relative": True}})
     behavior = add("embed_behavior", stage_settings.behavior(workspace), [], {})
-    codebook = add("codebook", stage_settings.codebook(workspace), [behavior.run_id], {})
+    text = add("embed_text", stage_settings.text(workspace, made), [made.run_id], {})
+    codebook = add("codebook", stage_settings.codebook(workspace), [behavior.run_id, text.run_id], {})
     return add(
         "finetune",
         stage_settings.finetune(workspace, made, codebook),
@@ -111,12 +112,22 @@ def test_the_factor_of_the_successors_is_taken_with_the_epochs(root: Path) -> No
         {"backbone__width": 64},
         {"split__k_core": 3},
         {"recommend__seen": "kept"},
+        {"text__dimensions": 16},
+        {"text__vectors": "hidden"},
+        {"text__vectors": "mean"},
     ],
 )
 def test_a_training_with_other_settings_chooses_nothing(root: Path, other: dict[str, Any]) -> None:
     add_model(root, 11, HONEST)
     decides = "tuning.epochs = 7" if "tuning__epochs" in other else "the default of tuning.epochs"
     assert chosen(root, **other) == (None, [f"{decides} {NOT_CHOSEN}"])
+
+
+@pytest.mark.parametrize("other", ["auto", "none"])
+def test_means_of_token_embeddings_are_a_setting_like_others(root: Path, other: str) -> None:
+    add_model(root, 11, {**HONEST, "text.vectors": "mean"})
+    assert chosen(root, text__vectors="mean")[0] == ("finetune-11", 4)
+    assert chosen(root, text__vectors=other)[0] is None
 
 
 def test_a_training_on_other_data_or_another_mask_or_without_validation_chooses_nothing(root: Path) -> None:

@@ -19,7 +19,7 @@ from semconv.stages.tune.figures import tuning_figures
 from semconv.stages.tune.inputs import TuningInputs
 from semconv.tokenization.code_set import CodeSet
 
-_COMPARED = (columns.BACKBONE, columns.EMBED_BEHAVIOR, columns.CODEBOOK, columns.FINETUNE)
+_COMPARED = (columns.BACKBONE, columns.EMBED_BEHAVIOR, columns.EMBED_TEXT, columns.CODEBOOK, columns.FINETUNE)
 
 
 def chosen_epochs(workspace: Workspace, inputs: TuningInputs) -> tuple[RunRecord, int] | None:

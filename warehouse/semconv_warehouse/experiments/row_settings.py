@@ -108,7 +108,8 @@ def with_chosen_epochs(project: OpenedProject, layout: ProjectLayout, planned: P
         settings = _replace(settings, "dccf", epochs=best_epoch(before.workspace, lineage.behavior))
     if not planned.row.peer:
         return dataclasses.replace(planned, settings=settings)
-    run = _finished_peer(before, planned.row.peer_for(training_seconds(before.workspace, lineage.finetune)))
+    peer = planned.row.peer_for(training_seconds(before.workspace, lineage.finetune))
+    run = _finished_peer(before, peer, lineage.text if peer.texts else None)
     if run is None:
         raise _not_chosen(planned)
     return dataclasses.replace(
@@ -121,13 +122,17 @@ def open_with(project: OpenedProject, layout: ProjectLayout, settings: Settings)
     return OpenedProject(layout, settings, DuckDBStore(layout), project.progress)
 
 
-def _finished_peer(project: OpenedProject, peer: Peer) -> RunRecord | None:
+def _finished_peer(project: OpenedProject, peer: Peer, text: RunRecord | None) -> RunRecord | None:
+    """Return the newest finished training of a peer with these settings and text vectors; None if there is none."""
     from semconv.stages.evaluate.peer import training_settings
 
     workspace = project.workspace
-    wanted = training_settings(workspace, peer)
-    runs = workspace.book.finished(columns.PEER)
-    return next((run for run in runs if not workspace.book.is_stale(run, wanted)), None)
+    wanted, inputs = training_settings(workspace, peer), () if text is None else (text.run_id,)
+    for run in workspace.book.finished(columns.PEER):
+        is_same = run.settings.keys() == wanted.keys() and run.inputs == inputs
+        if is_same and not workspace.book.is_stale(run, wanted):
+            return run
+    return None
 
 
 def _not_chosen(planned: PlannedRow) -> SettingsError:
