@@ -61,6 +61,15 @@ def mask_of(recommend: Mapping[str, Any]) -> dict[str, Any]:
     return {"seen": seen, "seen_days": float(days), "seen_types": sorted(types)}
 
 
+def filter_of(recommend_run: Mapping[str, Any]) -> str:
+    """Return the SQL condition on the items in the lists of a recommend run, from its settings; empty for all items.
+
+    It joins the setting ``recommend.where`` and the filter of the command.
+    """
+    conditions = [recommend_run["recommend"]["where"], recommend_run.get("where", "")]
+    return " AND ".join(f"({condition})" if all(conditions) else condition for condition in filter(None, conditions))
+
+
 def stopping_mask(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the mask (``mask_of``) of the lists that chose the epoch of a model; None if no validation chose it.
 

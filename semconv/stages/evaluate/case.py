@@ -23,6 +23,7 @@ from semconv.metrics import prefix_ids
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.recommend import beam_width
+from semconv.stages.agreement import filter_of, mask_of
 from semconv.stages.codes.item_codes import ItemCodes
 from semconv.stages.evaluate.reachable import Reach
 
@@ -138,7 +139,9 @@ class EvaluationCase:
         details: dict[str, Any] = {
             **of_model,
             "history_length": made["history_length"],
-            "where": made["recommend"]["where"],
+            "where": filter_of(made),
+            **{name: value for name, value in mask_of(made["recommend"]).items() if value and name != "seen"},
+            **({"events": made["events"]} if "events" in made else {}),
             "candidates": "all servable items",
             "num_candidates": int(self.allowed.sum()),
             "num_users_without_target": len(self.sequences) - evaluable,

@@ -19,6 +19,7 @@ from semconv.metrics import ndcg, paired_bootstrap
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.evaluate import EvaluateSettings
+from semconv.stages.agreement import filter_of, mask_of
 from semconv.stages.evaluate.user_file import UserRanks, read_ranks
 
 _POOLED_CUTOFF = 10
@@ -136,10 +137,11 @@ def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
         "split": made["split"],
         "train_cut": made["train_cut"],
         "temporal_at": split["temporal_at"],
-        "seen": made["recommend"]["seen"],
         "list_length": made["recommend"]["top_k"],
         "history_length": made["history_length"],
-        "where": made["recommend"]["where"],
+        "where": filter_of(made),
+        "events": made.get("events", {}),
+        **mask_of(made["recommend"]),
     }
 
 
