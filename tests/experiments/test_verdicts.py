@@ -85,6 +85,10 @@ def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:
         ({"tasks.negatives": 0}, "tasks.negatives is 0, and the preset paper has 3"),
         ({"blend.use": "always"}, "blend.use is always, and the preset paper has never"),
         ({"tuning.history": "items"}, "tuning.history is items"),
+        ({"tuning.dates": True}, "tuning.dates is True"),
+        ({"split.k_core": 5}, "split.k_core is 5, and the preset paper has 1"),
+        ({"backbone.heads": 2}, "backbone.heads is 2"),
+        ({"codebook.iterations": 3}, "codebook.iterations is 3"),
         ({"events.repeats": "collapse"}, "settings of [events] change which interactions there are"),
     ],
 )
@@ -139,7 +143,7 @@ def result() -> dict[str, Any]:
     less = dict(zip(none, [-0.02, -0.03, -0.01], strict=True))
     interval = {"ndcg@10_low": 0.05, "ndcg@10_high": 0.09, "tuning_processor_seconds": 61.4}
     return {
-        "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1],
+        "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1], "confidence": 0.9,
         "budget": 5000, "backbones": [], "codes": "Games.index.json", "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
         "not_aligned": {"C = 4": "seed 1: text explains 0.019 of the behaviour vectors' variance, less than codebook.min_text_r2 = 0.02"},
         "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
@@ -165,6 +169,8 @@ def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
         "50,546 users, 16,859 items, 452,989 interactions (Games)",
         "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",
         "5,000 training samples for each row. Settings: preset paper.",
+        "- Intervals: 90 % bootstrap over users",
+        "| 90 % interval of NDCG@10 |",
         "| C = 2 | 0.1000 | 0.2000 | 0.3000 | 0.1500 | 0.0600 | (0.0500 to 0.0900) | -0.0200 (-0.0300 to -0.0100) | 0.0668 | 1,000 | 61 |",
         "| C = 2 | 10.80% | 6.00% | 512 |",
         "- P5: it is another model",

@@ -90,6 +90,7 @@ class ExperimentRun:
             "train_cut": self.planned[0].settings.split.train_cut,
             "seen": self.planned[0].settings.recommend.seen,
             "seeds": list(options.seeds),
+            "confidence": self.project.settings.evaluate.confidence,
             "budget": options.budget,
             "backbones": list(options.backbones),
             "codes": "" if options.codes is None else options.codes.name,

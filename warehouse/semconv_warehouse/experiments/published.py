@@ -29,8 +29,12 @@ PAPER_DATA: Final[Mapping[str, PaperData]] = {
     "Instruments": PaperData(24_772, 9_922, 8.322),
 }
 _HISTORY_LENGTH = 20  # longest history of the paper
-_NAMED = ("events", "split")  # sections with reasons of their own
-_CHOSEN = ("recommend.seen", "dccf.epochs", "tuning.epochs")  # a reason of its own; epochs that a run on [:-2] chose
+# Settings with reasons of their own, and epochs, which a run on [:-2] chose.
+_NAMED = ("split.train_cut", "split.history_length", "recommend.seen", "dccf.epochs", "tuning.epochs")
+# Settings of the method that the presets leave at their defaults. The length of a training is no part of the method: the
+# paper does not say its own, and a page states the budget.
+_OF_BUILT_IN = ("backbone.heads", "backbone.vocabulary", "backbone.context")
+_UNLISTED = ("codebook.iterations", "tuning.accumulate", "tuning.max_gradient_norm")
 
 
 def paper_data_set(statistics: DataStatistics) -> str | None:
@@ -84,10 +88,11 @@ def _differences_from_preset(settings: Settings, preset: str, own: Collection[st
     """Return the settings of the method that differ from the preset, apart from those that belong to the row."""
     values = read_preset(preset).values
     expected = load_settings(None, environment={}, overrides=values)
+    names = {*values, *_UNLISTED, *(_OF_BUILT_IN if "backbone.width" in values else ())}
     found = []
-    for name in values.keys() - own:
+    for name in names - {*own, *_NAMED}:
         section, _, key = name.partition(".")
         used, wanted = (getattr(getattr(tree, section), key) for tree in (settings, expected))
-        if section not in _NAMED and name not in _CHOSEN and used != wanted:
+        if section != "events" and used != wanted:
             found.append(f"{name} is {used}, and the preset {preset} has {wanted}")
     return sorted(found)

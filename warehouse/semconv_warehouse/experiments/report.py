@@ -114,7 +114,7 @@ def _conditions(result: Result) -> Iterator[str]:
     yield f"- Budget: {budget}. Settings: {'preset ' + result['preset'] if result['preset'] else 'of the project'}."
     yield f"- Published figures: {result['published']}."
     yield (
-        "- Intervals: 95 % bootstrap over users; the value of a user is the mean over the seeds. Differences are paired"
+        f"- Intervals: {_percent(result)} bootstrap over users; the value of a user is the mean over the seeds. Differences are paired"
         f" over users, from the row {result['reference']}."
     )
     if result["not_above_popularity"]:
@@ -131,10 +131,19 @@ def not_aligned_line(label: str, why: str) -> str:
     return f"The codes of the row {label} are not aligned with text ({why})."
 
 
+def _percent(result: Result) -> str:
+    return f"{100 * result['confidence']:g} %"
+
+
 def _table_of_rows(result: Result) -> str:
     means = result["means"]
     shows_paper = any("paper ndcg@10" in row for row in means)
-    heads = ["row", *(name.upper() for name in FIGURES), "95 % interval of NDCG@10", f"less {result['reference']}"]
+    heads = [
+        "row",
+        *(name.upper() for name in FIGURES),
+        f"{_percent(result)} interval of NDCG@10",
+        f"less {result['reference']}",
+    ]
     heads += ["published NDCG@10"] if shows_paper else []
     heads += ["samples", "processor seconds"]
     lines = []
