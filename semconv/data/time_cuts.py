@@ -47,7 +47,7 @@ def cut_in_time(sequences: Sequences, split: Mapping[str, Any]) -> Sequences:
     if not times[0] < valid < test <= times[-1]:
         raise InputError(
             f"split.temporal_at = {asked} leaves nothing to train on, to validate with or to test with; choose a time"
-            f" within the interactions, which run from {_written(int(times[0]))} to {_written(int(times[-1]))}"
+            f" within the interactions, which run from {written_moment(int(times[0]))} to {written_moment(int(times[-1]))}"
         )
     return replace(sequences, cuts=TimeCuts(valid, test))
 
@@ -61,7 +61,7 @@ def dated_users(sequences: Sequences) -> NDArray[np.bool_]:
 def train_cut_text(sequences: Sequences, train_cut: TrainCut) -> str:
     """Return the train cut as reports show it: for example ``[:-2]``, or ``before`` and a date for a split in time."""
     moment = None if sequences.cuts is None else sequences.cuts.of_training(train_cut)
-    return train_cut if moment is None else f"before {_written(moment)}"
+    return train_cut if moment is None else f"before {written_moment(moment)}"
 
 
 def _moment(asked: str, times: NDArray[np.int64]) -> int:
@@ -84,7 +84,8 @@ def _moment(asked: str, times: NDArray[np.int64]) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _written(moment: int) -> str:
+def written_moment(moment: int) -> str:
+    """Return a moment, in microseconds since 1970, as messages and reports show it."""
     return (_EPOCH + timedelta(microseconds=moment)).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -15,13 +15,12 @@ from semconv.runs.book import Outcome
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_created, is_loaded
 from semconv.stages import stage_settings
-from semconv.stages.agreement import leak
 from semconv.stages.blend.choice import fitting_blend, reason_against
 from semconv.stages.blend.refit import blend_refit_state
 from semconv.stages.codes.assign import assign_run
 from semconv.stages.codes.refit import Coded, refit_state
 from semconv.stages.evaluate.comparison import Scored, compare_methods
-from semconv.stages.evaluate.run import evaluate_current, has_test_targets
+from semconv.stages.evaluate.run import evaluate_current, why_no_evaluation
 from semconv.stages.lists.current import newest_lists, serve_lists
 
 Stage = dict[str, Any]  # stage, run_id, state, seconds
@@ -285,13 +284,9 @@ class _Night:
         workspace, ranker = self.workspace, lineage.ranker
         evaluations = workspace.book.finished(columns.EVALUATE)
         before = next((run for run in evaluations if ranker.run_id in run.inputs), None)
-        why_not = leak("test", lineage)
+        why_not = why_no_evaluation(workspace, lineage)
         if why_not is not None:
             workspace.progress.say(f"evaluate: skipped, because {why_not}")
-        elif not has_test_targets(workspace, lineage):
-            workspace.progress.say(
-                "evaluate: skipped, because no user has the three interactions that an evaluation needs"
-            )
         elif before is None or is_fitted or not workspace.book.is_stale(before, {}):
             run = self._do(columns.EVALUATE, lambda: evaluate_current(workspace, lineage))
             gain = compare_methods(workspace, *(Scored(run, method) for method in COMPARED)).get("ndcg@10")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -19,6 +20,10 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.embed.given_file import read_given
 from semconv.stages.embed.rows import embedding_rows
+
+TRAINED_UNTIL: Final = (
+    "trained_until"  # among the figures, with a split in time: the train cut, microseconds since 1970
+)
 
 
 def embed_behavior_run(workspace: Workspace) -> Outcome:
@@ -37,8 +42,12 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
         )
 
     def compute(folder: Path) -> dict[str, pa.Table]:
-        vectors = _vectors(workspace, train, sequences, folder)
+        vectors, figures = _vectors(workspace, train, sequences, folder)
         vectors.save(folder / BEHAVIOR_VECTORS)
+        if sequences.cuts is not None:
+            figures = {**figures, TRAINED_UNTIL: sequences.cuts.of_training(settings.split.train_cut)}
+        if figures:
+            write_json(folder / FIGURES, figures)
         users, items = train_core(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))
         workspace.store.mark_core(items, users)
         source = vectors.source
@@ -59,21 +68,22 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     return workspace.book.execute(request, compute)
 
 
-def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folder: Path) -> BehaviorVectors:
+def _vectors(
+    workspace: Workspace, train: Sequences, sequences: Sequences, folder: Path
+) -> tuple[BehaviorVectors, dict[str, Any]]:
+    """Return the vectors, and the figures of their training if they were trained by DCCF."""
     settings, item_ids = workspace.settings, workspace.store.catalog().item_ids
     if settings.behavior.source == "svd":
         from semconv.behavior.svd import fit_svd
 
-        return fit_svd(train, len(item_ids), settings.behavior)
+        return fit_svd(train, len(item_ids), settings.behavior), {}
     if settings.behavior.source == "dccf":
         from semconv.behavior.dccf_training import DccfTraining, fit_dccf
 
         # If the train cut contains the validation items, there are no held-out items for early stopping.
         held_out = targets(sequences, "valid") if settings.split.train_cut == "[:-2]" else None
         training = DccfTraining(folder, workspace.progress, held_out)
-        vectors, figures = fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)
-        write_json(folder / FIGURES, figures)
-        return vectors
+        return fit_dccf(train, len(item_ids), settings.behavior, settings.dccf, training)
     from semconv.behavior.given import check_given
 
     path = _given_path(workspace)
@@ -85,7 +95,7 @@ def _vectors(workspace: Workspace, train: Sequences, sequences: Sequences, folde
         workspace.progress.say(
             f"{path}: {lacking} items of the catalogue have no vector in the file; those with text get codes from their text"
         )
-    return vectors
+    return vectors, {}
 
 
 def _given_path(workspace: Workspace) -> Path:

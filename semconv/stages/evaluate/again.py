@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.columns import METHOD_BLEND, METHOD_MODEL
-from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.methods import POPULARITY, sql_method
@@ -28,6 +27,7 @@ from semconv.metrics import target_ranks
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_loaded
 from semconv.stages.evaluate.case import EvaluationCase
+from semconv.stages.evaluate.held_out import held_out_items
 from semconv.stages.evaluate.rankings import baseline, listed
 from semconv.stages.lists.job import Request
 from semconv.stages.lists.run import list_request, recommend_run
@@ -69,7 +69,8 @@ class ListMaker:
         workspace: the workspace, with the settings under which the run made its lists.
         lineage: the lineage of the lists.
         served: the method whose lists the run made for serving.
-        targets: ``(U,)`` item index of each user's held-out item of today; -1 for none.
+        targets: ``(U,)`` item index of each user's held-out item of today; -1 for none, and for one that the model may
+            have been trained on.
     """
 
     workspace: Workspace
@@ -94,7 +95,7 @@ class ListMaker:
             )
         made = _as_made(workspace, lists, like)
         lineage = _with_blend(made, Lineage.of(workspace.store, lists))
-        held_out = targets(made.sequences(split=lineage.split), "test")
+        held_out, _ = held_out_items(made, lineage, made.sequences(split=lineage.split), "test")
         return cls(made, lineage, served_method(lists), held_out)
 
     @cached_property

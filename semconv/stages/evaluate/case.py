@@ -25,6 +25,7 @@ from semconv.runs.workspace import Workspace
 from semconv.settings.recommend import beam_width
 from semconv.stages.agreement import filter_of, mask_of
 from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.evaluate.held_out import held_out_items
 from semconv.stages.evaluate.reachable import Reach
 
 NO_CODE = "no code"
@@ -45,6 +46,7 @@ class EvaluationCase:
         prefixes: ``(N, I)`` ids of the code prefixes, see ``metrics.prefix_ids``.
         sources: ``(I,)`` the source of each item's codes: a ``vector_source``, or 'no code'.
         reach: which held-out items lists can contain, and why not.
+        num_left_out: number of users whose held-out item the evaluated runs may have been trained on.
     """
 
     lineage: Lineage
@@ -57,13 +59,14 @@ class EvaluationCase:
     prefixes: NDArray[np.int32]
     sources: NDArray[np.object_]
     reach: Reach
+    num_left_out: int
 
     @classmethod
     def read(cls, workspace: Workspace, lineage: Lineage) -> EvaluationCase:
         """Read the users and items for evaluating a recommend run. ``lineage`` has the inputs that the run recorded."""
         recommend, split = lineage.recommend, lineage.recommend.settings["split"]
         with workspace.store.snapshot():
-            sequences, users = evaluated_users(workspace, lineage, split)
+            sequences, users, left_out = evaluated_users(workspace, lineage, split)
             if sequences.rules is not None:  # the types that masked items in these lists
                 seen = tuple(recommend.settings["recommend"].get("seen_types", ()))
                 sequences = replace(sequences, rules=replace(sequences.rules, seen=seen))
@@ -88,6 +91,7 @@ class EvaluationCase:
             sources,
             # Lists that were made without a model need no codes.
             Reach.of(held_out, users, masking, catalog, allowed, (sources != NO_CODE) | (not lineage.code_runs)),
+            left_out,
         )
 
     @property
@@ -128,6 +132,7 @@ class EvaluationCase:
         """Return the protocol that all methods of the evaluation share: how lists were made and are scored."""
         made, tuned = self.recommend.settings, self.lineage.tuned
         evaluable = int((targets(self.sequences, self.split) >= 0).sum())
+        left_out = {"num_users_maybe_trained_on": self.num_left_out} if self.num_left_out else {}
         of_model: dict[str, Any] = {}
         if tuned is not None:
             of_model = {
@@ -145,7 +150,8 @@ class EvaluationCase:
             "candidates": "all servable items",
             "num_candidates": int(self.allowed.sum()),
             "num_users_without_target": len(self.sequences) - evaluable,
-            "num_users_not_sampled": evaluable - len(self.users),
+            "num_users_not_sampled": evaluable - self.num_left_out - len(self.users),
+            **left_out,
             **self.reach.counts(),
             "user_sample_seed": workspace.settings.evaluate.seed,
             "bootstrap_samples": workspace.settings.evaluate.bootstrap_samples,
@@ -165,23 +171,28 @@ class EvaluationCase:
         )
 
 
-def evaluated_users(workspace: Workspace, lineage: Lineage, split: Split) -> tuple[Sequences, NDArray[np.int32]]:
-    """Return the sequences under the split of a lineage, and the users with a held-out item, or a fixed sample of these.
+def evaluated_users(workspace: Workspace, lineage: Lineage, split: Split) -> tuple[Sequences, NDArray[np.int32], int]:
+    """Return the sequences under the split of a lineage, the users to evaluate, and the number of users left out.
+
+    The users have a held-out item that the runs of the lineage were not trained on (``held_out_items``). They are all
+    such users, or a fixed sample of them.
 
     Raises:
-        InputError: no user has a held-out item.
+        InputError: no user has such an item.
     """
     sequences = workspace.sequences(split=lineage.split)
-    have_target = np.flatnonzero(targets(sequences, split) >= 0).astype(np.int32)
+    held_out, left_out = held_out_items(workspace, lineage, sequences, split)
+    have_target = np.flatnonzero(held_out >= 0).astype(np.int32)
     if len(have_target) == 0:
         needed = (
             "the three interactions" if sequences.cuts is None else "the interactions before and after the cut in time"
         )
+        why = f"; {left_out} users may have been trained on theirs, see `semconv run --refit`" if left_out else ""
         raise InputError(
-            f"no user has {needed} that an evaluation on the split {split} needs; ingest more interactions"
+            f"no user has {needed} that an evaluation on the split {split} needs; ingest more interactions{why}"
         )
     settings = workspace.settings.evaluate
-    return sequences, draw_users(have_target, settings.max_users, settings.seed)
+    return sequences, draw_users(have_target, settings.max_users, settings.seed), left_out
 
 
 def allowed_digest(allowed: NDArray[np.bool_]) -> str:

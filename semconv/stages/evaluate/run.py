@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semconv import columns
-from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
 from semconv.evaluation.gain import COMPARED, gain_rows
@@ -22,9 +21,10 @@ from semconv.metrics import coverage, diversity, novelty, self_information, targ
 from semconv.runs.book import Outcome, StageRequest
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
-from semconv.stages.agreement import require_held_out
+from semconv.stages.agreement import leak, require_held_out
 from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
+from semconv.stages.evaluate.held_out import held_out_items, why_past_cut
 from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods_for_new, rankings
 from semconv.stages.evaluate.user_file import user_file
 from semconv.stages.lists.job import Request
@@ -45,9 +45,14 @@ def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["val
     return Outcome(outcome.record, outcome.is_reused, lists.seconds + outcome.seconds)
 
 
-def has_test_targets(workspace: Workspace, lineage: Lineage) -> bool:
-    """Return whether any user has a held-out test item under the split of a lineage."""
-    return bool((targets(workspace.sequences(split=lineage.split), "test") >= 0).any())
+def why_no_evaluation(workspace: Workspace, lineage: Lineage) -> str | None:
+    """Return why the model of a lineage cannot be evaluated on the split test; None if it can."""
+    sequences = workspace.sequences(split=lineage.split)
+    why = leak("test", lineage) or why_past_cut(workspace, lineage, sequences, "test")
+    if why is not None:
+        return why
+    held_out, _ = held_out_items(workspace, lineage, sequences, "test")
+    return None if (held_out >= 0).any() else "no user has the three interactions that an evaluation needs"
 
 
 def evaluations_of(workspace: Workspace, lists: RunRecord) -> list[RunRecord]:

@@ -1,0 +1,130 @@
+"""No user is evaluated on an item that a kept model or kept vectors may have been trained on."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semconv.errors import InputError
+from semconv_warehouse.project import Project
+from tests.worlds import projects as case
+from tests.worlds.stages.night import night
+
+NUM_USERS = 60
+SETTINGS = case.SETTINGS.replace('use = "never"', "model = false").replace(
+    "[gates]", "[events]\nweights = { view = 0.1, purchase = 1, return = -1 }\n[gates]"
+)
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def row(user: int, item: int, place: int, kind: str = "purchase", day: int | None = None) -> dict[str, Any]:
+    time = _START + timedelta(days=user + place if day is None else day)
+    names = {"user_id": case.user_id(user), "item_id": case.item_id(item), "event_type": kind}
+    return {**names, "source_position": place, "event_time": time.isoformat()}
+
+
+def made(root: Path, first: list[dict[str, Any]], settings: str = SETTINGS) -> Project:
+    """A project whose vectors and blend without a model are of the events ``first``."""
+    project = Project.open(Project.init(root, settings).root, progress=case.Remarks())
+    project.ingest_items([case.write_lines(root / "items.jsonl", [case.item(n) for n in range(case.NUM_ITEMS)])], {})
+    return fitted(with_events(project, first))
+
+
+def with_events(project: Project, rows: list[dict[str, Any]]) -> Project:
+    project.ingest_interactions([case.write_lines(project.layout.root / "events.jsonl", rows)], {})
+    return case.reopened(project)
+
+
+def fitted(project: Project) -> Project:
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.blend):
+        command()
+    return project
+
+
+def sequences(seed: int = 0) -> list[list[int]]:
+    """Seven random items of each user; the fourth is viewed only."""
+    rng = random.Random(seed)
+    return [rng.sample(range(case.NUM_ITEMS), 7) for _ in range(NUM_USERS)]
+
+
+def viewed_and_bought() -> list[dict[str, Any]]:
+    return [
+        row(user, item, place, "view" if place == 3 else "purchase")
+        for user, items in enumerate(sequences())
+        for place, item in enumerate(items[:6])
+    ]
+
+
+def figures(project: Project) -> tuple[int, dict[str, Any]]:
+    """The number of evaluated users, and the protocol of the behaviour vectors' row."""
+    found = next(
+        row
+        for row in project.evaluate()
+        if (row["method"], row["name"], row["k"], row["segment"]) == ("behavior-svd", "ndcg", 10, "all")
+    )
+    return found["num_users"], found["protocol"]
+
+
+def test_users_who_bought_what_they_had_viewed_are_left_out_until_the_next_fit(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", viewed_and_bought())
+    assert figures(project)[0] == NUM_USERS
+    bought = [row(user, items[3 if user < 20 else 6], 50) for user, items in enumerate(sequences())]
+    project = with_events(project, bought)
+    users, protocol = figures(project)
+    assert (users, protocol["num_users_maybe_trained_on"]) == (NUM_USERS - 20, 20)
+    assert protocol["num_users_not_sampled"] == 0
+    fitted(project)
+    users, protocol = figures(project)
+    assert (users, "num_users_maybe_trained_on" in protocol) == (NUM_USERS, False)
+
+
+def test_users_whose_returns_make_an_earlier_item_the_last_one_are_left_out(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", viewed_and_bought())
+    returned = [
+        row(user, item, 50 + n, "return") for user in range(25) for n, item in enumerate(sequences()[user][4:6])
+    ]
+    users, protocol = figures(with_events(project, returned))
+    assert (users, protocol["num_users_maybe_trained_on"]) == (NUM_USERS - 25, 25)
+
+
+def test_new_events_at_the_ends_of_sequences_leave_nobody_out(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", viewed_and_bought())
+    users, protocol = figures(with_events(project, [row(user, items[6], 50) for user, items in enumerate(sequences())]))
+    assert (users, "num_users_maybe_trained_on" in protocol) == (NUM_USERS, False)
+
+
+def test_nothing_is_evaluated_if_everybody_is_left_out(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", viewed_and_bought())
+    project = with_events(project, [row(user, items[3], 50) for user, items in enumerate(sequences())])
+    with pytest.raises(InputError, match="60 users may have been trained on theirs, see `semconv run --refit`"):
+        project.evaluate()
+
+
+def test_a_cut_in_time_that_older_events_moved_back_is_refused(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
+    first = [
+        row(user, item, place, day=7 * place + user % 5)
+        for user, items in enumerate(sequences())
+        for place, item in enumerate(items)
+    ]
+    project = made(tmp_path / "project", first, settings)
+    assert figures(project)[0] > 30
+    later = [row(user, items[0], 50, day=60) for user, items in enumerate(sequences(1))]
+    assert figures(with_events(project, later))[0] > 30, "a cut that moves on is no leak"
+    older = [
+        row(user + 100, item, place, day=place - 500)
+        for user, items in enumerate(sequences(2) * 3)
+        for place, item in enumerate(items)
+    ]
+    project = with_events(project, older)
+    with pytest.raises(
+        InputError, match=r"older interactions came in: the split test begins at .* was trained on inter"
+    ):
+        project.evaluate()
+    stages, _ = night(project)
+    assert stages["embed_behavior"] == "kept (stale)"
+    assert fitted(case.reopened(project)).evaluate()
