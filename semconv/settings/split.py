@@ -27,7 +27,7 @@ class SplitSettings:
     temporal_at: str = option(
         "",
         "Split by time instead of leave-one-out. The value is the date of the test cut, or the share of all"
-        " interactions before the test cut, such as 0.9. Training uses only interactions before the validation"
+        " events before the test cut, such as 0.9. Training uses only interactions before the validation"
         " cut, or before the test cut if split.train_cut = [:-1]. The held-out item of a user is the user's first"
         " item after the test cut, or after the validation cut if --split is valid.",
     )
