@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from semconv.settings.option import NamedNumbers, Names, option
@@ -44,3 +45,12 @@ class EventSettings:
             "repeats": "" if self.repeats == "collapse" else self.repeats,
         }
         return {name: value for name, value in values.items() if value}
+
+    def as_recorded(self, values: Mapping[str, Any]) -> EventSettings:
+        """Return the settings with the values that a run recorded (``recorded``); only ``seen`` keeps its value."""
+        return replace(
+            self,
+            weights=tuple((name, weight) for name, weight in values.get("weights", ())),
+            targets=tuple(values.get("targets", ())),
+            repeats=values.get("repeats", "collapse"),
+        )

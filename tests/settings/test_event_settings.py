@@ -25,6 +25,13 @@ def test_a_table_and_lists_are_read_from_toml(tmp_path: Path) -> None:
     assert load_settings(file, environment={}).events.weights == (("view", 0.1),)
 
 
+def test_recorded_values_give_the_same_settings_again() -> None:
+    events = EventSettings((("buy", 1.0), ("view", 0.1)), ("buy",), ("view",), "keep")
+    other = EventSettings((("view", 0.0),), (), ("view",))
+    assert other.as_recorded(events.recorded()) == events
+    assert events.as_recorded({}) == EventSettings(seen=("view",))
+
+
 def test_text_has_the_same_meaning() -> None:
     variables = {"SEMCONV_EVENTS_WEIGHTS": "view=0.1, add to cart=.3", "SEMCONV_EVENTS_TARGETS": "buy, rent"}
     events = load_settings(environment=variables, overrides={"events.repeats": "keep"}).events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from semconv.stages.evaluate.rankings import Ranking
 from semconv.stages.evaluate.run import score_rankings
 
 _EPOCHS = 20
+_OF_SEQUENCES = ("temporal_at", "events")  # what decides the sequences; the rest of the split chooses a part of them
 _ANY_EPOCHS = 1000  # of a training that its time or its patience ends
 Users = NDArray[np.int32]
 
@@ -81,6 +82,8 @@ def peer_lists(
 def peer_run(workspace: Workspace, case: EvaluationCase, peer: Peer) -> Outcome:
     """Train a peer on the train cut of the settings. With the train cut ``[:-2]``, validation chooses the epoch.
 
+    The sequences are those of the case: events and the cut in time are those of the model.
+
     The limits of the training are those of the section ``tuning``: epochs, samples and patience. A peer with a limit in
     processor seconds has no limit on epochs and samples.
     """
@@ -102,13 +105,20 @@ def peer_run(workspace: Workspace, case: EvaluationCase, peer: Peer) -> Outcome:
     content = {"allowed": allowed_digest(case.allowed)}
     texts = case.lineage.text if peer.texts else None
     inputs = () if texts is None else (texts,)
-    request = StageRequest(columns.PEER, training_settings(workspace, peer), inputs, ("interaction",), content)
+    settings = training_settings(workspace, peer, case.lineage.split)
+    request = StageRequest(columns.PEER, settings, inputs, ("interaction",), content)
     return workspace.book.execute(request, compute)
 
 
-def training_settings(workspace: Workspace, peer: Peer) -> dict[str, Any]:
-    """Return the settings that the training of a peer reads, without options that it does not use."""
-    settings = workspace.settings
+def training_settings(workspace: Workspace, peer: Peer, split: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the settings that the training of a peer reads, without options that it does not use.
+
+    Args:
+        split: the section ``split`` of the run whose events and cut in time the training sequences have; None for the
+            settings of the project.
+    """
+    settings, mine = workspace.settings, workspace.section("split")["split"]
+    of_sequences = mine if split is None else split
     limits = dataclasses.asdict(peer_limits(settings, peer))
     if not limits["processor_seconds"]:
         del limits["processor_seconds"]
@@ -119,7 +129,11 @@ def training_settings(workspace: Workspace, peer: Peer) -> dict[str, Any]:
         "network": dataclasses.asdict(peer_settings(settings)),
         "limits": limits,
         "validation_users": _validation_users(settings),
-        "split": {**workspace.section("split")["split"], "seen": settings.recommend.seen},
+        "split": {
+            **{name: value for name, value in mine.items() if name not in _OF_SEQUENCES},
+            **{name: of_sequences[name] for name in _OF_SEQUENCES if name in of_sequences},
+            "seen": settings.recommend.seen,
+        },
     }
 
 

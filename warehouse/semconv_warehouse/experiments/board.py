@@ -218,10 +218,11 @@ def _settings(project: OpenedProject) -> Settings:
 
 
 def _as_trained(settings: Settings, lineage: Lineage) -> Settings:
-    """Return the settings with the split under which the model was trained, so that peers train on the same part."""
+    """Return the settings with the split and the events of the model, so that peers train on the same interactions."""
     names = ("train_cut", "k_core", "temporal_at")
     made = {name: lineage.split[name] for name in names if name in lineage.split}
-    return dataclasses.replace(settings, split=dataclasses.replace(settings.split, **made))
+    events = settings.events.as_recorded(lineage.split.get("events", {}))
+    return dataclasses.replace(settings, split=dataclasses.replace(settings.split, **made), events=events)
 
 
 def _is_stale(project: OpenedProject, lineage: Lineage) -> bool:
