@@ -1,11 +1,15 @@
 """A leaderboard measures what the project has now, and says what was made with other settings."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from semconv import columns
 from semconv.data.store import RunRecord
+from semconv.runs.lineage import Lineage
 from semconv_warehouse.experiments.board import Board
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.project import Project
@@ -13,8 +17,8 @@ from semconv_warehouse.store.duckdb_store import DuckDBStore
 from tests.worlds import dated
 from tests.worlds.projects import SETTINGS, reopened
 
-WITHOUT_SEARCH = SETTINGS.replace("[evaluate]\n", "[evaluate]\ncounter_search_users = 0\n")
-WITHOUT_MODEL = WITHOUT_SEARCH.replace('use = "never"', "model = false\ntext = false")
+WITHOUT_MODEL = SETTINGS.replace('use = "never"', "model = false\ntext = false")
+BLEND = {"label": "blend", "method": "blend"}
 SASREC = {"label": "SASRec", "peer": "sasrec"}
 
 
@@ -25,6 +29,7 @@ def measured(project: Project, *rows: dict[str, str], **overrides: Any) -> Board
     for row in rows:
         lines += ["[[row]]", *(f'{name} = "{value}"' for name, value in row.items())]
     plan.write_text("\n".join(lines))
+    overrides["evaluate__counter_search_users"] = 0  # it takes long
     board = reopened(project, **overrides).experiment(str(plan), ExperimentOptions(split="test"))
     assert isinstance(board, Board)
     assert len(list(board)) == len(rows)
@@ -34,6 +39,22 @@ def measured(project: Project, *rows: dict[str, str], **overrides: Any) -> Board
 def runs_made(project: Project, stage: str) -> Sequence[RunRecord]:
     """Return the runs of a stage in the project of the experiments, newest first."""
     return DuckDBStore(project.layout.experiments).runs(stage=stage)
+
+
+def measured_blend(project: Project, **overrides: Any) -> str:
+    """Measure a leaderboard of the blend alone, and return the id of the blend."""
+    row = measured(project, BLEND, **overrides).result()["rows"][0]
+    store = DuckDBStore(project.layout.experiments)
+    evaluation = next(run for run in store.runs() if run.run_id == row["evaluate_run_id"])
+    blend = Lineage.of(store, evaluation).blend
+    assert blend is not None
+    return blend.run_id
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Project:
+    """A project with a tuned model, which has no blend."""
+    return Project.open(shutil.copytree(dated.tuned_template(), tmp_path / "shop"))
 
 
 def test_a_peer_is_trained_on_the_events_of_the_model_and_again_when_they_change(tmp_path: Path) -> None:
@@ -53,3 +74,15 @@ def test_a_peer_is_trained_on_the_events_of_the_model_and_again_when_they_change
     second, kept = runs_made(project, columns.PEER)
     assert kept.run_id == first.run_id
     assert second.settings["split"]["events"] == {"weights": [["view", 0.0]]}
+
+
+def test_the_blend_is_the_current_one_of_the_project(tuned: Project) -> None:
+    first, second = (reopened(tuned, blend__l2=l2).blend()["run_id"] for l2 in (1.0, 5.0))
+    assert measured_blend(tuned, blend__l2=5.0) == second
+    assert reopened(tuned, blend__l2=1.0).blend()["run_id"] == first
+    assert measured_blend(tuned, blend__l2=1.0) == first
+
+
+def test_a_project_without_a_blend_gets_one_with_todays_settings(tuned: Project) -> None:
+    first = measured_blend(tuned)
+    assert measured_blend(tuned, counter__decay=0.3) != first

@@ -24,7 +24,7 @@ from semconv_warehouse.experiments.board_rows import BoardProject, MeasuredRow
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
 from semconv_warehouse.experiments.plan import Experiment
 from semconv_warehouse.experiments.row_settings import open_with
-from semconv_warehouse.experiments.separate import adopt_model, copy_inputs, experiment_lock
+from semconv_warehouse.experiments.separate import adopt_blend, adopt_model, copy_inputs, experiment_lock
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.layout import ProjectLayout
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from semconv.data.store import RunRecord
     from semconv.evaluation.segments import EvaluatedUsers
 
 
@@ -135,7 +136,6 @@ class Board:
 
     def _opened(self) -> BoardProject:
         """Take over the project's model, or tune one; evaluate it, and return what the rows need."""
-        from semconv.stages.blend.choice import fitting_blend
         from semconv.stages.blend.run import blend_run
         from semconv.stages.evaluate.case import EvaluationCase
         from semconv.stages.evaluate.list_cost import timed_users
@@ -143,18 +143,23 @@ class Board:
 
         layout = copy_inputs(self.project)
         own = open_with(self.project, layout, self.settings)
-        lineage = self._lineage(layout, own)
+        lineage, blend = self._lineage(layout, own)
         own = open_with(self.project, layout, _as_trained(self.settings, lineage))
-        if lineage.tuned is not None and fitting_blend(own.workspace, lineage) is None:
-            blend_run(own.workspace, lineage)
+        if lineage.tuned is not None:
+            if blend is None:
+                blend_run(own.workspace, lineage)
             lineage = Lineage.current(own.store, lineage.tuned)
         evaluation = evaluate_current(own.workspace, lineage, self.options.split).record
         case = EvaluationCase.read(own.workspace, Lineage.of(own.store, evaluation))
         timed = timed_users(case, self.settings.evaluate.seed)
         return BoardProject(self.project, own, self.options, case, evaluation, timed)
 
-    def _lineage(self, layout: ProjectLayout, own: OpenedProject) -> Lineage:
-        """Return the lineage of the project's current model in the separate project, or of a model that is tuned now."""
+    def _lineage(self, layout: ProjectLayout, own: OpenedProject) -> tuple[Lineage, RunRecord | None]:
+        """Return the lineage of the project's current model in the separate project, or of a model that is tuned now.
+
+        Returns:
+            the lineage, and the project's current blend of the model; None if it has none.
+        """
         from semconv.stages.night import fit_all
 
         say, found = self.project.progress.say, adopt_model(self.project, own, self.options.split)
@@ -165,13 +170,13 @@ class Board:
             split = dataclasses.replace(self.settings.split, train_cut=HONEST_CUT)
             if self.options.split == "valid":
                 own = open_with(self.project, layout, dataclasses.replace(self.settings, split=split))
-            return fit_all(own.workspace)
+            return fit_all(own.workspace), None
         if _is_stale(self.project, found):
             say(
                 f"{found.ranker.run_id} was made before data or settings changed, and is measured as it is;"
                 " `semconv run --refit` makes a new one"
             )
-        return found
+        return found, adopt_blend(self.project, own, found)
 
 
 def prepare_board(project: OpenedProject, experiment: Experiment, options: ExperimentOptions) -> Board:

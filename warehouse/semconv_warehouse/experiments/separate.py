@@ -84,3 +84,26 @@ def _adopt(project: OpenedProject, own: OpenedProject, runs: Iterable[RunRecord]
     once = {run.run_id: run for run in runs if project.workspace.book.is_done(run)}
     for run in sorted(once.values(), key=lambda run: str(run.finished_at)):
         own.workspace.book.adopt(run, project.workspace.book.folder(run))
+
+
+def adopt_blend(project: OpenedProject, own: OpenedProject, lineage: Lineage) -> RunRecord | None:
+    """Make the project's current blend of a model that was taken over the current one in the separate project too.
+
+    The separate project may have later blends of the model: an earlier blend of the project that was taken over after
+    this one, or one that was fitted there.
+
+    Args:
+        own: the separate project.
+        lineage: of the project's model or of its blend without a model (``adopt_model``).
+
+    Returns:
+        the blend; None if the project has none with the scores and the mask of its settings.
+
+    Raises:
+        SettingsError: the settings ask for other scores or another mask than the model was tuned for.
+    """
+    from semconv.stages.blend.choice import fitting_blend
+
+    blend = fitting_blend(project.workspace, lineage)
+    taken = {run.run_id: run for run in own.workspace.book.finished(columns.BLEND)}
+    return None if blend is None or blend.run_id not in taken else own.workspace.book.take_up(taken[blend.run_id])
