@@ -10,12 +10,12 @@ import pytest
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.runs.lineage import Lineage
-from semconv_warehouse.experiments.board import Board
+from semconv_warehouse.experiments.board import Board, stale_runs
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from tests.worlds import dated
-from tests.worlds.projects import SETTINGS, reopened
+from tests.worlds.projects import SETTINGS, Remarks, make_project, reopened
 
 WITHOUT_MODEL = SETTINGS.replace('use = "never"', "model = false\ntext = false")
 BLEND = {"label": "blend", "method": "blend"}
@@ -49,6 +49,10 @@ def measured_blend(project: Project, **overrides: Any) -> str:
     blend = Lineage.of(store, evaluation).blend
     assert blend is not None
     return blend.run_id
+
+
+def outdated(project: Project, lineage: Lineage) -> list[tuple[str, str]]:
+    return list(stale_runs(project, lineage, lineage.blend))
 
 
 @pytest.fixture
@@ -86,3 +90,28 @@ def test_the_blend_is_the_current_one_of_the_project(tuned: Project) -> None:
 def test_a_project_without_a_blend_gets_one_with_todays_settings(tuned: Project) -> None:
     first = measured_blend(tuned)
     assert measured_blend(tuned, counter__decay=0.3) != first
+
+
+def test_a_line_says_that_the_settings_of_the_blend_changed(tuned: Project) -> None:
+    fitted, lineage = tuned.blend()["run_id"], tuned.workspace.model_lineage()
+    assert outdated(tuned, lineage) == []
+    for changed in ({"counter__decay": 0.3}, {"blend__l2": 5.0}):
+        assert outdated(reopened(tuned, **changed), lineage) == [(fitted, "semconv blend")]
+    progress = measured(tuned, BLEND, counter__decay=0.3).project.progress
+    assert isinstance(progress, Remarks)
+    line = (
+        f"{fitted} was made before data or settings changed, and is measured as it is; `semconv blend` makes a new one"
+    )
+    assert line in progress.said
+    both = reopened(tuned, counter__decay=0.3, behavior__dimensions=4)
+    assert outdated(both, lineage) == [(lineage.ranker.run_id, "semconv run --refit"), (fitted, "semconv blend")]
+
+
+def test_the_same_line_is_printed_for_a_blend_without_a_model(tmp_path: Path) -> None:
+    project = make_project(tmp_path, settings=WITHOUT_MODEL)
+    project.embed_behavior()
+    fitted = project.blend()["run_id"]
+    lineage = project.workspace.lineage()
+    assert outdated(project, lineage) == []
+    for changed in ({"counter__decay": 0.3}, {"behavior__dimensions": 4}):
+        assert outdated(reopened(project, **changed), lineage) == [(fitted, "semconv run --refit")]

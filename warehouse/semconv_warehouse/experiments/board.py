@@ -171,12 +171,12 @@ class Board:
             if self.options.split == "valid":
                 own = open_with(self.project, layout, dataclasses.replace(self.settings, split=split))
             return fit_all(own.workspace), None
-        if _is_stale(self.project, found):
+        blend = adopt_blend(self.project, own, found)
+        for run_id, command in stale_runs(self.project, found, blend):
             say(
-                f"{found.ranker.run_id} was made before data or settings changed, and is measured as it is;"
-                " `semconv run --refit` makes a new one"
+                f"{run_id} was made before data or settings changed, and is measured as it is; `{command}` makes a new one"
             )
-        return found, adopt_blend(self.project, own, found)
+        return found, blend
 
 
 def prepare_board(project: OpenedProject, experiment: Experiment, options: ExperimentOptions) -> Board:
@@ -230,14 +230,23 @@ def _as_trained(settings: Settings, lineage: Lineage) -> Settings:
     return dataclasses.replace(settings, split=dataclasses.replace(settings.split, **made), events=events)
 
 
-def _is_stale(project: OpenedProject, lineage: Lineage) -> bool:
-    """Return whether data or settings changed since a model, or the vectors of a blend without a model, were made."""
-    from semconv.stages.stage_settings import settings_today
+def stale_runs(project: OpenedProject, lineage: Lineage, blend: RunRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield the runs that are measured though data or settings changed since, each with the command for a new one.
+
+    Args:
+        lineage: of the model, or of a blend without a model, which is outdated also if its vectors are.
+        blend: that is measured; None if it is fitted with the settings of today.
+    """
+    from semconv.stages import stage_settings
 
     workspace = project.workspace
-    today = settings_today(workspace, lineage)
-    made = [run for run in lineage.runs if run.stage in today]
-    return any(workspace.book.is_stale(run, today[run.stage]) for run in made)
+    today = stage_settings.settings_today(workspace, lineage)
+    is_stale = any(workspace.book.is_stale(run, today[run.stage]) for run in lineage.runs if run.stage in today)
+    is_blend_stale = blend is not None and workspace.book.is_stale(blend, stage_settings.blend(workspace, lineage))
+    if is_stale or (is_blend_stale and lineage.tuned is None):
+        yield lineage.ranker.run_id, "semconv run --refit"
+    if blend is not None and is_blend_stale and lineage.tuned is not None:
+        yield blend.run_id, "semconv blend"
 
 
 def _conditions(board: BoardProject) -> dict[str, Any]:
