@@ -15,7 +15,7 @@ from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.project import Project
 from semconv_warehouse.store.duckdb_store import DuckDBStore
 from tests.worlds import dated
-from tests.worlds.projects import SETTINGS, Remarks, make_project, reopened
+from tests.worlds.projects import SETTINGS, Remarks, make_project, reopened, write_lines
 
 WITHOUT_MODEL = SETTINGS.replace('use = "never"', "model = false\ntext = false")
 BLEND = {"label": "blend", "method": "blend"}
@@ -78,6 +78,17 @@ def test_a_peer_is_trained_on_the_events_of_the_model_and_again_when_they_change
     second, kept = runs_made(project, columns.PEER)
     assert kept.run_id == first.run_id
     assert second.settings["split"]["events"] == {"weights": [["view", 0.0]]}
+
+
+def test_a_peer_is_trained_again_for_a_new_item_that_may_not_be_listed(tmp_path: Path) -> None:
+    project = make_project(tmp_path, settings=WITHOUT_MODEL)
+    project.embed_behavior()
+    project.blend()
+    where = {"recommend__where": "item_id <> 'new'"}
+    measured(project, SASREC, **where)
+    project.ingest_items([write_lines(tmp_path / "new.jsonl", [{"item_id": "new", "title": "red rug"}])], {})
+    measured(project, SASREC, **where)
+    assert len(runs_made(project, columns.PEER)) == 2
 
 
 def test_the_blend_is_the_current_one_of_the_project(tuned: Project) -> None:

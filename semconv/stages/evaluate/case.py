@@ -196,8 +196,12 @@ def evaluated_users(workspace: Workspace, lineage: Lineage, split: Split) -> tup
 
 
 def allowed_digest(allowed: NDArray[np.bool_]) -> str:
-    """Return a digest of the items that may be listed."""
-    return hashlib.sha256(np.packbits(allowed).tobytes()).hexdigest()
+    """Return a digest of the number of items, and of which items may be listed."""
+    packed = np.packbits(allowed).tobytes()
+    # The last bit that is set gives the number of items if the last item may be listed. Only then is it left out, as in
+    # digests of earlier versions.
+    number = b"" if allowed[-1:].all() else b"%d items" % len(allowed)
+    return hashlib.sha256(packed + number).hexdigest()
 
 
 def _popularity(sequences: Sequences, train_cut: TrainCut, num_items: int) -> NDArray[np.int64]:
