@@ -34,6 +34,7 @@ from semconv.settings.tuning import VALIDATION_USERS
 from semconv.stages.evaluate.case import EvaluationCase, allowed_digest
 from semconv.stages.evaluate.rankings import Ranking
 from semconv.stages.evaluate.run import score_rankings
+from semconv.stages.stage_settings import masked
 
 _EPOCHS = 20
 _OF_SEQUENCES = ("temporal_at", "events")  # what decides the sequences; the rest of the split chooses a part of them
@@ -133,6 +134,7 @@ def training_settings(workspace: Workspace, peer: Peer, split: Mapping[str, Any]
             **{name: value for name, value in mine.items() if name not in _OF_SEQUENCES},
             **{name: of_sequences[name] for name in _OF_SEQUENCES if name in of_sequences},
             "seen": settings.recommend.seen,
+            **(masked(workspace) if settings.recommend.seen == "masked" else {}),
         },
     }
 
