@@ -1,5 +1,6 @@
 """A leaderboard measures what the project has now, and says what was made with other settings."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,12 @@ BLEND = {"label": "blend", "method": "blend"}
 SASREC = {"label": "SASRec", "peer": "sasrec"}
 
 
-def measured(project: Project, *rows: dict[str, str], **overrides: Any) -> Board:
+def measured(project: Project, *rows: dict[str, Any], **overrides: Any) -> Board:
     """Measure a leaderboard on the test items under changed settings; the first row is the reference."""
     plan = project.layout.root / "board.toml"
     lines = ['title = "t"', 'model = "project"', f'reference = "{rows[0]["label"]}"']
     for row in rows:
-        lines += ["[[row]]", *(f'{name} = "{value}"' for name, value in row.items())]
+        lines += ["[[row]]", *(f"{name} = {json.dumps(value)}" for name, value in row.items())]
     plan.write_text("\n".join(lines))
     overrides["evaluate__counter_search_users"] = 0  # it takes long
     board = reopened(project, **overrides).experiment(str(plan), ExperimentOptions(split="test"))
@@ -89,6 +90,17 @@ def test_a_peer_is_trained_again_for_a_new_item_that_may_not_be_listed(tmp_path:
     project.ingest_items([write_lines(tmp_path / "new.jsonl", [{"item_id": "new", "title": "red rug"}])], {})
     measured(project, SASREC, **where)
     assert len(runs_made(project, columns.PEER)) == 2
+
+
+def test_a_peer_that_reads_texts_is_trained_again_when_the_text_of_a_later_item_changes(tmp_path: Path) -> None:
+    project = make_project(tmp_path, settings=WITHOUT_MODEL.replace("text = false", ""))
+    for command in (project.backbone_create, project.embed_behavior, project.embed_text, project.blend):
+        command()
+    row = {**SASREC, "texts": True}
+    for title, count in (("red rug", 1), ("red rug", 1), ("green lamp", 2)):
+        project.ingest_items([write_lines(tmp_path / "new.jsonl", [{"item_id": "new", "title": title}])], {})
+        measured(project, row)
+        assert len(runs_made(project, columns.PEER)) == count
 
 
 def test_the_blend_is_the_current_one_of_the_project(tuned: Project) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,11 +106,21 @@ def peer_run(workspace: Workspace, case: EvaluationCase, peer: Peer) -> Outcome:
         return {}
 
     content = {"allowed": allowed_digest(case.allowed)}
-    texts = case.lineage.text if peer.texts else None
-    inputs = () if texts is None else (texts,)
+    inputs: tuple[RunRecord, ...] = ()
+    if peer.texts and case.lineage.text is not None:
+        inputs = (case.lineage.text,)
+        content |= _later_texts(workspace, case.lineage.text)
     settings = training_settings(workspace, peer, case.lineage.split)
     request = StageRequest(columns.PEER, settings, inputs, ("interaction",), content)
     return workspace.book.execute(request, compute)
+
+
+def _later_texts(workspace: Workspace, text: RunRecord) -> dict[str, str]:
+    """Return a digest of the texts of items that came after the text vectors; nothing without such items."""
+    from semconv.stages.tune.item_setup import later_texts
+
+    texts = later_texts(workspace, text, workspace.store.catalog())
+    return {"texts": hashlib.sha256(json.dumps(texts).encode()).hexdigest()} if texts else {}
 
 
 def training_settings(workspace: Workspace, peer: Peer, split: Mapping[str, Any] | None = None) -> dict[str, Any]:

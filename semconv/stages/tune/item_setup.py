@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semconv.backbone.text_vectors import TextVectors
 from semconv.columns import Split, TrainCut
@@ -13,7 +14,7 @@ from semconv.data.calendar import Calendar
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
 from semconv.data.splits import counted_cut, known_part
-from semconv.data.store import DAY, UNKNOWN_DAY, Catalog, Sequences, day_numbers
+from semconv.data.store import DAY, UNKNOWN_DAY, Catalog, RunRecord, Sequences, day_numbers
 from semconv.data.time_cuts import dated_users
 from semconv.item_head.files import ItemFile
 from semconv.item_head.popularity import ItemEvents
@@ -109,13 +110,25 @@ def item_texts(workspace: Workspace, lineage: Lineage, catalog: Catalog) -> Text
     if lineage.text is None:
         return TextVectors(np.zeros(0, dtype=np.int32), np.zeros((0, 1), dtype=np.float32))
     known = TextVectors.load(workspace.intact(lineage.text, TEXT_VECTORS))
-    has_text = np.array([bool(text) for text in catalog_texts(catalog)], dtype=bool)
-    has_text[known.item_index[known.item_index < len(has_text)]] = False
-    missing = np.flatnonzero(has_text).astype(np.int32)
+    missing = _without_vector(known, catalog)
     if not len(missing):
         return known
     new = text_vectors(workspace, lineage, catalog, missing)
     return TextVectors(np.concatenate([known.item_index, new.item_index]), np.concatenate([known.vectors, new.vectors]))
+
+
+def later_texts(workspace: Workspace, text: RunRecord, catalog: Catalog) -> dict[int, str]:
+    """Return the texts, by item index, of the items that came after a run of text vectors."""
+    missing = _without_vector(TextVectors.load(workspace.intact(text, TEXT_VECTORS)), catalog)
+    texts = catalog_texts(catalog)
+    return {int(item): texts[item] for item in missing}
+
+
+def _without_vector(known: TextVectors, catalog: Catalog) -> NDArray[np.int32]:
+    """Return the items that have a text but no vector, ascending."""
+    has_text = np.array([bool(text) for text in catalog_texts(catalog)], dtype=bool)
+    has_text[known.item_index[known.item_index < len(has_text)]] = False
+    return np.flatnonzero(has_text).astype(np.int32)
 
 
 @dataclass(frozen=True)
