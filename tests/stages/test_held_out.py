@@ -46,9 +46,9 @@ def fitted(project: Project) -> Project:
 
 
 def sequences(seed: int = 0) -> list[list[int]]:
-    """Seven random items of each user; the fourth is viewed only."""
+    """Eight random items of each user; the fourth is viewed only."""
     rng = random.Random(seed)
-    return [rng.sample(range(case.NUM_ITEMS), 7) for _ in range(NUM_USERS)]
+    return [rng.sample(range(case.NUM_ITEMS), 8) for _ in range(NUM_USERS)]
 
 
 def viewed_and_bought() -> list[dict[str, Any]]:
@@ -102,6 +102,20 @@ def test_nothing_is_evaluated_if_everybody_is_left_out(tmp_path: Path) -> None:
     project = with_events(project, [row(user, items[3], 50) for user, items in enumerate(sequences())])
     with pytest.raises(InputError, match="60 users may have been trained on theirs, see `semconv run --refit`"):
         project.evaluate()
+
+
+def test_a_blend_is_not_fitted_on_items_of_the_training_either(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", viewed_and_bought())
+    bought = [
+        row(user, item, 50 + place)
+        for user, items in enumerate(sequences())
+        for place, item in enumerate([items[3 if user < 20 else 6], items[7]])
+    ]
+    project = with_events(project, bought)
+    fit = project.blend()
+    said = project.workspace.progress.said  # type: ignore[attr-defined]
+    assert "blend: 20 users are left out, because the model may have been trained on their item" in said
+    assert fit["num_users"] == NUM_USERS - 20
 
 
 def test_a_cut_in_time_that_older_events_moved_back_is_refused(tmp_path: Path) -> None:

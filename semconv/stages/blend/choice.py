@@ -8,7 +8,6 @@ from typing import Any
 
 from semconv import columns
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, Split
-from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, SettingsError
 from semconv.runs.lineage import Lineage
@@ -16,6 +15,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.agreement import HONEST_CUT, MASK, first_difference, mask_of, shown
 from semconv.stages.blend.files import read_manifest
+from semconv.stages.evaluate.held_out import held_out_items
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def say_without_blend(workspace: Workspace, lineage: Lineage) -> None:
 
 def reason_against(workspace: Workspace, lineage: Lineage) -> str | None:
     """Return the reason why no blend can be fitted for a model, or None if one can be fitted."""
-    if not (targets(workspace.sequences(split=lineage.split), "valid") >= 0).any():
-        return "no user has the three interactions that fitting a blend needs"
     try:
+        held_out, _ = held_out_items(workspace, lineage, workspace.sequences(split=lineage.split), "valid")
+        if not (held_out >= 0).any():
+            return "no user has the three interactions that fitting a blend needs"
         weights_before(workspace, lineage)
     except InputError as error:
         return str(error)

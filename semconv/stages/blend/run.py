@@ -22,7 +22,7 @@ from semconv.counter.counts import CounterWeights, count_transitions, item_weigh
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import targets, train_mask
+from semconv.data.splits import train_mask
 from semconv.data.store import Catalog, RunRecord, Sequences, newest_time
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
@@ -39,6 +39,7 @@ from semconv.stages import stage_settings
 from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.blend.choice import weights_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, read_manifest, read_weights, save_blend, weighted
+from semconv.stages.evaluate.held_out import held_out_items
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.stages.tune.item_setup import SplitMoments
@@ -173,7 +174,11 @@ class _Read:
 
 def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _Read) -> FittedBlend:
     settings, sequences = workspace.settings.blend, read.sequences
-    held_out = targets(sequences, "valid")
+    held_out, left_out = held_out_items(workspace, lineage, sequences, "valid")
+    if left_out:
+        workspace.progress.say(
+            f"blend: {left_out} users are left out, because the model may have been trained on their item"
+        )
     have_target = np.flatnonzero(held_out >= 0).astype(np.int32)
     if len(have_target) == 0:
         raise InputError("no user has the three interactions that fitting a blend needs")
