@@ -183,9 +183,8 @@ def settings_today(workspace: Workspace, lineage: Lineage) -> dict[str, dict[str
     of_vectors = {
         columns.BACKBONE: of_backbone,
         columns.EMBED_BEHAVIOR: behavior(workspace),
-        columns.EMBED_TEXT: {}
-        if backbone is None
-        else {"text": None, **text(workspace, backbone)},  # None: nothing recorded
+        # Means record no setting of their own, which None stands for.
+        columns.EMBED_TEXT: {} if backbone is None else {"text": None, **text(workspace, backbone)},
     }
     if lineage.tuned is None:
         return of_vectors

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from semconv.errors import InputError
+from semconv.stages.blend.choice import fitting_lineage, reason_against
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.stages.night import night
@@ -118,14 +119,29 @@ def test_a_blend_is_not_fitted_on_items_of_the_training_either(tmp_path: Path) -
     assert fit["num_users"] == NUM_USERS - 20
 
 
-def test_a_cut_in_time_that_older_events_moved_back_is_refused(tmp_path: Path) -> None:
+def test_new_events_are_no_reason_against_a_blend_with_weights_of_another_cut(tmp_path: Path) -> None:
+    """A model of the train cut [:-1] was trained on validation items, and its blend takes weights that were fitted before."""
     settings = SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
-    first = [
+    project = made(tmp_path / "project", spread_over_weeks(), settings)
+    project = fitted(case.reopened(project, split__train_cut="[:-1]"))
+    later = [row(user, items[0], 50, day=60) for user, items in enumerate(sequences(1))]
+    with_events(project, later)
+    project = case.reopened(project, split__train_cut="[:-1]")
+    assert reason_against(project.workspace, fitting_lineage(project.workspace)) is None
+
+
+def spread_over_weeks() -> list[dict[str, Any]]:
+    """An event of each user every week, so that a cut in time divides them."""
+    return [
         row(user, item, place, day=7 * place + user % 5)
         for user, items in enumerate(sequences())
         for place, item in enumerate(items)
     ]
-    project = made(tmp_path / "project", first, settings)
+
+
+def test_a_cut_in_time_that_older_events_moved_back_is_refused(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
+    project = made(tmp_path / "project", spread_over_weeks(), settings)
     assert figures(project)[0] > 30
     later = [row(user, items[0], 50, day=60) for user, items in enumerate(sequences(1))]
     assert figures(with_events(project, later))[0] > 30, "a cut that moves on is no leak"

@@ -8,6 +8,7 @@ from typing import Any
 
 from semconv import columns
 from semconv.columns import METHOD_BLEND, METHOD_MODEL, METHOD_WITHOUT_MODEL, Split
+from semconv.data.splits import targets
 from semconv.data.store import RunRecord
 from semconv.errors import InputError, SettingsError
 from semconv.runs.lineage import Lineage
@@ -118,11 +119,14 @@ def say_without_blend(workspace: Workspace, lineage: Lineage) -> None:
 
 def reason_against(workspace: Workspace, lineage: Lineage) -> str | None:
     """Return the reason why no blend can be fitted for a model, or None if one can be fitted."""
+    sequences = workspace.sequences(split=lineage.split)
+    if not (targets(sequences, "valid") >= 0).any():
+        return "no user has the three interactions that fitting a blend needs"
     try:
-        held_out, _ = held_out_items(workspace, lineage, workspace.sequences(split=lineage.split), "valid")
-        if not (held_out >= 0).any():
-            return "no user has the three interactions that fitting a blend needs"
-        weights_before(workspace, lineage)
+        if weights_before(workspace, lineage) is None:  # then the weights are fitted on validation items
+            held_out, _ = held_out_items(workspace, lineage, sequences, "valid")
+            if not (held_out >= 0).any():
+                return "the model may have been trained on the validation item of every user"
     except InputError as error:
         return str(error)
     return None

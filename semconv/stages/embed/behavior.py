@@ -21,9 +21,8 @@ from semconv.stages import stage_settings
 from semconv.stages.embed.given_file import read_given
 from semconv.stages.embed.rows import embedding_rows
 
-TRAINED_UNTIL: Final = (
-    "trained_until"  # among the figures, with a split in time: the train cut, microseconds since 1970
-)
+# Among the figures, with a split in time: the moment of the train cut, in microseconds since 1970.
+TRAINED_UNTIL: Final = "trained_until"
 
 
 def embed_behavior_run(workspace: Workspace) -> Outcome:
