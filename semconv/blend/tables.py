@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from semconv.blend.cells import VectorCells
 from semconv.counter.scores import history_matrix, popularity_order
 from semconv.counter.smoothed import SmoothedTables
-from semconv.data.store import UNKNOWN_DAY, day_numbers
+from semconv.data.store import UNKNOWN_DAY, Sequences, day_numbers
 from semconv.ragged import kept_offsets, offsets_of, row_of
 
 TEXT: Final = "text"  # name of the text vectors among the tables of vectors
@@ -27,18 +27,27 @@ class EventDays:
     Attributes:
         starts: ``(I + 1,)`` index in ``days`` of the first day of each item.
         days: ``(n,)`` days since 1970, ascending for each item; interactions without a time are left out.
+        weights: ``(n,)`` weight of each interaction in millionths, so that sums are exact; None: all weigh 1.
     """
 
     starts: NDArray[np.int64]
     days: NDArray[np.int32]
+    weights: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, items: NDArray[np.int32], times: NDArray[np.int64], num_items: int) -> EventDays:
-        """Return the days of interactions, from their items ``(n,)`` and times ``(n,)`` in microseconds since 1970."""
-        days = day_numbers(times)
-        known = days != UNKNOWN_DAY
-        items, days = items[known], days[known].astype(np.int32)
-        return cls(offsets_of(np.bincount(items, minlength=num_items)), days[np.lexsort((days, items))])
+    def of(cls, data: Sequences, num_items: int) -> EventDays:
+        """Return the days and weights of all interactions with a time.
+
+        Args:
+            data: interactions; the order of users and of their interactions does not matter.
+            num_items: I.
+        """
+        days = day_numbers(data.times)
+        known = np.flatnonzero(days != UNKNOWN_DAY)
+        order = known[np.lexsort((days[known], data.items[known]))]
+        weights = None if data.weights is None else np.rint(data.weights[order] * _MILLION).astype(np.int64)
+        starts = offsets_of(np.bincount(data.items[known], minlength=num_items))
+        return cls(starts, days[order].astype(np.int32), weights)
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
@@ -53,8 +62,13 @@ class EventDays:
         """One number for each pair of item and day, ascending."""
         return row_of(np.diff(self.starts)) * _KEY + self.days
 
+    @cached_property
+    def _totals(self) -> NDArray[np.int64] | None:
+        """Sum ``(n + 1,)`` of the weights before each interaction."""
+        return None if self.weights is None else np.append(0, np.cumsum(self.weights))
+
     def count(self, items: NDArray[np.int64], days: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """Return how many interactions each item had in the ``width`` days up to a given day; NaN for an unknown day.
+        """Return the weight of each item's interactions in the ``width`` days up to a given day; NaN for an unknown day.
 
         Interactions after the given day do not count. So the count is the same as it was on the given day.
 
@@ -63,10 +77,12 @@ class EventDays:
         """
         at = np.where(np.isnan(days), 0, days).astype(np.int64)
         keys = items * _KEY + at
-        found = np.searchsorted(self._keys, keys, "right") - np.searchsorted(self._keys, keys - width, "right")
-        return np.where(np.isnan(days), np.nan, found)
+        first, end = (np.searchsorted(self._keys, day, "right") for day in (keys - width, keys))
+        weight = end - first if self._totals is None else (self._totals[end] - self._totals[first]) / _MILLION
+        return np.where(np.isnan(days), np.nan, weight)
 
 
+_MILLION = 1_000_000
 _KEY = 1 << 24  # larger than any day, so that the numbers of two items never overlap
 
 

@@ -22,14 +22,14 @@ def rank_by_recent(
     width: int,
     k: int,
 ) -> NDArray[np.int32]:
-    """Return the k items with the most interactions in the ``width`` days up to each user's day.
+    """Return the k items whose interactions in the ``width`` days up to each user's day weigh most.
 
-    Of items with equal counts, the more popular one comes first; of equally popular ones, the lower item_index. For a
+    Of items with equal sums, the more popular one comes first; of equally popular ones, the lower item_index. For a
     user without a day, popularity alone decides.
 
     Args:
-        events: days of the interactions that are counted; later ones than a user's day do not count for the user.
-        popularity: ``(I,)`` number of all counted interactions of each item.
+        events: days and weights of the interactions that are counted; later ones than a user's day do not count for the user.
+        popularity: ``(I,)`` weight of all counted interactions of each item.
         days: ``(n,)`` day of each user in days since 1970, NaN where unknown.
         allowed: ``(I,)`` items that may be listed.
         seen: n arrays of item_index, the items that each user's list leaves out; None leaves nothing out.

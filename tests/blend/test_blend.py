@@ -19,6 +19,7 @@ from semconv.lists.recommender import Recommender, ShardLists, ShardUsers
 from semconv.search.search import SearchResult, SearchSettings
 from tests.worlds.blend import ITEMS, WEIGHTS, World, make_world
 from tests.worlds.search import scores_of
+from tests.worlds.sequences import sequences_of
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +274,8 @@ def test_blocks_change_nothing(world: World, blend: Blend, monkeypatch: pytest.M
 def test_counts_up_to_a_day() -> None:
     items = np.array([1, 1, 1, 2, 1])
     days = np.array([5, 9, 10, 5, 40])
-    events = EventDays.of(items.astype(np.int32), np.append(days[:4], 40) * 86_400_000_000 + 5, 4)
+    data = sequences_of([items[:2], items[2:]], days * 86_400_000_000 + 5)
+    events = EventDays.of(data, 4)
     at = np.full(4, 8.0)
     assert events.count(np.arange(4), at, 3).tolist() == [0, 0, 0, 0]
     assert events.count(np.arange(4), at, 4).tolist() == [0, 1, 1, 0]
@@ -281,9 +283,13 @@ def test_counts_up_to_a_day() -> None:
     assert np.isnan(events.count(np.arange(4), at * np.nan, 3)).all()
     assert events.first[1:3].tolist() == [5, 5]
     assert np.isnan(events.first[[0, 3]]).all()
-    unknown = EventDays.of(items.astype(np.int32), np.full(5, np.iinfo(np.int64).min), 4)
+    unknown = EventDays.of(sequences_of([items]), 4)
     assert len(unknown.days) == 0
     assert np.isnan(unknown.first).all()
+    weighted = EventDays.of(replace(data, weights=np.array([0.1, 0.7, 0.2, 1.0, 1.0])), 4)
+    assert weighted.count(np.arange(4), at + 2, 2).tolist() == [0, 0.9, 0, 0]
+    assert weighted.count(np.arange(4), at, 4).tolist() == [0, 0.1, 1, 0]
+    assert np.isnan(weighted.count(np.arange(4), at * np.nan, 3)).all()
 
 
 def test_candidates_of_several_parts_are_one_row_with_all_bits() -> None:

@@ -68,7 +68,7 @@ def test_the_strongest_is_found_among_the_named_rows_alone() -> None:
 
 def test_recent_items_are_those_of_each_users_own_weeks() -> None:
     items, days = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([1, 2, 3, 40, 41, 60])
-    events, popularity = EventDays.of(items, days * DAY, 5), np.bincount(items, minlength=5)
+    events, popularity = EventDays.of(sequences_of([items], days * DAY), 5), np.bincount(items, minlength=5)
     seen = [np.array(row, np.int32) for row in ([], [0], [1, 1], [], [3])]
     asked = np.array([3.0, 3.0, 41.0, 60.0, np.nan])
     allowed = np.array([True, True, True, True, False])

@@ -75,7 +75,7 @@ def make_world(num_users: int = 60, seed: int = 0) -> World:
         history_decay=WEIGHTS.history_decay,
         vectors={"behavior": vectors},
         popularity=np.bincount(items, minlength=ITEMS),
-        events=EventDays.of(items, times, ITEMS),
+        events=EventDays.of(train, ITEMS),
         proposing=("behavior",),
     )
     days = rng.integers(0, 400, num_users).astype(np.float64)

@@ -43,6 +43,8 @@ def save_blend(folder: Path, blend: Blend, manifest: dict[str, Any]) -> None:
         arrays["num_known"] = np.array([tables.smoothed.num_known])
     if tables.events is not None:
         arrays |= {"event_starts": tables.events.starts, "event_days": tables.events.days}
+        if tables.events.weights is not None:
+            arrays["event_weights"] = tables.events.weights
     write_arrays(folder / BLEND_TABLES, arrays)
     weights = {"first": blend.weights_without_model, "weights": blend.weights}
     plain = {name: value.plain() for name, value in weights.items() if value is not None}
@@ -74,7 +76,7 @@ def load_blend(workspace: Workspace, record: RunRecord, lineage: Lineage) -> Ble
             parameters = SmoothedWeights(**record.settings["smoothed"])
             smoothed = SmoothedTables(lifts, hops, int(arrays["num_known"][0]), parameters)
         if settings["recency"]:
-            events = EventDays(arrays["event_starts"], arrays["event_days"])
+            events = EventDays(arrays["event_starts"], arrays["event_days"], arrays.get("event_weights"))
         without, weights = read_weights(manifest, is_without_model=is_without_model(record))
     except KeyError as error:
         raise InputError(f"{path}: the entry {error} is missing; run `semconv blend` again") from error

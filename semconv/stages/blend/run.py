@@ -142,7 +142,7 @@ def blend_tables(
         history_decay=settings["counter"]["history_decay"],
         vectors=blend_vectors(workspace, lineage, parts, num_items),
         popularity=item_weights(train, num_items),
-        events=EventDays.of(train.items, train.times, num_items) if parts["recency"] else None,
+        events=EventDays.of(train, num_items) if parts["recency"] else None,
         with_popularity=parts["popularity"],
         proposing=(BEHAVIOR,) if parts["neighbor"] else (),
         smoothed=smoothed,

@@ -52,9 +52,9 @@ def evaluate_recent(workspace: Workspace, recommend: RunRecord, method: Method) 
 
 
 def recent_lists(case: EvaluationCase, method: Method) -> Lists:
-    """Return a function that lists the items with the most interactions in the days before each user's moment."""
+    """Return a function that lists the items whose interactions in the days before each user's moment weigh most."""
     train = counted(case)
-    events = EventDays.of(train.items, train.times, len(case.item_ids))
+    events = EventDays.of(train, len(case.item_ids))
     days = list_days(case.sequences, case.histories, case.split)
 
     def lists(users: NDArray[np.int32]) -> NDArray[np.int32]:
