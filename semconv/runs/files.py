@@ -31,6 +31,7 @@ AUTOENCODER: Final = "autoencoder.safetensors"
 TRIE: Final = "trie.safetensors"
 TUNED_CODES: Final = "tuned_codes.safetensors"
 TUNED_ON: Final = "tuned_on.safetensors"
+TRAINED_ON: Final = "trained_on.safetensors"
 ITEM_PARTS: Final = "items.safetensors"
 PACK_RECORD: Final = "pack.json"
 PACK_USERS: Final = "pack_users.safetensors"
@@ -114,6 +115,11 @@ ARTIFACTS: tuple[Artifact, ...] = (
         TUNED_ON,
         (columns.PACK, columns.FINETUNE),
         user_data=Slices(offsets="offsets", arrays=("items", "times", "has_query")),
+    ),
+    Artifact(
+        TRAINED_ON,
+        (columns.EMBED_BEHAVIOR, columns.BLEND),
+        user_data=Slices(offsets="offsets", arrays=("items", "times")),
     ),
     Artifact(TUNING_STATE, (columns.FINETUNE,), Kind.TRAINING_STATE),
     Artifact(BEST_WEIGHTS, (columns.FINETUNE,), Kind.TRAINING_STATE),

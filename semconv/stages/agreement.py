@@ -9,7 +9,7 @@ different best epochs.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from semconv.columns import Split, TrainCut
@@ -120,12 +120,13 @@ def trained_on(split: Split, train_cut: TrainCut) -> str | None:
     return f"the {_HELD_OUT[split]} items" if split in _TRAINED_ON[train_cut] else None
 
 
-def leak(split: Split, lineage: Lineage) -> str | None:
+def leak(split: Split, runs: Iterable[RunRecord]) -> str | None:
     """Return why an evaluation on a split would score a model on items that it was trained on; None if it would not.
 
-    The vectors, the codes and the backbone of a model count as much as its tuning.
+    Args:
+        runs: of the lineage of the model. Its vectors, its codes and its backbone count as much as its tuning.
     """
-    for run in lineage.runs:
+    for run in runs:
         trained_with = run.settings.get("split")
         cut: TrainCut = (
             trained_with["train_cut"] if isinstance(trained_with, Mapping) else HONEST_CUT
@@ -138,10 +139,10 @@ def leak(split: Split, lineage: Lineage) -> str | None:
 
 def require_held_out(split: Split, lineage: Lineage) -> None:
     """Raise SettingsError if an evaluation on a split would score a model on items that it was trained on."""
-    why = leak(split, lineage)
+    why = leak(split, lineage.runs)
     if why is None:
         return
-    other = "" if split == "test" or leak("test", lineage) is not None else "give --split test, or "
+    other = "" if split == "test" or leak("test", lineage.runs) is not None else "give --split test, or "
     raise SettingsError(
         f"{why}, so figures on these items would be too high; {other}set split.train_cut = {HONEST_CUT} and train again with"
         " `semconv run --refit`"

@@ -19,6 +19,7 @@ NUM_USERS = 60
 SETTINGS = case.SETTINGS.replace('use = "never"', "model = false").replace(
     "[gates]", "[events]\nweights = { view = 0.1, purchase = 1, return = -1 }\n[gates]"
 )
+ALL_TRAIN = SETTINGS.replace("k_core = 2", "k_core = 1")
 _START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -152,9 +153,41 @@ def test_a_cut_in_time_that_older_events_moved_back_is_refused(tmp_path: Path) -
     ]
     project = with_events(project, older)
     with pytest.raises(
-        InputError, match=r"older interactions came in: the split test begins at .* was trained on inter"
+        InputError,
+        match=r"the split test begins at .* was trained on interactions up to .*: older interactions came in",
     ):
         project.evaluate()
     stages, _ = night(project)
     assert stages["embed_behavior"] == "kept (stale)"
     assert fitted(case.reopened(project)).evaluate()
+
+
+def test_users_whose_third_item_came_after_the_training_are_left_out(tmp_path: Path) -> None:
+    """All items of a user with fewer than three are for training, and the second is the validation item of three."""
+    events = [event for event in viewed_and_bought() if event["event_type"] == "purchase"]
+    young = [user for user in range(NUM_USERS) if user % 3 == 0]
+    first = [event for event in events if int(event["user_id"][1:]) not in young or event["source_position"] < 2]
+    project = made(tmp_path / "project", first, ALL_TRAIN)
+    project = with_events(project, [row(user, sequences()[user][6], 50) for user in young])
+    assert project.blend()["num_users"] == NUM_USERS - len(young)
+
+
+def test_a_bought_again_item_in_the_history_is_no_reason_to_leave_a_user_out(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("[events]", '[events]\nrepeats = "keep"')
+    project = made(tmp_path / "project", viewed_and_bought(), settings)
+    again = [row(user, items[0], 50 + place) for user, items in enumerate(sequences()) for place in range(2)]
+    users, protocol = figures(with_events(project, again))
+    assert (users, "num_users_maybe_trained_on" in protocol) == (NUM_USERS, False)
+
+
+def test_corrected_dates_that_make_trained_items_held_out_ones_leave_their_users_out(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("[split]", '[split]\ntemporal_at = "2020-02-05"')
+    project = made(tmp_path / "project", spread_over_weeks(), settings)
+    before = figures(project)[0]
+    moved = [
+        {**event, "event_time": (_START + timedelta(days=60 + event["source_position"])).isoformat()}
+        for event in spread_over_weeks()
+        if int(event["user_id"][1:]) < 15 and event["source_position"] >= 2
+    ]
+    users, protocol = figures(with_events(project, moved))
+    assert (users, protocol["num_users_maybe_trained_on"]) == (before - 15, 15)

@@ -14,9 +14,9 @@ from semconv.errors import InputError, SettingsError
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
-from semconv.stages.agreement import HONEST_CUT, MASK, first_difference, mask_of, shown
+from semconv.stages.agreement import HONEST_CUT, MASK, first_difference, leak, mask_of, shown
 from semconv.stages.blend.files import read_manifest
-from semconv.stages.evaluate.held_out import held_out_items
+from semconv.stages.held_out import held_out_items
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def reason_against(workspace: Workspace, lineage: Lineage) -> str | None:
         return "no user has the three interactions that fitting a blend needs"
     try:
         if weights_before(workspace, lineage) is None:  # then the weights are fitted on validation items
-            held_out, _ = held_out_items(workspace, lineage, sequences, "valid")
+            held_out, _ = held_out_items(workspace, lineage.runs, sequences, "valid")
             if not (held_out >= 0).any():
                 return "the model may have been trained on the validation item of every user"
     except InputError as error:
@@ -143,11 +143,16 @@ def weights_before(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
         lineage: the current lineage of the model, or of the vectors of a blend without a model.
 
     Raises:
-        InputError: there is no such blend run. The message names the settings that differ.
+        InputError: there is no such blend run (the message names the settings that differ), or a run of the lineage
+            was trained on the validation items although the train cut leaves them out.
         SettingsError: the settings ask for other scores or another mask than the model was tuned for.
     """
     settings = stage_settings.blend(workspace, lineage)
     if settings["train_cut"] == HONEST_CUT:
+        if (why := leak("valid", lineage.runs)) is not None:
+            raise InputError(
+                f"{why} on which a blend is fitted; train again with `semconv run --refit`, and the blend is fitted then"
+            )
         return None
     wanted = _weights_key(settings, lineage)
     honest = [run for run in workspace.book.finished(columns.BLEND) if run.settings["train_cut"] == HONEST_CUT]

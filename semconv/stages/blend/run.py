@@ -39,7 +39,7 @@ from semconv.stages import stage_settings
 from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.blend.choice import weights_before
 from semconv.stages.blend.files import BEHAVIOR, blend_vectors, read_manifest, read_weights, save_blend, weighted
-from semconv.stages.evaluate.held_out import held_out_items
+from semconv.stages.held_out import held_out_items, record_trained
 from semconv.stages.lists.filters import allowed_items
 from semconv.stages.tune.figures import TRAIN_INTERACTIONS
 from semconv.stages.tune.item_setup import SplitMoments
@@ -86,8 +86,9 @@ def blend_run(workspace: Workspace, lineage: Lineage) -> Outcome:
             both = read_weights(manifest, is_without_model=lineage.tuned is None)
             blend = weighted(tables, both, settings["blend"])
             _require_features(blend, earlier)
-        counted = int(train_mask(sequences, settings["train_cut"]).sum())
-        save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: counted})
+        counted = train_mask(sequences, settings["train_cut"])
+        save_blend(folder, blend, {**manifest, TRAIN_INTERACTIONS: int(counted.sum())})
+        record_trained(folder, sequences.select_rows(counted))
         write_json(folder / FIGURES, {"processor_seconds": round(time.process_time() - started, 3)})
         return {}
 
@@ -174,7 +175,7 @@ class _Read:
 
 def _fitted(workspace: Workspace, lineage: Lineage, tables: BlendTables, read: _Read) -> FittedBlend:
     settings, sequences = workspace.settings.blend, read.sequences
-    held_out, left_out = held_out_items(workspace, lineage, sequences, "valid")
+    held_out, left_out = held_out_items(workspace, lineage.runs, sequences, "valid")
     if left_out:
         workspace.progress.say(
             f"blend: {left_out} users are left out, because the model may have been trained on their item"

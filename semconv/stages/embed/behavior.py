@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,9 +20,7 @@ from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.embed.given_file import read_given
 from semconv.stages.embed.rows import embedding_rows
-
-# Among the figures, with a split in time: the moment of the train cut, in microseconds since 1970.
-TRAINED_UNTIL: Final = "trained_until"
+from semconv.stages.held_out import record_trained
 
 
 def embed_behavior_run(workspace: Workspace) -> Outcome:
@@ -43,8 +41,7 @@ def embed_behavior_run(workspace: Workspace) -> Outcome:
     def compute(folder: Path) -> dict[str, pa.Table]:
         vectors, figures = _vectors(workspace, train, sequences, folder)
         vectors.save(folder / BEHAVIOR_VECTORS)
-        if sequences.cuts is not None:
-            figures = {**figures, TRAINED_UNTIL: sequences.cuts.of_training(settings.split.train_cut)}
+        record_trained(folder, train)
         if figures:
             write_json(folder / FIGURES, figures)
         users, items = train_core(sequences, settings.split.train_cut, settings.split.k_core, len(catalog))

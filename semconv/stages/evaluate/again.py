@@ -27,8 +27,8 @@ from semconv.metrics import target_ranks
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace, is_loaded
 from semconv.stages.evaluate.case import EvaluationCase
-from semconv.stages.evaluate.held_out import held_out_items
 from semconv.stages.evaluate.rankings import baseline, listed
+from semconv.stages.held_out import held_out_items
 from semconv.stages.lists.job import Request
 from semconv.stages.lists.run import list_request, recommend_run
 
@@ -95,7 +95,7 @@ class ListMaker:
             )
         made = _as_made(workspace, lists, like)
         lineage = _with_blend(made, Lineage.of(workspace.store, lists))
-        held_out, _ = held_out_items(made, lineage, made.sequences(split=lineage.split), "test")
+        held_out, _ = held_out_items(made, lineage.runs, made.sequences(split=lineage.split), "test")
         return cls(made, lineage, served_method(lists), held_out)
 
     @cached_property

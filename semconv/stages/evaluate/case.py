@@ -25,8 +25,8 @@ from semconv.runs.workspace import Workspace
 from semconv.settings.recommend import beam_width
 from semconv.stages.agreement import filter_of, mask_of
 from semconv.stages.codes.item_codes import ItemCodes
-from semconv.stages.evaluate.held_out import held_out_items
 from semconv.stages.evaluate.reachable import Reach
+from semconv.stages.held_out import held_out_items
 
 NO_CODE = "no code"
 
@@ -181,7 +181,7 @@ def evaluated_users(workspace: Workspace, lineage: Lineage, split: Split) -> tup
         InputError: no user has such an item.
     """
     sequences = workspace.sequences(split=lineage.split)
-    held_out, left_out = held_out_items(workspace, lineage, sequences, split)
+    held_out, left_out = held_out_items(workspace, lineage.runs, sequences, split)
     have_target = np.flatnonzero(held_out >= 0).astype(np.int32)
     if len(have_target) == 0:
         needed = (

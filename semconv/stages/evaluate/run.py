@@ -24,9 +24,9 @@ from semconv.runs.workspace import Workspace
 from semconv.stages.agreement import leak, require_held_out
 from semconv.stages.evaluate.case import EvaluationCase, evaluated_users
 from semconv.stages.evaluate.counter_search import tune_transition_run
-from semconv.stages.evaluate.held_out import held_out_items, why_past_cut
 from semconv.stages.evaluate.rankings import Ranking, listed_methods, methods_for_new, rankings
 from semconv.stages.evaluate.user_file import user_file
+from semconv.stages.held_out import held_out_items, why_past_cut
 from semconv.stages.lists.job import Request
 from semconv.stages.lists.run import recommend_run
 
@@ -48,10 +48,10 @@ def evaluate_current(workspace: Workspace, lineage: Lineage, split: Literal["val
 def why_no_evaluation(workspace: Workspace, lineage: Lineage) -> str | None:
     """Return why the model of a lineage cannot be evaluated on the split test; None if it can."""
     sequences = workspace.sequences(split=lineage.split)
-    why = leak("test", lineage) or why_past_cut(workspace, lineage, sequences, "test")
+    why = leak("test", lineage.runs) or why_past_cut(workspace, lineage.runs, sequences, "test")
     if why is not None:
         return why
-    held_out, _ = held_out_items(workspace, lineage, sequences, "test")
+    held_out, _ = held_out_items(workspace, lineage.runs, sequences, "test")
     return None if (held_out >= 0).any() else "no user has the three interactions that an evaluation needs"
 
 

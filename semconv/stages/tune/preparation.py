@@ -67,7 +67,9 @@ class Preparation:
     @cached_property
     def validation(self) -> ValidationUsers | None:
         """The users who are validated; None for a training without validation."""
-        return read_validation(self.workspace, self._source.encoder, self.codes, self.tuning, self._setup)
+        inputs = self.inputs
+        before = [*inputs.codes.runs, *(() if inputs.start is None else inputs.start.runs)]
+        return read_validation(self.workspace, self._source.encoder, self.codes, self.tuning, self._setup, before)
 
     @cached_property
     def _resolved(self) -> TuningSettings:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.data.histories import Histories
-from semconv.data.splits import targets
+from semconv.data.store import RunRecord
 from semconv.item_head.prompts import MomentEvents
 from semconv.item_head.setup import ItemSetup
 from semconv.ragged import offsets_of
 from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
-from semconv.stages.agreement import HONEST_CUT, code_scores
+from semconv.stages.agreement import HONEST_CUT, code_scores, leak
 from semconv.stages.codes.item_codes import ItemCodes
+from semconv.stages.held_out import held_out_items
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.tasks.encoder import PromptEncoder
 from semconv.train.validation import Validation
@@ -30,23 +32,41 @@ class ValidationUsers:
 
 
 def read_validation(
-    workspace: Workspace, encoder: PromptEncoder, codes: ItemCodes, tuning: TuningSettings, setup: ItemSetup | None
+    workspace: Workspace,
+    encoder: PromptEncoder,
+    codes: ItemCodes,
+    tuning: TuningSettings,
+    setup: ItemSetup | None,
+    before: Iterable[RunRecord],
 ) -> ValidationUsers | None:
     """Read a fixed sample of users whose lists a training scores.
 
-    Return None when the train cut contains the validation items, because scores on them would be too optimistic.
+    Return None if the train cut contains the validation items, also that of a run from which the training starts,
+    because scores on them would be too optimistic. Users are left out if such a run was trained on their item.
 
     Args:
         tuning: the settings of the tuning, with all defaults filled in.
         encoder: knows whether prompts have dates.
         setup: of a model that reads items; None for one that reads code tokens.
+        before: the runs from which the training starts: vectors, codes, backbone, and the tuning that it continues.
+
+    Raises:
+        InputError: the cut in time lies before the end of the training of such a run.
     """
-    settings = workspace.settings
+    settings, say, before = workspace.settings, workspace.progress.say, tuple(before)
     if not tuning.validation_users or settings.split.train_cut != HONEST_CUT:
+        return None
+    if (why := leak("valid", before)) is not None:
+        say(f"no validation: {why}, on which this training would be validated")
         return None
     sequences = workspace.sequences()
     histories = Histories.under(sequences, "valid", settings.recommend.seen_days)
-    users = validation_users(histories, encoder.has_codes, tuning)
+    targets, left_out = held_out_items(workspace, before, sequences, "valid")
+    if left_out:
+        say(
+            f"validation: {left_out} users are left out, because vectors or the earlier model were trained on their item"
+        )
+    users = validation_users(histories, targets >= 0, encoder.has_codes, tuning)
     if len(users) == 0:
         return None
     catalog, moments, successors = workspace.store.catalog(), None, None
@@ -58,10 +78,9 @@ def read_validation(
         is_dated = setup.calendar.num_periods > 0
         moments = split_moments.events(len(catalog), is_dated=is_dated).of_users(users)
         successors = split_moments.successors(len(catalog)) if setup.num_latest else None
-    held_out = targets(sequences, "valid")[users]
     data = Validation(
         histories=histories.of_users(users),
-        targets=held_out,
+        targets=targets[users],
         is_allowed=catalog.is_servable,
         is_masked=settings.recommend.seen == "masked",
         scores=code_scores(settings.recommend, asdict(tuning)),
@@ -72,10 +91,17 @@ def read_validation(
     return ValidationUsers(users, data)
 
 
-def validation_users(histories: Histories, has_codes: NDArray[np.bool_], tuning: TuningSettings) -> NDArray[np.int64]:
-    """Return a fixed sample of the users whose history under the split valid has an item with codes."""
+def validation_users(
+    histories: Histories, has_target: NDArray[np.bool_], has_codes: NDArray[np.bool_], tuning: TuningSettings
+) -> NDArray[np.int64]:
+    """Return a fixed sample of the users whose history under the split valid has an item with codes.
+
+    Args:
+        has_target: ``(U,)`` users with a held-out item that may be scored.
+        has_codes: ``(I,)``.
+    """
     coded, starts, lengths = offsets_of(has_codes[histories.items]), histories.starts, histories.lengths
-    with_history = (lengths > 0) & (coded[starts + np.maximum(lengths, 0)] > coded[starts])
+    with_history = has_target & (lengths > 0) & (coded[starts + np.maximum(lengths, 0)] > coded[starts])
     users = np.flatnonzero(with_history)
     wanted = min(tuning.validation_users or 0, len(users))
     return np.sort(np.random.default_rng(tuning.seed).choice(users, wanted, replace=False))

@@ -30,7 +30,12 @@ def test_early_stopping_scores_the_lists_that_are_served(tmp_path: Path, seen: s
     codes = ItemCodes.read(project.workspace, lineage.code_runs)
     has_codes = np.zeros(case.NUM_ITEMS, bool)
     has_codes[codes.item_index] = True
-    users = validation_users(Histories.under(sequences, "valid", 0.0), has_codes, project.settings.tuning)
+    users = validation_users(
+        Histories.under(sequences, "valid", 0.0),
+        np.ones(len(sequences), dtype=bool),
+        has_codes,
+        project.settings.tuning,
+    )
     listed_items: dict[str, list[str]] = {}
     for row in listed.lists(project, project.recommend(split="valid")).to_pylist():
         listed_items.setdefault(row["user_id"], []).append(row["item_id"])
