@@ -75,7 +75,7 @@ def test_held_out_questions_without_the_name_of_the_kind(project: Project) -> No
     weights = question_weights(workspace, lineage)
     shop = Shop.read(workspace, None, with_users=True, lineage=lineage, queries=True)
     assert shop.sequences is not None
-    queries = HeldOutQueries.of(shop.sequences, "test", 0)
+    queries = HeldOutQueries.of(workspace, lineage, shop.sequences, "test")
     noun_of = [(names or ["", ""])[-1] for names in shop.facets.categories]
     asked = [(_without(text, noun_of[item]), item) for text, item in zip(queries.texts, queries.items, strict=True)]
     asked = [(text, item) for text, item in asked if noun_of[item]]

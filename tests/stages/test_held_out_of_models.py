@@ -12,6 +12,7 @@ import pytest
 from semconv.errors import InputError
 from semconv.stages.blend.choice import fitting_lineage, reason_against
 from semconv.stages.evaluate.run import why_no_evaluation
+from semconv.stages.questions.weights import HeldOutQueries
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -109,3 +110,20 @@ def test_a_cut_in_time_before_the_end_of_a_later_tuning_is_not_evaluated(tmp_pat
     why = why_no_evaluation(project.workspace, project.workspace.lineage())
     assert why is not None
     assert "finetune-" in why
+
+
+def test_queries_of_users_with_a_third_item_since_the_tuning_fit_no_answers(tmp_path: Path) -> None:
+    of = case.histories()
+    young = list(of)[:30]
+    first = {user: items[:2] if user in young else items for user, items in of.items()}
+    events = [{**event, "query": f"something like {event['item_id']}"} for event in dated.events(of)]
+    known = [event for event in events if event["source_position"] < len(first[event["user_id"]])]
+    project = dated.fit(dated.make_project(tmp_path / "project", known, BLENDED.replace("k_core = 2", "k_core = 1")))
+    later = [event for event in events if event["user_id"] in young and event["source_position"] == 2]
+    project.ingest_interactions([case.write_lines(tmp_path / "third.jsonl", later)], {})
+    workspace = case.reopened(project).workspace
+    lineage = workspace.lineage()
+    sequences = workspace.sequences(queries=True, split=lineage.split)
+    asked = HeldOutQueries.of(workspace, lineage, sequences, "valid")
+    expected = [user for user in of if user not in young and len(of[user]) >= 3]
+    assert [sequences.user_ids[user] for user in asked.users.tolist()] == expected

@@ -41,7 +41,8 @@ from semconv.runs.files import QUESTION_COUNTS, QUESTION_WEIGHTS
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
-from semconv.stages.agreement import HONEST_CUT
+from semconv.stages.agreement import HONEST_CUT, leak
+from semconv.stages.held_out import held_out_items, why_past_cut
 from semconv.stages.questions.setup import Answering, Shop, has_split
 from semconv.stages.questions.word_file import word_index
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_QUERIES: Final = 2000  # of a split
+_SPLITS: Final[tuple[Split, ...]] = ("valid", "test")
 ALONE, WITH_USER = "alone", "with_user"
 
 
@@ -175,11 +177,15 @@ class HeldOutQueries:
     items: NDArray[np.int32]
 
     @classmethod
-    def of(cls, sequences: Sequences, split: Split, seed: int) -> HeldOutQueries:
-        """Return the queries of the held-out interactions, or a fixed sample of them."""
-        rows = target_rows(sequences, split)
+    def of(cls, workspace: Workspace, lineage: Lineage, sequences: Sequences, split: Split) -> HeldOutQueries:
+        """Return the queries of the held-out interactions, or a fixed sample of them.
+
+        Users are left out if the lineage was trained on their item (``held_out_items``).
+        """
+        rows, seed = target_rows(sequences, split), workspace.settings.evaluate.seed
+        has_target = held_out_items(workspace, lineage.runs, sequences, split)[0] >= 0
         queries = sequences.queries or []
-        asked = [user for user, row in enumerate(rows.tolist()) if row >= 0 and (queries[row] or "").strip()]
+        asked = [user for user in np.flatnonzero(has_target).tolist() if (queries[rows[user]] or "").strip()]
         users = draw_users(np.array(asked, dtype=np.int32), _MOST_QUERIES, seed)
         texts = [(queries[row] or "").strip() for row in rows[users].tolist()]
         return cls(users, texts, sequences.items[rows[users]])
@@ -198,11 +204,14 @@ class _Fit:
         """Return the manifest, and rows of the table ``metric``."""
         sequences, cut = self.shop.sequences, self.lineage.split["train_cut"]
         assert sequences is not None
-        seed = self.workspace.settings.evaluate.seed
-        held_out = {split: HeldOutQueries.of(sequences, split, seed) for split in ("valid", "test")}
-        valid, rows = held_out["valid"], list[dict[str, Any]]()
+        workspace, runs, rows = self.workspace, self.lineage.runs, list[dict[str, Any]]()
+        seed = workspace.settings.evaluate.seed
         if cut != HONEST_CUT:
             return _without(f"the model was trained on the validation items (train cut {cut})"), rows
+        if (why := leak("valid", runs) or why_past_cut(workspace, runs, sequences, "valid")) is not None:
+            return _without(why), rows
+        held_out = {split: HeldOutQueries.of(workspace, self.lineage, sequences, split) for split in _SPLITS}
+        valid = held_out["valid"]
         if len(valid.users) < FEWEST_QUERIES:
             return _without(f"{len(valid.users)} held-out queries are too few; {FEWEST_QUERIES} are needed"), rows
         scored, kind_of = self._scored(valid, "valid"), self._index.kinds
