@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from semconv import clock
 from semconv.errors import InputError, SettingsError
 from semconv.stages.evaluate.run import evaluate_run
+from semconv.stages.lists.current import newest_lists
 from semconv_warehouse.project import Project
 from semconv_warehouse.publish.publishing import publish
 from tests.worlds import projects as case
@@ -197,6 +199,48 @@ def test_some_users_alone_are_computed_and_the_others_carried(project: Project) 
     names.write_text("nobody\n")
     with pytest.raises(InputError, match="nobody"):
         project.recommend(users_file=names)
+
+
+def test_a_night_after_lists_of_some_users_recomputes_the_other_changed_users(project: Project) -> None:
+    before = served(project)
+    known = {user: {row[1] for row in before[user]} for user in ("u001", "u002", "u003")}
+    has = {user: {f"i{number:03d}" for number in case.histories()[user]} for user in known}
+    # Each buys what the own list does not have, so that only the history says that the list is old.
+    bought = {
+        user: [next(number for number in range(60) if f"i{number:03d}" not in known[user] | has[user])] for user in known
+    }
+    add_events(project, case.events(bought, start=99), "three")
+    project = case.reopened(project)
+    names = project.layout.root / "users.txt"
+    names.write_text("u001\n")
+    some = project.recommend(users_file=names)
+    states, publication = night(case.reopened(project))
+    assert (states["recommend"], publication.is_new) == ("done", True)
+    after = served(project)
+    every = project.recommend()
+    rows = {(row["user_id"], row["rank"], row["item_id"]) for row in read_parts(project.book.folder(every)).to_pylist()}
+    assert {user for user in after if after[user] != before[user]} == set(bought)
+    assert rows == {(user, int(row[0]), row[1]) for user, of_user in after.items() for row in of_user}
+    assert some.settings["pass"] == "some"
+    assert night(case.reopened(project))[0]["recommend"] == "reused"
+
+
+def test_a_full_pass_with_another_filter_does_not_count(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, where = clock.seconds_since_1970(), "title NOT LIKE '%lamp%'"
+
+    def passes(day: int, **settings: str) -> object:
+        monkeypatch.setattr(clock, "seconds_since_1970", lambda: now + day * 86_400)
+        add_events(project, case.events({"u005": [day]}, start=100 + day), f"day{day}")
+        opened = case.reopened(project, **settings)
+        night(opened)
+        return newest_lists(opened.workspace).settings["pass"]
+
+    assert passes(5, recommend__where=where) == "full"
+    assert passes(6) == "changed"
+    assert passes(8) == "full"  # eight days after the last one of all items, three after that with the filter
+    assert passes(9, recommend__where=where) == "changed"
 
 
 def test_a_query_is_answered_and_leaves_out_what_the_user_has(project: Project) -> None:

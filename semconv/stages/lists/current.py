@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,7 +19,7 @@ from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.stages import stage_settings
 from semconv.stages.blend.choice import chosen_blend, say_without_blend
-from semconv.stages.lists.job import Request
+from semconv.stages.lists.job import FULL, SOME_USERS, Request
 from semconv.stages.lists.run import recommend_run
 
 _FOR_ALL = {"split": "serve", "users": "all", "where": ""}
@@ -31,12 +32,22 @@ def serve_lists(workspace: Workspace, lineage: Lineage) -> Outcome:
         lineage: the current lineage of the model.
     """
     before = carry_source(workspace, lineage)
-    if before is None or _is_full_pass_due(workspace, lineage.ranker):
+    if before is None or _is_full_pass_due(workspace, lineage):
         return recommend_run(workspace, lineage, Request())
-    assigns = {run.run_id for run in lineage.assigns}
-    if assigns <= set(before.inputs) and workspace.book.is_done(before) and not workspace.book.is_stale(before, {}):
+    if _is_current(workspace, lineage, before):
         return Outcome(workspace.book.take_up(before), True, 0.0)
     return recommend_run(workspace, lineage, Request(carry_from=before))
+
+
+def _is_current(workspace: Workspace, lineage: Lineage, before: RunRecord) -> bool:
+    """Return whether a run has the lists that a run of now would make.
+
+    A run for some users never counts as current, because other users may have kept their lists although their data changed.
+    """
+    if before.settings.get("pass") == SOME_USERS or not workspace.book.is_done(before):
+        return False
+    assigns = {run.run_id for run in lineage.assigns}
+    return assigns <= set(before.inputs) and not workspace.book.is_stale(before, {})
 
 
 def requested(
@@ -69,6 +80,12 @@ def requested(
 
 def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
     """Return the newest run for all users with this model, blend and settings; unchanged users may keep its lists."""
+    of_today = _lists_of_today(workspace, lineage)
+    return next((run for run in of_today if (workspace.book.folder(run) / LIST_STATES).exists()), None)
+
+
+def _lists_of_today(workspace: Workspace, lineage: Lineage) -> Iterator[RunRecord]:
+    """Yield the finished runs for all users with this model, blend and settings, newest first."""
     chosen = chosen_blend(workspace, lineage, "serve")
     blend = set() if chosen is None else {chosen.record.run_id}
     blends = {run.run_id for run in workspace.store.runs(stage=columns.BLEND)}
@@ -78,10 +95,9 @@ def carry_source(workspace: Workspace, lineage: Lineage) -> RunRecord | None:
         **_FOR_ALL,
     }
     for run in workspace.book.finished(columns.RECOMMEND):
-        is_same = _has_settings(run, wanted) and blends & set(run.inputs) == blend
-        if is_same and lineage.ranker.run_id in run.inputs and (workspace.book.folder(run) / LIST_STATES).exists():
-            return run
-    return None
+        is_same = all(run.settings.get(name) == value for name, value in wanted.items())
+        if is_same and lineage.ranker.run_id in run.inputs and blends & set(run.inputs) == blend:
+            yield run
 
 
 def newest_lists(workspace: Workspace) -> RunRecord:
@@ -104,16 +120,8 @@ def is_pass_due(last: datetime, now: datetime, days: float) -> bool:
     return abs(age) > timedelta(days=days)
 
 
-def _is_full_pass_due(workspace: Workspace, ranker: RunRecord) -> bool:
-    """Return whether the last full pass of a model or blend is older than ``recommend.full_pass_days``."""
-    full = [
-        run.finished_at
-        for run in workspace.book.finished(columns.RECOMMEND)
-        if ranker.run_id in run.inputs and _has_settings(run, {**_FOR_ALL, "pass": "full"})
-    ]
-    last = next((time for time in full if time is not None), None)
+def _is_full_pass_due(workspace: Workspace, lineage: Lineage) -> bool:
+    """Return whether the last full pass with this model, blend and settings is too old (``recommend.full_pass_days``)."""
+    full = (run for run in _lists_of_today(workspace, lineage) if run.settings.get("pass") == FULL)
+    last = next((run.finished_at for run in full if run.finished_at is not None), None)
     return last is None or is_pass_due(last, utc_now(), workspace.settings.recommend.full_pass_days)
-
-
-def _has_settings(run: RunRecord, wanted: dict[str, object]) -> bool:
-    return all(run.settings.get(name) == value for name, value in wanted.items())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,11 @@ from semconv.stages.lists.parts import holds_part
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.stages.tune.tuned import TunedFiles
 
+# The kinds of a pass (``Request.pass_kind``), as the settings of a run record them.
+FULL: Final = "full"
+CHANGED: Final = "changed"
+SOME_USERS: Final = "some"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -55,6 +61,13 @@ class Request:
     where: str | None = None
     carry_from: RunRecord | None = None
     refresh: NDArray[np.int32] | None = None
+
+    @property
+    def pass_kind(self) -> str:
+        """Which lists are computed: FULL for all, CHANGED for users whose data changed, SOME_USERS for ``refresh``."""
+        if self.carry_from is None:
+            return FULL
+        return CHANGED if self.refresh is None else SOME_USERS
 
 
 @dataclass(frozen=True)

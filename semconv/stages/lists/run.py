@@ -73,7 +73,7 @@ def _list_request(workspace: Workspace, lineage: Lineage, request: Request, chos
         "where": request.where or "",
         "history_length": workspace.settings.split.history_length,
         "train_cut": lineage.split["train_cut"],
-        "pass": "full" if request.carry_from is None else "changed",
+        "pass": request.pass_kind,
         **({} if chosen is None else {"method": chosen.served}),
         **{name: value for name, value in lineage.split.items() if name == "events"},
     }
