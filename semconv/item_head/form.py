@@ -88,8 +88,12 @@ class ItemForm:
 
     @cached_property
     def labels(self) -> LabelSuccessors:
-        """What the labels know of the successors of the items before them."""
-        return LabelSuccessors.of(self.sequences, self.data.num_items, self.num_latest, self.successors)
+        """What the labels know of the successors of the items before them.
+
+        A search knows only the items that the decoder reads, so the successors of earlier items do not count here either.
+        """
+        num_latest = min(self.num_latest, self.history_length)
+        return LabelSuccessors.of(self.sequences, self.data.num_items, num_latest, self.successors)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from semconv.data.store import Sequences, day_numbers
 from semconv.item_head.epoch import ItemRows
 from semconv.item_head.form import ItemForm
 from semconv.item_head.parts import NAME, ItemInputs, ItemParts, PartsShape
+from semconv.item_head.search import latest_of
 from semconv.settings.tasks import TaskSettings
 from semconv.settings.tuning import TuningSettings
 from semconv.tasks.data import Candidates
@@ -155,6 +156,18 @@ def test_an_epoch_is_a_function_of_its_number(world: World) -> None:
         of_again = getattr(again, name)
         assert of_first is of_again is None or torch.equal(of_first, of_again)
     assert not torch.equal(first.moments, second.moments) or not torch.equal(first.waits, second.waits)
+
+
+@pytest.mark.parametrize(("num_latest", "counted"), [(2, 2), (HISTORY, HISTORY), (7, HISTORY)])
+def test_labels_count_successors_of_no_item_that_a_search_does_not_read(
+    world: World, num_latest: int, counted: int
+) -> None:
+    form = replace(world.form, num_latest=num_latest)
+    last = int(form.data.offsets[1]) - 1  # the ninth item of the first user
+    found = form.labels.numbers(np.array([last]))
+    read = world.form.data.items[last - HISTORY : last]  # as a search of this label reads it
+    latest = latest_of([read], num_latest)
+    assert np.unique(found.kinds).tolist() == list(range(counted)) == np.flatnonzero(latest[0] >= 0).tolist()
 
 
 def test_without_any_sample_there_is_no_batch(world: World) -> None:

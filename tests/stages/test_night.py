@@ -207,7 +207,8 @@ def test_a_night_after_lists_of_some_users_recomputes_the_other_changed_users(pr
     has = {user: {f"i{number:03d}" for number in case.histories()[user]} for user in known}
     # Each buys what the own list does not have, so that only the history says that the list is old.
     bought = {
-        user: [next(number for number in range(60) if f"i{number:03d}" not in known[user] | has[user])] for user in known
+        user: [next(number for number in range(60) if f"i{number:03d}" not in known[user] | has[user])]
+        for user in known
     }
     add_events(project, case.events(bought, start=99), "three")
     project = case.reopened(project)
@@ -225,9 +226,7 @@ def test_a_night_after_lists_of_some_users_recomputes_the_other_changed_users(pr
     assert night(case.reopened(project))[0]["recommend"] == "reused"
 
 
-def test_a_full_pass_with_another_filter_does_not_count(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_pass_with_another_filter_does_not_count(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     now, where = clock.seconds_since_1970(), "title NOT LIKE '%lamp%'"
 
     def passes(day: int, **settings: str) -> object:
