@@ -1,4 +1,4 @@
-"""One event with a time in the far future changes the moment of no list and no calendar."""
+"""The moment of a night: the newest interaction, wherever it stands; a time in the far future changes nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from semconv.stages.tune.item_setup import SplitMoments
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
+from tests.worlds.dated_sequences import dated_sequences
 
 DAY = 86_400_000_000
 YEAR_2099 = 4_070_908_800_000_000
@@ -24,6 +25,14 @@ def test_the_day_of_a_future_time_is_unknown() -> None:
     times = np.array([10 * DAY + 5, UNKNOWN_TIME, YEAR_2099])
     assert day_numbers(times).tolist() == [10, UNKNOWN_DAY, UNKNOWN_DAY]
     assert Calendar.of(day_numbers(times)) == Calendar(10, 1)
+
+
+def test_a_night_is_that_of_the_newest_interaction_also_if_it_is_the_last_of_no_user() -> None:
+    sequences = dated_sequences([4, 3], 5)
+    sequences.times[:] = np.array([10, 30, 20, 20, 5, 25, 6]) * DAY  # ordered by position
+    days = list_days(sequences, Histories.under(sequences, "serve"), "serve")
+    assert days.tolist() == [30, 30]
+    assert (SplitMoments(sequences, "serve", "[:-2]").days() - 1).tolist() == [30, 30]
 
 
 def test_a_future_time_is_not_the_moment_of_the_night(tmp_path: Path) -> None:

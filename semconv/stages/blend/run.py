@@ -22,7 +22,7 @@ from semconv.counter.counts import CounterWeights, count_transitions, item_weigh
 from semconv.counter.smoothed import SmoothedWeights, count_smoothed
 from semconv.data.core import train_part
 from semconv.data.histories import Histories
-from semconv.data.splits import train_mask
+from semconv.data.splits import known_part, train_mask
 from semconv.data.store import Catalog, RunRecord, Sequences, newest_time
 from semconv.errors import InputError
 from semconv.evaluation.rows import compare
@@ -153,13 +153,12 @@ def blend_tables(
 def list_days(sequences: Sequences, histories: Histories, split: Split) -> NDArray[np.float64]:
     """Return the day for which each user's list is made, ``(U,)`` in days since 1970, NaN where unknown.
 
-    It is the day of the newest interaction for serving, the day of the cut for a split in time, and else the day of the
-    latest item of the user's history.
+    It is the day of the newest interaction of any user for serving, the day of the cut for a split in time, and else the
+    day of the latest item of the user's history.
     """
-    times = histories.latest_times()
-    days = days_of(times)
-    if split == "serve":
-        return np.full(len(days), days_of(np.array([newest_time(times)]))[0])
+    days = days_of(histories.latest_times())
+    if split == "serve":  # in a project ordered by position, the newest interaction may be the last one of no user
+        return np.full(len(days), days_of(np.array([newest_time(known_part(sequences, split).times)]))[0])
     cut = None if sequences.cuts is None else sequences.cuts.of_history(split)
     return days if cut is None else np.full(len(days), days_of(np.array([cut]))[0])
 
