@@ -205,14 +205,16 @@ def _full_job(workspace: Workspace, lineage: Lineage, request: Request, folder: 
         tuned = TunedFiles.read(workspace, lineage, read.catalog, split_moments)
     vectors = BehaviorVectors.load(workspace.intact(lineage.behavior, BEHAVIOR_VECTORS))
     asked = np.arange(len(sequences), dtype=np.int32) if request.users is None else np.sort(request.users)
-    has_history = read.histories.lengths[asked] > 0  # erased users, and users who returned everything, have none
+    # A user who returned everything has an empty history, and gets the fallback list. A user without any event, such as an
+    # erased user, gets no list.
+    has_list = (read.histories.lengths[asked] >= 0) & (sequences.lengths[asked] > 0)
     return ListJob(
         folder=folder,
         fingerprint=_fingerprint(workspace, folder),
         tuned=tuned,
         split=request.split,
         settings=workspace.settings,
-        users=asked[has_history],
+        users=asked[has_list],
         user_ids=pa.array(sequences.user_ids, pa.string()),
         item_ids=pa.array(read.catalog.item_ids, pa.string()),
         histories=read.histories,
