@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semconv.columns import Split
 from semconv.data.interactions import HeldOut, before, masking_events, remaining, returned
 from semconv.data.splits import history_ends, history_lengths, history_mask, target_rows
-from semconv.data.store import DAY, UNKNOWN_TIME, Sequences, newest_time
+from semconv.data.store import DAY, UNKNOWN_TIME, Sequences, newest_time, without_future
 from semconv.ragged import kept_offsets, offsets_of, ranges
 
 
@@ -35,7 +35,8 @@ class Histories:
         starts: ``(U,)`` index of each user's first item in ``items``.
         lengths: ``(U,)`` number of items of each history, -1 for a user who is not part of the split.
         items: ``(n,)`` item_index of all users, one user after the other; includes held-out items.
-        times: ``(n,)`` time of each of ``items`` in microseconds since 1970, UNKNOWN_TIME where unknown.
+        times: ``(n,)`` time of each of ``items`` in microseconds since 1970, UNKNOWN_TIME where unknown or in the future
+            (``without_future``).
         seen: the items that lists leave out if seen items are masked; None: exactly the items of the history.
     """
 
@@ -52,13 +53,13 @@ class Histories:
         Args:
             seen_days: number of days for which an item stays seen; 0 for ever.
         """
-        lengths = history_lengths(sequences, split)
+        lengths, times = history_lengths(sequences, split), without_future(sequences.times)
         if sequences.rules is None:
-            found = cls(sequences.offsets[:-1], lengths, sequences.items, sequences.times)
+            found = cls(sequences.offsets[:-1], lengths, sequences.items, times)
         else:
             mask = history_mask(sequences, split)
             starts = kept_offsets(sequences.offsets, mask)[:-1]
-            found = cls(starts, lengths, sequences.items[mask], sequences.times[mask])
+            found = cls(starts, lengths, sequences.items[mask], times[mask])
         if not seen_days and (sequences.rules is None or sequences.rules.masks_history):
             return found
         seen = _seen_mask(sequences, split, found.latest_times(), seen_days)

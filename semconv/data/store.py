@@ -130,23 +130,27 @@ def newest_time(times: NDArray[np.int64]) -> int:
 
     A time more than a day in the future is wrong, so it does not count beside others.
     """
-    past = times[times <= _latest_time()]
-    newest = int(past.max(initial=UNKNOWN_TIME))
+    newest = int(without_future(times).max(initial=UNKNOWN_TIME))
     return newest if newest != UNKNOWN_TIME else int(times.max(initial=UNKNOWN_TIME))
 
 
 def day_numbers(times: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return times in microseconds since 1970 as days since 1970, ``UNKNOWN_DAY`` where unknown.
 
-    A time more than a day in the future is wrong, so its day is unknown. Otherwise one such event would be the moment of
-    every night, and the calendar of a model would be mostly empty.
+    The day of a time that is too far in the future (``without_future``) is unknown. Otherwise one such event would be the
+    moment of every night, and the calendar of a model would be mostly empty.
     """
-    return np.where((times == UNKNOWN_TIME) | (times > _latest_time()), UNKNOWN_DAY, times // DAY)
+    known = without_future(times)
+    return np.where(known == UNKNOWN_TIME, UNKNOWN_DAY, known // DAY)
 
 
-def _latest_time() -> int:
-    """Return the latest time, in microseconds since 1970, that is not taken for wrong."""
-    return int(utc_now().timestamp() * 1e6) + _FUTURE
+def without_future(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return times with ``UNKNOWN_TIME`` in place of times more than a day in the future, which are wrong.
+
+    A long job stores the result when it reads its data. So no time that was unknown at its start is known later.
+    """
+    is_wrong = times > int(utc_now().timestamp() * 1e6) + _FUTURE
+    return np.where(is_wrong, UNKNOWN_TIME, times) if is_wrong.any() else times
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from semconv.data.store import Sequences
+from semconv.data.store import Sequences, without_future
 from semconv.errors import InputError
 from semconv.settings.tasks import TaskSettings
 from semconv.tasks.data import Candidates, Rejected, TaskData
@@ -42,7 +42,7 @@ def task_data(
     data = TaskData(
         offsets=coded.offsets,
         items=coded.items,
-        times=coded.times,
+        times=without_future(coded.times),
         is_label=is_label,
         touched=train if touched is None else touched,
         coded_items=np.flatnonzero(has_codes).astype(np.int32),

@@ -6,12 +6,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from semconv import clock
 from semconv.data.calendar import Calendar
 from semconv.data.histories import Histories
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
+from semconv.settings.tasks import TaskSettings
 from semconv.stages.blend.run import list_days
 from semconv.stages.tune.item_setup import SplitMoments
+from semconv.tasks.selection import task_data
 from semconv_warehouse.project import Project
 from tests.worlds import dated
 from tests.worlds import projects as case
@@ -50,3 +54,19 @@ def test_a_future_time_is_not_the_moment_of_the_night(tmp_path: Path) -> None:
     event = {"user_id": case.user_id(0), "item_id": case.item_id(1), "source_position": 99, "event_time": "2099-01-01"}
     project.ingest_interactions([case.write_lines(tmp_path / "events.jsonl", [event])], {})
     assert moments() == before
+
+
+def test_a_time_that_was_unknown_when_a_training_read_its_data_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.seconds_since_1970()
+    sequences = dated_sequences([3, 4], 5)
+    last = sequences.offsets[1:] - 1
+    sequences.times[last] = [int((now + 25 * 3600) * 1e6), int((now + 23 * 3600) * 1e6)]
+    none: list[str | None] = [None] * 5
+    data = task_data(sequences, np.ones(5, dtype=bool), none, none, TaskSettings(query=False, negatives=0))
+    histories = Histories.under(sequences, "serve")
+    before = day_numbers(data.times)
+    assert (before == UNKNOWN_DAY).tolist() == [False, False, True, False, False, False, False]
+    monkeypatch.setattr(clock, "seconds_since_1970", lambda: now + 2 * 3600)  # the second epoch
+    np.testing.assert_array_equal(day_numbers(data.times), before)
+    np.testing.assert_array_equal(day_numbers(histories.times), before)
+    assert day_numbers(Histories.under(sequences, "serve").times)[2] != UNKNOWN_DAY
