@@ -1,6 +1,7 @@
 """Verdicts on the paper's claims, and when its figures may stand beside measured ones."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,13 @@ from semconv.columns import Split
 from semconv.data.statistics import DataStatistics
 from semconv.settings.load import load_settings
 from semconv.settings.presets import read_preset
+from semconv_warehouse.experiments.comparison import Comparison
+from semconv_warehouse.experiments.options import ExperimentOptions, chosen_rows
+from semconv_warehouse.experiments.plan import read_experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
 from semconv_warehouse.experiments.report import figure_rows, markdown
 from semconv_warehouse.experiments.verdicts import Measured, verdict
+from semconv_warehouse.project import Project
 
 GAMES = DataStatistics(50_546, 16_859, 452_989, 0.9995, 452_989 / 50_546, 0.048, 0)
 
@@ -67,6 +72,30 @@ def test_a_row_that_is_not_above_popularity_tells_nothing(low: float) -> None:
 
 def test_without_alignment_nothing_is_said_about_alignment() -> None:
     assert verdict(Measured(0.003, 0.001, 0.005), 0.0047, is_learned=False, is_aligned=False) == "alignment is off"
+
+
+@pytest.mark.parametrize(
+    ("backbones", "claims"),
+    [
+        (
+            ("m/Llama-7B", "m/Llama-2-7B", "m/Llama-13B"),
+            [("m/Llama-7B > m/Llama-2-7B", 0.0025), ("m/Llama-13B > m/Llama-2-7B", 0.0072)],
+        ),
+        (("m/Llama-13B", "m/other", "m/Llama-7B"), [("m/Llama-13B > m/Llama-7B", 0.0047)]),
+        (("built-in", "built-in:1x32"), []),
+        (("built-in", "m/Llama-7B"), []),
+    ],
+)
+def test_claims_about_backbones_follow_the_papers_own_figures(
+    tmp_path: Path, backbones: tuple[str, ...], claims: list[tuple[str, float]]
+) -> None:
+    table = read_experiment("table6")
+    chosen, _ = chosen_rows(table, ExperimentOptions(backbones=backbones))
+    published = {row.label: row.paper for row in (*table.rows, *chosen.rows)}
+    project = Project.init(tmp_path, "")
+    found = Comparison(project, chosen, (0,), GAMES, [], published).verdicts()
+    assert [(row["claim"], row["paper difference"]) for row in found] == claims
+    assert {row["verdict"] for row in found} <= {"not measured"}
 
 
 def test_the_papers_figures_belong_to_its_data_and_protocol() -> None:

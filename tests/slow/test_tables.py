@@ -128,7 +128,8 @@ def test_table_6_compares_backbones_and_refuses_one(root: Path) -> None:
     found = result_of(root, "table6", "--budget", "600", "--backbone", "built-in:1x8", "--backbone", "built-in")
     assert [row["label"] for row in found["means"]] == ["built-in:1x8", "built-in"]
     assert found["reference"] == "built-in:1x8"
-    assert [row["claim"] for row in found["verdicts"]] == ["built-in > built-in:1x8"]
+    assert found["verdicts"] == []  # the paper has no figures of them
+    assert found["means"][1]["ndcg@10_less_reference"] is not None
     assert found["rows"][0]["finetune_run_id"] != found["rows"][1]["finetune_run_id"]
 
 

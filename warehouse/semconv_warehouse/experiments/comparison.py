@@ -168,11 +168,17 @@ class Comparison:
         return None if found is None else Measured(*found)
 
     def _claims(self) -> Sequence[Claim]:
-        """Return the claims of the table. For backbones, a later one is expected to be better than the one before."""
+        """Return the claims of the table. For backbones, they are those of the paper's own figures of two rows in order."""
         if not self.experiment.compares_backbones:
             return self.experiment.claims
-        labels = [row.label for row in self.experiment.rows]
-        return [Claim(later, earlier) for earlier, later in itertools.pairwise(labels)]
+        labels = [row.label for row in self.experiment.rows if row.paper]
+        pairs = [Claim(later, earlier) for earlier, later in itertools.pairwise(labels)]
+        differences = [self._published_difference(pair)[0] or 0.0 for pair in pairs]
+        return [
+            pair if difference > 0 else Claim(pair.than, pair.better)
+            for pair, difference in zip(pairs, differences, strict=True)
+            if difference
+        ]
 
     def _published_difference(self, claim: Claim) -> tuple[float | None, str | None]:
         """Return the paper's own difference in NDCG@10 and its data set: this one or, for other data, the first one."""
