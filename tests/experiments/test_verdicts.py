@@ -175,7 +175,7 @@ def result() -> dict[str, Any]:
         "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1], "confidence": 0.9,
         "budget": 5000, "backbones": [], "codes": "Games.index.json", "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
         "not_aligned": {"C = 4": "seed 1: text explains 0.019 of the behaviour vectors' variance, less than codebook.min_text_r2 = 0.02"},
-        "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [],
+        "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [], "notes": ["5 of 7 held-out items can be in no list of the row C = 2: 5 without codes."],
         "data": {**dataclasses.asdict(GAMES), "paper_data_set": "Games"},
         "left_out": [{"label": "P5", "reason": "it is another model"}],
         "means": [
@@ -195,6 +195,7 @@ def test_a_report_has_the_conditions_the_costs_and_the_verdicts() -> None:
         "`semconv --set 'split.train_cut=[:-2]' experiment table5 --split test --seeds 2 --budget 5000 --codes Games.index.json`",
         "- Not above popularity on the same users: C = 2.",
         "- The codes of the row C = 4 are not aligned with text (seed 1: text explains 0.019 of the",
+        "\n- 5 of 7 held-out items can be in no list of the row C = 2: 5 without codes.\n",
         "50,546 users, 16,859 items, 452,989 interactions (Games)",
         "train cut `[:-1]`, seen items kept, 7 users evaluated, seeds 0, 1",
         "5,000 training samples for each row. Settings: preset paper.",

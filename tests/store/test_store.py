@@ -109,6 +109,7 @@ def test_sequences_are_compressed_rows_in_position_order(store: DuckDBStore) -> 
     assert sequences.times.tolist() == [np.iinfo(np.int64).min, 1_000_000, 1_577_923_200_000_000]
     np.testing.assert_array_equal(sequences.ratings, np.array([5, 3, np.nan], np.float32))
     assert sequences.queries == [None, "first", "second"]
+    assert store.has_queries()
     assert store.sequences().queries is None
     assert (sequences.items.dtype, sequences.offsets.dtype, sequences.ratings.dtype) == (np.int32, np.int64, np.float32)
 
@@ -121,6 +122,12 @@ def test_an_empty_warehouse_gives_empty_arrays(tmp_path: Path) -> None:
     assert store.sequences().offsets.tolist() == [0]
     assert store.allowed_items("true").shape == (0,)
     assert store.runs() == []
+
+
+def test_blank_queries_are_none(store: DuckDBStore) -> None:
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE interaction SET query = ' ' WHERE query IS NOT NULL")
+    assert not store.has_queries()
 
 
 def test_content_hash_ignores_storage_order_and_sees_every_change(store: DuckDBStore) -> None:

@@ -119,7 +119,7 @@ def experiment_command(
 
 
 def _write_table(result: Mapping[str, Any]) -> None:
-    """Print the rows of a table, then the rows that are left out, the verdicts, and the rows that learned too little."""
+    """Print the rows of a table, then the rows that are left out, the verdicts, and notes on rows."""
     from semconv_warehouse.experiments.plan import CODE_FIGURES
     from semconv_warehouse.experiments.report import not_aligned_line
 
@@ -139,6 +139,8 @@ def _write_table(result: Mapping[str, Any]) -> None:
         )
     for label, why in result["not_aligned"].items():
         output.write(f"\n{not_aligned_line(label, why)}")
+    for note in result["notes"]:
+        output.write(f"\n{note}")
 
 
 def _write_board(result: Mapping[str, Any]) -> None:

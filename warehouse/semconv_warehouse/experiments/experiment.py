@@ -15,6 +15,7 @@ from typing import Any
 from semconv.data.statistics import DataStatistics, data_statistics
 from semconv.errors import SettingsError
 from semconv_warehouse.experiments.comparison import Comparison
+from semconv_warehouse.experiments.notes import data_notes, row_notes
 from semconv_warehouse.experiments.options import ExperimentOptions, LeftOut, chosen_rows
 from semconv_warehouse.experiments.plan import Experiment
 from semconv_warehouse.experiments.published import differences_from_paper, paper_data_set
@@ -33,6 +34,7 @@ class ExperimentRun:
         statistics: of the data.
         planned: the rows with each seed and their settings, the reference first.
         comparison: of the rows that are computed so far.
+        data_notes: what the data does not have for the methods of the rows, in sentences.
     """
 
     project: OpenedProject
@@ -42,6 +44,7 @@ class ExperimentRun:
     statistics: DataStatistics
     planned: list[PlannedRow]
     comparison: Comparison
+    data_notes: list[str]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Compute every row with every seed, the reference first, and yield each row's results when they are complete.
@@ -58,6 +61,8 @@ class ExperimentRun:
               1 - different code sequences / items, and ``new_tokens``, the number of code tokens; not for peers
             - ``why_not_aligned``: why the codes are not aligned with text although ``codebook.alignment`` is above 0;
               None if they are, or if it is 0; not for peers
+            - ``num_unreachable``, the number of held-out items that can be in no list, and ``why_unreachable``; only for
+              the model and the blend
             - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of the training; None if
               nothing is trained for the row, or if the run did not record its time
             - ``seconds`` that the row took in this process
@@ -103,6 +108,7 @@ class ExperimentRun:
             "left_out": [vars(row) for row in self.left_out],
             "not_above_popularity": self.comparison.not_above_popularity(),
             "not_aligned": self.comparison.not_aligned(),
+            "notes": [*self.data_notes, *row_notes(self.comparison.rows)],
             "verdicts": self.comparison.verdicts(),
         }
 
@@ -155,10 +161,12 @@ def prepare_experiment(project: OpenedProject, experiment: Experiment, options: 
     planned = [plan_row(project, chosen, row, seed, options) for row in first for seed in options.seeds]
     if chosen.compares_backbones:
         _require_different(planned)
-    found = data_statistics(project.workspace.sequences(split={"temporal_at": ""}), len(project.store.catalog()))
+    sequences = project.workspace.sequences(split={"temporal_at": ""})
+    found = data_statistics(sequences, len(project.store.catalog()))
+    notes = list(data_notes(planned, sequences, has_queries=project.store.has_queries()))
     published = {row.label: row.paper for row in (*experiment.rows, *chosen.rows)}
     comparison = Comparison(project, chosen, options.seeds, found, planned, published)
-    return ExperimentRun(project, chosen, options, left_out, found, planned, comparison)
+    return ExperimentRun(project, chosen, options, left_out, found, planned, comparison, notes)
 
 
 def _require_different(planned: Sequence[PlannedRow]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semconv import columns
 from semconv.errors import InputError, SettingsError
 from semconv.peers.settings import Peer
 from semconv.settings.presets import preset_names
@@ -66,6 +67,11 @@ class ExperimentRow:
     needs_codes: bool = False
     left_out: str = ""
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def shows_model(self) -> bool:
+        """Whether the figures are those of the tuned model or of the blend with it."""
+        return not self.peer and self.method in (columns.METHOD_MODEL, columns.METHOD_BLEND)
 
     @property
     def measured(self) -> str:

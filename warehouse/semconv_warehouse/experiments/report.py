@@ -124,6 +124,8 @@ def _conditions(result: Result) -> Iterator[str]:
         )
     for label, why in result["not_aligned"].items():
         yield f"- {not_aligned_line(label, why)}"
+    for note in result["notes"]:
+        yield f"- {note}"
 
 
 def not_aligned_line(label: str, why: str) -> str:

@@ -13,13 +13,12 @@ from semconv.evaluation.methods import POPULARITY
 from semconv.runs.lineage import Lineage
 from semconv.stages.agreement import HONEST_CUT
 from semconv.stages.evaluate.comparison import Scored
+from semconv_warehouse.experiments.notes import unreachable_figures
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import CODE_FIGURES, COSTS, FIGURES, ExperimentRow
 from semconv_warehouse.experiments.row_settings import PlannedRow, open_with
 from semconv_warehouse.opened import OpenedProject
 from semconv_warehouse.store.layout import ProjectLayout
-
-_TUNED = (columns.METHOD_MODEL, columns.METHOD_BLEND)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def run_row(
     found = _evaluated(project, own, planned, options)
     metrics = _figures(own.store.metric_rows(found.evaluation.run_id), row)
     training = found.lineage.finetune if found.peer is None else found.peer
-    is_trained = found.peer is not None or row.method in _TUNED
+    is_trained = found.peer is not None or row.shows_model
     figures = {
         "label": row.label,
         "seed": planned.seed,
@@ -112,6 +111,7 @@ def _figures(metrics: Sequence[Mapping[str, Any]], row: ExperimentRow) -> dict[s
     interval = named["ndcg@10"]
     return {
         "num_users": interval["num_users"],
+        **(unreachable_figures(interval["protocol"]) if row.shows_model else {}),
         **{name: named[name]["value"] for name in FIGURES},
         "ndcg@10_low": interval["ci_low"],
         "ndcg@10_high": interval["ci_high"],

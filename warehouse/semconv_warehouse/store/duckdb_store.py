@@ -108,6 +108,11 @@ class DuckDBStore:
         with self.read() as connection:
             return reading.read_sequences(connection, queries=queries)
 
+    def has_queries(self) -> bool:
+        """Return whether any interaction has a query."""
+        with self.read() as connection:
+            return reading.has_queries(connection)
+
     def known_ids(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
         """Return the ids of all items, and the ids of all users."""
         with self.read() as connection:

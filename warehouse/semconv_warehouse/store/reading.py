@@ -21,6 +21,7 @@ _CATALOG = "SELECT item_id, title, description, is_available, item_index FROM it
 _FACETS = "SELECT brand, categories FROM item ORDER BY item_index"
 _USERS = "SELECT user_id, user_index FROM user_account ORDER BY user_index"
 _TYPES = "SELECT DISTINCT event_type FROM interaction WHERE event_type IS NOT NULL ORDER BY event_type"
+_QUERY = "SELECT query FROM interaction WHERE trim(query) <> '' LIMIT 1"
 _INTERACTIONS = """
 SELECT user_index, item_index, epoch_us(event_time) AS event_time, rating::FLOAT AS rating{columns}
 FROM interaction JOIN user_account USING (user_id) JOIN item USING (item_id)
@@ -81,6 +82,11 @@ def read_sequences(connection: sa.Connection, *, queries: bool) -> Sequences:
         types=_numpy(table["type"]) if names else None,
         type_names=names,
     )
+
+
+def has_queries(connection: sa.Connection) -> bool:
+    """Return whether any interaction has a query that is not blank."""
+    return bool(read_arrow(connection, _QUERY).num_rows)
 
 
 def read_types(connection: sa.Connection) -> tuple[str, ...]:
