@@ -32,7 +32,9 @@ GAMES = DataStatistics(50_546, 16_859, 452_989, 0.9995, 452_989 / 50_546, 0.048,
         (0.001, -0.002, 0.004, 0.0061, "no difference of the paper's size"),
         (0.001, -0.002, 0.004, -0.0061, "no difference of the paper's size"),
         (0.001, -0.002, 0.004, None, "too small to tell"),
-        (0.0, 0.0, 0.0, 0.0047, "no difference of the paper's size"),  # the same lists
+        (0.0, 0.0, 0.0, 0.0047, "the same lists"),
+        (0.0, 0.0, 0.0, None, "the same lists"),
+        (0.0, -0.002, 0.002, 0.0047, "no difference of the paper's size"),
         (0.001, 0.0, 0.002, 0.001, "too small to tell"),  # an interval that touches 0 is not above it
     ],
 )
@@ -59,6 +61,22 @@ def test_a_clear_difference_needs_the_same_sign_with_every_seed(by_seed: tuple[f
 
 def test_a_small_difference_stays_small_whatever_the_seeds_say() -> None:
     assert verdict(Measured(0.001, -0.002, 0.004, (-0.001, 0.003)), 0.0001) == "too small to tell"
+
+
+@pytest.mark.parametrize(
+    ("by_seed", "says"),
+    [
+        ((-0.001, 0.003), "no difference of the paper's size"),
+        ((-0.009, 0.011), "too small to tell"),  # the seeds differ by more than the paper's difference
+    ],
+)
+def test_seeds_that_are_far_apart_show_nothing_about_the_papers_size(by_seed: tuple[float, ...], says: str) -> None:
+    assert verdict(Measured(0.001, -0.001, 0.003, by_seed), 0.0047) == says
+
+
+def test_seeds_that_cancel_out_have_other_lists() -> None:
+    assert verdict(Measured(0.0, 0.0, 0.0, (-0.001, 0.001)), 0.0047) == "no difference of the paper's size"
+    assert verdict(Measured(0.0, 0.0, 0.0, (0.0, 0.0)), 0.0047) == "the same lists"
 
 
 def test_a_claim_without_a_measured_row_has_no_verdict() -> None:

@@ -12,6 +12,7 @@ NOT_MEASURED = "not measured"
 NOT_LEARNED = "not above popularity"
 NOT_ALIGNED = "alignment is off"
 SEEDS_DISAGREE = "seeds disagree"
+SAME_LISTS = "the same lists"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Measured:
         return self.high - self.low
 
     @property
+    def seed_range(self) -> float:
+        """The largest difference minus the smallest one over seeds; 0 for one seed."""
+        return max(self.by_seed, default=0.0) - min(self.by_seed, default=0.0)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no user has another value in one row than in the other."""
+        return not any((self.difference, self.low, self.high, *self.by_seed))
+
+    @property
     def has_one_sign(self) -> bool:
         """Whether the difference has the sign of the mean with every seed."""
         return all(one * self.difference > 0 for one in self.by_seed)
@@ -44,13 +55,16 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
 
     - Nothing, if the rows differ in ``codebook.alignment``, but the codes of one row were not aligned with some seed.
     - Nothing, if a trained row of the claim is not above popularity: then it has learned too little for a comparison.
+    - The lists are the same if nothing differs: difference and interval are exactly 0.
     - The claim holds if the whole interval lies above 0, and does not hold if it lies below 0. But the interval is one
       over users, for these seeds. If the difference has the other sign with one of the seeds, then other seeds could turn
       the result around, so the seeds disagree.
     - Otherwise the difference is too small to tell if the interval is wider than the paper's own difference, because
       such an interval contains 0 even where the paper's difference is real. The same is said if the paper reports no
       difference.
-    - A narrower interval around 0 shows that there is no difference as large as the paper's.
+    - It is also too small to tell if the differences of the seeds are further apart than the paper's difference, because
+      the interval is one over users only.
+    - Otherwise the interval around 0 shows that there is no difference as large as the paper's.
 
     Args:
         measured: None if a row of the claim was not measured.
@@ -64,10 +78,12 @@ def verdict(measured: Measured | None, paper: float | None, *, is_learned: bool 
         return NOT_ALIGNED
     if not is_learned:
         return NOT_LEARNED
+    if measured.is_nothing:
+        return SAME_LISTS
     if measured.low > 0 or measured.high < 0:
         if not measured.has_one_sign:
             return SEEDS_DISAGREE
         return HOLDS if measured.low > 0 else FAILS
-    if paper is None or measured.width > abs(paper):
+    if paper is None or max(measured.width, measured.seed_range) > abs(paper):
         return TOO_SMALL
     return NO_SUCH_DIFFERENCE
