@@ -17,7 +17,9 @@ from semconv.settings.tree import iter_options, sections
 from semconv_cli.main import cli
 from semconv_cli.state import State
 from semconv_warehouse.demo.demo import next_commands
+from semconv_warehouse.experiments.options import ExperimentOptions
 from tests.worlds.paths import ROOT
+from tests.worlds.projects import make_project
 
 FILES = (".duckdb", ".safetensors")  # a section may be called as a file is
 GENERATED = {"cli.md", "settings.md"}  # written from the code itself, with a test of their own
@@ -106,6 +108,21 @@ def test_command_parses(page: str, line: str) -> None:
     context = parsed(line)
     state = context.find_object(State) or State()
     load_settings(environment={}, overrides={**state.settings, **state.options})  # values are in range
+
+
+TABLES = [line for page, line in COMMANDS if page == "experiments.md" and " experiment table" in line]
+
+
+def test_the_page_on_experiments_shows_tables() -> None:
+    assert len(TABLES) >= 5
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_a_table_that_a_page_shows_passes_all_checks_before_its_first_row(tmp_path: Path, line: str) -> None:
+    given = parsed(line).params
+    options = ExperimentOptions(given["split"], range(given["seeds"]), given["budget"] or 0, given["backbones"])
+    experiment = make_project(tmp_path).experiment(given["table"], options)
+    assert len(experiment.planned) >= 2
 
 
 @pytest.mark.parametrize(
