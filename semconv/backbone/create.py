@@ -21,9 +21,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semconv.backbone.vocabulary import pieces_of_words, shared_words
-from semconv.errors import InputError
 from semconv.ragged import lengths_of, row_of
-from semconv.settings.backbone import BackboneSettings
+from semconv.settings.backbone import BackboneSettings, require_even_heads
 
 END = "</s>"
 PAD = "<pad>"
@@ -46,12 +45,9 @@ def create_backbone(
     Returns:
         size of the vocabulary, and number of parameters of the whole model and of its layers.
     Raises:
-        InputError: the heads do not divide the width.
+        SettingsError: the width is no multiple of twice the heads.
     """
-    if settings.width % settings.heads:
-        raise InputError(
-            f"backbone.width = {settings.width} is not a multiple of backbone.heads = {settings.heads}; change one of them"
-        )
+    require_even_heads(settings)
     texts = itertools.chain(item_texts, shared_words(item_texts, queries))
     tokenizer = train_tokenizer(texts, phrases, settings.vocabulary)
     torch.manual_seed(settings.seed)

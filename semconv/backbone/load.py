@@ -31,23 +31,11 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         InputError: there is no such model or no tokenizer, its weights are quantised or incomplete, the model cannot
             compute several prompts with a shared beginning in one pass, or its context is too short.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     name = str(path)
-    _check_folder(name)
-    where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
-    with reported(name, f"{where}no model configuration that transformers knows"):
-        _refuse_adapter(name)
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    check_config(name, config)
-    _refuse_numbers_of_8_bits(name)
-    with reported(
-        name,
-        "no tokenizer beside the model",
-        "; its tokenizer.json and tokenizer_config.json must be in the same folder",
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    require_ending(name, tokenizer)
+    check_folder(name)
+    config, tokenizer = config_and_tokenizer(name, trust_remote_code=trust_remote_code)
     with reported(name, "weights cannot be loaded"):
         # Not the implementation that config.json names. Eager attention would add a bool mask as numbers, which gives
         # wrong lists and no error, and any other name stands for code on the hub.
@@ -68,6 +56,26 @@ def load_backbone(path: str | Path, *, trust_remote_code: bool = False, dtype: s
         )
     check_branches(model, name)
     return model, tokenizer
+
+
+def config_and_tokenizer(name: str, *, trust_remote_code: bool) -> tuple[Any, Any]:
+    """Load what a model has besides its weights. Raise the same errors as ``load_backbone``."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    where = "" if Path(name).is_dir() else "no such local folder, and on the hub "
+    with reported(name, f"{where}no model configuration that transformers knows"):
+        _refuse_adapter(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    check_config(name, config)
+    _refuse_numbers_of_8_bits(name)
+    with reported(
+        name,
+        "no tokenizer beside the model",
+        "; its tokenizer.json and tokenizer_config.json must be in the same folder",
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    require_ending(name, tokenizer)
+    return config, tokenizer
 
 
 def config_of(folder: Path) -> Any:
@@ -138,7 +146,7 @@ def _refuse_numbers_of_8_bits(name: str) -> None:
             )
 
 
-def _check_folder(name: str) -> None:
+def check_folder(name: str) -> None:
     """Raise InputError if ``name`` looks like a local path but no such folder exists.
 
     The name of a model on the Hugging Face hub has at most one slash and does not begin with a dot.

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from semconv.backbone.forward import model_device
-from semconv.errors import InputError, SettingsError
+from semconv.errors import InputError
 from semconv.ragged import lengths_of
 from semconv.search.beams import NodeScorer, best_leaves, score_given
 from semconv.search.code_scores import CodeScorer, Normalization
@@ -26,7 +26,7 @@ from semconv.search.reader import PromptReader
 from semconv.search.seen import SeenItems
 from semconv.search.trie import CodeTrie
 from semconv.search.trie_tensors import TrieTensors
-from semconv.settings.recommend import beam_width
+from semconv.settings.recommend import beam_width, require_beams
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,7 @@ class Searcher:
         settings: SearchSettings,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        if settings.width < settings.top_k:
-            raise SettingsError(
-                f"recommend.beams = {settings.beams}: must be at least recommend.top_k = {settings.top_k}"
-            )
+        require_beams(settings.beams, settings.top_k)
         if level_tokens.shape[0] != trie.levels or trie.code_bound > level_tokens.shape[1]:
             raise InputError(
                 f"codes of {trie.levels} levels, all below {trie.code_bound}, do not fit the model's code tokens"

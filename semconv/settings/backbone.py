@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semconv.errors import SettingsError
 from semconv.settings.option import option
 
 
@@ -24,3 +25,12 @@ class BackboneSettings:
     context: int = option(2048, "Maximum length of a text that the built-in backbone reads, in tokens.", low=64)
     trust_remote_code: bool = option(False, "Allow a model folder to run the Python code that it contains.")
     seed: int = option(0, "Random seed for the initial weights of the built-in backbone.", low=0)
+
+
+def require_even_heads(settings: BackboneSettings) -> None:
+    """Raise SettingsError if the heads of the built-in backbone have no even width, which rotary positions need."""
+    if settings.width % (2 * settings.heads):
+        raise SettingsError(
+            f"backbone.width = {settings.width}: must be a multiple of {2 * settings.heads}, twice"
+            f" backbone.heads = {settings.heads}; change one of them"
+        )

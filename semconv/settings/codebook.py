@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from semconv.errors import SettingsError
 from semconv.settings.option import option
 
 USEFUL_R2: Final = 0.02  # below this share of the variance, text says almost nothing about behaviour
@@ -79,6 +80,14 @@ class CodebookSettings:
         low=0,
     )
     seed: int = option(0, "Random seed for the k-means++ start and for the sample of items.", low=0)
+
+
+def require_rqvae(settings: CodebookSettings) -> None:
+    """Raise SettingsError for absolute residuals or cosine distances, which the method rqvae does not support."""
+    if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
+        raise SettingsError(
+            "codebook.method = rqvae supports only codebook.residual = signed and l2 distances; set these, or codebook.method = residual"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semconv.columns import Seen
+from semconv.errors import SettingsError
 from semconv.settings.option import option
 
 
 def beam_width(beams: int, top_k: int) -> int:
     """Return the number of beams of a search for lists of length ``top_k``; ``beams`` is ``recommend.beams``."""
     return beams or max(20, top_k)
+
+
+def require_beams(beams: int, top_k: int) -> None:
+    """Raise SettingsError if a search with ``recommend.beams`` is too narrow for lists of length ``top_k``."""
+    if beam_width(beams, top_k) < top_k:
+        raise SettingsError(f"recommend.beams = {beams}: must be at least recommend.top_k = {top_k}")
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semconv.errors import CheckFailedError, SettingsError
+from semconv.errors import CheckFailedError
 from semconv.linear import he_linear
-from semconv.settings.codebook import CodebookSettings, RqvaeSettings
+from semconv.settings.codebook import CodebookSettings, RqvaeSettings, require_rqvae
 from semconv.tokenization.autoencoder import LAYERS, Autoencoder
 from semconv.tokenization.codebook import (
     Codebooks,
@@ -116,10 +116,7 @@ def fit_rqvae(
         SettingsError: absolute residuals or cosine distances, which this method does not support.
         CheckFailedError: the loss is not finite.
     """
-    if settings.residual != "signed" or "cosine" in (settings.distance, settings.alignment_distance):
-        raise SettingsError(
-            "codebook.method = rqvae supports only codebook.residual = signed and l2 distances; set these, or codebook.method = residual"
-        )
+    require_rqvae(settings)
     vectors = checked_vectors(vectors, aligned, has_text)
     generator = torch.Generator().manual_seed(settings.seed)
     width = vectors.shape[1]

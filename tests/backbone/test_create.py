@@ -102,9 +102,17 @@ def test_catalogues_with_hardly_any_text_have_a_backbone_too(tmp_path: Path, tex
     assert len(tokenizer("a lamp")["input_ids"]) > 1
 
 
-def test_a_width_that_the_heads_do_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"backbone.width = 16 is not a multiple of backbone.heads = 3"):
-        create_backbone(tmp_path, [], [], [], BackboneSettings(width=16, heads=3))
+@pytest.mark.parametrize(("width", "heads"), [(16, 3), (12, 4), (20, 4), (9, 1)])
+def test_heads_without_an_even_width_are_refused(tmp_path: Path, width: int, heads: int) -> None:
+    refused = rf"^backbone\.width = {width}: must be a multiple of {2 * heads}, twice backbone\.heads = {heads}; change"
+    with pytest.raises(SettingsError, match=refused):
+        create_backbone(tmp_path, [], [], [], BackboneSettings(width=width, heads=heads))
+
+
+def test_the_smallest_width_of_each_head_is_two(tmp_path: Path) -> None:
+    smallest = BackboneSettings(**{**vars(SMALL), "width": 8, "heads": 4})
+    create_backbone(tmp_path, case.sentences(50), [], phrases(), smallest)
+    assert load_backbone(tmp_path)[0].config.head_dim == 2
 
 
 @pytest.mark.parametrize("tied", [False, True])

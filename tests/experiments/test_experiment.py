@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from semconv.errors import LockedError, SettingsError
+from semconv.errors import InputError, LockedError, SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
 from semconv_warehouse.experiments.options import ExperimentOptions
@@ -198,15 +198,36 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
             "row x: metrics at 10 need lists of 10 items; set recommend.top_k to at least 10",
         ),
         ('settings = { "codebook.levels" = 9 }', "codebook.levels = 9"),
+        (
+            'settings = { "codebook.method" = "rqvae", "codebook.residual" = "absolute" }',
+            "row x: codebook.method = rqvae supports only codebook.residual = signed and l2 distances",
+        ),
+        ('settings = { "recommend.beams" = 9 }', "row x: recommend.beams = 9: must be at least recommend.top_k = 10"),
+        ('settings = { "backbone.width" = 10 }', "row x: backbone.width = 10: must be a multiple of 4, twice"),
+        ('settings = { "backbone.path" = "./none" }', "row x: backbone ./none: no such folder; check the path"),
+        ('settings = { "backbone.path" = "." }', "row x: backbone .*: no model configuration that transformers knows"),
     ],
 )
 def test_a_row_that_cannot_come_out_is_named_before_the_first_is_run(tmp_path: Path, row: str, says: str) -> None:
     project = make_project(tmp_path)  # without experiments so far
     plan = tmp_path / "plan.toml"
     plan.write_text(f'[[row]]\nlabel = "fine"\n[[row]]\nlabel = "x"\n{row}\n')
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises((SettingsError, InputError), match=says):
         project.experiment(str(plan))
     assert not (project.layout.data / "experiments").exists()
+
+
+def test_settings_that_no_stage_of_a_row_reads_are_no_reason_to_refuse_it(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    pl.DataFrame({"item_id": ["i000"], "codes": [[0, 0]]}).write_parquet(tmp_path / "codes.parquet")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[[row]]\nlabel = "item head"\nsettings = { "tuning.history" = "items", "recommend.beams" = 9 }\n'
+        '[[row]]\nlabel = "codes"\ncodes = "codes.parquet"\n'
+        'settings = { "codebook.method" = "rqvae", "codebook.residual" = "absolute" }\n'
+        '[[row]]\nlabel = "hub"\nsettings = { "backbone.path" = "owner/model" }\n'
+    )
+    assert len(project.experiment(str(plan)).planned) == 3
 
 
 @pytest.mark.parametrize(

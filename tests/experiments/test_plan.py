@@ -131,10 +131,22 @@ def test_each_backbone_is_a_row_and_only_models_of_the_paper_have_its_figures() 
 
 
 @pytest.mark.parametrize(
-    "name", ["built-in:2", "built-in:2x63", "built-in:0x64", "built-in:2x0", "built-in:axb", "built-in:"]
+    "name",
+    [
+        "built-in:2",
+        "built-in:2x63",
+        "built-in:2x12",
+        "built-in:1x20",
+        "built-in:0x64",
+        "built-in:2x0",
+        "built-in:axb",
+        "built-in:",
+    ],
 )
 def test_a_size_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"--backbone {name}: write the number of layers and the width"):
+    with pytest.raises(
+        SettingsError, match=f"--backbone {name}: write the number of layers and the width, a multiple of 8"
+    ):
         backbone_settings(name)
 
 

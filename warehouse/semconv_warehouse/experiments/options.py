@@ -107,7 +107,7 @@ def backbone_settings(name: str) -> dict[str, Any]:
     """Return the settings for a backbone: a folder, a hub name, ``built-in`` or ``built-in:LAYERSxWIDTH``.
 
     Raises:
-        SettingsError: the size of a built-in backbone is not two whole numbers, or its width is no multiple of its heads.
+        SettingsError: the size of a built-in backbone is not two whole numbers, or its heads have no even width.
     """
     kind, colon, size = name.partition(":")
     if kind != BUILT_IN:
@@ -115,10 +115,10 @@ def backbone_settings(name: str) -> dict[str, Any]:
     if not colon:
         return {"backbone.path": ""}
     layers, _, width = size.partition("x")
-    heads = BackboneSettings().heads
-    if not (layers.isdecimal() and width.isdecimal()) or int(layers) == 0 or int(width) % heads or int(width) == 0:
+    step = 2 * BackboneSettings().heads  # the width of a head must be even
+    if not (layers.isdecimal() and width.isdecimal()) or int(layers) == 0 or int(width) % step or int(width) == 0:
         raise SettingsError(
-            f"--backbone {name}: write the number of layers and the width, a multiple of {heads}, such as {BUILT_IN}:2x64"
+            f"--backbone {name}: write the number of layers and the width, a multiple of {step}, such as {BUILT_IN}:2x64"
         )
     shape = {"layers": int(layers), "width": int(width), "mlp_width": 3 * int(width)}
     return {"backbone.path": "", **{f"backbone.{key}": value for key, value in shape.items()}}

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from semconv import columns
+from semconv.backbone.gguf_header import is_gguf
 from semconv.data.store import RunRecord
-from semconv.errors import SettingsError
+from semconv.errors import InputError, SettingsError
 from semconv.evaluation.methods import compared_names
 from semconv.peers.settings import Peer
+from semconv.settings.backbone import require_even_heads
+from semconv.settings.codebook import require_rqvae
 from semconv.settings.load import load_settings
 from semconv.settings.presets import preset_names, read_preset
+from semconv.settings.recommend import require_beams
 from semconv.settings.tree import Settings
 from semconv_warehouse.experiments.options import ExperimentOptions
 from semconv_warehouse.experiments.plan import ALL_ITEMS, Experiment, ExperimentRow
@@ -53,7 +58,8 @@ def plan_row(
 
     Raises:
         SettingsError: a setting is out of range, the train cut contains the held-out items, or the evaluation will not
-            have the row's method.
+            have the row's method, or a stage would refuse the settings.
+        InputError: the folder of the backbone does not exist or holds no supported model.
     """
     asked = {**experiment.settings, **project.overrides, **row.settings}
     path = asked.get("backbone.path", _chosen_backbone(project))
@@ -79,6 +85,7 @@ def plan_row(
         overrides["behavior.vectors"] = str(project.layout.root / project.settings.behavior.vectors)
     settings = load_settings(project.layout.settings_file, overrides=overrides)
     _check_method(row, settings, options)
+    _check_stages(project, row, settings)
     return PlannedRow(row, seed, settings, settings if row.peer else None, start)
 
 
@@ -168,6 +175,33 @@ def _check_method(row: ExperimentRow, settings: Settings, options: ExperimentOpt
             f"row {row.label}: the train cut [:] contains the held-out items of the split {options.split}; set {_CUT} to"
             " [:-2] or [:-1]"
         )
+
+
+def _check_stages(project: OpenedProject, row: ExperimentRow, settings: Settings) -> None:
+    """Raise now what a stage of the row would raise after other rows are computed."""
+    try:
+        if row.codes is None and settings.codebook.method == "rqvae":
+            require_rqvae(settings.codebook)
+        if settings.tuning.history == "tokens":  # the item head has no beams
+            require_beams(settings.recommend.beams, settings.recommend.top_k)
+        _check_backbone(open_with(project, project.layout.experiments, settings))
+    except (SettingsError, InputError) as error:
+        raise type(error)(f"row {row.label}: {error}") from error
+
+
+def _check_backbone(own: OpenedProject) -> None:
+    """Raise SettingsError or InputError for a backbone that cannot be made or loaded; a name on the hub is not looked up."""
+    from semconv.stages.stage_settings import named_backbone
+
+    settings, path = own.settings.backbone, named_backbone(own.workspace)
+    if not path:
+        require_even_heads(settings)
+    elif not is_gguf(Path(path)):
+        from semconv.backbone.load import check_folder, config_and_tokenizer
+
+        check_folder(path)
+        if Path(path).is_dir():
+            config_and_tokenizer(path, trust_remote_code=settings.trust_remote_code)
 
 
 def _preset_for(name: str, backbone: str) -> str:
