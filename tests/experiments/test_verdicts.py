@@ -147,6 +147,20 @@ def test_another_method_is_not_the_papers(changed: dict[str, Any], says: str) ->
         assert differences_from_paper(GAMES, settings, "test", "paper", changed) == []
 
 
+def test_the_encoder_and_decoder_belong_to_the_method_of_the_row_that_has_them() -> None:
+    row = {"codebook.method": "rqvae"}
+    for changed, reasons in (
+        ({"rqvae.hidden": 2}, ["rqvae.hidden is 2, and the preset paper has 128"]),
+        ({"rqvae.epochs": 7, "rqvae.hidden": 128}, []),
+    ):
+        used, unused = (
+            load_settings(None, environment={}, overrides={**read_preset("paper").values, **changed, **own})
+            for own in (row, {})
+        )
+        assert differences_from_paper(GAMES, used, "test", "paper", row) == reasons
+        assert differences_from_paper(GAMES, unused, "test", "paper") == []
+
+
 def test_epochs_that_an_earlier_run_chose_and_seeds_change_no_method() -> None:
     chosen = {"dccf.epochs": 7, "tuning.epochs": 3, "tuning.seed": 5, "tuning.max_samples": 9}
     settings = load_settings(None, environment={}, overrides={**read_preset("paper").values, **chosen})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from semconv.columns import Split
 from semconv.data.statistics import DataStatistics
+from semconv.settings.codebook import RqvaeSettings
 from semconv.settings.events import EventSettings
 from semconv.settings.load import load_settings
 from semconv.settings.presets import read_preset
@@ -29,12 +31,13 @@ PAPER_DATA: Final[Mapping[str, PaperData]] = {
     "Instruments": PaperData(24_772, 9_922, 8.322),
 }
 _HISTORY_LENGTH = 20  # longest history of the paper
-# Settings with reasons of their own, and epochs, which a run on [:-2] chose.
-_NAMED = ("split.train_cut", "split.history_length", "recommend.seen", "dccf.epochs", "tuning.epochs")
+# Settings with reasons of their own, and epochs, which a run on [:-2] chose or which are the length of a training.
+_NAMED = ("split.train_cut", "split.history_length", "recommend.seen", "dccf.epochs", "tuning.epochs", "rqvae.epochs")
 # Settings of the method that the presets leave at their defaults. The length of a training is no part of the method: the
 # paper does not say its own, and a page states the budget.
 _OF_BUILT_IN = ("backbone.heads", "backbone.vocabulary", "backbone.context")
 _UNLISTED = ("codebook.iterations", "tuning.accumulate", "tuning.max_gradient_norm")
+_OF_RQVAE = tuple(f"rqvae.{option.name}" for option in dataclasses.fields(RqvaeSettings))
 
 
 def paper_data_set(statistics: DataStatistics) -> str | None:
@@ -89,6 +92,8 @@ def _differences_from_preset(settings: Settings, preset: str, own: Collection[st
     values = read_preset(preset).values
     expected = load_settings(None, environment={}, overrides=values)
     names = {*values, *_UNLISTED, *(_OF_BUILT_IN if "backbone.width" in values else ())}
+    if settings.codebook.method == "rqvae":
+        names |= set(_OF_RQVAE)
     found = []
     for name in names - {*own, *_NAMED}:
         section, _, key = name.partition(".")
