@@ -16,7 +16,7 @@ from semconv.errors import InputError, LockedError, SettingsError
 from semconv.settings.load import load_settings
 from semconv_cli.main import cli
 from semconv_warehouse.experiments.options import ExperimentOptions
-from semconv_warehouse.experiments.plan import FIGURES, read_experiment
+from semconv_warehouse.experiments.plan import CODE_FIGURES, FIGURES, read_experiment
 from semconv_warehouse.experiments.row_settings import plan_row
 from semconv_warehouse.experiments.separate import experiment_lock
 from semconv_warehouse.project import Project
@@ -51,7 +51,10 @@ def test_rows_share_runs_and_leave_the_project_alone(project: Project, tmp_path:
     assert blend["ndcg@10"] != model["ndcg@10"]
     assert counter["evaluate_run_id"] == model["evaluate_run_id"] != peer["evaluate_run_id"]
     assert counter["ndcg@10"] != model["ndcg@10"]
-    assert model["new_tokens"] == 2 * 16
+    assert model["new_tokens"] == blend["new_tokens"] == 2 * 16
+    of_codes = {*CODE_FIGURES, "why_not_aligned"}
+    assert of_codes <= model.keys() & blend.keys()
+    assert not of_codes & {*counter, *peer}  # they use no codes
     costs = ("tuning_samples", "tuning_processor_seconds", "ndcg@10_per_minute")
     assert [counter[name] for name in costs] == [None] * 3  # nothing is trained for the counter
     folder = project.layout.data / "experiments" / "data" / "runs" / model["finetune_run_id"]

@@ -58,11 +58,11 @@ class ExperimentRun:
               same seed, paired over users; None in the reference row
             - ``paper``: the published metrics; empty if they may not be compared with the measured ones
             - ``collision_rate``, the share of the items that share their codes, ``collision_rate_distinct``, which is
-              1 - different code sequences / items, and ``new_tokens``, the number of code tokens; not for peers
+              1 - different code sequences / items, and ``new_tokens``, the number of code tokens; only for the model and
+              the blend, as the next two
             - ``why_not_aligned``: why the codes are not aligned with text although ``codebook.alignment`` is above 0;
-              None if they are, or if it is 0; not for peers
-            - ``num_unreachable``, the number of held-out items that can be in no list, and ``why_unreachable``; only for
-              the model and the blend
+              None if they are, or if it is 0
+            - ``num_unreachable``, the number of held-out items that can be in no list, and ``why_unreachable``
             - ``tuning_samples``, ``tuning_processor_seconds`` and ``ndcg@10_per_minute`` of the training; None if
               nothing is trained for the row, or if the run did not record its time
             - ``seconds`` that the row took in this process

@@ -69,7 +69,7 @@ def run_row(
         "split": options.split,
         "train_cut": planned.settings.split.train_cut,
         **metrics,
-        **(_code_figures(own, found.lineage) if found.peer is None else {}),
+        **(_code_figures(own, found.lineage) if row.shows_model else {}),
         **_training_costs(own, training if is_trained else None, metrics["ndcg@10"]),
         "seconds": round(time.monotonic() - started, 1),
         "finetune_run_id": found.lineage.finetune.run_id,
