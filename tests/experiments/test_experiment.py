@@ -177,6 +177,7 @@ def test_command_prints_rows_and_verdicts_and_writes_a_report(project: Project, 
     assert "rows may train on different numbers of samples; --budget" in result.stderr
     page = report.read_text()
     assert page.startswith("# t, ")
+    assert "\n`semconv experiment plan.toml --split valid --seeds 1`\n" in page
     assert "| Ours > popularity |" in page
     (unlearned,) = [line for line in lines if line.startswith("not above popularity: ")]
     assert "untrained, wordless; these rows have learned too little" in unlearned

@@ -204,7 +204,7 @@ def result() -> dict[str, Any]:
     less = dict(zip(none, [-0.02, -0.03, -0.01], strict=True))
     interval = {"ndcg@10_low": 0.05, "ndcg@10_high": 0.09, "tuning_processor_seconds": 61.4}
     return {
-        "table": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1], "confidence": 0.9,
+        "table": "table5", "argument": "table5", "title": "Table 5", "split": "test", "train_cut": "[:-1]", "seen": "kept", "seeds": [0, 1], "confidence": 0.9,
         "budget": 5000, "backbones": [], "codes": "Games.index.json", "settings": {"split.train_cut": "[:-2]"}, "not_above_popularity": ["C = 2"],
         "not_aligned": {"C = 4": "seed 1: text explains 0.019 of the behaviour vectors' variance, less than codebook.min_text_r2 = 0.02"},
         "preset": "paper", "reference": "C = 4", "published": "shown", "rows": [], "notes": ["5 of 7 held-out items can be in no list of the row C = 2: 5 without codes."],

@@ -104,6 +104,7 @@ class Board:
         rows = standings(self._ranks, self._users, self.references(), self.settings.evaluate)
         return {
             "table": self.experiment.name,
+            "argument": self.experiment.argument,
             "title": self.experiment.title,
             "data": vars(self.statistics),
             "settings": dict(self.project.overrides),

@@ -89,6 +89,7 @@ class ExperimentRun:
         options = self.options
         return {
             "table": self.experiment.name,
+            "argument": self.experiment.argument,
             "title": self.experiment.title,
             "data": {**vars(self.statistics), "paper_data_set": paper_data_set(self.statistics)},
             "split": options.split,

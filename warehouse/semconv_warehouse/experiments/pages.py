@@ -10,7 +10,7 @@ from typing import Any
 def command_line(result: Mapping[str, Any], *options: str) -> str:
     """Return the command of an experiment: its settings, its table, its split and further options."""
     settings = [word for name, value in result["settings"].items() for word in ("--set", f"{name}={value}")]
-    return shlex.join(["semconv", *settings, "experiment", result["table"], "--split", result["split"], *options])
+    return shlex.join(["semconv", *settings, "experiment", result["argument"], "--split", result["split"], *options])
 
 
 def number(value: float | None, form: str) -> str:

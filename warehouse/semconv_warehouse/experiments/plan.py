@@ -101,6 +101,7 @@ class Experiment:
         compares_backbones: whether the rows come from the option ``--backbone``.
         uses_project: whether the rows are measured beside the project's own model, as a leaderboard.
         rivals: labels of rows of a leaderboard; the strongest of these rows is its second reference.
+        argument: what the command line is given: the name of a table, or the name of a user's own file without its folder.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     uses_project: bool = False
     rivals: tuple[str, ...] = ()
+    argument: str = ""
 
 
 def shipped() -> list[str]:
@@ -165,6 +167,7 @@ def read_experiment(name: str) -> Experiment:
         claims,
         "model" in content,
         rivals,
+        name if name in shipped() else file.name,
     )
 
 
