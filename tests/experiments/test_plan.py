@@ -58,6 +58,11 @@ def test_ours_is_the_same_row_in_all_tables_and_their_reference() -> None:
     assert set(OURS) == set(TABLES) - {"table6"}  # its rows come from --backbone
 
 
+def test_the_row_that_starts_from_the_codebooks_names_their_rotation() -> None:
+    (label,) = [label for label, row in rows_of("table7").items() if row.settings["tuning.code_start"] == "codebook"]
+    assert label == "from the codebooks, rotated"
+
+
 def test_rows_without_text_take_no_text_into_the_codes() -> None:
     for name, label in (("table3", "w/o LA"), ("table8", "Ours")):
         settings = settings_of(read_experiment(name), rows_of(name)[label])
