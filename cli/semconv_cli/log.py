@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import resource
 import sys
 import time
@@ -54,6 +55,8 @@ class Log:
             stack.enter_context(warnings.catch_warnings())
             if not with_warnings:
                 warnings.simplefilter("ignore")
+                # Otherwise each retry without network is two lines. The library reads this when it is imported.
+                os.environ.setdefault("HF_HUB_VERBOSITY", "error")
             yield
 
     def _object(self, message: str, level: str, fields: Mapping[str, Any]) -> str:

@@ -102,6 +102,26 @@ def test_a_failed_job_writes_its_error_and_its_summary() -> None:
     assert as_text.stderr == "working\nerror: held by process 12\n"
 
 
+@pytest.mark.parametrize(("options", "says"), [([], ""), (["-v"], "Retrying in 1s [Retry 1/5].\n")])
+def test_retries_without_network_are_said_with_verbose_only(options: list[str], says: str) -> None:
+    program = (
+        "import sys, click\n"
+        "from semconv_cli.main import Root, cli\n"
+        "def look_up(state):\n"
+        "    with state.capture_output():\n"
+        "        from huggingface_hub.utils import logging\n"
+        "        logging.get_logger('huggingface_hub.utils._http').warning('Retrying in 1s [Retry 1/5].')\n"
+        "class Looking(Root):\n"
+        "    def get_command(self, ctx, name):\n"
+        "        return click.Command(name, callback=click.pass_obj(look_up))\n"
+        "Looking('semconv', params=cli.params)([*sys.argv[1:], 'look'])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    words = [sys.executable, "-c", program, *options]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, says)
+
+
 def test_a_wrong_option_is_an_object_too() -> None:
     for args in (["--log-format", "json", "--nope"], ["--nope", "--log-format=json"]):
         assert [line["level"] for line in objects(CliRunner().invoke(cli, args))] == ["error"]
