@@ -17,7 +17,7 @@ class BackboneSettings:
         "Local folder, GGUF file or Hugging Face Hub name of a pretrained causal language model. If this is empty,"
         " semconv uses the built-in backbone.",
     )
-    width: int = option(128, "Hidden size of the built-in backbone.", low=8)
+    width: int = option(128, "Hidden size of the built-in backbone, a multiple of twice the number of heads.", low=8)
     layers: int = option(2, "Number of decoder layers of the built-in backbone.", low=1)
     heads: int = option(4, "Number of attention heads of the built-in backbone.", low=1)
     mlp_width: int = option(384, "Width of the gated MLP in each layer of the built-in backbone.", low=8)
