@@ -120,6 +120,13 @@ def trained_on(split: Split, train_cut: TrainCut) -> str | None:
     return f"the {_HELD_OUT[split]} items" if split in _TRAINED_ON[train_cut] else None
 
 
+def train_cut_of(run: RunRecord) -> TrainCut:
+    """Return the train cut of a run of a lineage; HONEST_CUT for a run that learns from no interactions."""
+    split = run.settings.get("split")  # of a recommend run, this is the name of the split
+    cut: TrainCut = split["train_cut"] if isinstance(split, Mapping) else run.settings.get("train_cut", HONEST_CUT)
+    return cut
+
+
 def leak(split: Split, runs: Iterable[RunRecord]) -> str | None:
     """Return why an evaluation on a split would score a model on items that it was trained on; None if it would not.
 
@@ -127,10 +134,7 @@ def leak(split: Split, runs: Iterable[RunRecord]) -> str | None:
         runs: of the lineage of the model. Its vectors, its codes and its backbone count as much as its tuning.
     """
     for run in runs:
-        trained_with = run.settings.get("split")
-        cut: TrainCut = (
-            trained_with["train_cut"] if isinstance(trained_with, Mapping) else HONEST_CUT
-        )  # lists have no train cut
+        cut = train_cut_of(run)
         known = trained_on(split, cut)
         if known is not None:
             return f"{run.run_id} was trained with split.train_cut = {cut}, which contains {known}"

@@ -12,7 +12,8 @@ have been trained on if
 - the cut in time moves back, because older interactions came in or the setting changed.
 
 So the stages that learn from interactions record them (``record_trained``), and a user is left out if the record has the
-held-out item more often than the user's history of today.
+held-out item more often than today's data before the held-out event. This data is the history or the part for training: a
+purchase that was returned is no longer in the history, but it still trains if the return came after the train cut.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from numpy.typing import NDArray
 from semconv import columns
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.columns import Split
-from semconv.data.splits import history_mask, target_rows
+from semconv.data.splits import history_mask, target_rows, train_mask
 from semconv.data.store import UNKNOWN_TIME, RunRecord, Sequences
 from semconv.data.time_cuts import written_moment
 from semconv.errors import InputError
 from semconv.ragged import row_of
 from semconv.runs.files import TRAINED_ON, TUNED_ON
 from semconv.runs.workspace import Workspace
+from semconv.stages.agreement import train_cut_of
 
 # The file with the interactions that a run of each stage learned from. Runs of earlier versions may lack it.
 _RECORDS: Final[Mapping[str, str]] = {
@@ -66,14 +68,15 @@ def held_out_items(
     has = rows >= 0
     items = np.full(len(rows), -1, dtype=np.int32)
     items[has] = sequences.items[rows[has]]
-    users = row_of(sequences.lengths)
-    is_same = history_mask(sequences, split) & (sequences.items == items[users])
-    in_history = np.bincount(users[is_same], minlength=len(rows))
+    in_history = _count(sequences, items, history_mask(sequences, split))
     known = np.zeros(len(rows), dtype=bool)
     for run, record in _records(workspace, runs):
         if (why := _past_cut(run, record, sequences, split)) is not None:
             raise InputError(f"{why}, so figures would be too high; train again with `semconv run --refit`")
-        known |= _count(record, items) > in_history
+        in_training = _count(sequences, items, train_mask(sequences, train_cut_of(run)))
+        users = row_of(np.diff(record["offsets"]))  # users keep their user_index, so a record has no further users
+        trained = np.bincount(users[record["items"] == items[users]], minlength=len(rows))
+        known |= trained > np.maximum(in_history, in_training)
     items[known] = -1
     return items, int((known & has).sum())
 
@@ -105,11 +108,7 @@ def _past_cut(run: RunRecord, record: Mapping[str, NDArray[Any]], sequences: Seq
     )
 
 
-def _count(record: Mapping[str, NDArray[Any]], items: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return how often a record has the given item of each user, ``(U,)``.
-
-    Args:
-        items: ``(U,)`` item_index, -1 for none. Users keep their ``user_index``, so the record has at most U users.
-    """
-    users = row_of(np.diff(record["offsets"]))
-    return np.bincount(users[record["items"] == items[users]], minlength=len(items))
+def _count(sequences: Sequences, items: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return in how many rows of the mask ``(n,)`` each user has the given item ``(U,)``, ``(U,)``."""
+    users = row_of(sequences.lengths)
+    return np.bincount(users[mask & (sequences.items == items[users])], minlength=len(items))

@@ -180,6 +180,17 @@ def test_a_bought_again_item_in_the_history_is_no_reason_to_leave_a_user_out(tmp
     assert (users, "num_users_maybe_trained_on" in protocol) == (NUM_USERS, False)
 
 
+def test_nobody_is_left_out_of_a_fresh_fit_although_a_trained_purchase_was_returned_and_repeated(
+    tmp_path: Path,
+) -> None:
+    events = viewed_and_bought()
+    for user, items in enumerate(sequences()):
+        events += [row(user, items[6], 50), row(user, items[0], 51, "return"), row(user, items[0], 52)]
+    settings = SETTINGS.replace("[events]", '[events]\nrepeats = "keep"')
+    users, protocol = figures(made(tmp_path / "project", events, settings))
+    assert (users, "num_users_maybe_trained_on" in protocol) == (NUM_USERS, False)
+
+
 def test_corrected_dates_that_make_trained_items_held_out_ones_leave_their_users_out(tmp_path: Path) -> None:
     settings = SETTINGS.replace("[split]", '[split]\ntemporal_at = "2020-02-05"')
     project = made(tmp_path / "project", spread_over_weeks(), settings)
