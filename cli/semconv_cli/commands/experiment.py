@@ -62,7 +62,7 @@ from semconv_cli.state import State, pass_state
 @click.option(
     "--other-head",
     is_flag=True,
-    help="For peers: also tune a model with the other head (tuning.history), for the time of the project's model.",
+    help="For peers: also tune a model with the other head (tuning.history), for the default epochs of this head.",
 )
 @click.option(
     "--report",

@@ -96,17 +96,16 @@ class BoardProject:
                 row.label,
                 f"the project's model has the head {head_of(tuned)}; --other-head tunes one with the other head",
             )
-        return self._other_head(row, tuned)
+        return self._other_head(row)
 
-    def _other_head(self, row: ExperimentRow, tuned: RunRecord) -> MeasuredRow | LeftOut:
-        """Tune a model with the other head, for about as long as the project's model was trained."""
+    def _other_head(self, row: ExperimentRow) -> MeasuredRow | LeftOut:
+        """Tune a model with the other head, for the epochs that are the default of this head."""
         from semconv.stages.evaluate.run import evaluate_current
         from semconv.stages.night import fit_all
 
-        seconds, settings = self._seconds(tuned), self.own.settings
-        minutes = 0.0 if seconds is None else round(seconds / 60, 2)
+        settings = self.own.settings
         history = next(name for name, head in _HEAD_OF.items() if head == row.head)
-        tuning = dataclasses.replace(settings.tuning, history=history, max_minutes=minutes, epochs=None)
+        tuning = dataclasses.replace(settings.tuning, history=history, epochs=None)
         changed = dataclasses.replace(settings, tuning=tuning, blend=dataclasses.replace(settings.blend, use="never"))
         other = open_with(self.project, self.own.layout, changed)
         lineage = fit_all(other.workspace)
