@@ -51,7 +51,7 @@ def test_nothing_is_chosen_on_items_that_the_vectors_or_the_earlier_model_know(
     project = copied(shipped, tmp_path, split__train_cut="[:-2]", tuning__replay=1.0)
     project.finetune(from_run=from_run)
     assert validations(project) == []
-    assert any(line.startswith("no validation: ") and "train_cut = [:-1]" in line for line in said(project))
+    assert any(line.startswith("no validation, because ") and "train_cut = [:-1]" in line for line in said(project))
     why = reason_against(project.workspace, fitting_lineage(project.workspace))
     assert why is not None
     assert (
@@ -81,10 +81,10 @@ def test_users_with_a_third_item_since_the_earlier_tuning_validate_nothing(tmp_p
 
 @pytest.mark.parametrize("from_run", [None, "current"])
 def test_a_split_in_time_after_a_training_without_one_is_not_evaluated(tmp_path: Path, from_run: str | None) -> None:
-    project = copied(
-        dated.tuned_template(), tmp_path, split__temporal_at="0.8", tuning__replay=1.0, tuning__validation_users=0
-    )
+    project = copied(dated.tuned_template(), tmp_path, split__temporal_at="0.8", tuning__replay=1.0)
     project.finetune(from_run=from_run)
+    assert validations(project) == []
+    assert any("the split valid begins at" in line for line in said(project))
     why = why_no_evaluation(project.workspace, project.workspace.lineage())
     assert why is not None
     assert "was trained on interactions up to" in why

@@ -17,7 +17,7 @@ from semconv.runs.workspace import Workspace
 from semconv.settings.tuning import TuningSettings
 from semconv.stages.agreement import HONEST_CUT, code_scores, leak
 from semconv.stages.codes.item_codes import ItemCodes
-from semconv.stages.held_out import held_out_items
+from semconv.stages.held_out import held_out_items, why_past_cut
 from semconv.stages.tune.item_setup import SplitMoments
 from semconv.tasks.encoder import PromptEncoder
 from semconv.train.validation import Validation
@@ -41,25 +41,22 @@ def read_validation(
 ) -> ValidationUsers | None:
     """Read a fixed sample of users whose lists a training scores.
 
-    Return None if the train cut contains the validation items, also that of a run from which the training starts,
-    because scores on them would be too optimistic. Users are left out if such a run was trained on their item.
+    Return None if the training, or a run from which it starts, is trained on the validation items, because scores on them
+    would be too optimistic. Users are left out if such a run was trained on their item.
 
     Args:
         tuning: the settings of the tuning, with all defaults filled in.
         encoder: knows whether prompts have dates.
         setup: of a model that reads items; None for one that reads code tokens.
         before: the runs from which the training starts: vectors, codes, backbone, and the tuning that it continues.
-
-    Raises:
-        InputError: the cut in time lies before the end of the training of such a run.
     """
     settings, say, before = workspace.settings, workspace.progress.say, tuple(before)
     if not tuning.validation_users or settings.split.train_cut != HONEST_CUT:
         return None
-    if (why := leak("valid", before)) is not None:
-        say(f"no validation: {why}, on which this training would be validated")
-        return None
     sequences = workspace.sequences()
+    if (why := leak("valid", before) or why_past_cut(workspace, before, sequences, "valid")) is not None:
+        say(f"no validation, because figures would be too high: {why}")
+        return None
     histories = Histories.under(sequences, "valid", settings.recommend.seen_days)
     targets, left_out = held_out_items(workspace, before, sequences, "valid")
     if left_out:

@@ -130,8 +130,8 @@ def test_models_under_another_split_are_compared_where_the_held_out_items_agree(
     for command in ("recommend", "publish"):
         done(root, command)
     with_settings(root, in_time)
-    for command in ("finetune", "recommend"):
-        done(root, command)
+    for command in ("embed behavior", "codebook fit", "finetune", "recommend"):
+        done(root, *command.split())
     result = semconv(root, "publish")
     assert result.exit_code == 0
     assert (
@@ -144,6 +144,20 @@ def test_models_under_another_split_are_compared_where_the_held_out_items_agree(
         done(root, command)
     (line,) = refused(root, "publish")
     assert "gate max_quality_drop" in line
+
+
+def test_a_model_on_vectors_that_learned_from_after_the_cut_is_not_compared(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(dated.tuned_template(), tmp_path / "project"))
+    by_one = dated.SETTINGS[: dated.SETTINGS.index("[gates]")] + NO_GATE_ON_ITEMS
+    with_settings(root, by_one)
+    for command in ("recommend", "publish"):
+        done(root, command)
+    with_settings(root, by_one.replace("[split]\n", '[split]\ntemporal_at = "0.8"\n'))
+    for command in ("finetune", "recommend"):
+        done(root, command)
+    result = semconv(root, "publish")
+    assert result.exit_code == 0
+    assert "the new lists could not be compared with others, because the split test begins at" in result.stderr
 
 
 def run(root: Path, *words: object) -> subprocess.CompletedProcess[str]:
