@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from semconv import columns
 from semconv.artifacts import read_arrays, write_arrays
-from semconv.columns import Split
+from semconv.columns import Split, TrainCut
 from semconv.data.splits import history_mask, target_rows, train_mask
 from semconv.data.store import UNKNOWN_TIME, RunRecord, Sequences
 from semconv.data.time_cuts import written_moment
@@ -69,14 +69,17 @@ def held_out_items(
     items = np.full(len(rows), -1, dtype=np.int32)
     items[has] = sequences.items[rows[has]]
     in_history = _count(sequences, items, history_mask(sequences, split))
+    in_training: dict[TrainCut, NDArray[np.int64]] = {}  # the runs of a lineage have the same train cut, as a rule
     known = np.zeros(len(rows), dtype=bool)
     for run, record in _records(workspace, runs):
         if (why := _past_cut(run, record, sequences, split)) is not None:
             raise InputError(f"{why}, so figures would be too high; train again with `semconv run --refit`")
-        in_training = _count(sequences, items, train_mask(sequences, train_cut_of(run)))
+        cut = train_cut_of(run)
+        if cut not in in_training:
+            in_training[cut] = _count(sequences, items, train_mask(sequences, cut))
         users = row_of(np.diff(record["offsets"]))  # users keep their user_index, so a record has no further users
         trained = np.bincount(users[record["items"] == items[users]], minlength=len(rows))
-        known |= trained > np.maximum(in_history, in_training)
+        known |= trained > np.maximum(in_history, in_training[cut])
     items[known] = -1
     return items, int((known & has).sum())
 
