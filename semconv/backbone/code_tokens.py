@@ -17,23 +17,29 @@ from semconv.columns import code_token
 from semconv.errors import InputError
 
 
-def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
+def add_code_tokens(model: Any, tokenizer: Any, levels: int, codes: int, seed: int = 0) -> NDArray[np.int64]:
     """Add missing code tokens to the tokenizer, and a row for each to the input and output embedding matrices.
 
     The paper starts with random rows too. According to Table 7 of the paper, rows that start from the codebooks give
     worse results.
 
+    Args:
+        seed: of the new rows.
+
     Returns:
         token ids ``(levels, codes)``.
     """
-    add_tokens(model, tokenizer, [code_token(level, code) for level in range(levels) for code in range(codes)])
+    add_tokens(model, tokenizer, [code_token(level, code) for level in range(levels) for code in range(codes)], seed)
     return level_tokens(tokenizer, levels, codes)
 
 
-def add_tokens(model: Any, tokenizer: Any, names: Sequence[str]) -> None:
+def add_tokens(model: Any, tokenizer: Any, names: Sequence[str], seed: int = 0) -> None:
     """Add missing tokens to the tokenizer, and a row for each to the input and output embedding matrices.
 
     New rows are drawn from a normal distribution with the mean and standard deviation of the existing rows.
+
+    Args:
+        seed: of the new rows; together with their number it decides the draw.
     """
     known = tokenizer.get_vocab()
     missing = [name for name in names if name not in known]
@@ -45,7 +51,7 @@ def add_tokens(model: Any, tokenizer: Any, names: Sequence[str]) -> None:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         # Draw all rows that resizing added; otherwise some would depend on the state of the global generator.
         new = {*(tokenizer.convert_tokens_to_ids(name) for name in missing), *range(old_rows, len(tokenizer))}
-        draw_rows(model, sorted(new))
+        draw_rows(model, sorted(new), seed)
 
 
 def level_tokens(tokenizer: Any, levels: int, codes: int) -> NDArray[np.int64]:
@@ -98,9 +104,10 @@ def _matrices(model: Any) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def draw_rows(model: Any, token_ids: list[int]) -> None:
+def draw_rows(model: Any, token_ids: list[int], seed: int = 0) -> None:
     """Draw the embedding rows of new tokens, with the mean and standard deviation of all other rows."""
-    generator = torch.Generator().manual_seed(len(token_ids))
+    # The generator reads 32 bits of its seed. An odd factor gives each of 2^32 seeds a draw of its own.
+    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + len(token_ids)) % 2**32)
     for weight in _matrices(model):
         old = torch.ones(weight.shape[0], dtype=torch.bool)
         old[token_ids] = False

@@ -108,9 +108,9 @@ class DateTokens:
         return cls(of, token_ids(tokenizer, of.names))
 
     @classmethod
-    def add(cls, model: Any, tokenizer: Any, of: DateRange) -> DateTokens:
+    def add(cls, model: Any, tokenizer: Any, of: DateRange, seed: int = 0) -> DateTokens:
         """Add the missing tokens to a tokenizer and random rows to the embedding matrices of its model."""
-        add_tokens(model, tokenizer, of.names)
+        add_tokens(model, tokenizer, of.names, seed)
         return cls.read(tokenizer, of)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,21 @@ def test_the_smallest_width_of_each_head_is_two(tmp_path: Path) -> None:
     smallest = BackboneSettings(**{**vars(SMALL), "width": 8, "heads": 4})
     create_backbone(tmp_path, case.sentences(50), [], phrases(), smallest)
     assert load_backbone(tmp_path)[0].config.head_dim == 2
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tokens", case.TOKENIZERS)
+def test_seeds_draw_different_code_rows(tokens: str, tied: bool) -> None:
+    tokenizer = case.tokenizer(tokens)
+    drawn = []
+    for seed in (0, 1, 1, 2):
+        torch.manual_seed(0)  # for the weights that are equal
+        model, own = case.model(len(tokenizer), tied=tied), copy.deepcopy(tokenizer)
+        ids = add_code_tokens(model, own, 3, 8, seed)
+        drawn.append(model.get_output_embeddings().weight[torch.from_numpy(ids.ravel())])
+    assert torch.equal(drawn[1], drawn[2])
+    assert not any(torch.equal(drawn[0], other) for other in drawn[1:])
+    assert not torch.equal(drawn[1], drawn[3])
 
 
 @pytest.mark.parametrize("tied", [False, True])

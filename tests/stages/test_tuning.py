@@ -7,11 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from semconv.artifacts import read_arrays, write_arrays
 from semconv.runs.digests import replacing_file
+from semconv.stages.tune.inputs import tuning_inputs
+from semconv.stages.tune.prompts import prepared_backbone
 from semconv_cli.main import cli
 from semconv_warehouse.project import Project
 from tests.worlds import projects, prompts
@@ -271,3 +274,13 @@ def test_a_text_that_the_context_cannot_hold_is_left_out(root: Path, tmp_path: P
         in result.stderr
     )
     assert json.loads((run_folder(root) / "figures.json").read_text())["prompts_too_long"] == {"0": 3}
+
+
+def test_the_seed_of_a_tuning_draws_the_rows_of_its_codes(root: Path) -> None:
+    drawn = []
+    for seed in (0, 1):
+        project = Project.open(root, overrides={"tuning.seed": seed})
+        model, _, tokens = prepared_backbone(project.workspace, tuning_inputs(project.workspace, None))
+        drawn.append(model.get_input_embeddings().weight[tokens.ravel()].detach().numpy())
+    assert drawn[0].shape == drawn[1].shape
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.01

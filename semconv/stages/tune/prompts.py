@@ -73,7 +73,7 @@ def prompt_source(
         tasks = replace(tasks, max_prompt_tokens=min(tasks.max_prompt_tokens, most - len(level_tokens)))
     data = training_data(workspace, codes, inputs.start)
     dates = _dates(workspace, inputs, data)
-    tokens = None if dates is None else DateTokens.add(model, tokenizer, dates)
+    tokens = None if dates is None else DateTokens.add(model, tokenizer, dates, workspace.settings.tuning.seed)
     encoder = PromptEncoder(tokenizer, level_tokens, codes.item_index, codes.codes, data.num_items, tokens)
     for line in tasks_without_samples(data, tasks):
         workspace.progress.say(line)
@@ -113,4 +113,5 @@ def prepared_backbone(workspace: Workspace, inputs: TuningInputs) -> tuple[Any, 
         return tuned.model, tuned.tokenizer, tuned.level_tokens
     model, tokenizer = load_run_backbone(workspace, inputs.backbone)
     shape = inputs.codes.codebook.settings["codebook"]
-    return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"])
+    seed = workspace.settings.tuning.seed
+    return model, tokenizer, add_code_tokens(model, tokenizer, shape["levels"], shape["codes"], seed)
