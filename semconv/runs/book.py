@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT_VERSION = 1  # version of all stages, except those with an own version in _OWN_FORMATS
-_OWN_FORMATS = {EVALUATE: 5, BACKBONE: 3, EMBED_BEHAVIOR: 3, FINETUNE: 2, BLEND: 7, PEER: 2, RECOMMEND: 2}
+_OWN_FORMATS = {EVALUATE: 5, BACKBONE: 3, EMBED_BEHAVIOR: 3, FINETUNE: 3, BLEND: 7, PEER: 2, RECOMMEND: 2}
 _START_SECONDS = 5.0  # Finding a run with the same fingerprint, or recording a new one, is faster than this.
 Tables = Mapping[str, "pa.Table"]
 

@@ -9,15 +9,41 @@ counts, so a larger factor would hide it and seem better because of that alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semconv.item_head.parts import NAME
+from semconv.tuning.scored import Scored
 
 _STEP: Final = 2.0
 _MOST: Final = 16.0
+
+
+@dataclass(frozen=True)
+class ServedScore:
+    """Score a model during its training by the lists that it would serve: the counts weigh as much as they will then.
+
+    Attributes:
+        ndcg: computes the NDCG@10 ``(V,)`` of a model's lists for validation users.
+        among_known: the same among items with training interactions, for some of these users, because a choice of the
+            factor makes several lists for each; None for a model that scores no successors.
+        fixed: the factor of the settings, None to choose one.
+    """
+
+    ndcg: Callable[[Any], NDArray[np.float64]]
+    among_known: Callable[[Any], NDArray[np.float64]] | None
+    fixed: float | None = None
+
+    def __call__(self, model: Any) -> Scored:
+        """Return the score of a model."""
+        if self.among_known is None:
+            return Scored(float(self.ndcg(model).mean()))
+        factor = successor_factor(model, self.among_known) if self.fixed is None else self.fixed
+        with getattr(model, NAME).with_successors(factor):
+            return Scored(float(self.ndcg(model).mean()), factor)
 
 
 def successor_factor(model: Any, ndcg_of: Callable[[Any], NDArray[np.float64]]) -> float:

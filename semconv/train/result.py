@@ -20,8 +20,9 @@ from semconv.modes import OWNER_FILE
 from semconv.runs.files import STEPS
 from semconv.train.pack import TRAINING, Pack, load_weights, read_pack_json, require_plain_file, write_weights
 from semconv.train.task import TuningTask
-from semconv.train.training import SUCCESSOR_FACTOR, TOO_LONG, Trained
+from semconv.train.training import TOO_LONG, Trained
 from semconv.tuning.model import trainable
+from semconv.tuning.scored import NDCG, SUCCESSOR_FACTOR
 from semconv.tuning.step_log import read_steps
 
 RESULT: Final = "result.json"  # written last
@@ -136,9 +137,11 @@ def _is_amount(value: Any) -> bool:
 
 
 def _are_validations(value: Any) -> bool:
-    wanted = {"epoch": _is_count, "step": _is_count, "ndcg@10": _is_score}
+    wanted = {"epoch": _is_count, "step": _is_count, NDCG: _is_score, SUCCESSOR_FACTOR: _is_amount}
     return isinstance(value, list) and all(
-        isinstance(row, dict) and set(row) == set(wanted) and all(check(row[name]) for name, check in wanted.items())
+        isinstance(row, dict)
+        and set(row) | {SUCCESSOR_FACTOR} == set(wanted)
+        and all(wanted[name](of_row) for name, of_row in row.items())
         for row in value
     )
 

@@ -25,7 +25,9 @@ Seen = list[NDArray[np.int32]] | None
 Lists = Callable[[Any], NDArray[np.int32]]
 
 
-def ndcg_of(task: TuningTask, only: NDArray[np.bool_] | None = None) -> Callable[[Any], NDArray[np.float64]] | None:
+def ndcg_of(
+    task: TuningTask, only: NDArray[np.bool_] | None = None, most_users: int = 0
+) -> Callable[[Any], NDArray[np.float64]] | None:
     """Return a function that computes the NDCG@10 ``(V,)`` of a model's lists; None without validation users.
 
     The lists have the mask of the settings.
@@ -33,10 +35,14 @@ def ndcg_of(task: TuningTask, only: NDArray[np.bool_] | None = None) -> Callable
     Args:
         only: ``(I,)`` items to which lists and targets are restricted; users with another target are left out. None for no
             restriction.
+        most_users: if there are more validation users, this number of them is drawn; 0 for all.
     """
     data = task.validation
     if data is None:
         return None
+    if 0 < most_users < len(data.targets):
+        drawn = np.random.default_rng(task.tuning.seed).choice(len(data.targets), most_users, replace=False)
+        data = data.of_users(np.sort(drawn))
     targets = data.targets
     chosen = np.ones(len(targets), dtype=bool) if only is None else only[targets]
     if only is not None:

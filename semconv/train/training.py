@@ -15,13 +15,14 @@ from semconv.errors import InputError
 from semconv.item_head.parts import NAME
 from semconv.progress import Progress
 from semconv.tasks.source import PromptSource
-from semconv.train.calibration import successor_factor
+from semconv.train.calibration import ServedScore, successor_factor
 from semconv.train.group import Leader
 from semconv.train.scoring import ndcg_of
 from semconv.train.task import StartModel, TuningTask
+from semconv.tuning.scored import SUCCESSOR_FACTOR
 from semconv.tuning.train import Training, tune
 
-SUCCESSOR_FACTOR = "successor_factor"  # by which the trained weights of the successors were multiplied, or None
+_USERS_OF_A_FACTOR = 4_000  # validation users on whom each validation during a training chooses the factor
 TOO_LONG = "prompts_too_long"  # number of left-out prompts of each epoch, among the figures
 
 
@@ -47,7 +48,8 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
     leader.start(task)
     source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, progress)
     ndcg = ndcg_of(task)
-    score = None if ndcg is None else lambda model: float(ndcg(model).mean())
+    some = known_ndcg(task, _USERS_OF_A_FACTOR)
+    score = None if ndcg is None else ServedScore(ndcg, some, task.tuning.successor_factor)
     training = Training(task.form(source), score, folder, progress)
     figures = tune(start.model, training, task.tuning, leader.processes)
     if figures["samples"] == 0:
@@ -57,9 +59,18 @@ def train(task: TuningTask, start: StartModel, folder: Path, leader: Leader, pro
         )
     if start.rows is not None:
         start.rows.fold()
-    known = None if task.setup is None else ndcg_of(task, task.setup.counts > 0)
-    factor = weigh_successors(task, start.model, known, progress)
+    factor = weigh_successors(task, start.model, known_ndcg(task), progress)
     return Trained(start.model.to("cpu"), {**figures, SUCCESSOR_FACTOR: factor, TOO_LONG: dict(source.too_long)})
+
+
+def known_ndcg(task: TuningTask, most_users: int = 0) -> Callable[[Any], NDArray[np.float64]] | None:
+    """Return what ``ndcg_of`` returns, among items with training interactions, to choose the factor of the successors.
+
+    Return None without validation users, and for a model that does not score successors.
+    """
+    if task.setup is None or not task.setup.num_latest:
+        return None
+    return ndcg_of(task, task.setup.counts > 0, most_users)
 
 
 def weigh_successors(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +36,8 @@ class Validation:
     popularity: NDArray[np.int64]
     moments: MomentEvents | None
     successors: SuccessorTable | None
+
+    def of_users(self, users: NDArray[np.int64]) -> Validation:
+        """Return the data of some of the users, ``(n,)`` of the V."""
+        moments = None if self.moments is None else self.moments.of_users(users)
+        return replace(self, histories=self.histories.of_users(users), targets=self.targets[users], moments=moments)

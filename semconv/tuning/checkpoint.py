@@ -18,6 +18,7 @@ from semconv.runs.files import BEST_WEIGHTS, TUNING_STATE
 from semconv.training_state import damage_named, read_state, write_state
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
+from semconv.tuning.scored import NDCG
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Counters:
     @property
     def kept_score(self) -> float | None:
         """Return the score of ``best_epoch``, or None without validation."""
-        scores = {validation["epoch"]: validation["ndcg@10"] for validation in self.validations}
+        scores = {validation["epoch"]: validation[NDCG] for validation in self.validations}
         return scores.get(self.best_epoch)
 
 

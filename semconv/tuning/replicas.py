@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.form import Form
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
+from semconv.tuning.scored import Scored, Validate
 
 
 class Replicas:
@@ -71,16 +71,16 @@ class Replicas:
             if target:
                 target[name].copy_(value)
 
-    def score(self, validate: Callable[[Any], float]) -> float:
+    def score(self, validate: Validate) -> Scored:
         """Validate the complete model in the first process, and return the score in every process."""
         self.gather()
-        score = 0.0
+        scored = Scored(0.0)
         if self.processes.is_first:
             self.complete.eval().to(self.processes.device)
-            score = validate(self.complete)
+            scored = validate(self.complete)
             if self.is_sharded:
                 self.complete.to("cpu")
-        return self.processes.broadcast_number(score)
+        return self.processes.broadcast(scored)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.checkpoint import load_best, load_state, save_best, save_state
 from semconv.tuning.form import Form, Rows
 from semconv.tuning.processes import Processes
+from semconv.tuning.scored import Validate
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog, read_steps
 
@@ -26,7 +27,7 @@ class Training:
     """The inputs of a training, without its settings."""
 
     form: Form
-    validate: Callable[[Any], float] | None  # returns a model's NDCG@10 for validation users
+    validate: Validate | None
     folder: Path
     progress: Progress
     clock: Callable[[], float] = time.monotonic  # in seconds
@@ -176,10 +177,11 @@ class _Loop:
         if self.training.validate is None or ((epoch + 1) % settings.validate_every and not last):
             return
         self._count_processor()
-        score = self.stepper.replicas.score(self.training.validate)
+        scored = self.stepper.replicas.score(self.training.validate)
         self.processor_at = self.training.processor_clock()  # processor time does not include the validation
-        counters.validations.append({"epoch": epoch + 1, "step": counters.step, "ndcg@10": score})
-        self.training.progress.say(f"epoch {epoch + 1}: validation NDCG@10 {score:.4f}")
+        counters.validations.append({"epoch": epoch + 1, "step": counters.step, **scored.figures()})
+        self.training.progress.say(f"epoch {epoch + 1}: validation {scored}")
+        score = scored.ndcg
         if score > counters.best_score:
             counters.best_score, counters.rounds_without_better = score, 0
         else:

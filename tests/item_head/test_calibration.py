@@ -20,13 +20,14 @@ from semconv.item_head.setup import ItemSetup
 from semconv.item_head.texts import TextBasis
 from semconv.progress import Silent
 from semconv.train import scoring
-from semconv.train.calibration import successor_factor
+from semconv.train.calibration import ServedScore, successor_factor
 from semconv.train.pack import write_weights
 from semconv.train.result import TRAINED, Result
 from semconv.train.scoring import ndcg_of
-from semconv.train.training import SUCCESSOR_FACTOR, weigh_successors
+from semconv.train.training import weigh_successors
 from semconv.train.validation import Validation
 from semconv.tuning.model import trainable
+from semconv.tuning.scored import SUCCESSOR_FACTOR, Scored
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -78,6 +79,19 @@ def test_a_difference_within_the_noise_changes_nothing() -> None:
     chance[:3] = 0.9, 0.9, -0.9
     better_by_chance = iter([users, users + chance, users])
     assert successor_factor(model_with(2), lambda _: next(better_by_chance)) == 1.0
+
+
+def test_a_training_is_scored_with_the_factor_that_its_lists_will_have() -> None:
+    model, everything, known = model_with(2), [], []
+    before = weights_of(model).clone()
+    score = ServedScore(peak_at(8.0, everything), peak_at(2.0, known))
+    assert score(model) == Scored(pytest.approx(0.48), 2.0)  # chosen among known items
+    assert known == pytest.approx([1, 2, 4])
+    assert everything == pytest.approx([2])
+    fixed = ServedScore(peak_at(8.0, []), peak_at(2.0, []), 8.0)
+    assert fixed(model) == Scored(pytest.approx(0.5), 8.0)
+    assert torch.equal(weights_of(model), before)
+    assert ServedScore(lambda _: np.array([0.25, 0.75]), None)(model) == Scored(0.5)
 
 
 def weigh(model: torch.nn.Module, setting: float | None, ndcg: Callable[[Any], Any] | None = None) -> float | None:
@@ -166,6 +180,24 @@ def test_figures_among_some_items_leave_out_other_items_and_other_targets(monkey
     at = 1 / np.log2(np.arange(2, 5))  # of ranks 1, 2 and 3
     assert everything(None) == pytest.approx([at[2], at[1], at[0], at[2]])
     assert some(None) == pytest.approx([at[1], at[0], at[1]])
+
+
+def test_figures_of_some_users_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.arange(50, dtype=np.int32) % 5
+    histories = Histories(np.arange(50), np.ones(50, dtype=int), targets, np.zeros(50, dtype=int))
+    data = Validation(histories, targets, np.ones(5, dtype=bool), False, "trie", np.ones(5, dtype=np.int64), None, None)
+
+    def lists(_task: Any, _setup: Any, given: Validation, _seen: Any) -> Callable[[Any], NDArray[np.int32]]:
+        own = [given.histories.of_users(np.array([user])).items for user in range(len(given.targets))]
+        return lambda _model: np.stack([np.append(items, (items + 1) % 5) for items in own])
+
+    monkeypatch.setattr(scoring, "_item_lists", lists)
+    task: Any = SimpleNamespace(validation=data, setup=object(), tuning=SimpleNamespace(seed=0))
+    everything, some = ndcg_of(task, most_users=50), ndcg_of(task, most_users=20)
+    assert everything is not None
+    assert some is not None
+    assert everything(None) == pytest.approx(np.ones(50))  # each history is the user's own target
+    assert some(None) == pytest.approx(np.ones(20))
 
 
 def test_a_result_from_elsewhere_has_the_factor_though_it_holds_only_trained_weights(tmp_path: Path) -> None:

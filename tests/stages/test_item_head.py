@@ -262,6 +262,22 @@ def test_a_training_that_ended_early_goes_on_with_the_same_result(project: Proje
         assert (folder / name).read_bytes() == (other.workspace.book.folder(again) / name).read_bytes()
 
 
+def test_a_training_stops_by_the_score_of_the_lists_that_are_served(project: Project) -> None:
+    project = Project.open(
+        project.layout.root, overrides={"tuning.successor_factor": 8.0, "tuning.validation_users": 100}
+    )
+    folder = project.workspace.book.folder(project.finetune())
+    figures = read_json(folder / "figures.json")
+    assert {row["successor_factor"] for row in figures["validations"]} == {8.0}
+    assert ndcg(project)["model"] == pytest.approx(figures["best_ndcg"], abs=1e-6)
+    plain = Project.open(
+        project.layout.root, overrides={"tuning.successor_factor": 1.0, "tuning.validation_users": 100}
+    )
+    other = read_json(plain.workspace.book.folder(plain.finetune()) / "figures.json")
+    scores = [[row["ndcg@10"] for row in made["validations"]] for made in (figures, other)]
+    assert scores[0] != scores[1]
+
+
 def test_a_split_in_time(tmp_path: Path) -> None:
     settings = dated.SETTINGS.replace("[split]", '[split]\ntemporal_at = "0.8"')
     project = dated.fit(dated.make_project(tmp_path / "project", settings=settings))

@@ -27,8 +27,9 @@ from semconv.stages.tune.saving import Origin, epochs_before, record_samples, sa
 from semconv.stages.tune.start import check_start, has_work
 from semconv.stages.tune.tuned import tuned_digest
 from semconv.train.group import Leader
-from semconv.train.training import SUCCESSOR_FACTOR, train
+from semconv.train.training import train
 from semconv.tuning.processes import connect
+from semconv.tuning.scored import SUCCESSOR_FACTOR
 
 
 def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | None = None) -> Outcome:

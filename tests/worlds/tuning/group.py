@@ -19,6 +19,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, connect
+from semconv.tuning.scored import Scored
 from semconv.tuning.train import Training, tune
 from tests.worlds.tuning.training import SETTINGS, Case
 
@@ -54,7 +55,7 @@ def case_of(folder: Path, settings: TuningSettings, tied: bool, processes: Proce
     return made
 
 
-def unasked(_: Any) -> float:
+def unasked(_: Any) -> Scored:
     raise AssertionError("another process than the first validates")
 
 

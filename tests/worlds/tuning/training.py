@@ -23,6 +23,7 @@ from semconv.tuning.code_rows import LAYERS, CodeRows
 from semconv.tuning.form import TokenForm
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import prepare, trainable
+from semconv.tuning.scored import Scored, Validate
 from semconv.tuning.train import Training, tune
 from tests.worlds import prompts as case
 
@@ -76,7 +77,7 @@ class Case:
             plan_epoch(self.data, TASKS, epoch, 6),
             np.random.default_rng(epoch),
         )
-        self.validate: Callable[[Any], float] | None = self.score
+        self.validate: Validate | None = lambda model: Scored(self.score(model))
         self.choices: CodeChoices | None = None
         self.remarks = Remarks()
 
