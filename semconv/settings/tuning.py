@@ -76,8 +76,8 @@ class TuningSettings:
     epochs: int | None = option(
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="
-        " tokens is 6. With tuning.history = items it is 12 for 300,000 training interactions, and changes with the root"
-        " of their number: from 24 for few interactions to 5 for many. With split.train_cut = [:-1], a tuning takes the"
+        " tokens is 6. With tuning.history = items it is 6 for 300,000 training interactions, and changes with the root"
+        " of their number: from 12 for few interactions to 5 for many. With split.train_cut = [:-1], a tuning takes the"
         " best epoch of a finished tuning with [:-2] and otherwise the same settings and data, if there is one.",
         low=1,
     )
@@ -127,7 +127,7 @@ class TuningSettings:
         "Dropout on the embeddings and on the attention and MLP outputs of each layer, if tuning.mode = full. With"
         " tuning.mode = lora and tuning.history = items, dropout on the item positions that the model reads, whose weights"
         " are trained in full; the layers have tuning.lora_dropout. The default is 0.05 for a pretrained model. For the"
-        " built-in backbone it is 0.4 with tuning.history = items and 0.2 with tokens.",
+        " built-in backbone it is 0.1 with tuning.history = items and 0.2 with tokens.",
         low=0,
         high=0.9,
     )

@@ -23,7 +23,7 @@ _FROM_ONLY = ("replay", "from_learning_rate")  # read only by a tuning that cont
 _TOKEN_EPOCHS = 6
 _ITEM_RATE = 1e-3  # of the item parts of a pretrained model, which start untrained, as the built-in backbone does
 # The peak learning rate and the dropout of the built-in backbone, by its kind of history, and of a pretrained model.
-_RATE_AND_DROPOUT = {"items": (1e-3, 0.4), "tokens": (1.5e-3, 0.2), "pretrained": (5e-5, 0.05)}
+_RATE_AND_DROPOUT = {"items": (1e-3, 0.1), "tokens": (1.5e-3, 0.2), "pretrained": (5e-5, 0.05)}
 _FROM_RATE = 1 / 3  # A tuning that continues from an earlier one uses this share of the learning rate.
 
 # Settings that determine when and where lists are made, but do not change the lists.
@@ -200,10 +200,10 @@ def resolved_tuning(
 ) -> TuningSettings:
     """Return the tuning settings. Settings without a value get the default for this kind of backbone and codes.
 
-    The built-in backbone starts from random weights. A model with random weights needs a high learning rate, much
-    dropout, code tokens that start from the codebooks, and a loss on histories as well as labels. A pretrained model is
-    tuned by the reference recipe (docs/method.md, Backbone). The number of epochs with histories as items depends on the
-    data (``item_head.recipe``), so it stays empty here.
+    The built-in backbone starts from random weights. A model with random weights needs a high learning rate, code tokens
+    that start from the codebooks, and a loss on histories as well as labels. A pretrained model is tuned by the reference
+    recipe (docs/method.md, Backbone). The number of epochs with histories as items depends on the data
+    (``item_head.recipe``), so it stays empty here.
 
     Args:
         goes_on: whether the tuning continues from an earlier one; it then has its own learning rate.

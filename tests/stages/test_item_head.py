@@ -195,7 +195,7 @@ def with_tuning(project: Project, **values: Any) -> Workspace:
 
 def test_defaults_follow_the_mode(project: Project) -> None:
     backbone, codebook = (project.workspace.need(stage) for stage in ("backbone", "codebook"))
-    for mode, wanted in (("lora", ("tokens", 6, 1.5e-3, 0.2)), ("full", ("items", None, 1e-3, 0.4))):
+    for mode, wanted in (("lora", ("tokens", 6, 1.5e-3, 0.2)), ("full", ("items", None, 1e-3, 0.1))):
         workspace = with_tuning(project, mode=mode)
         found = resolved_tuning(workspace, backbone, codebook)
         assert (found.history, found.epochs, found.learning_rate, found.dropout) == wanted
