@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semconv.evaluation.methods import report_order
+from semconv.evaluation.protocol_text import entry_in_words, is_difference, stated
 from semconv.reports.order import segment_order
 from semconv_cli import output
 
@@ -79,9 +80,7 @@ def write_questions(rows: Sequence[Row]) -> None:
 def protocol_line(rows: Sequence[Row]) -> str:
     """Return one line that says how rows were measured: the number of users and the settings that they share."""
     first = rows[0]
-    shared = {
-        name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN and value not in ("", None)
-    }
+    shared = {name: value for name, value in first["protocol"].items() if name not in _NOT_SHOWN}
     run = {name: first[name] for name in ("split", "train_cut", "seen")}
     num_users = max(row["num_users"] for row in rows)  # some users have no diversity
     return f"{num_users:,} users; {_written({**run, **shared})}"
@@ -124,6 +123,7 @@ def _short(name: str) -> str:
 
 def _written(protocol: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name} {value['ours']} here and {value['theirs']} there" if isinstance(value, dict) else f"{name} {value}"
-        for name, value in protocol.items()
-    )
+        f"{name} ({entry_in_words(value)})" if isinstance(value, Mapping) and not is_difference(value)
+        else f"{name} {entry_in_words(value)}"
+        for name, value in stated(protocol).items()
+    )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from semconv.columns import UNREACHABLE
+from semconv.evaluation.protocol_text import entry_in_words, is_difference, stated
 from semconv.reports.charts import interval_bars, ndcg_chart
 from semconv.reports.page import render
 from semconv.reports.section import Cell, count, percent
@@ -41,9 +42,7 @@ def evaluation_page(report: Report) -> str:
         all_segments=_all_segments(report),
         lists=_lists(report),
         changes=None if report["before"] is None else _changes(report["changes"]),
-        protocol=[
-            (name.replace("_", " "), _text(value)) for name, value in protocol.items() if value not in ("", None)
-        ],
+        protocol=[(name.replace("_", " "), entry_in_words(value)) for name, value in stated(protocol).items()],
     )
 
 
@@ -126,7 +125,7 @@ def _changes(changes: list[Report]) -> dict[str, Any]:
         for row in changed
         if row["method"] in moved
     ]  # fmt: skip
-    differs = [name for name, value in changed[0]["protocol"].items() if isinstance(value, dict)] if changed else []
+    differs = [name for name, value in changed[0]["protocol"].items() if is_difference(value)] if changed else []
     same = [method for method in dict.fromkeys(row["method"] for row in changed) if method not in moved]
     remarks = []
     if differs:
@@ -144,10 +143,6 @@ def _in_words(row: Report) -> str:
     if row["difference"] == row["ci_low"] == row["ci_high"] == 0:
         return "the same"
     return "better" if row["ci_low"] > 0 else "worse" if row["ci_high"] < 0 else "may be chance"
-
-
-def _text(value: Any) -> str:
-    return ", ".join(f"{name} {inner:g}" for name, inner in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _with_interval(row: Report | None, digits: int = 4) -> Cell:

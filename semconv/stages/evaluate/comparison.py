@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
+from semconv.evaluation.protocol_text import joined_protocol
 from semconv.evaluation.rows import compare
 from semconv.metrics import ndcg, paired_bootstrap
 from semconv.runs.lineage import Lineage
@@ -38,7 +38,7 @@ def compare_runs(workspace: Workspace, ours: RunRecord, theirs: RunRecord) -> li
     mine, other = read_ranks(workspace, ours), read_ranks(workspace, theirs)
     shared = [method for method in mine if method in other]
     length = min(_made(workspace, run)["list_length"] for run in (ours, theirs))
-    protocol = _protocol(_made(workspace, ours), _made(workspace, theirs))
+    protocol = joined_protocol(_made(workspace, ours), _made(workspace, theirs))
     rows = []
     for method in shared:
         left, right = _paired(mine[method], other[method])
@@ -142,13 +142,6 @@ def _made(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
         "where": filter_of(made),
         "events": made.get("events", {}),
         **mask_of(made["recommend"]),
-    }
-
-
-def _protocol(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if value == theirs[name] else {"ours": value, "theirs": theirs[name]}
-        for name, value in json.loads(json.dumps(ours)).items()
     }
 
 
