@@ -85,8 +85,8 @@ class RecommendSettings:
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Number format of the search. auto is bfloat16 for adapters (tuning.mode = lora) that were trained with tuning.dtype"
-        " = bfloat16, and otherwise float32. bfloat16 takes half the memory and changes a few list entries. On a CPU without bfloat16 instructions, a search with bfloat16 is several"
-        " times slower.",
+        " = bfloat16, and otherwise float32. bfloat16 takes half the memory and changes a few list entries. On a CPU"
+        " without bfloat16 instructions, a search with bfloat16 is several times slower.",
     )
 
     @property
