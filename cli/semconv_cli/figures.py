@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semconv.evaluation.methods import report_order
-from semconv.evaluation.protocol_text import entry_in_words, is_difference, stated
 from semconv.reports.order import segment_order
+from semconv.reports.protocol import entry_in_words, is_difference, stated
 from semconv_cli import output
 
 Row = Mapping[str, Any]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from semconv.columns import UNREACHABLE
-from semconv.evaluation.protocol_text import entry_in_words, is_difference, stated
 from semconv.reports.charts import interval_bars, ndcg_chart
 from semconv.reports.page import render
+from semconv.reports.protocol import entry_in_words, is_difference, stated
 from semconv.reports.section import Cell, count, percent
 
 Report = Mapping[str, Any]

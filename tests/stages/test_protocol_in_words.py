@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from semconv.evaluation.protocol_text import entry_in_words, is_difference, joined_protocol, stated
+from semconv.reports.protocol import entry_in_words, is_difference, joined_protocol, stated
 from semconv_cli.main import cli
 from tests.stages import test_held_out as shop
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from semconv import columns
 from semconv.data.store import RunRecord
 from semconv.errors import InputError
-from semconv.evaluation.protocol_text import joined_protocol
 from semconv.evaluation.rows import compare
 from semconv.metrics import ndcg, paired_bootstrap
+from semconv.reports.protocol import joined_protocol
 from semconv.runs.lineage import Lineage
 from semconv.runs.workspace import Workspace
 from semconv.settings.evaluate import EvaluateSettings
