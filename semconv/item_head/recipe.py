@@ -13,7 +13,7 @@ _EPOCHS: Final = (
     6  # at _INTERACTIONS; measured on Games with the default dropout, which is small because epochs are few
 )
 _INTERACTIONS: Final = 300_000
-_FEWEST, _MOST = 5, 12
+_FEWEST, _MOST = 5, 24
 _ALL_ITEMS: Final = 50_000  # largest catalogue whose items all compete with a label
 _SAMPLED_ITEMS: Final = 8_192
 
@@ -22,7 +22,7 @@ def with_epochs(tuning: TuningSettings, num_interactions: int) -> TuningSettings
     """Return the settings with a number of epochs.
 
     Without one of its own, a tuning has 6 epochs at 300,000 training interactions, and a number that falls with the root
-    of the interactions: 12 at 75,000 and fewer, 5 at 430,000 and more. More interactions mean more steps an epoch.
+    of the interactions: 24 at 19,000 and fewer, 5 at 430,000 and more. More interactions mean more steps an epoch.
     """
     if tuning.epochs is not None:
         return tuning

@@ -77,7 +77,7 @@ class TuningSettings:
         None,
         "Number of training epochs; an epoch passes over all training users once. The default with tuning.history ="
         " tokens is 6. With tuning.history = items it is 6 for 300,000 training interactions, and changes with the root"
-        " of their number: from 12 for few interactions to 5 for many. With split.train_cut = [:-1], a tuning takes the"
+        " of their number: from 24 for few interactions to 5 for many. With split.train_cut = [:-1], a tuning takes the"
         " best epoch of a finished tuning with [:-2] and otherwise the same settings and data, if there is one.",
         low=1,
     )

@@ -9,7 +9,8 @@ from semconv.settings.tuning import TuningSettings
 
 
 @pytest.mark.parametrize(
-    ("interactions", "epochs"), [(0, 12), (75_000, 12), (150_000, 8), (300_000, 6), (500_000, 5), (10**9, 5)]
+    ("interactions", "epochs"),
+    [(0, 24), (18_750, 24), (75_000, 12), (150_000, 8), (300_000, 6), (500_000, 5), (10**9, 5)],
 )
 def test_epochs_fall_with_the_root_of_the_interactions(interactions: int, epochs: int) -> None:
     assert with_epochs(TuningSettings(), interactions).epochs == epochs
