@@ -9,9 +9,8 @@ import numpy as np
 
 from semconv.settings.tuning import TuningSettings
 
-_EPOCHS: Final = (
-    6  # at _INTERACTIONS; measured on Games with the default dropout, which is small because epochs are few
-)
+# Epochs at _INTERACTIONS, measured on Games with the default dropout. The two belong together: few epochs want little dropout.
+_EPOCHS: Final = 6
 _INTERACTIONS: Final = 300_000
 _FEWEST, _MOST = 5, 24
 _ALL_ITEMS: Final = 50_000  # largest catalogue whose items all compete with a label
