@@ -7,6 +7,7 @@ yet. Only interactions before the moment are counted, so a number is what a nigh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,11 @@ class ItemEvents:
 
     def __len__(self) -> int:
         return len(self.days)
+
+    @cached_property
+    def grid(self) -> MomentTable:
+        """The numbers on the grid of days. Counted once: the table of a large catalogue takes hundreds of megabytes."""
+        return MomentTable.on_grid(self)
 
     def features(self, day: int) -> NDArray[np.float32]:
         """Return the numbers ``(4, I)`` of every item on the morning of a day, from the interactions before it."""

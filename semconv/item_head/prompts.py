@@ -91,7 +91,7 @@ class MomentEvents:
     def moments(self) -> Moments:
         """Count the popularity of items, and return it with the days of the users."""
         events = self.events
-        table = MomentTable.on_grid(events) if self.day is None else MomentTable.at(events, np.array([self.day]))
+        table = events.grid if self.day is None else MomentTable.at(events, np.array([self.day]))
         return Moments(table, self.days)
 
 

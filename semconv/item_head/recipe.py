@@ -9,7 +9,7 @@ import numpy as np
 
 from semconv.settings.tuning import TuningSettings
 
-# Epochs at _INTERACTIONS, measured on Games with the default dropout. The two belong together: few epochs want little dropout.
+# Epochs at _INTERACTIONS, measured on Games with the default dropout: a longer training there wants more of it.
 _EPOCHS: Final = 6
 _INTERACTIONS: Final = 300_000
 _FEWEST, _MOST = 5, 24

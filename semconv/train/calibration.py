@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semconv.item_head.parts import NAME
-from semconv.tuning.scored import Scored
+from semconv.tuning.validation_score import ValidationScore
 
 _STEP: Final = 2.0
 _MOST: Final = 16.0
@@ -37,13 +37,13 @@ class ServedScore:
     among_known: Callable[[Any], NDArray[np.float64]] | None
     fixed: float | None = None
 
-    def __call__(self, model: Any) -> Scored:
+    def __call__(self, model: Any) -> ValidationScore:
         """Return the score of a model."""
         if self.among_known is None:
-            return Scored(float(self.ndcg(model).mean()))
+            return ValidationScore(float(self.ndcg(model).mean()))
         factor = successor_factor(model, self.among_known) if self.fixed is None else self.fixed
         with getattr(model, NAME).with_successors(factor):
-            return Scored(float(self.ndcg(model).mean()), factor)
+            return ValidationScore(float(self.ndcg(model).mean()), factor)
 
 
 def successor_factor(model: Any, ndcg_of: Callable[[Any], NDArray[np.float64]]) -> float:

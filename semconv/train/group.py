@@ -16,8 +16,8 @@ from semconv.progress import Silent
 from semconv.tasks.source import PromptSource
 from semconv.train.task import TuningTask
 from semconv.tuning.processes import Processes, connect
-from semconv.tuning.scored import Scored
 from semconv.tuning.train import Training, tune
+from semconv.tuning.validation_score import ValidationScore
 
 # With these values, a network computes the embeddings of the code tokens. Processes do not exchange its gradients.
 _ONE_PROCESS_STARTS = ("mlp2", "mlp3")
@@ -90,5 +90,5 @@ def _train(task: TuningTask, processes: Processes) -> None:
     tune(task.new_model().model, Training(task.form(source), judge, nowhere, Silent()), task.tuning, processes)
 
 
-def _not_asked(_model: Any) -> Scored:
+def _not_asked(_model: Any) -> ValidationScore:
     raise AssertionError("only the first process validates")

@@ -22,8 +22,8 @@ from semconv.train.pack import TRAINING, Pack, load_weights, read_pack_json, req
 from semconv.train.task import TuningTask
 from semconv.train.training import TOO_LONG, Trained
 from semconv.tuning.model import trainable
-from semconv.tuning.scored import NDCG, SUCCESSOR_FACTOR
 from semconv.tuning.step_log import read_steps
+from semconv.tuning.validation_score import NDCG, SUCCESSOR_FACTOR
 
 RESULT: Final = "result.json"  # written last
 TRAINED: Final = "trained.safetensors"

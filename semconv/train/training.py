@@ -19,8 +19,8 @@ from semconv.train.calibration import ServedScore, successor_factor
 from semconv.train.group import Leader
 from semconv.train.scoring import ndcg_of
 from semconv.train.task import StartModel, TuningTask
-from semconv.tuning.scored import SUCCESSOR_FACTOR
 from semconv.tuning.train import Training, tune
+from semconv.tuning.validation_score import SUCCESSOR_FACTOR
 
 _USERS_OF_A_FACTOR = 4_000  # validation users on whom each validation during a training chooses the factor
 TOO_LONG = "prompts_too_long"  # number of left-out prompts of each epoch, among the figures

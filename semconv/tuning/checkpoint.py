@@ -18,7 +18,7 @@ from semconv.runs.files import BEST_WEIGHTS, TUNING_STATE
 from semconv.training_state import damage_named, read_state, write_state
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
-from semconv.tuning.scored import NDCG
+from semconv.tuning.validation_score import NDCG
 
 
 @dataclass

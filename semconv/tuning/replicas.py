@@ -23,7 +23,7 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.form import Form
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, unsharded
-from semconv.tuning.scored import Scored, Validate
+from semconv.tuning.validation_score import Validate, ValidationScore
 
 
 class Replicas:
@@ -71,10 +71,10 @@ class Replicas:
             if target:
                 target[name].copy_(value)
 
-    def score(self, validate: Validate) -> Scored:
+    def score(self, validate: Validate) -> ValidationScore:
         """Validate the complete model in the first process, and return the score in every process."""
         self.gather()
-        scored = Scored(0.0)
+        scored = ValidationScore(0.0)
         if self.processes.is_first:
             self.complete.eval().to(self.processes.device)
             scored = validate(self.complete)

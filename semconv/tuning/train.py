@@ -17,9 +17,9 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.checkpoint import load_best, load_state, save_best, save_state
 from semconv.tuning.form import Form, Rows
 from semconv.tuning.processes import Processes
-from semconv.tuning.scored import Validate
 from semconv.tuning.step import Stepper, peak_rate, schedule
 from semconv.tuning.step_log import StepLog, read_steps
+from semconv.tuning.validation_score import Validate
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from semconv.train.scoring import ndcg_of
 from semconv.train.training import weigh_successors
 from semconv.train.validation import Validation
 from semconv.tuning.model import trainable
-from semconv.tuning.scored import SUCCESSOR_FACTOR, Scored
+from semconv.tuning.validation_score import SUCCESSOR_FACTOR, ValidationScore
 
 
 def model_with(num_latest: int) -> torch.nn.Module:
@@ -85,13 +85,13 @@ def test_a_training_is_scored_with_the_factor_that_its_lists_will_have() -> None
     model, everything, known = model_with(2), [], []
     before = weights_of(model).clone()
     score = ServedScore(peak_at(8.0, everything), peak_at(2.0, known))
-    assert score(model) == Scored(pytest.approx(0.48), 2.0)  # chosen among known items
+    assert score(model) == ValidationScore(pytest.approx(0.48), 2.0)  # chosen among known items
     assert known == pytest.approx([1, 2, 4])
     assert everything == pytest.approx([2])
     fixed = ServedScore(peak_at(8.0, []), peak_at(2.0, []), 8.0)
-    assert fixed(model) == Scored(pytest.approx(0.5), 8.0)
+    assert fixed(model) == ValidationScore(pytest.approx(0.5), 8.0)
     assert torch.equal(weights_of(model), before)
-    assert ServedScore(lambda _: np.array([0.25, 0.75]), None)(model) == Scored(0.5)
+    assert ServedScore(lambda _: np.array([0.25, 0.75]), None)(model) == ValidationScore(0.5)
 
 
 def weigh(model: torch.nn.Module, setting: float | None, ndcg: Callable[[Any], Any] | None = None) -> float | None:

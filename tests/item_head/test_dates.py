@@ -8,7 +8,7 @@ from semconv.data.calendar import GAP_ROWS, Calendar
 from semconv.data.histories import Histories
 from semconv.data.store import UNKNOWN_DAY, UNKNOWN_TIME, day_numbers
 from semconv.item_head.popularity import ItemEvents, MomentTable
-from semconv.item_head.prompts import Moments, PromptMaker
+from semconv.item_head.prompts import MomentEvents, Moments, PromptMaker
 
 DAY = 86_400_000_000
 
@@ -73,3 +73,11 @@ def test_a_large_catalogue_gets_fewer_moments() -> None:
     table = MomentTable.on_grid(ItemEvents.of(days, np.zeros(len(days), dtype=np.int32), 100_000))
     assert table.features.size <= 64_000_000 + 4 * 100_000
     assert len(table.days) > 100
+
+
+def test_users_and_some_of_them_share_one_table() -> None:
+    everybody = MomentEvents(events(), np.array([150, 250, 350]), None)
+    some = everybody.of_users(np.array([2]))
+    assert some.moments().days.tolist() == [350]
+    assert some.moments().table is everybody.moments().table
+    assert np.array_equal(some.moments().table.features, MomentTable.on_grid(events()).features)

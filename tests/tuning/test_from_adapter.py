@@ -25,8 +25,8 @@ from semconv.train.scoring import ndcg_of
 from semconv.tuning.choices import CodeChoices
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import load_tuned
-from semconv.tuning.scored import Scored
 from semconv.tuning.train import Training, tune
+from semconv.tuning.validation_score import ValidationScore
 from semconv_warehouse.project import Project
 from tests.worlds import projects as case
 from tests.worlds.tuning.from_run import (
@@ -92,7 +92,7 @@ def test_the_result_is_what_training_the_adapter_further_gives(
     model, tokenizer, level_tokens = loaded
     task = Preparation(workspace, inputs, tuning, codes).task
     ndcg = ndcg_of(task)
-    validate = None if ndcg is None else lambda model: Scored(float(ndcg(model).mean()))
+    validate = None if ndcg is None else lambda model: ValidationScore(float(ndcg(model).mean()))
     source = PromptSource(task.encoder, task.data, task.tasks, task.history_length, Silent())
     choices = CodeChoices(level_tokens, codes.codes)
     tune(model, Training(TokenForm(source.rows, tokenizer.pad_token_id, choices), validate, tmp_path, Silent()), tuning)

@@ -20,8 +20,8 @@ from semconv.tuning.choices import CodeChoices
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes
-from semconv.tuning.scored import Scored
 from semconv.tuning.step import StepFigures, Stepper
+from semconv.tuning.validation_score import ValidationScore
 from tests.worlds import prompts as case
 from tests.worlds.tuning.training import SETTINGS, Case
 
@@ -91,7 +91,7 @@ def test_accumulate_is_the_number_of_batches_a_step(tmp_path: Path) -> None:
     ]
 
 
-def interrupt(_: Any) -> Scored:
+def interrupt(_: Any) -> ValidationScore:
     raise KeyboardInterrupt
 
 

@@ -14,9 +14,9 @@ import torch
 from semconv.backbone.forward import output_matrix
 from semconv.errors import CheckFailedError, InputError
 from semconv.runs.files import BEST_WEIGHTS, STEPS, TUNING_STATE
-from semconv.tuning.scored import Scored
 from semconv.tuning.step import schedule
 from semconv.tuning.step_log import read_steps
+from semconv.tuning.validation_score import ValidationScore
 from tests.worlds.command import KILLED, Commands
 from tests.worlds.tuning.training import SETTINGS, Case
 
@@ -163,10 +163,10 @@ def test_early_stopping_keeps_the_latest_of_the_best_weights(
     seen: list[dict[str, torch.Tensor]] = []
     made = Case(tmp_path, replace(SETTINGS, epochs=9, patience=2))
 
-    def validate(model: Any) -> Scored:
+    def validate(model: Any) -> ValidationScore:
         assert not model.training
         seen.append(made.weights())
-        return Scored(next(given))
+        return ValidationScore(next(given))
 
     made.validate = validate
     figures = made.run()
@@ -337,7 +337,7 @@ def test_processor_time_is_that_of_training_alone(tmp_path: Path) -> None:
         return wrapped
 
     made = Case(tmp_path, replace(SETTINGS, epochs=3, patience=3, checkpoint_seconds=10_000))
-    made.rows, made.validate = costing(made.rows, 2.0), costing(lambda _: Scored(0.5), 100.0)
+    made.rows, made.validate = costing(made.rows, 2.0), costing(lambda _: ValidationScore(0.5), 100.0)
     figures = made.run(processor_clock=lambda: spent["seconds"])
     assert spent["seconds"] == 3 * (2.0 + 100.0)
     assert figures["processor_seconds"] == 3 * 2.0

@@ -29,7 +29,7 @@ from semconv.stages.tune.tuned import tuned_digest
 from semconv.train.group import Leader
 from semconv.train.training import train
 from semconv.tuning.processes import connect
-from semconv.tuning.scored import SUCCESSOR_FACTOR
+from semconv.tuning.validation_score import SUCCESSOR_FACTOR
 
 
 def finetune_run(workspace: Workspace, inputs: TuningInputs, leader: Leader | None = None) -> Outcome:

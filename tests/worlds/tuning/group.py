@@ -19,8 +19,8 @@ from semconv.settings.tuning import TuningSettings
 from semconv.tuning.form import TokenForm
 from semconv.tuning.model import trainable
 from semconv.tuning.processes import Processes, connect
-from semconv.tuning.scored import Scored
 from semconv.tuning.train import Training, tune
+from semconv.tuning.validation_score import ValidationScore
 from tests.worlds.tuning.training import SETTINGS, Case
 
 PLAIN = replace(SETTINGS, dropout=0.0, lora_dropout=0.0, learning_rate=1e-3, epochs=2, checkpoint_seconds=10_000)
@@ -55,7 +55,7 @@ def case_of(folder: Path, settings: TuningSettings, tied: bool, processes: Proce
     return made
 
 
-def unasked(_: Any) -> Scored:
+def unasked(_: Any) -> ValidationScore:
     raise AssertionError("another process than the first validates")
 
 

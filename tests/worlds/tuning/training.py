@@ -23,8 +23,8 @@ from semconv.tuning.code_rows import LAYERS, CodeRows
 from semconv.tuning.form import TokenForm
 from semconv.tuning.loss import SummedLoss
 from semconv.tuning.model import prepare, trainable
-from semconv.tuning.scored import Scored, Validate
 from semconv.tuning.train import Training, tune
+from semconv.tuning.validation_score import Validate, ValidationScore
 from tests.worlds import prompts as case
 
 TASKS = TaskSettings(negative_share=0.5, late_position_share=0.5)
@@ -77,7 +77,7 @@ class Case:
             plan_epoch(self.data, TASKS, epoch, 6),
             np.random.default_rng(epoch),
         )
-        self.validate: Validate | None = lambda model: Scored(self.score(model))
+        self.validate: Validate | None = lambda model: ValidationScore(self.score(model))
         self.choices: CodeChoices | None = None
         self.remarks = Remarks()
 

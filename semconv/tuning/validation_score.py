@@ -11,7 +11,7 @@ SUCCESSOR_FACTOR: Final = "successor_factor"  # by which the trained weights of 
 
 
 @dataclass(frozen=True)
-class Scored:
+class ValidationScore:
     """The score of a model for validation users.
 
     Attributes:
@@ -34,4 +34,4 @@ class Scored:
         return {NDCG: self.ndcg, **factor}
 
 
-Validate = Callable[[Any], Scored]  # scores a model
+Validate = Callable[[Any], ValidationScore]  # scores a model
